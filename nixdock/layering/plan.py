@@ -1,0 +1,68 @@
+"""The layer plan: a partition of a closure into the store layers of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from nixdock.errors import PlanError
+
+if TYPE_CHECKING:
+    from nixdock.closure import Closure
+    from nixdock.store_path import StorePath
+
+__all__ = ["LayerPlan", "PlannedLayer", "Planner", "store_layer_budget"]
+
+TOP_LAYERS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLayer:
+    """The store paths of one layer, in the order in which they are packed."""
+
+    paths: tuple[StorePath, ...]
+    nar_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """The store layers of an image, bottom to top."""
+
+    layers: tuple[PlannedLayer, ...]
+
+    @classmethod
+    def of(cls, closure: Closure, groups: Iterable[Iterable[StorePath]]) -> LayerPlan:
+        """Hold `groups`, a partition of `closure`; a planner that breaks it is a bug."""
+        layers = tuple(
+            PlannedLayer(paths, sum(closure[path].nar_size for path in paths))
+            for paths in map(tuple, groups)
+        )
+        planned = [path for layer in layers for path in layer.paths]
+        if len(planned) != len(closure) or set(planned) != set(closure.infos):
+            raise AssertionError("the plan is not a partition of the closure")
+        if not all(layer.paths for layer in layers):
+            raise AssertionError("the plan has an empty layer")
+        return cls(layers)
+
+
+class Planner(Protocol):
+    """A layering strategy: a pure function of the closure and the number of store layers."""
+
+    def __call__(self, closure: Closure, budget: int, /) -> LayerPlan:
+        """Return a plan of at most `budget` layers."""
+
+
+def store_layer_budget(max_layers: int, base_layers: int = 0) -> int:
+    """Return how many store layers fit into an image of `max_layers` layers in all.
+
+    Raise PlanError when the base image and the top layer leave no room.
+    """
+    budget = max_layers - base_layers - TOP_LAYERS
+    if budget < 1:
+        base = f"{base_layers} of the base image and " if base_layers else ""
+        raise PlanError(
+            f"max_layers is {max_layers}, but {base}the top layer leave no room for a store"
+            f" layer: at least {base_layers + TOP_LAYERS + 1} layers are needed"
+        )
+    return budget
