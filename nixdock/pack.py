@@ -1,0 +1,140 @@
+"""Packing: layer sources in, layers out, each read once and all cores busy."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from nixdock.atomic import FileWriter
+from nixdock.compression import Compression, compressor
+from nixdock.digest import Hashing, hex_of
+from nixdock.errors import PackError
+from nixdock.layer import BlobLayer, LayerSource
+from nixdock.process import end_with_parent
+
+__all__ = ["LAYER_MEDIA_TYPE", "available_cores", "pack", "pack_all"]
+
+LAYER_MEDIA_TYPE: Final = "application/vnd.oci.image.layer.v1.tar"
+
+OnLayer = Callable[[int, BlobLayer], object]
+
+
+def available_cores() -> int:
+    """Return how many processes to use: NIX_BUILD_CORES, else the CPUs this one may run on."""
+    cores = os.environ.get("NIX_BUILD_CORES", "")
+    if cores.isascii() and cores.isdigit() and int(cores) > 0:
+        return int(cores)
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def pack(
+    source: LayerSource,
+    file: Path | None = None,
+    compression: Compression = Compression.NONE,
+    workers: int = 1,
+) -> BlobLayer:
+    """Pack `source` into `file`, or nowhere, and return the layer; one pass over the bytes."""
+    if file is None:
+        return _pack_to(source, Hashing(), compression, workers)
+    with FileWriter(file) as writer:
+        layer = _pack_to(source, Hashing(writer.write), compression, workers)
+    return replace(layer, file=file)
+
+
+def _pack_to(
+    source: LayerSource, blob: Hashing, compression: Compression, workers: int
+) -> BlobLayer:
+    media_type = LAYER_MEDIA_TYPE + compression.media_type_suffix
+    if compression is Compression.NONE:
+        source.write_to(blob.write)
+        return BlobLayer(blob.digest, blob.digest, blob.size, media_type, source.history)
+    compressing = compressor(compression, blob.write, workers)
+    tar = Hashing(compressing.write)
+    source.write_to(tar.write)
+    compressing.finish()
+    return BlobLayer(tar.digest, blob.digest, blob.size, media_type, source.history)
+
+
+def pack_all(
+    sources: Sequence[LayerSource],
+    directory: Path | None = None,
+    compression: Compression = Compression.NONE,
+    cores: int | None = None,
+    on_layer: OnLayer = lambda _index, _layer: None,
+) -> list[BlobLayer]:
+    """Pack `sources` and return their layers in the same order.
+
+    With `directory`, each blob is kept there under the hexadecimal digits of its digest; blobs
+    that are equal are kept once. `on_layer` is called as each one ends, in no certain order.
+    """
+    cores = available_cores() if cores is None else cores
+    job = _Job(tuple(sources), directory, compression, cores)
+    order = sorted(range(len(sources)), key=lambda i: (-sources[i].weight, i))
+    layers: dict[int, BlobLayer] = {}
+    if min(cores, len(sources)) <= 1:
+        for i in order:
+            layers[i] = job.run(i)
+            on_layer(i, layers[i])
+    else:
+        for i, layer in _in_processes(job, order, cores):
+            layers[i] = layer
+            on_layer(i, layer)
+    return [layers[i] for i in range(len(sources))]
+
+
+@dataclass(frozen=True)
+class _Job:
+    sources: tuple[LayerSource, ...]
+    directory: Path | None
+    compression: Compression
+    cores: int
+
+    def run(self, i: int) -> BlobLayer:
+        if self.directory is None:
+            return pack(self.sources[i], None, self.compression, self.cores)
+        part = self.directory / f".part-{i}"
+        layer = pack(self.sources[i], part, self.compression, self.cores)
+        whole = part.rename(self.directory / hex_of(layer.digest))
+        return replace(layer, file=whole)
+
+
+def _in_processes(job: _Job, order: Sequence[int], cores: int) -> Iterator[tuple[int, BlobLayer]]:
+    from concurrent.futures import ProcessPoolExecutor, as_completed  # noqa: PLC0415 (slow)
+    from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
+    from multiprocessing import get_context  # noqa: PLC0415
+
+    # Forked workers share what is loaded already; elsewhere than on Linux forking is not safe.
+    context = get_context("fork" if sys.platform == "linux" else "spawn")
+    workers = min(cores, len(order))
+    with ProcessPoolExecutor(workers, context, _start_worker, (job, os.getpid())) as executor:
+        futures = {executor.submit(_run_in_worker, i): i for i in order}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool:
+            raise PackError(
+                "a process that packed a layer was killed, perhaps for want of memory"
+            ) from None
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+_worker_job: _Job | None = None
+
+
+def _start_worker(job: _Job, parent: int) -> None:
+    global _worker_job  # noqa: PLW0603 (a worker process runs one job in its life)
+    _worker_job = job
+    end_with_parent(parent)
+
+
+def _run_in_worker(i: int) -> BlobLayer:
+    if _worker_job is None:
+        raise AssertionError("the worker was not started with a job")
+    return _worker_job.run(i)
