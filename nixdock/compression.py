@@ -83,7 +83,7 @@ class _Gzip:
 
     def write(self, data: memoryview | bytes) -> None:
         data = memoryview(data)
-        while len(data):
+        while data:
             room = _BLOCK - len(self._block)
             self._block += data[:room]
             data = data[room:]

@@ -163,9 +163,7 @@ class StoreLayer:
         for path in self.paths:
             source = f"{self.root}{path}"
             if not os.path.lexists(source):
-                raise PackError(
-                    f"{source} does not exist; build or copy it into this store first"
-                )
+                raise PackError(f"{source} does not exist; build or copy it into this store first")
             yield from walk(os.fsencode(source), os.fsencode(path))
 
     def write_to(self, write: Write) -> None:
@@ -247,9 +245,7 @@ class TarLayer:
 TOP_LAYER_HISTORY: Final = LayerHistory("nixdock", "the image's own files")
 
 
-def _measure(
-    entries: Iterable[Entry], headers: Headers
-) -> tuple[int, Callable[[Write], object]]:
+def _measure(entries: Iterable[Entry], headers: Headers) -> tuple[int, Callable[[Write], object]]:
     held: Sequence[Entry] = list(entries)
     return tar_size(held, headers), lambda write: write_tar(held, headers, write)
 

@@ -16,7 +16,7 @@ from nixdock.errors import PackError
 from nixdock.layer import BlobLayer, LayerSource
 from nixdock.process import end_with_parent
 
-__all__ = ["LAYER_MEDIA_TYPE", "available_cores", "pack", "pack_all"]
+__all__ = ["LAYER_MEDIA_TYPE", "OnLayer", "available_cores", "pack", "pack_all"]
 
 LAYER_MEDIA_TYPE: Final = "application/vnd.oci.image.layer.v1.tar"
 
@@ -28,7 +28,7 @@ def available_cores() -> int:
     cores = os.environ.get("NIX_BUILD_CORES", "")
     if cores.isascii() and cores.isdigit() and int(cores) > 0:
         return int(cores)
-    if sys.platform == "linux":
+    if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 

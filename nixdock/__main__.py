@@ -1,0 +1,5 @@
+"""`python -m nixdock`."""
+
+from nixdock.cli import run
+
+run()

@@ -1,0 +1,61 @@
+"""`nixdock build`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nixdock.build import prepared_build, read_spec
+from nixdock.cli.progress import layer_progress, quiet_option
+from nixdock.compression import Compression
+from nixdock.output import Format, write_image
+from nixdock.pack import pack_all
+
+__all__ = ["command"]
+
+
+@click.command("build")
+@click.argument("spec", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("-o", "--output", "target", type=click.Path(path_type=Path), help="What to write.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([form.value for form in Format]),
+    default=Format.ARCHIVE.value,
+    show_default=True,
+    help="archive is an OCI archive and a docker-archive at once.",
+)
+@click.option(
+    "--compression",
+    type=click.Choice([compression.value for compression in Compression]),
+    default=Compression.NONE.value,
+    show_default=True,
+    help="Of each layer; of the whole file for docker-archive.",
+)
+@click.option("--dry-run", is_flag=True, help="Write nothing, print each layer's digest and size.")
+@quiet_option
+def command(
+    spec: Path, target: Path | None, form: str, compression: str, *, dry_run: bool, quiet: bool
+) -> None:
+    """Build the image that SPEC describes and print its digest.
+
+    The digest is that of the image's manifest or, for a docker-archive, which has none, that of
+    its config. Existing files are replaced, and only by a whole image.
+    """
+    if target is None and not dry_run:
+        raise click.UsageError("name the output with -o, or ask for a --dry-run")
+    chosen = Compression(compression)
+    with (
+        prepared_build(read_spec(spec)) as build,
+        layer_progress(build.sources, quiet=quiet or dry_run) as on_layer,
+    ):
+        if target is None or dry_run:
+            image = build.assemble(pack_all(build.sources, None, chosen, on_layer=on_layer))
+        else:
+            image = write_image(build, target, Format(form), chosen, on_layer)
+    if dry_run:
+        for layer in image.layers:
+            click.echo(f"{layer.digest} {layer.size}")
+    docker_only = form == Format.DOCKER_ARCHIVE
+    click.echo((image.config if docker_only else image.manifest).digest)

@@ -1,0 +1,79 @@
+"""Progress on standard error: a bar for a terminal, a line per layer for a log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum, auto
+from typing import Final
+
+import click
+
+from nixdock.layer import BlobLayer, LayerSource
+
+__all__ = ["layer_progress", "quiet_option", "size_text"]
+
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+
+
+class _Style(Enum):
+    NONE = auto()
+    LINES = auto()
+    BAR = auto()
+
+
+@contextmanager
+def layer_progress(
+    sources: Sequence[LayerSource], *, quiet: bool
+) -> Iterator[Callable[[int, BlobLayer], None]]:
+    """Give the function to call with each packed layer's index and the layer."""
+    style = _Style.NONE if quiet else _Style.BAR if sys.stderr.isatty() else _Style.LINES
+    match style:
+        case _Style.NONE:
+            yield lambda _index, _layer: None
+        case _Style.LINES:
+            yield lambda index, layer: click.echo(_line(index, len(sources), layer), err=True)
+        case _Style.BAR:
+            with _bar(sources) as on_layer:
+                yield on_layer
+
+
+def size_text(size: int) -> str:
+    """Return a size in bytes for people, in decimal units."""
+    value = float(size)
+    for unit in _UNITS:
+        if value < 999.95 or unit == _UNITS[-1]:
+            break
+        value /= 1000
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def _line(index: int, count: int, layer: BlobLayer) -> str:
+    return (
+        f"layer {index + 1}/{count} {layer.digest[:19]} {size_text(layer.size)}"
+        f" {layer.history.comment}"
+    )
+
+
+@contextmanager
+def _bar(sources: Sequence[LayerSource]) -> Iterator[Callable[[int, BlobLayer], None]]:
+    from rich.console import Console  # noqa: PLC0415 (only where a terminal watches)
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+
+    columns = (
+        TextColumn("layers"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[last]}"),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("layers", total=len(sources), last="")
+
+        def on_layer(_index: int, layer: BlobLayer) -> None:
+            progress.update(task, advance=1, last=layer.history.comment[:40])
+
+        yield on_layer

@@ -1,0 +1,40 @@
+"""`nixdock stream`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from nixdock.atomic import StreamWriter
+from nixdock.build import prepared_build, read_spec
+from nixdock.cli.progress import layer_progress, quiet_option
+from nixdock.output import stream_image
+from nixdock.reference import Reference
+
+__all__ = ["command"]
+
+
+@click.command("stream")
+@click.argument("spec", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("-t", "--repo_tag", "--repo-tag", "repo_tag", help="Name the image REPO:TAG instead.")
+@quiet_option
+def command(spec: Path, repo_tag: str | None, *, quiet: bool) -> None:
+    """Write the image that SPEC describes to standard output, as a docker-archive.
+
+    SPEC may also be the configuration that dockerTools hands to its own stream script.
+    """
+    if sys.stdout.isatty():
+        raise click.UsageError("standard output is a terminal; pipe it into `docker load`")
+    parsed = read_spec(spec)
+    if repo_tag is not None:
+        reference = Reference.parse(repo_tag)
+        parsed = msgspec.structs.replace(parsed, name=reference.repository, tag=reference.tag)
+    out = StreamWriter(sys.stdout.fileno(), "standard output")
+    with (
+        prepared_build(parsed) as build,
+        layer_progress(build.sources, quiet=quiet) as on_layer,
+    ):
+        stream_image(build, out.write, on_layer)

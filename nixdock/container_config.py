@@ -1,0 +1,53 @@
+"""The config object of an image: how to run it, as the image spec and Docker's define it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+__all__ = ["ContainerConfig", "container_config"]
+
+_Empty = dict[str, dict[str, Any]]
+
+
+class _Healthcheck(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How to see whether the container works; times are nanoseconds (docker-image-spec 1.3)."""
+
+    Test: list[str] | None = None
+    Interval: int | None = None
+    Timeout: int | None = None
+    StartPeriod: int | None = None
+    StartInterval: int | None = None
+    Retries: int | None = None
+
+
+class ContainerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The fields of the image-spec's config.md and, from `Healthcheck` on, Docker's own."""
+
+    User: str | None = None
+    ExposedPorts: _Empty | None = None
+    Env: list[str] | None = None
+    Entrypoint: list[str] | str | None = None
+    Cmd: list[str] | str | None = None
+    Volumes: _Empty | None = None
+    WorkingDir: str | None = None
+    Labels: dict[str, str] | None = None
+    StopSignal: str | None = None
+    ArgsEscaped: bool | None = None
+    Memory: int | None = None
+    MemorySwap: int | None = None
+    CpuShares: int | None = None
+    Healthcheck: _Healthcheck | None = None
+    Shell: list[str] | None = None
+    OnBuild: list[str] | None = None
+
+
+def container_config(config: ContainerConfig) -> Mapping[str, Any]:
+    """Return the JSON object, with commands as lists, which is all that the image-spec knows."""
+    document: dict[str, Any] = msgspec.to_builtins(config)
+    for key in ("Entrypoint", "Cmd"):
+        if isinstance(document.get(key), str):
+            document[key] = [document[key]]
+    return document

@@ -1,0 +1,203 @@
+"""The image: config, manifest and index as the OCI image specification names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from nixdock.digest import sha256_digest
+from nixdock.layer import Layer
+from nixdock.reference import Reference
+
+__all__ = [
+    "CONFIG_MEDIA_TYPE",
+    "INDEX_MEDIA_TYPE",
+    "MANIFEST_MEDIA_TYPE",
+    "Blob",
+    "Descriptor",
+    "HistoryEntry",
+    "Image",
+    "ImageConfig",
+    "Platform",
+    "canonical_json",
+]
+
+CONFIG_MEDIA_TYPE: Final = "application/vnd.oci.image.config.v1+json"
+MANIFEST_MEDIA_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
+INDEX_MEDIA_TYPE: Final = "application/vnd.oci.image.index.v1+json"
+
+_REF_NAME: Final = "org.opencontainers.image.ref.name"
+_CONTAINERD_NAME: Final = "io.containerd.image.name"
+
+
+def canonical_json(value: object) -> bytes:
+    """Return JSON with sorted keys and no white space, which equal values share."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What a program must run on, in Go's names."""
+
+    architecture: str = "amd64"
+    os: str = "linux"
+    variant: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return _without_none(
+            {"architecture": self.architecture, "os": self.os, "variant": self.variant}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A blob's media type, digest and size in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    platform: Platform | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return _without_none(
+            {
+                "mediaType": self.media_type,
+                "digest": self.digest,
+                "size": self.size,
+                "annotations": dict(self.annotations) or None,
+                "platform": self.platform and self.platform.document(),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A small blob, a config or a manifest, held whole."""
+
+    media_type: str
+    data: bytes
+
+    @property
+    def digest(self) -> str:
+        """The digest of the data."""
+        return sha256_digest(self.data)
+
+    def descriptor(
+        self, annotations: Mapping[str, str] | None = None, platform: Platform | None = None
+    ) -> Descriptor:
+        """Return the descriptor that refers to the blob."""
+        return Descriptor(self.media_type, self.digest, len(self.data), annotations or {}, platform)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """How one layer came about; `created` is RFC 3339."""
+
+    created: str
+    created_by: str
+    comment: str
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {"created": self.created, "created_by": self.created_by, "comment": self.comment}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What an image is and how to run it: the image-spec's config.md."""
+
+    created: str
+    platform: Platform
+    container: Mapping[str, Any]
+    diff_ids: tuple[str, ...]
+    history: tuple[HistoryEntry, ...]
+
+    def blob(self) -> Blob:
+        """Return the config as a blob."""
+        document = {
+            "created": self.created,
+            **self.platform.document(),
+            "config": dict(self.container),
+            "rootfs": {"type": "layers", "diff_ids": list(self.diff_ids)},
+            "history": [entry.document() for entry in self.history],
+        }
+        return Blob(CONFIG_MEDIA_TYPE, canonical_json(document))
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Settled layers, bottom to top, and the config and manifest that describe them."""
+
+    layers: tuple[Layer, ...]
+    config: Blob
+    manifest: Blob
+    platform: Platform
+    reference: Reference
+
+    @classmethod
+    def of(
+        cls,
+        layers: Sequence[Layer],
+        *,
+        reference: Reference,
+        platform: Platform,
+        container: Mapping[str, Any],
+        created: str,
+    ) -> Image:
+        """Describe `layers` as an image; `container` is the config's `config` object."""
+        config = ImageConfig(
+            created=created,
+            platform=platform,
+            container=container,
+            diff_ids=tuple(layer.diff_id for layer in layers),
+            history=tuple(
+                HistoryEntry(created, layer.history.created_by, layer.history.comment)
+                for layer in layers
+            ),
+        ).blob()
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_MEDIA_TYPE,
+            "config": config.descriptor().document(),
+            "layers": [
+                Descriptor(layer.media_type, layer.digest, layer.size).document()
+                for layer in layers
+            ],
+        }
+        return cls(
+            layers=tuple(layers),
+            config=config,
+            manifest=Blob(MANIFEST_MEDIA_TYPE, canonical_json(manifest)),
+            platform=platform,
+            reference=reference,
+        )
+
+    def index(self) -> bytes:
+        """Return the `index.json` of a layout that holds just this image."""
+        names = {_REF_NAME: self.reference.tag, _CONTAINERD_NAME: self.reference.canonical}
+        descriptor = self.manifest.descriptor(names, self.platform)
+        document = {
+            "schemaVersion": 2,
+            "mediaType": INDEX_MEDIA_TYPE,
+            "manifests": [descriptor.document()],
+        }
+        return canonical_json(document)
+
+    def docker_manifest(self, config_path: str, layer_paths: Iterable[str]) -> bytes:
+        """Return the `manifest.json` of a docker-archive with the files at these paths."""
+        entry = {
+            "Config": config_path,
+            "RepoTags": [str(self.reference)],
+            "Layers": list(layer_paths),
+        }
+        return canonical_json([entry])
+
+
+def _without_none(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if value is not None}

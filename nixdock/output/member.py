@@ -1,0 +1,42 @@
+"""The members of an archive that holds an image: plain files with neutral owners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from nixdock.digest import Write
+from nixdock.tarball import BLOCK, Entry, Headers, Kind, MemberMeta, padded_size
+
+__all__ = ["ArchiveWriter"]
+
+_PADDING: Final = bytes(BLOCK)
+
+Result = TypeVar("Result")
+
+
+class ArchiveWriter:
+    """Write the members of a tar one by one; `finish` ends it."""
+
+    def __init__(self, write: Write, mtime: int) -> None:
+        self._write = write
+        self._headers = Headers(MemberMeta(mtime=mtime))
+        self._size = 0
+
+    def add(self, name: str, data: bytes) -> None:
+        """Add a file that holds `data`."""
+        self.add_written(name, len(data), lambda write: write(data))
+
+    def add_written(self, name: str, size: int, produce: Callable[[Write], Result]) -> Result:
+        """Add a file of `size` bytes that `produce` writes, and return what it returns."""
+        header = self._headers.encode(Entry(name.encode(), Kind.FILE, 0o444, size))
+        self._write(header)
+        result = produce(self._write)
+        padding = -size % BLOCK
+        self._write(_PADDING[:padding])
+        self._size += len(header) + size + padding
+        return result
+
+    def finish(self) -> None:
+        """Write the end of the archive."""
+        self._write(bytes(padded_size(self._size) - self._size))

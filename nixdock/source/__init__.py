@@ -1,0 +1,1 @@
+"""Reading images that exist: OCI layouts and archives, and docker-archives."""

@@ -1,0 +1,183 @@
+"""The image spec: the versioned JSON that names everything about an image to be built."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from nixdock.container_config import ContainerConfig
+from nixdock.errors import InputError, SpecError
+from nixdock.reference import Reference
+from nixdock.store_path import DEFAULT_STORE_DIR, Hash, StorePath
+from nixdock.time import parse_time
+
+__all__ = [
+    "SCHEMA_ID",
+    "ClosureSpec",
+    "ImageSpec",
+    "StorePathSpec",
+    "StoreSpec",
+    "check_spec",
+    "checked_config",
+    "key_first",
+    "parse_spec",
+    "spec_schema",
+]
+
+SCHEMA_ID: Final = "https://nixdock.dev/schema/image-spec-1.json"
+
+Id = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 2)]
+
+
+class ClosureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The store paths that the image is to hold, as a reference graph."""
+
+    graph: Annotated[
+        str, msgspec.Meta(description="File with the graph, in any form that Nix exports.")
+    ]
+    keys: Annotated[
+        list[str], msgspec.Meta(description="Keys of the graphs in a structured-attrs file; all.")
+    ] = []
+    exclude: Annotated[
+        list[str], msgspec.Meta(description="Store paths that stay out of the image.")
+    ] = []
+
+
+class StorePathSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is known of one store path before it is read."""
+
+    nar_size: Annotated[int, msgspec.Meta(ge=0)] = 0
+    nar_hash: str | None = None
+
+
+class StoreSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where the store is, and what its files look like in the image."""
+
+    directory: Annotated[str, msgspec.Meta(pattern="^/.+[^/]$")] = DEFAULT_STORE_DIR
+    root: Annotated[
+        str,
+        msgspec.Meta(description="Directory below which the store lies, if not at its own place."),
+    ] = ""
+    mtime: Annotated[
+        str, msgspec.Meta(description="Time of the store's files: ISO 8601, @SECONDS or now.")
+    ] = "@1"
+    uid: Id = 0
+    gid: Id = 0
+    uname: str = "root"
+    gname: str = "root"
+
+
+class ImageSpec(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
+):
+    """An image to be built."""
+
+    version: Literal[1]
+    name: Annotated[str, msgspec.Meta(description="[HOST[:PORT]/]NAME; lower-cased.")]
+    tag: str = "latest"
+    architecture: Annotated[str, msgspec.Meta(description="In Go's names.")] = "amd64"
+    variant: str | None = None
+    created: Annotated[
+        str | None,
+        msgspec.Meta(description="ISO 8601, @SECONDS or now; SOURCE_DATE_EPOCH when null."),
+    ] = None
+    config: Annotated[
+        dict[str, Any], msgspec.Meta(description="How to run the image: image-spec's config.")
+    ] = {}
+    closure: ClosureSpec | None = None
+    store_layers: Annotated[
+        list[list[str]] | None,
+        msgspec.Meta(description="A plan made before, bottom to top, in place of `closure`."),
+    ] = None
+    store_paths: Annotated[
+        dict[str, StorePathSpec],
+        msgspec.Meta(description="What is known of the paths in `store_layers`."),
+    ] = {}
+    max_layers: Annotated[
+        int, msgspec.Meta(ge=1, description="Layers of the finished image, the top one counted.")
+    ] = 100
+    store: StoreSpec = StoreSpec()
+    contents: Annotated[
+        list[str], msgspec.Meta(description="Trees that are joined, as links, at `/`.")
+    ] = []
+    extra_commands: Annotated[
+        str, msgspec.Meta(description="Script that runs in the joined tree, as in `/`.")
+    ] = ""
+    top_layer: Annotated[
+        str | None,
+        msgspec.Meta(description="Output of `nixdock top-layer`, in place of `contents`."),
+    ] = None
+    from_image: None = None
+
+    @property
+    def reference(self) -> Reference:
+        """The name and tag, checked."""
+        return Reference.of(self.name, self.tag)
+
+
+def parse_spec(data: bytes, origin: str) -> ImageSpec:
+    """Read and check a spec; raise SpecError that names `origin` and the key at fault."""
+    try:
+        spec = msgspec.json.decode(data, type=ImageSpec)
+    except msgspec.ValidationError as error:
+        raise SpecError(f"{origin}: {key_first(str(error))}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{origin}: not valid JSON: {error}") from None
+    check_spec(spec, origin)
+    return spec
+
+
+def check_spec(spec: ImageSpec, origin: str) -> None:
+    """Check what the types can't say; raise SpecError that names `origin` and the key."""
+    _check_values(spec, origin)
+    if spec.closure is not None and spec.store_layers is not None:
+        raise SpecError(f"{origin}: store_layers: not together with closure; leave one out")
+    if spec.top_layer is not None and (spec.contents or spec.extra_commands):
+        raise SpecError(
+            f"{origin}: top_layer: not together with contents or extra_commands, which it replaces"
+        )
+    checked_config(spec.config, origin)
+
+
+def _check_values(spec: ImageSpec, origin: str) -> None:
+    place = "name"
+    try:
+        _ = spec.reference
+        place = "created"
+        parse_time(spec.created or "@0")
+        place = "store.mtime"
+        parse_time(spec.store.mtime)
+        for i, paths in enumerate(spec.store_layers or []):
+            for j, path in enumerate(paths):
+                place = f"store_layers[{i}][{j}]"
+                StorePath.parse(path, spec.store.directory)
+        for path, known in spec.store_paths.items():
+            place = f"store_paths.{path}"
+            if known.nar_hash is not None:
+                Hash.parse(known.nar_hash)
+    except InputError as error:
+        raise SpecError(f"{origin}: {place}: {error}") from None
+
+
+def key_first(message: str, prefix: str = "") -> str:
+    """Turn msgspec's "MESSAGE - at `$.KEY`" into "KEY: MESSAGE"."""
+    text, _, place = message.partition(" - at `$")
+    key = prefix + place.rstrip("`")
+    return f"{key.lstrip('.')}: {text}" if key else text
+
+
+def checked_config(config: dict[str, Any], origin: str) -> tuple[ContainerConfig, list[str]]:
+    """Return the typed config object and the keys that no image spec defines; raise SpecError."""
+    try:
+        typed = msgspec.convert(config, ContainerConfig)
+    except msgspec.ValidationError as error:
+        raise SpecError(f"{origin}: {key_first(str(error), 'config')}") from None
+    known = ContainerConfig.__struct_fields__
+    return typed, [key for key in config if key not in known]
+
+
+def spec_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of an image spec."""
+    schema: dict[str, Any] = msgspec.json.schema(ImageSpec)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}

@@ -1,0 +1,58 @@
+"""Points of time: explicit, from SOURCE_DATE_EPOCH, or Nix's constant."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+from nixdock.errors import InputError
+
+__all__ = ["CONSTANT", "parse_time", "rfc3339", "source_date_epoch"]
+
+CONSTANT: Final = 1
+"""1970-01-01T00:00:01Z, the time of every file in a Nix store, in seconds."""
+
+
+def source_date_epoch() -> int:
+    """Return SOURCE_DATE_EPOCH, or the constant when it is not set; raise InputError."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return CONSTANT
+    if not (text.isascii() and text.isdigit()):
+        raise InputError(f"SOURCE_DATE_EPOCH is {text!r}, but must be a number of seconds")
+    return int(text)
+
+
+def parse_time(text: str) -> int:
+    """Return the seconds since 1970 that `text` names: ISO 8601, `now`, or @SECONDS.
+
+    A time without an offset is UTC; fractions of a second are dropped. Raise InputError.
+    """
+    if text == "now":
+        return int(time.time())
+    if text.startswith("@") and text[1:].isascii() and text[1:].isdigit():
+        return int(text[1:])
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = int(moment.timestamp() // 1)
+    except (ValueError, OverflowError):
+        raise InputError(
+            f"{text!r} is not a time: expected ISO 8601, such as 2026-01-31T12:00:00Z, or `now`"
+        ) from None
+    if seconds < 0:
+        raise InputError(f"{text!r} is before 1970")
+    return seconds
+
+
+def rfc3339(seconds: int) -> str:
+    """Return the time as the image-spec wants it, in UTC; raise InputError past the year 9999."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20)
+    except (ValueError, OverflowError, OSError):
+        raise InputError(
+            f"{seconds} seconds since 1970 is not a time that can be written"
+        ) from None
