@@ -95,9 +95,9 @@ def resolve(spec: ImageSpec) -> ImageSpec:
     return msgspec.structs.replace(
         spec,
         closure=None,
-        store_layers=[list(layer.paths) for layer in plan.layers],
+        store_layers=[[str(path) for path in layer.paths] for layer in plan.layers],
         store_paths={
-            info.path: StorePathSpec(info.nar_size, str(info.nar_hash) if info.nar_hash else None)
+            str(info.path): StorePathSpec(info.nar_size, str(info.nar_hash) if info.nar_hash else None)
             for info in closure
         },
     )

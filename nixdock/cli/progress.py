@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,8 +31,7 @@ def layer_progress(
     sources: Sequence[LayerSource], *, quiet: bool
 ) -> Iterator[Callable[[int, BlobLayer], None]]:
     """Give the function to call with each packed layer's index and the layer."""
-    style = _Style.NONE if quiet else _Style.BAR if sys.stderr.isatty() else _Style.LINES
-    match style:
+    match _Style.NONE if quiet else _Style.BAR if _is_watched() else _Style.LINES:
         case _Style.NONE:
             yield lambda _index, _layer: None
         case _Style.LINES:
@@ -39,6 +39,12 @@ def layer_progress(
         case _Style.BAR:
             with _bar(sources) as on_layer:
                 yield on_layer
+
+
+def _is_watched() -> bool:
+    # What a Nix build writes goes to a pseudo-terminal, and from there to a log.
+    in_nix_build = "NIX_BUILD_TOP" in os.environ and "IN_NIX_SHELL" not in os.environ
+    return sys.stderr.isatty() and not in_nix_build
 
 
 def size_text(size: int) -> str:

@@ -17,10 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import wheels
-
-# Raise to make every existing lock stale.
-FORMAT = 1
+from . import wheels
 
 BASE = (
     "bash",
@@ -137,7 +134,9 @@ def default_cache() -> Path:
 def run(args: Sequence[str], cwd: Path | None = None) -> str:
     """Run a command and return what it printed, or raise with what it complained of."""
     if shutil.which(args[0]) is None:
-        raise ResolveError(f"{args[0]} is missing: install it (apt-get install {_provider(args[0])})")
+        raise ResolveError(
+            f"{args[0]} is missing: install it (apt-get install {_provider(args[0])})"
+        )
     done = subprocess.run(args, cwd=cwd, text=True, capture_output=True, check=False)
     if done.returncode != 0:
         raise ResolveError(f"{' '.join(args[:3])} … failed ({done.returncode}):\n{done.stderr}")
@@ -149,9 +148,7 @@ def _provider(tool: str) -> str:
 
 
 def _names(value: str) -> tuple[str, ...]:
-    return tuple(
-        re.split(r"[\s(\[<:]", entry.strip(), maxsplit=1)[0] for entry in value.split("|")
-    )
+    return tuple(re.split(r"[\s(\[<:]", entry.strip(), maxsplit=1)[0] for entry in value.split("|"))
 
 
 def parse_index(text: str) -> dict[str, Package]:
@@ -309,7 +306,8 @@ def prepare(cache: Path | None = None, roots: Sequence[str] = (*BASE, *SCIENCE))
     cache = (cache or default_cache()).absolute()
     with locked(cache / "lock"):
         request = {
-            "format": FORMAT,
+            # What resolves them decides what comes of the names.
+            "resolver": [sha256_of(Path(path)) for path in (__file__, wheels.__file__)],
             "debs": sorted(roots),
             "science": sorted(SCIENCE),
             "wheels": sorted(wheels.WHEELS),

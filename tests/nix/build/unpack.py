@@ -7,6 +7,7 @@ its own. Its input is the environment of the derivation.
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
 import shutil
@@ -19,10 +20,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 SITE = "lib/python3/dist-packages"
+PLACES = {"scripts": "bin", "data": ".", "purelib": SITE, "platlib": SITE}
 LOADER = "lib/ld-linux-x86-64.so.2"
 
-out = Path(os.environ["out"])
-direct = [Path(path) for path in os.environ["deps"].split()]
+given = dict(os.environ)
+out = Path(given["out"])
+direct = [Path(path) for path in given["deps"].split()]
 
 
 def closure(roots: Iterable[Path]) -> list[Path]:
@@ -57,26 +60,29 @@ def unpack_deb(archive: str) -> None:
     """Unpack a Debian package, links last, when what they may point at is there."""
     links: dict[str, str] = {}
     command = ["/usr/bin/dpkg-deb", "--fsys-tarfile", archive]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        with tarfile.open(fileobj=process.stdout, mode="r|") as members:
-            for member in members:
-                name = relocate(member.name)
-                target = out / name
-                if member.isdir():
-                    continue
-                if member.issym():
-                    place = PurePosixPath("/") / PurePosixPath(member.name).parent
-                    links[name] = relocate(os.path.normpath(place / member.linkname))
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if member.islnk():
-                    os.link(out / relocate(member.linkname), target)
-                    continue
-                content = members.extractfile(member)
-                assert content is not None, member.name
-                with target.open("wb") as stream:
-                    shutil.copyfileobj(content, stream, 1 << 20)
-                target.chmod(0o755 if member.mode & 0o111 else 0o644)
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as process,
+        tarfile.open(fileobj=process.stdout, mode="r|") as members,
+    ):
+        for member in members:
+            name = relocate(member.name)
+            target = out / name
+            if member.isdir():
+                continue
+            if member.issym():
+                place = PurePosixPath("/") / PurePosixPath(member.name).parent
+                links[name] = relocate(os.path.normpath(place / member.linkname))
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if member.islnk():
+                os.link(out / relocate(member.linkname), target)
+                continue
+            content = members.extractfile(member)
+            if content is None:
+                raise SystemExit(f"{member.name}: no regular file")
+            with target.open("wb") as stream:
+                shutil.copyfileobj(content, stream, 1 << 20)
+            target.chmod(0o755 if member.mode & 0o111 else 0o644)
     if process.returncode:
         raise SystemExit(f"dpkg-deb failed on {archive}")
     make_links(links)
@@ -97,9 +103,7 @@ def make_links(links: dict[str, str]) -> None:
                 continue
             link.parent.mkdir(parents=True, exist_ok=True)
             whither = owner / target
-            link.symlink_to(
-                os.path.relpath(whither, link.parent) if owner == out else whither
-            )
+            link.symlink_to(os.path.relpath(whither, link.parent) if owner == out else whither)
         if len(left) == len(pending):
             # Alternatives, which nothing sets up here, and optional packages.
             print("dangling:", *left)
@@ -117,7 +121,7 @@ def unpack_wheel(archive: str) -> None:
             if extracted.is_file() and (member.external_attr >> 16) & 0o111:
                 extracted.chmod(0o755)
     for data in site.glob("*.data"):
-        for kind, place in (("scripts", "bin"), ("data", "."), ("purelib", SITE), ("platlib", SITE)):
+        for kind, place in PLACES.items():
             if (data / kind).is_dir():
                 shutil.copytree(data / kind, out / place, dirs_exist_ok=True)
         shutil.rmtree(data)
@@ -127,7 +131,8 @@ def unpack_wheel(archive: str) -> None:
 
 def write_scripts(listing: Path) -> None:
     """Write the console scripts, each able to find its own dependencies."""
-    assert python is not None, "a wheel needs an interpreter among its dependencies"
+    if python is None:
+        raise SystemExit(f"{listing}: no interpreter among the dependencies")
     entries = configparser.ConfigParser(delimiters=("=",))
     entries.optionxform = str  # type: ignore[assignment,method-assign]
     entries.read(listing)
@@ -136,7 +141,7 @@ def write_scripts(listing: Path) -> None:
     sites = [str(p / SITE) for p in (out, *everything) if p != python and (p / SITE).is_dir()]
     (out / "bin").mkdir(exist_ok=True)
     for name, entry in entries["console_scripts"].items():
-        module, function = entry.split("[")[0].strip().split(":")
+        module, function = entry.partition("[")[0].strip().split(":")
         script = out / "bin" / name
         script.write_text(
             f"#!{python}/bin/python3\nimport site, sys\n"
@@ -161,8 +166,7 @@ class Elf:
         (offset,) = struct.unpack_from("<Q", data, 32)
         size, count = struct.unpack_from("<HH", data, 54)
         headers = [
-            struct.unpack_from("<IIQQQQQQ", data, offset + size * number)
-            for number in range(count)
+            struct.unpack_from("<IIQQQQQQ", data, offset + size * number) for number in range(count)
         ]
         self.interpreted = any(header[0] == 3 for header in headers)
         loads = [header for header in headers if header[0] == 1]
@@ -261,20 +265,19 @@ def patch_all() -> None:
                 elif magic.startswith(b"#!") and os.access(path, os.X_OK):
                     patch_shebang(path, magic + stream.read())
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda item: patch_elf(*item, own), elves))
+        list(pool.map(lambda item: patch_elf(item[0], item[1], own), elves))
 
 
-def substitute(text: str) -> None:
-    """Apply the set's own edits, one `FILE FROM TO` a line."""
-    for line in text.splitlines():
-        name, old, new = line.split(" ")
-        path = out / name
+def substitute(edits: list[dict[str, str]]) -> None:
+    """Apply the set's own edits."""
+    for edit in edits:
+        path = out / edit["file"]
         content = path.read_text()
-        if old not in content:
-            raise SystemExit(f"{name}: no {old} to replace")
+        if edit["old"] not in content:
+            raise SystemExit(f"{edit['file']}: no {edit['old']} to replace")
         mode = path.stat().st_mode
         path.chmod(0o755)
-        path.write_text(content.replace(old, new.replace("@out@", str(out))))
+        path.write_text(content.replace(edit["old"], edit["new"].replace("@out@", str(out))))
         path.chmod(mode)
 
 
@@ -293,14 +296,14 @@ def main() -> None:
     """Build the output."""
     os.umask(0o022)
     out.mkdir()
-    source = os.environ["src"]
+    source = given["src"]
     if source.endswith(".whl"):
         unpack_wheel(source)
     else:
         unpack_deb(source)
-    substitute(os.environ.get("edits", ""))
-    link(os.environ.get("links", ""))
-    if not os.environ.get("verbatim"):
+    substitute(json.loads(given.get("edits", "[]")))
+    link(given.get("links", ""))
+    if not given.get("verbatim"):
         patch_all()
     support = out / "nix-support"
     support.mkdir(exist_ok=True)

@@ -1,0 +1,55 @@
+# Two commands do everything: `make demo` runs the main job, `make test` passes the tests.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint types unit bench format clean
+
+help:
+	@echo 'make demo   build (and run, where Docker or Podman answers) an image from a real closure'
+	@echo 'make test   install what is missing, then ruff, mypy and the whole test suite'
+	@echo 'make unit   the tests that need neither Nix nor a container runtime'
+	@echo 'make bench  measure, and print the figures as ratios'
+	@echo 'make format format the code'
+
+# The virtual environments are told apart by their stamps: the demo needs no developer tools.
+$(VENV)/demo.stamp: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nixdock needs Python 3.11 or newer, not %d.%d" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV) || { echo 'error: no venv module; on Debian: apt-get install python3-venv' >&2; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[gzip]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/demo.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[gzip,dev]'
+	@touch $@
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/nixdock demo -o demo.tar
+
+test: tools $(VENV)/dev.stamp lint types
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+
+.PHONY: tools
+tools:
+	@$(PYTHON) tests/tools.py
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+unit: $(VENV)/dev.stamp
+	$(BIN)/pytest --numprocesses 2 -m 'not nix and not runtime'
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python tests/bench/run.py
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache demo.tar

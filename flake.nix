@@ -1,0 +1,78 @@
+{
+  description = "Turn a Nix closure into container images: reproducible, fast, without a VM or a daemon";
+
+  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
+
+  outputs =
+    { self, nixpkgs }:
+    let
+      inherit (nixpkgs) lib;
+      eachSystem =
+        make:
+        lib.mapAttrs (system: make system) (
+          lib.filterAttrs (system: _: lib.elem system systems) nixpkgs.legacyPackages
+        );
+      systems = [
+        "x86_64-linux"
+        "aarch64-linux"
+        "x86_64-darwin"
+        "aarch64-darwin"
+      ];
+    in
+    {
+      packages = eachSystem (
+        _: pkgs: rec {
+          nixdock = (import ./nix pkgs).package;
+          default = nixdock;
+        }
+      );
+
+      # The library for each system, and for any other package set: `nixdock.lib.for pkgs`.
+      lib = eachSystem (_: import ./nix) // {
+        for = import ./nix;
+      };
+
+      overlays.default = import ./nix/overlay.nix;
+
+      apps = eachSystem (
+        system: _: rec {
+          nixdock = {
+            type = "app";
+            program = "${self.packages.${system}.nixdock}/bin/nixdock";
+          };
+          default = nixdock;
+        }
+      );
+
+      checks = eachSystem (
+        system: pkgs: {
+          package = self.packages.${system}.nixdock;
+          image = self.lib.${system}.buildLayeredImage {
+            name = "nixdock-check";
+            config.Cmd = [ "${pkgs.hello}/bin/hello" ];
+          };
+        }
+      );
+
+      devShells = eachSystem (
+        _: pkgs: {
+          default = pkgs.mkShell {
+            inputsFrom = [ (import ./nix pkgs).package ];
+            packages = [
+              pkgs.libdeflate
+              pkgs.ruff
+              (pkgs.python3.withPackages (ps: [
+                ps.hypothesis
+                ps.jsonschema
+                ps.mypy
+                ps.pytest
+                ps.pytest-timeout
+                ps.pytest-xdist
+                ps.referencing
+              ]))
+            ];
+          };
+        }
+      );
+    };
+}

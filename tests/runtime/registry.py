@@ -1,0 +1,72 @@
+"""A real registry on a loopback port."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .command import Daemon, require_tool
+from .engine import environment_without
+from .workspace import workspace
+
+_CONFIG = """\
+version: 0.1
+log: {{level: info}}
+storage:
+  filesystem: {{rootdirectory: {storage}}}
+  delete: {{enabled: true}}
+  maintenance: {{uploadpurging: {{enabled: false}}}}
+http: {{addr: "127.0.0.1:0"}}
+"""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Plain HTTP, no authentication, deletion allowed."""
+
+    address: str
+    log: Path
+    storage: Path
+
+    @property
+    def url(self) -> str:
+        """Where its HTTP interface begins."""
+        return f"http://{self.address}"
+
+    def reference(self, repository: str, tag: str = "latest") -> str:
+        """What clients call an image in it; a tag may also be a digest."""
+        return f"{self.address}/{repository}{'@' if ':' in tag else ':'}{tag}"
+
+    def requests(self, repository: str = "") -> list[str]:
+        """The log's lines on finished requests, oldest first, for one repository or all."""
+        lines = self.log.read_text(errors="backslashreplace").splitlines()
+        return [line for line in lines if "response completed" in line and repository in line]
+
+
+@contextmanager
+def local_registry() -> Iterator[Registry]:
+    """Start a registry on a port that the kernel picks."""
+    program = require_tool("docker-registry")
+    with workspace() as space:
+        storage, log = space.directory("storage"), space.root / "registry.log"
+        config = space.file("config.yml", _CONFIG.format(storage=storage))
+        daemon = Daemon.start(
+            [program, "serve", config],
+            log,
+            env=environment_without("REGISTRY_", "OTEL_"),
+            ready=lambda: _address(log) is not None,
+        )
+        try:
+            address = _address(log)
+            assert address is not None
+            yield Registry(address, log, storage)
+        finally:
+            daemon.stop()
+
+
+def _address(log: Path) -> str | None:
+    found = re.search(r"listening on (127\.0\.0\.1:\d+)", log.read_text(errors="replace"))
+    return found[1] if found else None

@@ -1,0 +1,72 @@
+"""See that the programs which the tests use are there; on Debian, as root, install them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+# Program or file: Debian package.
+TOOLS = {
+    "/usr/share/gocode/src/github.com/opencontainers/image-spec/schema": (
+        "golang-github-opencontainers-image-spec-dev"
+    ),
+    "/usr/share/doc/libdeflate0": "libdeflate0",
+    "apt-get": "apt",
+    "bash": "bash",
+    "bsdtar": "libarchive-tools",
+    "busybox": "busybox-static",
+    "docker": "docker.io",
+    "docker-registry": "docker-registry",
+    "dockerd": "docker.io",
+    "dpkg-deb": "dpkg",
+    "file": "file",
+    "gcc": "gcc",
+    "mount": "mount",
+    "nix-build": "nix-bin",
+    "patchelf": "patchelf",
+    "podman": "podman",
+    "runc": "runc",
+    "skopeo": "skopeo",
+    "su": "util-linux",
+    "tar": "tar",
+    "umoci": "umoci",
+    "unshare": "util-linux",
+    "xz": "xz-utils",
+}
+
+
+def main() -> int:
+    """Return 0 when everything is there in the end."""
+    missing = _missing()
+    if not missing:
+        return 0
+    packages = sorted(set(missing.values()))
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        print(f"error: the tests need {', '.join(sorted(missing))}", file=sys.stderr)
+        print(f"install them; on Debian, as root: {' '.join(install)}", file=sys.stderr)
+        return 1
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    print(f"installing {' '.join(packages)}", flush=True)
+    subprocess.run(["apt-get", "update", "--quiet=2"], env=env, check=True)
+    subprocess.run([*install, "--quiet=2"], env=env, check=True)
+    if still := _missing():
+        print(f"error: still missing after installing: {', '.join(still)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _missing() -> dict[str, str]:
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin:/usr/sbin:/sbin"])
+    return {
+        tool: package
+        for tool, package in TOOLS.items()
+        if not (Path(tool).exists() if "/" in tool else shutil.which(tool, path=path))
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
