@@ -1,0 +1,75 @@
+"""Time the compressors against zlib's level 6, one thread each, on the bytes of real files.
+
+    python compressors.py DIRECTORY BYTES REPEAT
+
+Prints a JSON object: for each compressor, the times and the compressed size.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from nixdock.compression import Compression, compressor
+
+_CHUNK = 1 << 20
+
+
+def main(directory: Path, size: int, repeat: int) -> None:
+    """Compress the first `size` bytes of the files below `directory`."""
+    data = _sample(directory, size)
+    rivals: dict[str, Callable[[bytes], int]] = {
+        "zlib": _zlib,
+        "gzip": lambda data: _nixdock(data, Compression.GZIP),
+        "zstd": lambda data: _nixdock(data, Compression.ZSTD),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    sizes: dict[str, int] = {}
+    for _ in range(repeat):
+        for name, compress in rivals.items():
+            start = time.perf_counter()
+            sizes[name] = compress(data)
+            seconds[name].append(time.perf_counter() - start)
+    print(json.dumps({"bytes": len(data), "seconds": seconds, "sizes": sizes}))
+
+
+def _sample(directory: Path, size: int) -> bytes:
+    data = bytearray()
+    for parent, directories, names in os.walk(directory):
+        directories.sort()
+        for name in sorted(names):
+            file = Path(parent, name)
+            if not file.is_symlink():
+                data += file.read_bytes()
+            if len(data) >= size:
+                return bytes(data[:size])
+    return bytes(data)
+
+
+def _zlib(data: bytes) -> int:
+    compress = zlib.compressobj(6, wbits=31)
+    chunks = (data[at : at + _CHUNK] for at in range(0, len(data), _CHUNK))
+    return sum(len(compress.compress(chunk)) for chunk in chunks) + len(compress.flush())
+
+
+def _nixdock(data: bytes, compression: Compression) -> int:
+    size = 0
+
+    def count(out: bytes | memoryview) -> None:
+        nonlocal size
+        size += len(out)
+
+    compress = compressor(compression, count)
+    for at in range(0, len(data), _CHUNK):
+        compress.write(data[at : at + _CHUNK])
+    compress.finish()
+    return size
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
