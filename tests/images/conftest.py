@@ -1,0 +1,59 @@
+"""Images that the Nix library builds in the sandbox, and the runtimes that run them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# A fixture is where its name is: these are the ones of the package set and of the runtimes.
+from ..nix.conftest import nix, pkgs
+from ..nix.harness import Nix
+from ..runtime.conftest import docker, podman, registry, repository, skopeo, umoci
+
+__all__ = ["docker", "nix", "pkgs", "podman", "registry", "repository", "skopeo", "umoci"]
+
+LIBRARY = Path(__file__).parents[2] / "nix"
+
+
+@dataclass(frozen=True)
+class Library:
+    """The Nix library under test; `image` in an expression is what it gives."""
+
+    nix: Nix
+
+    def build(self, expression: str, *options: str) -> Path:
+        """Build an expression over `pkgs` and `nixdock`."""
+        return self.nix.build(self._in_scope(expression), *options)
+
+    def evaluate(self, expression: str) -> object:
+        """Evaluate an expression over `pkgs` and `nixdock`."""
+        return self.nix.evaluate(self._in_scope(expression))
+
+    def closure_of(self, packages: str) -> list[Path]:
+        """Build the packages of a list and return the closure of them all."""
+        outputs = self.nix.run(
+            *("nix-build", "--no-out-link", "-E"),
+            f"let pkgs = import {self.nix.pkgs} {{ }}; in {packages}",
+        )
+        return self.nix.closure(*map(Path, outputs.split()))
+
+    @staticmethod
+    def _in_scope(expression: str) -> str:
+        return f"let nixdock = import {LIBRARY} pkgs; in {expression}"
+
+
+@pytest.fixture(scope="session")
+def library(nix: Nix) -> Library:
+    """The library, over the test package set."""
+    return Library(nix)
+
+
+@pytest.fixture
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without what could steer nixdock."""
+    for name in [*os.environ]:
+        if name.startswith(("NIX_", "NIXDOCK_")) or name == "SOURCE_DATE_EPOCH":
+            monkeypatch.delenv(name)

@@ -1,0 +1,195 @@
+"""The Nix library: arguments, attributes, and what its derivations hold."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from ..nix.harness import NixError
+from .conftest import LIBRARY, Library
+
+pytestmark = [pytest.mark.nix, pytest.mark.xdist_group("nix")]
+
+# §1.4 of dockerTools: every argument and its default.
+STREAM_DEFAULTS = {
+    "tag", "fromImage", "contents", "config", "architecture", "variant", "created", "mtime", "uid",
+    "gid", "uname", "gname", "maxLayers", "extraCommands", "fakeRootCommands", "enableFakechroot",
+    "includeStorePaths", "includeNixDB", "passthru", "meta", "layeringPipeline", "debug",
+}  # fmt: skip
+
+
+def test_takes_the_arguments_of_docker_tools(library: Library) -> None:
+    arguments = library.evaluate("pkgs.lib.functionArgs nixdock.streamLayeredImage")
+    assert arguments == {"name": False, **dict.fromkeys(STREAM_DEFAULTS, True)}
+
+
+def test_attributes_of_a_stream(library: Library) -> None:
+    attributes = library.evaluate(
+        """let s = nixdock.streamLayeredImage {
+             name = "Registry.Example/Some/Hello"; passthru.mine = 1; meta.description = "d"; };
+           in { inherit (s) imageName isExe mine; drv = s.name; conf = s.conf.name;
+                tag = s.imageTag == builtins.substring 11 32 (builtins.unsafeDiscardStringContext s.conf.outPath);
+                description = s.meta.description;
+                again = (s.override { tag = "Kept"; }).imageTag;
+                exe = pkgs.lib.hasSuffix "/bin/nixdock" s.streamScript; }"""
+    )
+    assert attributes == {
+        "imageName": "registry.example/some/hello",
+        "isExe": True,
+        "mine": 1,
+        "drv": "stream-Hello",
+        "conf": "Hello-conf.json",
+        "tag": True,
+        "description": "d",
+        "again": "Kept",
+        "exe": True,
+    }
+
+
+def test_attributes_of_an_image(library: Library) -> None:
+    attributes = library.evaluate(
+        """let i = nixdock.buildLayeredImage { name = "a/Hello"; };
+               names = map (compressor: (i.override { inherit compressor; }).name) [ "none" "gz" "zstd" ];
+           in { inherit (i) imageName; inherit names; same = i.imageTag == i.stream.imageTag;
+                layout = (i.override { format = "oci-layout"; }).name; }"""
+    )
+    assert attributes == {
+        "imageName": "a/hello",
+        "names": ["Hello.tar", "Hello.tar.gz", "Hello.tar.zst"],
+        "same": True,
+        "layout": "Hello",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ('compressor = "xz";', "compressor must be one of: .gz none zstd."),
+        ('fromImage = "x";', "fromImage is not supported yet"),
+        ('fakeRootCommands = "x";', "fakeRootCommands is not supported yet"),
+        ("includeNixDB = true;", "includeNixDB is not supported yet"),
+        ("layeringPipeline = [ ];", "layeringPipeline is not supported yet"),
+        ("maxLayers = 1;", "maxLayers must be greater than 1"),
+        ('format = "vhd";', "unknown format vhd"),
+    ],
+)
+def test_refuses(library: Library, arguments: str, message: str) -> None:
+    expression = f'(nixdock.buildLayeredImage {{ name = "x"; {arguments} }}).drvPath'
+    with pytest.raises(NixError, match=message):
+        library.evaluate(expression)
+
+
+def test_overlay_adds_the_library(library: Library) -> None:
+    names = library.nix.evaluate(
+        f"builtins.attrNames (pkgs.extend (import {LIBRARY}/overlay.nix)).nixdock"
+    )
+    assert names == ["buildLayeredImage", "package", "streamLayeredImage"]
+
+
+def test_takes_pkgs_by_name(library: Library) -> None:
+    names = library.nix.evaluate(f"builtins.attrNames (import {LIBRARY} {{ inherit pkgs; }})")
+    assert names == ["buildLayeredImage", "package", "streamLayeredImage"]
+
+
+def test_the_image_is_reproducible(library: Library) -> None:
+    expression = """nixdock.buildLayeredImage {
+      name = "check"; contents = [ pkgs.coreutils ]; extraCommands = "mkdir -m 1777 tmp";
+      config.Cmd = [ "${pkgs.hello}/bin/hello" ]; compressor = "%s"; format = "%s"; }"""
+    for compressor, form in (("gz", "docker-archive"), ("zstd", "archive"), ("none", "oci-layout")):
+        library.build(expression % (compressor, form))
+        library.build(expression % (compressor, form), "--check")
+
+
+def test_the_configs_closure_is_in_the_image_and_its_file_is_not(library: Library) -> None:
+    conf = library.build(
+        """(nixdock.streamLayeredImage {
+             name = "x"; config.Env = [ "H=${pkgs.hello}" ]; contents = [ pkgs.busybox ];
+             extraCommands = "ln -s ${pkgs.tzdata}/share tz"; }).conf"""
+    )
+    paths = [Path(p) for layer in json.loads(conf.read_text())["store_layers"] for p in layer]
+    assert sorted(paths) == sorted(library.closure_of("[ pkgs.hello pkgs.busybox pkgs.tzdata ]"))
+
+
+def test_extra_commands_are_a_script(library: Library) -> None:
+    """Quotes, dollars and parentheses survive, and files can be made and changed."""
+    image = library.build(
+        """nixdock.buildLayeredImage {
+             name = "x"; compressor = "none"; includeStorePaths = false;
+             extraCommands = ''
+               v="it's (a) $((1 + 1))"
+               echo "$v" '"quoted" $v' > "file with space"
+               mkdir -m 1777 tmp
+               mkdir -m 0700 secret
+             ''; }"""
+    )
+    with tarfile.open(image) as archive:
+        layer = archive.extractfile("000/layer.tar")
+        assert layer is not None
+        with tarfile.open(fileobj=layer) as tar:
+            modes = {member.name: member.mode for member in tar}
+            content = tar.extractfile("/file with space")
+            assert content is not None
+            assert content.read() == b'it\'s (a) 2 "quoted" $v\n'
+    # tarfile takes the slash off the root.
+    assert modes == {"": 0o755, "/file with space": 0o644, "/secret": 0o700, "/tmp": 0o1777}
+
+
+def test_failing_extra_commands_fail_the_build(library: Library) -> None:
+    with pytest.raises(NixError, match="extra_commands failed with exit status 7"):
+        library.build('nixdock.buildLayeredImage { name = "x"; extraCommands = "exit 7"; }')
+
+
+def test_uid_and_times_reach_the_store_layers(library: Library) -> None:
+    image = library.build(
+        """nixdock.buildLayeredImage {
+             name = "x"; compressor = "none"; contents = [ pkgs.busybox ]; tag = "T.1";
+             uid = 12; gid = 34; uname = "u"; gname = "g"; mtime = "2001-02-03T04:05:06Z";
+             created = "2020-01-01T00:00:00+01:00"; architecture = "arm64"; variant = "v8"; }"""
+    )
+    with tarfile.open(image) as archive:
+        manifest = archive.extractfile("manifest.json")
+        assert manifest is not None
+        (entry,) = json.load(manifest)
+        config_file = archive.extractfile(entry["Config"])
+        assert config_file is not None
+        config = json.load(config_file)
+        layer = archive.extractfile(entry["Layers"][0])
+        assert layer is not None
+        with tarfile.open(fileobj=layer) as tar:
+            owners = {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in tar}
+    assert entry["RepoTags"] == ["x:T.1"]
+    assert config["created"] == "2019-12-31T23:00:00Z"
+    assert (config["architecture"], config["variant"]) == ("arm64", "v8")
+    assert owners == {(12, 34, "u", "g", 981173106)}
+
+
+def test_the_flake_builds_with_its_nixpkgs_overridden(library: Library, tmp_path: Path) -> None:
+    """The flake as users see it: a clean checkout, pure evaluation."""
+    repository = LIBRARY.parent
+    checkout = tmp_path / "checkout"
+    files = subprocess.run(
+        ["git", "-C", repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        check=True,
+    ).stdout.split(b"\0")
+    for name in filter(None, files):
+        source = repository / name.decode()
+        if source.is_file():
+            target = checkout / name.decode()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
+    override = ("--override-input", "nixpkgs", f"path:{library.nix.pkgs}", "--no-write-lock-file")
+    flake = f"path:{checkout}"
+    shown = json.loads(library.nix.nix("flake", "show", "--json", *override, flake))
+    assert set(shown) >= {"apps", "checks", "devShells", "lib", "overlays", "packages"}
+    names = library.nix.nix(
+        "eval", "--json", *override, f"{flake}#lib.x86_64-linux", "--apply", "builtins.attrNames"
+    )
+    assert "buildLayeredImage" in json.loads(names)
+    library.nix.nix("build", "--no-link", *override, f"{flake}#checks.x86_64-linux.image")
+    helped = library.nix.nix("run", *override, flake, "--", "--help")
+    assert "Turn Nix closures into container images" in helped
