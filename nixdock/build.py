@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from nixdock.closure import Closure, parse_closure
+from nixdock.closure import Closure, PathInfo, parse_closure
 from nixdock.container_config import container_config
 from nixdock.errors import InputError, SpecError
 from nixdock.image import Image, Platform
@@ -97,10 +97,16 @@ def resolve(spec: ImageSpec) -> ImageSpec:
         closure=None,
         store_layers=[[str(path) for path in layer.paths] for layer in plan.layers],
         store_paths={
-            str(info.path): StorePathSpec(info.nar_size, str(info.nar_hash) if info.nar_hash else None)
+            str(info.path): StorePathSpec(
+                info.nar_size, str(info.nar_hash) if info.nar_hash else None
+            )
             for info in closure
         },
     )
+
+
+def _known(info: PathInfo) -> StorePathSpec:
+    return StorePathSpec(info.nar_size, str(info.nar_hash) if info.nar_hash else None)
 
 
 @contextmanager

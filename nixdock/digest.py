@@ -12,7 +12,7 @@ from nixdock.errors import ImageError
 __all__ = ["Hashing", "Write", "check_digest", "hex_of", "sha256_digest"]
 
 Write = Callable[[memoryview | bytes], object]
-"""Takes the next bytes; a view's buffer is used again as soon as the call returns."""
+"""Takes the next bytes; a view's buffer may be used again, but not within the next four calls."""
 
 _SHA256: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from nixdock.atomic import FileWriter
+from nixdock.background import in_background
 from nixdock.compression import Compression, compressor
-from nixdock.digest import Hashing, hex_of
+from nixdock.digest import Hashing, Write, hex_of
 from nixdock.errors import PackError
 from nixdock.layer import BlobLayer, LayerSource
 from nixdock.process import end_with_parent
@@ -19,6 +21,8 @@ from nixdock.process import end_with_parent
 __all__ = ["LAYER_MEDIA_TYPE", "OnLayer", "available_cores", "pack", "pack_all"]
 
 LAYER_MEDIA_TYPE: Final = "application/vnd.oci.image.layer.v1.tar"
+
+_HEAVY: Final = 32 << 20
 
 OnLayer = Callable[[int, BlobLayer], object]
 
@@ -52,13 +56,21 @@ def _pack_to(
 ) -> BlobLayer:
     media_type = LAYER_MEDIA_TYPE + compression.media_type_suffix
     if compression is Compression.NONE:
-        source.write_to(blob.write)
+        with _hashed_aside(source, workers, blob.write) as write:
+            source.write_to(write)
         return BlobLayer(blob.digest, blob.digest, blob.size, media_type, source.history)
     compressing = compressor(compression, blob.write, workers)
     tar = Hashing(compressing.write)
-    source.write_to(tar.write)
+    with _hashed_aside(source, workers, tar.write) as write:
+        source.write_to(write)
     compressing.finish()
     return BlobLayer(tar.digest, blob.digest, blob.size, media_type, source.history)
+
+
+def _hashed_aside(source: LayerSource, workers: int, write: Write) -> AbstractContextManager[Write]:
+    """Hash a heavy layer in a second thread: it is what all wait for in the end."""
+    heavy = workers > 1 and source.weight >= _HEAVY
+    return in_background(write) if heavy else nullcontext(write)
 
 
 def pack_all(

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import cycle
 from typing import Final, NamedTuple
 
 from nixdock.errors import PackError
@@ -19,6 +22,7 @@ from nixdock.errors import PackError
 __all__ = [
     "BLOCK",
     "RECORD",
+    "RING",
     "Entry",
     "Headers",
     "Kind",
@@ -32,13 +36,19 @@ __all__ = [
 BLOCK: Final = 512
 RECORD: Final = 10240
 _BUFFER: Final = 1 << 20
+# Enough for two threads that each have one buffer in hand and one waiting.
+RING: Final = 6
 _MAX_SIZE: Final = 8**11
 _MAX_ID: Final = 8**7
 _MAGIC: Final = b"ustar\x0000"
 # Device numbers, the unused name prefix and the end of the block.
 _UNUSED: Final = bytes(16 + 155 + 12)
-# The checksum counts its own eight bytes as spaces.
-_BLANK_CHECKSUM_SUM: Final = 8 * 0x20
+# The checksum counts its own eight bytes as spaces, and leaves the last one so.
+_BLANK_CHECKSUM: Final = b"        "
+_CHECKSUM: Final = 148
+_TYPE: Final = 0o170000
+# Where the link target lies behind the size: after the time, the checksum and the kind.
+_TARGET: Final = 12 + 8 + 1
 
 
 class Kind:
@@ -52,7 +62,7 @@ class Kind:
 
 
 class Entry(NamedTuple):
-    """One member to be: its name in the archive and, for a file, where its bytes are.
+    """One member to be: its name in the archive and, for a file or directory, where it lies.
 
     Names and targets are bytes, as in the file system. A directory's name ends in a slash.
     """
@@ -87,11 +97,8 @@ class Headers:
             and 0 <= meta.gid < _MAX_ID
             and all(len(name) <= 32 and name.isascii() for name in (meta.uname, meta.gname))
         )
-        self._time = b"%011o\0" % meta.mtime if self._shared_fits else b""
-        self._owner = _text(meta.uname, 32) + _text(meta.gname, 32)
-        self._tail = _MAGIC + self._owner + _UNUSED
-        self._constant_sum = sum(self._tail) + sum(self._time) + _BLANK_CHECKSUM_SUM
-        self._numbers: dict[int, tuple[bytes, int]] = {}
+        self._tail = _MAGIC + _text(meta.uname, 32) + _text(meta.gname, 32) + _UNUSED
+        self._constants: dict[tuple[int, bytes], tuple[bytes, bytes]] = {}
 
     def length(self, entry: Entry) -> int:
         """Return the length of `encode(entry)` in bytes."""
@@ -99,39 +106,39 @@ class Headers:
 
     def encode(self, entry: Entry) -> bytes:
         """Return the header of `entry`, after an extended header where one is needed."""
-        if not self._fits(entry):
-            return self._extended(entry)
         name, kind, mode, size, target, _ = entry
-        numbers, numbers_sum = self._numbers.get(mode) or self._encode_numbers(mode)
-        digits = b"%011o\0" % size
-        checksum = numbers_sum + sum(name) + sum(digits) + kind[0] + sum(target)
-        return b"".join(
-            (
-                name.ljust(100, b"\0"),
-                numbers,
-                digits,
-                self._time,
-                b"%06o\0 " % (checksum + self._constant_sum),
-                kind,
-                target.ljust(100, b"\0"),
-                self._tail,
-            )
-        )
+        extension = b""
+        if not self._fits(entry):
+            if not (name.isascii() and self._shared_fits and size < _MAX_SIZE and not target):
+                return self._extended(entry)
+            # A long path and nothing else: a third of all members in a store with Python in it.
+            extension = _pax_member([_pax_record(b"path", name)])
+            name = name[:100]
+        key = (mode, kind)
+        numbers, rest = self._constants.get(key) or self._add_constants(key)
+        if target:
+            rest = rest[:_TARGET] + target + rest[_TARGET + len(target) :]
+        header = name.ljust(100, b"\0") + numbers + b"%011o\0" % size + rest
+        return extension + _with_checksum(header)
 
     def _fits(self, entry: Entry) -> bool:
+        name, _, _, size, target, _ = entry
         return (
-            len(entry[0]) <= 100
-            and len(entry[4]) <= 100
-            and entry[3] < _MAX_SIZE
-            and entry[0].isascii()
-            and entry[4].isascii()
+            len(name) <= 100
+            and name.isascii()
+            and size < _MAX_SIZE
             and self._shared_fits
+            and (not target or (len(target) <= 100 and target.isascii()))
         )
 
-    def _encode_numbers(self, mode: int) -> tuple[bytes, int]:
-        numbers = b"%07o\0%07o\0%07o\0" % (mode & 0o7777, self._meta.uid, self._meta.gid)
-        self._numbers[mode] = result = (numbers, sum(numbers))
-        return result
+    def _add_constants(self, key: tuple[int, bytes]) -> tuple[bytes, bytes]:
+        """Put together what the headers of one mode and kind have before and after the size."""
+        meta = self._meta
+        mode, kind = key
+        numbers = b"%07o\0%07o\0%07o\0" % (mode & 0o7777, meta.uid, meta.gid)
+        rest = b"%011o\0" % meta.mtime + _BLANK_CHECKSUM + kind + bytes(100) + self._tail
+        self._constants[key] = (numbers, rest)
+        return numbers, rest
 
     def _extended(self, entry: Entry) -> bytes:
         meta = self._meta
@@ -151,13 +158,22 @@ class Headers:
         records = [(key, value) for key, value, n in texts if len(value) > n or not value.isascii()]
         records += [(key, str(value)) for key, value, limit in numbers if not 0 <= value < limit]
         uid, gid, size, mtime = (value if 0 <= value < limit else 0 for _, value, limit in numbers)
-        header = _ustar_header(
-            before=_text(name, 100) + b"%07o\0%07o\0%07o\0" % (entry.mode & 0o7777, uid, gid),
-            size=size,
-            mtime=mtime,
-            after=entry.kind + _text(target, 100) + self._tail,
+        header = (
+            _text(name, 100)
+            + b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (entry.mode & 0o7777, uid, gid, size, mtime)
+            + _BLANK_CHECKSUM
+            + entry.kind
+            + _text(target, 100)
+            + self._tail
         )
-        return _pax_member(records) + header
+        encoded = [
+            _pax_record(key.encode(), value.encode("utf-8", "surrogateescape"))
+            for key, value in records
+        ]
+        # Bytes that are no UTF-8 can't be told apart from text without this mark.
+        if any("\udc80" <= char <= "\udcff" for _, value in records for char in value):
+            encoded.insert(0, b"21 hdrcharset=BINARY\n")
+        return _pax_member(encoded) + _with_checksum(header)
 
 
 def _decode(name: bytes) -> str:
@@ -168,29 +184,40 @@ def _text(value: str, width: int) -> bytes:
     return value.encode("ascii", "replace")[:width].ljust(width, b"\0")
 
 
-def _ustar_header(*, before: bytes, size: int, mtime: int, after: bytes) -> bytes:
-    before += b"%011o\0%011o\0" % (size, mtime)
-    return before + b"%06o\0 " % (sum(before) + sum(after) + _BLANK_CHECKSUM_SUM) + after
+def _with_checksum(header: bytes) -> bytes:
+    # A header is ASCII, so the sum of its 512 bytes stays below Adler-32's modulus, and the
+    # lower half of that is the sum plus one: much faster than adding up in Python.
+    checksum = (zlib.adler32(header) & 0xFFFF) - 1
+    return b"%b%06o\0%b" % (header[:_CHECKSUM], checksum, header[_CHECKSUM + 7 :])
 
 
-def _pax_member(records: Sequence[tuple[str, str]]) -> bytes:
-    # Bytes that are no UTF-8 can't be told apart from text without this mark.
-    binary = any("\udc80" <= char <= "\udcff" for _, value in records for char in value)
-    payload = b"21 hdrcharset=BINARY\n" if binary else b""
-    for key, value in records:
-        body = b" %s=%s\n" % (key.encode(), value.encode("utf-8", "surrogateescape"))
-        length = len(body)
-        # A record's length counts its own digits.
-        while len(str(length)) + len(body) != length:
-            length = len(str(length)) + len(body)
-        payload += b"%d%s" % (length, body)
-    header = _ustar_header(
-        before=_text("././@PaxHeader", 100) + b"0000000\0" * 3,
-        size=len(payload),
-        mtime=0,
-        after=Kind.PAX + bytes(100) + _MAGIC + bytes(64) + _UNUSED,
+def _pax_record(key: bytes, value: bytes) -> bytes:
+    size = len(key) + len(value) + 3
+    # A record's length counts its own digits.
+    length = size + len(str(size))
+    if len(str(length)) > len(str(size)):
+        length += 1
+    return b"%d %b=%b\n" % (length, key, value)
+
+
+def _pax_member(records: Iterable[bytes]) -> bytes:
+    payload = b"".join(records)
+    return _pax_header(len(payload)) + payload.ljust(-(-len(payload) // BLOCK) * BLOCK, b"\0")
+
+
+@lru_cache(maxsize=4096)
+def _pax_header(size: int) -> bytes:
+    return _with_checksum(
+        _text("././@PaxHeader", 100)
+        + b"0000000\0" * 3
+        + b"%011o\0%011o\0" % (size, 0)
+        + _BLANK_CHECKSUM
+        + Kind.PAX
+        + bytes(100)
+        + _MAGIC
+        + bytes(64)
+        + _UNUSED
     )
-    return header + payload + bytes(-len(payload) % BLOCK)
 
 
 def walk(source: bytes, name: bytes) -> Iterator[Entry]:
@@ -199,41 +226,69 @@ def walk(source: bytes, name: bytes) -> Iterator[Entry]:
     Depth first, a directory before its contents, siblings in the order of their names as text.
     Symbolic links are entries of their own. Raise PackError for what a layer can't hold.
     """
-    stack = [(source, name)]
-    while stack:
-        path, member = stack.pop()
-        try:
-            info = os.lstat(path)
-            mode = info.st_mode
-            if stat.S_ISREG(mode):
-                yield Entry(member, Kind.FILE, mode & 0o7777, info.st_size, b"", path)
-            elif stat.S_ISDIR(mode):
-                names = os.listdir(path)
-                if len(names) > 1:
-                    names.sort(key=_decode, reverse=True)
-                slashed = member if member.endswith(b"/") else member + b"/"
-                stack += [(b"%s/%s" % (path, n), slashed + n) for n in names]
-                if any(n.startswith(b".wh.") for n in names):
-                    _refuse_whiteout(path, names)
-                yield Entry(slashed, Kind.DIRECTORY, mode & 0o7777)
-            elif stat.S_ISLNK(mode):
-                yield Entry(member, Kind.SYMLINK, mode & 0o7777, 0, os.readlink(path))
-            elif stat.S_ISFIFO(mode):
-                yield Entry(member, Kind.FIFO, mode & 0o7777)
+    # The path at which a system call fails is in what it raises.
+    try:
+        root = _entry(source, name, os.lstat(source))
+        yield root
+        pending = [iter(_children(root))] if root.kind == Kind.DIRECTORY else []
+        while pending:
+            for entry in pending[-1]:
+                yield entry
+                if entry[1] == Kind.DIRECTORY:
+                    pending.append(iter(_children(entry)))
+                    break
             else:
-                raise PackError(f"{_shown(path)} is a device or a socket, which a layer can't hold")
-        except FileNotFoundError:
-            raise PackError(f"{_shown(path)} vanished while its tree was read") from None
-        except OSError as error:
-            raise PackError(f"can't read {_shown(path)}: {error.strerror}") from None
+                pending.pop()
+    except FileNotFoundError as error:
+        raise PackError(f"{_shown(error.filename)} vanished while its tree was read") from None
+    except OSError as error:
+        raise PackError(f"can't read {_shown(error.filename)}: {error.strerror}") from None
 
 
-def _refuse_whiteout(directory: bytes, names: list[bytes]) -> None:
-    name = next(n for n in names if n.startswith(b".wh."))
-    raise PackError(
-        f"{_shown(directory + b'/' + name)} has the name of a whiteout: in a layer it would"
-        " delete a file instead of being one; rename it or leave its store path out"
-    )
+def _children(directory: Entry) -> list[Entry]:
+    with os.scandir(directory.source) as scan:
+        found = {child.name: child for child in scan}
+    joined = b"/".join(found)
+    if b".wh." in joined:
+        _refuse_whiteouts(directory.source, found)
+    names = sorted(found) if joined.isascii() else sorted(found, key=_decode)
+    entries = []
+    prefix = directory.name
+    for name in names:
+        child = found[name]
+        info = child.stat(follow_symlinks=False)
+        mode = info.st_mode
+        # Nearly all entries are files: no call for them.
+        if mode & _TYPE == stat.S_IFREG:
+            entry = Entry(prefix + name, b"0", mode & 0o7777, info.st_size, b"", child.path)
+        else:
+            entry = _entry(child.path, prefix + name, info)
+        entries.append(entry)
+    return entries
+
+
+def _entry(path: bytes, member: bytes, info: os.stat_result) -> Entry:
+    mode = info.st_mode
+    kind = mode & _TYPE
+    if kind == stat.S_IFREG:
+        return Entry(member, Kind.FILE, mode & 0o7777, info.st_size, b"", path)
+    if kind == stat.S_IFLNK:
+        return Entry(member, Kind.SYMLINK, mode & 0o7777, 0, os.readlink(path))
+    if kind == stat.S_IFDIR:
+        slashed = member if member.endswith(b"/") else member + b"/"
+        return Entry(slashed, Kind.DIRECTORY, mode & 0o7777, 0, b"", path)
+    if kind == stat.S_IFIFO:
+        return Entry(member, Kind.FIFO, mode & 0o7777)
+    raise PackError(f"{_shown(path)} is a device or a socket, which a layer can't hold")
+
+
+def _refuse_whiteouts(directory: bytes, names: Iterable[bytes]) -> None:
+    for name in sorted(names):
+        if name.startswith(b".wh."):
+            raise PackError(
+                f"{_shown(directory + b'/' + name)} has the name of a whiteout: in a layer it would"
+                " delete a file instead of being one; rename it or leave its store path out"
+            )
 
 
 def tar_size(entries: Iterable[Entry], headers: Headers) -> int:
@@ -253,36 +308,41 @@ def write_tar(
 ) -> int:
     """Write a whole archive of `entries` and return its size in bytes.
 
-    `write` gets a view of a buffer that is used again as soon as it returns. Raise PackError
-    when a file is not, to the byte, what its entry says.
+    `write` gets views of buffers that are used again, but not before RING - 2 further calls.
+    Raise PackError when a file is not, to the byte, what its entry says.
     """
-    buffer = memoryview(bytearray(_BUFFER))
+    ring = cycle([memoryview(bytearray(_BUFFER)) for _ in range(RING)])
+    buffer = next(ring)
     at = 0
     total = 0
     for entry in entries:
         header = headers.encode(entry)
         size = entry.size
-        # Room for the header and one byte more than the file: reading that byte tells that the
-        # file grew without another system call.
+        # One byte more than the file: reading it tells that the file grew without another system
+        # call. There is always room for it, and for the padding, within a block.
         if at + len(header) + size + BLOCK > _BUFFER:
-            write(buffer[:at])
-            total += at
-            at = 0
+            if at:
+                write(buffer[:at])
+                total += at
+                buffer = next(ring)
+                at = 0
             if len(header) + size + BLOCK > _BUFFER:
-                total += _write_large(entry, header, buffer, write)
+                for filled in _fill(entry, header, buffer, ring):
+                    write(filled)
+                    total += len(filled)
+                buffer = next(ring)
                 continue
         end = at + len(header)
         buffer[at:end] = header
         at = end
-        if size:
+        if entry.kind == Kind.FILE:
             _read_file(entry, buffer[at : at + size + 1])
             at += size
-            padding = -size % BLOCK
-            buffer[at : at + padding] = _ZEROS[:padding]
-            at += padding
-        elif entry.kind == Kind.FILE:
-            _read_file(entry, buffer[at : at + 1])
-    write(buffer[:at])
+            if padding := -size % BLOCK:
+                buffer[at : at + padding] = _ZEROS[:padding]
+                at += padding
+    if at:
+        write(buffer[:at])
     total += at
     size = padded_size(total)
     write(memoryview(_ZEROS)[: size - total])
@@ -311,29 +371,35 @@ def _read_file(entry: Entry, view: memoryview) -> None:
         raise _size_error(entry, grew=count > entry.size)
 
 
-def _write_large(
-    entry: Entry, header: bytes, buffer: memoryview, write: Callable[[memoryview], object]
-) -> int:
-    write(memoryview(header))
+def _fill(
+    entry: Entry, header: bytes, buffer: memoryview, ring: Iterator[memoryview]
+) -> Iterator[memoryview]:
+    """Yield buffers filled with `header`, a file that does not fit into one, and its padding."""
+    at = len(header)
+    buffer[:at] = header
     left = entry.size
     try:
         descriptor = os.open(entry.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             while left:
-                count = os.readv(descriptor, [buffer[: min(left, _BUFFER)]])
+                if at == _BUFFER:
+                    yield buffer
+                    buffer, at = next(ring), 0
+                count = os.readv(descriptor, [buffer[at : min(at + left, _BUFFER)]])
                 if not count:
                     raise _size_error(entry, grew=False)
-                write(buffer[:count])
                 left -= count
-            if os.readv(descriptor, [buffer[:1]]):
+                at += count
+            if os.readv(descriptor, [bytearray(1)]):
                 raise _size_error(entry, grew=True)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise _read_error(entry, error) from None
+    # Buffers and headers are whole blocks, so the padding is within the last buffer.
     padding = -entry.size % BLOCK
-    write(memoryview(_ZEROS)[:padding])
-    return len(header) + entry.size + padding
+    buffer[at : at + padding] = _ZEROS[:padding]
+    yield buffer[: at + padding]
 
 
 def _read_error(entry: Entry, error: OSError) -> PackError:

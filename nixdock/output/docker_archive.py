@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from nixdock.background import in_background
 from nixdock.digest import Hashing, Write, hex_of
 from nixdock.errors import PackError
 from nixdock.image import Image
@@ -52,5 +53,6 @@ def write_docker_archive(
 
 def _hashed(write_tar: Callable[[Write], object], write: Write) -> Hashing:
     hashing = Hashing(write)
-    write_tar(hashing.write)
+    with in_background(hashing.write) as hash_later:
+        write_tar(hash_later)
     return hashing

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Protocol
 
 from nixdock.atomic import whole_file
+from nixdock.background import in_background
 from nixdock.compression import Compression, compressor
 from nixdock.digest import Write
 from nixdock.image import Image
 from nixdock.layer import BlobLayer, Layer, LayerSource
 from nixdock.output.archive import write_archive
-from nixdock.output.background import in_background
 from nixdock.output.docker_archive import write_docker_archive
 from nixdock.output.oci_layout import write_oci_layout
 from nixdock.pack import OnLayer, available_cores, pack_all

@@ -76,7 +76,8 @@ def test_a_layout_goes_through_a_registry_and_back(
     compressor: str,
 ) -> None:
     layout = library.build(
-        f'nixdock.buildLayeredImage {{ {HELLO} format = "oci-layout"; compressor = "{compressor}"; }}'
+        f'nixdock.buildLayeredImage {{ {HELLO} compressor = "{compressor}";'
+        ' format = "oci-layout"; }'
     )
     there = f"docker://{registry.reference(repository, 'v1')}"
     back = f"oci:{tmp_path / 'back'}:v1"

@@ -40,7 +40,8 @@ def test_images_share_the_layers_of_shared_packages(library: Library) -> None:
 
 def test_a_new_app_changes_its_own_layer_and_the_top_one(library: Library) -> None:
     """With an app that stays least popular, the plan is constant: the lower layers all stay."""
-    expression = """let app = pkgs.writeShellScriptBin "app" "echo %s; exec ${pkgs.hello}/bin/hello";
+    expression = """let
+        app = pkgs.writeShellScriptBin "app" "echo %s; exec ${pkgs.hello}/bin/hello";
       in nixdock.buildLayeredImage { name = "app"; tag = "t"; format = "oci-layout";
         contents = [ app ]; config.Cmd = [ "/bin/app" ]; }"""
     before = _layers(library.build(expression % "one"))

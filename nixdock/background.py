@@ -1,4 +1,4 @@
-"""Writing in a thread of its own, so that reading and hashing don't wait for the reader."""
+"""Passing bytes on to a thread of their own, so that reading does not wait for what follows."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from nixdock.digest import Write
 
 __all__ = ["in_background"]
-
-_CHUNKS: Final = 8
 
 
 @contextmanager
 def in_background(write: Write) -> Iterator[Write]:
     """Give a function that hands its bytes to `write` in another thread, in order.
 
-    At most a few chunks wait; an error of `write` is raised by a later call, or at the end.
+    One chunk is in hand and one waits, so a view is done with after two further calls. An error
+    of `write` is raised by a later call, or at the end.
     """
-    waiting: queue.Queue[bytes | None] = queue.Queue(_CHUNKS)
+    waiting: queue.Queue[memoryview | bytes | None] = queue.Queue(1)
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -36,7 +34,7 @@ def in_background(write: Write) -> Iterator[Write]:
         if errors:
             raise errors[0]
         if len(data):
-            waiting.put(bytes(data))
+            waiting.put(data)
 
     thread = threading.Thread(target=run, name="writer", daemon=True)
     thread.start()

@@ -1,0 +1,137 @@
+"""`nixdock demo`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from nixdock.build import prepared_build
+from nixdock.cli.progress import size_text
+from nixdock.compression import Compression
+from nixdock.demo import ARCHITECTURES, native_architecture, unpacked_closure
+from nixdock.demo.engine import answering_engines
+from nixdock.errors import NixdockError
+from nixdock.image import Image
+from nixdock.layer import LayerSource, StoreLayer
+from nixdock.output import Format, write_image
+
+__all__ = ["command"]
+
+_TRANSPORTS: Final = {
+    Format.ARCHIVE: "oci-archive",
+    Format.DOCKER_ARCHIVE: "docker-archive",
+    Format.OCI_ARCHIVE: "oci-archive",
+    Format.OCI_LAYOUT: "oci",
+}
+
+
+@click.command("demo")
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=click.Path(path_type=Path),
+    help="What to write.  [default: demo.tar, or demo.oci for an oci-layout]",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([form.value for form in Format]),
+    default=Format.ARCHIVE.value,
+    show_default=True,
+    help="archive is an OCI archive and a docker-archive at once.",
+)
+@click.option(
+    "--arch",
+    "architecture",
+    type=click.Choice(ARCHITECTURES),
+    help="Where the image is to run.  [default: as this machine]",
+)
+@click.option(
+    "--run/--no-run",
+    default=None,
+    help="Also run the image.  [default: if Docker or Podman answers]",
+)
+def command(target: Path | None, form: str, architecture: str | None, *, run: bool | None) -> None:
+    """Build an image from the small closure that comes with nixdock.
+
+    Nix built the closure; this command needs neither Nix nor Docker, nor root or a network.
+    """
+    chosen = Format(form)
+    native = native_architecture()
+    architecture = architecture or native
+    if target is None:
+        target = Path("demo.oci" if chosen is Format.OCI_LAYOUT else "demo.tar")
+    with (
+        unpacked_closure(architecture) as closure,
+        prepared_build(closure.spec()) as build,
+    ):
+        image = write_image(build, target, chosen, Compression.NONE)
+    click.echo(_table(build.sources, image))
+    click.echo()
+    click.echo(_summary(image, target, chosen))
+    click.echo()
+    click.echo(_instructions(image, target, chosen))
+    if run or (run is None and architecture == native):
+        _run(target, chosen, asked=bool(run))
+
+
+def _table(sources: Sequence[LayerSource], image: Image) -> str:
+    lines = [f"{'layer':>5}  {'digest':<19} {'size':>9}  contents"]
+    for number, (source, layer) in enumerate(zip(sources, image.layers, strict=True), 1):
+        contents = [layer.history.comment]
+        if isinstance(source, StoreLayer):
+            contents = [path.base_name for path in source.paths]
+        first, *others = contents
+        lines.append(f"{number:>5}  {layer.digest[:19]} {size_text(layer.size):>9}  {first}")
+        lines += [f"{'':38}{name}" for name in others]
+    return "\n".join(lines)
+
+
+def _summary(image: Image, target: Path, form: Format) -> str:
+    # A docker-archive has no manifest of the kind that has a digest.
+    of, blob = ("config", image.config)
+    if form is not Format.DOCKER_ARCHIVE:
+        of, blob = ("manifest", image.manifest)
+    platform = f"linux/{image.platform.architecture}"
+    return f"image     {image.reference} ({platform}), as {form} in {target}\n{of:<9} {blob.digest}"
+
+
+def _instructions(image: Image, target: Path, form: Format) -> str:
+    name = image.reference.repository
+    file = shlex.quote(str(target))
+    here = f"{_TRANSPORTS[form]}:{file}"
+    docker = f"docker load < {file}"
+    podman = f"podman load < {file}"
+    if form in {Format.OCI_ARCHIVE, Format.OCI_LAYOUT}:
+        docker = f"skopeo copy {here} docker-daemon:{image.reference}"
+    if form is Format.OCI_LAYOUT:
+        podman = f"skopeo copy {here} containers-storage:{image.reference}"
+    return "\n".join(
+        [
+            "To load and run it, or to push it:",
+            f"  {docker} && docker run --rm {name}",
+            f"  {podman} && podman run --rm {name}",
+            f"  skopeo copy {here} docker://REGISTRY/{name}",
+        ]
+    )
+
+
+def _run(target: Path, form: Format, *, asked: bool) -> None:
+    """Run the image with the first engine that can; the image is built, so nothing fails here."""
+    tried = False
+    for engine in answering_engines(form):
+        tried = True
+        try:
+            output = engine.run(target)
+        except NixdockError as error:
+            click.echo(f"\nnote: {error}")
+        else:
+            click.echo(f"\nFrom {engine.name} run:\n\n{output}", nl=False)
+            return
+    if asked and not tried:
+        click.echo(f"\nnote: not run: no engine that loads the format {form} answers")

@@ -1,0 +1,113 @@
+"""The closure that comes with nixdock, and the image that is made of it.
+
+`src` says how Nix built it; `closure.tar` holds its store paths and `graph.json` what Nix knows
+of them, one graph for each architecture.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from nixdock.closure import Closure, parse_closure
+from nixdock.errors import NixdockError
+from nixdock.spec import ClosureSpec, ImageSpec, StoreSpec
+from nixdock.store_path import StorePath
+
+__all__ = ["ARCHITECTURES", "DemoClosure", "native_architecture", "unpacked_closure"]
+
+ARCHITECTURES: Final = ("amd64", "arm64")
+
+_IMAGE: Final = "nixdock-demo"
+_PROFILE: Final = "nixdock-demo-profile"
+_PROGRAM: Final = "nixdock-demo"
+_GO_NAMES: Final = {"aarch64": "arm64", "arm64": "arm64"}
+
+
+class DemoClosure:
+    """The closure for one architecture, with its store below `root`."""
+
+    def __init__(self, root: Path, graph: Path, architecture: str) -> None:
+        self.root = root
+        self.graph = graph
+        self.architecture = architecture
+        self.closure: Closure = parse_closure(graph.read_bytes(), (architecture,), str(graph))
+
+    @property
+    def program(self) -> str:
+        """The program's file."""
+        return f"{self._path(_PROGRAM)}/bin/{_PROGRAM}"
+
+    def spec(self) -> ImageSpec:
+        """Return the spec of the demo's image."""
+        return ImageSpec(
+            version=1,
+            name=_IMAGE,
+            architecture=self.architecture,
+            # Not the command, so that what follows the image's name are the program's arguments.
+            config={"Entrypoint": [self.program]},
+            closure=ClosureSpec(graph=str(self.graph), keys=[self.architecture]),
+            store=StoreSpec(root=str(self.root)),
+            contents=[self._path(_PROFILE)],
+        )
+
+    def _path(self, name: str) -> StorePath:
+        return next(path for path in self.closure.infos if path.name == name)
+
+
+def native_architecture() -> str:
+    """Return the one of ARCHITECTURES that this machine runs, or the first one."""
+    return _GO_NAMES.get(platform.machine().lower(), ARCHITECTURES[0])
+
+
+@contextmanager
+def unpacked_closure(architecture: str) -> Iterator[DemoClosure]:
+    """Unpack the closure into a temporary directory that lasts as long as the block."""
+    package = files(__name__)
+    with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
+        root = Path(temporary) / "root"
+        graph = Path(temporary) / "graph.json"
+        root.mkdir()
+        try:
+            _unpack(package.joinpath("closure.tar").read_bytes(), root)
+            graph.write_bytes(package.joinpath("graph.json").read_bytes())
+            yield DemoClosure(root, graph, architecture)
+        finally:
+            # A store's directories are read-only, and so can't be emptied by their owner.
+            for directory, _, _ in os.walk(root):
+                Path(directory).chmod(0o700)
+
+
+def _unpack(archive: bytes, root: Path) -> None:
+    """Unpack a tar of store paths with the modes of a store, whatever the umask is.
+
+    Not by `extractall`, whose filters differ between the releases of Python and take a profile's
+    absolute links for an attack.
+    """
+    directories = []
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
+        for member in tar:
+            parts = PurePosixPath(member.name).parts
+            if parts[:2] != ("nix", "store") or ".." in parts or len(parts) < 3:
+                raise NixdockError(f"the demo's closure has a member {member.name!r}")
+            target = root.joinpath(*parts)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if member.isdir():
+                target.mkdir()
+                directories.append(target)
+            elif member.issym():
+                target.symlink_to(member.linkname)
+            elif (source := tar.extractfile(member)) is not None:
+                with target.open("xb") as file:
+                    file.write(source.read())
+                target.chmod(0o555 if member.mode & 0o100 else 0o444)
+    for directory in directories:
+        directory.chmod(0o555)
