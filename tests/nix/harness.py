@@ -101,7 +101,7 @@ class BareRoot:
             'mount --bind /nix/store "$0/nix/store" && '
             'mount -o remount,ro,bind "$0/nix/store" && exec chroot "$0" "$@"'
         )
-        path = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        path = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/"}
         return run(
             ("unshare", "--mount", "sh", "-c", script, self.path, *args), path | dict(env or {})
         )

@@ -28,13 +28,22 @@ let
         overrideAttrs =
           change:
           let
-            old = drv.drvAttrs // { inherit passthru; };
+            old = drv.drvAttrs // { inherit pname version passthru; };
             once = change old;
             new = if lib.isFunction once then change old old else once;
           in
           package {
-            drv = derivation (removeAttrs (drv.drvAttrs // new) [ "passthru" "meta" ]);
-            inherit pname version mainProgram;
+            drv = derivation (
+              removeAttrs (drv.drvAttrs // new) [
+                "meta"
+                "passthru"
+                "pname"
+                "version"
+              ]
+            );
+            pname = new.pname or pname;
+            version = new.version or version;
+            inherit mainProgram;
             passthru = new.passthru or passthru;
           };
       }
@@ -57,6 +66,16 @@ in
   bash = deb "bash" "bash" "bash";
   busybox = deb "busybox" "busybox-static" "busybox";
   coreutils = deb "coreutils" "coreutils" "coreutils";
+  # Debian puts the bundle together when it installs the package.
+  cacert =
+    final.runCommand "cacert-${cleanVersion versions.ca-certificates}"
+      {
+        passthru.unbundled = debs.ca-certificates;
+      }
+      ''
+        mkdir -p $out/etc/ssl/certs
+        cat ${debs.ca-certificates}/share/ca-certificates/mozilla/*.crt >$out/etc/ssl/certs/ca-bundle.crt
+      '';
   diffutils = deb "diffutils" "diffutils" "diff";
   fakeroot = deb "fakeroot" "fakeroot" "fakeroot";
   file = deb "file" "file" "file";
@@ -65,6 +84,7 @@ in
   gcc-unwrapped = deb "gcc" "gcc-12" "gcc-12";
   glibc = deb "glibc" "libc6" "ld.so";
   gnugrep = deb "gnugrep" "grep" "grep";
+  gnumake = deb "gnumake" "make" "make";
   gnupatch = deb "gnupatch" "patch" "patch";
   gnused = deb "gnused" "sed" "sed";
   gnutar = deb "gnutar" "tar" "tar";
@@ -73,13 +93,24 @@ in
   jq = deb "jq" "jq" "jq";
   libdeflate = deb "libdeflate" "libdeflate0" "libdeflate";
   nginx = deb "nginx" "nginx" "nginx";
-  openssl = deb "openssl" "libssl3" "openssl";
+  nix = deb "nix" "nix-bin" "nix";
+  openssl = deb "openssl" "openssl" "openssl";
+  curl = deb "curl" "curl" "curl";
   redis = deb "redis" "redis-server" "redis-server";
+  ruff = final.python3Packages.ruff;
+  sqlite = deb "sqlite" "sqlite3" "sqlite3";
+  tini = deb "tini" "tini" "tini";
   tzdata = deb "tzdata" "tzdata" "tzdata";
   xz = deb "xz" "xz-utils" "xz";
   zlib = deb "zlib" "zlib1g" "zlib";
   zstd = deb "zstd" "zstd" "zstd";
   patch = final.gnupatch;
+
+  patchelf = package {
+    drv = raw.patchelf;
+    pname = "patchelf";
+    version = versions.patchelf;
+  };
 
   python3 =
     let

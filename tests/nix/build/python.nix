@@ -22,5 +22,6 @@ derivation {
     ./python.sh
   ];
   PATH = "${debs.coreutils}/bin:${debs.findutils}/bin:${debs.sed}/bin:${debs.grep}/bin";
+  PYTHONHASHSEED = "0";
   inherit base paths;
 }

@@ -36,4 +36,10 @@ rm -f "$out/bin/python3.11"
 cp "$interpreter" "$out/bin/python3.11"
 for alias in python python3; do ln -sf python3.11 "$out/bin/$alias"; done
 
+# In the store it could not be done on first import. Links keep what was compiled.
+if [ ! -d "$out/lib/python3.11/__pycache__" ]; then
+  "$out/bin/python3.11" -m compileall -q -q --invalidation-mode unchecked-hash \
+    "$out/lib/python3.11" >/dev/null || true
+fi
+
 printf '%s\n' $base $paths >"$out/nix-support/propagated"

@@ -23,11 +23,6 @@ if [ -n "${NIX_ATTRS_SH_FILE:-}" ]; then
   if [[ "$(declare -p env 2>/dev/null)" == "declare -A"* ]]; then
     for _name in "${!env[@]}"; do export "$_name=${env[$_name]}"; done
   fi
-else
-  for _name in ${passAsFile-}; do
-    _file=${_name}Path
-    printf -v "$_name" '%s' "$(<"${!_file}")"
-  done
 fi
 export out=${out-}
 
@@ -135,12 +130,16 @@ patchShebangs() {
   done
 }
 
+stripHash() {
+  local name=${1##*/}
+  if [[ $name =~ ^[a-z0-9]{32}- ]]; then name=${name:33}; fi
+  printf '%s' "$name"
+}
+
 unpackFile() {
   local name
+  name=$(stripHash "$1")
   if [ -d "$1" ]; then
-    name=$(basename "$1")
-    # Without the hash, as a checkout would be called.
-    [[ $1 == "$NIX_STORE"/* ]] && name=${name:33}
     cp -r --no-preserve=mode,ownership --reflink=auto "$1" "$name"
     # Only the executable bit means anything in a store path.
     (cd "$1" && find . -type f -perm -0100 -print0) | (cd "$name" && xargs -0 -r chmod +x)
@@ -148,7 +147,7 @@ unpackFile() {
   fi
   case $1 in
     *.tar | *.tar.* | *.tgz) tar -xf "$1" --mode=+w --warning=no-timestamp ;;
-    *) cp --no-preserve=mode "$1" "$(name=$(basename "$1"); echo "${name:33}")" ;;
+    *) cp --no-preserve=mode "$1" "$name" ;;
   esac
 }
 
@@ -251,7 +250,7 @@ runPhase() {
     installCheckPhase) [ -n "${doInstallCheck-}" ] || return 0 ;;
     distPhase) [ -n "${doDist-}" ] || return 0 ;;
     *)
-      skip=dont$(printf '%s' "${1:0:1}" | tr a-z A-Z)${1:1}
+      skip=dont${1^}
       skip=${skip%Phase}
       [ -z "${!skip-}" ] || return 0
       ;;

@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 SITE = "lib/python3/dist-packages"
+COMPILE = ("-q", "-q", "--invalidation-mode", "unchecked-hash")
 PLACES = {"scripts": "bin", "data": ".", "purelib": SITE, "platlib": SITE}
 LOADER = "lib/ld-linux-x86-64.so.2"
 
@@ -225,7 +226,7 @@ def patch_elf(path: Path, elf: Elf, own: dict[str, list[Path]]) -> None:
     if arguments:
         mode = path.stat().st_mode
         path.chmod(0o755)
-        subprocess.run(["/usr/bin/patchelf", *arguments, str(path)], check=True)
+        subprocess.run([f"{given['patchelf']}/bin/patchelf", *arguments, str(path)], check=True)
         path.chmod(mode)
 
 
@@ -268,6 +269,18 @@ def patch_all() -> None:
         list(pool.map(lambda item: patch_elf(item[0], item[1], own), elves))
 
 
+def compile_modules() -> None:
+    """Compile a wheel's modules, which in the store could not be done on first import."""
+    if python is not None:
+        # Some packages carry modules that are not meant to compile.
+        subprocess.run(
+            [str(python / "bin/python3"), "-m", "compileall", *COMPILE, str(out / SITE)],
+            env={"PYTHONHASHSEED": "0"},
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
+
+
 def substitute(edits: list[dict[str, str]]) -> None:
     """Apply the set's own edits."""
     for edit in edits:
@@ -305,6 +318,8 @@ def main() -> None:
     link(given.get("links", ""))
     if not given.get("verbatim"):
         patch_all()
+    if source.endswith(".whl"):
+        compile_modules()
     support = out / "nix-support"
     support.mkdir(exist_ok=True)
     (support / "propagated").write_text("".join(f"{path}\n" for path in direct))
