@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,7 @@ import orjson
 from nixdock.digest import Write
 from nixdock.errors import PackError
 from nixdock.store_path import DEFAULT_STORE_DIR, Hash, StorePath
-from nixdock.tarball import Entry, Headers, Kind, MemberMeta, tar_size, walk, write_tar
+from nixdock.tarball import Entry, Headers, Kind, MemberMeta, padded_size, walk, write_tar
 
 __all__ = [
     "BlobLayer",
@@ -34,6 +34,7 @@ __all__ = [
 _RECIPE_VERSION: Final = 1
 _COMMENT_NAMES: Final = 8
 _CHUNK: Final = 1 << 20
+_MOST_HELD: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ class StoreLayer:
 
     def measure(self) -> tuple[int, Callable[[Write], object]]:
         """Return the tar's size and its writer."""
-        return _measure(self.entries(), Headers(self.meta))
+        return _measure(self.entries, Headers(self.meta))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ class TreeLayer:
 
     def measure(self) -> tuple[int, Callable[[Write], object]]:
         """Return the tar's size and its writer."""
-        return _measure(self.entries(), Headers(self.meta))
+        return _measure(self.entries, Headers(self.meta))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +246,19 @@ class TarLayer:
 TOP_LAYER_HISTORY: Final = LayerHistory("nixdock", "the image's own files")
 
 
-def _measure(entries: Iterable[Entry], headers: Headers) -> tuple[int, Callable[[Write], object]]:
-    held: Sequence[Entry] = list(entries)
-    return tar_size(held, headers), lambda write: write_tar(held, headers, write)
+def _measure(
+    entries: Callable[[], Iterable[Entry]], headers: Headers
+) -> tuple[int, Callable[[Write], object]]:
+    size = 0
+    held: list[Entry] | None = []
+    for entry in entries():
+        size += headers.member_size(entry)
+        if held is not None:
+            held.append(entry)
+            # A larger tree is walked twice rather than held in memory.
+            held = held if len(held) < _MOST_HELD else None
+    again = entries if held is None else held.copy
+    return padded_size(size), lambda write: write_tar(again(), headers, write)
 
 
 def _counted(count: int, noun: str) -> str:

@@ -100,9 +100,10 @@ class Headers:
         self._tail = _MAGIC + _text(meta.uname, 32) + _text(meta.gname, 32) + _UNUSED
         self._constants: dict[tuple[int, bytes], tuple[bytes, bytes]] = {}
 
-    def length(self, entry: Entry) -> int:
-        """Return the length of `encode(entry)` in bytes."""
-        return BLOCK if self._fits(entry) else len(self.encode(entry))
+    def member_size(self, entry: Entry) -> int:
+        """Return how many bytes `entry` takes in an archive: header, file and padding."""
+        header = BLOCK if self._fits(entry) else len(self.encode(entry))
+        return header + entry.size + -entry.size % BLOCK
 
     def encode(self, entry: Entry) -> bytes:
         """Return the header of `entry`, after an extended header where one is needed."""
@@ -254,13 +255,17 @@ def _children(directory: Entry) -> list[Entry]:
     names = sorted(found) if joined.isascii() else sorted(found, key=_decode)
     entries = []
     prefix = directory.name
+    in_place = prefix == directory.source + b"/"
     for name in names:
         child = found[name]
         info = child.stat(follow_symlinks=False)
         mode = info.st_mode
         # Nearly all entries are files: no call for them.
         if mode & _TYPE == stat.S_IFREG:
-            entry = Entry(prefix + name, b"0", mode & 0o7777, info.st_size, b"", child.path)
+            path = child.path
+            # A store at its own place has the same names in the archive: one object for both.
+            member = path if in_place else prefix + name
+            entry = Entry(member, b"0", mode & 0o7777, info.st_size, b"", path)
         else:
             entry = _entry(child.path, prefix + name, info)
         entries.append(entry)
@@ -293,9 +298,7 @@ def _refuse_whiteouts(directory: bytes, names: Iterable[bytes]) -> None:
 
 def tar_size(entries: Iterable[Entry], headers: Headers) -> int:
     """Return how many bytes `write_tar` writes for `entries`."""
-    return padded_size(
-        sum(headers.length(entry) + entry.size + -entry.size % BLOCK for entry in entries)
-    )
+    return padded_size(sum(map(headers.member_size, entries)))
 
 
 def padded_size(size: int) -> int:
