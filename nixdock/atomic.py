@@ -68,6 +68,9 @@ class FileWriter(StreamWriter):
 @contextmanager
 def whole_file(target: Path) -> Iterator[FileWriter]:
     """Give a writer whose file becomes `target` when the block ends without an error."""
+    target = _named(target)
+    if target.is_dir() and not target.is_symlink():
+        raise OutputError(f"{target} is a directory; name a file")
     with temporary_directory(target) as beside, FileWriter(beside / target.name) as writer:
         yield writer
         _replace(writer.file, target)
@@ -80,6 +83,7 @@ def whole_directory(target: Path, marker: str) -> Iterator[Path]:
     A directory that stands there already is replaced if it is empty or holds a file `marker`,
     which tells that it is an earlier output; anything else raises OutputError.
     """
+    target = _named(target)
     _check_replaceable(target, marker)
     with temporary_directory(target) as beside:
         fresh = beside / target.name
@@ -101,6 +105,11 @@ def temporary_directory(target: Path) -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _named(target: Path) -> Path:
+    """Return `target` by a name of its own, which `.` and `..` are not."""
+    return target.resolve() if target.name in {"", ".."} else target
 
 
 def _check_replaceable(target: Path, marker: str) -> None:

@@ -130,8 +130,8 @@ class _Zstd:
         )
 
     def write(self, data: memoryview | bytes) -> None:
-        compressed = self._zstd.compress(data)
-        if compressed:
+        # An empty first write would settle the frame's header in another way than none at all.
+        if data and (compressed := self._zstd.compress(data)):
             self._write(compressed)
 
     def finish(self) -> None:

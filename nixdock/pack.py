@@ -119,22 +119,27 @@ class _Job:
 def _in_processes(job: _Job, order: Sequence[int], cores: int) -> Iterator[tuple[int, BlobLayer]]:
     from concurrent.futures import ProcessPoolExecutor, as_completed  # noqa: PLC0415 (slow)
     from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
-    from multiprocessing import get_context  # noqa: PLC0415
+    from multiprocessing import active_children, get_context  # noqa: PLC0415
 
     # Forked workers share what is loaded already; elsewhere than on Linux forking is not safe.
     context = get_context("fork" if sys.platform == "linux" else "spawn")
     workers = min(cores, len(order))
+    others = set(active_children())
     with ProcessPoolExecutor(workers, context, _start_worker, (job, os.getpid())) as executor:
-        futures = {executor.submit(_run_in_worker, i): i for i in order}
         try:
+            futures = {executor.submit(_run_in_worker, i): i for i in order}
             for future in as_completed(futures):
                 yield futures[future], future.result()
-        except BrokenProcessPool:
+        except BaseException as error:
+            # What is under way is of no use any more, and may take long.
+            for worker in set(active_children()) - others:
+                worker.kill()
+            executor.shutdown(wait=True, cancel_futures=True)
+            if not isinstance(error, BrokenProcessPool):
+                raise
             raise PackError(
                 "a process that packed a layer was killed, perhaps for want of memory"
             ) from None
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
 
 
 _worker_job: _Job | None = None

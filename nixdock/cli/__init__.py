@@ -19,9 +19,11 @@ __all__ = ["main", "run"]
 
 _COMMANDS: Final = {
     "build": "Build an image from a spec.",
+    "db": "Write the Nix database of a closure.",
     "demo": "Build an image from the small closure that comes with nixdock.",
     "inspect": "Show what is in an image.",
     "plan": "Show which store paths would share a layer.",
+    "registration": "Print the registration text of a closure.",
     "resolve": "Make a spec's plan, so that its graph is no longer needed.",
     "schema": "Print the JSON Schema of an image spec.",
     "stream": "Write an image to standard output, as a docker-archive.",

@@ -8,6 +8,7 @@ import click
 import orjson
 
 from nixdock.build import read_bytes
+from nixdock.cli.graph import graph_argument, key_option
 from nixdock.cli.progress import size_text
 from nixdock.closure import parse_closure
 from nixdock.errors import ClosureError
@@ -18,7 +19,7 @@ __all__ = ["command"]
 
 
 @click.command("plan")
-@click.argument("graph", type=click.Path(path_type=Path, allow_dash=True))
+@graph_argument
 @click.option(
     "--max-layers",
     type=int,
@@ -26,7 +27,7 @@ __all__ = ["command"]
     show_default=True,
     help="Limit of the finished image: the top layer counts.",
 )
-@click.option("--key", "keys", multiple=True, help="Key of a graph in a structured-attrs file.")
+@key_option
 @click.option("--exclude", multiple=True, help="Store path that stays out of the image.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
