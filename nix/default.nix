@@ -113,6 +113,7 @@ let
           inherit architecture created;
           variant = if variant == "" then null else variant;
           max_layers = maxLayers;
+          nix_db = includeNixDB;
           top_layer = topLayer;
           store = {
             directory = builtins.storeDir;
@@ -170,8 +171,6 @@ let
       unsupported "fakeRootCommands"
     else if enableFakechroot then
       unsupported "enableFakechroot"
-    else if includeNixDB then
-      unsupported "includeNixDB"
     else if layeringPipeline != null then
       unsupported "layeringPipeline"
     else
@@ -238,4 +237,6 @@ let
 in
 {
   inherit package buildLayeredImage streamLayeredImage;
+
+  buildLayeredImageWithNixDb = args: buildLayeredImage (args // { includeNixDB = true; });
 }

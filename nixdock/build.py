@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from nixdock.image import Image, Platform
 from nixdock.layer import Layer, LayerSource, StoreLayer
 from nixdock.layering import plan_by_popularity, store_layer_budget
 from nixdock.layering.plan import LayerPlan
+from nixdock.nixdb import nix_db_layer
 from nixdock.reference import Reference
 from nixdock.spec import ImageSpec, StorePathSpec, checked_config, parse_spec
 from nixdock.store_path import Hash, StorePath
@@ -91,34 +93,36 @@ def resolve(spec: ImageSpec) -> ImageSpec:
     closure = _closure_of(spec)
     plan = LayerPlan(())
     if len(closure):
-        plan = plan_by_popularity(closure, store_layer_budget(spec.max_layers))
+        top_layers = 2 if spec.nix_db else 1
+        budget = store_layer_budget(spec.max_layers, top_layers=top_layers)
+        plan = plan_by_popularity(closure, budget)
     return msgspec.structs.replace(
         spec,
         closure=None,
         store_layers=[[str(path) for path in layer.paths] for layer in plan.layers],
-        store_paths={
-            str(info.path): StorePathSpec(
-                info.nar_size, str(info.nar_hash) if info.nar_hash else None
-            )
-            for info in closure
-        },
+        store_paths={str(info.path): _known(info, with_references=spec.nix_db) for info in closure},
     )
 
 
-def _known(info: PathInfo) -> StorePathSpec:
-    return StorePathSpec(info.nar_size, str(info.nar_hash) if info.nar_hash else None)
+def _known(info: PathInfo, *, with_references: bool) -> StorePathSpec:
+    return StorePathSpec(
+        nar_size=info.nar_size,
+        nar_hash=str(info.nar_hash) if info.nar_hash else None,
+        references=[str(path) for path in info.references] if with_references else None,
+        deriver=info.deriver if with_references else None,
+    )
 
 
 @contextmanager
 def prepared_build(spec: ImageSpec) -> Iterator[Build]:
-    """Give the build that `spec` describes; its top layer's tree lasts as long as the block."""
+    """Give the build that `spec` describes; its own layers' trees last as long as the block."""
     spec = resolve(spec)
     typed, unknown = checked_config(spec.config, "the spec")
     for key in unknown:
         log.warning("config.%s is left out: no image specification defines it", key)
-    with top_layer_source(spec) as top_layer:
+    with top_layer_source(spec) as top_layer, _nix_db_sources(spec) as nix_db:
         yield Build(
-            sources=(*_store_layers(spec), top_layer),
+            sources=(*_store_layers(spec), top_layer, *nix_db),
             reference=spec.reference,
             platform=Platform(spec.architecture, "linux", spec.variant),
             container=container_config(typed),
@@ -138,6 +142,40 @@ def top_layer_source(spec: ImageSpec) -> Iterator[LayerSource]:
     meta = MemberMeta(mtime=source_date_epoch())
     with prepared_tree(spec.contents, spec.extra_commands, meta, spec.store.root) as source:
         yield source
+
+
+@contextmanager
+def _nix_db_sources(spec: ImageSpec) -> Iterator[tuple[LayerSource, ...]]:
+    if not spec.nix_db:
+        yield ()
+        return
+    store, time = spec.store, source_date_epoch()
+    with nix_db_layer(
+        _registered(spec),
+        meta=MemberMeta(time, store.uid, store.gid, store.uname, store.gname),
+        registration_time=time,
+        root=store.root,
+    ) as layer:
+        yield (layer,)
+
+
+def _registered(spec: ImageSpec) -> Closure:
+    """Return just what the store layers hold, as the database is to know it."""
+    infos = []
+    for path in chain.from_iterable(spec.store_layers or []):
+        known = spec.store_paths.get(path)
+        if known is None or known.references is None:
+            raise SpecError(f"nix_db: the references of {path} are not known; give the closure")
+        infos.append(
+            PathInfo(
+                path=StorePath(path),
+                nar_size=known.nar_size,
+                nar_hash=_nar_hash(known),
+                references=tuple(map(StorePath, known.references)),
+                deriver=known.deriver,
+            )
+        )
+    return Closure.of(infos)
 
 
 def _store_layers(spec: ImageSpec) -> list[StoreLayer]:

@@ -22,6 +22,7 @@ from nixdock.store_path import DEFAULT_STORE_DIR, Hash, StorePath
 from nixdock.tarball import Entry, Headers, Kind, MemberMeta, padded_size, walk, write_tar
 
 __all__ = [
+    "OWN_FILES_HISTORY",
     "BlobLayer",
     "Layer",
     "LayerHistory",
@@ -43,6 +44,9 @@ class LayerHistory:
 
     created_by: str
     comment: str
+
+
+OWN_FILES_HISTORY: Final = LayerHistory("nixdock", "the image's own files")
 
 
 class Layer(Protocol):
@@ -178,21 +182,19 @@ class StoreLayer:
 
 @dataclass(frozen=True, slots=True)
 class TreeLayer:
-    """A directory that becomes `/` of the image, owned by root."""
+    """A directory whose contents lie at `/` of the image."""
 
     directory: Path
     meta: MemberMeta
+    history: LayerHistory = OWN_FILES_HISTORY
     weight: int = 0
-
-    @property
-    def history(self) -> LayerHistory:
-        """A fixed comment: the tree is the image's own."""
-        return TOP_LAYER_HISTORY
+    root_entry: bool = True
 
     def entries(self) -> Iterator[Entry]:
-        """Yield the members, the root directory, mode 0755, first."""
+        """Yield the members, with `/` itself, mode 0755, as the first of them or not at all."""
         # Whatever the mode of the directory in which the tree was prepared, `/` must be passable.
-        yield Entry(b"/", Kind.DIRECTORY, 0o755)
+        if self.root_entry:
+            yield Entry(b"/", Kind.DIRECTORY, 0o755)
         tree = walk(os.fsencode(self.directory), b"/")
         next(tree)
         yield from tree
@@ -241,9 +243,6 @@ class TarLayer:
             return self.file.stat().st_size, self.write_to
         except OSError as error:
             raise PackError(f"can't read {self.file}: {error.strerror}") from None
-
-
-TOP_LAYER_HISTORY: Final = LayerHistory("nixdock", "the image's own files")
 
 
 def _measure(

@@ -8,8 +8,9 @@ wrote the file, its version and its count of changes, are overwritten.
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +18,12 @@ from nixdock.atomic import temporary_directory
 from nixdock.closure import Closure
 from nixdock.derivation import outputs_of_derivation
 from nixdock.errors import ClosureError, OutputError
+from nixdock.layer import LayerHistory, TreeLayer
 from nixdock.registration_text import known_nar_hash
 from nixdock.store_path import StorePath
+from nixdock.tarball import MemberMeta
 
-__all__ = ["SCHEMA_VERSION", "write_nix_db"]
+__all__ = ["SCHEMA_VERSION", "nix_db_layer", "write_nix_db"]
 
 SCHEMA_VERSION: Final = 10
 
@@ -110,6 +113,19 @@ def write_nix_db(
                 link.symlink_to(path)
     except (OSError, sqlite3.Error) as error:
         raise OutputError(f"can't write the Nix database below {directory}: {error}") from None
+
+
+@contextmanager
+def nix_db_layer(
+    closure: Closure, *, meta: MemberMeta, registration_time: int, root: str = ""
+) -> Iterator[TreeLayer]:
+    """Give the source of a layer with the database of `closure`; it lasts as long as the block."""
+    with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
+        tree = Path(temporary) / "root"
+        write_nix_db(closure, tree, registration_time=registration_time, root=root)
+        history = LayerHistory("nixdock", f"the Nix database of {len(closure)} store paths")
+        # `/` itself belongs to the top layer.
+        yield TreeLayer(tree, meta, history, root_entry=False)
 
 
 class _Rows:

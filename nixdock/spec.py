@@ -49,6 +49,10 @@ class StorePathSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
     nar_size: Annotated[int, msgspec.Meta(ge=0)] = 0
     nar_hash: str | None = None
+    references: Annotated[
+        list[str] | None, msgspec.Meta(description="Known where a database is to be made of them.")
+    ] = None
+    deriver: str | None = None
 
 
 class StoreSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -104,6 +108,10 @@ class ImageSpec(
     extra_commands: Annotated[
         str, msgspec.Meta(description="Script that runs in the joined tree, as in `/`.")
     ] = ""
+    nix_db: Annotated[
+        bool,
+        msgspec.Meta(description="Add a layer with the Nix database of all store paths."),
+    ] = False
     top_layer: Annotated[
         str | None,
         msgspec.Meta(description="Output of `nixdock top-layer`, in place of `contents`."),
@@ -154,8 +162,11 @@ def _check_values(spec: ImageSpec, origin: str) -> None:
                 StorePath.parse(path, spec.store.directory)
         for path, known in spec.store_paths.items():
             place = f"store_paths.{path}"
+            StorePath.parse(path, spec.store.directory)
             if known.nar_hash is not None:
                 Hash.parse(known.nar_hash)
+            for reference in known.references or []:
+                StorePath.parse(reference, spec.store.directory)
     except InputError as error:
         raise SpecError(f"{origin}: {place}: {error}") from None
 

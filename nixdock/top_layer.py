@@ -17,7 +17,7 @@ from typing import Final
 from nixdock.atomic import whole_directory
 from nixdock.digest import check_digest, hex_of
 from nixdock.errors import NixdockError, PackError, SpecError
-from nixdock.layer import TOP_LAYER_HISTORY, LayerSource, TarLayer, TreeLayer
+from nixdock.layer import OWN_FILES_HISTORY, LayerSource, TarLayer, TreeLayer
 from nixdock.pack import pack
 from nixdock.tarball import MemberMeta
 
@@ -144,7 +144,7 @@ def run_script(script: str, directory: Path) -> None:
         raise NixdockError("extra_commands need a shell, but neither bash nor sh is in PATH")
     with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
         file = Path(temporary) / "extra-commands"
-        file.write_text(script)
+        file.write_text(script, encoding="utf-8")
         # Standard output may be the image.
         result = subprocess.run(
             [shell, "-c", _SHELL_PRELUDE, "extra_commands", str(file)],
@@ -182,9 +182,10 @@ def write_top_layer(source: LayerSource, target: Path) -> None:
 def read_top_layer(directory: Path) -> TarLayer:
     """Return the layer that was packed into `directory`; raise SpecError."""
     try:
-        digest = check_digest(f"sha256:{(directory / _CHECKSUM).read_text().strip()}")
+        checksum = (directory / _CHECKSUM).read_text(encoding="ascii", errors="replace")
+        digest = check_digest(f"sha256:{checksum.strip()}")
     except (OSError, NixdockError) as error:
         raise SpecError(
             f"{directory} is not a top layer with {_TAR} and {_CHECKSUM}: {error}"
         ) from None
-    return TarLayer(directory / _TAR, digest, TOP_LAYER_HISTORY)
+    return TarLayer(directory / _TAR, digest, OWN_FILES_HISTORY)

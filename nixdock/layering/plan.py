@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LayerPlan", "PlannedLayer", "Planner", "store_layer_budget"]
 
-TOP_LAYERS = 1
-
 
 @dataclass(frozen=True, slots=True)
 class PlannedLayer:
@@ -53,16 +51,17 @@ class Planner(Protocol):
         """Return a plan of at most `budget` layers."""
 
 
-def store_layer_budget(max_layers: int, base_layers: int = 0) -> int:
+def store_layer_budget(max_layers: int, base_layers: int = 0, top_layers: int = 1) -> int:
     """Return how many store layers fit into an image of `max_layers` layers in all.
 
-    Raise PlanError when the base image and the top layer leave no room.
+    Raise PlanError when the base image and the layers on top leave no room.
     """
-    budget = max_layers - base_layers - TOP_LAYERS
+    budget = max_layers - base_layers - top_layers
     if budget < 1:
         base = f"{base_layers} of the base image and " if base_layers else ""
+        top = "the top layer" if top_layers == 1 else f"{top_layers} layers on top"
         raise PlanError(
-            f"max_layers is {max_layers}, but {base}the top layer leave no room for a store"
-            f" layer: at least {base_layers + TOP_LAYERS + 1} layers are needed"
+            f"max_layers is {max_layers}, but {base}{top} leave no room for a store layer:"
+            f" at least {base_layers + top_layers + 1} layers are needed"
         )
     return budget

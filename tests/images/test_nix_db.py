@@ -1,0 +1,118 @@
+"""A Nix database in the image is one that Nix works with."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ..runtime.engine import Docker
+from .conftest import Library
+
+pytestmark = [pytest.mark.nix, pytest.mark.runtime, pytest.mark.xdist_group("containers")]
+
+IMAGE = """nixdock.buildLayeredImageWithNixDb {
+  name = "nix"; tag = "db"; compressor = "none"; maxLayers = 12;
+  contents = [ pkgs.nix pkgs.bash pkgs.coreutils ];
+  extraCommands = ''
+    mkdir -m 1777 tmp; mkdir -p root etc/nix
+    echo root:x:0:0::/root:/bin/bash > etc/passwd; echo root:x:0: > etc/group
+    printf '%s =\\n' build-users-group substituters > etc/nix/nix.conf
+    echo sandbox = false >> etc/nix/nix.conf
+    # Debian's Nix looks for its build hook where Debian puts it.
+    mkdir -p usr/libexec; ln -s ${pkgs.nix}/libexec/nix usr/libexec/nix
+  '';
+  config = { Env = [ "PATH=/bin" "HOME=/root" "HELLO=${pkgs.hello}" "USER=root" ]; };
+}"""
+
+
+@pytest.fixture(scope="module")
+def image(library: Library, docker: Docker) -> str:
+    """The image, loaded."""
+    return docker.load(library.build(IMAGE))
+
+
+@pytest.fixture
+def container(image: str, docker: Docker) -> Iterator[str]:
+    """A container of the image that waits."""
+    with docker.running(image, "/bin/sleep", "600", network="none") as running:
+        yield running
+
+
+def _shell(docker: Docker, container: str, script: str, *, check: bool = True) -> str:
+    done = docker.exec(container, "/bin/bash", "-ec", script, check=check)
+    return done.stdout
+
+
+@pytest.fixture
+def closure(library: Library) -> list[str]:
+    """All store paths that the image holds, sorted."""
+    return sorted(map(str, library.closure_of("[ pkgs.nix pkgs.bash pkgs.coreutils pkgs.hello ]")))
+
+
+def test_registered_is_what_the_image_holds(
+    docker: Docker, container: str, closure: list[str]
+) -> None:
+    held = _shell(docker, container, "echo /nix/store/*-*").split()
+    registered = _shell(docker, container, "nix-store --query --requisites /nix/store/*-*").split()
+    assert sorted(held) == closure
+    assert sorted(registered) == closure
+
+
+def test_contents_verify_and_tampering_is_found(docker: Docker, container: str) -> None:
+    assert "error" not in _shell(docker, container, "nix-store --verify --check-contents 2>&1")
+    report = _shell(
+        docker,
+        container,
+        "f=$(readlink -f $HELLO/bin/hello); chmod u+w $f; echo x >> $f;"
+        " nix-store --verify --check-contents 2>&1",
+        check=False,
+    )
+    assert "was modified" in report
+
+
+def test_collecting_garbage_keeps_the_image(
+    docker: Docker, container: str, closure: list[str]
+) -> None:
+    _shell(docker, container, "nix-store --gc")
+    assert sorted(_shell(docker, container, "echo /nix/store/*-*").split()) == closure
+    assert "Hello, world!" in _shell(docker, container, "$HELLO/bin/hello")
+
+
+def test_sizes_are_known(library: Library, docker: Docker, container: str) -> None:
+    command = "nix --extra-experimental-features nix-command path-info -S $HELLO 2>/dev/null"
+    path, size = _shell(docker, container, command).split()
+    assert library.nix.nix("path-info", "-S", path).split() == [path, size]
+
+
+def test_nix_builds_in_the_container(docker: Docker, container: str) -> None:
+    script = """out=$(nix-build --no-out-link -E 'derivation {
+      name = "made"; system = builtins.currentSystem; builder = "/bin/bash";
+      args = [ "-c" "echo made of ${builtins.storePath (builtins.getEnv "HELLO")} > $out" ]; }')
+    /bin/cat $out; nix-store --query --references $out"""
+    made, reference = _shell(docker, container, script).splitlines()
+    assert made == f"made of {reference}"
+
+
+def test_a_further_closure_is_imported(
+    library: Library, docker: Docker, container: str, tmp_path: Path
+) -> None:
+    redis = library.build("pkgs.redis")
+    exported = tmp_path / "export"
+    closure = library.nix.closure(redis)
+    with exported.open("wb") as stream:
+        subprocess.run(
+            ["nix-store", "--export", *closure], env=library.nix.env, stdout=stream, check=True
+        )
+    docker("cp", str(exported), f"{container}:/export")
+    _shell(docker, container, "nix-store --import < /export")
+    valid = _shell(docker, container, f"nix-store --query --requisites {redis}").split()
+    assert sorted(valid) == sorted(map(str, closure))
+    assert "error" not in _shell(docker, container, "nix-store --verify --check-contents 2>&1")
+
+
+def test_the_image_is_reproducible(library: Library) -> None:
+    library.build(IMAGE)
+    library.build(IMAGE, "--check")
