@@ -97,8 +97,8 @@ def test_rows_and_schema_are_those_of_nix(tmp_path: Path) -> None:
 def test_outputs_of_derivations_are_registered_as_by_nix(tmp_path: Path) -> None:
     root = tmp_path / "store"
     env = {**os.environ, "NIX_CONFIG": NIX_CONFIG}
-    expression = """derivation { name = "d"; system = "x"; builder = "/b"; outputs = [ "out" "dev" ];
-      args = [ "a \\"quoted\\" argument" ]; }"""
+    expression = """derivation { name = "d"; system = "x"; builder = "/b";
+      outputs = [ "out" "dev" ]; args = [ "a \\"quoted\\" argument" ]; }"""
     store = f"local?root={root}"
     drv = subprocess.run(
         ["nix-instantiate", "--store", store, "-E", expression],
@@ -115,10 +115,8 @@ def test_outputs_of_derivations_are_registered_as_by_nix(tmp_path: Path) -> None
     write_nix_db(closure, tmp_path / "ours", registration_time=1, root=str(root))
     ours = rows_of(tmp_path / "ours/nix/var/nix/db/db.sqlite")
     assert {row[1] for row in ours["DerivationOutputs"]} == {"out", "dev"}
-    assert (
     theirs = rows_of(root / "nix/var/nix/db/db.sqlite")
     assert ours["DerivationOutputs"] == theirs["DerivationOutputs"]
-    )
 
 
 def test_a_derivation_that_is_not_there_is_an_error(tmp_path: Path) -> None:
