@@ -31,7 +31,8 @@ def main(sizes: Sequence[int]) -> None:
     os.write(fill, b"".join(size.to_bytes(_WIDTH, "little") for size in sorted(sizes)[::-1]))
     os.close(fill)
     workers = []
-    for _ in range(len(os.sched_getaffinity(0))):
+    affinity = getattr(os, "sched_getaffinity", None)
+    for _ in range(len(affinity(0)) if affinity else os.cpu_count() or 1):
         pid = os.fork()
         if not pid:
             while record := os.read(todo, _WIDTH):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-__all__ = ["Ratio", "Run", "Series", "interleaved", "largest_tree", "run"]
+__all__ = ["Ratio", "Run", "Series", "interleaved", "run", "run_watched"]
 
 _CHUNK = 1 << 20
 _SAMPLE_SECONDS = 0.02
@@ -130,15 +130,17 @@ def interleaved(repeat: int, *measures: Callable[[], float]) -> list[Series]:
     return [Series(seconds) for seconds in zip(*turns, strict=True)]
 
 
-def largest_tree(command: Sequence[str]) -> int:
-    """Run a command and return the most memory that it had with all its children at once.
+def run_watched(command: Sequence[str]) -> tuple[Run, int]:
+    """Run a command; return also the most memory that it had with all its children at once.
 
     Shared pages count once. Where the system doesn't tell, it is the largest process's.
     """
     sampler = _Sampler()
-    done = run(command, keep=False, watch=sampler.start)
-    sampler.stop()
-    return max(sampler.most, done.largest_process)
+    try:
+        done = run(command, keep=False, watch=sampler.start)
+    finally:
+        sampler.stop()
+    return done, max(sampler.most, done.largest_process)
 
 
 class _Sampler:

@@ -13,6 +13,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,16 +23,17 @@ _FORMAT = 1
 _STORE = "/nix/store"
 _BASE32 = "0123456789abcdfghijklmnpqrsvwxyz"
 _POOL = 16 << 20
-_WORDS = (
-    "array axis buffer cache chunk class column config context core data decode delta device"
-    " digest entry error event factor field figure filter frame graph group handle header image"
-    " index input kernel label layer level limit linalg list loader log map matrix message method"
-    " metric mode model module name node number object offset option order output packet page"
-    " parser path pattern plot point pool process proxy query queue random range reader record"
-    " region report request result router sample scale schema scope score server session setting"
-    " signal sparse spec stage state stats store stream string symbol table target task tensor"
-    " test text thread time token tree type unit user util value vector version view widget window"
-).split()
+_VOCABULARY = """
+array axis buffer cache chunk class column config context core data decode delta device digest
+entry error event factor field figure filter frame graph group handle header image index input
+kernel label layer level limit linalg list loader log map matrix message method metric mode
+model module name node number object offset option order output packet page parser path pattern
+plot point pool process proxy query queue random range reader record region report request
+result router sample scale schema scope score server session setting signal sparse spec stage
+state stats store stream string symbol table target task tensor test text thread time token tree
+type unit user util value vector version view widget window
+"""
+_WORDS = _VOCABULARY.split()
 _PREFIXES = (
     "lib/python3.13/site-packages/{0}",
     "lib/python3.13/site-packages/{0}/{1}/tests",
@@ -77,7 +79,9 @@ def synthetic_closure(shape: Shape, cache: Path) -> Closure:
         cache.mkdir(parents=True, exist_ok=True)
         growing = Path(tempfile.mkdtemp(dir=cache))
         try:
-            _fabricate(shape, growing)
+            # A process inherits its parent's peak of memory, so the one that measures stays small.
+            with ProcessPoolExecutor(1) as executor:
+                executor.submit(_fabricate, shape, growing).result()
             growing.rename(directory)
         finally:
             shutil.rmtree(growing, ignore_errors=True)
@@ -108,11 +112,11 @@ def _fabricate(shape: Shape, directory: Path) -> None:
 
 
 def _pool(chance: random.Random) -> bytes:
-    """Return the bytes that files are cut from: half noise, half words."""
+    """Return the bytes that files are cut from: a quarter noise, the rest words."""
     parts = []
     size = 0
     while size < _POOL:
-        noise = chance.randbytes(chance.randrange(64, 4096))
+        noise = chance.randbytes(chance.randrange(64, 1024))
         words = " ".join(chance.choices(_WORDS, k=chance.randrange(16, 512))).encode()
         parts += [noise, words]
         size += len(noise) + len(words)

@@ -91,7 +91,7 @@ def main(plan: Path, root: str, out: BinaryIO) -> None:
             _write_layer(layer["paths"], root, stream.write)
             padding = -size % tarfile.BLOCKSIZE
             stream.write(bytes(padding))
-            archive.offset += size + padding  # type: ignore[attr-defined]  # not in the stubs
+            archive.offset += size + padding
 
 
 if __name__ == "__main__":

@@ -1,0 +1,65 @@
+"""`python -m tests.bench`: measure nixdock's figures and print them beside their targets."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from .figures import Bench
+from .synthetic import Closure, Shape, synthetic_closure
+
+_UNITS: Final = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table and return the exit status."""
+    options = _parser().parse_args(arguments)
+    if options.graph is not None:
+        closure = Closure(options.graph, options.root)
+    else:
+        shape = Shape(paths=options.paths, files=options.files, size=options.bytes)
+        closure = synthetic_closure(shape, options.cache)
+    missed = 0
+    print(f"{'figure':<34} {'measured':<48} {'target':<10}")
+    with tempfile.TemporaryDirectory(prefix="nixdock-bench-") as directory:
+        for figure in Bench(closure, Path(directory), options.repeat).figures():
+            verdict = {None: "", True: "ok", False: "missed"}[figure.ok]
+            line = f"{figure.name:<34} {figure.measured:<48} {figure.target:<10} {verdict}"
+            print(line.rstrip(), flush=True)
+            missed += figure.ok is False
+    return 1 if missed and options.check else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    shape = Shape()
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--graph", type=Path, help="a closure that exists, as Nix exports it")
+    parser.add_argument("--root", default="", help="the directory that holds its /nix/store")
+    parser.add_argument("--paths", type=int, default=shape.paths, help="of a made-up closure")
+    parser.add_argument("--files", type=int, default=shape.files, help="of a made-up closure")
+    parser.add_argument("--bytes", type=_size, default=shape.size, help="such as 3MB")
+    parser.add_argument("--cache", type=Path, default=_cache(), help="where it is kept")
+    parser.add_argument("--repeat", type=int, default=3, help="turns of the slowest measurements")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
+    return parser
+
+
+def _size(text: str) -> int:
+    digits = text.rstrip("KMGB")
+    if not digits.isdecimal() or text[len(digits) :] not in _UNITS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 3MB")
+    return int(digits) * _UNITS[text[len(digits) :]]
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "nixdock-bench"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

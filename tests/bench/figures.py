@@ -1,0 +1,165 @@
+"""The figures: what is measured, against what, and what it is to be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from .measure import Ratio, Series, interleaved, run, run_watched
+from .synthetic import Closure
+
+__all__ = ["Bench", "Figure"]
+
+_HERE = Path(__file__).parent
+_MB = 1_000_000
+_MOST_MEMORY = 250 * _MB
+_GROWTH = (1_000, 5_000, 20_000)
+_SAMPLE = 32 * _MB
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table; `ok` is None where there is no target."""
+
+    name: str
+    measured: str
+    target: str = ""
+    ok: bool | None = None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One run: a closure, a place for files, and how often each measurement is repeated."""
+
+    closure: Closure
+    directory: Path
+    repeat: int
+
+    def figures(self) -> Iterator[Figure]:
+        """Measure and yield one figure after the other."""
+        # Finds the layers for the baselines, and brings the closure into the page cache.
+        digests, sizes = self._layers()
+        yield Figure("closure", f"{len(sizes)} layers, {sum(sizes) / _MB:.0f} MB in all")
+        yield self._hashing(sizes)
+        yield from self._streaming(digests, sizes)
+        yield self._absolute("plan", ["plan", str(self.closure.graph)], 0.5)
+        yield self._absolute("--help", ["--help"], 0.15)
+        yield from _popularity(self.repeat)
+        yield from self._compressing()
+
+    @property
+    def _spec(self) -> Path:
+        file = self.directory / "spec.json"
+        file.write_text(
+            json.dumps(
+                {
+                    "version": 1,
+                    "name": "bench",
+                    "closure": {"graph": str(self.closure.graph.resolve())},
+                    "store": {"root": self.closure.root},
+                }
+            )
+        )
+        return file
+
+    def _layers(self) -> tuple[list[str], list[int]]:
+        lines = run(_nixdock("build", str(self._spec), "--dry-run")).output.decode().splitlines()
+        layers = [line.split() for line in lines[:-1]]
+        return [digest for digest, _ in layers], [int(size) for _, size in layers]
+
+    def _hashing(self, sizes: Sequence[int]) -> Figure:
+        build = _nixdock("build", str(self._spec), "--dry-run")
+        alone = _script("hash_alone.py", *map(str, sizes))
+        ours, theirs = interleaved(2 * self.repeat, _time(build), _time(alone))
+        return _ratio("build --dry-run / SHA-256 alone", Ratio(ours, theirs), most=2.0)
+
+    def _streaming(self, digests: Sequence[str], sizes: Sequence[int]) -> Iterator[Figure]:
+        plan = self.directory / "plan.json"
+        plan.write_bytes(run(_nixdock("plan", str(self.closure.graph), "--json")).output)
+        stream = _nixdock("stream", str(self._spec), "--quiet")
+        baseline = _script("two_pass.py", str(plan), self.closure.root)
+
+        def two_pass() -> float:
+            done = run(baseline, keep=False)
+            # The same bytes, or the comparison means nothing; the top layer is not a store layer.
+            if [f"sha256:{line}" for line in done.errors.decode().split()] != digests[:-1]:
+                raise SystemExit("the baseline's layers are not those of nixdock")
+            return done.seconds
+
+        theirs, ours = interleaved(self.repeat, two_pass, _time(stream))
+        yield _ratio("two-pass tarfile / stream", Ratio(theirs, ours), least=5.0)
+        done, memory = run_watched(stream)
+        if done.output_size < sum(sizes):
+            raise SystemExit("the stream is shorter than its layers")
+        yield _memory("stream, memory of all processes", memory)
+
+    def _absolute(self, name: str, arguments: Sequence[str], most: float) -> Figure:
+        (times,) = interleaved(3 * self.repeat, _time(_nixdock(*arguments)))
+        measured = f"{times.median:.3f} s (best {times.best:.3f})"
+        return Figure(name, measured, f"< {most} s", times.median < most)
+
+    def _compressing(self) -> Iterator[Figure]:
+        store = f"{self.closure.root}/nix/store"
+        command = _script("compressors.py", store, str(_SAMPLE), str(self.repeat))
+        found = json.loads(run(command).output)
+        seconds = {name: Series(tuple(times)) for name, times in found["seconds"].items()}
+        for name in ("gzip", "zstd"):
+            speed = found["bytes"] / seconds[name].median / _MB
+            size = found["sizes"][name] / found["sizes"]["zlib"]
+            ratio = Ratio(seconds["zlib"], seconds[name])
+            measured = f"{ratio}: {speed:.0f} MB/s, {size:.2f} of its size"
+            yield Figure(f"zlib -6 / {name}, one thread", measured)
+
+
+def _popularity(repeat: int) -> Iterator[Figure]:
+    memory: dict[int, int] = {}
+
+    def measure(count: int) -> float:
+        done = run(_script("growth.py", str(count)))
+        memory[count] = max(done.largest_process, memory.get(count, 0))
+        return float(done.output)
+
+    series = interleaved(repeat, *(partial(measure, count) for count in _GROWTH))
+    for count, times in zip(_GROWTH, series, strict=True):
+        yield Figure(f"popularity, {count} paths", f"{times}, {memory[count] / _MB:.0f} MB")
+    name = f"popularity, {_GROWTH[2]} / {_GROWTH[1]} paths"
+    squared = (_GROWTH[2] / _GROWTH[1]) ** 2
+    yield _ratio(name, Ratio(series[2], series[1]), most=squared)
+    seconds = series[2].median
+    yield Figure(f"popularity, {_GROWTH[2]} paths", f"{seconds:.2f} s", "< 10 s", seconds < 10)
+    yield _memory(f"popularity, {_GROWTH[2]} paths", memory[_GROWTH[2]])
+
+
+def _ratio(
+    name: str, ratio: Ratio, *, most: float | None = None, least: float | None = None
+) -> Figure:
+    measured = f"{ratio}: {ratio.a} / {ratio.b}"
+    if most is not None:
+        return Figure(name, measured, f"<= {most:g}x", ratio.value <= most)
+    if least is not None:
+        return Figure(name, measured, f">= {least:g}x", ratio.value >= least)
+    return Figure(name, measured)
+
+
+def _memory(name: str, size: int) -> Figure:
+    target = f"< {_MOST_MEMORY / _MB:.0f} MB"
+    return Figure(name, f"{size / _MB:.0f} MB", target, size < _MOST_MEMORY)
+
+
+def _time(command: Sequence[str]) -> Callable[[], float]:
+    return lambda: run(command, keep=False).seconds
+
+
+def _nixdock(*arguments: str) -> list[str]:
+    """Return nixdock's command line: the installed program of this Python, if there is one."""
+    program = shutil.which("nixdock", path=str(Path(sys.executable).parent))
+    return [*([program] if program else [sys.executable, "-m", "nixdock"]), *arguments]
+
+
+def _script(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-P", str(_HERE / name), *arguments]
