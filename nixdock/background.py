@@ -6,52 +6,77 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
 
 from nixdock.digest import Write
 
-__all__ = ["in_background"]
+__all__ = ["Background", "in_background"]
 
 _PATIENCE: Final = 0.5
 
 
+class Background:
+    """Calls functions with bytes in another thread, in order; the end of a `with` waits for all.
+
+    One call is under way and one waits, so a view is done with after two further calls of
+    `later`. An error is raised by a later call, or at the end, and nothing is called after it.
+    When the `with` ends with an error, what waits is dropped, and a call that is stuck is left
+    behind: a reader that has stopped reading must not keep this process from ending.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: queue.Queue[tuple[Write, memoryview | bytes] | None] = queue.Queue(1)
+        self._errors: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, name="background", daemon=True)
+
+    def later(self, function: Write, data: memoryview | bytes) -> None:
+        """Let `function` be called with `data`."""
+        if self._errors:
+            raise self._errors[0]
+        self._waiting.put((function, data))
+
+    def wait(self) -> None:
+        """Wait until all that was asked for is done."""
+        self._waiting.join()
+        if self._errors:
+            raise self._errors[0]
+
+    def _run(self) -> None:
+        while (call := self._waiting.get()) is not None:
+            function, data = call
+            if not self._errors:
+                try:
+                    function(data)
+                except BaseException as error:
+                    self._errors.append(error)
+            self._waiting.task_done()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._errors.append(error)
+            with suppress(queue.Full):
+                self._waiting.put(None, timeout=_PATIENCE)
+            self._thread.join(_PATIENCE)
+            return
+        self._waiting.put(None)
+        self._thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+
 @contextmanager
 def in_background(write: Write) -> Iterator[Write]:
-    """Give a function that hands its bytes to `write` in another thread, in order.
-
-    One chunk is in hand and one waits, so a view is done with after two further calls. An error
-    of `write` is raised by a later call, or at the end. When the block ends with an error, what
-    waits is dropped, and a `write` that is stuck is left behind.
-    """
-    waiting: queue.Queue[memoryview | bytes | None] = queue.Queue(1)
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        while (chunk := waiting.get()) is not None:
-            if not errors:
-                try:
-                    write(chunk)
-                except BaseException as error:
-                    errors.append(error)
-
-    def write_later(data: memoryview | bytes) -> None:
-        if errors:
-            raise errors[0]
-        if len(data):
-            waiting.put(data)
-
-    thread = threading.Thread(target=run, name="writer", daemon=True)
-    thread.start()
-    try:
-        yield write_later
-    except BaseException as error:
-        errors.append(error)
-        # A reader that has stopped reading must not keep this process from ending.
-        with suppress(queue.Full):
-            waiting.put(None, timeout=_PATIENCE)
-        thread.join(_PATIENCE)
-        raise
-    waiting.put(None)
-    thread.join()
-    if errors:
-        raise errors[0]
+    """Give a function that hands its bytes to `write` in another thread, in order."""
+    with Background() as background:
+        yield partial(background.later, write)

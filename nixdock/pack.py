@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -13,16 +13,14 @@ from typing import Final
 from nixdock.atomic import FileWriter
 from nixdock.background import in_background
 from nixdock.compression import Compression, compressor
-from nixdock.digest import Hashing, Write, hex_of
+from nixdock.digest import Hashing, hex_of
 from nixdock.errors import PackError
 from nixdock.layer import BlobLayer, LayerSource
-from nixdock.process import end_with_parent
+from nixdock.process import end_with_parent, ending_held_back
 
 __all__ = ["LAYER_MEDIA_TYPE", "OnLayer", "available_cores", "pack", "pack_all"]
 
 LAYER_MEDIA_TYPE: Final = "application/vnd.oci.image.layer.v1.tar"
-
-_HEAVY: Final = 32 << 20
 
 OnLayer = Callable[[int, BlobLayer], object]
 
@@ -42,35 +40,32 @@ def pack(
     file: Path | None = None,
     compression: Compression = Compression.NONE,
     workers: int = 1,
+    *,
+    hash_aside: bool = False,
 ) -> BlobLayer:
-    """Pack `source` into `file`, or nowhere, and return the layer; one pass over the bytes."""
-    if file is None:
-        return _pack_to(source, Hashing(), compression, workers)
-    with FileWriter(file) as writer:
-        layer = _pack_to(source, Hashing(writer.write), compression, workers)
-    return replace(layer, file=file)
+    """Pack `source` into `file`, or nowhere, and return the layer; one pass over the bytes.
 
-
-def _pack_to(
-    source: LayerSource, blob: Hashing, compression: Compression, workers: int
-) -> BlobLayer:
-    media_type = LAYER_MEDIA_TYPE + compression.media_type_suffix
-    if compression is Compression.NONE:
-        with _hashed_aside(source, workers, blob.write) as write:
+    `workers` threads compress. With `hash_aside`, one more hashes while this one reads.
+    """
+    with nullcontext() if file is None else FileWriter(file) as writer:
+        blob = Hashing(None if writer is None else writer.write)
+        if compression is Compression.NONE:
+            tar, compressing = blob, None
+        else:
+            compressing = compressor(compression, blob.write, workers)
+            tar = Hashing(compressing.write)
+        with in_background(tar.write) if hash_aside else nullcontext(tar.write) as write:
             source.write_to(write)
-        return BlobLayer(blob.digest, blob.digest, blob.size, media_type, source.history)
-    compressing = compressor(compression, blob.write, workers)
-    tar = Hashing(compressing.write)
-    with _hashed_aside(source, workers, tar.write) as write:
-        source.write_to(write)
-    compressing.finish()
-    return BlobLayer(tar.digest, blob.digest, blob.size, media_type, source.history)
-
-
-def _hashed_aside(source: LayerSource, workers: int, write: Write) -> AbstractContextManager[Write]:
-    """Hash a heavy layer in a second thread: it is what all wait for in the end."""
-    heavy = workers > 1 and source.weight >= _HEAVY
-    return in_background(write) if heavy else nullcontext(write)
+        if compressing is not None:
+            compressing.finish()
+    return BlobLayer(
+        diff_id=tar.digest,
+        digest=blob.digest,
+        size=blob.size,
+        media_type=LAYER_MEDIA_TYPE + compression.media_type_suffix,
+        history=source.history,
+        file=file,
+    )
 
 
 def pack_all(
@@ -108,12 +103,15 @@ class _Job:
     cores: int
 
     def run(self, i: int) -> BlobLayer:
-        if self.directory is None:
-            return pack(self.sources[i], None, self.compression, self.cores)
-        part = self.directory / f".part-{i}"
-        layer = pack(self.sources[i], part, self.compression, self.cores)
-        whole = part.rename(self.directory / hex_of(layer.digest))
-        return replace(layer, file=whole)
+        source = self.sources[i]
+        part = None if self.directory is None else self.directory / f".part-{i}"
+        # What is heavier than a core's share is what all wait for in the end.
+        total = sum(other.weight for other in self.sources)
+        aside = self.cores > 1 and source.weight * self.cores > total
+        layer = pack(source, part, self.compression, self.cores, hash_aside=aside)
+        if part is None or self.directory is None:
+            return layer
+        return replace(layer, file=part.rename(self.directory / hex_of(layer.digest)))
 
 
 def _in_processes(job: _Job, order: Sequence[int], cores: int) -> Iterator[tuple[int, BlobLayer]]:
@@ -127,7 +125,8 @@ def _in_processes(job: _Job, order: Sequence[int], cores: int) -> Iterator[tuple
     others = set(active_children())
     with ProcessPoolExecutor(workers, context, _start_worker, (job, os.getpid())) as executor:
         try:
-            futures = {executor.submit(_run_in_worker, i): i for i in order}
+            with ending_held_back():
+                futures = {executor.submit(_run_in_worker, i): i for i in order}
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BaseException as error:

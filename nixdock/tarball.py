@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -47,8 +48,9 @@ _UNUSED: Final = bytes(16 + 155 + 12)
 _BLANK_CHECKSUM: Final = b"        "
 _CHECKSUM: Final = 148
 _TYPE: Final = 0o170000
-# Where the link target lies behind the size: after the time, the checksum and the kind.
-_TARGET: Final = 12 + 8 + 1
+_PATH: Final = b"path"
+
+_Constants = tuple[bytes, bytes, int]
 
 
 class Kind:
@@ -97,49 +99,73 @@ class Headers:
             and 0 <= meta.gid < _MAX_ID
             and all(len(name) <= 32 and name.isascii() for name in (meta.uname, meta.gname))
         )
+        self._time = b"%011o\0" % meta.mtime if self._shared_fits else b""
         self._tail = _MAGIC + _text(meta.uname, 32) + _text(meta.gname, 32) + _UNUSED
-        self._constants: dict[tuple[int, bytes], tuple[bytes, bytes]] = {}
+        self._constants: dict[tuple[int, bytes], _Constants] = {}
 
     def member_size(self, entry: Entry) -> int:
         """Return how many bytes `entry` takes in an archive: header, file and padding."""
-        header = BLOCK if self._fits(entry) else len(self.encode(entry))
-        return header + entry.size + -entry.size % BLOCK
+        name, _, _, size, _, _ = entry
+        if not self._fits(entry):
+            header = len(self._extended(entry))
+        elif len(name) <= 100:
+            header = BLOCK
+        else:
+            header = 2 * BLOCK + -(-_pax_length(_PATH, len(name)) // BLOCK) * BLOCK
+        return header + size + -size % BLOCK
 
     def encode(self, entry: Entry) -> bytes:
         """Return the header of `entry`, after an extended header where one is needed."""
-        name, kind, mode, size, target, _ = entry
-        extension = b""
         if not self._fits(entry):
-            if not (name.isascii() and self._shared_fits and size < _MAX_SIZE and not target):
-                return self._extended(entry)
-            # A long path and nothing else: a third of all members in a store with Python in it.
-            extension = _pax_member([_pax_record(b"path", name)])
+            return self._extended(entry)
+        name, kind, mode, size, target, _ = entry
+        numbers, rest, constant_sum = (
+            self._make_constants(mode, kind, target)
+            if target
+            else self._constants.get((mode, kind)) or self._add_constants(mode, kind)
+        )
+        extension = b""
+        if len(name) > 100:
+            # A long path and nothing else: most members of a store full of Python modules.
+            before, after = _long_path(len(name))
+            extension = before + name + after
             name = name[:100]
-        key = (mode, kind)
-        numbers, rest = self._constants.get(key) or self._add_constants(key)
-        if target:
-            rest = rest[:_TARGET] + target + rest[_TARGET + len(target) :]
-        header = name.ljust(100, b"\0") + numbers + b"%011o\0" % size + rest
-        return extension + _with_checksum(header)
+        start = name.ljust(100, b"\0")
+        digits = b"%011o\0" % size
+        # These are ASCII, so the sum of their bytes stays below Adler-32's modulus, and its lower
+        # half is that sum plus one: much faster than adding up in Python.
+        checksum = constant_sum + (zlib.adler32(start + digits) & 0xFFFF)
+        return b"%b%b%b%b%b%06o\0 %b" % (
+            extension,
+            start,
+            numbers,
+            digits,
+            self._time,
+            checksum,
+            rest,
+        )
 
     def _fits(self, entry: Entry) -> bool:
+        """Tell whether nothing but, perhaps, a long ASCII path needs an extended header."""
         name, _, _, size, target, _ = entry
         return (
-            len(name) <= 100
-            and name.isascii()
+            name.isascii()
             and size < _MAX_SIZE
             and self._shared_fits
             and (not target or (len(target) <= 100 and target.isascii()))
         )
 
-    def _add_constants(self, key: tuple[int, bytes]) -> tuple[bytes, bytes]:
-        """Put together what the headers of one mode and kind have before and after the size."""
-        meta = self._meta
-        mode, kind = key
-        numbers = b"%07o\0%07o\0%07o\0" % (mode & 0o7777, meta.uid, meta.gid)
-        rest = b"%011o\0" % meta.mtime + _BLANK_CHECKSUM + kind + bytes(100) + self._tail
-        self._constants[key] = (numbers, rest)
-        return numbers, rest
+    def _add_constants(self, mode: int, kind: bytes) -> _Constants:
+        self._constants[mode, kind] = constants = self._make_constants(mode, kind, b"")
+        return constants
+
+    def _make_constants(self, mode: int, kind: bytes, target: bytes) -> _Constants:
+        """Put together what stands between name and size, and behind the checksum."""
+        numbers = b"%07o\0%07o\0%07o\0" % (mode & 0o7777, self._meta.uid, self._meta.gid)
+        rest = kind + target.ljust(100, b"\0") + self._tail
+        constant = numbers + self._time + _BLANK_CHECKSUM + rest
+        # The sum that `encode` adds to this one is too large by one.
+        return numbers, rest, sum(constant) - 1
 
     def _extended(self, entry: Entry) -> bytes:
         meta = self._meta
@@ -186,32 +212,34 @@ def _text(value: str, width: int) -> bytes:
 
 
 def _with_checksum(header: bytes) -> bytes:
-    # A header is ASCII, so the sum of its 512 bytes stays below Adler-32's modulus, and the
-    # lower half of that is the sum plus one: much faster than adding up in Python.
-    checksum = (zlib.adler32(header) & 0xFFFF) - 1
-    return b"%b%06o\0%b" % (header[:_CHECKSUM], checksum, header[_CHECKSUM + 7 :])
+    return b"%b%06o\0%b" % (header[:_CHECKSUM], sum(header), header[_CHECKSUM + 7 :])
+
+
+def _pax_length(key: bytes, size: int) -> int:
+    """Return the length of a record with a value of `size` bytes: it counts its own digits."""
+    length = len(key) + size + len(b" =\n")
+    digits = len(str(length))
+    return length + digits + (len(str(length + digits)) > digits)
 
 
 def _pax_record(key: bytes, value: bytes) -> bytes:
-    size = len(key) + len(value) + 3
-    # A record's length counts its own digits.
-    length = size + len(str(size))
-    if len(str(length)) > len(str(size)):
-        length += 1
-    return b"%d %b=%b\n" % (length, key, value)
+    return b"%d %b=%b\n" % (_pax_length(key, len(value)), key, value)
+
+
+@lru_cache(maxsize=4096)
+def _long_path(size: int) -> tuple[bytes, bytes]:
+    """Return what stands before and behind a path of `size` bytes in its extended header."""
+    member = _pax_member([_pax_record(_PATH, bytes(size))])
+    at = member.index(b" path=") + len(b" path=")
+    return member[:at], member[at + size :]
 
 
 def _pax_member(records: Iterable[bytes]) -> bytes:
     payload = b"".join(records)
-    return _pax_header(len(payload)) + payload.ljust(-(-len(payload) // BLOCK) * BLOCK, b"\0")
-
-
-@lru_cache(maxsize=4096)
-def _pax_header(size: int) -> bytes:
-    return _with_checksum(
+    header = _with_checksum(
         _text("././@PaxHeader", 100)
         + b"0000000\0" * 3
-        + b"%011o\0%011o\0" % (size, 0)
+        + b"%011o\0%011o\0" % (len(payload), 0)
         + _BLANK_CHECKSUM
         + Kind.PAX
         + bytes(100)
@@ -219,6 +247,7 @@ def _pax_header(size: int) -> bytes:
         + bytes(64)
         + _UNUSED
     )
+    return header + payload + bytes(-len(payload) % BLOCK)
 
 
 def walk(source: bytes, name: bytes) -> Iterator[Entry]:
@@ -306,6 +335,19 @@ def padded_size(size: int) -> int:
     return size + 2 * BLOCK + -(size + 2 * BLOCK) % RECORD
 
 
+class _Buffers(threading.local):
+    """A ring of buffers for each thread, for all its archives: new memory costs more than a read.
+
+    The ring goes on from archive to archive, for the last buffers of one may still be in use.
+    """
+
+    def __init__(self) -> None:
+        self.ring = cycle([memoryview(bytearray(_BUFFER)) for _ in range(RING)])
+
+
+_BUFFERS: Final = _Buffers()
+
+
 def write_tar(
     entries: Iterable[Entry], headers: Headers, write: Callable[[memoryview], object]
 ) -> int:
@@ -314,7 +356,7 @@ def write_tar(
     `write` gets views of buffers that are used again, but not before RING - 2 further calls.
     Raise PackError when a file is not, to the byte, what its entry says.
     """
-    ring = cycle([memoryview(bytearray(_BUFFER)) for _ in range(RING)])
+    ring = _BUFFERS.ring
     buffer = next(ring)
     at = 0
     total = 0

@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 
 import click
 
-from nixdock.errors import NixdockError
+from nixdock.errors import NixdockError, OutputError
 
 __all__ = ["main", "run"]
 
@@ -45,6 +45,14 @@ class _LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # click would end without a word; and Python flushes standard output again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise OutputError("the reader of standard output closed it before the end") from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(sorted(_COMMANDS.items()))
@@ -69,16 +77,13 @@ def run() -> NoReturn:
     debug = "--debug" in sys.argv[1:2]
     try:
         status = main.main(prog_name="nixdock", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
-    except BrokenPipeError:
-        # Python flushes standard output once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        _fail("the reader of standard output closed it before the end", 1)
     except NixdockError as error:
         if debug:
             raise
@@ -91,7 +96,9 @@ def run() -> NoReturn:
         if debug:
             raise
         _fail(f"a bug in nixdock: {type(error).__name__}: {error}; --debug shows where", 1)
-    sys.exit(status if isinstance(status, int) else 0)
+    # All is written and closed: taking the interpreter apart, object by object, changes nothing.
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else 0)
 
 
 class _Warnings(logging.StreamHandler):  # type: ignore[type-arg]

@@ -76,10 +76,11 @@ def _bar(sources: Sequence[LayerSource]) -> Iterator[Callable[[int, BlobLayer], 
         TextColumn("{task.fields[last]}"),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True) as progress:
+    # Without a refreshing thread: workers are forked while the bar is shown.
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
         task = progress.add_task("layers", total=len(sources), last="")
 
         def on_layer(_index: int, layer: BlobLayer) -> None:
-            progress.update(task, advance=1, last=layer.history.comment[:40])
+            progress.update(task, advance=1, last=layer.history.comment[:40], refresh=True)
 
         yield on_layer

@@ -26,6 +26,8 @@ def command(spec: Path, repo_tag: str | None, *, quiet: bool) -> None:
 
     SPEC may also be the configuration that dockerTools hands to its own stream script.
     """
+    if sys.stdout is None:
+        raise click.UsageError("standard output is closed; pipe it into `docker load`")
     if sys.stdout.isatty():
         raise click.UsageError("standard output is a terminal; pipe it into `docker load`")
     parsed = read_spec(spec)

@@ -6,7 +6,6 @@ and pointing into the same blobs, Docker reads the archive as its own, and every
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +37,8 @@ def write_archive(
         for blob in (image.manifest, image.config):
             archive.add(_blob_path(blob.digest), blob.data)
         for layer in {layer.digest: layer for layer in image.layers}.values():
-            archive.add_written(_blob_path(layer.digest), layer.size, partial(_copy, layer))
+            with archive.member(_blob_path(layer.digest), layer.size) as write:
+                _copy(layer, write)
             # The store's bytes stand on disk twice for no longer than they must.
             (blobs / hex_of(layer.digest)).unlink(missing_ok=True)
         archive.finish()

@@ -6,17 +6,17 @@ files' sizes, and its digest is needed only by the config and the manifest, whic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-from nixdock.background import in_background
+from nixdock.background import Background
 from nixdock.digest import Hashing, Write, hex_of
 from nixdock.errors import PackError
 from nixdock.image import Image
 from nixdock.layer import BlobLayer, LayerSource
 from nixdock.output.member import ArchiveWriter
 from nixdock.output.oci_layout import Assemble
-from nixdock.pack import LAYER_MEDIA_TYPE
+from nixdock.pack import LAYER_MEDIA_TYPE, OnLayer
 
 __all__ = ["write_docker_archive"]
 
@@ -27,32 +27,37 @@ def write_docker_archive(
     assemble: Assemble,
     *,
     mtime: int,
-    on_layer: Callable[[int, BlobLayer], object] = lambda _index, _layer: None,
+    on_layer: OnLayer = lambda _index, _layer: None,
 ) -> Image:
-    """Pack `sources` into an archive that is handed to `write`; return the image."""
-    archive = ArchiveWriter(write, mtime)
-    layers: list[BlobLayer] = []
-    paths: list[str] = []
-    for i, source in enumerate(sources):
-        size, write_tar = source.measure()
-        path = f"{i:03d}/layer.tar"
-        hashed = archive.add_written(path, size, partial(_hashed, write_tar))
-        if hashed.size != size:
-            raise PackError(f"layer {i} has {hashed.size} bytes, but {size} were expected")
-        layer = BlobLayer(hashed.digest, hashed.digest, size, LAYER_MEDIA_TYPE, source.history)
-        layers.append(layer)
-        paths.append(path)
-        on_layer(i, layer)
-    image = assemble(layers)
-    config_path = f"{hex_of(image.config.digest)}.json"
-    archive.add(config_path, image.config.data)
-    archive.add("manifest.json", image.docker_manifest(config_path, paths))
-    archive.finish()
+    """Pack `sources` into an archive that is handed to `write`; return the image.
+
+    Layers are hashed, and `write` and `on_layer` called, in another thread than files are read.
+    """
+    layers: dict[int, BlobLayer] = {}
+
+    def finish(i: int, hashing: Hashing, size: int, _data: object) -> None:
+        if hashing.size != size:
+            raise PackError(f"layer {i} has {hashing.size} bytes, but {size} were expected")
+        history = sources[i].history
+        layers[i] = BlobLayer(hashing.digest, hashing.digest, size, LAYER_MEDIA_TYPE, history)
+        on_layer(i, layers[i])
+
+    with Background() as background:
+        archive = ArchiveWriter(partial(background.later, write), mtime)
+        paths = []
+        for i, source in enumerate(sources):
+            size, write_tar = source.measure()
+            path = f"{i:03d}/layer.tar"
+            hashing = Hashing(write)
+            # What is hashed goes the way of what the archive itself writes, in order with it.
+            with archive.member(path, size):
+                write_tar(partial(background.later, hashing.write))
+            background.later(partial(finish, i, hashing, size), b"")
+            paths.append(path)
+        background.wait()
+        image = assemble([layers[i] for i in range(len(sources))])
+        config_path = f"{hex_of(image.config.digest)}.json"
+        archive.add(config_path, image.config.data)
+        archive.add("manifest.json", image.docker_manifest(config_path, paths))
+        archive.finish()
     return image
-
-
-def _hashed(write_tar: Callable[[Write], object], write: Write) -> Hashing:
-    hashing = Hashing(write)
-    with in_background(hashing.write) as hash_later:
-        write_tar(hash_later)
-    return hashing

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from nixdock.digest import Write
 from nixdock.tarball import BLOCK, Entry, Headers, Kind, MemberMeta, padded_size
@@ -11,8 +12,6 @@ from nixdock.tarball import BLOCK, Entry, Headers, Kind, MemberMeta, padded_size
 __all__ = ["ArchiveWriter"]
 
 _PADDING: Final = bytes(BLOCK)
-
-Result = TypeVar("Result")
 
 
 class ArchiveWriter:
@@ -25,17 +24,18 @@ class ArchiveWriter:
 
     def add(self, name: str, data: bytes) -> None:
         """Add a file that holds `data`."""
-        self.add_written(name, len(data), lambda write: write(data))
+        with self.member(name, len(data)) as write:
+            write(data)
 
-    def add_written(self, name: str, size: int, produce: Callable[[Write], Result]) -> Result:
-        """Add a file of `size` bytes that `produce` writes, and return what it returns."""
+    @contextmanager
+    def member(self, name: str, size: int) -> Iterator[Write]:
+        """Add a file whose `size` bytes are written in the block, with what it is given."""
         header = self._headers.encode(Entry(name.encode(), Kind.FILE, 0o444, size))
         self._write(header)
-        result = produce(self._write)
+        yield self._write
         padding = -size % BLOCK
         self._write(_PADDING[:padding])
         self._size += len(header) + size + padding
-        return result
 
     def finish(self) -> None:
         """Write the end of the archive."""

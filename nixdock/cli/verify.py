@@ -1,0 +1,34 @@
+"""`nixdock verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nixdock.cli.progress import size_text
+from nixdock.errors import ImageError
+from nixdock.source.verify import verify
+
+__all__ = ["command"]
+
+
+@click.command("verify")
+@click.argument("image", type=click.Path(path_type=Path))
+def command(image: Path) -> None:
+    """Check every digest, size and count in IMAGE, and that its layers can be unpacked.
+
+    IMAGE is an archive or a directory in any form that is written, or that Docker, Podman or
+    skopeo save. What is wrong is listed, a problem a line, as PLACE: MESSAGE.
+    """
+    found = verify(image)
+    for problem in found.problems:
+        click.echo(str(problem))
+    if found.problems:
+        raise ImageError(f"{_counted(len(found.problems), 'problem')} in {image}")
+    counts = [_counted(found.images, "image"), _counted(found.layers, "layer")]
+    click.echo(f"ok: {found.format}, {', '.join(counts)}, {size_text(found.size)}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
