@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 __all__ = ["ContainerConfig", "container_config"]
 
 _Empty = dict[str, dict[str, Any]]
+_Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class _Healthcheck(msgspec.Struct, frozen=True, omit_defaults=True):
     """How to see whether the container works; times are nanoseconds (docker-image-spec 1.3)."""
 
     Test: list[str] | None = None
-    Interval: int | None = None
-    Timeout: int | None = None
-    StartPeriod: int | None = None
-    StartInterval: int | None = None
-    Retries: int | None = None
+    Interval: _Int | None = None
+    Timeout: _Int | None = None
+    StartPeriod: _Int | None = None
+    StartInterval: _Int | None = None
+    Retries: _Int | None = None
 
 
 class ContainerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,9 +37,9 @@ class ContainerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     Labels: dict[str, str] | None = None
     StopSignal: str | None = None
     ArgsEscaped: bool | None = None
-    Memory: int | None = None
-    MemorySwap: int | None = None
-    CpuShares: int | None = None
+    Memory: _Int | None = None
+    MemorySwap: _Int | None = None
+    CpuShares: _Int | None = None
     Healthcheck: _Healthcheck | None = None
     Shell: list[str] | None = None
     OnBuild: list[str] | None = None

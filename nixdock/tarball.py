@@ -48,6 +48,8 @@ _UNUSED: Final = bytes(16 + 155 + 12)
 _BLANK_CHECKSUM: Final = b"        "
 _CHECKSUM: Final = 148
 _TYPE: Final = 0o170000
+# What was a file when its tree was walked may be a link or a FIFO by now: neither is waited for.
+_OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PATH: Final = b"path"
 
 _Constants = tuple[bytes, bytes, int]
@@ -400,7 +402,7 @@ _ZEROS: Final = bytes(RECORD + 2 * BLOCK)
 def _read_file(entry: Entry, view: memoryview) -> None:
     """Fill `view`, all but its last byte, with the whole file."""
     try:
-        descriptor = os.open(entry.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(entry.source, _OPEN)
         try:
             count = os.readv(descriptor, [view])
             while 0 < count < entry.size:
@@ -424,7 +426,7 @@ def _fill(
     buffer[:at] = header
     left = entry.size
     try:
-        descriptor = os.open(entry.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(entry.source, _OPEN)
         try:
             while left:
                 if at == _BUFFER:

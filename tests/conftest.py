@@ -1,0 +1,66 @@
+"""What tests of several modules share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def sample_spec() -> Callable[..., Path]:
+    """Give a function that writes a spec, with its store and graph, into a directory.
+
+    The store lies below `root` and has a tree, a plain file, a symbolic link and an app that
+    refers to them all. The function's keyword arguments change the spec's keys.
+    """
+
+    def write(directory: Path, **changes: object) -> Path:
+        libc, script, link, app = (
+            f"/nix/store/{letter * 32}-{name}"
+            for letter, name in zip("abcd", ("libc", "script", "link", "app"), strict=True)
+        )
+        root = directory / "root"
+        links = {f"{libc}/lib/libc.so": "libc.so.6", link: f"{libc}/lib"}
+        files = {
+            f"{libc}/lib/libc.so.6": b"\x7fELF" + bytes(range(256)) * 12,
+            f"{libc}/share/one": b"the same\n",
+            f"{libc}/share/other": b"the same\n",
+            f"{libc}/share/é": b"",
+            script: b"#!/bin/sh\n",
+            f"{app}/bin/app": b"program",
+            f"{app}/etc/app.conf": b"on = true\n",
+        }
+        if not root.exists():
+            for name, data in files.items():
+                file = Path(f"{root}{name}")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(data)
+                file.chmod(0o555 if "/bin/" in name or name == script else 0o444)
+            for name, target in links.items():
+                Path(f"{root}{name}").symlink_to(target)
+            for tree in root.glob("nix/store/*/**"):
+                tree.chmod(0o555)
+        references = {libc: [], script: [libc], link: [libc], app: [libc, script, link]}
+        graph = [
+            {"path": path, "narSize": 1000, "references": found, "narHash": f"sha256:{'0' * 52}"}
+            for path, found in references.items()
+        ]
+        (directory / "graph.json").write_text(json.dumps(graph))
+        spec = {
+            "version": 1,
+            "name": "x/y",
+            "tag": "v1",
+            "closure": {"graph": "graph.json"},
+            "store": {"root": str(root)},
+            "contents": [app],
+            "extra_commands": "mkdir -m 1777 tmp",
+            "config": {"Cmd": ["/bin/app"]},
+        }
+        file = directory / "spec.json"
+        file.write_text(json.dumps(spec | changes))
+        return file
+
+    return write
