@@ -1,0 +1,147 @@
+"""From a spec to layer sources: plans, what is excluded, and what is known of the paths."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from nixdock.build import prepared_build, read_spec, resolve
+from nixdock.errors import ClosureError, InputError, PlanError, SpecError
+from nixdock.layer import StoreLayer
+from nixdock.pack import pack_all
+
+LIB, APP, CONFIG = (
+    f"/nix/store/{digit * 32}-{name}"
+    for digit, name in zip("012", ("lib", "app", "config"), strict=True)
+)
+HASH = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a spec, over a store of three paths, and returns its file."""
+    graph: list[dict[str, Any]] = [
+        {"path": LIB, "narSize": 30, "references": [], "narHash": HASH},
+        {"path": APP, "narSize": 20, "references": [LIB]},
+        {"path": CONFIG, "narSize": 10, "references": [APP]},
+    ]
+    for entry in graph:
+        file = Path(f"{tmp_path}{entry['path']}")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(entry["path"])
+    (tmp_path / "graph.json").write_text(json.dumps(graph))
+
+    def write_spec(**changes: object) -> Path:
+        spec = {
+            "version": 1,
+            "name": "x",
+            "closure": {"graph": "graph.json"},
+            "store": {"root": str(tmp_path)},
+            **changes,
+        }
+        file = tmp_path / "spec.json"
+        file.write_text(json.dumps({k: v for k, v in spec.items() if v is not None}))
+        return file
+
+    return write_spec
+
+
+def test_sources_are_the_store_layers_and_the_top_layer(write: Callable[..., Path]) -> None:
+    with prepared_build(read_spec(write())) as build:
+        *store, top = build.sources
+        paths = [source.paths for source in store if isinstance(source, StoreLayer)]
+        assert paths == [(LIB,), (APP,), (CONFIG,)]
+        assert top.history.comment == "the image's own files"
+        assert [source.weight for source in store] == [30, 20, 10]
+        layers = pack_all(build.sources)
+        image = build.assemble(layers)
+    config = json.loads(image.config.data)
+    assert len(config["history"]) == len(config["rootfs"]["diff_ids"]) == 4
+
+
+def test_excluded_paths_stay_out_with_their_references(write: Callable[..., Path]) -> None:
+    file = write(closure={"graph": "graph.json", "exclude": [CONFIG]}, max_layers=2)
+    assert resolve(read_spec(file)).store_layers == [[LIB, APP]]
+
+
+def test_a_resolved_spec_gives_the_same_image(write: Callable[..., Path], tmp_path: Path) -> None:
+    spec = read_spec(write(max_layers=3))
+    resolved = resolve(spec)
+    assert resolved.closure is None
+    assert resolved.store_layers == [[LIB], [APP, CONFIG]]
+    assert resolved.store_paths[LIB].nar_hash == HASH
+    file = tmp_path / "resolved.json"
+    file.write_bytes(msgspec.json.encode(resolved))
+    (tmp_path / "graph.json").unlink()
+    digests = []
+    for each in (resolved, read_spec(file)):
+        with prepared_build(each) as build:
+            digests.append([layer.digest for layer in pack_all(build.sources)])
+            (first, *_) = build.sources
+            assert isinstance(first, StoreLayer)
+            assert first.key is not None
+    assert digests[0] == digests[1]
+    assert resolve(resolved) == resolved
+
+
+def test_no_store_paths_is_no_store_layer(write: Callable[..., Path]) -> None:
+    with prepared_build(read_spec(write(closure=None))) as build:
+        assert len(build.sources) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"max_layers": 1}, PlanError, "max_layers is 1"),
+        ({"max_layers": 2, "nix_db": True}, PlanError, "max_layers is 2, but 2 layers on top"),
+        (
+            {"closure": {"graph": "none.json"}},
+            InputError,
+            "can't read the closure's graph .*none.json",
+        ),
+        ({"closure": {"graph": "graph.json", "keys": ["k"]}}, ClosureError, "has no key 'k'"),
+        (
+            {"closure": {"graph": "graph.json", "exclude": ["/x"]}},
+            SpecError,
+            "closure.exclude: '/x'",
+        ),
+        ({"store": {"directory": "/gnu/store"}}, SpecError, "does not lie in the store /gnu/store"),
+        ({"nix_db": True}, ClosureError, "app has no NAR hash"),
+        (
+            {"closure": None, "store_layers": [[LIB]], "nix_db": True},
+            SpecError,
+            "nix_db: the references of .*-lib are not known",
+        ),
+    ],
+)
+def test_errors(
+    write: Callable[..., Path], changes: dict[str, object], error: type[InputError], message: str
+) -> None:
+    spec = read_spec(write(**changes))
+    with pytest.raises(error, match=message), prepared_build(spec):
+        pass
+
+
+def test_keys_that_no_specification_knows_are_left_out_with_a_warning(
+    write: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = read_spec(write(config={"Cmd": ["x"], "Tty": True}))
+    with caplog.at_level(logging.WARNING), prepared_build(spec) as build:
+        assert build.container == {"Cmd": ["x"]}
+    assert caplog.messages == ["config.Tty is left out: no image specification defines it"]
+
+
+def test_time_is_source_date_epoch_or_explicit(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    with prepared_build(read_spec(write())) as build:
+        assert (build.created, build.mtime) == ("2001-09-09T01:46:40Z", 1000000000)
+    with prepared_build(read_spec(write(created="2020-02-02"))) as build:
+        assert (build.created, build.mtime) == ("2020-02-02T00:00:00Z", 1000000000)
