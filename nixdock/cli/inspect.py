@@ -34,7 +34,8 @@ def command(image: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps(report.document(), option=orjson.OPT_INDENT_2))
     else:
-        click.echo("\n\n".join("\n".join(_lines(report, found)) for found in report.images))
+        texts = ["\n".join(_lines(report, found)) for found in report.images]
+        click.echo("\n\n".join(texts or [f"no image, as {report.format}"]))
 
 
 def _lines(report: FileReport, image: ImageReport) -> Iterator[str]:
@@ -56,7 +57,7 @@ def _lines(report: FileReport, image: ImageReport) -> Iterator[str]:
 
 
 def _field(name: str, value: str) -> str:
-    return f"{shown(name):<11} {shown(value)}"
+    return f"{shown(name):<12} {shown(value)}"
 
 
 def _setting(key: str, value: Any) -> Iterator[str]:

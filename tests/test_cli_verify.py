@@ -1,0 +1,54 @@
+"""`nixdock verify`: what it prints and how it exits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nixdock.cli import main
+
+
+def nixdock(*args: str | Path) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "nixdock", *map(str, args)]
+    done = subprocess.run(command, text=True, capture_output=True, check=False, timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def layout(tmp_path: Path, sample_spec: Callable[..., Path]) -> Path:
+    target = tmp_path / "layout"
+    args = ["build", str(sample_spec(tmp_path)), "-q", "--format", "oci-layout", "-o", str(target)]
+    main.main(args, standalone_mode=False)
+    return target
+
+
+def test_ok(layout: Path) -> None:
+    assert nixdock("verify", layout) == (0, "ok: oci-layout, 1 image, 5 layers, 61.4 kB\n", "")
+
+
+def test_problems(layout: Path) -> None:
+    blobs = layout / "blobs/sha256"
+    (blobs / ("0" * 64)).write_bytes(b"")
+    layer = max(blobs.iterdir(), key=lambda blob: blob.stat().st_size)
+    data = layer.read_bytes()
+    layer.chmod(0o644)
+    layer.write_bytes(data.replace(b"the same", b"The same"))
+    status, out, err = nixdock("verify", layout)
+    assert (status, err) == (1, f"error: 3 problems in {layout}\n")
+    stray, diff_id, digest = out.splitlines()
+    assert stray == f"blobs/sha256/{'0' * 64}: nothing refers to this blob"
+    assert f"its diff_id is sha256:{layer.name}, but uncompressed its digest is" in diff_id
+    assert f": the blob sha256:{layer.name} is damaged: its digest is sha256:" in digest
+
+
+def test_what_can_not_be_read_at_all(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello\n" * 1000)
+    status, out, err = nixdock("verify", tmp_path / "text")
+    assert (status, out) == (2, "")
+    assert err == f"error: {tmp_path}/text is not an image: it is neither a directory nor a tar\n"
+    status, _, err = nixdock("verify", tmp_path / "gone")
+    assert (status, err) == (2, f"error: can't open {tmp_path}/gone: No such file or directory\n")
