@@ -24,8 +24,9 @@ def test_every_module_says_what_it_is_and_what_is_public() -> None:
     for name in modules():
         module = importlib.import_module(name)
         assert module.__doc__, name
-        # The readers' package has nothing of its own: its modules are what it gives.
-        for public in getattr(module, "__all__", () if hasattr(module, "__path__") else None):
+        # Only a package may have nothing of its own: its modules are what it gives.
+        assert hasattr(module, "__all__") or hasattr(module, "__path__"), name
+        for public in getattr(module, "__all__", ()):
             assert hasattr(module, public), f"{name}.{public}"
 
 
