@@ -45,7 +45,7 @@ unit: $(VENV)/dev.stamp
 	$(BIN)/pytest --numprocesses 2 -m 'not nix and not runtime'
 
 bench: $(VENV)/dev.stamp
-	$(BIN)/python tests/bench/run.py
+	$(BIN)/python -m tests.bench
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .

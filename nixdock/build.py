@@ -25,7 +25,7 @@ from nixdock.reference import Reference
 from nixdock.spec import ImageSpec, StorePathSpec, checked_config, parse_spec
 from nixdock.store_path import Hash, StorePath
 from nixdock.stream_conf import is_stream_conf, parse_stream_conf
-from nixdock.tarball import MemberMeta
+from nixdock.tar_header import MemberMeta
 from nixdock.time import parse_time, rfc3339, source_date_epoch
 from nixdock.top_layer import prepared_tree, read_top_layer
 

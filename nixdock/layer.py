@@ -19,7 +19,8 @@ import orjson
 from nixdock.digest import Write
 from nixdock.errors import PackError
 from nixdock.store_path import DEFAULT_STORE_DIR, Hash, StorePath
-from nixdock.tarball import Entry, Headers, Kind, MemberMeta, padded_size, walk, write_tar
+from nixdock.tar_header import Entry, Headers, Kind, MemberMeta, padded_size
+from nixdock.tarball import walk, write_tar
 
 __all__ = [
     "OWN_FILES_HISTORY",

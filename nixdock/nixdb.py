@@ -19,9 +19,9 @@ from nixdock.closure import Closure
 from nixdock.derivation import outputs_of_derivation
 from nixdock.errors import ClosureError, OutputError
 from nixdock.layer import LayerHistory, TreeLayer
-from nixdock.registration_text import known_nar_hash
+from nixdock.registrations import known_nar_hash
 from nixdock.store_path import StorePath
-from nixdock.tarball import MemberMeta
+from nixdock.tar_header import MemberMeta
 
 __all__ = ["SCHEMA_VERSION", "nix_db_layer", "write_nix_db"]
 

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from nixdock.errors import ClosureError
 
-if TYPE_CHECKING:
-    from nixdock.closure import Closure, PathInfo
-    from nixdock.store_path import Hash
-
-__all__ = [
-    "RegistrationRecord",
-    "known_nar_hash",
-    "parse_registration",
-    "render_registration",
-]
+__all__ = ["RegistrationRecord", "format_registration", "parse_registration"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +62,10 @@ def parse_registration(data: bytes) -> Iterator[RegistrationRecord]:
         yield RegistrationRecord(path, nar_hash, nar_size, deriver, references)
 
 
-def render_registration(closure: Closure) -> bytes:
-    """Return the registration text of a closure, paths in ascending order.
-
-    Raise ClosureError when a path has no NAR hash.
-    """
+def format_registration(records: Iterable[RegistrationRecord]) -> bytes:
+    """Return the text of `records`."""
     lines: list[str] = []
-    for info in closure:
-        nar_hash = known_nar_hash(info)
-        lines += (info.path, f"{nar_hash.algorithm}:{nar_hash.base32}", str(info.nar_size))
-        lines += (info.deriver or "", str(len(info.references)), *info.references)
+    for record in records:
+        lines += (record.path, record.nar_hash, str(record.nar_size), record.deriver)
+        lines += (str(len(record.references)), *record.references)
     return "".join(f"{line}\n" for line in lines).encode()
-
-
-def known_nar_hash(info: PathInfo) -> Hash:
-    """Return the NAR hash that a registration can't do without; raise ClosureError."""
-    if info.nar_hash is None:
-        raise ClosureError(
-            f"{info.path} has no NAR hash, so it can't be registered; export the graph with"
-            " `nix path-info --json --recursive` or exportReferencesGraph"
-        )
-    if info.nar_hash.algorithm != "sha256":
-        raise ClosureError(f"{info.path}: the NAR hash must be sha256, not {info.nar_hash}")
-    return info.nar_hash

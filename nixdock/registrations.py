@@ -1,4 +1,4 @@
-"""What an image's database is to know: of the stores below, and of what is added to them."""
+"""Registrations: what a Nix database is to know, of a closure and of the stores below it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,47 @@ from typing import Final, Protocol
 
 from nixdock.closure import Closure, PathInfo
 from nixdock.errors import ClosureError
-from nixdock.store_path import StorePath
+from nixdock.registration_text import RegistrationRecord, format_registration
+from nixdock.store_path import Hash, StorePath
 
-__all__ = ["ExistingStore", "Registrations", "merge_registrations"]
+__all__ = [
+    "ExistingStore",
+    "Registrations",
+    "known_nar_hash",
+    "merge_registrations",
+    "render_registration",
+]
 
 _MOST_NAMED: Final = 5
+
+
+def render_registration(closure: Closure) -> bytes:
+    """Return the registration text of a closure, paths in ascending order.
+
+    Raise ClosureError when a path has no NAR hash.
+    """
+    return format_registration(
+        RegistrationRecord(
+            path=info.path,
+            nar_hash=f"sha256:{known_nar_hash(info).base32}",
+            nar_size=info.nar_size,
+            deriver=info.deriver or "",
+            references=info.references,
+        )
+        for info in closure
+    )
+
+
+def known_nar_hash(info: PathInfo) -> Hash:
+    """Return the NAR hash that a registration can't do without; raise ClosureError."""
+    if info.nar_hash is None:
+        raise ClosureError(
+            f"{info.path} has no NAR hash, so it can't be registered; export the graph with"
+            " `nix path-info --json --recursive` or exportReferencesGraph"
+        )
+    if info.nar_hash.algorithm != "sha256":
+        raise ClosureError(f"{info.path}: the NAR hash must be sha256, not {info.nar_hash}")
+    return info.nar_hash
 
 
 class ExistingStore(Protocol):

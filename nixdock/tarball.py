@@ -1,9 +1,7 @@
-"""Deterministic tar: headers, padding, and the entries of a file tree.
+"""Deterministic tar archives of file trees: walking them, packing them, their padding.
 
-The bytes are those of CPython's `tarfile` in its PAX format, which is what dockerTools writes:
-a ustar header of NUL-padded fields for each member, an extended header before it when a name, a
-link target or a number does not fit, padding to records of 10240 bytes at the end. Headers that
-fit, nearly all of them, are put together from precomputed parts.
+The bytes are those of CPython's `tarfile` in its PAX format: members depth first, in the order of
+their names as text, hard links as whole files, the end padded to records of 10240 bytes.
 """
 
 from __future__ import annotations
@@ -11,245 +9,21 @@ from __future__ import annotations
 import os
 import stat
 import threading
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
 from itertools import cycle
-from typing import Final, NamedTuple
+from typing import Final
 
 from nixdock.errors import PackError
+from nixdock.tar_header import BLOCK, RECORD, Entry, Headers, Kind, name_text, padded_size
 
-__all__ = [
-    "BLOCK",
-    "RECORD",
-    "RING",
-    "Entry",
-    "Headers",
-    "Kind",
-    "MemberMeta",
-    "padded_size",
-    "tar_size",
-    "walk",
-    "write_tar",
-]
+__all__ = ["RING", "tar_size", "walk", "write_tar"]
 
-BLOCK: Final = 512
-RECORD: Final = 10240
 _BUFFER: Final = 1 << 20
 # Enough for two threads that each have one buffer in hand and one waiting.
 RING: Final = 6
-_MAX_SIZE: Final = 8**11
-_MAX_ID: Final = 8**7
-_MAGIC: Final = b"ustar\x0000"
-# Device numbers, the unused name prefix and the end of the block.
-_UNUSED: Final = bytes(16 + 155 + 12)
-# The checksum counts its own eight bytes as spaces, and leaves the last one so.
-_BLANK_CHECKSUM: Final = b"        "
-_CHECKSUM: Final = 148
 _TYPE: Final = 0o170000
 # What was a file when its tree was walked may be a link or a FIFO by now: neither is waited for.
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_PATH: Final = b"path"
-
-_Constants = tuple[bytes, bytes, int]
-
-
-class Kind:
-    """The ustar type flags of the members that are written."""
-
-    FILE: Final = b"0"
-    SYMLINK: Final = b"2"
-    DIRECTORY: Final = b"5"
-    FIFO: Final = b"6"
-    PAX: Final = b"x"
-
-
-class Entry(NamedTuple):
-    """One member to be: its name in the archive and, for a file or directory, where it lies.
-
-    Names and targets are bytes, as in the file system. A directory's name ends in a slash.
-    """
-
-    name: bytes
-    kind: bytes
-    mode: int
-    size: int = 0
-    target: bytes = b""
-    source: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class MemberMeta:
-    """What every member of a layer shares: its time, in seconds, and its owner."""
-
-    mtime: int = 1
-    uid: int = 0
-    gid: int = 0
-    uname: str = "root"
-    gname: str = "root"
-
-
-class Headers:
-    """Make the headers of members that share `meta`."""
-
-    def __init__(self, meta: MemberMeta) -> None:
-        self._meta = meta
-        self._shared_fits = (
-            0 <= meta.mtime < _MAX_SIZE
-            and 0 <= meta.uid < _MAX_ID
-            and 0 <= meta.gid < _MAX_ID
-            and all(len(name) <= 32 and name.isascii() for name in (meta.uname, meta.gname))
-        )
-        self._time = b"%011o\0" % meta.mtime if self._shared_fits else b""
-        self._tail = _MAGIC + _text(meta.uname, 32) + _text(meta.gname, 32) + _UNUSED
-        self._constants: dict[tuple[int, bytes], _Constants] = {}
-
-    def member_size(self, entry: Entry) -> int:
-        """Return how many bytes `entry` takes in an archive: header, file and padding."""
-        name, _, _, size, _, _ = entry
-        if not self._fits(entry):
-            header = len(self._extended(entry))
-        elif len(name) <= 100:
-            header = BLOCK
-        else:
-            header = 2 * BLOCK + -(-_pax_length(_PATH, len(name)) // BLOCK) * BLOCK
-        return header + size + -size % BLOCK
-
-    def encode(self, entry: Entry) -> bytes:
-        """Return the header of `entry`, after an extended header where one is needed."""
-        if not self._fits(entry):
-            return self._extended(entry)
-        name, kind, mode, size, target, _ = entry
-        numbers, rest, constant_sum = (
-            self._make_constants(mode, kind, target)
-            if target
-            else self._constants.get((mode, kind)) or self._add_constants(mode, kind)
-        )
-        extension = b""
-        if len(name) > 100:
-            # A long path and nothing else: most members of a store full of Python modules.
-            before, after = _long_path(len(name))
-            extension = before + name + after
-            name = name[:100]
-        start = name.ljust(100, b"\0")
-        digits = b"%011o\0" % size
-        # These are ASCII, so the sum of their bytes stays below Adler-32's modulus, and its lower
-        # half is that sum plus one: much faster than adding up in Python.
-        checksum = constant_sum + (zlib.adler32(start + digits) & 0xFFFF)
-        return b"%b%b%b%b%b%06o\0 %b" % (
-            extension,
-            start,
-            numbers,
-            digits,
-            self._time,
-            checksum,
-            rest,
-        )
-
-    def _fits(self, entry: Entry) -> bool:
-        """Tell whether nothing but, perhaps, a long ASCII path needs an extended header."""
-        name, _, _, size, target, _ = entry
-        return (
-            name.isascii()
-            and size < _MAX_SIZE
-            and self._shared_fits
-            and (not target or (len(target) <= 100 and target.isascii()))
-        )
-
-    def _add_constants(self, mode: int, kind: bytes) -> _Constants:
-        self._constants[mode, kind] = constants = self._make_constants(mode, kind, b"")
-        return constants
-
-    def _make_constants(self, mode: int, kind: bytes, target: bytes) -> _Constants:
-        """Put together what stands between name and size, and behind the checksum."""
-        numbers = b"%07o\0%07o\0%07o\0" % (mode & 0o7777, self._meta.uid, self._meta.gid)
-        rest = kind + target.ljust(100, b"\0") + self._tail
-        constant = numbers + self._time + _BLANK_CHECKSUM + rest
-        # The sum that `encode` adds to this one is too large by one.
-        return numbers, rest, sum(constant) - 1
-
-    def _extended(self, entry: Entry) -> bytes:
-        meta = self._meta
-        name, target = _decode(entry.name), _decode(entry.target)
-        texts = (
-            ("path", name, 100),
-            ("linkpath", target, 100),
-            ("uname", meta.uname, 32),
-            ("gname", meta.gname, 32),
-        )
-        numbers = (
-            ("uid", meta.uid, _MAX_ID),
-            ("gid", meta.gid, _MAX_ID),
-            ("size", entry.size, _MAX_SIZE),
-            ("mtime", meta.mtime, _MAX_SIZE),
-        )
-        records = [(key, value) for key, value, n in texts if len(value) > n or not value.isascii()]
-        records += [(key, str(value)) for key, value, limit in numbers if not 0 <= value < limit]
-        uid, gid, size, mtime = (value if 0 <= value < limit else 0 for _, value, limit in numbers)
-        header = (
-            _text(name, 100)
-            + b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (entry.mode & 0o7777, uid, gid, size, mtime)
-            + _BLANK_CHECKSUM
-            + entry.kind
-            + _text(target, 100)
-            + self._tail
-        )
-        encoded = [
-            _pax_record(key.encode(), value.encode("utf-8", "surrogateescape"))
-            for key, value in records
-        ]
-        # Bytes that are no UTF-8 can't be told apart from text without this mark.
-        if any("\udc80" <= char <= "\udcff" for _, value in records for char in value):
-            encoded.insert(0, b"21 hdrcharset=BINARY\n")
-        return _pax_member(encoded) + _with_checksum(header)
-
-
-def _decode(name: bytes) -> str:
-    return name.decode("utf-8", "surrogateescape")
-
-
-def _text(value: str, width: int) -> bytes:
-    return value.encode("ascii", "replace")[:width].ljust(width, b"\0")
-
-
-def _with_checksum(header: bytes) -> bytes:
-    return b"%b%06o\0%b" % (header[:_CHECKSUM], sum(header), header[_CHECKSUM + 7 :])
-
-
-def _pax_length(key: bytes, size: int) -> int:
-    """Return the length of a record with a value of `size` bytes: it counts its own digits."""
-    length = len(key) + size + len(b" =\n")
-    digits = len(str(length))
-    return length + digits + (len(str(length + digits)) > digits)
-
-
-def _pax_record(key: bytes, value: bytes) -> bytes:
-    return b"%d %b=%b\n" % (_pax_length(key, len(value)), key, value)
-
-
-@lru_cache(maxsize=4096)
-def _long_path(size: int) -> tuple[bytes, bytes]:
-    """Return what stands before and behind a path of `size` bytes in its extended header."""
-    member = _pax_member([_pax_record(_PATH, bytes(size))])
-    at = member.index(b" path=") + len(b" path=")
-    return member[:at], member[at + size :]
-
-
-def _pax_member(records: Iterable[bytes]) -> bytes:
-    payload = b"".join(records)
-    header = _with_checksum(
-        _text("././@PaxHeader", 100)
-        + b"0000000\0" * 3
-        + b"%011o\0%011o\0" % (len(payload), 0)
-        + _BLANK_CHECKSUM
-        + Kind.PAX
-        + bytes(100)
-        + _MAGIC
-        + bytes(64)
-        + _UNUSED
-    )
-    return header + payload + bytes(-len(payload) % BLOCK)
 
 
 def walk(source: bytes, name: bytes) -> Iterator[Entry]:
@@ -283,7 +57,7 @@ def _children(directory: Entry) -> list[Entry]:
     joined = b"/".join(found)
     if b".wh." in joined:
         _refuse_whiteouts(directory.source, found)
-    names = sorted(found) if joined.isascii() else sorted(found, key=_decode)
+    names = sorted(found) if joined.isascii() else sorted(found, key=name_text)
     entries = []
     prefix = directory.name
     in_place = prefix == directory.source + b"/"
@@ -330,11 +104,6 @@ def _refuse_whiteouts(directory: bytes, names: Iterable[bytes]) -> None:
 def tar_size(entries: Iterable[Entry], headers: Headers) -> int:
     """Return how many bytes `write_tar` writes for `entries`."""
     return padded_size(sum(map(headers.member_size, entries)))
-
-
-def padded_size(size: int) -> int:
-    """Return the size of an archive whose members take `size` bytes."""
-    return size + 2 * BLOCK + -(size + 2 * BLOCK) % RECORD
 
 
 class _Buffers(threading.local):

@@ -19,7 +19,7 @@ from nixdock.digest import check_digest, hex_of
 from nixdock.errors import NixdockError, PackError, SpecError
 from nixdock.layer import OWN_FILES_HISTORY, LayerSource, TarLayer, TreeLayer
 from nixdock.pack import pack
-from nixdock.tarball import MemberMeta
+from nixdock.tar_header import MemberMeta
 
 __all__ = ["join", "prepared_tree", "read_top_layer", "run_script", "write_top_layer"]
 

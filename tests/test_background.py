@@ -13,7 +13,8 @@ import pytest
 
 from nixdock.background import Background, in_background
 from nixdock.digest import Write
-from nixdock.tarball import RING, Headers, MemberMeta, walk, write_tar
+from nixdock.tar_header import Headers, MemberMeta
+from nixdock.tarball import RING, walk, write_tar
 
 
 def test_order_is_kept() -> None:

@@ -15,7 +15,7 @@ import pytest
 from nixdock.errors import PackError
 from nixdock.layer import BlobLayer, LayerHistory, LayerSource, StoreLayer, TarLayer, TreeLayer
 from nixdock.store_path import Hash, StorePath
-from nixdock.tarball import MemberMeta
+from nixdock.tar_header import MemberMeta
 
 LIBC = StorePath(f"/nix/store/{'a' * 32}-libc-2.0")
 SCRIPT = StorePath(f"/nix/store/{'b' * 32}-script")

@@ -18,7 +18,7 @@ import pytest
 from nixdock.closure import Closure, PathInfo, parse_closure
 from nixdock.errors import ClosureError, OutputError, PackError
 from nixdock.nixdb import SCHEMA_VERSION, write_nix_db
-from nixdock.registration_text import render_registration
+from nixdock.registrations import render_registration
 from nixdock.store_path import Hash, StorePath
 
 NIX_CONFIG = "build-users-group =\nsubstituters =\nsandbox = false\n"

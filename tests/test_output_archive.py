@@ -20,7 +20,7 @@ from nixdock.output.archive import write_archive
 from nixdock.output.oci_layout import PackInto
 from nixdock.pack import pack_all
 from nixdock.reference import Reference
-from nixdock.tarball import MemberMeta
+from nixdock.tar_header import MemberMeta
 
 
 def assemble(layers: Sequence[Layer]) -> Image:

@@ -19,7 +19,7 @@ from nixdock.image import Image, Platform
 from nixdock.layer import Layer, LayerHistory, LayerSource, TreeLayer
 from nixdock.output.docker_archive import write_docker_archive
 from nixdock.reference import Reference
-from nixdock.tarball import MemberMeta
+from nixdock.tar_header import MemberMeta
 
 
 def assemble(layers: Sequence[Layer]) -> Image:

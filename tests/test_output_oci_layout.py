@@ -17,7 +17,7 @@ from nixdock.layer import Layer, TreeLayer
 from nixdock.output.oci_layout import PackInto, write_oci_layout
 from nixdock.pack import pack_all
 from nixdock.reference import Reference
-from nixdock.tarball import MemberMeta
+from nixdock.tar_header import MemberMeta
 
 
 def assemble(layers: Sequence[Layer]) -> Image:

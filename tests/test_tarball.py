@@ -21,18 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nixdock.errors import PackError
-from nixdock.tarball import (
-    BLOCK,
-    RECORD,
-    Entry,
-    Headers,
-    Kind,
-    MemberMeta,
-    padded_size,
-    tar_size,
-    walk,
-    write_tar,
-)
+from nixdock.tar_header import BLOCK, RECORD, Entry, Headers, Kind, MemberMeta, padded_size
+from nixdock.tarball import tar_size, walk, write_tar
 
 # Names with what they are: a file's content and mode, a link's target, a directory's own tree, or
 # a number for a hard link to one of the files before.

@@ -14,7 +14,7 @@ import pytest
 
 from nixdock.errors import NixdockError, PackError, SpecError
 from nixdock.layer import LayerSource
-from nixdock.tarball import MemberMeta
+from nixdock.tar_header import MemberMeta
 from nixdock.top_layer import (
     join,
     prepared_tree,

@@ -9,7 +9,7 @@ import click
 from nixdock.build import read_bytes
 from nixdock.cli.graph import graph_argument, key_option
 from nixdock.closure import parse_closure
-from nixdock.registration_text import render_registration
+from nixdock.registrations import render_registration
 
 __all__ = ["command"]
 

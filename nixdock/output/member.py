@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from nixdock.digest import Write
-from nixdock.tarball import BLOCK, Entry, Headers, Kind, MemberMeta, padded_size
+from nixdock.tar_header import BLOCK, Entry, Headers, Kind, MemberMeta, padded_size
 
 __all__ = ["ArchiveWriter"]
 
