@@ -50,6 +50,7 @@ class Bench:
         yield self._absolute("plan", ["plan", str(self.closure.graph)], 0.5)
         yield self._absolute("--help", ["--help"], 0.15)
         yield from _popularity(self.repeat)
+        yield from _database(self.repeat)
         yield from self._compressing()
 
     @property
@@ -120,7 +121,7 @@ def _popularity(repeat: int) -> Iterator[Figure]:
     memory: dict[int, int] = {}
 
     def measure(count: int) -> float:
-        done = run(_script("growth.py", str(count)))
+        done = run(_script("growth.py", "popularity", str(count)))
         memory[count] = max(done.largest_process, memory.get(count, 0))
         return float(done.output)
 
@@ -133,6 +134,19 @@ def _popularity(repeat: int) -> Iterator[Figure]:
     seconds = series[2].median
     yield Figure(f"popularity, {_GROWTH[2]} paths", f"{seconds:.2f} s", "< 10 s", seconds < 10)
     yield _memory(f"popularity, {_GROWTH[2]} paths", memory[_GROWTH[2]])
+
+
+def _database(repeat: int) -> Iterator[Figure]:
+    def measure(count: int) -> float:
+        return float(run(_script("growth.py", "database", str(count))).output)
+
+    small, middle, large = interleaved(repeat, *(partial(measure, count) for count in _GROWTH))
+    yield Figure(f"database, {_GROWTH[0]} paths", f"{small}")
+    seconds = middle.median
+    yield Figure(f"database, {_GROWTH[1]} paths", f"{middle}", "< 2 s", seconds < 2)
+    # Linear, with room for what a larger index costs.
+    name = f"database, {_GROWTH[2]} / {_GROWTH[1]} paths"
+    yield _ratio(name, Ratio(large, middle), most=1.5 * _GROWTH[2] / _GROWTH[1])
 
 
 def _ratio(

@@ -1,6 +1,6 @@
-"""Time the popularity contest on a made-up graph and print the seconds.
+"""Time the popularity contest, or the Nix database, of a made-up graph and print the seconds.
 
-    python growth.py PATHS
+    python growth.py popularity|database PATHS
 
 Each path refers to three others, and the longest chain has 200 paths.
 """
@@ -9,29 +9,44 @@ from __future__ import annotations
 
 import random
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 from nixdock.closure import Closure, PathInfo
+from nixdock.nixdb import write_nix_db
 from nixdock.popularity import by_popularity
-from nixdock.store_path import StorePath
+from nixdock.store_path import Hash, StorePath
 
 _DEPTH = 200
 _REFERENCES = 3
 
 
-def main(count: int) -> None:
-    """Rank `count` paths."""
-    chance = random.Random(count)
-    paths = [StorePath(f"/nix/store/{i:032}-path-{i}") for i in range(count)]
-    closure = Closure.of(
-        PathInfo(path, references=tuple(paths[j] for j in _lower(chance, i, count)))
-        for i, path in enumerate(paths)
-    )
+def main(what: str, count: int) -> None:
+    """Rank or register `count` paths."""
+    closure = _closure(count)
     if len(closure.graph) != count:
         raise AssertionError("the graph is not whole")
-    start = time.perf_counter()
-    by_popularity(closure)
-    print(time.perf_counter() - start)
+    with tempfile.TemporaryDirectory(prefix="nixdock-bench-") as directory:
+        start = time.perf_counter()
+        if what == "database":
+            write_nix_db(closure, Path(directory), registration_time=1)
+        else:
+            by_popularity(closure)
+        print(time.perf_counter() - start)
+
+
+def _closure(count: int) -> Closure:
+    chance = random.Random(count)
+    paths = [StorePath(f"/nix/store/{i:032}-path-{i}") for i in range(count)]
+    return Closure.of(
+        PathInfo(
+            path,
+            nar_hash=Hash("sha256", chance.randbytes(32)),
+            references=tuple(paths[j] for j in _lower(chance, i, count)),
+        )
+        for i, path in enumerate(paths)
+    )
 
 
 def _lower(chance: random.Random, number: int, count: int) -> set[int]:
@@ -44,4 +59,4 @@ def _lower(chance: random.Random, number: int, count: int) -> set[int]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(sys.argv[1], int(sys.argv[2]))
