@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ TOOLS = {
     "dpkg-deb": "dpkg",
     "file": "file",
     "gcc": "gcc",
+    "git": "git",
     "mount": "mount",
     "nix-build": "nix-bin",
     "patchelf": "patchelf",
@@ -71,11 +73,15 @@ def _read_lists() -> int:
 
 def _missing() -> dict[str, str]:
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin:/usr/sbin:/sbin"])
-    return {
+    missing = {
         tool: package
         for tool, package in TOOLS.items()
         if not (Path(tool).exists() if "/" in tool else shutil.which(tool, path=path))
     }
+    # Debian keeps what virtual environments need apart from its Python.
+    if importlib.util.find_spec("ensurepip") is None:
+        missing["python3 -m venv"] = "python3-venv"
+    return missing
 
 
 if __name__ == "__main__":
