@@ -146,8 +146,9 @@ def test_an_archive_from_a_pipe(tmp_path: Path, build: Build) -> None:
 
 
 def test_an_unpacked_docker_archive(tmp_path: Path, build: Build) -> None:
-    with tarfile.open(build(Format.DOCKER_ARCHIVE, Compression.NONE)) as archive:
-        archive.extractall(tmp_path / "unpacked", filter="data")
+    (tmp_path / "unpacked").mkdir()
+    archive = build(Format.DOCKER_ARCHIVE, Compression.NONE)
+    subprocess.run(["tar", "-xf", archive, "-C", tmp_path / "unpacked"], check=True)
     found = verify(tmp_path / "unpacked")
     assert (found.format, found.problems) == (Format.DOCKER_ARCHIVE, ())
 

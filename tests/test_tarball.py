@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +64,18 @@ def packed(source: Path, name: str = ROOT, meta: MemberMeta | None = None) -> by
     return out.getvalue()
 
 
+def below(directory: Path) -> Iterator[Path]:
+    """What `rglob` gives, which before Python 3.11.4 stumbled over links that are too long."""
+    for parent, directories, files in os.walk(directory):
+        yield from (Path(parent, name) for name in directories + files)
+
+
 def by_tarfile(source: Path, name: str = ROOT, meta: MemberMeta | None = None) -> bytes:
     """What dockerTools writes for it, by `tarfile` and pathlib."""
     meta = meta or MemberMeta()
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w|", encoding="utf-8") as tar:
-        for path in sorted([source] if source.is_symlink() else [source, *source.rglob("*")]):
+        for path in sorted([source] if source.is_symlink() else [source, *below(source)]):
             tar.inodes = {}  # type: ignore[attr-defined]  # every hard link in full
             member = tar.gettarinfo(path)
             member.name = name + str(path)[len(str(source)) :]
