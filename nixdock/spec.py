@@ -15,6 +15,7 @@ from nixdock.time import parse_time
 __all__ = [
     "SCHEMA_ID",
     "ClosureSpec",
+    "Id",
     "ImageSpec",
     "StorePathSpec",
     "StoreSpec",

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from nixdock.errors import SpecError
+from nixdock.errors import InputError, SpecError
 from nixdock.reference import Reference
-from nixdock.spec import ImageSpec, StoreSpec, check_spec, key_first
+from nixdock.spec import Id, ImageSpec, StoreSpec, check_spec, key_first
 from nixdock.store_path import DEFAULT_STORE_DIR
 
 __all__ = ["is_stream_conf", "parse_stream_conf"]
@@ -28,8 +28,8 @@ class StreamConf(msgspec.Struct, frozen=True, kw_only=True):
     from_image: str | None = None
     created: str = "1970-01-01T00:00:01Z"
     mtime: str = "1970-01-01T00:00:01Z"
-    uid: int = 0
-    gid: int = 0
+    uid: Id = 0
+    gid: Id = 0
     uname: str = "root"
     gname: str = "root"
 
@@ -47,7 +47,10 @@ def parse_stream_conf(document: dict[str, Any], origin: str) -> ImageSpec:
         raise SpecError(f"{origin}: {key_first(str(error))}") from None
     if conf.from_image is not None:
         raise SpecError(f"{origin}: from_image: base images are not supported yet")
-    reference = Reference.parse(conf.repo_tag)
+    try:
+        reference = Reference.parse(conf.repo_tag)
+    except InputError as error:
+        raise SpecError(f"{origin}: repo_tag: {error}") from None
     spec = ImageSpec(
         version=1,
         name=reference.repository,

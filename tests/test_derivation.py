@@ -1,0 +1,40 @@
+"""Outputs in derivation files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nixdock.derivation import outputs_of_derivation
+from nixdock.errors import PackError
+
+
+@pytest.mark.parametrize(
+    ("text", "outputs"),
+    [
+        ('Derive([("out","/s/o","","")],[],[],"x","b",[],[])', {"out": "/s/o"}),
+        (
+            'Derive([("dev","/s/d","",""),("out","/s/o","r:sha256","00")],[("/s/i",["out"])])',
+            {"dev": "/s/d", "out": "/s/o"},
+        ),
+        ('Derive([("out","","r:sha256","")],[],', {}),
+    ],
+)
+def test_outputs(tmp_path: Path, text: str, outputs: dict[str, str]) -> None:
+    file = tmp_path / "x.drv"
+    file.write_text(text)
+    assert outputs_of_derivation(file) == outputs
+
+
+@pytest.mark.parametrize("text", ["", "x", "Derive([", 'Derive([("out","/s/o")])', "Derive([])"])
+def test_what_is_no_derivation(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "x.drv"
+    file.write_text(text)
+    with pytest.raises(PackError, match="is not a derivation"):
+        outputs_of_derivation(file)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(PackError, match="can't read the derivation"):
+        outputs_of_derivation(tmp_path / "none.drv")

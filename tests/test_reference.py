@@ -1,0 +1,42 @@
+"""Names of images."""
+
+from __future__ import annotations
+
+import pytest
+
+from nixdock.errors import InputError
+from nixdock.reference import Reference
+
+
+@pytest.mark.parametrize(
+    ("text", "repository", "tag", "canonical"),
+    [
+        ("hello", "hello", "latest", "docker.io/library/hello:latest"),
+        ("Hello:V1", "hello", "V1", "docker.io/library/hello:V1"),
+        ("me/hello:1", "me/hello", "1", "docker.io/me/hello:1"),
+        ("ghcr.io/me/hello", "ghcr.io/me/hello", "latest", "ghcr.io/me/hello:latest"),
+        ("localhost/x:t", "localhost/x", "t", "localhost/x:t"),
+        ("localhost:5000/x", "localhost:5000/x", "latest", "localhost:5000/x:latest"),
+        ("127.0.0.1:5000/a/b:t", "127.0.0.1:5000/a/b", "t", "127.0.0.1:5000/a/b:t"),
+        ("a__b/c--d.e_f", "a__b/c--d.e_f", "latest", "docker.io/a__b/c--d.e_f:latest"),
+    ],
+)
+def test_parse(text: str, repository: str, tag: str, canonical: str) -> None:
+    reference = Reference.parse(text)
+    assert (reference.repository, reference.tag) == (repository, tag)
+    assert reference.canonical == canonical
+    assert str(reference) == f"{repository}:{tag}"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "/a", "a/", "a//b", "a b", "a_", "-a", "a..b", "a___b", "é", "a\n", "x" * 256]
+)
+def test_what_is_no_name(name: str) -> None:
+    with pytest.raises(InputError, match="is not an image name"):
+        Reference.of(name, "t")
+
+
+@pytest.mark.parametrize("tag", ["", ".a", "-a", "a b", "a/b", "a:b", "é", "t\n", "x" * 129])
+def test_what_is_no_tag(tag: str) -> None:
+    with pytest.raises(InputError, match="is not a tag"):
+        Reference.of("name", tag)

@@ -1,0 +1,106 @@
+"""Store paths and hashes: what is one, and in which notation."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nixdock.errors import InputError
+from nixdock.store_path import Hash, StorePath, base32_decode, base32_encode
+
+CODE = "0123456789abcdfghijklmnpqrsvwxyz"
+GOOD = f"/nix/store/{CODE}-hello-2.12"
+EMPTY = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+
+
+def test_parts_of_a_path() -> None:
+    path = StorePath.parse(GOOD)
+    assert (path.store_dir, path.hash_part, path.name) == ("/nix/store", CODE, "hello-2.12")
+    assert path.base_name == f"{CODE}-hello-2.12"
+    assert path == GOOD
+
+
+@pytest.mark.parametrize("name", ["a", ".hidden", "x" * 211, "a+b-c.d_e?f=g", "-dash"])
+def test_names(name: str) -> None:
+    assert StorePath.parse(f"/nix/store/{CODE}-{name}").name == name
+
+
+def test_any_store_directory() -> None:
+    assert StorePath.parse(f"/home/me/store/{CODE}-x").store_dir == "/home/me/store"
+    assert StorePath.parse(GOOD, "/nix/store") == GOOD
+    with pytest.raises(InputError, match="does not lie in the store '/gnu/store'"):
+        StorePath.parse(GOOD, "/gnu/store")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        7,
+        "",
+        "/nix/store",
+        CODE,
+        f"{CODE}-relative",
+        f"/nix/store/{CODE}",
+        f"/nix/store/{CODE}-",
+        f"/nix/store/{CODE[:-1]}-short",
+        f"/nix/store/{CODE[:-1]}e-not-base32",
+        f"/nix/store/{CODE.upper()}-upper",
+        f"{GOOD}\n",
+        f"{GOOD}/bin",
+        f"{GOOD}\0",
+        f"/nix/store/{CODE}-x y",
+        f"/nix/store/{CODE}-é",
+        f"/nix/store/{CODE}-{'x' * 212}",
+        f"/nix/store/{CODE}-.",
+        f"/nix/store/{CODE}-..",
+        f"/nix/store/../store/{CODE}-x/..",
+    ],
+)
+def test_what_is_no_store_path(text: object) -> None:
+    with pytest.raises(InputError, match="is not a store path"):
+        StorePath.parse(text)
+
+
+def test_known_hash_in_every_notation() -> None:
+    texts = (
+        "sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73",
+        f"sha256:{EMPTY.hex()}",
+        "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+    )
+    for text in texts:
+        assert Hash.parse(text) == Hash("sha256", EMPTY)
+    value = Hash("sha256", EMPTY)
+    assert (f"sha256:{value.base32}", f"sha256:{value.base16}", value.sri) == texts
+    assert str(value) == value.sri
+    assert Hash.parse(EMPTY.hex(), "sha256") == value
+
+
+@given(st.sampled_from([("md5", 16), ("sha1", 20), ("sha256", 32), ("sha512", 64)]), st.data())
+def test_notations_read_back(kind: tuple[str, int], data: st.DataObject) -> None:
+    algorithm, size = kind
+    value = Hash(algorithm, data.draw(st.binary(min_size=size, max_size=size)))
+    assert Hash.parse(value.sri) == value
+    assert Hash.parse(f"{algorithm}:{value.base32}") == value
+    assert Hash.parse(f"{algorithm}:{value.base16}") == value
+    assert base32_decode(base32_encode(value.digest), size) == value.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not a hash"),
+        ("abc", "is not a hash"),
+        ("sha3:abc", "unknown hash algorithm 'sha3'"),
+        ("sha256:abc", "is not a valid sha256 hash"),
+        ("sha256:" + "e" * 52, "is not a character of Nix's base32"),
+        ("sha256:" + "z" * 52, "encodes more than 32 bytes"),
+        ("sha256:" + "g" * 64, "is not a valid sha256 hash"),
+        ("sha256-AAAA", "holds 3 bytes, but sha256 has 32"),
+        ("sha256-!!!!", "is not a valid sha256 hash"),
+    ],
+)
+def test_what_is_no_hash(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Hash.parse(text)
