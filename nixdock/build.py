@@ -87,7 +87,12 @@ def read_spec(file: Path) -> ImageSpec:
 
 
 def resolve(spec: ImageSpec) -> ImageSpec:
-    """Return the spec with its plan made, so that the graph is no longer needed."""
+    """Return the spec with its plan made and its time settled.
+
+    So that neither the graph nor SOURCE_DATE_EPOCH is needed any more.
+    """
+    if spec.source_date_epoch is None:
+        spec = msgspec.structs.replace(spec, source_date_epoch=source_date_epoch())
     if spec.closure is None:
         return spec
     closure = _closure_of(spec)
@@ -126,11 +131,14 @@ def prepared_build(spec: ImageSpec) -> Iterator[Build]:
             reference=spec.reference,
             platform=Platform(spec.architecture, "linux", spec.variant),
             container=container_config(typed),
-            created=rfc3339(
-                source_date_epoch() if spec.created is None else parse_time(spec.created)
-            ),
-            mtime=source_date_epoch(),
+            created=rfc3339(_own_time(spec) if spec.created is None else parse_time(spec.created)),
+            mtime=_own_time(spec),
         )
+
+
+def _own_time(spec: ImageSpec) -> int:
+    """Return the time of what the build itself makes."""
+    return source_date_epoch() if spec.source_date_epoch is None else spec.source_date_epoch
 
 
 @contextmanager
@@ -139,7 +147,7 @@ def top_layer_source(spec: ImageSpec) -> Iterator[LayerSource]:
     if spec.top_layer is not None:
         yield read_top_layer(Path(spec.top_layer))
         return
-    meta = MemberMeta(mtime=source_date_epoch())
+    meta = MemberMeta(mtime=_own_time(spec))
     with prepared_tree(spec.contents, spec.extra_commands, meta, spec.store.root) as source:
         yield source
 
@@ -149,7 +157,7 @@ def _nix_db_sources(spec: ImageSpec) -> Iterator[tuple[LayerSource, ...]]:
     if not spec.nix_db:
         yield ()
         return
-    store, time = spec.store, source_date_epoch()
+    store, time = spec.store, _own_time(spec)
     with nix_db_layer(
         _registered(spec),
         meta=MemberMeta(time, store.uid, store.gid, store.uname, store.gname),

@@ -87,6 +87,10 @@ class ImageSpec(
         str | None,
         msgspec.Meta(description="ISO 8601, @SECONDS or now; SOURCE_DATE_EPOCH when null."),
     ] = None
+    source_date_epoch: Annotated[
+        Annotated[int, msgspec.Meta(ge=0)] | None,
+        msgspec.Meta(description="Time of what the build makes; SOURCE_DATE_EPOCH if null."),
+    ] = None
     config: Annotated[
         dict[str, Any], msgspec.Meta(description="How to run the image: image-spec's config.")
     ] = {}

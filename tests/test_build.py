@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from nixdock.build import prepared_build, read_spec, resolve
 from nixdock.errors import ClosureError, InputError, PlanError, SpecError
 from nixdock.layer import StoreLayer
-from nixdock.pack import pack_all
+from nixdock.pack import pack, pack_all
 
 LIB, APP, CONFIG = (
     f"/nix/store/{digit * 32}-{name}"
@@ -145,3 +146,44 @@ def test_time_is_source_date_epoch_or_explicit(
         assert (build.created, build.mtime) == ("2001-09-09T01:46:40Z", 1000000000)
     with prepared_build(read_spec(write(created="2020-02-02"))) as build:
         assert (build.created, build.mtime) == ("2020-02-02T00:00:00Z", 1000000000)
+
+
+def test_a_resolved_spec_keeps_its_time(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    resolved = resolve(read_spec(write()))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "5")
+    with prepared_build(resolved) as build:
+        assert (build.created, build.mtime) == ("2001-09-09T01:46:40Z", 1000000000)
+
+
+def test_the_database_has_a_layer_of_its_own(write: Callable[..., Path], tmp_path: Path) -> None:
+    """With the store's owner, so that a single user can write to it, and the top layer's time."""
+    graph = tmp_path / "graph.json"
+    entries = [{**entry, "narHash": HASH} for entry in json.loads(graph.read_text())]
+    store = {"root": str(tmp_path), "uid": 1000, "gid": 100, "uname": "u", "gname": "g"}
+    file = write(nix_db=True, store=store, source_date_epoch=7)
+    graph.write_text(json.dumps(entries))
+    with prepared_build(read_spec(file)) as build:
+        *_, database = build.sources
+        assert database.history.comment == "the Nix database of 3 store paths"
+        packed = pack(database, tmp_path / "layer.tar")
+    with tarfile.open(tmp_path / "layer.tar") as tar:
+        members = {member.name: member for member in tar}
+    assert packed.size == (tmp_path / "layer.tar").stat().st_size
+    assert {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in members.values()} == {
+        (1000, 100, "u", "g", 7)
+    }
+    assert {name: member.mode for name, member in members.items() if not member.issym()} == {
+        "/nix": 0o755,
+        "/nix/var": 0o755,
+        "/nix/var/nix": 0o755,
+        "/nix/var/nix/db": 0o755,
+        "/nix/var/nix/db/db.sqlite": 0o644,
+        "/nix/var/nix/db/schema": 0o644,
+        "/nix/var/nix/gcroots": 0o755,
+        "/nix/var/nix/gcroots/docker": 0o755,
+    }
+    (link,) = (member for member in members.values() if member.issym())
+    assert link.linkname == CONFIG

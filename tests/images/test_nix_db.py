@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ..runtime.engine import Docker
+from ..runtime.oci_tools import Umoci
 from .conftest import Library
 
 pytestmark = [pytest.mark.nix, pytest.mark.runtime, pytest.mark.xdist_group("containers")]
@@ -116,3 +119,39 @@ def test_a_further_closure_is_imported(
 def test_the_image_is_reproducible(library: Library) -> None:
     library.build(IMAGE)
     library.build(IMAGE, "--check")
+
+
+@pytest.mark.parametrize("form", ["docker-archive", "oci-layout"])
+def test_a_database_over_a_base_image_knows_all_layers(
+    library: Library, umoci: Umoci, tmp_path: Path, form: str
+) -> None:
+    """A new database for a base with one and paths that are added: Nix knows them all."""
+    expression = """nixdock.buildLayeredImageWithNixDb { name = "base"; tag = "t";
+      compressor = "gz"; format = "%s"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }"""
+    base = library.build(expression % form)
+    layout = library.build(expression % "oci-layout")
+    root = umoci.unpack(layout, "t", tmp_path / "bundle")
+    added = library.closure_of("[ pkgs.coreutils ]")
+    graph = tmp_path / "graph"
+    graph.write_text(library.nix.store("--dump-db", *map(str, added)))
+    new = tmp_path / "new"
+    words = ("-m", "nixdock", "db", graph, "-o", new, "--base", base)
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+
+    for path in added:
+        target = root / path.relative_to("/")
+        if not target.exists():
+            subprocess.run(["cp", "-a", path, target], check=True)
+    shutil.rmtree(root / "nix/var/nix/db")
+    shutil.copytree(new / "nix/var/nix/db", root / "nix/var/nix/db")
+    store = f"local?root={root}"
+    expected = sorted({*map(str, added), *map(str, library.closure_of("[ pkgs.hello ]"))})
+    valid = library.nix.store("--store", store, "--query", "--requisites", *expected).split()
+    assert sorted(valid) == expected
+    assert sorted(p.name for p in (root / "nix/store").glob("*-*")) == [
+        Path(path).name for path in expected
+    ]
+    library.nix.store("--store", store, "--verify", "--check-contents")
