@@ -243,14 +243,23 @@ class _EntryReader:
                 nar_size=_size(entry.get("narSize", 0)),
                 nar_hash=_nar_hash(entry.get("narHash")),
                 references=tuple(sorted({self.path(r) for r in _references(entry)})),
-                deriver=_deriver(entry.get("deriver")),
+                deriver=self._deriver(entry.get("deriver")),
             )
         except InputError as error:
             raise ClosureError(f"{path}: {error}") from None
 
+    def _deriver(self, value: object) -> str | None:
+        if value in (None, "", "unknown-deriver"):
+            return None
+        try:
+            return str(self.path(value))
+        except InputError:
+            raise ClosureError(f"deriver must be a store path, not {value!r}") from None
+
 
 def _size(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    # What a database can hold is the limit.
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise ClosureError(f"narSize must be a whole number of bytes, not {value!r}")
     return value
 
@@ -273,14 +282,6 @@ def _references(entry: Mapping[str, Any]) -> list[Any]:
     return references
 
 
-def _deriver(value: object) -> str | None:
-    if value is None or value in {"", "unknown-deriver"}:
-        return None
-    if not isinstance(value, str):
-        raise ClosureError(f"deriver must be a store path, not {value!r}")
-    return value
-
-
 def _infos_of_registration(data: bytes) -> list[PathInfo]:
     parsed: Final[dict[str, StorePath]] = {}
 
@@ -294,7 +295,7 @@ def _infos_of_registration(data: bytes) -> list[PathInfo]:
             infos.append(
                 PathInfo(
                     path=path,
-                    nar_size=record.nar_size,
+                    nar_size=_size(record.nar_size),
                     nar_hash=Hash.parse(record.nar_hash, "sha256"),
                     references=tuple(sorted({path_of(r) for r in record.references})),
                     deriver=record.deriver or None,

@@ -11,7 +11,8 @@ from nixdock.errors import InputError
 __all__ = ["Reference"]
 
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_HOST: Final = r"(?:localhost|[a-z0-9-]+(?:\.[a-z0-9-]+)+|[a-z0-9.-]+(?=:))(?::[0-9]+)?"
+_LABEL: Final = r"[a-z0-9]+(?:-+[a-z0-9]+)*"
+_HOST: Final = rf"(?:localhost|{_LABEL}(?:\.{_LABEL})+|{_LABEL}(?=:))(?::[0-9]+)?"
 _REPOSITORY: Final = re.compile(rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 
@@ -30,7 +31,8 @@ class Reference:
         The grammar is the distribution-spec's, "Pulling manifests".
         """
         repository = name.lower()
-        if len(repository) > 255 or _REPOSITORY.fullmatch(repository) is None:
+        # Letters such as the Kelvin sign are ASCII only once they are lower-cased.
+        if not name.isascii() or len(name) > 255 or _REPOSITORY.fullmatch(repository) is None:
             raise InputError(
                 f"{name!r} is not an image name: expected [HOST[:PORT]/]NAME[/NAME...], where a"
                 " NAME is letters and digits, joined by '.', '_', '__' or dashes"

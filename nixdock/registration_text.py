@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from nixdock.errors import ClosureError
 
 __all__ = ["RegistrationRecord", "format_registration", "parse_registration"]
+
+_NUMBER: Final = re.compile(r"[0-9]{1,30}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ def parse_registration(data: bytes) -> Iterator[RegistrationRecord]:
 
     def number(what: str) -> int:
         digits = take(what)
-        if not digits.isascii() or not digits.isdigit():
+        if _NUMBER.fullmatch(digits) is None:
             raise ClosureError(f"line {at}: {what} should stand here, not {digits!r}")
         return int(digits)
 

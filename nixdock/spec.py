@@ -10,7 +10,7 @@ from nixdock.container_config import ContainerConfig
 from nixdock.errors import InputError, SpecError
 from nixdock.reference import Reference
 from nixdock.store_path import DEFAULT_STORE_DIR, Hash, StorePath
-from nixdock.time import parse_time
+from nixdock.time import parse_time, rfc3339
 
 __all__ = [
     "SCHEMA_ID",
@@ -156,9 +156,12 @@ def check_spec(spec: ImageSpec, origin: str) -> None:
 def _check_values(spec: ImageSpec, origin: str) -> None:
     place = "name"
     try:
+        Reference.of(spec.name, "latest")
+        place = "tag"
         _ = spec.reference
         place = "created"
-        parse_time(spec.created or "@0")
+        if spec.created is not None:
+            rfc3339(parse_time(spec.created))
         place = "store.mtime"
         parse_time(spec.store.mtime)
         for i, paths in enumerate(spec.store_layers or []):

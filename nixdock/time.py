@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from datetime import UTC, datetime
 from typing import Final
@@ -14,13 +15,15 @@ __all__ = ["CONSTANT", "parse_time", "rfc3339", "source_date_epoch"]
 CONSTANT: Final = 1
 """1970-01-01T00:00:01Z, the time of every file in a Nix store, in seconds."""
 
+_SECONDS: Final = re.compile(r"[0-9]{1,18}")
+
 
 def source_date_epoch() -> int:
     """Return SOURCE_DATE_EPOCH, or the constant when it is not set; raise InputError."""
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not text:
         return CONSTANT
-    if not (text.isascii() and text.isdigit()):
+    if _SECONDS.fullmatch(text) is None:
         raise InputError(f"SOURCE_DATE_EPOCH is {text!r}, but must be a number of seconds")
     return int(text)
 
@@ -32,7 +35,7 @@ def parse_time(text: str) -> int:
     """
     if text == "now":
         return int(time.time())
-    if text.startswith("@") and text[1:].isascii() and text[1:].isdigit():
+    if text.startswith("@") and _SECONDS.fullmatch(text, 1):
         return int(text[1:])
     try:
         moment = datetime.fromisoformat(text)

@@ -124,6 +124,7 @@ def test_wrong_usage_is_status_2(words: str) -> None:
     done = nixdock(*words.split())
     assert done.returncode == 2
     assert "Usage: nixdock" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
 
 
 def test_debug_shows_where(tmp_path: Path) -> None:

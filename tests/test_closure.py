@@ -73,12 +73,68 @@ def test_keys_choose_graphs() -> None:
     document = {"one": ENTRIES, "two": ENTRIES[1:]}
     assert parse(document, "two") == parse(ENTRIES[1:])
     assert parse(document, "one", "two") == EXPECTED
+    assert parse({**document, "broken": [{"path": A}]}, "one") == EXPECTED
 
 
-def test_derivers() -> None:
-    for deriver, expected in ((f"{C}.drv", f"{C}.drv"), ("", None), ("unknown-deriver", None)):
-        (info,) = parse([{**ENTRIES[1], "deriver": deriver}])
-        assert info.deriver == expected
+def test_a_declared_graph_hides_what_only_looks_like_one() -> None:
+    document = {"exportReferencesGraph": {"g": [A]}, "g": ENTRIES, "other": [{"path": "x"}]}
+    assert parse(document) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"one": ENTRIES}, "FILE: no key 'k'; there are: one"),
+        ({}, "FILE: no key 'k'; there are: none"),
+        ({"k": None}, "FILE: no key 'k'"),
+        ({"k": {}}, "FILE: k: expected a list of path infos, got dict"),
+        ({"k": [5]}, r"FILE: k\[0\]: expected an object, got int"),
+    ],
+)
+def test_a_key_that_is_no_graph(document: object, message: str) -> None:
+    with pytest.raises(ClosureError, match=message):
+        parse(document, "k")
+
+
+def test_graphs_that_contradict_each_other() -> None:
+    document = {"one": ENTRIES, "two": [{**ENTRIES[1], "narHash": None}]}
+    with pytest.raises(ClosureError, match=f"{B} stands twice .*nar_hash is .* and None"):
+        parse(document)
+    assert parse(document, "one") == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("deriver", "expected"),
+    [(f"{C}.drv", f"{C}.drv"), ("", None), ("unknown-deriver", None), (None, None)],
+)
+def test_derivers(deriver: str | None, expected: str | None) -> None:
+    (info,) = parse([{**ENTRIES[1], "deriver": deriver}])
+    assert info.deriver == expected
+
+
+def test_base_names_lie_in_the_store_that_is_named() -> None:
+    """Derivers too: a database needs them in full."""
+    name, other, deriver = (path.rpartition("/")[2] for path in (A, B, f"{C}.drv"))
+    info = {
+        name: {"references": [other], "narSize": 1, "deriver": deriver},
+        other: {"references": [], "narSize": 2, "deriver": None},
+    }
+    for store in ("/nix/store", "/gnu/store"):
+        first, second = parse({"version": 2, "storeDir": store, "info": info})
+        assert first.path == f"{store}/{name}"
+        assert first.references == (second.path,) == (f"{store}/{other}",)
+        assert (first.deriver, second.deriver) == (f"{store}/{deriver}", None)
+    assert {info.path for info in parse({"version": 2, "info": info})} == {A, B}
+
+
+def test_nothing_but_the_references_is_needed() -> None:
+    (info,) = parse([{"path": B, "references": []}])
+    assert info == PathInfo(StorePath(B), 0, None, (), None)
+
+
+def test_references_are_a_set() -> None:
+    first, _ = parse([{"path": A, "references": [B, A, B]}, {"path": B, "references": []}])
+    assert first.references == (A, B)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +153,20 @@ def test_derivers() -> None:
         ([{**ENTRIES[1], "narSize": -1}], f"{B}: narSize must be .* not -1"),
         ([{**ENTRIES[1], "narSize": True}], f"{B}: narSize must be .* not True"),
         ([{**ENTRIES[1], "narSize": 1.5}], f"{B}: narSize must be .* not 1.5"),
+        ([{**ENTRIES[1], "narSize": 2**63}], f"{B}: narSize must be .* not {2**63}"),
+        ([{**ENTRIES[1], "narSize": "20"}], f"{B}: narSize must be .* not '20'"),
+        ([{**ENTRIES[1], "narSize": None}], f"{B}: narSize must be .* not None"),
+        ([{**ENTRIES[1], "references": {}}], f"{B}: references must be a list"),
+        ([{**ENTRIES[1], "references": [[B]]}], f"{B}: .* is not a store path"),
+        ([{**ENTRIES[1], "narHash": {"algorithm": "sha256"}}], f"{B}: narHash must be a hash"),
         ([{**ENTRIES[1], "narHash": "x"}], f"{B}: 'x' is not a hash"),
         ([{**ENTRIES[1], "narHash": 5}], f"{B}: narHash must be a hash, not 5"),
         ([{**ENTRIES[1], "deriver": 5}], f"{B}: deriver must be a store path, not 5"),
+        ([{**ENTRIES[1], "deriver": [C]}], f"{B}: deriver must be a store path, not "),
+        ([{**ENTRIES[1], "deriver": {}}], f"{B}: deriver must be a store path, not {{}}"),
+        ([{**ENTRIES[1], "deriver": f"{C}\n"}], f"{B}: deriver must be a store path, not "),
+        ({"version": 2, "info": {B: None}}, f"{B} is not valid in the store"),
+        ({"version": 2, "storeDir": 5, "info": {"x": {}}}, "x.path: '5/x' is not a store path"),
         ([{**ENTRIES[1], "valid": False}], f"{B} is not valid in the store"),
         ({B: None}, f"{B} is not valid in the store"),
         ({B: 5}, f"{B}: expected an object, got int"),
@@ -132,6 +199,23 @@ def test_a_bare_list_has_no_keys() -> None:
         parse(ENTRIES, "k")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{A}\n{DIGEST.base16}\n1\n\n1\n{B}\n", f"FILE: {A} refers to {B}, which is not in"),
+        (f"{A}\nx\n1\n\n0\n", f"FILE: {A}: 'x' is not a valid sha256 hash"),
+        (f"{A}\n{DIGEST.base16}\n1\n\n1\n/x\n", f"FILE: {A}: '/x' is not a store path"),
+        (f"{A}\n{DIGEST.base16}\n{2**63}\n\n0\n", f"FILE: {A}: narSize must be"),
+        (f"/x\n{DIGEST.base16}\n1\n\n0\n", "FILE: '/x' is not a store path"),
+        (f"{A}\n{DIGEST.base16}\n1\n", "FILE: line 4: the text ends"),
+        ("null", "FILE: line 1: a store path should stand here, not 'null'"),
+    ],
+)
+def test_errors_in_a_registration_text(text: str, message: str) -> None:
+    with pytest.raises(ClosureError, match=message):
+        parse_closure(text.encode(), (), "FILE")
+
+
 def test_the_same_twice_is_once() -> None:
     assert parse([*ENTRIES, *reversed(ENTRIES)]) == EXPECTED
 
@@ -150,6 +234,22 @@ def test_without_leaves_no_trace() -> None:
     rest = EXPECTED.without([StorePath(B)])
     assert [info.references for info in rest] == [(A,)]
     assert EXPECTED.without([StorePath(C)]) is EXPECTED
+
+
+def test_without_cuts_a_graph_in_two() -> None:
+    chain = parse(
+        [
+            {"path": A, "narSize": 1, "references": [B]},
+            {"path": B, "narSize": 2, "references": [C]},
+            {"path": C, "narSize": 4, "references": [], "narHash": DIGEST.sri},
+        ]
+    )
+    rest = chain.without([StorePath(B)])
+    assert rest.roots == (A, C)
+    assert rest.nar_size == 5
+    assert list(rest.graph.edges) == []
+    assert rest[StorePath(C)] == chain[StorePath(C)]
+    assert len(chain) == 3
 
 
 @st.composite
@@ -172,3 +272,19 @@ def test_the_inputs_order_does_not_matter(infos: list[PathInfo], draw: random.Ra
     assert list(one) == list(other)
     assert list(one.graph.edges) == list(other.graph.edges)
     assert one.roots == other.roots
+
+
+@given(dags(), st.data())
+def test_what_is_left_is_a_closure(infos: list[PathInfo], data: st.DataObject) -> None:
+    closure = Closure.of(infos)
+    excluded = data.draw(st.sets(st.sampled_from([info.path for info in infos])))
+    rest = closure.without(excluded)
+    assert set(rest.infos) == set(closure.infos) - excluded
+    assert Closure.of(rest) == rest
+    assert rest.nar_size == sum(i.nar_size for i in infos if i.path not in excluded)
+
+
+@given(dags())
+def test_roots_are_what_nothing_else_refers_to(infos: list[PathInfo]) -> None:
+    referred = {r for info in infos for r in info.references if r != info.path}
+    assert set(Closure.of(infos).roots) == {info.path for info in infos} - referred

@@ -1,4 +1,4 @@
-"""Specs, stream configurations and config objects: what is accepted, and which key is at fault."""
+"""Image specs: what is accepted, and which key is at fault."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import jsonschema
 import pytest
 
 from nixdock.build import read_spec
-from nixdock.container_config import container_config
 from nixdock.errors import SpecError
-from nixdock.spec import checked_config, parse_spec, spec_schema
-from nixdock.stream_conf import is_stream_conf, parse_stream_conf
+from nixdock.spec import ImageSpec, parse_spec, spec_schema
 
 PATH = f"/nix/store/{'0' * 32}-x"
 LEAST: dict[str, Any] = {"version": 1, "name": "x"}
@@ -34,26 +32,9 @@ FULL: dict[str, Any] = {
     "nix_db": True,
     "from_image": None,
 }
-CONF: dict[str, Any] = {
-    "architecture": "amd64",
-    "config": {"Cmd": ["x"]},
-    "os": "linux",
-    "variant": "",
-    "store_dir": "/nix/store",
-    "from_image": None,
-    "store_layers": [[PATH], []],
-    "customisation_layer": "/nix/store/top",
-    "repo_tag": "name:Tag",
-    "created": "now",
-    "mtime": "1970-01-01T00:00:01+00:00",
-    "uid": "1000",
-    "gid": "100",
-    "uname": "u",
-    "gname": "g",
-}
 
 
-def parse(document: object) -> Any:
+def parse(document: object) -> ImageSpec:
     return parse_spec(json.dumps(document).encode(), "FILE")
 
 
@@ -67,11 +48,24 @@ def test_what_is_accepted_fits_the_schema(document: dict[str, Any]) -> None:
     ("changes", "message"),
     [
         ({"version": 2}, "FILE: version: "),
+        ({"version": "1"}, "FILE: version: "),
+        ({"version": None}, "FILE: version: "),
         ({"name": None}, "FILE: name: "),
         ({"unknown": 1}, "FILE: Object contains unknown field `unknown`"),
         ({"closure": {"graph": "g", "more": 1}}, "FILE: closure: .*unknown field `more`"),
         ({"closure": {}}, "FILE: closure: .*missing required field `graph`"),
+        ({"closure": {"graph": "g", "exclude": [5]}}, r"FILE: closure.exclude\[0\]: "),
         ({"store": {"uid": -1}}, "FILE: store.uid: "),
+        ({"store": {"gid": 2**32 - 1}}, "FILE: store.gid: "),
+        ({"store": {"mtime": 1}}, "FILE: store.mtime: "),
+        ({"store": {"user": "x"}}, "FILE: store: .*unknown field `user`"),
+        ({"store": None}, "FILE: store: "),
+        ({"store_paths": {PATH: {"nar_size": -1}}}, r"FILE: store_paths\[...\].nar_size: "),
+        ({"tag": 1}, "FILE: tag: "),
+        ({"created": 1}, "FILE: created: "),
+        ({"source_date_epoch": -1}, "FILE: source_date_epoch: "),
+        ({"config": []}, "FILE: config: "),
+        ({"nix_db": 1}, "FILE: nix_db: "),
         ({"store": {"directory": "nix"}}, "FILE: store.directory: "),
         ({"store_layers": [["a", 5]]}, r"FILE: store_layers\[0\]\[1\]: "),
         ({"max_layers": 0}, "FILE: max_layers: "),
@@ -94,8 +88,11 @@ def test_type_errors_name_the_key_and_break_the_schema(
     ("changes", "message"),
     [
         ({"name": "a b"}, "FILE: name: 'a b' is not an image name"),
-        ({"tag": "-"}, "FILE: name: '-' is not a tag"),
+        ({"tag": "-"}, "FILE: tag: '-' is not a tag"),
         ({"created": "soon"}, "FILE: created: 'soon' is not a time"),
+        ({"created": ""}, "FILE: created: '' is not a time"),
+        ({"created": "@99999999999999"}, "FILE: created: .* not a time that can be written"),
+        ({"created": f"@{'9' * 5000}"}, "FILE: created: .* is not a time"),
         ({"store": {"mtime": "x"}}, "FILE: store.mtime: 'x' is not a time"),
         ({"config": {"Env": "A=1"}}, "FILE: config.Env: "),
         ({"config": {"Env": [1]}}, r"FILE: config.Env\[0\]: "),
@@ -103,15 +100,58 @@ def test_type_errors_name_the_key_and_break_the_schema(
         ({"config": {"Healthcheck": {"Retries": "x"}}}, "FILE: config.Healthcheck.Retries: "),
         ({"config": {"Memory": 2**70}}, "FILE: config.Memory: "),
         ({"store_layers": [["/x"]]}, r"FILE: store_layers\[0\]\[0\]: '/x' is not a store path"),
+        (
+            {"store": {"directory": "/gnu/store"}, "store_layers": [[PATH]]},
+            r"FILE: store_layers\[0\]\[0\]: .* does not lie in the store",
+        ),
+        (
+            {"store_paths": {PATH: {"references": ["/x"]}}},
+            f"FILE: store_paths.{PATH}: '/x' is not a store path",
+        ),
         ({"store_paths": {"/x": {}}}, "FILE: store_paths./x: '/x' is not a store path"),
         ({"store_paths": {PATH: {"nar_hash": "x"}}}, "FILE: store_paths.*: 'x' is not a hash"),
         ({"closure": {"graph": "g"}, "store_layers": []}, "FILE: store_layers: not together"),
         ({"top_layer": "/t", "contents": ["/c"]}, "FILE: top_layer: not together"),
+        ({"top_layer": "/t", "extra_commands": "x"}, "FILE: top_layer: not together"),
     ],
 )
 def test_other_errors_name_the_key(changes: dict[str, object], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         parse({**LEAST, **changes})
+
+
+@pytest.mark.parametrize("key", LEAST)
+def test_a_missing_key_is_named_and_breaks_the_schema(key: str) -> None:
+    document = {name: value for name, value in LEAST.items() if name != key}
+    with pytest.raises(SpecError, match=f"FILE: .*missing required field `{key}`"):
+        parse(document)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, spec_schema())
+
+
+def test_defaults() -> None:
+    spec = parse(LEAST)
+    assert (spec.tag, spec.architecture, spec.variant, spec.created) == (
+        "latest",
+        "amd64",
+        None,
+        None,
+    )
+    assert (spec.store.directory, spec.store.mtime) == ("/nix/store", "@1")
+    assert (spec.store.uid, spec.store.gid) == (0, 0)
+    assert (spec.store.uname, spec.store.gname) == ("root", "root")
+    assert spec.max_layers == 100
+    assert not spec.nix_db
+
+
+def test_the_name_is_lower_cased_and_the_tag_kept() -> None:
+    assert str(parse(FULL).reference) == "registry.example:5000/a/b:V1"
+
+
+def test_the_schema_is_one() -> None:
+    schema = spec_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == jsonschema.Draft202012Validator.META_SCHEMA["$id"]
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"5", b"\xff", b'"x"'])
@@ -134,58 +174,3 @@ def test_graphs_count_from_the_specs_directory(tmp_path: Path) -> None:
         spec = read_spec(file)
         assert spec.closure is not None
         assert spec.closure.graph == expected
-
-
-def test_a_config_is_what_the_specification_defines() -> None:
-    typed, unknown = checked_config(
-        {
-            "Cmd": "run",
-            "Entrypoint": ["/e"],
-            "Env": None,
-            "Tty": True,
-            "ExposedPorts": {"80/tcp": {}},
-        },
-        "FILE",
-    )
-    assert unknown == ["Tty"]
-    assert container_config(typed) == {
-        "Cmd": ["run"],
-        "Entrypoint": ["/e"],
-        "ExposedPorts": {"80/tcp": {}},
-    }
-
-
-def test_a_stream_configuration_is_a_spec() -> None:
-    assert is_stream_conf(CONF)
-    assert not is_stream_conf(FULL)
-    assert not is_stream_conf([CONF])
-    spec = parse_stream_conf(CONF, "FILE")
-    assert (spec.name, spec.tag, spec.created) == ("name", "Tag", "now")
-    assert spec.store_layers == [[PATH], []]
-    assert (spec.store.uid, spec.store.gid, spec.store.uname) == (1000, 100, "u")
-    assert spec.top_layer == "/nix/store/top"
-    assert spec.variant is None
-    assert parse_stream_conf({**CONF, "config": None, "more": 1}, "FILE").config == {}
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"from_image": "/x"}, "FILE: from_image: base images are not supported yet"),
-        ({"uid": "x"}, "FILE: uid: "),
-        ({"uid": "-1"}, "FILE: uid: "),
-        ({"mtime": "x"}, "FILE: store.mtime: "),
-        ({"repo_tag": "a b:c"}, "FILE: repo_tag: 'a b' is not an image name"),
-        ({"store_layers": [["x"]]}, r"FILE: store_layers\[0\]\[0\]"),
-        ({"architecture": None}, "FILE: architecture: "),
-    ],
-)
-def test_errors_in_a_stream_configuration(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(SpecError, match=message):
-        parse_stream_conf({**CONF, **changes}, "FILE")
-
-
-def test_a_missing_key_of_a_stream_configuration_is_named() -> None:
-    conf = {key: value for key, value in CONF.items() if key != "store_layers"}
-    with pytest.raises(SpecError, match="missing required field `store_layers`"):
-        parse_stream_conf(conf, "FILE")
