@@ -19,6 +19,7 @@ from nixdock.errors import PackError
             {"dev": "/s/d", "out": "/s/o"},
         ),
         ('Derive([("out","","r:sha256","")],[],', {}),
+        ('Derive([("bin","/s/b","",""),("out","","","")],', {"bin": "/s/b"}),
     ],
 )
 def test_outputs(tmp_path: Path, text: str, outputs: dict[str, str]) -> None:
@@ -27,7 +28,22 @@ def test_outputs(tmp_path: Path, text: str, outputs: dict[str, str]) -> None:
     assert outputs_of_derivation(file) == outputs
 
 
-@pytest.mark.parametrize("text", ["", "x", "Derive([", 'Derive([("out","/s/o")])', "Derive([])"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "Derive([",
+        'Derive([("out","/s/o")])',
+        "Derive([])",
+        'Derive([("out","/s/o","","")',
+        'Derive([("out","/s/o","",""),]',
+        'Derive([("out","/s/o","",""),("dev","/s/d"',
+        'Derive([("out","/s/o","","");("dev","/s/d","","")]',
+        'Derive([("a\\"b","/s/o","","")]',
+        ' Derive([("out","/s/o","","")]',
+    ],
+)
 def test_what_is_no_derivation(tmp_path: Path, text: str) -> None:
     file = tmp_path / "x.drv"
     file.write_text(text)
@@ -38,3 +54,10 @@ def test_what_is_no_derivation(tmp_path: Path, text: str) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(PackError, match="can't read the derivation"):
         outputs_of_derivation(tmp_path / "none.drv")
+
+
+def test_what_is_not_text(tmp_path: Path) -> None:
+    file = tmp_path / "x.drv"
+    file.write_bytes(b"Derive\xff")
+    with pytest.raises(PackError, match=f"can't read the derivation {file}"):
+        outputs_of_derivation(file)

@@ -48,6 +48,13 @@ def test_lines_of_a_record() -> None:
         (b"/p\nh\n1\n\nx\n", "line 5: a number of references should stand here, not 'x'"),
         (b"/p\nh\n1\n\n2\n/q\n", "line 7: the text ends where a reference should stand"),
         (b"/p\nh\n1\n\n0\nrest\n", "line 6: a store path should stand here, not 'rest'"),
+        (b"/p\nh\n" + b"9" * 5000 + b"\n", "line 3: a NAR size should stand here"),
+        (b"/p\nh\n1\n\n" + b"9" * 5000, "line 5: a number of references should stand here"),
+        (b"/p\nh\n1_0\n", "line 3: a NAR size should stand here, not '1_0'"),
+        (b"/p\nh\n 1\n", "line 3: a NAR size should stand here, not ' 1'"),
+        (b"/p\nh\n\n", "line 3: the text ends where a NAR size should stand"),
+        (b"/p\nh\n1\n\n999999999\n/q\n", "line 7: the text ends where a reference"),
+        (b"/p\nh\n1\n\n0\n/q\nh\nx\n", "line 8: a NAR size should stand here"),
         (b"/\xff", "neither JSON nor a registration text"),
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +59,14 @@ def test_any_store_directory() -> None:
         f"/nix/store/{CODE}-.",
         f"/nix/store/{CODE}-..",
         f"/nix/store/../store/{CODE}-x/..",
+        f"/{CODE}-x",
+        f"//{CODE}-x",
+        f"/nix\n/store/{CODE}-x",
+        f"/nix/store\0/{CODE}-x",
+        f"/nix/store//{CODE}-x",
+        f" {GOOD}",
+        GOOD.encode(),
+        f"/nix/store/{CODE[:-1]}\u0660-x",
     ],
 )
 def test_what_is_no_store_path(text: object) -> None:
@@ -98,9 +109,50 @@ def test_notations_read_back(kind: tuple[str, int], data: st.DataObject) -> None
         ("sha256:" + "z" * 52, "encodes more than 32 bytes"),
         ("sha256:" + "g" * 64, "is not a valid sha256 hash"),
         ("sha256-AAAA", "holds 3 bytes, but sha256 has 32"),
+        ("sha256:" + "0" * 51, "has 51 characters, not 52"),
+        ("sha256:" + "0" * 53, "has 53 characters, not 52"),
+        ("sha256:" + "0" * 63, "is not a valid sha256 hash"),
+        ("sha256:" + "00 " * 21 + "0", "is not a valid sha256 hash"),
+        ("sha256:" + "\u0660" * 64, "is not a valid sha256 hash"),
+        ("sha256:", "is not a valid sha256 hash"),
+        ("sha256-", "holds 0 bytes"),
+        ("sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU", "is not a valid sha256 hash"),
+        ("sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n", "is not a valid sha256 hash"),
+        ("sha512:" + "0" * 64, "is not a valid sha512 hash"),
+        (":abc", "unknown hash algorithm ''"),
+        ("SHA256:" + "0" * 64, "unknown hash algorithm 'SHA256'"),
         ("sha256-!!!!", "is not a valid sha256 hash"),
     ],
 )
 def test_what_is_no_hash(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Hash.parse(text)
+
+
+def test_bare_digits_need_an_algorithm() -> None:
+    sha1 = hashlib.sha1(b"").digest()
+    assert Hash.parse(base32_encode(sha1), "sha1") == Hash("sha1", sha1)
+    with pytest.raises(InputError, match="is not a hash: expected ALGORITHM:DIGITS or SRI"):
+        Hash.parse(EMPTY.hex())
+    with pytest.raises(InputError, match="unknown hash algorithm 'sha3'"):
+        Hash.parse(EMPTY.hex(), "sha3")
+
+
+@given(st.text(), st.sampled_from([None, "sha256"]))
+def test_any_text_is_a_hash_or_an_input_error(text: str, algorithm: str | None) -> None:
+    with suppress(InputError):
+        value = Hash.parse(text, algorithm)
+        assert Hash.parse(value.sri) == value
+
+
+NAMES = st.text(
+    "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-._?=", min_size=1, max_size=211
+).filter(lambda name: name not in {".", ".."})
+
+
+@given(st.binary(min_size=20, max_size=20), NAMES)
+def test_every_hash_and_name_make_a_path(digest: bytes, name: str) -> None:
+    path = StorePath.parse(f"/nix/store/{base32_encode(digest)}-{name}")
+    assert base32_decode(path.hash_part, 20) == digest
+    assert path.name == name
+    assert f"{path.store_dir}/{path.base_name}" == path

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nixdock.errors import InputError
 from nixdock.time import parse_time, rfc3339, source_date_epoch
@@ -41,7 +43,22 @@ def test_now_is_the_clock() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "@", "@-1", "@x", "2020-13-01", "1969-12-31T23:59:59Z"]
+    "text",
+    [
+        "",
+        "soon",
+        "@",
+        "@-1",
+        "@x",
+        "@1.5",
+        "@²",
+        "@1\n",
+        f"@{'9' * 5000}",
+        "NOW",
+        "2020-13-01",
+        "1969-12-31T23:59:59Z",
+        "0001-01-01T00:00:00+23:59",
+    ],
 )
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(InputError):
@@ -55,12 +72,19 @@ def test_written_in_utc() -> None:
         rfc3339(10**15)
 
 
+@given(st.integers(0, 253402300799))
+def test_what_is_written_reads_back(seconds: int) -> None:
+    assert parse_time(rfc3339(seconds)) == seconds
+
+
 def test_source_date_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     assert source_date_epoch() == 1
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "")
+    assert source_date_epoch() == 1
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "315532800")
     assert source_date_epoch() == 315532800
-    for text in ("x", "-1", "1.5", "²"):
+    for text in ("x", "-1", "1.5", "²", "1\n", "9" * 5000):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
         with pytest.raises(InputError, match="must be a number of seconds"):
             source_date_epoch()
