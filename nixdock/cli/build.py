@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from nixdock.build import prepared_build, read_spec
+from nixdock.cli.form import format_option
 from nixdock.cli.progress import layer_progress, quiet_option
 from nixdock.compression import Compression
 from nixdock.output import Format, write_image
@@ -18,14 +19,7 @@ __all__ = ["command"]
 @click.command("build")
 @click.argument("spec", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("-o", "--output", "target", type=click.Path(path_type=Path), help="What to write.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice([form.value for form in Format]),
-    default=Format.ARCHIVE.value,
-    show_default=True,
-    help="archive is an OCI archive and a docker-archive at once.",
-)
+@format_option
 @click.option(
     "--compression",
     type=click.Choice([compression.value for compression in Compression]),

@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from nixdock.build import prepared_build
+from nixdock.cli.form import format_option
 from nixdock.cli.progress import size_text
 from nixdock.compression import Compression
 from nixdock.demo import ARCHITECTURES, native_architecture, unpacked_closure
@@ -37,14 +38,7 @@ _TRANSPORTS: Final = {
     type=click.Path(path_type=Path),
     help="What to write.  [default: demo.tar, or demo.oci for an oci-layout]",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice([form.value for form in Format]),
-    default=Format.ARCHIVE.value,
-    show_default=True,
-    help="archive is an OCI archive and a docker-archive at once.",
-)
+@format_option
 @click.option(
     "--arch",
     "architecture",
