@@ -57,6 +57,14 @@ let
 
   writeSpec = name: spec: pkgs.writeText name (builtins.toJSON ({ version = 1; } // spec));
 
+  # What runs a configuration, as dockerTools' own script does: CONF [-t REPO:TAG].
+  streamScript = pkgs.writeShellScript "nixdock-stream" ''
+    exec ${lib.getExe package} stream "$@"
+  '';
+
+  # dockerTools takes ids as numbers and as their digits.
+  toId = id: if builtins.isString id then builtins.fromJSON id else id;
+
   streamLayeredImage = lib.makeOverridable (
     {
       name,
@@ -117,13 +125,9 @@ let
           top_layer = topLayer;
           store = {
             directory = builtins.storeDir;
-            inherit
-              mtime
-              uid
-              gid
-              uname
-              gname
-              ;
+            inherit mtime uname gname;
+            uid = toId uid;
+            gid = toId gid;
           };
         }
         // (
@@ -163,7 +167,6 @@ let
 
       imageTag = if tag == null then hashPart conf else tag;
 
-      streamScript = lib.getExe package;
     in
     if fromImage != null then
       unsupported "fromImage"
@@ -187,7 +190,7 @@ let
         ''
           {
             echo '#!${pkgs.runtimeShell}'
-            echo 'exec ${streamScript} stream ${conf} "$@"'
+            echo 'exec ${streamScript} ${conf} "$@"'
           } > $out
           chmod +x $out
         ''

@@ -67,10 +67,17 @@ class FileWriter(StreamWriter):
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[FileWriter]:
-    """Give a writer whose file becomes `target` when the block ends without an error."""
+    """Give a writer whose file becomes `target` when the block ends without an error.
+
+    A device or a FIFO, also behind a link such as /dev/stdout, is written to, not replaced.
+    """
     target = _named(target)
     if target.is_dir() and not target.is_symlink():
         raise OutputError(f"{target} is a directory; name a file")
+    if target.exists() and not target.is_file() and not target.is_dir():
+        with FileWriter(target) as writer:
+            yield writer
+        return
     with temporary_directory(target) as beside, FileWriter(beside / target.name) as writer:
         yield writer
         _replace(writer.file, target)

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import orjson
 
 from nixdock.closure import Closure, PathInfo, parse_closure
 from nixdock.container_config import container_config
-from nixdock.errors import InputError, SpecError
+from nixdock.errors import InputError, PlanError, SpecError
 from nixdock.image import Image, Platform
 from nixdock.layer import Layer, LayerSource, StoreLayer
 from nixdock.layering import plan_by_popularity, store_layer_budget
@@ -30,6 +30,8 @@ from nixdock.time import parse_time, rfc3339, source_date_epoch
 from nixdock.top_layer import prepared_tree, read_top_layer
 
 __all__ = ["Build", "prepared_build", "read_bytes", "read_spec", "resolve", "top_layer_source"]
+
+_MOST_LAYERS: Final = 125
 
 log = logging.getLogger(__name__)
 
@@ -126,8 +128,14 @@ def prepared_build(spec: ImageSpec) -> Iterator[Build]:
     for key in unknown:
         log.warning("config.%s is left out: no image specification defines it", key)
     with top_layer_source(spec) as top_layer, _nix_db_sources(spec) as nix_db:
+        sources = (*_store_layers(spec), top_layer, *nix_db)
+        if len(sources) > _MOST_LAYERS:
+            raise PlanError(
+                f"the image would have {len(sources)} layers, but Docker takes {_MOST_LAYERS} at"
+                " most; lower max_layers"
+            )
         yield Build(
-            sources=(*_store_layers(spec), top_layer, *nix_db),
+            sources=sources,
             reference=spec.reference,
             platform=Platform(spec.architecture, "linux", spec.variant),
             container=container_config(typed),
@@ -221,4 +229,16 @@ def _closure_of(spec: ImageSpec) -> Closure:
         excluded = [StorePath.parse(path, directory) for path in spec.closure.exclude]
     except InputError as error:
         raise SpecError(f"closure.exclude: {error}") from None
+    if spec.nix_db:
+        _check_registrable(closure, frozenset(excluded))
     return closure.without(excluded)
+
+
+def _check_registrable(closure: Closure, excluded: frozenset[StorePath]) -> None:
+    for info in closure:
+        for reference in info.references:
+            if reference in excluded and info.path not in excluded:
+                raise SpecError(
+                    f"closure.exclude: {info.path} refers to {reference}, without which a database"
+                    " can't register it; keep it, or exclude both"
+                )

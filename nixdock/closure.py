@@ -298,7 +298,7 @@ def _infos_of_registration(data: bytes) -> list[PathInfo]:
                     nar_size=_size(record.nar_size),
                     nar_hash=Hash.parse(record.nar_hash, "sha256"),
                     references=tuple(sorted({path_of(r) for r in record.references})),
-                    deriver=record.deriver or None,
+                    deriver=path_of(record.deriver) if record.deriver else None,
                 )
             )
         except InputError as error:

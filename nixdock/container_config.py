@@ -9,8 +9,11 @@ import msgspec
 
 __all__ = ["ContainerConfig", "container_config"]
 
-_Empty = dict[str, dict[str, Any]]
 _Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class _Nothing(msgspec.Struct, frozen=True):
+    """The empty object, of which the image-spec's sets are made."""
 
 
 class _Healthcheck(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -28,11 +31,11 @@ class ContainerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     """The fields of the image-spec's config.md and, from `Healthcheck` on, Docker's own."""
 
     User: str | None = None
-    ExposedPorts: _Empty | None = None
+    ExposedPorts: dict[str, _Nothing] | None = None
     Env: list[str] | None = None
     Entrypoint: list[str] | str | None = None
     Cmd: list[str] | str | None = None
-    Volumes: _Empty | None = None
+    Volumes: dict[str, _Nothing] | None = None
     WorkingDir: str | None = None
     Labels: dict[str, str] | None = None
     StopSignal: str | None = None

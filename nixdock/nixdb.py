@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -80,18 +80,25 @@ def write_nix_db(
     gc_roots: Iterable[StorePath] = (),
     registration_time: int,
     root: str = "",
+    derivation_outputs: Mapping[StorePath, Mapping[str, str]] | None = None,
 ) -> None:
     """Write the database of `closure` below `directory`, and links that keep `gc_roots` alive.
 
     `gc_roots` are the closure's own roots when there are none. `root` is the directory below
-    which the store lies; it is read only for derivations, whose outputs are registered too.
+    which the store lies; it is read only for derivations whose outputs, which are registered
+    too, are not in `derivation_outputs`.
     Raise ClosureError for a path without a NAR hash and for a root outside of the closure.
     """
     roots = tuple(gc_roots) or closure.roots
     for path in roots:
         if path not in closure:
             raise ClosureError(f"the gc root {path} is not in the closure")
-    rows = _Rows(closure, registration_time, root)
+    known = derivation_outputs or {}
+
+    def outputs_of(path: StorePath) -> Mapping[str, str]:
+        return known[path] if path in known else outputs_of_derivation(Path(f"{root}{path}"))
+
+    rows = _Rows(closure, registration_time, outputs_of)
     database = directory / DB_DIRECTORY
     links = directory / GC_ROOTS
     try:
@@ -106,11 +113,11 @@ def write_nix_db(
             fresh.chmod(0o755)
             for made in (database.parent, links):
                 _make_directories(directory, made)
+            for path in sorted(roots):
+                link = links / path.base_name
+                if not link.is_symlink():
+                    link.symlink_to(path)
             fresh.rename(database)
-        for path in sorted(roots):
-            link = links / path.base_name
-            if not link.is_symlink():
-                link.symlink_to(path)
     except (OSError, sqlite3.Error) as error:
         raise OutputError(f"can't write the Nix database below {directory}: {error}") from None
 
@@ -128,13 +135,14 @@ def nix_db_layer(
         yield TreeLayer(tree, meta, history, root_entry=False)
 
 
+OutputsOf = Callable[[StorePath], Mapping[str, str]]
+
+
 class _Rows:
     """The rows of the tables; ids count the paths in ascending order, as Nix's own do."""
 
-    def __init__(self, closure: Closure, registration_time: int, root: str) -> None:
+    def __init__(self, closure: Closure, registration_time: int, outputs_of: OutputsOf) -> None:
         self._closure = closure
-        self._time = registration_time
-        self._root = root
         self._ids = {path: i for i, path in enumerate(closure.infos, 1)}
         self.valid_paths = [
             (
@@ -147,17 +155,17 @@ class _Rows:
             )
             for info in closure
         ]
+        self.derivation_outputs = [
+            (i, name, output)
+            for path, i in self._ids.items()
+            if path.endswith(".drv")
+            for name, output in sorted(outputs_of(path).items())
+        ]
 
     def references(self) -> Iterator[tuple[int, int]]:
         for info in self._closure:
             referrer = self._ids[info.path]
             yield from ((referrer, self._ids[reference]) for reference in info.references)
-
-    def derivation_outputs(self) -> Iterator[tuple[int, str, str]]:
-        for path, i in self._ids.items():
-            if path.endswith(".drv"):
-                outputs = outputs_of_derivation(Path(f"{self._root}{path}"))
-                yield from ((i, name, output) for name, output in sorted(outputs.items()))
 
 
 def _write_database(file: Path, rows: _Rows) -> None:
@@ -181,7 +189,7 @@ def _write_database(file: Path, rows: _Rows) -> None:
         )
         connection.executemany("insert into Refs values (?, ?)", rows.references())
         connection.executemany(
-            "insert into DerivationOutputs values (?, ?, ?)", rows.derivation_outputs()
+            "insert into DerivationOutputs values (?, ?, ?)", rows.derivation_outputs
         )
         execute("commit")
     _neutralise(file)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from nixdock.closure import Closure, PathInfo
@@ -66,6 +66,10 @@ class ExistingStore(Protocol):
     def registered(self) -> tuple[PathInfo, ...] | None:
         """What the database says, if there is one."""
 
+    @property
+    def derivation_outputs(self) -> Mapping[StorePath, Mapping[str, str]]:
+        """The outputs of each registered derivation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Registrations:
@@ -73,6 +77,7 @@ class Registrations:
 
     closure: Closure
     warnings: tuple[str, ...]
+    derivation_outputs: Mapping[StorePath, Mapping[str, str]] = field(default_factory=dict)
 
 
 def merge_registrations(stores: Sequence[ExistingStore], added: Closure) -> Registrations:
@@ -99,7 +104,8 @@ def merge_registrations(stores: Sequence[ExistingStore], added: Closure) -> Regi
     _warn(warnings, dangling, "not registered: what it refers to is not in the image")
     unknown = held - known.keys() - set(dangling)
     _warn(warnings, unknown, "in a base image, but in no database, so not registered")
-    return Registrations(Closure.of(known.values()), tuple(warnings))
+    outputs = {path: of for store in stores for path, of in store.derivation_outputs.items()}
+    return Registrations(Closure.of(known.values()), tuple(warnings), outputs)
 
 
 def _add(known: dict[StorePath, PathInfo], info: PathInfo) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -10,7 +12,7 @@ from nixdock.container_config import ContainerConfig
 from nixdock.errors import InputError, SpecError
 from nixdock.reference import Reference
 from nixdock.store_path import DEFAULT_STORE_DIR, Hash, StorePath
-from nixdock.time import parse_time, rfc3339
+from nixdock.time import LATEST, parse_time
 
 __all__ = [
     "SCHEMA_ID",
@@ -48,7 +50,7 @@ class ClosureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 class StorePathSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is known of one store path before it is read."""
 
-    nar_size: Annotated[int, msgspec.Meta(ge=0)] = 0
+    nar_size: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     nar_hash: str | None = None
     references: Annotated[
         list[str] | None, msgspec.Meta(description="Known where a database is to be made of them.")
@@ -88,7 +90,7 @@ class ImageSpec(
         msgspec.Meta(description="ISO 8601, @SECONDS or now; SOURCE_DATE_EPOCH when null."),
     ] = None
     source_date_epoch: Annotated[
-        Annotated[int, msgspec.Meta(ge=0)] | None,
+        Annotated[int, msgspec.Meta(ge=0, le=LATEST)] | None,
         msgspec.Meta(description="Time of what the build makes; SOURCE_DATE_EPOCH if null."),
     ] = None
     config: Annotated[
@@ -137,6 +139,8 @@ def parse_spec(data: bytes, origin: str) -> ImageSpec:
         raise SpecError(f"{origin}: {key_first(str(error))}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{origin}: not valid JSON: {error}") from None
+    except RecursionError:
+        raise SpecError(f"{origin}: nested too deeply") from None
     check_spec(spec, origin)
     return spec
 
@@ -144,6 +148,14 @@ def parse_spec(data: bytes, origin: str) -> ImageSpec:
 def check_spec(spec: ImageSpec, origin: str) -> None:
     """Check what the types can't say; raise SpecError that names `origin` and the key."""
     _check_values(spec, origin)
+    for key, file in _files(spec):
+        if "\0" in file:
+            raise SpecError(f"{origin}: {key}: {file!r} can't be a file's name")
+    planned: set[str] = set()
+    for path in chain.from_iterable(spec.store_layers or []):
+        if path in planned:
+            raise SpecError(f"{origin}: store_layers: {path} stands twice")
+        planned.add(path)
     if spec.closure is not None and spec.store_layers is not None:
         raise SpecError(f"{origin}: store_layers: not together with closure; leave one out")
     if spec.top_layer is not None and (spec.contents or spec.extra_commands):
@@ -161,7 +173,7 @@ def _check_values(spec: ImageSpec, origin: str) -> None:
         _ = spec.reference
         place = "created"
         if spec.created is not None:
-            rfc3339(parse_time(spec.created))
+            parse_time(spec.created)
         place = "store.mtime"
         parse_time(spec.store.mtime)
         for i, paths in enumerate(spec.store_layers or []):
@@ -179,6 +191,17 @@ def _check_values(spec: ImageSpec, origin: str) -> None:
         raise SpecError(f"{origin}: {place}: {error}") from None
 
 
+def _files(spec: ImageSpec) -> Iterator[tuple[str, str]]:
+    """Yield the names of files in a spec, each after its key."""
+    yield "store.root", spec.store.root
+    if spec.closure is not None:
+        yield "closure.graph", spec.closure.graph
+    if spec.top_layer is not None:
+        yield "top_layer", spec.top_layer
+    for i, tree in enumerate(spec.contents):
+        yield f"contents[{i}]", tree
+
+
 def key_first(message: str, prefix: str = "") -> str:
     """Turn msgspec's "MESSAGE - at `$.KEY`" into "KEY: MESSAGE"."""
     text, _, place = message.partition(" - at `$")
@@ -193,7 +216,11 @@ def checked_config(config: dict[str, Any], origin: str) -> tuple[ContainerConfig
     except msgspec.ValidationError as error:
         raise SpecError(f"{origin}: {key_first(str(error), 'config')}") from None
     known = ContainerConfig.__struct_fields__
-    return typed, [key for key in config if key not in known]
+    unknown = [key for key in config if key not in known]
+    if typed.Healthcheck is not None:
+        known = typed.Healthcheck.__struct_fields__
+        unknown += [f"Healthcheck.{key}" for key in config["Healthcheck"] if key not in known]
+    return typed, unknown
 
 
 def spec_schema() -> dict[str, Any]:

@@ -17,7 +17,8 @@ DEFAULT_STORE_DIR: Final = "/nix/store"
 _BASE32_ALPHABET: Final = "0123456789abcdfghijklmnpqrsvwxyz"
 _BASE32_VALUES: Final = {char: value for value, char in enumerate(_BASE32_ALPHABET)}
 _STORE_PATH: Final = re.compile(
-    r"(?P<dir>/[^\0\n]*[^/\0\n])/(?P<hash>[0-9a-df-np-sv-z]{32})-(?P<name>[0-9a-zA-Z+\-._?=]{1,211})",
+    r"(?P<dir>(?:/(?!\.{1,2}/)[^/\0\n]+)+)"
+    r"/(?P<hash>[0-9a-df-np-sv-z]{32})-(?P<name>[0-9a-zA-Z+\-._?=]{1,211})",
     re.ASCII,
 )
 _DIGEST_SIZES: Final = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}

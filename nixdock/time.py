@@ -10,10 +10,13 @@ from typing import Final
 
 from nixdock.errors import InputError
 
-__all__ = ["CONSTANT", "parse_time", "rfc3339", "source_date_epoch"]
+__all__ = ["CONSTANT", "LATEST", "parse_time", "rfc3339", "source_date_epoch"]
 
 CONSTANT: Final = 1
 """1970-01-01T00:00:01Z, the time of every file in a Nix store, in seconds."""
+
+LATEST: Final = 253402300799
+"""9999-12-31T23:59:59Z, the last second that RFC 3339 can write."""
 
 _SECONDS: Final = re.compile(r"[0-9]{1,18}")
 
@@ -23,8 +26,10 @@ def source_date_epoch() -> int:
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not text:
         return CONSTANT
-    if _SECONDS.fullmatch(text) is None:
-        raise InputError(f"SOURCE_DATE_EPOCH is {text!r}, but must be a number of seconds")
+    if _SECONDS.fullmatch(text) is None or int(text) > LATEST:
+        raise InputError(
+            f"SOURCE_DATE_EPOCH is {text!r}, but must be a number of seconds, at most {LATEST}"
+        )
     return int(text)
 
 
@@ -36,19 +41,26 @@ def parse_time(text: str) -> int:
     if text == "now":
         return int(time.time())
     if text.startswith("@") and _SECONDS.fullmatch(text, 1):
-        return int(text[1:])
+        seconds = int(text[1:])
+    else:
+        seconds = _parse_iso(text)
+    if seconds < 0:
+        raise InputError(f"{text!r} is before 1970")
+    if seconds > LATEST:
+        raise InputError(f"{text!r} is after the year 9999")
+    return seconds
+
+
+def _parse_iso(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        seconds = int(moment.timestamp() // 1)
+        return int(moment.timestamp() // 1)
     except (ValueError, OverflowError):
         raise InputError(
             f"{text!r} is not a time: expected ISO 8601, such as 2026-01-31T12:00:00Z, or `now`"
         ) from None
-    if seconds < 0:
-        raise InputError(f"{text!r} is before 1970")
-    return seconds
 
 
 def rfc3339(seconds: int) -> str:

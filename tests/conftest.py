@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No deadline, as a busy machine is no failure; where CI runs, the same examples every time.
+settings.register_profile("nixdock", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("nixdock")
 
 
 @pytest.fixture

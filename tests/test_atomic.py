@@ -235,3 +235,13 @@ def test_a_closed_pipe() -> None:
     with pytest.raises(OutputError, match="the reader of the pipe closed it before the end"):
         StreamWriter(sink, "the pipe").write(b"x")
     os.close(sink)
+
+
+def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/dev/null")
+    for target in (Path("/dev/null"), link):
+        with whole_file(target) as writer:
+            writer.write(b"x")
+        assert target.is_char_device()
+    assert link.is_symlink()

@@ -115,6 +115,16 @@ def test_no_store_paths_is_no_store_layer(write: Callable[..., Path]) -> None:
         ({"store": {"directory": "/gnu/store"}}, SpecError, "does not lie in the store /gnu/store"),
         ({"nix_db": True}, ClosureError, "app has no NAR hash"),
         (
+            {"nix_db": True, "closure": {"graph": "graph.json", "exclude": [LIB]}},
+            SpecError,
+            "closure.exclude: .*-app refers to .*-lib, without which a database can't register it",
+        ),
+        (
+            {"closure": None, "store_layers": [[f"{LIB}{i}"] for i in range(125)]},
+            PlanError,
+            "the image would have 126 layers, but Docker takes 125 at most",
+        ),
+        (
             {"closure": None, "store_layers": [[LIB]], "nix_db": True},
             SpecError,
             "nix_db: the references of .*-lib are not known",

@@ -1,4 +1,4 @@
-"""`nixdock plan`, `resolve`, `schema`, and what all commands have in common."""
+"""`nixdock plan`, and what all commands have in common."""
 
 from __future__ import annotations
 
@@ -68,10 +68,15 @@ def test_keys_and_exclusions(tmp_path: Path) -> None:
 
 def test_the_table_is_for_people(graph: Path) -> None:
     done = nixdock("plan", graph, "--max-layers", "4")
+    assert done.returncode == 0
+    assert not done.stderr
     head, *rows = done.stdout.splitlines()
     assert head.split() == ["layer", "paths", "size", "total", "store", "paths"]
     assert rows[0].split() == ["1", "1", "1.5", "kB", "1.5", "kB", PATHS[149].rpartition("/")[2]]
+    assert rows[1].split()[4:6] == ["3.0", "kB"]
     assert rows[2].split()[:2] == ["3", "148"]
+    assert rows[2].split()[4:6] == ["111.8", "kB"]
+    assert [row.split()[-1] for row in rows] == [path[11:] for path in reversed(PATHS)]
     assert len(rows) == 150
 
 
@@ -130,28 +135,6 @@ def test_wrong_usage_is_status_2(words: str) -> None:
 def test_debug_shows_where(tmp_path: Path) -> None:
     assert "Traceback" not in nixdock("plan", tmp_path / "none").stderr
     assert "Traceback" in nixdock("--debug", "plan", tmp_path / "none").stderr
-
-
-def test_resolve_makes_the_plan(tmp_path: Path, graph: Path) -> None:
-    spec = tmp_path / "spec.json"
-    spec.write_text(json.dumps({"version": 1, "name": "x", "closure": {"graph": "graph.json"}}))
-    out = tmp_path / f"{'0' * 32}-out.json"
-    assert nixdock("resolve", spec, "-o", out, "--tag", "T").returncode == 0
-    resolved = json.loads(out.read_text())
-    assert len(resolved["store_layers"]) == 99
-    assert resolved["tag"] == "T"
-    assert "closure" not in resolved
-    elsewhere = tmp_path / "other.json"
-    elsewhere.write_text(json.dumps(GRAPH[149:]))
-    assert nixdock("resolve", spec, "-o", out, "--graph", elsewhere).returncode == 0
-    assert json.loads(out.read_text())["store_layers"] == [[PATHS[149]]]
-    done = nixdock("resolve", spec, "-o", out, "--tag", "x", "--tag-of-output")
-    assert done.returncode == 2
-    assert nixdock("resolve", spec, "-o", out, "--tag", "-bad").returncode == 2
-
-
-def test_schema_is_json() -> None:
-    assert json.loads(nixdock("schema").stdout)["$id"].endswith("image-spec-1.json")
 
 
 def test_help_is_quick_and_complete() -> None:

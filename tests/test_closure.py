@@ -69,6 +69,11 @@ def test_registration_text_in_both_notations() -> None:
         assert parse_closure(text.encode()) == EXPECTED
 
 
+def test_a_registration_text_may_name_derivers() -> None:
+    text = f"{B}\n{DIGEST.base16}\n20\n{C}.drv\n0\n"
+    assert parse_closure(text.encode()) == parse([{**ENTRIES[1], "deriver": f"{C}.drv"}])
+
+
 def test_keys_choose_graphs() -> None:
     document = {"one": ENTRIES, "two": ENTRIES[1:]}
     assert parse(document, "two") == parse(ENTRIES[1:])
@@ -129,7 +134,7 @@ def test_base_names_lie_in_the_store_that_is_named() -> None:
 
 def test_nothing_but_the_references_is_needed() -> None:
     (info,) = parse([{"path": B, "references": []}])
-    assert info == PathInfo(StorePath(B), 0, None, (), None)
+    assert info == PathInfo(StorePath(B), 0, None, (), None) == PathInfo(StorePath(B))
 
 
 def test_references_are_a_set() -> None:
@@ -206,6 +211,7 @@ def test_a_bare_list_has_no_keys() -> None:
         (f"{A}\nx\n1\n\n0\n", f"FILE: {A}: 'x' is not a valid sha256 hash"),
         (f"{A}\n{DIGEST.base16}\n1\n\n1\n/x\n", f"FILE: {A}: '/x' is not a store path"),
         (f"{A}\n{DIGEST.base16}\n{2**63}\n\n0\n", f"FILE: {A}: narSize must be"),
+        (f"{A}\n{DIGEST.base16}\n1\nx\n0\n", f"FILE: {A}: 'x' is not a store path"),
         (f"/x\n{DIGEST.base16}\n1\n\n0\n", "FILE: '/x' is not a store path"),
         (f"{A}\n{DIGEST.base16}\n1\n", "FILE: line 4: the text ends"),
         ("null", "FILE: line 1: a store path should stand here, not 'null'"),
@@ -272,6 +278,25 @@ def test_the_inputs_order_does_not_matter(infos: list[PathInfo], draw: random.Ra
     assert list(one) == list(other)
     assert list(one.graph.edges) == list(other.graph.edges)
     assert one.roots == other.roots
+
+
+@given(st.permutations(range(6)), st.sets(st.integers(0, 5)))
+def test_a_ring_is_named_from_its_first_path(order: list[int], self_references: set[int]) -> None:
+    """Three of six paths form one; the error is the same whatever the input's order."""
+    paths = [StorePath(f"/nix/store/{digit * 32}-p") for digit in DIGITS[:6]]
+    references = {0: [1], 1: [4], 4: [3], 3: [1], 2: [], 5: [2]}
+    infos = [
+        PathInfo(
+            paths[i],
+            references=tuple(
+                paths[j] for j in [*references[i], *([i] if i in self_references else [])]
+            ),
+        )
+        for i in order
+    ]
+    ring = " -> ".join(paths[i] for i in (1, 4, 3, 1))
+    with pytest.raises(ClosureError, match=f"the references form a cycle: {ring}$"):
+        Closure.of(infos)
 
 
 @given(dags(), st.data())

@@ -88,6 +88,18 @@ def test_unknown_keys_are_told_in_order() -> None:
     assert container_config(typed) == {"Cmd": ["x"]}
 
 
+def test_unknown_keys_of_a_health_check_are_told() -> None:
+    config = {"Healthcheck": {"Retry": 1, "Retries": 2}, "Tty": True}
+    typed, unknown = checked_config(config, "FILE")
+    assert unknown == ["Tty", "Healthcheck.Retry"]
+    assert container_config(typed) == {"Healthcheck": {"Retries": 2}}
+
+
+@pytest.mark.parametrize("key", ["ExposedPorts", "Volumes"])
+def test_members_of_a_set_are_empty(key: str) -> None:
+    assert written({key: {"a": {"b": {"c": []}}, "d": {}}}) == {key: {"a": {}, "d": {}}}
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

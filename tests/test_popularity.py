@@ -56,8 +56,9 @@ def test_a_chain_with_a_shortcut() -> None:
 
 
 def test_ties_are_ordered_by_name() -> None:
-    """With scores foo 1, bar 1, baz 2, tux 2."""
-    assert order_of({"foo": ["tux"], "bar": ["baz"]}) == ["baz", "tux", "bar", "foo"]
+    graph = {"foo": ["tux"], "bar": ["baz"]}
+    assert scores_of(graph) == {"foo": 1, "bar": 1, "baz": 2, "tux": 2}
+    assert order_of(graph) == ["baz", "tux", "bar", "foo"]
 
 
 def test_several_roots() -> None:
@@ -78,6 +79,16 @@ def test_names_are_compared_with_the_hash_at_the_end() -> None:
     paths = [store_path("a-1", 3), store_path("a-1", 2), store_path("aaa-b-1", 1)]
     ranked = [path for path, _ in by_popularity(Closure.of(map(PathInfo, paths)))]
     assert ranked == [paths[1], paths[0], paths[2]]
+
+
+def test_of_unrelated_paths_the_name_decides_before_the_hash() -> None:
+    paths = [StorePath(f"/nix/store/{code * 32}-{name}") for code, name in ("za", "ab", "ba")]
+    ranked = [path for path, _ in by_popularity(Closure.of(map(PathInfo, paths)))]
+    assert [(path.hash_part[0], path.name) for path in ranked] == [
+        ("b", "a"),
+        ("z", "a"),
+        ("a", "b"),
+    ]
 
 
 def test_self_references_do_not_count() -> None:

@@ -18,6 +18,7 @@ def modules() -> list[str]:
 def test_all_is_sorted_and_there() -> None:
     assert nixdock.__all__ == sorted(nixdock.__all__)
     assert all(hasattr(nixdock, name) for name in nixdock.__all__)
+    assert set(errors.__all__) <= set(nixdock.__all__)
 
 
 def test_every_module_says_what_it_is_and_what_is_public() -> None:
@@ -42,11 +43,17 @@ def test_the_error_tree_is_the_one_in_the_documentation() -> None:
                 stack.pop()
             drawn[name] = stack[-1][1] if stack else None
             stack.append((depth, name))
-    actual = {
-        name: None if name == "NixdockError" else getattr(errors, name).__base__.__name__
-        for name in errors.__all__
-    }
+    for name in modules():
+        importlib.import_module(name)
+    actual: dict[str, str | None] = {"NixdockError": None}
+    waiting = [errors.NixdockError]
+    while waiting:
+        parent = waiting.pop()
+        below = [child for child in parent.__subclasses__() if not child.__name__.startswith("_")]
+        actual |= {child.__name__: parent.__name__ for child in below}
+        waiting += below
     assert drawn == actual
+    assert set(errors.__all__) == actual.keys()
 
 
 def test_exit_statuses() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import tarfile
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -158,3 +160,29 @@ def test_layers_add_up_as_in_a_model(steps: Sequence[Sequence[str]]) -> None:
         model |= {names[act[1]] for act in step if act[0] == "+"}
         layers.append(Layer(members))
     assert read_image_store(layers).paths == model
+
+
+def test_a_database_of_views_is_refused(tmp_path: Path) -> None:
+    """A view could be a program that never ends."""
+    file = tmp_path / "views"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(
+            """create view ValidPaths as with recursive c(x) as
+                 (select 1 union all select x + 1 from c) select x as id from c where x < 0;
+               create view Refs as select 1; create view DerivationOutputs as select 1;"""
+        )
+    with pytest.raises(ImageError, match="it lacks Nix's tables"):
+        read_image_store([Layer({"nix/var/nix/db/db.sqlite": file.read_bytes()})])
+
+
+def test_outputs_of_registered_derivations_are_known(tmp_path: Path) -> None:
+    drv = StorePath(f"{A}.drv")
+    write_nix_db(
+        Closure.of([info(drv)]),
+        tmp_path,
+        registration_time=1,
+        derivation_outputs={drv: {"out": str(B)}},
+    )
+    content = (tmp_path / "nix/var/nix/db/db.sqlite").read_bytes()
+    store = read_image_store([Layer({"nix/var/nix/db/db.sqlite": content})])
+    assert store.derivation_outputs == {drv: {"out": B}}

@@ -13,6 +13,7 @@ import pytest
 from nixdock.build import read_spec
 from nixdock.errors import SpecError
 from nixdock.spec import ImageSpec, parse_spec, spec_schema
+from nixdock.time import LATEST
 
 PATH = f"/nix/store/{'0' * 32}-x"
 LEAST: dict[str, Any] = {"version": 1, "name": "x"}
@@ -61,9 +62,12 @@ def test_what_is_accepted_fits_the_schema(document: dict[str, Any]) -> None:
         ({"store": {"user": "x"}}, "FILE: store: .*unknown field `user`"),
         ({"store": None}, "FILE: store: "),
         ({"store_paths": {PATH: {"nar_size": -1}}}, r"FILE: store_paths\[...\].nar_size: "),
+        ({"store_paths": {PATH: {"nar_size": 2**63}}}, r"FILE: store_paths\[...\].nar_size: "),
         ({"tag": 1}, "FILE: tag: "),
         ({"created": 1}, "FILE: created: "),
         ({"source_date_epoch": -1}, "FILE: source_date_epoch: "),
+        ({"source_date_epoch": LATEST + 1}, "FILE: source_date_epoch: "),
+        ({"source_date_epoch": "1"}, "FILE: source_date_epoch: "),
         ({"config": []}, "FILE: config: "),
         ({"nix_db": 1}, "FILE: nix_db: "),
         ({"store": {"directory": "nix"}}, "FILE: store.directory: "),
@@ -91,9 +95,11 @@ def test_type_errors_name_the_key_and_break_the_schema(
         ({"tag": "-"}, "FILE: tag: '-' is not a tag"),
         ({"created": "soon"}, "FILE: created: 'soon' is not a time"),
         ({"created": ""}, "FILE: created: '' is not a time"),
-        ({"created": "@99999999999999"}, "FILE: created: .* not a time that can be written"),
+        ({"created": "@99999999999999"}, "FILE: created: .* is after the year 9999"),
+        ({"created": "9999-12-31T23:59-01:00"}, "FILE: created: .* is after the year 9999"),
         ({"created": f"@{'9' * 5000}"}, "FILE: created: .* is not a time"),
         ({"store": {"mtime": "x"}}, "FILE: store.mtime: 'x' is not a time"),
+        ({"store": {"mtime": "@253402300800"}}, "FILE: store.mtime: .* is after the year 9999"),
         ({"config": {"Env": "A=1"}}, "FILE: config.Env: "),
         ({"config": {"Env": [1]}}, r"FILE: config.Env\[0\]: "),
         ({"config": {"Labels": {"a": 1}}}, r"FILE: config.Labels\[...\]: "),
@@ -110,6 +116,12 @@ def test_type_errors_name_the_key_and_break_the_schema(
         ),
         ({"store_paths": {"/x": {}}}, "FILE: store_paths./x: '/x' is not a store path"),
         ({"store_paths": {PATH: {"nar_hash": "x"}}}, "FILE: store_paths.*: 'x' is not a hash"),
+        ({"store_layers": [[PATH, PATH]]}, f"FILE: store_layers: {PATH} stands twice"),
+        ({"store_layers": [[PATH], [], [PATH]]}, f"FILE: store_layers: {PATH} stands twice"),
+        ({"closure": {"graph": "a\0"}}, "FILE: closure.graph: .* can't be a file's name"),
+        ({"store": {"root": "a\0"}}, "FILE: store.root: .* can't be a file's name"),
+        ({"top_layer": "a\0"}, "FILE: top_layer: .* can't be a file's name"),
+        ({"contents": ["a", "a\0"]}, r"FILE: contents\[1\]: .* can't be a file's name"),
         ({"closure": {"graph": "g"}, "store_layers": []}, "FILE: store_layers: not together"),
         ({"top_layer": "/t", "contents": ["/c"]}, "FILE: top_layer: not together"),
         ({"top_layer": "/t", "extra_commands": "x"}, "FILE: top_layer: not together"),
@@ -158,6 +170,17 @@ def test_the_schema_is_one() -> None:
 def test_what_is_no_spec(data: bytes) -> None:
     with pytest.raises(SpecError, match="FILE: "):
         parse_spec(data, "FILE")
+
+
+@pytest.mark.parametrize("value", ["[" * 2000 + "]" * 2000, '{"a":' * 9999 + "1" + "}" * 9999])
+def test_what_is_nested_too_deeply(tmp_path: Path, value: str) -> None:
+    text = f'{{"version": 1, "name": "x", "config": {{"Cmd": {value}}}}}'
+    with pytest.raises(SpecError, match="FILE: nested too deeply"):
+        parse_spec(text.encode(), "FILE")
+    file = tmp_path / "spec.json"
+    file.write_text(text)
+    with pytest.raises(SpecError, match=f"{file}: "):
+        read_spec(file)
 
 
 def test_the_schema_that_ships_is_the_one_in_force() -> None:

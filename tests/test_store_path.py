@@ -31,6 +31,8 @@ def test_names(name: str) -> None:
 
 def test_any_store_directory() -> None:
     assert StorePath.parse(f"/home/me/store/{CODE}-x").store_dir == "/home/me/store"
+    assert StorePath.parse(f"/..hidden/.store/{CODE}-x").store_dir == "/..hidden/.store"
+    assert StorePath.parse(f"/store/{CODE}-x").store_dir == "/store"
     assert StorePath.parse(GOOD, "/nix/store") == GOOD
     with pytest.raises(InputError, match="does not lie in the store '/gnu/store'"):
         StorePath.parse(GOOD, "/gnu/store")
@@ -64,6 +66,13 @@ def test_any_store_directory() -> None:
         f"/nix\n/store/{CODE}-x",
         f"/nix/store\0/{CODE}-x",
         f"/nix/store//{CODE}-x",
+        f"/nix//store/{CODE}-x",
+        f"//nix/store/{CODE}-x",
+        f"/../nix/store/{CODE}-x",
+        f"/nix/../store/{CODE}-x",
+        f"/nix/./store/{CODE}-x",
+        f"/nix/store/../{CODE}-x",
+        f"/nix/store/.//{CODE}-x",
         f" {GOOD}",
         GOOD.encode(),
         f"/nix/store/{CODE[:-1]}\u0660-x",
@@ -95,6 +104,7 @@ def test_notations_read_back(kind: tuple[str, int], data: st.DataObject) -> None
     assert Hash.parse(value.sri) == value
     assert Hash.parse(f"{algorithm}:{value.base32}") == value
     assert Hash.parse(f"{algorithm}:{value.base16}") == value
+    assert Hash.parse(f"{algorithm}:{value.sri.partition('-')[2]}") == value
     assert base32_decode(base32_encode(value.digest), size) == value.digest
 
 
@@ -103,6 +113,8 @@ def test_notations_read_back(kind: tuple[str, int], data: st.DataObject) -> None
     [
         ("", "is not a hash"),
         ("abc", "is not a hash"),
+        ("abc-def", "is not a hash"),
+        ("sha256", "is not a hash"),
         ("sha3:abc", "unknown hash algorithm 'sha3'"),
         ("sha256:abc", "is not a valid sha256 hash"),
         ("sha256:" + "e" * 52, "is not a character of Nix's base32"),
@@ -143,6 +155,16 @@ def test_any_text_is_a_hash_or_an_input_error(text: str, algorithm: str | None) 
     with suppress(InputError):
         value = Hash.parse(text, algorithm)
         assert Hash.parse(value.sri) == value
+
+
+@given(st.one_of(st.text(), st.text("/.\n\0ax-", max_size=12)), st.booleans())
+def test_any_text_is_a_plain_path_or_an_input_error(text: str, complete: bool) -> None:
+    with suppress(InputError):
+        path = StorePath.parse(f"{text}/{CODE}-x" if complete else text)
+        first, *parts = path.split("/")
+        assert first == ""
+        assert not {"", ".", ".."} & set(parts)
+        assert not set("\0\n") & set(path)
 
 
 NAMES = st.text(

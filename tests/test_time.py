@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nixdock.errors import InputError
-from nixdock.time import parse_time, rfc3339, source_date_epoch
+from nixdock.time import LATEST, parse_time, rfc3339, source_date_epoch
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,27 @@ def test_what_is_no_time(text: str) -> None:
         parse_time(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1969-12-31T23:59:59.9Z", "is before 1970"),
+        ("1970-01-01T00:00:00+00:01", "is before 1970"),
+        (f"@{LATEST + 1}", "is after the year 9999"),
+        (f"@{'9' * 18}", "is after the year 9999"),
+        ("9999-12-31T23:59:59-00:01", "is after the year 9999"),
+        ("0001-01-01T00:00:00+01:00", "is not a time|is before 1970"),
+    ],
+)
+def test_what_can_not_be_written(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_time(text)
+
+
+def test_the_latest_time() -> None:
+    assert rfc3339(LATEST) == "9999-12-31T23:59:59Z"
+    assert parse_time(f"@{LATEST}") == parse_time("9999-12-31T23:59:59Z") == LATEST
+
+
 def test_written_in_utc() -> None:
     assert rfc3339(1) == "1970-01-01T00:00:01Z"
     assert rfc3339(1577833200) == "2019-12-31T23:00:00Z"
@@ -72,7 +93,7 @@ def test_written_in_utc() -> None:
         rfc3339(10**15)
 
 
-@given(st.integers(0, 253402300799))
+@given(st.integers(0, LATEST))
 def test_what_is_written_reads_back(seconds: int) -> None:
     assert parse_time(rfc3339(seconds)) == seconds
 
@@ -84,7 +105,9 @@ def test_source_date_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert source_date_epoch() == 1
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "315532800")
     assert source_date_epoch() == 315532800
-    for text in ("x", "-1", "1.5", "²", "1\n", "9" * 5000):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(LATEST))
+    assert source_date_epoch() == LATEST
+    for text in ("x", "-1", "1.5", "²", "1\n", str(LATEST + 1), "9" * 5000):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
         with pytest.raises(InputError, match="must be a number of seconds"):
             source_date_epoch()

@@ -59,6 +59,7 @@ def command(
         gc_roots=[StorePath.parse(path) for path in gc_roots],
         registration_time=source_date_epoch(),
         root=root,
+        derivation_outputs=registrations.derivation_outputs,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,12 @@ _MOST_DB: Final = 1 << 30
 _WHITEOUT: Final = b".wh."
 _OPAQUE: Final = b".wh..wh..opq"
 _CHUNK: Final = 1 << 20
+# Enough for tens of millions of rows, counted in thousands of SQLite's virtual instructions.
+_STEPS: Final = 1000
+_MOST_STEPS: Final = 1_000_000
+
+
+_Registered = tuple[tuple[PathInfo, ...], dict[StorePath, dict[str, str]]]
 
 
 class TarOpener(Protocol):
@@ -45,6 +51,7 @@ class ImageStore:
     paths: frozenset[StorePath]
     damaged: frozenset[StorePath] = frozenset()
     registered: tuple[PathInfo, ...] | None = None
+    derivation_outputs: Mapping[StorePath, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -156,11 +163,15 @@ def read_image_store(layers: Sequence[TarOpener], store_dir: str = DEFAULT_STORE
             for member in TarReader(stream):
                 changes.add(member)
         merged.apply(changes, layer)
-    registered = _read_database(merged.databases) if _DB in merged.databases else None
+    registered: tuple[PathInfo, ...] | None = None
+    outputs: dict[StorePath, dict[str, str]] = {}
+    if _DB in merged.databases:
+        registered, outputs = _read_database(merged.databases)
     return ImageStore(
         paths=_store_paths(merged.paths - merged.damaged, store_dir),
         damaged=_store_paths(merged.damaged, store_dir),
         registered=registered,
+        derivation_outputs=outputs,
     )
 
 
@@ -180,16 +191,48 @@ def _store_paths(names: Iterable[bytes], store_dir: str) -> frozenset[StorePath]
     return frozenset(paths)
 
 
-def _read_database(files: dict[bytes, tuple[TarOpener, Member]]) -> tuple[PathInfo, ...]:
+def _read_database(files: dict[bytes, tuple[TarOpener, Member]]) -> _Registered:
     with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
         for name, (layer, member) in files.items():
             _extract(layer, member, Path(temporary) / Path(name.decode()).name)
         try:
             with closing(sqlite3.connect(Path(temporary) / "db.sqlite")) as connection:
-                connection.execute("pragma trusted_schema = off")
-                return tuple(_rows(connection))
+                _guard(connection)
+                return tuple(_rows(connection)), _outputs(connection)
         except (sqlite3.Error, InputError, TypeError, ValueError) as error:
             raise ImageError(f"/{_DB.decode()} is not a Nix database: {error}") from None
+
+
+def _outputs(connection: sqlite3.Connection) -> dict[StorePath, dict[str, str]]:
+    """Return the outputs of each derivation, none included."""
+    paths = {
+        number: StorePath.parse(path)
+        for number, path in connection.execute("select id, path from ValidPaths")
+        if path.endswith(".drv")
+    }
+    outputs: dict[StorePath, dict[str, str]] = {path: {} for path in paths.values()}
+    for number, name, path in connection.execute("select drv, id, path from DerivationOutputs"):
+        if number in paths:
+            outputs[paths[number]][str(name)] = StorePath.parse(path)
+    return outputs
+
+
+def _guard(connection: sqlite3.Connection) -> None:
+    """Keep a hostile database from running a program of its own, and from running for ever."""
+    connection.execute("pragma trusted_schema = off")
+    kinds = connection.execute(
+        "select type from sqlite_master where name in ('ValidPaths', 'Refs', 'DerivationOutputs')"
+    ).fetchall()
+    if kinds != [("table",)] * 3:
+        raise ImageError(f"/{_DB.decode()} is not a Nix database: it lacks Nix's tables")
+    left = _MOST_STEPS
+
+    def count() -> int:
+        nonlocal left
+        left -= 1
+        return left < 0
+
+    connection.set_progress_handler(count, _STEPS)
 
 
 def _extract(layer: TarOpener, member: Member, target: Path) -> None:

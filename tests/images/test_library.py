@@ -43,7 +43,7 @@ def test_attributes_of_a_stream(library: Library) -> None:
                   (builtins.unsafeDiscardStringContext s.conf.outPath);
                 description = s.meta.description;
                 again = (s.override { tag = "Kept"; }).imageTag;
-                exe = pkgs.lib.hasSuffix "/bin/nixdock" s.streamScript; }"""
+                exe = pkgs.lib.hasSuffix "-nixdock-stream" "${s.streamScript}"; }"""
     )
     assert attributes == {
         "imageName": "registry.example/some/hello",
@@ -155,7 +155,7 @@ def test_uid_and_times_reach_the_store_layers(library: Library) -> None:
     image = library.build(
         """nixdock.buildLayeredImage {
              name = "x"; compressor = "none"; contents = [ pkgs.busybox ]; tag = "T.1";
-             uid = 12; gid = 34; uname = "u"; gname = "g"; mtime = "2001-02-03T04:05:06Z";
+             uid = 12; gid = "34"; uname = "u"; gname = "g"; mtime = "2001-02-03T04:05:06Z";
              created = "2020-01-01T00:00:00+01:00"; architecture = "arm64"; variant = "v8"; }"""
     )
     with tarfile.open(image) as archive:
