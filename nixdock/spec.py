@@ -187,6 +187,8 @@ def _check_values(spec: ImageSpec, origin: str) -> None:
                 Hash.parse(known.nar_hash)
             for reference in known.references or []:
                 StorePath.parse(reference, spec.store.directory)
+            if known.deriver is not None:
+                StorePath.parse(known.deriver)
     except InputError as error:
         raise SpecError(f"{origin}: {place}: {error}") from None
 

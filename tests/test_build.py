@@ -16,6 +16,7 @@ from nixdock.build import prepared_build, read_spec, resolve
 from nixdock.errors import ClosureError, InputError, PlanError, SpecError
 from nixdock.layer import StoreLayer
 from nixdock.pack import pack, pack_all
+from nixdock.spec import StorePathSpec
 
 LIB, APP, CONFIG = (
     f"/nix/store/{digit * 32}-{name}"
@@ -89,6 +90,51 @@ def test_a_resolved_spec_gives_the_same_image(write: Callable[..., Path], tmp_pa
             assert first.key is not None
     assert digests[0] == digests[1]
     assert resolve(resolved) == resolved
+
+
+def test_what_is_known_of_a_path(write: Callable[..., Path], tmp_path: Path) -> None:
+    """The references and the deriver are carried just where a database needs them."""
+    graph = [
+        {"path": path, "narSize": i, "narHash": HASH, "references": [LIB], "deriver": f"{path}.drv"}
+        for i, path in enumerate((LIB, APP))
+    ]
+    file = write()
+    (tmp_path / "graph.json").write_text(json.dumps(graph))
+    known = resolve(read_spec(file)).store_paths
+    assert known[APP] == StorePathSpec(nar_size=1, nar_hash=HASH)
+    known = resolve(read_spec(write(nix_db=True))).store_paths
+    assert known[APP] == StorePathSpec(1, HASH, [LIB], f"{APP}.drv")
+
+
+def test_a_database_may_lack_a_path_with_all_its_referrers(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    graph = tmp_path / "graph.json"
+    file = write(nix_db=True, closure={"graph": "graph.json", "exclude": [APP, CONFIG]})
+    graph.write_text(
+        json.dumps([{**entry, "narHash": HASH} for entry in json.loads(graph.read_text())])
+    )
+    assert resolve(read_spec(file)).store_layers == [[LIB]]
+
+
+def test_as_many_layers_as_docker_takes(write: Callable[..., Path]) -> None:
+    layers = [[f"{LIB}{i}"] for i in range(124)]
+    with prepared_build(read_spec(write(closure=None, store_layers=layers))) as build:
+        assert len(build.sources) == 125
+
+
+def test_weights_need_not_be_known(write: Callable[..., Path]) -> None:
+    known = {LIB: {"nar_size": 30}}
+    spec = read_spec(write(closure=None, store_layers=[[LIB, APP]], store_paths=known))
+    with prepared_build(spec) as build:
+        assert build.sources[0].weight == 30
+
+
+def test_what_is_no_json(tmp_path: Path) -> None:
+    file = tmp_path / "spec.json"
+    file.write_text("{")
+    with pytest.raises(SpecError, match=f"{file}: not valid JSON"):
+        read_spec(file)
 
 
 def test_no_store_paths_is_no_store_layer(write: Callable[..., Path]) -> None:

@@ -51,7 +51,8 @@ def base_names(entry: dict[str, Any]) -> dict[str, Any]:
         {entry["path"]: without_path(entry) for entry in ENTRIES},
         {"closure": ENTRIES},
         {"exportReferencesGraph": {"one": [A], "two": [B]}, "one": ENTRIES, "two": ENTRIES[1:]},
-        {"one": ENTRIES, "two": ENTRIES[1:], "outputs": {"out": "/x"}, "list": ["a"], "n": 1},
+        {"one": ENTRIES, "two": ENTRIES[1:], "outputs": {"out": "/x"}, "list": ["path"], "n": 1},
+        {"one": ENTRIES, "objects": [{"name": "x"}], "mixed": [ENTRIES[0], 5], "null": None},
         {
             "version": 2,
             "storeDir": "/nix/store",

@@ -114,6 +114,10 @@ def test_type_errors_name_the_key_and_break_the_schema(
             {"store_paths": {PATH: {"references": ["/x"]}}},
             f"FILE: store_paths.{PATH}: '/x' is not a store path",
         ),
+        (
+            {"store_paths": {PATH: {"deriver": "x"}}},
+            f"FILE: store_paths.{PATH}: 'x' is not a store path",
+        ),
         ({"store_paths": {"/x": {}}}, "FILE: store_paths./x: '/x' is not a store path"),
         ({"store_paths": {PATH: {"nar_hash": "x"}}}, "FILE: store_paths.*: 'x' is not a hash"),
         ({"store_layers": [[PATH, PATH]]}, f"FILE: store_layers: {PATH} stands twice"),
@@ -139,6 +143,19 @@ def test_a_missing_key_is_named_and_breaks_the_schema(key: str) -> None:
         parse(document)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document, spec_schema())
+
+
+def test_a_plan_made_before() -> None:
+    """Layers may be empty: dockerTools' pipelines make such."""
+    other = PATH.replace("0-x", "0-y")
+    layers = [[PATH], [], [other, f"{PATH}-z"]]
+    known = {PATH: {"nar_size": 5, "nar_hash": f"sha256:{'0' * 52}", "references": [other]}}
+    document = {**LEAST, "store_layers": layers, "store_paths": known}
+    spec = parse(document)
+    jsonschema.validate(document, spec_schema())
+    assert spec.store_layers == layers
+    assert spec.store_paths[PATH].nar_size == 5
+    assert spec.store_paths[PATH].references == [other]
 
 
 def test_defaults() -> None:
