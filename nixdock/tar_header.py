@@ -13,15 +13,27 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-__all__ = ["BLOCK", "RECORD", "Entry", "Headers", "Kind", "MemberMeta", "name_text", "padded_size"]
+__all__ = [
+    "BLOCK",
+    "RECORD",
+    "Attributes",
+    "Entry",
+    "Headers",
+    "Kind",
+    "MemberMeta",
+    "name_text",
+    "padded_size",
+]
 
 BLOCK: Final = 512
 RECORD: Final = 10240
 _MAX_SIZE: Final = 8**11
 _MAX_ID: Final = 8**7
 _MAGIC: Final = b"ustar\x0000"
-# Device numbers, the unused name prefix and the end of the block.
-_UNUSED: Final = bytes(16 + 155 + 12)
+# The unused name prefix and the end of the block, and the device numbers before them.
+_END: Final = bytes(155 + 12)
+_UNUSED: Final = bytes(16) + _END
+_XATTR: Final = b"SCHILY.xattr."
 # The checksum counts its own eight bytes as spaces, and leaves the last one so.
 _BLANK_CHECKSUM: Final = b"        "
 _CHECKSUM: Final = 148
@@ -34,10 +46,30 @@ class Kind:
     """The ustar type flags of the members that are written."""
 
     FILE: Final = b"0"
+    HARD_LINK: Final = b"1"
     SYMLINK: Final = b"2"
+    CHARACTER_DEVICE: Final = b"3"
+    BLOCK_DEVICE: Final = b"4"
     DIRECTORY: Final = b"5"
     FIFO: Final = b"6"
     PAX: Final = b"x"
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What sets one member apart from the others of its layer.
+
+    What is None is as in all members. `device` is the major and minor number of a device;
+    extended attributes are names and values, as bytes.
+    """
+
+    uid: int | None = None
+    gid: int | None = None
+    uname: str | None = None
+    gname: str | None = None
+    mtime: int | None = None
+    device: tuple[int, int] = (0, 0)
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Entry(NamedTuple):
@@ -52,6 +84,7 @@ class Entry(NamedTuple):
     size: int = 0
     target: bytes = b""
     source: bytes = b""
+    attributes: Attributes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +115,7 @@ class Headers:
 
     def member_size(self, entry: Entry) -> int:
         """Return how many bytes `entry` takes in an archive: header, file and padding."""
-        name, _, _, size, _, _ = entry
+        name, _, _, size, _, _, _ = entry
         if not self._fits(entry):
             header = len(self._extended(entry))
         elif len(name) <= 100:
@@ -95,7 +128,7 @@ class Headers:
         """Return the header of `entry`, after an extended header where one is needed."""
         if not self._fits(entry):
             return self._extended(entry)
-        name, kind, mode, size, target, _ = entry
+        name, kind, mode, size, target, _, _ = entry
         numbers, rest, constant_sum = (
             self._make_constants(mode, kind, target)
             if target
@@ -124,9 +157,10 @@ class Headers:
 
     def _fits(self, entry: Entry) -> bool:
         """Tell whether nothing but, perhaps, a long ASCII path needs an extended header."""
-        name, _, _, size, target, _ = entry
+        name, _, _, size, target, _, attributes = entry
         return (
-            name.isascii()
+            attributes is None
+            and name.isascii()
             and size < _MAX_SIZE
             and self._shared_fits
             and (not target or (len(target) <= 100 and target.isascii()))
@@ -145,7 +179,8 @@ class Headers:
         return numbers, rest, sum(constant) - 1
 
     def _extended(self, entry: Entry) -> bytes:
-        meta = self._meta
+        attributes = entry.attributes or _NO_ATTRIBUTES
+        meta = _with_attributes(self._meta, attributes)
         name, target = name_text(entry.name), name_text(entry.target)
         texts = (
             ("path", name, 100),
@@ -168,7 +203,11 @@ class Headers:
             + _BLANK_CHECKSUM
             + entry.kind
             + _text(target, 100)
-            + self._tail
+            + _MAGIC
+            + _text(meta.uname, 32)
+            + _text(meta.gname, 32)
+            + _device(entry.kind, attributes.device)
+            + _END
         )
         encoded = [
             _pax_record(key.encode(), value.encode("utf-8", "surrogateescape"))
@@ -177,7 +216,30 @@ class Headers:
         # Bytes that are no UTF-8 can't be told apart from text without this mark.
         if any("\udc80" <= char <= "\udcff" for _, value in records for char in value):
             encoded.insert(0, b"21 hdrcharset=BINARY\n")
-        return _pax_member(encoded) + _with_checksum(header)
+        # All readers take the values of extended attributes for bytes, with or without the mark.
+        encoded += [_pax_record(_XATTR + key, value) for key, value in attributes.xattrs]
+        return (_pax_member(encoded) if encoded else b"") + _with_checksum(header)
+
+
+_NO_ATTRIBUTES: Final = Attributes()
+
+
+def _with_attributes(meta: MemberMeta, attributes: Attributes) -> MemberMeta:
+    if attributes is _NO_ATTRIBUTES:
+        return meta
+    return MemberMeta(
+        mtime=meta.mtime if attributes.mtime is None else attributes.mtime,
+        uid=meta.uid if attributes.uid is None else attributes.uid,
+        gid=meta.gid if attributes.gid is None else attributes.gid,
+        uname=meta.uname if attributes.uname is None else attributes.uname,
+        gname=meta.gname if attributes.gname is None else attributes.gname,
+    )
+
+
+def _device(kind: bytes, device: tuple[int, int]) -> bytes:
+    if kind not in {Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE}:
+        return bytes(16)
+    return b"%07o\0%07o\0" % device
 
 
 def name_text(name: bytes) -> str:

@@ -21,7 +21,7 @@ from nixdock.source.documents import (
     layer_media_type,
 )
 from nixdock.source.hashed import HashedReader, VerifiedReader, buffered, drain
-from nixdock.source.members import Members
+from nixdock.source.members import Members, Range
 from nixdock.source.problem import Complain, Problem, pass_on
 from nixdock.source.untrusted_json import converted, parse_json
 
@@ -61,15 +61,21 @@ class SourceLayer:
         """Open the blob; reading raises ImageError instead of giving the end of wrong bytes."""
         return buffered(self._open_verified())
 
-    def open_tar(self) -> BinaryIO:
+    def open_tar(self) -> io.BufferedReader:
         """Open the uncompressed tar; reading its end raises ImageError if a byte was wrong."""
         declared = LAYER_CODINGS.get(self.media_type)
         if declared is not self.coding:
             raise ImageError(f"{self.place}: {self.media_type_error()}")
+        if self.coding is Coding.NONE and self.declared_digest in {None, self.diff_id}:
+            return buffered(self._open_verified())
         stream = self._open_verified()
         if self.coding is not Coding.NONE:
             stream = DecompressedReader(stream, self.coding, self.place)
         return buffered(VerifiedReader(stream, f"{self.place}, uncompressed,", self.diff_id, None))
+
+    def open_range(self) -> Range:
+        """Open the blob for reading anywhere in it, unverified."""
+        return self.members.open_range(self.name)
 
     def media_type_error(self) -> str | None:
         """Return what is wrong with the media type, if anything."""

@@ -28,7 +28,15 @@ from nixdock.source.tar_reader import BLOCK, MemberKind, TarReader
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["Archive", "Directory", "Members", "member_name", "open_members", "read_whole"]
+__all__ = [
+    "Archive",
+    "Directory",
+    "Members",
+    "Range",
+    "member_name",
+    "open_members",
+    "read_whole",
+]
 
 _MOST_FILES: Final = 100_000
 # A tar's first header: its checksum in octal digits and, since POSIX, its magic.
@@ -49,6 +57,9 @@ class Members(Protocol):
 
     def open(self, name: str) -> io.RawIOBase:
         """Open a file; raise ImageError if there is none."""
+
+    def open_range(self, name: str) -> Range:
+        """Open a file in which one can seek; raise ImageError if there is none."""
 
     def close(self) -> None:
         """Close what the files are read from."""
@@ -110,13 +121,20 @@ class Directory:
 
     def open(self, name: str) -> io.RawIOBase:
         """Open the file."""
+        return io.FileIO(self._descriptor(name))
+
+    def open_range(self, name: str) -> Range:
+        """Open the file for reading anywhere in it."""
+        descriptor = self._descriptor(name)
+        return Range(descriptor, 0, os.fstat(descriptor).st_size, owner=True)
+
+    def _descriptor(self, name: str) -> int:
         self.size(name)
         path = self._root / name
         try:
-            descriptor = os.open(path, _OPEN)
+            return os.open(path, _OPEN)
         except OSError as error:
             raise ImageError(f"can't read {path}: {error.strerror}") from None
-        return io.FileIO(descriptor)
 
     def close(self) -> None:
         """Do nothing: each file has its own descriptor."""
@@ -135,7 +153,7 @@ class Archive:
         self._links: dict[str, str] = {}
         size = os.fstat(descriptor).st_size
         try:
-            self._scan(buffered(_Range(descriptor, 0, size)), complain)
+            self._scan(buffered(Range(descriptor, 0, size)), complain)
         except ImageError as error:
             try:
                 pass_on(error, "archive", complain)
@@ -185,40 +203,60 @@ class Archive:
 
     def open(self, name: str) -> io.RawIOBase:
         """Open a view of the archive's file."""
-        return _Range(self._descriptor, *self._files[self.same(name)])
+        return self.open_range(name)
+
+    def open_range(self, name: str) -> Range:
+        """Open a view of the archive's file for reading anywhere in it."""
+        return Range(self._descriptor, *self._files[self.same(name)])
 
     def close(self) -> None:
         """Close the file: nothing that was opened can be read from then on."""
         os.close(self._descriptor)
 
 
-class _Range(io.RawIOBase):
-    """A part of a file; does not own the descriptor, nor move its position."""
+class Range(io.RawIOBase):
+    """A part of a file; does not move its position, nor close it unless it is its `owner`."""
 
-    def __init__(self, descriptor: int, start: int, size: int) -> None:
+    def __init__(self, descriptor: int, start: int, size: int, *, owner: bool = False) -> None:
         super().__init__()
+        self.size = size
+        self._owner = owner
         self._descriptor = descriptor
         self._start = start
-        self._size = size
         self._at = 0
 
     def readable(self) -> bool:
+        """Say yes."""
         return True
 
     def seekable(self) -> bool:
+        """Say yes."""
         return True
 
+    def close(self) -> None:
+        """Close the file as well, if it is the owner."""
+        if self._owner and not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+    def part(self, start: int, size: int) -> Range:
+        """Return `size` bytes of it, from `start`, as a file of their own."""
+        return Range(self._descriptor, self._start + start, size)
+
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        """Move the position."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
         self._at = max(0, base + offset)
         return self._at
 
     def tell(self) -> int:
+        """Return the position."""
         return self._at
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read the next bytes."""
         view = memoryview(buffer)
-        left = max(0, self._size - self._at)
+        left = max(0, self.size - self._at)
         count = os.preadv(self._descriptor, [view[:left]], self._start + self._at)
         self._at += count
         return count
@@ -255,7 +293,7 @@ def _seekable(descriptor: int, complain: Complain) -> int:
     coding = coding_of(os.pread(descriptor, MAGIC_SIZE, 0))
     if coding is Coding.NONE:
         return os.dup(descriptor)
-    packed = _Range(descriptor, 0, os.fstat(descriptor).st_size)
+    packed = Range(descriptor, 0, os.fstat(descriptor).st_size)
     with tempfile.TemporaryFile(buffering=0) as file:
         try:
             _copy(DecompressedReader(packed, coding, "it"), file.fileno())

@@ -12,6 +12,7 @@ from typing import BinaryIO, Final, Protocol
 
 from nixdock.closure import PathInfo
 from nixdock.errors import ImageError, InputError
+from nixdock.source.layer_rules import OPAQUE, WHITEOUT
 from nixdock.source.names import normalised
 from nixdock.source.tar_reader import Member, MemberKind, TarReader
 from nixdock.store_path import DEFAULT_STORE_DIR, Hash, StorePath
@@ -22,8 +23,6 @@ _DB: Final = b"nix/var/nix/db/db.sqlite"
 # What is still in the write-ahead log belongs to the database.
 _DB_FILES: Final = (_DB, _DB + b"-wal")
 _MOST_DB: Final = 1 << 30
-_WHITEOUT: Final = b".wh."
-_OPAQUE: Final = b".wh..wh..opq"
 _CHUNK: Final = 1 << 20
 # Enough for tens of millions of rows, counted in thousands of SQLite's virtual instructions.
 _STEPS: Final = 1000
@@ -67,10 +66,10 @@ class _Changes:
     def add(self, member: Member) -> None:
         name = normalised(member.name)
         directory, _, base = name.rpartition(b"/")
-        if base == _OPAQUE:
+        if base == OPAQUE:
             self.emptied.add(directory)
-        elif base.startswith(_WHITEOUT):
-            target = base.removeprefix(_WHITEOUT)
+        elif base.startswith(WHITEOUT):
+            target = base.removeprefix(WHITEOUT)
             self.removed.add(directory + b"/" + target if directory else target)
         else:
             self._add_file(name, member)
