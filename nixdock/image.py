@@ -97,15 +97,25 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """How one layer came about; `created` is RFC 3339."""
+    """How one layer, or a step that made none, came about; `created` is RFC 3339."""
 
-    created: str
-    created_by: str
-    comment: str
+    created: str | None
+    created_by: str | None
+    comment: str | None
+    author: str | None = None
+    empty_layer: bool = False
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""
-        return {"created": self.created, "created_by": self.created_by, "comment": self.comment}
+        return _without_none(
+            {
+                "created": self.created,
+                "created_by": self.created_by,
+                "comment": self.comment,
+                "author": self.author,
+                "empty_layer": self.empty_layer or None,
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +159,25 @@ class Image:
         platform: Platform,
         container: Mapping[str, Any],
         created: str,
+        base_history: Sequence[HistoryEntry] = (),
     ) -> Image:
-        """Describe `layers` as an image; `container` is the config's `config` object."""
+        """Describe `layers` as an image; `container` is the config's `config` object.
+
+        `base_history` is that of the lowest layers, an entry for each and perhaps more for steps
+        that made none.
+        """
+        base_layers = sum(not entry.empty_layer for entry in base_history)
         config = ImageConfig(
             created=created,
             platform=platform,
             container=container,
             diff_ids=tuple(layer.diff_id for layer in layers),
-            history=tuple(
-                HistoryEntry(created, layer.history.created_by, layer.history.comment)
-                for layer in layers
+            history=(
+                *base_history,
+                *(
+                    HistoryEntry(created, layer.history.created_by, layer.history.comment)
+                    for layer in layers[base_layers:]
+                ),
             ),
         ).blob()
         manifest = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -18,16 +18,19 @@ import orjson
 
 from nixdock.digest import Write
 from nixdock.errors import PackError
+from nixdock.permissions import PermissionRule, apply_rules
 from nixdock.store_path import DEFAULT_STORE_DIR, Hash, StorePath
-from nixdock.tar_header import Entry, Headers, Kind, MemberMeta, padded_size
+from nixdock.tar_header import Attributes, Entry, Headers, Kind, MemberMeta, padded_size
 from nixdock.tarball import walk, write_tar
 
 __all__ = [
     "OWN_FILES_HISTORY",
     "BlobLayer",
+    "FinishedLayer",
     "Layer",
     "LayerHistory",
     "LayerSource",
+    "Source",
     "StoreLayer",
     "TarLayer",
     "TreeLayer",
@@ -78,7 +81,7 @@ class Layer(Protocol):
 
 
 class LayerSource(Protocol):
-    """Something that a layer can be packed from."""
+    """Something that a layer's tar can be packed from."""
 
     @property
     def history(self) -> LayerHistory:
@@ -114,6 +117,27 @@ class BlobLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class FinishedLayer:
+    """A layer that exists already, and is copied as it is.
+
+    `copy` writes the blob, which has `size` bytes, and returns what was written; it raises
+    ImageError if that is not what was promised. `expand` gives the same layer uncompressed.
+    """
+
+    diff_id: str
+    size: int
+    media_type: str
+    history: LayerHistory
+    copy: Callable[[Write], BlobLayer]
+    expand: Callable[[], FinishedLayer]
+
+    @property
+    def weight(self) -> int:
+        """The size of the blob in bytes."""
+        return self.size
+
+
+@dataclass(frozen=True, slots=True)
 class StoreLayer:
     """Store paths, packed in the given order under the store's own directories.
 
@@ -127,6 +151,7 @@ class StoreLayer:
     root: str = ""
     nar_hashes: tuple[Hash | None, ...] = ()
     nar_size: int = 0
+    perms: tuple[PermissionRule, ...] = ()
 
     @property
     def weight(self) -> int:
@@ -142,13 +167,15 @@ class StoreLayer:
         hashes = [str(nar_hash) for nar_hash in self.nar_hashes if nar_hash is not None]
         if len(hashes) != len(self.paths):
             return None
-        recipe = {
+        recipe: dict[str, object] = {
             "version": _RECIPE_VERSION,
             "store_dir": self.store_dir,
             "paths": [list(pair) for pair in zip(self.paths, hashes, strict=True)],
             "mtime": self.meta.mtime,
             "owner": [self.meta.uid, self.meta.gid, self.meta.uname, self.meta.gname],
         }
+        if self.perms:
+            recipe["perms"] = [rule.document() for rule in self.perms]
         canonical = orjson.dumps(recipe, option=orjson.OPT_SORT_KEYS)
         return f"sha256:{hashlib.sha256(canonical).hexdigest()}"
 
@@ -162,6 +189,10 @@ class StoreLayer:
 
     def entries(self) -> Iterator[Entry]:
         """Yield the members: the store's directories, then each store path's tree."""
+        entries = self._plain_entries()
+        return apply_rules(self.perms, entries) if self.perms else entries
+
+    def _plain_entries(self) -> Iterator[Entry]:
         parts = self.store_dir.strip("/").split("/")
         for depth in range(len(parts)):
             name = "/" + "/".join(parts[: depth + 1]) + "/"
@@ -183,16 +214,34 @@ class StoreLayer:
 
 @dataclass(frozen=True, slots=True)
 class TreeLayer:
-    """A directory whose contents lie at `/` of the image."""
+    """A directory whose contents lie at `/` of the image.
+
+    `directories` are the modes and attributes of directories, by their members' names, that have
+    no mode of their own but 0755: those of a base image, which it must not lose.
+    """
 
     directory: Path
     meta: MemberMeta
     history: LayerHistory = OWN_FILES_HISTORY
     weight: int = 0
     root_entry: bool = True
+    perms: tuple[PermissionRule, ...] = ()
+    directories: Mapping[bytes, tuple[int, Attributes]] = field(default_factory=dict)
 
     def entries(self) -> Iterator[Entry]:
         """Yield the members, with `/` itself, mode 0755, as the first of them or not at all."""
+        entries = self._plain_entries()
+        if self.directories:
+            entries = map(self._as_below, entries)
+        return apply_rules(self.perms, entries) if self.perms else entries
+
+    def _as_below(self, entry: Entry) -> Entry:
+        if entry.mode != 0o755 or entry.name not in self.directories:
+            return entry
+        mode, attributes = self.directories[entry.name]
+        return entry._replace(mode=mode, attributes=attributes)
+
+    def _plain_entries(self) -> Iterator[Entry]:
         # Whatever the mode of the directory in which the tree was prepared, `/` must be passable.
         if self.root_entry:
             yield Entry(b"/", Kind.DIRECTORY, 0o755)
@@ -265,6 +314,10 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def paths_of(sources: Iterable[LayerSource]) -> Iterator[StorePath]:
+Source = LayerSource | FinishedLayer
+"""What an image's layers come from: each is packed, or copied."""
+
+
+def paths_of(sources: Iterable[Source]) -> Iterator[StorePath]:
     """Yield the store paths of all store layers among `sources`."""
     return chain.from_iterable(s.paths for s in sources if isinstance(s, StoreLayer))

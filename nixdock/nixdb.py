@@ -124,12 +124,23 @@ def write_nix_db(
 
 @contextmanager
 def nix_db_layer(
-    closure: Closure, *, meta: MemberMeta, registration_time: int, root: str = ""
+    closure: Closure,
+    *,
+    meta: MemberMeta,
+    registration_time: int,
+    root: str = "",
+    derivation_outputs: Mapping[StorePath, Mapping[str, str]] | None = None,
 ) -> Iterator[TreeLayer]:
     """Give the source of a layer with the database of `closure`; it lasts as long as the block."""
     with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
         tree = Path(temporary) / "root"
-        write_nix_db(closure, tree, registration_time=registration_time, root=root)
+        write_nix_db(
+            closure,
+            tree,
+            registration_time=registration_time,
+            root=root,
+            derivation_outputs=derivation_outputs,
+        )
         history = LayerHistory("nixdock", f"the Nix database of {len(closure)} store paths")
         # `/` itself belongs to the top layer.
         yield TreeLayer(tree, meta, history, root_entry=False)

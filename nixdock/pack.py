@@ -15,12 +15,15 @@ from nixdock.background import in_background
 from nixdock.compression import Compression, compressor
 from nixdock.digest import Hashing, hex_of
 from nixdock.errors import PackError
-from nixdock.layer import BlobLayer, LayerSource
+from nixdock.layer import BlobLayer, FinishedLayer, Source
 from nixdock.process import end_with_parent, ending_held_back
 
 __all__ = ["LAYER_MEDIA_TYPE", "OnLayer", "available_cores", "pack", "pack_all"]
 
 LAYER_MEDIA_TYPE: Final = "application/vnd.oci.image.layer.v1.tar"
+
+# Forked workers share what is loaded already; elsewhere than on Linux forking is not safe.
+_CONTEXT: Final = "fork" if sys.platform == "linux" else "spawn"
 
 OnLayer = Callable[[int, BlobLayer], object]
 
@@ -36,7 +39,7 @@ def available_cores() -> int:
 
 
 def pack(
-    source: LayerSource,
+    source: Source,
     file: Path | None = None,
     compression: Compression = Compression.NONE,
     workers: int = 1,
@@ -45,9 +48,12 @@ def pack(
 ) -> BlobLayer:
     """Pack `source` into `file`, or nowhere, and return the layer; one pass over the bytes.
 
-    `workers` threads compress. With `hash_aside`, one more hashes while this one reads.
+    A finished layer is copied, whatever the compression. `workers` threads compress. With
+    `hash_aside`, one more hashes while this one reads.
     """
     with nullcontext() if file is None else FileWriter(file) as writer:
+        if isinstance(source, FinishedLayer):
+            return replace(source.copy(_nowhere if writer is None else writer.write), file=file)
         blob = Hashing(None if writer is None else writer.write)
         if compression is Compression.NONE:
             tar, compressing = blob, None
@@ -68,8 +74,12 @@ def pack(
     )
 
 
+def _nowhere(_data: object) -> None:
+    """Write nothing."""
+
+
 def pack_all(
-    sources: Sequence[LayerSource],
+    sources: Sequence[Source],
     directory: Path | None = None,
     compression: Compression = Compression.NONE,
     cores: int | None = None,
@@ -84,7 +94,7 @@ def pack_all(
     job = _Job(tuple(sources), directory, compression, cores)
     order = sorted(range(len(sources)), key=lambda i: (-sources[i].weight, i))
     layers: dict[int, BlobLayer] = {}
-    if min(cores, len(sources)) <= 1:
+    if min(cores, len(sources)) <= 1 or not _can_be_shared(sources):
         for i in order:
             layers[i] = job.run(i)
             on_layer(i, layers[i])
@@ -95,9 +105,14 @@ def pack_all(
     return [layers[i] for i in range(len(sources))]
 
 
+def _can_be_shared(sources: Sequence[Source]) -> bool:
+    """Tell whether other processes can pack them: open files are theirs only when forked."""
+    return _CONTEXT == "fork" or not any(isinstance(s, FinishedLayer) for s in sources)
+
+
 @dataclass(frozen=True)
 class _Job:
-    sources: tuple[LayerSource, ...]
+    sources: tuple[Source, ...]
     directory: Path | None
     compression: Compression
     cores: int
@@ -119,8 +134,7 @@ def _in_processes(job: _Job, order: Sequence[int], cores: int) -> Iterator[tuple
     from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
     from multiprocessing import active_children, get_context  # noqa: PLC0415
 
-    # Forked workers share what is loaded already; elsewhere than on Linux forking is not safe.
-    context = get_context("fork" if sys.platform == "linux" else "spawn")
+    context = get_context(_CONTEXT)
     workers = min(cores, len(order))
     others = set(active_children())
     with ProcessPoolExecutor(workers, context, _start_worker, (job, os.getpid())) as executor:

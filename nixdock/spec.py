@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import Annotated, Any, Final, Literal
@@ -10,6 +11,7 @@ import msgspec
 
 from nixdock.container_config import ContainerConfig
 from nixdock.errors import InputError, SpecError
+from nixdock.permissions import PermissionRule, capability_xattr
 from nixdock.reference import Reference
 from nixdock.store_path import DEFAULT_STORE_DIR, Hash, StorePath
 from nixdock.time import LATEST, parse_time
@@ -17,14 +19,18 @@ from nixdock.time import LATEST, parse_time
 __all__ = [
     "SCHEMA_ID",
     "ClosureSpec",
+    "FromImageSpec",
     "Id",
     "ImageSpec",
+    "OwnerSpec",
+    "PermissionSpec",
     "StorePathSpec",
     "StoreSpec",
     "check_spec",
     "checked_config",
     "key_first",
     "parse_spec",
+    "permission_rules",
     "spec_schema",
 ]
 
@@ -75,6 +81,42 @@ class StoreSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     gname: str = "root"
 
 
+class FromImageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The image that is built upon."""
+
+    path: Annotated[
+        str,
+        msgspec.Meta(description="A docker-archive, OCI archive or OCI layout, compressed or not."),
+    ]
+    name: Annotated[
+        str | None, msgspec.Meta(description="Which image, if it holds several; the first.")
+    ] = None
+    tag: str | None = None
+
+
+class PermissionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What some files have in the image instead of what their layer gives them."""
+
+    path: Annotated[str, msgspec.Meta(pattern="^/")] | None = None
+    regex: Annotated[
+        str | None,
+        msgspec.Meta(description="For all whose whole name matches, at and below `path` if given."),
+    ] = None
+    mode: Annotated[str, msgspec.Meta(pattern="^[0-7]{1,4}$")] | None = None
+    uid: Id | None = None
+    gid: Id | None = None
+    uname: str | None = None
+    gname: str | None = None
+    capabilities: Annotated[list[str], msgspec.Meta(description="Such as cap_net_raw=ep.")] = []
+
+
+class OwnerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Whom files belong to."""
+
+    uid: Id = 0
+    gid: Id = 0
+
+
 class ImageSpec(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
 ):
@@ -112,9 +154,33 @@ class ImageSpec(
     contents: Annotated[
         list[str], msgspec.Meta(description="Trees that are joined, as links, at `/`.")
     ] = []
+    copy_contents: Annotated[
+        bool, msgspec.Meta(description="Copy the trees' files rather than link to them.")
+    ] = False
+    keep_directory_links: Annotated[
+        bool,
+        msgspec.Meta(description="Copy links to directories as links, and follow those in place."),
+    ] = False
     extra_commands: Annotated[
         str, msgspec.Meta(description="Script that runs in the joined tree, as in `/`.")
     ] = ""
+    fake_root_commands: Annotated[
+        str, msgspec.Meta(description="Script that runs there after it, under fakeroot.")
+    ] = ""
+    enable_fakechroot: Annotated[
+        bool, msgspec.Meta(description="Run it with the tree, on top of the base image, as `/`.")
+    ] = False
+    run_as_root: Annotated[
+        str, msgspec.Meta(description="Script that runs, as in `/`, before extra_commands.")
+    ] = ""
+    owner: Annotated[OwnerSpec, msgspec.Meta(description="Of the image's own files.")] = OwnerSpec()
+    perms: Annotated[
+        list[PermissionSpec],
+        msgspec.Meta(description="Owners, modes and capabilities; later rules win."),
+    ] = []
+    single_layer: Annotated[
+        bool, msgspec.Meta(description="Put all store paths into the top layer.")
+    ] = False
     nix_db: Annotated[
         bool,
         msgspec.Meta(description="Add a layer with the Nix database of all store paths."),
@@ -123,7 +189,11 @@ class ImageSpec(
         str | None,
         msgspec.Meta(description="Output of `nixdock top-layer`, in place of `contents`."),
     ] = None
-    from_image: None = None
+    from_image: FromImageSpec | None = None
+    inherit_config: Annotated[
+        Literal["env", "all"],
+        msgspec.Meta(description="Take the environment, or all, from the base image's config."),
+    ] = "env"
 
     @property
     def reference(self) -> Reference:
@@ -158,10 +228,11 @@ def check_spec(spec: ImageSpec, origin: str) -> None:
         planned.add(path)
     if spec.closure is not None and spec.store_layers is not None:
         raise SpecError(f"{origin}: store_layers: not together with closure; leave one out")
-    if spec.top_layer is not None and (spec.contents or spec.extra_commands):
-        raise SpecError(
-            f"{origin}: top_layer: not together with contents or extra_commands, which it replaces"
-        )
+    if spec.top_layer is not None:
+        for key in ("contents", "extra_commands", "fake_root_commands", "run_as_root"):
+            if getattr(spec, key):
+                raise SpecError(f"{origin}: {key}: not together with top_layer, which replaces it")
+    _check_perms(spec, origin)
     checked_config(spec.config, origin)
 
 
@@ -193,6 +264,37 @@ def _check_values(spec: ImageSpec, origin: str) -> None:
         raise SpecError(f"{origin}: {place}: {error}") from None
 
 
+def _check_perms(spec: ImageSpec, origin: str) -> None:
+    for i, rule in enumerate(spec.perms):
+        place = f"{origin}: perms[{i}]"
+        if rule.path is None and rule.regex is None:
+            raise SpecError(f"{place}: it has neither path nor regex, so it is for no file")
+        try:
+            re.compile(rule.regex or "")
+            capability_xattr(rule.capabilities)
+        except re.error as error:
+            raise SpecError(f"{place}.regex: {error}") from None
+        except InputError as error:
+            raise SpecError(f"{place}.capabilities: {error}") from None
+
+
+def permission_rules(spec: ImageSpec) -> tuple[PermissionRule, ...]:
+    """Return the spec's rules, as packing takes them."""
+    return tuple(
+        PermissionRule(
+            path=rule.path,
+            regex=rule.regex,
+            mode=None if rule.mode is None else int(rule.mode, 8),
+            uid=rule.uid,
+            gid=rule.gid,
+            uname=rule.uname,
+            gname=rule.gname,
+            capabilities=tuple(rule.capabilities),
+        )
+        for rule in spec.perms
+    )
+
+
 def _files(spec: ImageSpec) -> Iterator[tuple[str, str]]:
     """Yield the names of files in a spec, each after its key."""
     yield "store.root", spec.store.root
@@ -200,6 +302,8 @@ def _files(spec: ImageSpec) -> Iterator[tuple[str, str]]:
         yield "closure.graph", spec.closure.graph
     if spec.top_layer is not None:
         yield "top_layer", spec.top_layer
+    if spec.from_image is not None:
+        yield "from_image.path", spec.from_image.path
     for i, tree in enumerate(spec.contents):
         yield f"contents[{i}]", tree
 

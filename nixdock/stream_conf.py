@@ -8,7 +8,7 @@ import msgspec
 
 from nixdock.errors import InputError, SpecError
 from nixdock.reference import Reference
-from nixdock.spec import Id, ImageSpec, StoreSpec, check_spec, key_first
+from nixdock.spec import FromImageSpec, Id, ImageSpec, StoreSpec, check_spec, key_first
 from nixdock.store_path import DEFAULT_STORE_DIR
 
 __all__ = ["is_stream_conf", "parse_stream_conf"]
@@ -45,8 +45,6 @@ def parse_stream_conf(document: dict[str, Any], origin: str) -> ImageSpec:
         conf = msgspec.convert(document, StreamConf, strict=False)
     except msgspec.ValidationError as error:
         raise SpecError(f"{origin}: {key_first(str(error))}") from None
-    if conf.from_image is not None:
-        raise SpecError(f"{origin}: from_image: base images are not supported yet")
     try:
         reference = Reference.parse(conf.repo_tag)
     except InputError as error:
@@ -69,6 +67,7 @@ def parse_stream_conf(document: dict[str, Any], origin: str) -> ImageSpec:
             gname=conf.gname,
         ),
         top_layer=conf.customisation_layer,
+        from_image=None if conf.from_image is None else FromImageSpec(conf.from_image),
     )
     check_spec(spec, origin)
     return spec

@@ -16,7 +16,7 @@ from typing import Final
 from nixdock.errors import PackError
 from nixdock.tar_header import BLOCK, RECORD, Entry, Headers, Kind, name_text, padded_size
 
-__all__ = ["RING", "tar_size", "walk", "write_tar"]
+__all__ = ["RING", "tar_size", "walk", "write_end", "write_members", "write_tar"]
 
 _BUFFER: Final = 1 << 20
 # Enough for two threads that each have one buffer in hand and one waiting.
@@ -127,6 +127,20 @@ def write_tar(
     `write` gets views of buffers that are used again, but not before RING - 2 further calls.
     Raise PackError when a file is not, to the byte, what its entry says.
     """
+    return write_end(write_members(entries, headers, write), write)
+
+
+def write_end(size: int, write: Callable[[memoryview], object]) -> int:
+    """Write the end of an archive whose members took `size` bytes, and return its whole size."""
+    whole = padded_size(size)
+    write(memoryview(_ZEROS)[: whole - size])
+    return whole
+
+
+def write_members(
+    entries: Iterable[Entry], headers: Headers, write: Callable[[memoryview], object]
+) -> int:
+    """Write a part of an archive, as `write_tar` does, and return the size of its members."""
     ring = _BUFFERS.ring
     buffer = next(ring)
     at = 0
@@ -159,10 +173,7 @@ def write_tar(
                 at += padding
     if at:
         write(buffer[:at])
-    total += at
-    size = padded_size(total)
-    write(memoryview(_ZEROS)[: size - total])
-    return size
+    return total + at
 
 
 _ZEROS: Final = bytes(RECORD + 2 * BLOCK)

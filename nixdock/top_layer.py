@@ -1,27 +1,28 @@
-"""The top layer: trees joined at `/`, and what the image's own script makes of them."""
+"""The top layer: trees joined at `/`, and what the image's own scripts make of them."""
 
 from __future__ import annotations
 
-import logging
-import os
 import shutil
-import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from nixdock.atomic import whole_directory
+from nixdock.base_image import BaseImage
 from nixdock.digest import check_digest, hex_of
-from nixdock.errors import NixdockError, PackError, SpecError
+from nixdock.errors import NixdockError, SpecError
+from nixdock.joining import copy, join
 from nixdock.layer import OWN_FILES_HISTORY, LayerSource, TarLayer, TreeLayer
 from nixdock.pack import pack
+from nixdock.source.tree import merged_tree
+from nixdock.spec import ImageSpec, permission_rules
 from nixdock.tar_header import MemberMeta
+from nixdock.underlay import Underlay
 
-__all__ = ["join", "prepared_tree", "read_top_layer", "run_script", "write_top_layer"]
+__all__ = ["packed", "prepared_tree", "read_top_layer", "run_script", "write_top_layer"]
 
 _TAR: Final = "layer.tar"
 _CHECKSUM: Final = "checksum"
@@ -33,108 +34,6 @@ if [ -e "${stdenv:-}/setup" ]; then . "$stdenv/setup"; fi
 set -e
 . "$1"
 """
-
-log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Join:
-    """One join under way: the tree that grows, and which content each leaf came from."""
-
-    into: Path
-    root: str
-    sources: dict[str, str] = field(default_factory=dict)
-
-    def add(self, content: str, relative: str = "") -> None:
-        """Add the directory `relative` of `content`."""
-        directory = f"{self.root}{content}/{relative}"
-        for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-            inner = f"{relative}/{entry.name}" if relative else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                self._add_directory(content, inner)
-                self.add(content, inner)
-            else:
-                self._add_leaf(content, inner, entry)
-
-    def _add_directory(self, content: str, relative: str) -> None:
-        target = self.into / relative
-        if os.path.lexists(target):
-            if target.is_symlink():
-                raise _clash(relative, f"{content} has a directory", self.sources[relative])
-            return
-        self.sources[relative] = content
-        target.mkdir()
-        target.chmod(0o755)
-
-    def _add_leaf(self, content: str, relative: str, entry: os.DirEntry[str]) -> None:
-        target = self.into / relative
-        link = f"{content}/{relative}"
-        if entry.is_symlink():
-            link = _kept_link(entry.path, relative) or link
-        if not os.path.lexists(target):
-            self.sources[relative] = content
-            target.symlink_to(link)
-        elif not target.is_symlink():
-            raise _clash(relative, f"{content} has a file", self.sources[relative])
-        elif not self._same(target, link):
-            log.warning(
-                "/%s is in two contents: %s is used, %s is not",
-                relative,
-                f"{self.sources[relative]}/{relative}",
-                f"{content}/{relative}",
-            )
-
-    def _same(self, target: Path, link: str) -> bool:
-        """Tell whether the link in place and the one that comes late give the same file."""
-        held = os.readlink(target)
-        if held == link:
-            return True
-        one, other = Path(self.root + held), Path(self.root + link)
-        if not (
-            held.startswith("/") and link.startswith("/") and one.is_file() and other.is_file()
-        ):
-            return False
-        return (
-            stat.S_IMODE(one.stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
-            and one.read_bytes() == other.read_bytes()
-        )
-
-
-def join(contents: Sequence[str], into: Path, root: str = "") -> None:
-    """Join the trees `contents` in the empty directory `into`.
-
-    Directories are real, files are links to where they lie, and links are kept as they are
-    unless they lead out of their tree. Where two contents disagree on a file the first one wins,
-    with a warning; a file against a directory raises SpecError. `root` is the directory below
-    which the contents lie, when that is not `/`.
-    """
-    into.chmod(0o755)
-    joining = _Join(into, root)
-    for content in dict.fromkeys(path.rstrip("/") for path in contents):
-        place = Path(f"{root}{content}")
-        if not place.exists():
-            raise SpecError(f"contents: {content} does not exist")
-        if not place.is_dir():
-            log.warning("%s is not a directory: nothing of it is put at /", content)
-            continue
-        try:
-            joining.add(content)
-        except OSError as error:
-            raise PackError(f"can't join {error.filename or content}: {error.strerror}") from None
-
-
-def _kept_link(path: str, relative: str) -> str | None:
-    """Return the text of the link at `path`, unless it is relative and leads out of its tree."""
-    text = os.readlink(path)
-    if text.startswith("/"):
-        return text
-    resolved = os.path.normpath(f"{os.path.dirname(relative)}/./{text}".lstrip("/"))  # noqa: PTH120
-    return None if resolved == ".." or resolved.startswith("../") else text
-
-
-def _clash(relative: str, late: str, first: str) -> SpecError:
-    other = "a file" if late.endswith("directory") else "a directory"
-    return SpecError(f"contents: at /{relative}, {first} has {other}, but {late}")
 
 
 def run_script(script: str, directory: Path) -> None:
@@ -159,17 +58,42 @@ def run_script(script: str, directory: Path) -> None:
 
 
 @contextmanager
-def prepared_tree(
-    contents: Sequence[str], script: str, meta: MemberMeta, root: str = ""
-) -> Iterator[LayerSource]:
-    """Give the source of a top layer, whose tree lasts as long as the block."""
-    with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
+def prepared_tree(spec: ImageSpec, base: BaseImage | None, mtime: int) -> Iterator[LayerSource]:
+    """Give the source of a top layer on top of `base`; its tree lasts as long as the block."""
+    owner = spec.owner
+    names = ("root" if owner.uid == 0 else "", "root" if owner.gid == 0 else "")
+    meta = MemberMeta(mtime, owner.uid, owner.gid, *names)
+    with ExitStack() as stack:
+        temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="nixdock-"))
+        underlay = Underlay()
+        if base is not None:
+            underlay = Underlay(stack.enter_context(merged_tree(base.layers, verified=False)))
         tree = Path(temporary) / "root"
         tree.mkdir()
-        join(contents, tree, root)
-        if script.strip():
-            run_script(script, tree)
-        yield TreeLayer(tree, meta)
+        _put_contents(spec, tree, underlay)
+        if spec.extra_commands.strip():
+            links = underlay.put_links(tree)
+            run_script(spec.extra_commands, tree)
+            underlay.take_links(tree, links)
+        yield TreeLayer(
+            tree, meta, perms=permission_rules(spec), directories=underlay.directories(tree)
+        )
+
+
+def _put_contents(spec: ImageSpec, tree: Path, underlay: Underlay) -> None:
+    if spec.copy_contents:
+        keep = spec.keep_directory_links
+        copy(spec.contents, tree, spec.store.root, underlay, keep_directory_links=keep)
+    else:
+        join(spec.contents, tree, spec.store.root, underlay)
+
+
+@contextmanager
+def packed(source: LayerSource) -> Iterator[TarLayer]:
+    """Give `source` as a tar that is packed already, in a file that lasts as long as the block."""
+    with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
+        file = Path(temporary) / _TAR
+        yield TarLayer(file, pack(source, file).diff_id, source.history)
 
 
 def write_top_layer(source: LayerSource, target: Path) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from nixdock.build import prepared_build, read_spec, resolve
+from nixdock.build import prepared_build, read_spec
+from nixdock.build import resolved as resolve
 from nixdock.errors import ClosureError, InputError, PlanError, SpecError
 from nixdock.layer import StoreLayer
 from nixdock.pack import pack, pack_all
@@ -168,7 +169,7 @@ def test_no_store_paths_is_no_store_layer(write: Callable[..., Path]) -> None:
         (
             {"closure": None, "store_layers": [[f"{LIB}{i}"] for i in range(125)]},
             PlanError,
-            "the image would have 126 layers, but Docker takes 125 at most",
+            "the image would have 126 layers, 0 of them of its base image, but Docker takes 125",
         ),
         (
             {"closure": None, "store_layers": [[LIB]], "nix_db": True},

@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from .docker_archive import archive, layer
+
 SampleSpec = Callable[..., Path]
 
 PROGRAM = [sys.executable, "-m", "nixdock"]
@@ -358,8 +360,19 @@ def test_a_changed_customisation_layer(conf: dict[str, Any], tmp_path: Path) -> 
     assert f"not sha256:{'0' * 64}".encode() in done.stderr
 
 
-def test_a_base_image_is_not_yet_supported(conf: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "conf.json").write_text(json.dumps(conf | {"from_image": "/base.tar"}))
+def test_the_base_image_of_a_configuration(conf: dict[str, Any], tmp_path: Path) -> None:
+    base = archive(tmp_path / "base.tar", [layer(("etc/base", "x"))])
+    (tmp_path / "conf.json").write_text(json.dumps(conf | {"from_image": str(base)}))
+    done = stream(tmp_path / "conf.json")
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+        first = tar.extractfile("000/layer.tar")
+        assert first is not None
+        assert first.read() == layer(("etc/base", "x"))
+
+
+def test_a_base_image_that_is_not_there(conf: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "conf.json").write_text(json.dumps(conf | {"from_image": "/nowhere.tar"}))
     done = stream(tmp_path / "conf.json")
     assert done.returncode == 2
-    assert b"from_image: base images are not supported yet" in done.stderr
+    assert done.stderr == b"error: can't open /nowhere.tar: No such file or directory\n"

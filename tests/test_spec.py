@@ -127,8 +127,15 @@ def test_type_errors_name_the_key_and_break_the_schema(
         ({"top_layer": "a\0"}, "FILE: top_layer: .* can't be a file's name"),
         ({"contents": ["a", "a\0"]}, r"FILE: contents\[1\]: .* can't be a file's name"),
         ({"closure": {"graph": "g"}, "store_layers": []}, "FILE: store_layers: not together"),
-        ({"top_layer": "/t", "contents": ["/c"]}, "FILE: top_layer: not together"),
-        ({"top_layer": "/t", "extra_commands": "x"}, "FILE: top_layer: not together"),
+        ({"top_layer": "/t", "contents": ["/c"]}, "FILE: contents: not together with top_layer"),
+        ({"top_layer": "/t", "extra_commands": "x"}, "FILE: extra_commands: not together"),
+        ({"from_image": {"path": "a\0"}}, r"FILE: from_image\.path: .* can't be a file's name"),
+        ({"perms": [{"uid": 1}]}, r"FILE: perms\[0\]: it has neither path nor regex"),
+        ({"perms": [{"regex": "("}]}, r"FILE: perms\[0\].regex: "),
+        (
+            {"perms": [{"path": "/a"}, {"path": "/x", "capabilities": ["cap_x"]}]},
+            r"FILE: perms\[1\].capabilities: 'cap_x': Linux has no capability 'cap_x'",
+        ),
     ],
 )
 def test_other_errors_name_the_key(changes: dict[str, object], message: str) -> None:

@@ -123,7 +123,7 @@ def test_another_store() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"from_image": "/x"}, "FILE: from_image: base images are not supported yet"),
+        ({"from_image": 5}, "FILE: from_image: "),
         ({"repo_tag": "a b:c"}, "FILE: repo_tag: 'a b' is not an image name"),
         ({"repo_tag": "a:"}, "FILE: repo_tag: '' is not a tag"),
         ({"repo_tag": None}, "FILE: repo_tag: "),

@@ -9,6 +9,7 @@ import click
 from nixdock.build import prepared_build, read_spec
 from nixdock.cli.form import format_option
 from nixdock.cli.progress import layer_progress, quiet_option
+from nixdock.cli.settling import settled, settling_options, tag_of
 from nixdock.compression import Compression
 from nixdock.output import Format, write_image
 from nixdock.pack import pack_all
@@ -27,10 +28,24 @@ __all__ = ["command"]
     show_default=True,
     help="Of each layer; of the whole file for docker-archive.",
 )
+@click.option(
+    "--legacy", is_flag=True, help="Add to a docker-archive what Docker needed before 1.10."
+)
+@settling_options
 @click.option("--dry-run", is_flag=True, help="Write nothing, print each layer's digest and size.")
 @quiet_option
 def command(
-    spec: Path, target: Path | None, form: str, compression: str, *, dry_run: bool, quiet: bool
+    spec: Path,
+    target: Path | None,
+    form: str,
+    compression: str,
+    graph: str | None,
+    tag: str | None,
+    *,
+    legacy: bool,
+    tag_of_output: bool,
+    dry_run: bool,
+    quiet: bool,
 ) -> None:
     """Build the image that SPEC describes and print its digest.
 
@@ -39,15 +54,19 @@ def command(
     """
     if target is None and not dry_run:
         raise click.UsageError("name the output with -o, or ask for a --dry-run")
+    if legacy and form != Format.DOCKER_ARCHIVE:
+        raise click.UsageError(f"--legacy is for --format {Format.DOCKER_ARCHIVE}, not {form}")
+    if tag_of_output:
+        tag = tag_of(target, tag)
     chosen = Compression(compression)
     with (
-        prepared_build(read_spec(spec)) as build,
+        prepared_build(settled(read_spec(spec), graph, tag)) as build,
         layer_progress(build.sources, quiet=quiet or dry_run) as on_layer,
     ):
         if target is None or dry_run:
             image = build.assemble(pack_all(build.sources, None, chosen, on_layer=on_layer))
         else:
-            image = write_image(build, target, Format(form), chosen, on_layer)
+            image = write_image(build, target, Format(form), chosen, on_layer, legacy=legacy)
     if dry_run:
         for layer in image.layers:
             click.echo(f"{layer.digest} {layer.size}")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from nixdock.build import read_bytes
 from nixdock.cli.graph import graph_argument, key_option
 from nixdock.closure import parse_closure
 from nixdock.errors import InputError
+from nixdock.input_file import read_bytes
 from nixdock.nixdb import write_nix_db
 from nixdock.registrations import merge_registrations
 from nixdock.source.nix_store import ImageStore, read_image_store

@@ -17,7 +17,7 @@ from nixdock.demo import ARCHITECTURES, native_architecture, unpacked_closure
 from nixdock.demo.engine import answering_engines
 from nixdock.errors import NixdockError
 from nixdock.image import Image
-from nixdock.layer import LayerSource, StoreLayer
+from nixdock.layer import Source, StoreLayer
 from nixdock.output import Format, write_image
 
 __all__ = ["command"]
@@ -74,7 +74,7 @@ def command(target: Path | None, form: str, architecture: str | None, *, run: bo
         _run(target, chosen, asked=bool(run))
 
 
-def _table(sources: Sequence[LayerSource], image: Image) -> str:
+def _table(sources: Sequence[Source], image: Image) -> str:
     lines = [f"{'layer':>5}  {'digest':<19} {'size':>9}  contents"]
     for number, (source, layer) in enumerate(zip(sources, image.layers, strict=True), 1):
         contents = [layer.history.comment]

@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from nixdock.layer import BlobLayer, LayerSource
+from nixdock.layer import BlobLayer, Source
 
 __all__ = ["layer_progress", "quiet_option", "size_text"]
 
@@ -28,7 +28,7 @@ class _Style(Enum):
 
 @contextmanager
 def layer_progress(
-    sources: Sequence[LayerSource], *, quiet: bool
+    sources: Sequence[Source], *, quiet: bool
 ) -> Iterator[Callable[[int, BlobLayer], None]]:
     """Give the function to call with each packed layer's index and the layer."""
     match _Style.NONE if quiet else _Style.BAR if _is_watched() else _Style.LINES:
@@ -65,7 +65,7 @@ def _line(index: int, count: int, layer: BlobLayer) -> str:
 
 
 @contextmanager
-def _bar(sources: Sequence[LayerSource]) -> Iterator[Callable[[int, BlobLayer], None]]:
+def _bar(sources: Sequence[Source]) -> Iterator[Callable[[int, BlobLayer], None]]:
     from rich.console import Console  # noqa: PLC0415 (only where a terminal watches)
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
 

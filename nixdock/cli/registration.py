@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from nixdock.build import read_bytes
 from nixdock.cli.graph import graph_argument, key_option
 from nixdock.closure import parse_closure
+from nixdock.input_file import read_bytes
 from nixdock.registrations import render_registration
 
 __all__ = ["command"]

@@ -13,17 +13,17 @@ from nixdock.background import Background
 from nixdock.digest import Hashing, Write, hex_of
 from nixdock.errors import PackError
 from nixdock.image import Image
-from nixdock.layer import BlobLayer, LayerSource
+from nixdock.layer import BlobLayer, FinishedLayer, Source
 from nixdock.output.member import ArchiveWriter
 from nixdock.output.oci_layout import Assemble
 from nixdock.pack import LAYER_MEDIA_TYPE, OnLayer
 
-__all__ = ["write_docker_archive"]
+__all__ = ["as_docker_reads", "write_docker_archive"]
 
 
 def write_docker_archive(
     write: Write,
-    sources: Sequence[LayerSource],
+    sources: Sequence[Source],
     assemble: Assemble,
     *,
     mtime: int,
@@ -46,14 +46,20 @@ def write_docker_archive(
         archive = ArchiveWriter(partial(background.later, write), mtime)
         paths = []
         for i, source in enumerate(sources):
-            size, write_tar = source.measure()
             path = f"{i:03d}/layer.tar"
+            paths.append(path)
+            if isinstance(source, FinishedLayer):
+                readable = as_docker_reads(source)
+                with archive.member(path, readable.size) as write_later:
+                    layers[i] = readable.copy(write_later)
+                on_layer(i, layers[i])
+                continue
+            size, write_tar = source.measure()
             hashing = Hashing(write)
             # What is hashed goes the way of what the archive itself writes, in order with it.
             with archive.member(path, size):
                 write_tar(partial(background.later, hashing.write))
             background.later(partial(finish, i, hashing, size), b"")
-            paths.append(path)
         background.wait()
         image = assemble([layers[i] for i in range(len(sources))])
         config_path = f"{hex_of(image.config.digest)}.json"
@@ -61,3 +67,10 @@ def write_docker_archive(
         archive.add("manifest.json", image.docker_manifest(config_path, paths))
         archive.finish()
     return image
+
+
+def as_docker_reads(layer: FinishedLayer) -> FinishedLayer:
+    """Return `layer`, uncompressed where a docker-archive's readers would not know what it is."""
+    if layer.media_type in {LAYER_MEDIA_TYPE, f"{LAYER_MEDIA_TYPE}+gzip"}:
+        return layer
+    return layer.expand()

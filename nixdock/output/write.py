@@ -7,14 +7,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from nixdock.atomic import whole_file
+from nixdock.atomic import temporary_directory, whole_file
 from nixdock.background import in_background
 from nixdock.compression import Compression, compressor
 from nixdock.digest import Write
 from nixdock.image import Image
-from nixdock.layer import BlobLayer, Layer, LayerSource
+from nixdock.layer import BlobLayer, Layer, Source
 from nixdock.output.archive import write_archive
 from nixdock.output.docker_archive import write_docker_archive
+from nixdock.output.legacy_archive import write_legacy_archive
 from nixdock.output.oci_layout import write_oci_layout
 from nixdock.pack import OnLayer, available_cores, pack_all
 
@@ -34,7 +35,7 @@ class Buildable(Protocol):
     """What there is to know about an image before its layers are packed."""
 
     @property
-    def sources(self) -> Sequence[LayerSource]:
+    def sources(self) -> Sequence[Source]:
         """What the layers are packed from, bottom to top."""
 
     @property
@@ -51,14 +52,20 @@ def write_image(
     form: Format,
     compression: Compression,
     on_layer: OnLayer = lambda _index, _layer: None,
+    *,
+    legacy: bool = False,
 ) -> Image:
     """Write the image as `target`, whole or not at all, and return it.
 
     Layers are compressed one by one, but a docker-archive, whose readers don't agree on
-    compressed layers, is compressed as a whole.
+    compressed layers, is compressed as a whole; with `legacy` it has the files that Docker needed
+    before version 1.10.
     """
     if form is Format.DOCKER_ARCHIVE:
         with whole_file(target) as file:
+            if legacy:
+                with temporary_directory(target) as directory:
+                    return _legacy(build, directory, file.write, compression, on_layer)
             return _stream_compressed(build, file.write, compression, on_layer)
 
     def pack_into(directory: Path) -> list[BlobLayer]:
@@ -75,6 +82,23 @@ def stream_image(
 ) -> Image:
     """Hand a docker-archive to `write` and return the image."""
     return _stream_compressed(build, write, Compression.NONE, on_layer)
+
+
+def _legacy(
+    build: Buildable, directory: Path, write: Write, compression: Compression, on_layer: OnLayer
+) -> Image:
+    with in_background(write) as write_later:
+        compressing = compressor(compression, write_later, available_cores())
+        image = write_legacy_archive(
+            compressing.write,
+            build.sources,
+            directory,
+            build.assemble,
+            mtime=build.mtime,
+            on_layer=on_layer,
+        )
+        compressing.finish()
+    return image
 
 
 def _stream_compressed(

@@ -119,6 +119,7 @@ class HistoryDocument(msgspec.Struct, frozen=True):
     created: str | None = None
     created_by: str | None = None
     comment: str | None = None
+    author: str | None = None
     empty_layer: bool = False
 
 

@@ -1,0 +1,108 @@
+"""Resolving a spec: its plan made and its time settled, so that building it plans nothing."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from nixdock.base_image import BaseImage
+from nixdock.closure import Closure, PathInfo, parse_closure
+from nixdock.errors import InputError, SpecError
+from nixdock.input_file import read_bytes
+from nixdock.layering import LayerPlan, plan_by_popularity, store_layer_budget
+from nixdock.spec import ImageSpec, StorePathSpec
+from nixdock.store_path import StorePath
+from nixdock.time import source_date_epoch
+
+__all__ = ["resolve"]
+
+log = logging.getLogger(__name__)
+
+
+def resolve(spec: ImageSpec, base: BaseImage | None = None) -> ImageSpec:
+    """Return the spec with its plan made, on top of `base`, and its time settled.
+
+    So that neither the graph nor SOURCE_DATE_EPOCH is needed any more. Store paths that the base
+    image holds are left out of the plan.
+    """
+    if spec.source_date_epoch is None:
+        spec = msgspec.structs.replace(spec, source_date_epoch=source_date_epoch())
+    if spec.closure is None:
+        return spec
+    closure = _closure_of(spec)
+    added = _without_base(closure, base, spec.store.directory)
+    plan = _plan(spec, added, base)
+    known = closure if spec.nix_db else added
+    return msgspec.structs.replace(
+        spec,
+        closure=None,
+        store_layers=[[str(path) for path in layer.paths] for layer in plan.layers],
+        store_paths={str(info.path): _known(info, with_references=spec.nix_db) for info in known},
+    )
+
+
+def _without_base(closure: Closure, base: BaseImage | None, store_dir: str) -> Closure:
+    if base is None:
+        return closure
+    there = [path for path in base.store(store_dir).paths if path in closure]
+    if there:
+        log.info(
+            "%d of %d store paths are in the base image already: %d bytes are not stored again",
+            len(there),
+            len(closure),
+            sum(closure[path].nar_size for path in there),
+        )
+    return closure.without(there)
+
+
+def _plan(spec: ImageSpec, closure: Closure, base: BaseImage | None) -> LayerPlan:
+    if not len(closure):
+        return LayerPlan(())
+    if spec.single_layer:
+        return LayerPlan.of(closure, [[info.path for info in closure]])
+    budget = store_layer_budget(
+        spec.max_layers,
+        base_layers=0 if base is None else len(base.layers),
+        top_layers=2 if spec.nix_db else 1,
+    )
+    return plan_by_popularity(closure, budget)
+
+
+def _known(info: PathInfo, *, with_references: bool) -> StorePathSpec:
+    return StorePathSpec(
+        nar_size=info.nar_size,
+        nar_hash=str(info.nar_hash) if info.nar_hash else None,
+        references=[str(path) for path in info.references] if with_references else None,
+        deriver=info.deriver if with_references else None,
+    )
+
+
+def _closure_of(spec: ImageSpec) -> Closure:
+    if spec.closure is None:
+        return Closure.of(())
+    graph = Path(spec.closure.graph)
+    data = read_bytes(graph, "the closure's graph")
+    closure = parse_closure(data, spec.closure.keys, str(graph))
+    directory = spec.store.directory
+    for path in closure.infos:
+        if path.store_dir != directory:
+            raise SpecError(f"closure: {path} does not lie in the store {directory}")
+    try:
+        excluded = [StorePath.parse(path, directory) for path in spec.closure.exclude]
+    except InputError as error:
+        raise SpecError(f"closure.exclude: {error}") from None
+    if spec.nix_db:
+        _check_registrable(closure, frozenset(excluded))
+    return closure.without(excluded)
+
+
+def _check_registrable(closure: Closure, excluded: frozenset[StorePath]) -> None:
+    for info in closure:
+        for reference in info.references:
+            if reference in excluded and info.path not in excluded:
+                raise SpecError(
+                    f"closure.exclude: {info.path} refers to {reference}, without which a database"
+                    " can't register it; keep it, or exclude both"
+                )
