@@ -1,0 +1,108 @@
+# What the library's functions share.
+{ pkgs, package }:
+let
+  inherit (pkgs) lib;
+  go = pkgs.stdenv.hostPlatform.go;
+in
+rec {
+  inherit lib package pkgs;
+
+  defaultArchitecture = go.GOARCH;
+  defaultVariant = lib.optionalString (go.GOARM or "" != "") "v${go.GOARM}";
+  constantTime = "1970-01-01T00:00:01Z";
+
+  compressors = {
+    none = {
+      extension = "";
+      compression = "none";
+    };
+    gz = {
+      extension = ".gz";
+      compression = "gzip";
+    };
+    zstd = {
+      extension = ".zst";
+      compression = "zstd";
+    };
+  };
+  compressorFor =
+    name: compressor:
+    compressors.${compressor} or (throw (
+      "in docker image ${name}: compressor must be one of: ["
+      + lib.concatStringsSep " " (lib.attrNames compressors)
+      + "], not ${compressor}"
+    ));
+
+  # The file name's extension of an image in a format.
+  extensionFor =
+    name: format: compressor:
+    {
+      # Only a docker-archive is compressed as a whole; elsewhere the layers are.
+      docker-archive = ".tar${compressor.extension}";
+      archive = ".tar";
+      oci-archive = ".tar";
+      oci-layout = "";
+    }
+    .${format} or (throw "nixdock: image ${name}: unknown format ${format}");
+
+  # The part of a store path's name that changes with its inputs.
+  hashPart =
+    drv: lib.head (lib.splitString "-" (baseNameOf (builtins.unsafeDiscardStringContext drv.outPath)));
+
+  # A command of nixdock in a derivation; `nixdock` reads its specs from files in the store.
+  runNixdock =
+    name: attrs: script:
+    pkgs.runCommand name (
+      attrs
+      // {
+        nativeBuildInputs = [ package ] ++ attrs.nativeBuildInputs or [ ];
+        # Copying an image from a cache costs more than making it again.
+        preferLocalBuild = true;
+        allowSubstitutes = false;
+      }
+    ) script;
+
+  writeSpec = name: spec: pkgs.writeText name (builtins.toJSON ({ version = 1; } // spec));
+
+  # Options that a spec leaves out rather than says they are nothing.
+  whenGiven = lib.filterAttrs (_: value: value != null && value != "");
+
+  # dockerTools takes ids as numbers and as their digits.
+  toId = id: if builtins.isString id then builtins.fromJSON id else id;
+
+  # The spec's part about the base image.
+  fromImageSpec =
+    {
+      fromImage ? null,
+      fromImageName ? null,
+      fromImageTag ? null,
+      inheritConfig ? "env",
+      ...
+    }:
+    lib.optionalAttrs (fromImage != null) {
+      from_image = whenGiven {
+        path = "${fromImage}";
+        name = fromImageName;
+        tag = fromImageTag;
+      };
+      inherit_config = inheritConfig;
+    };
+
+  # A file of its own: what the config names is part of the image, without being named twice.
+  writeConfig =
+    baseName: config:
+    pkgs.writeText "${baseName}-base.json" (builtins.toJSON (if config == null then { } else config));
+
+  # The image's own files as a directory with layer.tar and checksum.
+  topLayer =
+    name: spec:
+    runNixdock name
+      {
+        nativeBuildInputs = lib.optionals (
+          spec.fake_root_commands or "" != "" || spec.run_as_root or "" != ""
+        ) [ pkgs.fakeroot ];
+      }
+      ''
+        nixdock top-layer ${writeSpec "${name}.json" spec} -o $out
+      '';
+}
