@@ -19,6 +19,7 @@ _HERE = Path(__file__).parent
 _MB = 1_000_000
 _MOST_MEMORY = 250 * _MB
 _GROWTH = (1_000, 5_000, 20_000)
+_DEPTH = 5
 _SAMPLE = 32 * _MB
 
 
@@ -52,6 +53,7 @@ class Bench:
         yield from _popularity(self.repeat)
         yield from _database(self.repeat)
         yield from self._compressing()
+        yield from self._stacking()
 
     @property
     def _spec(self) -> Path:
@@ -103,6 +105,38 @@ class Bench:
         (times,) = interleaved(3 * self.repeat, _time(_nixdock(*arguments)))
         measured = f"{times.median:.3f} s (best {times.best:.3f})"
         return Figure(name, measured, f"< {most} s", times.median < most)
+
+    def _stacking(self) -> Iterator[Figure]:
+        """Build images on top of each other, each with as many store paths of its own."""
+        graph = json.loads(self.closure.graph.read_bytes())
+        paths = sorted(info["path"] for info in graph)
+        share = -(-len(paths) // _DEPTH)
+        base: Path | None = None
+        for depth in range(_DEPTH):
+            own = paths[depth * share : (depth + 1) * share]
+            spec = self.directory / f"stack-{depth}.json"
+            spec.write_text(
+                json.dumps(
+                    {
+                        "version": 1,
+                        "name": "stack",
+                        "store_layers": [own],
+                        "store": {"root": self.closure.root},
+                        **({"from_image": {"path": str(base)}} if base else {}),
+                    }
+                )
+            )
+            base = self.directory / f"stack-{depth}.tar"
+            build = _nixdock(
+                "build", str(spec), "-o", str(base), "--format", "docker-archive", "-q"
+            )
+            run(build, keep=False)
+            alone = _script("hash_alone.py", str(base.stat().st_size))
+            ours, theirs = interleaved(self.repeat, _time(build), _time(alone))
+            ratio = Ratio(ours, theirs)
+            size = base.stat().st_size / _MB
+            measured = f"{ratio}: {ours} / {theirs}, {size:.0f} MB"
+            yield Figure(f"build, depth {depth + 1} / SHA-256 alone", measured)
 
     def _compressing(self) -> Iterator[Figure]:
         store = f"{self.closure.root}/nix/store"

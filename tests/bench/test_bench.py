@@ -22,3 +22,4 @@ def test_a_small_run_prints_every_figure(tmp_path: Path) -> None:
     assert "--help" in figures
     assert "popularity, 20000 paths" in figures
     assert "zlib -6 / gzip, one thread" in figures
+    assert "build, depth 5 / SHA-256 alone" in figures
