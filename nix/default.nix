@@ -7,9 +7,20 @@ let
   pkgs = args.pkgs or args;
   package = pkgs.callPackage ./package.nix { };
   common = import ./common.nix { inherit pkgs package; };
+
+  layered = import ./layered-image.nix { inherit common; };
+  files = import ./files.nix { inherit common; };
 in
 {
   inherit package;
 }
-// import ./layered-image.nix { inherit common; }
+// layered
+// files
 // import ./build-image.nix { inherit common; }
+// import ./nix-shell-image.nix {
+  inherit common;
+  inherit (layered) streamLayeredImage;
+  inherit (files) binSh fakeNss usrBinEnv;
+}
+// import ./programs.nix { inherit common; }
+// import ./pull-image.nix { inherit common; }

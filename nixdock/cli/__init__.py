@@ -23,10 +23,12 @@ _COMMANDS: Final = {
     "demo": "Build an image from the small closure that comes with nixdock.",
     "inspect": "Show what is in an image.",
     "plan": "Show which store paths would share a layer.",
+    "prefetch": "Fetch an image of a registry into the Nix store, for pullImage.",
     "registration": "Print the registration text of a closure.",
     "resolve": "Make a spec's plan, so that its graph is no longer needed.",
     "schema": "Print the JSON Schema of an image spec.",
     "stream": "Write an image to standard output, as a docker-archive.",
+    "tarsum": "Print a checksum of a tar that does not depend on its order.",
     "top-layer": "Pack the image's own files, for the spec's top_layer.",
     "verify": "Check every digest, size and count of an image.",
 }

@@ -98,6 +98,8 @@ in
   curl = deb "curl" "curl" "curl";
   redis = deb "redis" "redis-server" "redis-server";
   ruff = final.python3Packages.ruff;
+  shadow = deb "shadow" "passwd" "passwd";
+  skopeo = deb "skopeo" "skopeo" "skopeo";
   sqlite = deb "sqlite" "sqlite3" "sqlite3";
   tini = deb "tini" "tini" "tini";
   tzdata = deb "tzdata" "tzdata" "tzdata";

@@ -28,7 +28,7 @@ export out=${out-}
 
 export PATH=
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-315532800} LC_ALL=C TZ=UTC
-export HOME=/homeless-shelter CONFIG_SHELL=$SHELL
+export HOME=${HOME:-/homeless-shelter} CONFIG_SHELL=$SHELL
 export NIX_BUILD_CORES=${NIX_BUILD_CORES:-1}
 prefix=${prefix-$out}
 

@@ -1,0 +1,207 @@
+# Images in which a derivation can be worked on and built, as `nix-shell` and Nix's sandbox let one.
+{
+  common,
+  binSh,
+  fakeNss,
+  streamLayeredImage,
+  usrBinEnv,
+}:
+let
+  inherit (common) lib pkgs;
+
+  # Where Nix's sandbox has its builds.
+  buildDirectory = "/build";
+
+  # A value as Nix puts it into a builder's environment.
+  toValue =
+    value:
+    if builtins.isList value then
+      let
+        count = lib.length value;
+        part =
+          index:
+          let
+            element = lib.elemAt value index;
+          in
+          # Nix writes no space after an empty list.
+          toValue element + lib.optionalString (index + 1 < count && element != [ ]) " ";
+      in
+      lib.concatStrings (lib.genList part count)
+    else if builtins.isPath value || builtins.isAttrs value then
+      "${value}"
+    else
+      toString value;
+
+  # What a derivation's builder finds in its environment, and how it is started.
+  inputsOf =
+    drv:
+    let
+      attrs = drv.drvAttrs;
+      outputs = lib.genAttrs (attrs.outputs or [ "out" ]) (
+        # The shell is for making them: the image must not have them already.
+        output: builtins.unsafeDiscardStringContext drv.${output}.outPath
+      );
+      # A derivation names its own outputs by placeholders.
+      value =
+        raw:
+        builtins.replaceStrings (map builtins.placeholder (lib.attrNames outputs)) (lib.attrValues outputs)
+          (toValue raw);
+      named = removeAttrs (
+        if attrs.__ignoreNulls or false then
+          lib.filterAttrs (_: raw: raw != null) attrs
+        else
+          attrs
+      ) [ "args" ];
+      asFile = lib.filter (key: key != "") (lib.splitString " " (toValue (attrs.passAsFile or [ ])));
+    in
+    {
+      environment =
+        lib.mapAttrs (_: value) (removeAttrs named asFile)
+        // lib.listToAttrs (
+          map (key: {
+            name = "${key}Path";
+            value = "${pkgs.writeText "pass-as-text-${key}" (value named.${key})}";
+          }) (lib.filter (key: named ? ${key}) asFile)
+        )
+        // outputs;
+      command = map value ([ attrs.builder ] ++ attrs.args or [ ]);
+    };
+
+  streamNixShellImage =
+    {
+      drv,
+      name ? drv.name + "-env",
+      tag ? null,
+      uid ? 1000,
+      gid ? 1000,
+      homeDirectory ? buildDirectory,
+      shell ? "${pkgs.bashInteractive}/bin/bash",
+      # Commands that run in the interactive shell before it exits, or else in one that is not.
+      command ? null,
+      run ? null,
+    }:
+    assert lib.assertMsg (!(drv.drvAttrs.__structuredAttrs or false))
+      "nixdock: image ${name}: ${drv.name} has __structuredAttrs, whose environment is in files that only Nix writes";
+    assert lib.assertMsg (
+      command == null || run == null
+    ) "nixdock: image ${name}: give command or run, not both";
+    let
+      inputs = inputsOf drv;
+
+      buildDerivation = pkgs.writeShellScriptBin "buildDerivation" ''
+        unset IN_NIX_SHELL
+        exec ${lib.escapeShellArgs inputs.command}
+      '';
+
+      path = "${dirOf shell}:${buildDerivation}/bin";
+
+      rcfile = pkgs.writeText "nix-shell-rc" ''
+        # The standard environment sets PATH anew.
+        _path=$PATH
+        export IN_NIX_SHELL=pure
+        dontAddDisableDepTrack=1
+        if [ -e "''${stdenv-}/setup" ]; then source "$stdenv/setup"; fi
+        PATH=$PATH:$_path
+        unset _path
+        SHELL=${lib.escapeShellArg shell}
+        BASH=$SHELL
+        set +e
+        if [ -n "''${PS1-}" ] && [ -z "''${NIX_SHELL_PRESERVE_PROMPT-}" ]; then
+          PS1='\n\[\033[1;32m\][nix-shell:\w]\$\[\033[0m\] '
+        fi
+        if [ "$(type -t runHook)" = function ]; then runHook shellHook; fi
+        unset NIX_ENFORCE_PURITY TZ
+        shopt -u nullglob
+        shopt -s execfail
+        ${lib.optionalString (command != null || run != null) ''
+          ${if run == null then command else run}
+          exit
+        ''}
+      '';
+
+      bundle = "${lib.getOutput "out" pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
+
+      # Later ones win, as in Nix's sandbox.
+      environment = {
+        SSL_CERT_FILE = bundle;
+        NIX_SSL_CERT_FILE = bundle;
+        PATH = path;
+        HOME = homeDirectory;
+        NIX_STORE = builtins.storeDir;
+        NIX_BUILD_CORES = "1";
+      }
+      // inputs.environment
+      // lib.genAttrs [
+        "NIX_BUILD_TOP"
+        "PWD"
+        "TEMP"
+        "TEMPDIR"
+        "TMP"
+        "TMPDIR"
+      ] (_: buildDirectory)
+      // {
+        NIX_LOG_FD = "2";
+        TERM = "xterm-256color";
+      };
+
+      # Its user may build into the store, and use Nix without a daemon.
+      owned = [
+        "/etc/nix"
+        "/nix"
+        builtins.storeDir
+        "/nix/var"
+        "/nix/var/nix"
+        buildDirectory
+      ];
+    in
+    streamLayeredImage {
+      inherit name tag;
+      contents = [
+        binSh
+        usrBinEnv
+        (fakeNss.override {
+          extraPasswdLines = [
+            "nixbld:x:${toString uid}:${toString gid}:Build user:${homeDirectory}:/noshell"
+          ];
+          extraGroupLines = [ "nixbld:!:${toString gid}:" ];
+        })
+      ];
+      extraCommands = ''
+        mkdir -p ${lib.concatMapStringsSep " " (directory: ".${directory}") owned}
+        mkdir -m 1777 tmp
+      '';
+      perms = map (directory: {
+        path = directory;
+        uid = common.toId uid;
+        gid = common.toId gid;
+      }) owned;
+      config = {
+        User = "${toString uid}:${toString gid}";
+        WorkingDir = buildDirectory;
+        Cmd = if run == null then [ shell "--rcfile" rcfile ] else [ shell rcfile ];
+        Env = lib.mapAttrsToList (key: value: "${key}=${value}") environment;
+      };
+    };
+
+  buildNixShellImage =
+    {
+      drv,
+      compressor ? "gz",
+      ...
+    }@args:
+    let
+      stream = streamNixShellImage (removeAttrs args [ "compressor" ]);
+      chosen = common.compressorFor stream.imageName compressor;
+    in
+    common.runNixdock "${drv.name}-env.tar${chosen.extension}"
+      {
+        inherit (stream) imageName;
+        passthru = { inherit (stream) imageTag; };
+      }
+      ''
+        nixdock build ${stream.conf} -o $out --format docker-archive --compression ${chosen.compression}
+      '';
+in
+{
+  inherit buildNixShellImage streamNixShellImage;
+}
