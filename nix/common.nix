@@ -88,6 +88,58 @@ rec {
       inherit_config = inheritConfig;
     };
 
+  # The spec's part about the layering; files and store paths may be paths and derivations.
+  layeringSpec =
+    layering: pipeline:
+    let
+      isFile = value: !(builtins.isList value);
+      file = value: "${value}";
+      group =
+        value:
+        if builtins.isList value then
+          { paths = map file value; }
+        else
+          whenGiven {
+            paths = map file (value.paths or [ ]);
+            closure_of = map file (value.closureOf or value.closure_of or [ ]);
+          };
+      given =
+        if pipeline != null then
+          {
+            strategy = "pipeline";
+            inherit pipeline;
+          }
+        else
+          layering;
+    in
+    lib.optionalAttrs (given != { }) {
+      layering =
+        removeAttrs given [
+          "volatile"
+          "previous"
+          "plan"
+          "groups"
+          "pipeline"
+        ]
+        // lib.optionalAttrs (given ? volatile) { volatile = map file (lib.toList given.volatile); }
+        // lib.optionalAttrs (given ? groups) { groups = map group given.groups; }
+        // whenGiven {
+          # A file that the first build is yet to make.
+          previous =
+            let
+              previous = given.previous or null;
+            in
+            if previous == null || (builtins.isPath previous && !builtins.pathExists previous) then
+              null
+            else
+              file previous;
+          plan = if given.plan or null == null then null else file given.plan;
+        }
+        // lib.optionalAttrs (given ? pipeline) {
+          pipeline = if isFile given.pipeline then file given.pipeline else given.pipeline;
+        };
+    };
+
   # A file of its own: what the config names is part of the image, without being named twice.
   writeConfig =
     baseName: config:

@@ -92,6 +92,7 @@ let
         }
         // base
         // permsSpec
+        // common.layeringSpec layering layeringPipeline
         // (
           if includeStorePaths then
             {
@@ -114,6 +115,11 @@ let
         runNixdock "${baseName}-conf.json"
           {
             __structuredAttrs = true;
+            # The plan alone, for the image that comes next.
+            outputs = [
+              "out"
+              "plan"
+            ];
             exportReferencesGraph = lib.optionalAttrs includeStorePaths {
               closure = [
                 configFile
@@ -122,18 +128,30 @@ let
             };
           }
           ''
-            nixdock resolve ${spec} -o "$out" --graph "$NIX_ATTRS_JSON_FILE" ${
+            nixdock resolve ${spec} -o "$out" --plan "$plan" --graph "$NIX_ATTRS_JSON_FILE" ${
               if tag == null then "--tag-of-output" else "--tag ${lib.escapeShellArg tag}"
             }
           '';
 
       imageTag = if tag == null then common.hashPart conf else tag;
+
+      # Rewrites the file that `layering.previous` names.
+      updatePlan = pkgs.writeShellScriptBin "update-plan" ''
+        target=''${1:-${baseName}.plan.json}
+        cp --no-preserve=mode,ownership ${conf.plan} "$target.new" && mv "$target.new" "$target"
+        echo "wrote $target" >&2
+      '';
     in
     pkgs.runCommand "stream-${baseName}"
       {
         inherit imageName meta;
         passthru = passthru // {
-          inherit imageTag conf streamScript;
+          inherit
+            imageTag
+            conf
+            streamScript
+            updatePlan
+            ;
           isExe = true;
         };
         preferLocalBuild = true;
@@ -171,7 +189,7 @@ let
       {
         inherit (stream) imageName;
         passthru = {
-          inherit (stream) imageTag;
+          inherit (stream) imageTag updatePlan;
           inherit stream;
         };
         inherit meta;

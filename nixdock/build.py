@@ -23,7 +23,7 @@ from nixdock.layer import Layer, LayerSource, Source, StoreLayer, TarLayer
 from nixdock.nixdb import nix_db_layer
 from nixdock.reference import Reference
 from nixdock.registrations import Registrations, merge_registrations
-from nixdock.resolve import resolve
+from nixdock.resolve import Resolution, resolve
 from nixdock.single_layer import SingleLayer
 from nixdock.spec import ImageSpec, StorePathSpec, checked_config, parse_spec, permission_rules
 from nixdock.store_path import Hash, StorePath
@@ -84,10 +84,17 @@ def read_spec(file: Path) -> ImageSpec:
     if spec.from_image is not None:
         path = str(file.parent / spec.from_image.path)
         changes["from_image"] = msgspec.structs.replace(spec.from_image, path=path)
+    layering = {
+        key: str(file.parent / value)
+        for key in ("previous", "plan", "pipeline")
+        if isinstance(value := getattr(spec.layering, key), str)
+    }
+    if layering:
+        changes["layering"] = msgspec.structs.replace(spec.layering, **layering)
     return msgspec.structs.replace(spec, **changes)
 
 
-def resolved(spec: ImageSpec) -> ImageSpec:
+def resolved(spec: ImageSpec) -> Resolution:
     """Return the spec with its plan made and its time settled."""
     with _base_image(spec) as base:
         return resolve(spec, base)
@@ -97,7 +104,7 @@ def resolved(spec: ImageSpec) -> ImageSpec:
 def prepared_build(spec: ImageSpec) -> Iterator[Build]:
     """Give the build that `spec` describes; what it is made from lasts as long as the block."""
     with _base_image(spec) as base:
-        spec = resolve(spec, base)
+        spec = resolve(spec, base).spec
         typed, unknown = checked_config(spec.config, "the spec")
         for key in unknown:
             log.warning("config.%s is left out: no image specification defines it", key)

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from nixdock.base_image import BaseImage
 from nixdock.closure import Closure, PathInfo, parse_closure
 from nixdock.errors import InputError, SpecError
-from nixdock.input_file import read_bytes
-from nixdock.layering import LayerPlan, plan_by_popularity, store_layer_budget
-from nixdock.spec import ImageSpec, StorePathSpec
+from nixdock.input_file import parse_json_file, read_bytes
+from nixdock.layering import Layering, LayerPlan, layering_of
+from nixdock.layering.plan_file import PLAN_LABEL, parse_plan, plan_document, plan_label
+from nixdock.layering.previous import read_previous
+from nixdock.spec import ImageSpec, LayeringSpec, StorePathSpec
 from nixdock.store_path import StorePath
 from nixdock.time import source_date_epoch
 
-__all__ = ["resolve"]
+__all__ = ["Resolution", "resolve"]
 
 log = logging.getLogger(__name__)
 
 
-def resolve(spec: ImageSpec, base: BaseImage | None = None) -> ImageSpec:
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """A spec that plans nothing any more, and the plan in it if it was made just now."""
+
+    spec: ImageSpec
+    plan: LayerPlan | None = None
+
+    def plan_document(self, strategy: str) -> dict[str, Any]:
+        """Return the plan file, for the image that comes next."""
+        plan = self.plan or LayerPlan(())
+        return plan_document(plan, strategy, plan.history)
+
+
+def resolve(spec: ImageSpec, base: BaseImage | None = None) -> Resolution:
     """Return the spec with its plan made, on top of `base`, and its time settled.
 
     So that neither the graph nor SOURCE_DATE_EPOCH is needed any more. Store paths that the base
@@ -30,17 +47,20 @@ def resolve(spec: ImageSpec, base: BaseImage | None = None) -> ImageSpec:
     if spec.source_date_epoch is None:
         spec = msgspec.structs.replace(spec, source_date_epoch=source_date_epoch())
     if spec.closure is None:
-        return spec
+        return Resolution(spec)
     closure = _closure_of(spec)
     added = _without_base(closure, base, spec.store.directory)
     plan = _plan(spec, added, base)
-    known = closure if spec.nix_db else added
-    return msgspec.structs.replace(
+    known = (closure if spec.nix_db else added).without(plan.removed)
+    made = msgspec.structs.replace(
         spec,
         closure=None,
+        layering=LayeringSpec(),
+        config=_with_label(spec, plan),
         store_layers=[[str(path) for path in layer.paths] for layer in plan.layers],
         store_paths={str(info.path): _known(info, with_references=spec.nix_db) for info in known},
     )
+    return Resolution(made, plan)
 
 
 def _without_base(closure: Closure, base: BaseImage | None, store_dir: str) -> Closure:
@@ -62,12 +82,43 @@ def _plan(spec: ImageSpec, closure: Closure, base: BaseImage | None) -> LayerPla
         return LayerPlan(())
     if spec.single_layer:
         return LayerPlan.of(closure, [[info.path for info in closure]])
-    budget = store_layer_budget(
+    layering = _layering(spec.layering)
+    budget = layering.budget(
         spec.max_layers,
         base_layers=0 if base is None else len(base.layers),
         top_layers=2 if spec.nix_db else 1,
     )
-    return plan_by_popularity(closure, budget)
+    return layering.plan(closure, budget)
+
+
+def _layering(spec: LayeringSpec) -> Layering:
+    previous = None if spec.previous is None else read_previous(Path(spec.previous))
+    groups = list(spec.groups)
+    if spec.plan is not None:
+        made = parse_plan(read_bytes(Path(spec.plan), "the plan"), spec.plan)
+        groups += [[str(path) for path in layer] for layer in made.layers]
+    pipeline = spec.pipeline
+    if isinstance(pipeline, str):
+        pipeline = parse_json_file(Path(pipeline), "the pipeline")
+    return layering_of(
+        spec.strategy,
+        volatile=spec.volatile,
+        previous=previous,
+        groups=groups,
+        rest=spec.rest,
+        pipeline=pipeline,
+    )
+
+
+def _with_label(spec: ImageSpec, plan: LayerPlan) -> dict[str, Any]:
+    """Return the config with the plan in a label, if the next image can make use of it."""
+    if spec.layering.strategy != "stable" or not spec.layering.label or spec.single_layer:
+        return spec.config
+    label = plan_label(plan)
+    if label is None:
+        return spec.config
+    labels = spec.config.get("Labels") or {}
+    return {**spec.config, "Labels": {**labels, PLAN_LABEL: label}}
 
 
 def _known(info: PathInfo, *, with_references: bool) -> StorePathSpec:

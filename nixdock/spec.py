@@ -22,6 +22,7 @@ __all__ = [
     "FromImageSpec",
     "Id",
     "ImageSpec",
+    "LayeringSpec",
     "OwnerSpec",
     "PermissionSpec",
     "StorePathSpec",
@@ -117,6 +118,39 @@ class OwnerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     gid: Id = 0
 
 
+class LayeringSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which store paths share a layer."""
+
+    strategy: Literal["auto", "explicit", "pipeline", "popularity", "stable"] = "stable"
+    volatile: Annotated[
+        list[str], msgspec.Meta(description="Store paths that are known to change often.")
+    ] = []
+    previous: Annotated[
+        str | None,
+        msgspec.Meta(description="The image that this one replaces, or its plan, for `stable`."),
+    ] = None
+    groups: Annotated[
+        list[Any],
+        msgspec.Meta(
+            description="For `explicit`: lists of store paths, or objects with paths or closure_of."
+        ),
+    ] = []
+    plan: Annotated[
+        str | None, msgspec.Meta(description="For `explicit`: a plan file whose layers are groups.")
+    ] = None
+    rest: Annotated[
+        Literal["auto", "popularity", "stable"],
+        msgspec.Meta(description="For `explicit`: the strategy for what the groups leave."),
+    ] = "stable"
+    pipeline: Annotated[
+        list[Any] | str | None,
+        msgspec.Meta(description="For `pipeline`: dockerTools' layeringPipeline, or its file."),
+    ] = None
+    label: Annotated[
+        bool, msgspec.Meta(description="Keep the plan in a label, for the image that comes next.")
+    ] = True
+
+
 class ImageSpec(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
 ):
@@ -150,6 +184,7 @@ class ImageSpec(
     max_layers: Annotated[
         int, msgspec.Meta(ge=1, description="Layers of the finished image, the top one counted.")
     ] = 100
+    layering: LayeringSpec = LayeringSpec()
     store: StoreSpec = StoreSpec()
     contents: Annotated[
         list[str], msgspec.Meta(description="Trees that are joined, as links, at `/`.")
@@ -304,6 +339,10 @@ def _files(spec: ImageSpec) -> Iterator[tuple[str, str]]:
         yield "top_layer", spec.top_layer
     if spec.from_image is not None:
         yield "from_image.path", spec.from_image.path
+    layering = spec.layering
+    for key in ("previous", "plan", "pipeline"):
+        if isinstance(file := getattr(layering, key), str):
+            yield f"layering.{key}", file
     for i, tree in enumerate(spec.contents):
         yield f"contents[{i}]", tree
 

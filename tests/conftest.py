@@ -60,6 +60,7 @@ def sample_spec() -> Callable[..., Path]:
             "name": "x/y",
             "tag": "v1",
             "closure": {"graph": "graph.json"},
+            "layering": {"strategy": "popularity"},
             "store": {"root": str(root)},
             "contents": [app],
             "extra_commands": "mkdir -m 1777 tmp",

@@ -55,6 +55,7 @@ def write(tmp_path: Path) -> Write:
             "version": 1,
             "name": "x",
             "closure": {"graph": "graph.json"},
+            "layering": {"strategy": "popularity"},
             "store": {"root": str(tmp_path)},
             **changes,
         }
@@ -233,7 +234,7 @@ def test_store_paths_of_the_base_are_left_out(
     built(write(closure={"graph": "lib.json"}), tmp_path / "base")
     spec = write(from_image={"path": str(tmp_path / "base")})
     with caplog.at_level(logging.INFO):
-        assert resolved(read_spec(spec)).store_layers == [[APP]]
+        assert resolved(read_spec(spec)).spec.store_layers == [[APP]]
     assert "1 of 2 store paths are in the base image already: 30 bytes" in caplog.text
 
 
@@ -241,14 +242,14 @@ def test_store_paths_that_the_base_has_deleted_are_added(write: Write, tmp_path:
     store = layer((f"{LIB[1:]}", "x"), (f"{APP[1:]}/a", ""), (f"{APP[1:]}/b", ""))
     gone = layer((f"nix/store/.wh.{LIB[11:]}", ""), (f"{APP[1:]}/.wh.a", ""))
     base = archive(tmp_path / "base.tar", [store, gone])
-    layers = resolved(read_spec(write(from_image={"path": str(base)}))).store_layers
+    layers = resolved(read_spec(write(from_image={"path": str(base)}))).spec.store_layers
     assert layers == [[LIB], [APP]]
 
 
 def test_layers_of_the_base_count(write: Write, tmp_path: Path) -> None:
     base = plain(tmp_path)
     spec = read_spec(write(from_image={"path": str(base)}, max_layers=4))
-    assert resolved(spec).store_layers == [[LIB, APP]]
+    assert resolved(spec).spec.store_layers == [[LIB, APP]]
     with pytest.raises(PlanError, match="2 of the base image and the top layer leave no room"):
         resolved(read_spec(write(from_image={"path": str(base)}, max_layers=3)))
 

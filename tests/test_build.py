@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nixdock.build import prepared_build, read_spec
-from nixdock.build import resolved as resolve
+from nixdock.build import prepared_build, read_spec, resolved
 from nixdock.errors import ClosureError, InputError, PlanError, SpecError
 from nixdock.layer import StoreLayer
 from nixdock.pack import pack, pack_all
@@ -45,6 +44,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
             "version": 1,
             "name": "x",
             "closure": {"graph": "graph.json"},
+            "layering": {"strategy": "popularity"},
             "store": {"root": str(tmp_path)},
             **changes,
         }
@@ -70,27 +70,27 @@ def test_sources_are_the_store_layers_and_the_top_layer(write: Callable[..., Pat
 
 def test_excluded_paths_stay_out_with_their_references(write: Callable[..., Path]) -> None:
     file = write(closure={"graph": "graph.json", "exclude": [CONFIG]}, max_layers=2)
-    assert resolve(read_spec(file)).store_layers == [[LIB, APP]]
+    assert resolved(read_spec(file)).spec.store_layers == [[LIB, APP]]
 
 
 def test_a_resolved_spec_gives_the_same_image(write: Callable[..., Path], tmp_path: Path) -> None:
     spec = read_spec(write(max_layers=3))
-    resolved = resolve(spec)
-    assert resolved.closure is None
-    assert resolved.store_layers == [[LIB], [APP, CONFIG]]
-    assert resolved.store_paths[LIB].nar_hash == HASH
+    made = resolved(spec).spec
+    assert made.closure is None
+    assert made.store_layers == [[LIB], [APP, CONFIG]]
+    assert made.store_paths[LIB].nar_hash == HASH
     file = tmp_path / "resolved.json"
-    file.write_bytes(msgspec.json.encode(resolved))
+    file.write_bytes(msgspec.json.encode(made))
     (tmp_path / "graph.json").unlink()
     digests = []
-    for each in (resolved, read_spec(file)):
+    for each in (made, read_spec(file)):
         with prepared_build(each) as build:
             digests.append([layer.digest for layer in pack_all(build.sources)])
             (first, *_) = build.sources
             assert isinstance(first, StoreLayer)
             assert first.key is not None
     assert digests[0] == digests[1]
-    assert resolve(resolved) == resolved
+    assert resolved(made).spec == made
 
 
 def test_what_is_known_of_a_path(write: Callable[..., Path], tmp_path: Path) -> None:
@@ -101,9 +101,9 @@ def test_what_is_known_of_a_path(write: Callable[..., Path], tmp_path: Path) -> 
     ]
     file = write()
     (tmp_path / "graph.json").write_text(json.dumps(graph))
-    known = resolve(read_spec(file)).store_paths
+    known = resolved(read_spec(file)).spec.store_paths
     assert known[APP] == StorePathSpec(nar_size=1, nar_hash=HASH)
-    known = resolve(read_spec(write(nix_db=True))).store_paths
+    known = resolved(read_spec(write(nix_db=True))).spec.store_paths
     assert known[APP] == StorePathSpec(1, HASH, [LIB], f"{APP}.drv")
 
 
@@ -115,7 +115,7 @@ def test_a_database_may_lack_a_path_with_all_its_referrers(
     graph.write_text(
         json.dumps([{**entry, "narHash": HASH} for entry in json.loads(graph.read_text())])
     )
-    assert resolve(read_spec(file)).store_layers == [[LIB]]
+    assert resolved(read_spec(file)).spec.store_layers == [[LIB]]
 
 
 def test_as_many_layers_as_docker_takes(write: Callable[..., Path]) -> None:
@@ -209,9 +209,9 @@ def test_a_resolved_spec_keeps_its_time(
     write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
-    resolved = resolve(read_spec(write()))
+    made = resolved(read_spec(write())).spec
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "5")
-    with prepared_build(resolved) as build:
+    with prepared_build(made) as build:
         assert (build.created, build.mtime) == ("2001-09-09T01:46:40Z", 1000000000)
 
 

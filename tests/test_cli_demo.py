@@ -20,8 +20,8 @@ from nixdock.demo.engine import Engine
 from nixdock.errors import NixdockError
 
 MANIFESTS = {
-    "amd64": "sha256:a54ca0e129baebea6b992c616feee2e88e4358182450c2dfcf82fcb2e5bd0728",
-    "arm64": "sha256:bf09134fb27eb6abd59464421cb6c755cc842891d708b7d4f0e5f1be66bf1df9",
+    "amd64": "sha256:59f06c66dd27e7ee7a47ab4654b1c01578e80f733fe5fc30c973e8cbbfd150f2",
+    "arm64": "sha256:897714cd4cacdbaae622871320578d5ea30b0a2ffa4ab44fac1c4d478109fa37",
 }
 NOBODY = "65534"
 

@@ -31,16 +31,23 @@ def graph(tmp_path: Path) -> Path:
     return file
 
 
-def layers(*arguments: object, data: str = "") -> list[dict[str, Any]]:
-    done = nixdock("plan", *arguments, "--json", data=data)
+def document(*arguments: object, data: str = "") -> dict[str, Any]:
+    done = nixdock("plan", *arguments, data=data)
     assert done.returncode == 0, done.stderr
-    document: dict[str, list[dict[str, Any]]] = json.loads(done.stdout)
-    assert list(document) == ["layers"]
-    return document["layers"]
+    assert not done.stderr
+    read: dict[str, Any] = json.loads(done.stdout)
+    return read
+
+
+def layers(*arguments: object, data: str = "") -> list[dict[str, Any]]:
+    found = document(*arguments, "--json", data=data)
+    assert found["version"] == 1
+    read: list[dict[str, Any]] = found["layers"]
+    return read
 
 
 def test_json_has_the_store_layers_bottom_to_top(graph: Path) -> None:
-    plan = layers(graph)
+    plan = layers(graph, "--strategy", "popularity")
     assert len(plan) == 99
     assert [layer["paths"] for layer in plan[:98]] == [[path] for path in PATHS[:-99:-1]]
     assert plan[0]["nar_size"] == 1490
@@ -49,10 +56,11 @@ def test_json_has_the_store_layers_bottom_to_top(graph: Path) -> None:
 
 
 def test_the_top_layer_counts(graph: Path) -> None:
-    assert len(layers(graph, "--max-layers", 2)) == 1
-    assert len(layers(graph, "--max-layers", 150)) == 149
-    assert len(layers(graph, "--max-layers", 151)) == 150
-    assert len(layers(graph, "--max-layers", 500)) == 150
+    by_popularity = (graph, "--strategy", "popularity", "--max-layers")
+    assert len(layers(*by_popularity, 2)) == 1
+    assert len(layers(*by_popularity, 150)) == 149
+    assert len(layers(*by_popularity, 151)) == 150
+    assert len(layers(*by_popularity, 500)) == 150
 
 
 def test_standard_input(graph: Path) -> None:
@@ -67,7 +75,7 @@ def test_keys_and_exclusions(tmp_path: Path) -> None:
 
 
 def test_the_table_is_for_people(graph: Path) -> None:
-    done = nixdock("plan", graph, "--max-layers", "4")
+    done = nixdock("plan", graph, "--max-layers", "4", "--strategy", "popularity")
     assert done.returncode == 0
     assert not done.stderr
     head, *rows = done.stdout.splitlines()
@@ -78,6 +86,140 @@ def test_the_table_is_for_people(graph: Path) -> None:
     assert rows[2].split()[4:6] == ["111.8", "kB"]
     assert [row.split()[-1] for row in rows] == [path[11:] for path in reversed(PATHS)]
     assert len(rows) == 150
+
+
+def test_every_strategy_can_be_chosen(graph: Path) -> None:
+    for strategy in ("auto", "popularity", "stable"):
+        found = document(graph, "--strategy", strategy, "--max-layers", 20, "--json")
+        assert found["strategy"] == strategy
+        assert 1 < len(found["layers"]) <= 19
+    assert document(graph, "--json")["strategy"] == "stable"
+
+
+def test_groups_imply_their_strategy(graph: Path) -> None:
+    groups = ("--group", f"{PATHS[3]},{PATHS[5]}", "--group", f"closure:{PATHS[148]},{PATHS[0]}")
+    found = document(graph, *groups, "--rest", "auto", "--max-layers", 4, "--json")
+    assert found["strategy"] == "explicit"
+    sets = [sorted(layer["paths"]) for layer in found["layers"]]
+    assert sets[:2] == [[PATHS[3], PATHS[5]], [PATHS[0], PATHS[148], PATHS[149]]]
+    assert len(sets) == 3
+
+
+def test_a_pipeline_implies_its_strategy(graph: Path, tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.json"
+    file.write_text(json.dumps([["remove_paths", PATHS[9]], ["split_every", 2]]))
+    # It is its own limit, up to that of Docker.
+    found = document(graph, "--pipeline", file, "--max-layers", 3, "--json")
+    assert found["strategy"] == "pipeline"
+    assert len(found["layers"]) == 75
+    done = nixdock("plan", graph, "--pipeline", file)
+    assert done.stdout.splitlines()[-1].split() == ["removed", PATHS[9].rpartition("/")[2]]
+    file.write_text(json.dumps([["split_every", 1]]))
+    done = nixdock("plan", graph, "--pipeline", file)
+    assert done.returncode == 2
+    assert "the pipeline makes 150 store layers, but there is room for 124" in done.stderr
+    file.write_text("[[]]")
+    done = nixdock("plan", graph, "--pipeline", file)
+    assert done.stderr.startswith(f"error: {file}: pipeline[0]: an operation is a list")
+
+
+def test_a_plan_file_is_the_memory_of_the_next_plan(graph: Path, tmp_path: Path) -> None:
+    file = tmp_path / "image.plan.json"
+    done = nixdock("plan", graph, "--max-layers", 10, "-o", file)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (
+        document(graph, "--max-layers", 10, "--json")["layers"]
+        == json.loads(file.read_text())["layers"]
+    )
+    # An unchanged closure keeps its plan.
+    previous = ("--previous", file)
+    assert layers(graph, *previous, "--max-layers", 10) == json.loads(file.read_text())["layers"]
+    done = nixdock("plan", graph, "--previous", tmp_path / "none")
+    assert done.returncode == 2
+    assert f"can't read the previous plan {tmp_path / 'none'}" in done.stderr
+
+
+def test_volatile_paths_may_be_given_by_name(graph: Path) -> None:
+    found = layers(graph, "--volatile", "p70", "--max-layers", 10)
+    assert found == layers(graph, "--volatile", PATHS[70], "--max-layers", 10)
+    assert PATHS[70] in found[-1]["paths"]
+    done = nixdock("plan", graph, "--volatile", PATHS[70].replace("070-", "071-"))
+    assert done.returncode == 2
+    assert f"is not in the closure; it has {PATHS[70][11:]}" in done.stderr
+
+
+def test_strategies_side_by_side(graph: Path, tmp_path: Path) -> None:
+    found = document(graph, "--compare", "--max-layers", 20, "--json")
+    assert list(found["plans"]) == ["auto", "popularity", "stable"]
+    assert found["app"] == PATHS[:3]
+    assert found["least"]["layers"] == 150
+    for figures in found["plans"].values():
+        assert figures["layers"] <= 19
+        assert found["least"]["rebuild_pull"] <= figures["rebuild_pull"]
+    file = tmp_path / "pipeline.json"
+    file.write_text('[["split_every", 2]]')
+    done = nixdock(
+        "plan", graph, "--compare", "--pipeline", file, "--group", PATHS[0], "--rest", "auto"
+    )
+    head, *rows = done.stdout.splitlines()
+    assert head.split() == ["strategy", "layers", "largest", "rebuild", "chain", "app", "chain"]
+    assert [row.split()[0] for row in rows[:6]] == [
+        "auto", "explicit", "pipeline", "popularity", "stable", "least",
+    ]  # fmt: skip
+    assert "app: transferred when p0, p1, p2 and all that refers to them change" in done.stdout
+
+
+def test_why_a_path_is_in_its_layer(graph: Path) -> None:
+    by_popularity = ("--strategy", "popularity", "--max-layers", 4)
+    done = nixdock("plan", graph, *by_popularity, "--explain", PATHS[149])
+    assert done.stdout.splitlines() == [
+        f"{PATHS[149][11:]} (1.5 kB) is in layer 1 of 3 (1.5 kB), alone",
+        "  it is number 1 of 150 by popularity, with a score of 150",
+        "  the 2 most popular paths have a layer each",
+        "  it changes with itself alone, its layer with itself alone",
+    ]
+    done = nixdock("plan", graph, *by_popularity, "--explain", "p0")
+    assert done.stdout.splitlines()[0].endswith("is in layer 3 of 3 (108.8 kB), with 147 others")
+    assert done.stdout.splitlines()[-1] == (
+        "  it changes with any of 150 store paths, its layer with any of 150 store paths"
+    )
+    found = document(graph, *by_popularity, "--explain", "p0", "--json")
+    assert (found["path"], found["layer"]) == (PATHS[0], 3)
+    done = nixdock("plan", graph, "--explain", "p")
+    assert done.returncode == 2
+    assert "'p' is not a store path" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--strategy best", "'best' is not one of"),
+        ("--compare --explain p0", "--compare, --explain and --output exclude each other"),
+        ("--json -o x", "a plan file is JSON as it is"),
+        ("--strategy auto --group p0", "--group is for --strategy explicit"),
+        ("--strategy auto --pipeline p0", "--pipeline is for --strategy pipeline"),
+        ("--strategy auto --volatile p0", "--volatile is for --strategy stable"),
+        ("--group p0 --rest auto --previous x", "--previous is for --strategy stable"),
+        ("--strategy pipeline", "the strategy 'pipeline' needs a pipeline"),
+        ("--rest explicit", "'explicit' is not one of"),
+        ("--group p0", "--group[0].paths[0]: 'p0' is not a store path"),
+        ("--max-layers 2 --group " + PATHS[0], "1 group and the 149 store paths left over"),
+    ],
+)
+def test_options_that_do_not_fit(graph: Path, words: str, message: str) -> None:
+    done = nixdock("plan", graph, *words.split())
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+    assert not done.stdout
+
+
+def test_a_name_of_several_paths(tmp_path: Path) -> None:
+    file = tmp_path / "graph.json"
+    twice = [PATHS[0], PATHS[1].replace("-p1", "-p0")]
+    file.write_text(json.dumps([{"path": p, "narSize": 1, "references": []} for p in twice]))
+    done = nixdock("plan", file, "--explain", "p0")
+    assert done.returncode == 2
+    assert f"'p0' is the name of 2 store paths: {', '.join(twice)}" in done.stderr
 
 
 @pytest.mark.parametrize(

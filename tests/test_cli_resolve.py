@@ -38,7 +38,13 @@ def write(tmp_path: Path) -> WriteSpec:
     (tmp_path / "graph.json").write_text(json.dumps(GRAPH))
 
     def write_spec(**changes: object) -> Path:
-        spec = {"version": 1, "name": "X/y", "closure": {"graph": "graph.json"}, **changes}
+        spec = {
+            "version": 1,
+            "name": "X/y",
+            "closure": {"graph": "graph.json"},
+            "layering": {"strategy": "popularity"},
+            **changes,
+        }
         file = tmp_path / "spec.json"
         file.write_text(json.dumps({k: v for k, v in spec.items() if v is not None}))
         return file

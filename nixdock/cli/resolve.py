@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
+import orjson
 
 from nixdock.atomic import whole_file
 from nixdock.build import read_spec, resolved
@@ -13,13 +15,25 @@ from nixdock.cli.settling import settled, settling_options, tag_of
 
 __all__ = ["command"]
 
+# A person may want to read it, and a version control system to compare it.
+_PRETTY: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+
 
 @click.command("resolve")
 @click.argument("spec", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("-o", "--output", "target", type=click.Path(path_type=Path), required=True)
+@click.option(
+    "--plan", type=click.Path(path_type=Path), help="Write the plan alone to this file as well."
+)
 @settling_options
 def command(
-    spec: Path, target: Path, graph: str | None, tag: str | None, *, tag_of_output: bool
+    spec: Path,
+    target: Path,
+    plan: Path | None,
+    graph: str | None,
+    tag: str | None,
+    *,
+    tag_of_output: bool,
 ) -> None:
     """Write SPEC with its plan made: the layers and what is known of their store paths.
 
@@ -27,6 +41,10 @@ def command(
     """
     if tag_of_output:
         tag = tag_of(target, tag)
-    data = msgspec.json.encode(resolved(settled(read_spec(spec), graph, tag)), order="sorted")
+    parsed = settled(read_spec(spec), graph, tag)
+    made = resolved(parsed)
     with whole_file(target) as file:
-        file.write(data)
+        file.write(msgspec.json.encode(made.spec, order="sorted"))
+    if plan is not None:
+        with whole_file(plan) as file:
+            file.write(orjson.dumps(made.plan_document(parsed.layering.strategy), option=_PRETTY))

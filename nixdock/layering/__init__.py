@@ -1,6 +1,28 @@
 """Planning: which store paths share a layer."""
 
+from nixdock.layering.options import DEFAULT_STRATEGY, Group, LayeringOptions
 from nixdock.layering.plan import LayerPlan, PlannedLayer, Planner, store_layer_budget
 from nixdock.layering.popularity import plan_by_popularity
+from nixdock.layering.strategies import (
+    STRATEGIES,
+    Layering,
+    layering_of,
+    parse_groups,
+    planner,
+)
 
-__all__ = ["LayerPlan", "PlannedLayer", "Planner", "plan_by_popularity", "store_layer_budget"]
+__all__ = [
+    "DEFAULT_STRATEGY",
+    "STRATEGIES",
+    "Group",
+    "LayerPlan",
+    "Layering",
+    "LayeringOptions",
+    "PlannedLayer",
+    "Planner",
+    "layering_of",
+    "parse_groups",
+    "plan_by_popularity",
+    "planner",
+    "store_layer_budget",
+]

@@ -10,6 +10,8 @@ from nixdock.errors import PlanError
 
 if TYPE_CHECKING:
     from nixdock.closure import Closure
+    from nixdock.layering.options import LayeringOptions
+    from nixdock.layering.plan_file import PlanHistory
     from nixdock.store_path import StorePath
 
 __all__ = ["LayerPlan", "PlannedLayer", "Planner", "store_layer_budget"]
@@ -25,29 +27,38 @@ class PlannedLayer:
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
-    """The store layers of an image, bottom to top."""
+    """The store layers of an image, bottom to top; `removed` paths are left out of the image."""
 
     layers: tuple[PlannedLayer, ...]
+    removed: frozenset[StorePath] = frozenset()
+    history: PlanHistory | None = None
 
     @classmethod
-    def of(cls, closure: Closure, groups: Iterable[Iterable[StorePath]]) -> LayerPlan:
-        """Hold `groups`, a partition of `closure`; a planner that breaks it is a bug."""
+    def of(
+        cls,
+        closure: Closure,
+        groups: Iterable[Iterable[StorePath]],
+        removed: frozenset[StorePath] = frozenset(),
+    ) -> LayerPlan:
+        """Hold `groups`, which with `removed` partition `closure`; anything else is a bug."""
         layers = tuple(
             PlannedLayer(paths, sum(closure[path].nar_size for path in paths))
             for paths in map(tuple, groups)
         )
-        planned = [path for layer in layers for path in layer.paths]
+        planned = [*removed, *(path for layer in layers for path in layer.paths)]
         if len(planned) != len(closure) or set(planned) != set(closure.infos):
             raise AssertionError("the plan is not a partition of the closure")
         if not all(layer.paths for layer in layers):
             raise AssertionError("the plan has an empty layer")
-        return cls(layers)
+        return cls(layers, removed)
 
 
 class Planner(Protocol):
-    """A layering strategy: a pure function of the closure and the number of store layers."""
+    """A layering strategy: a pure function of the closure, the number of layers and its options."""
 
-    def __call__(self, closure: Closure, budget: int, /) -> LayerPlan:
+    def __call__(
+        self, closure: Closure, budget: int, options: LayeringOptions = ..., /
+    ) -> LayerPlan:
         """Return a plan of at most `budget` layers."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.plan import LayerPlan
 from nixdock.popularity import by_popularity
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["plan_by_popularity"]
 
 
-def plan_by_popularity(closure: Closure, budget: int, /) -> LayerPlan:
+def plan_by_popularity(
+    closure: Closure, budget: int, _options: LayeringOptions = DEFAULT_OPTIONS, /
+) -> LayerPlan:
     """Give the `budget` - 1 most popular paths a layer each and put the others in one."""
     ranked = [path for path, _ in by_popularity(closure)]
     alone = budget if len(ranked) <= budget else budget - 1

@@ -1,0 +1,59 @@
+"""Clusters: paths that share a layer, with what matters of them to its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nixdock.layering.change_model import LAYER_OVERHEAD
+from nixdock.layering.reach import name_then_path
+
+if TYPE_CHECKING:
+    from nixdock.layering.change_model import ChangeModel
+    from nixdock.store_path import StorePath
+
+__all__ = ["Cluster", "clusters_of", "joined", "paths_of"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cluster:
+    """Paths that share a layer: their places in the model's `reach`, and what these add up to."""
+
+    members: tuple[int, ...]
+    size: int
+    cone: int
+    probability: float
+
+    @property
+    def cost(self) -> float:
+        """The bytes that this is expected to cost in an update, as a layer."""
+        return (self.size + LAYER_OVERHEAD) * self.probability
+
+
+def clusters_of(model: ChangeModel, paths: Iterable[StorePath]) -> list[Cluster]:
+    """Return a cluster for each path, in the order of their names."""
+    reach = model.reach
+    found = []
+    for path in sorted(paths, key=name_then_path):
+        i = reach.index[path]
+        cone = reach.down[i]
+        found.append(Cluster((i,), reach.sizes[i], cone, model.probability(cone)))
+    return found
+
+
+def joined(model: ChangeModel, clusters: Iterable[Cluster]) -> Cluster:
+    """Return the cluster of all members."""
+    members: list[int] = []
+    size = cone = 0
+    for cluster in clusters:
+        members += cluster.members
+        size += cluster.size
+        cone |= cluster.cone
+    return Cluster(tuple(members), size, cone, model.probability(cone))
+
+
+def paths_of(model: ChangeModel, cluster: Cluster) -> tuple[StorePath, ...]:
+    """Return the members by name, so that a layer's bytes depend on nothing but these."""
+    order = model.reach.order
+    return tuple(sorted((order[i] for i in cluster.members), key=name_then_path))

@@ -1,0 +1,106 @@
+"""What the updates of an image teach about its packages: how often each changes by itself.
+
+A path that is rebuilt because something below it was changed says nothing about itself. So a change
+is a package's own if its version differs, or if all that it refers to stayed the same. An update
+that rebuilds most of the image, as a new compiler does, teaches nothing: counted, it would make
+everything look volatile for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+from nixdock.layering.change_model import Rate
+from nixdock.layering.package_keys import package_keys, version_of
+from nixdock.layering.plan_file import NEVER_SEEN, ChangeCounts, PlanHistory
+
+if TYPE_CHECKING:
+    from nixdock.closure import Closure
+    from nixdock.layering.plan_file import PreviousPlan
+    from nixdock.store_path import StorePath
+
+__all__ = ["app_share", "learn", "learned_rates"]
+
+_PRIOR_STRENGTH: Final = 0.5
+_UPDATES_TO_TRUST: Final = 2
+_APP_RATE: Final = 0.5
+
+
+def learn(previous: PreviousPlan, closure: Closure, prior: Mapping[StorePath, Rate]) -> PlanHistory:
+    """Return the history of the previous image with the update to `closure` counted."""
+    known = previous.history
+    old = package_keys(path for layer in previous.layers for path in layer)
+    new = package_keys(closure.infos)
+    if set(old.values()) == set(new.values()):
+        return known
+    origins = dict(_origins(old, new))
+    changed = [path for path in new.values() if path not in origins or origins[path][1] != path]
+    taught = 2 * len(changed) <= len(new)
+    own = [path for path in changed if path in origins and _own_change(path, origins, closure)]
+    counts = {}
+    for key, path in new.items():
+        counts[key] = NEVER_SEEN
+        if path in origins:
+            before = known.of_package(origins[path][0])
+            counts[key] = (
+                ChangeCounts(before.seen + 1, before.changed + (path in own)) if taught else before
+            )
+    if not taught:
+        return PlanHistory.of(known.steps, known.app_only, counts)
+    learned = PlanHistory.of(known.steps + 1, known.app_only, counts)
+    rates = learned_rates(learned, closure, prior)
+    if all(rates[path].app for path in own):
+        return PlanHistory.of(learned.steps, known.app_only + 1, counts)
+    return learned
+
+
+def _origins(
+    old: Mapping[str, StorePath], new: Mapping[str, StorePath]
+) -> Iterator[tuple[StorePath, tuple[str, StorePath]]]:
+    """Yield the key and the path that paths had in the previous image: itself or an older one."""
+    kept = set(new.values())
+    gone: dict[str, list[tuple[str, StorePath]]] = {}
+    for key, path in old.items():
+        if path in kept:
+            yield path, (key, path)
+        else:
+            gone.setdefault(key.partition("#")[0], []).append((key, path))
+    known = set(old.values())
+    for key, path in new.items():
+        if path not in known and (candidates := gone.get(key.partition("#")[0])):
+            yield path, candidates.pop(0)
+
+
+def _own_change(
+    path: StorePath, origins: Mapping[StorePath, tuple[str, StorePath]], closure: Closure
+) -> bool:
+    """Tell whether a path, which differs from its origin, was changed by itself."""
+    if version_of(path) != version_of(origins[path][1]):
+        return True
+    return all(
+        origins.get(reference, ("", ""))[1] == reference
+        for reference in closure[path].references
+        if reference != path
+    )
+
+
+def learned_rates(
+    history: PlanHistory, closure: Closure, prior: Mapping[StorePath, Rate]
+) -> dict[StorePath, Rate]:
+    """Return how likely the paths change, starting from `prior`."""
+    rates = {}
+    for key, path in package_keys(closure.infos).items():
+        counts = history.of_package(key)
+        before = prior[path]
+        rate = (counts.changed + _PRIOR_STRENGTH) / (counts.seen + _PRIOR_STRENGTH / before.other)
+        app = before.app
+        if counts.seen > _UPDATES_TO_TRUST:
+            app = rate if rate > _APP_RATE else 0.0
+        rates[path] = Rate(app, rate)
+    return rates
+
+
+def app_share(history: PlanHistory) -> float:
+    """Return the share of updates that concern the app alone."""
+    return (1 + history.app_only) / (2 + history.steps)

@@ -1,0 +1,167 @@
+"""The operations: functions of their place in the pipeline, the data, and their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from nixdock.errors import PlanError
+from nixdock.layering.pipeline.graph import Data, Graph, described, graphs_of
+
+if TYPE_CHECKING:
+    from nixdock.store_path import StorePath
+
+__all__ = ["Operation", "Paths"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation with its checked arguments; `place` is where it stands in the pipeline."""
+
+    place: str
+    run: Callable[..., Data]
+    arguments: tuple[Any, ...] = ()
+
+    def apply(self, data: Data) -> Data:
+        """Return what becomes of `data`; raise PlanError if the operation is not for its kind."""
+        return self.run(self.place, data, *self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The store paths that an argument names, or the direct references of these."""
+
+    names: tuple[StorePath, ...]
+    children_of: bool = False
+
+    def within(self, graph: Graph) -> Collection[StorePath]:
+        """Return those that are in `graph`: what has left the closure is no mistake."""
+        if self.children_of:
+            return graph.children(self.names)
+        return graph.members.intersection(self.names)
+
+
+def pipe(_place: str, data: Data, operations: Sequence[Operation]) -> Data:
+    """Apply the operations one after another."""
+    for operation in operations:
+        data = operation.apply(data)
+    return data
+
+
+def over(place: str, data: Data, key: str, operation: Operation) -> Data:
+    """Apply the operation to what is named `key`, if anything is."""
+    named = _named(place, data)
+    return {name: operation.apply(d) if name == key else d for name, d in named.items()}
+
+
+def map_(place: str, data: Data, operation: Operation) -> Data:
+    """Apply the operation to each item of a list."""
+    return [operation.apply(item) for item in _list(place, data)]
+
+
+def flatten(_place: str, data: Data) -> Data:
+    """Make one list of all graphs."""
+    return list(graphs_of(data))
+
+
+def split_paths(place: str, data: Data, paths: Paths) -> Data:
+    """Part off the paths and what only they reach."""
+    graph = _graph(place, data)
+    return dict(graph.split(paths.within(graph)))
+
+
+def subcomponent_out(place: str, data: Data, paths: Paths) -> Data:
+    """Part off the paths and all that they refer to."""
+    graph = _graph(place, data)
+    return _parted(graph, graph.below(paths.within(graph)))
+
+
+def subcomponent_in(place: str, data: Data, paths: Paths) -> Data:
+    """Part off the paths and all that refers to them."""
+    graph = _graph(place, data)
+    return _parted(graph, graph.above(paths.within(graph)))
+
+
+def _parted(graph: Graph, main: set[StorePath]) -> Data:
+    return {"main": graph.part(main), "rest": graph.part(graph.members - main)}
+
+
+def popularity_contest(place: str, data: Data) -> Data:
+    """Make a list of graphs of one path each, most popular first."""
+    graph = _graph(place, data)
+    return [_chunk(graph, (path,)) for path in graph.by_popularity()]
+
+
+def split_every(place: str, data: Data, count: int) -> Data:
+    """Make a list of graphs of `count` paths each."""
+    graph = _graph(place, data)
+    starts = range(0, len(graph.nodes), count)
+    return [_chunk(graph, graph.nodes[start : start + count]) for start in starts]
+
+
+def _chunk(graph: Graph, nodes: tuple[StorePath, ...]) -> Graph:
+    return Graph(graph.closure, nodes, frozenset(nodes), graph.references)
+
+
+def limit_layers(place: str, data: Data, count: int) -> Data:
+    """Merge all graphs from the `count`th on into one."""
+    graphs = _list(place, data)
+    if not all(isinstance(item, Graph) for item in graphs):
+        raise PlanError(_mismatch(place, "a list of graphs", data))
+    if len(graphs) <= count:
+        return graphs
+    last = Graph.merged(cast("list[Graph]", graphs[count - 1 :]))
+    return [*graphs[: count - 1], last]
+
+
+def remove_paths(place: str, data: Data, paths: Paths) -> Data:
+    """Leave the paths out of the image."""
+    graph = _graph(place, data)
+    return graph.part(graph.members.difference(paths.within(graph)))
+
+
+def reverse(place: str, data: Data) -> Data:
+    """Reverse a list."""
+    return _list(place, data)[::-1]
+
+
+def reorder(place: str, data: Data, keys: Sequence[str]) -> Data:
+    """Put graphs by name into the order of `keys`, the others after them."""
+    named = _named(place, data)
+    order = [key for key in dict.fromkeys([*keys, *named]) if key in named]
+    return {key: named[key] for key in order}
+
+
+_HINTS: Final = {
+    ("a graph", "list"): "use map for each of them",
+    ("a graph", "dict"): "use over to choose one of them",
+    ("a list", "dict"): "use flatten first",
+    ("a list", "Graph"): "use popularity_contest, split_every or flatten first",
+    ("a list of graphs", "list"): "use flatten first",
+    ("graphs by name", "list"): "use map for each of them",
+    ("graphs by name", "Graph"): "use split_paths or a subcomponent first",
+}
+
+
+def _mismatch(place: str, wanted: str, data: Data) -> str:
+    hint = _HINTS[wanted, type(data).__name__]
+    return f"{place}: takes {wanted}, but gets {described(data)}; {hint}"
+
+
+def _graph(place: str, data: Data) -> Graph:
+    if not isinstance(data, Graph):
+        raise PlanError(_mismatch(place, "a graph", data))
+    return data
+
+
+def _list(place: str, data: Data) -> list[Data]:
+    if not isinstance(data, list):
+        raise PlanError(_mismatch(place, "a list", data))
+    return data
+
+
+def _named(place: str, data: Data) -> dict[str, Data]:
+    if not isinstance(data, dict):
+        raise PlanError(_mismatch(place, "graphs by name", data))
+    return data
