@@ -30,6 +30,7 @@ __all__ = [
     "Layer",
     "LayerHistory",
     "LayerSource",
+    "MemberLayer",
     "Source",
     "StoreLayer",
     "TarLayer",
@@ -248,6 +249,33 @@ class TreeLayer:
         tree = walk(os.fsencode(self.directory), b"/")
         next(tree)
         yield from tree
+
+    def write_to(self, write: Write) -> None:
+        """Write the tar."""
+        write_tar(self.entries(), Headers(self.meta), write)
+
+    def measure(self) -> tuple[int, Callable[[Write], object]]:
+        """Return the tar's size and its writer."""
+        return _measure(self.entries, Headers(self.meta))
+
+
+@dataclass(frozen=True, slots=True)
+class MemberLayer:
+    """Members that are all known already, each with its own attributes."""
+
+    members: tuple[Entry, ...]
+    meta: MemberMeta
+    history: LayerHistory = OWN_FILES_HISTORY
+    perms: tuple[PermissionRule, ...] = ()
+
+    @property
+    def weight(self) -> int:
+        """The sum of the files' sizes."""
+        return sum(entry.size for entry in self.members)
+
+    def entries(self) -> Iterable[Entry]:
+        """Return the members as the rules want them."""
+        return apply_rules(self.perms, self.members)
 
     def write_to(self, write: Write) -> None:
         """Write the tar."""

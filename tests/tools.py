@@ -24,6 +24,7 @@ TOOLS = {
     "docker-registry": "docker-registry",
     "dockerd": "docker.io",
     "dpkg-deb": "dpkg",
+    "fakeroot": "fakeroot",
     "file": "file",
     "gcc": "gcc",
     "git": "git",

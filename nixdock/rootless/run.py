@@ -1,0 +1,104 @@
+"""Running a script as if by root: in a tree, or with the tree as its root."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from nixdock.errors import NixdockError
+from nixdock.rootless import enter
+from nixdock.rootless.chroot import mounts_for, shell_inside
+from nixdock.rootless.fakeroot import (
+    FakeFile,
+    Inode,
+    fakeroot_program,
+    format_state,
+    parse_state,
+)
+
+__all__ = ["run_as_root"]
+
+# As for other scripts: in a Nix build it may use what the builder's setup defines.
+_PRELUDE: Final = """
+if [ -e "${NIX_ATTRS_SH_FILE:-}" ]; then . "$NIX_ATTRS_SH_FILE"; fi
+if [ -e "${stdenv:-}/setup" ]; then . "$stdenv/setup"; fi
+"""
+# The image's own programs come behind the builder's, which know fakeroot's library.
+_IMAGE_PATH: Final = """
+PATH="${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+export PATH
+"""
+_RUN: Final = """
+set -e
+. "$1"
+"""
+
+
+def run_as_root(
+    script: str,
+    tree: Path,
+    *,
+    what: str,
+    chroot: bool,
+    store_dir: str,
+    fakes: Mapping[Inode, FakeFile],
+) -> dict[Inode, FakeFile]:
+    """Run `script` in `tree` under fakeroot; with `chroot`, `tree` is its `/`.
+
+    `fakes` is what files are for it from the start. Return what they are in the end, as far as
+    the disk does not say. Raise NixdockError, which begins with `what`, when it fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
+        work = Path(temporary).resolve()
+        (work / "script").write_text(script, encoding="utf-8")
+        (work / "before").write_text(format_state(fakes.items()), encoding="ascii")
+        fakeroot = [
+            *(fakeroot_program(os.environ), "-i", str(work / "before"), "-s", str(work / "after")),
+            "--",
+        ]
+        if chroot:
+            with mounts_for(tree.resolve(), store_dir, work) as mounts:
+                shell = shell_inside(tree, store_dir, os.environ.get("PATH"))
+                job = {
+                    "root": str(tree.resolve()),
+                    "uid": os.getuid(),
+                    "gid": os.getgid(),
+                    "mounts": [(m.source, m.target, m.recursive) for m in mounts.mounts],
+                    "program": _shell(shell, _PRELUDE + _IMAGE_PATH + _RUN, what, work),
+                    "error": str(work / "error"),
+                }
+                (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
+                program = [sys.executable, "-I", enter.__file__, str(work / "job.json")]
+                _run([*fakeroot, *program], tree, what, work)
+        else:
+            shell = shutil.which("bash") or shutil.which("sh") or "/bin/sh"
+            _run([*fakeroot, *_shell(shell, _PRELUDE + _RUN, what, work)], tree, what, work)
+        return parse_state((work / "after").read_text(encoding="ascii"))
+
+
+def _shell(shell: str, prelude: str, what: str, work: Path) -> list[str]:
+    return [shell, "-c", prelude, what, str(work / "script")]
+
+
+def _run(command: list[str], directory: Path, what: str, work: Path) -> None:
+    # Standard output may be the image. The build's user has but one id to give to files.
+    result = subprocess.run(
+        command,
+        cwd=directory,
+        env={**os.environ, "FAKEROOTDONTTRYCHOWN": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=2,
+        umask=0o022,
+        check=False,
+    )
+    if (work / "error").exists():
+        raise NixdockError(f"{what}: {(work / 'error').read_text(encoding='utf-8')}")
+    if result.returncode:
+        raise NixdockError(f"{what} failed with exit status {result.returncode}")
