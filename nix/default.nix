@@ -17,10 +17,16 @@ in
 // layered
 // files
 // import ./build-image.nix { inherit common; }
+// import ./export-image.nix { inherit common; }
+// import ./merge-images.nix { inherit common; }
 // import ./nix-shell-image.nix {
   inherit common;
   inherit (layered) streamLayeredImage;
   inherit (files) binSh fakeNss usrBinEnv;
+}
+// import ./plan-family.nix {
+  inherit common;
+  inherit (layered) streamLayeredImage;
 }
 // import ./programs.nix { inherit common; }
 // import ./pull-image.nix { inherit common; }

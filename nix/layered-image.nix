@@ -100,16 +100,19 @@ let
                 # Given on the command line: it is known only while the derivation runs.
                 graph = "";
                 keys = [ "closure" ];
-                exclude = [
-                  configFile
-                  topLayer
-                ];
+                exclude = closureRoots;
               };
             }
           else
             { store_layers = [ ]; }
         )
       );
+
+      # What the image's store paths are the closure of; themselves they stay out of it.
+      closureRoots = [
+        configFile
+        topLayer
+      ];
 
       conf =
         runNixdock "${baseName}-conf.json"
@@ -120,12 +123,7 @@ let
               "out"
               "plan"
             ];
-            exportReferencesGraph = lib.optionalAttrs includeStorePaths {
-              closure = [
-                configFile
-                topLayer
-              ];
-            };
+            exportReferencesGraph = lib.optionalAttrs includeStorePaths { closure = closureRoots; };
           }
           ''
             nixdock resolve ${spec} -o "$out" --plan "$plan" --graph "$NIX_ATTRS_JSON_FILE" ${
@@ -149,6 +147,7 @@ let
           inherit
             imageTag
             conf
+            closureRoots
             streamScript
             updatePlan
             ;

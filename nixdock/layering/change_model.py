@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LAYER_OVERHEAD",
+    "PRIOR_APP_SHARE",
     "ChangeModel",
     "Rate",
     "model_of",
@@ -35,6 +36,9 @@ __all__ = [
 
 LAYER_OVERHEAD: Final = 20_000
 """The bytes that a layer costs beyond its paths: its headers, its descriptors, a request."""
+
+PRIOR_APP_SHARE: Final = 0.5
+"""The share of updates that concern the app alone, as long as nothing is known."""
 
 _TOP_DEPTH: Final = 3
 _MOST_APP_ROOTS: Final = 3

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from nixdock.layering.change_model import model_of, prior_rates, top_depths
+from nixdock.layering.change_model import PRIOR_APP_SHARE, model_of, prior_rates, top_depths
 from nixdock.layering.clusters import clusters_of, joined, paths_of
 from nixdock.layering.fresh import partition_fresh, top_paths
 from nixdock.layering.history import app_share, learn, learned_rates
@@ -37,7 +37,6 @@ __all__ = ["plan_stable"]
 
 log = logging.getLogger(__name__)
 
-_PRIOR_APP_SHARE: Final = 0.5
 _TOP_RATE: Final = 0.2
 _SPARE_SHARE: Final = 8
 
@@ -52,7 +51,7 @@ def plan_stable(
     prior = prior_rates(reach, depths)
     previous = _usable(options.previous)
     if previous is None:
-        model = model_of(reach, prior, _PRIOR_APP_SHARE)
+        model = model_of(reach, prior, PRIOR_APP_SHARE)
         top = top_paths(reach, depths, volatile)
         clusters = partition_fresh(model, [*closure.infos], budget, top)
         layers = [paths_of(model, c) for c in stacked(model, clusters, reach.bits(top))]

@@ -1,0 +1,55 @@
+# Several images planned together, so that they share layers in a registry and on machines.
+{ common, streamLayeredImage }:
+let
+  inherit (common) lib runNixdock;
+in
+{
+  # From argument sets of streamLayeredImage or buildLayeredImage, by name, to the same sets with a
+  # common plan in them.
+  planFamily =
+    images:
+    let
+      own = [
+        "compressor"
+        "format"
+      ];
+      streams = lib.mapAttrs (_: args: streamLayeredImage (removeAttrs args own)) images;
+      names = lib.attrNames images;
+
+      limits = lib.mapAttrs (
+        # The database's layer is one more on top.
+        _: args: (args.maxLayers or 100) - (if args.includeNixDB or false then 1 else 0)
+      ) images;
+
+      plans =
+        runNixdock "family-plans"
+          {
+            __structuredAttrs = true;
+            exportReferencesGraph = lib.mapAttrs (_: stream: stream.closureRoots) streams;
+          }
+          ''
+            nixdock plan-family -o "$out" ${
+              lib.concatMapStringsSep " " (
+                name: "--max-layers ${name}=${toString limits.${name}} ${name}=\"$NIX_ATTRS_JSON_FILE#${name}\""
+              ) names
+            } ${
+              lib.concatMapStringsSep " " (root: "--exclude ${root}") (
+                lib.concatMap (name: streams.${name}.closureRoots) names
+              )
+            }
+          '';
+    in
+    assert lib.assertMsg (lib.all (args: args.fromImage or null == null) (
+      lib.attrValues images
+    )) "nixdock.planFamily: images with a base image can't be planned together";
+    lib.mapAttrs (
+      name: args:
+      args
+      // {
+        layering = {
+          strategy = "explicit";
+          plan = "${plans}/${name}.plan.json";
+        };
+      }
+    ) images;
+}

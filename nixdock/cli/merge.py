@@ -1,0 +1,46 @@
+"""`nixdock merge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nixdock.atomic import whole_file
+from nixdock.background import in_background
+from nixdock.compression import Compression, compressor
+from nixdock.merge import compression_like, merge_images
+from nixdock.pack import available_cores
+from nixdock.time import source_date_epoch
+
+__all__ = ["command"]
+
+
+@click.command("merge")
+@click.argument("images", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="What to write.",
+)
+@click.option(
+    "--compression",
+    type=click.Choice([compression.value for compression in Compression]),
+    help="Of the whole file.  [default: as the last image's]",
+)
+def command(images: tuple[Path, ...], target: Path, compression: str | None) -> None:
+    """Put all images of IMAGES into one docker-archive, each layer once.
+
+    IMAGES are archives or directories in any form that is written, or that Docker, Podman or
+    skopeo save. Images keep their IDs and their order. Of several with the same name and tag, the
+    last one has it, as when they are loaded one after another.
+    """
+    chosen = compression_like(images) if compression is None else Compression(compression)
+    mtime = source_date_epoch()
+    with whole_file(target) as file, in_background(file.write) as write:
+        compressing = compressor(chosen, write, available_cores())
+        merge_images(images, compressing.write, mtime=mtime)
+        compressing.finish()

@@ -1,0 +1,112 @@
+"""Layerings in the Nix library: strategies, pipelines, memory of the last image, families."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nixdock.source.open import open_image
+
+from ..nix.harness import NixError
+from .conftest import Library
+
+pytestmark = [pytest.mark.nix, pytest.mark.xdist_group("nix")]
+
+PRODUCT = """
+  name = "product"; tag = "t"; contents = [ pkgs.bash pkgs.coreutils ]; maxLayers = 6;
+  config.Cmd = [ "${pkgs.writeShellScript "app" "echo %s"}" ];
+"""
+
+
+def layers_of(library: Library, arguments: str, version: str = "1") -> list[list[str]]:
+    """The store layers, as the names of their paths."""
+    conf = library.build(f"(nixdock.streamLayeredImage {{ {PRODUCT % version} {arguments} }}).conf")
+    spec: dict[str, Any] = json.loads(conf.read_text())
+    return [[path.partition("-")[2] for path in layer] for layer in spec["store_layers"]]
+
+
+def test_strategies_differ(library: Library) -> None:
+    stable = layers_of(library, "")
+    assert stable == layers_of(library, 'layering.strategy = "stable";')
+    assert "app" in stable[-1], "what changes most lies on top"
+    popularity = layers_of(library, 'layering.strategy = "popularity";')
+    assert popularity[0][0].startswith("libc6")
+    assert popularity != stable
+    assert sorted(chain.from_iterable(popularity)) == sorted(chain.from_iterable(stable))
+
+
+def test_groups_are_layers(library: Library) -> None:
+    layers = layers_of(
+        library,
+        'layering = { strategy = "explicit"; groups = [ { closureOf = [ pkgs.coreutils ]; }'
+        " [ pkgs.bash ] ]; };",
+    )
+    assert any(name.startswith("coreutils") for name in layers[0])
+    assert any(name.startswith("libc6") for name in layers[0])
+    assert [name.partition("-")[0] for name in layers[1]] == ["bash"]
+
+
+def test_pipelines_from_lists_and_files(library: Library) -> None:
+    pipeline = '[ ["popularity_contest"] ["limit_layers" 3] ]'
+    layers = layers_of(library, f"layeringPipeline = {pipeline};")
+    assert len(layers) == 3
+    file = f'pkgs.writeText "pipeline.json" (builtins.toJSON {pipeline})'
+    assert layers_of(library, f"layeringPipeline = {file};") == layers
+
+
+def test_a_pipeline_with_a_mistake_is_named(library: Library) -> None:
+    with pytest.raises(NixError, match=r"pipeline\[0\].*no operation 'popularity'"):
+        layers_of(library, 'layeringPipeline = [ ["popularity"] ];')
+
+
+def test_the_last_image_is_remembered(library: Library, tmp_path: Path) -> None:
+    """By the plan file that the app beside the image writes, and by the image itself."""
+    update = library.build(f"(nixdock.buildLayeredImage {{ {PRODUCT % '1'} }}).updatePlan")
+    file = tmp_path / "product.plan.json"
+    subprocess.run([update / "bin/update-plan", file], check=True, capture_output=True)
+    first = json.loads(file.read_text())
+    assert first["version"] == 1
+    image = library.build(f'nixdock.buildLayeredImage {{ {PRODUCT % "1"} compressor = "none"; }}')
+    with open_image(image) as opened:
+        labels = (opened.images[0].config.config or {})["Labels"]
+    assert "dev.nixdock.plan" in labels
+    kept = [layer for layer in layers_of(library, "") if "app" not in layer]
+    for previous in (file, image):
+        path = f'builtins.path {{ path = {json.dumps(str(previous))}; name = "previous"; }}'
+        after = layers_of(library, f"layering.previous = {path};", "2")
+        assert after[: len(kept)] == kept
+        assert after[-1][0] == "app"
+
+
+def test_a_plan_that_is_yet_to_be_made(library: Library) -> None:
+    assert layers_of(library, "layering.previous = /nowhere/plan.json;") == layers_of(library, "")
+
+
+def test_a_family_shares_layers(library: Library) -> None:
+    stream = (
+        "let family = nixdock.planFamily {"
+        ' a = { name = "a"; contents = [ pkgs.redis pkgs.bash ]; maxLayers = 6; };'
+        ' b = { name = "b"; contents = [ pkgs.nginx pkgs.bash ]; maxLayers = 6; }; };'
+        " in (nixdock.streamLayeredImage family.%s).conf"
+    )
+    one, two = (
+        {
+            tuple(layer)
+            for layer in json.loads(library.build(stream % name).read_text())["store_layers"]
+        }
+        for name in "ab"
+    )
+    shared = [layer[0].partition("-")[2] for layer in one & two]
+    assert len(one) <= 5
+    assert len(two) <= 5
+    assert any(name.startswith("libc6") for name in shared)
+    assert any(name.startswith("bash") for layer in one & two for name in map(_name, layer))
+
+
+def _name(path: str) -> str:
+    return path.partition("-")[2]
