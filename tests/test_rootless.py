@@ -349,3 +349,31 @@ def test_directories_of_a_base_image_keep_their_owners_without_a_chroot(tmp_path
     assert sorted(found) == ["", "/home", "/home/alice", "/usr", "/usr/bin", "/usr/bin/x"]
     assert (found["/home"].uid, found["/home"].mode) == (7, 0o750)
     assert found["/home/alice"].uid == 5
+
+
+@pytest.mark.runtime
+@pytest.mark.parametrize("chroot", [False, True])
+def test_static_programs_may_give_files_away(tmp_path: Path, chroot: bool) -> None:
+    busybox = "/bin/busybox" if chroot else BUSYBOX
+    found = own_files(
+        tmp_path,
+        from_image={"path": str(with_busybox(tmp_path))},
+        enable_fakechroot=chroot,
+        fake_root_commands=f"""
+          {busybox} mkdir -p a/b; {busybox} touch a/b/c plain again
+          {busybox} ln -s /a/b/c absolute 2>&1; {busybox} ln -s a/b/c link
+          {busybox} chown -R 5:6 a
+          {busybox} chown -h 7 link
+          {busybox} chown :8 plain
+          {busybox} touch gone; {busybox} chown 9 gone; {busybox} rm gone; {busybox} touch new
+          {"cd /; " if chroot else ""}{busybox} chown 10:11 {"absolute" if chroot else "a/../again"}
+          ! {busybox} chown 1 missing
+        """,
+    )
+    owners = {name: (m.uid, m.gid) for name, m in found.items()}
+    assert owners["/a"] == owners["/a/b"] == (5, 6)
+    assert owners["/a/b/c"] == ((10, 11) if chroot else (5, 6))
+    assert owners["/link"] == (7, 0)
+    assert owners["/plain"] == (0, 8), "it asks for the user that it sees"
+    assert owners["/new"] == (0, 0)
+    assert owners["/again"] == ((0, 0) if chroot else (10, 11))

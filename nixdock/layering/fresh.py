@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from nixdock.layering.clusters import Cluster, clusters_of, joined
+from nixdock.layering.clusters import Cluster, clusters_of
 from nixdock.layering.partition import partition
 from nixdock.layering.reach import Reach
 
@@ -44,9 +44,12 @@ def partition_fresh(
         upper, rest = [], upper + rest
     clusters = clusters_of(model, large)
     if rest:
-        clusters += partition(model, rest, left - (1 if upper else 0))
+        merged = partition(model, rest, left - (1 if upper else 0))
+        clusters += merged
+        left -= len(merged)
     if upper:
-        clusters.append(joined(model, clusters_of(model, upper)))
+        # Layers that nobody else needs keep the app apart from what it alone refers to.
+        clusters += partition(model, upper, left)
     return clusters
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from nixdock.rootless.fakeroot import (
     format_state,
     parse_state,
 )
+from nixdock.rootless.watch import watched
 
 __all__ = ["run_as_root"]
 
@@ -59,35 +61,36 @@ def run_as_root(
         work = Path(temporary).resolve()
         (work / "script").write_text(script, encoding="utf-8")
         (work / "before").write_text(format_state(fakes.items()), encoding="ascii")
-        fakeroot = [
-            *(fakeroot_program(os.environ), "-i", str(work / "before"), "-s", str(work / "after")),
-            "--",
-        ]
-        if chroot:
-            with mounts_for(tree.resolve(), store_dir, work) as mounts:
+        with ExitStack() as stack:
+            listener, owners = stack.enter_context(watched())
+            if chroot:
+                mounts = stack.enter_context(mounts_for(tree.resolve(), store_dir, work)).mounts
                 shell = shell_inside(tree, store_dir, os.environ.get("PATH"))
-                job = {
-                    "root": str(tree.resolve()),
-                    "uid": os.getuid(),
-                    "gid": os.getgid(),
-                    "mounts": [(m.source, m.target, m.recursive) for m in mounts.mounts],
-                    "program": _shell(shell, _PRELUDE + _IMAGE_PATH + _RUN, what, work),
-                    "error": str(work / "error"),
-                }
-                (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
-                program = [sys.executable, "-I", enter.__file__, str(work / "job.json")]
-                _run([*fakeroot, *program], tree, what, work)
-        else:
-            shell = shutil.which("bash") or shutil.which("sh") or "/bin/sh"
-            _run([*fakeroot, *_shell(shell, _PRELUDE + _RUN, what, work)], tree, what, work)
-        return parse_state((work / "after").read_text(encoding="ascii"))
+                prelude = _PRELUDE + _IMAGE_PATH + _RUN
+            else:
+                mounts = []
+                shell = shutil.which("bash") or shutil.which("sh") or "/bin/sh"
+                prelude = _PRELUDE + _RUN
+            job = {
+                "root": str(tree.resolve()) if chroot else None,
+                "uid": os.getuid(),
+                "gid": os.getgid(),
+                "mounts": [(m.source, m.target, m.recursive) for m in mounts],
+                "listener": listener,
+                "program": [shell, "-c", prelude, what, str(work / "script")],
+                "error": str(work / "error"),
+            }
+            (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
+            _run(work, tree, what, listener)
+            return owners.apply(parse_state((work / "after").read_text(encoding="ascii")))
 
 
-def _shell(shell: str, prelude: str, what: str, work: Path) -> list[str]:
-    return [shell, "-c", prelude, what, str(work / "script")]
-
-
-def _run(command: list[str], directory: Path, what: str, work: Path) -> None:
+def _run(work: Path, directory: Path, what: str, listener: int) -> None:
+    command = [
+        fakeroot_program(os.environ),
+        *("-i", str(work / "before"), "-s", str(work / "after"), "--"),
+        *(sys.executable, "-I", enter.__file__, str(work / "job.json")),
+    ]
     # Standard output may be the image. The build's user has but one id to give to files.
     result = subprocess.run(
         command,
@@ -96,6 +99,7 @@ def _run(command: list[str], directory: Path, what: str, work: Path) -> None:
         stdin=subprocess.DEVNULL,
         stdout=2,
         umask=0o022,
+        pass_fds=[listener],
         check=False,
     )
     if (work / "error").exists():
