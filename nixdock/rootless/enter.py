@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+__all__ = ["main"]
+
 _NEW_USER = 0x10000000
 _NEW_MOUNTS = 0x00020000
 _BIND = 0x1000
