@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "build": "Build an image from a spec.",
     "db": "Write the Nix database of a closure.",
     "demo": "Build an image from the small closure that comes with nixdock.",
+    "diff": "Show what an update of an image transfers, and why.",
     "export": "Write an image's root file system as a tar.",
     "inspect": "Show what is in an image.",
     "merge": "Put several images into one docker-archive.",

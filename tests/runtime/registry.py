@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
-from .command import Daemon, require_tool
+from .command import Daemon, require_tool, wait_until
 from .engine import environment_without
 from .workspace import workspace
 
@@ -21,6 +24,8 @@ storage:
   maintenance: {{uploadpurging: {{enabled: false}}}}
 http: {{addr: "127.0.0.1:0"}}
 """
+
+_FIELD = re.compile(r'http\.(\S+?)=("[^"]*"|\S+)')
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,25 @@ class Registry:
         """The log's lines on finished requests, oldest first, for one repository or all."""
         lines = self.log.read_text(errors="backslashreplace").splitlines()
         return [line for line in lines if "response completed" in line and repository in line]
+
+    def downloads(self, repository: str) -> list[tuple[str, int]]:
+        """What was fetched from a repository, oldest first: a tag or digest, and its bytes."""
+        self._wait_for_log()
+        found = []
+        for line in self.requests(repository):
+            fields = {key: value.strip('"') for key, value in _FIELD.findall(line)}
+            is_content = re.search(r"/(?:blobs|manifests)/", fields["request.uri"])
+            if is_content and fields["request.method"] == "GET":
+                name = fields["request.uri"].rpartition("/")[2]
+                found.append((name, int(fields["response.written"])))
+        return found
+
+    def _wait_for_log(self) -> None:
+        """Ask for what is not there: when the log tells of it, it has told of all before."""
+        mark = f"none-{uuid.uuid4().hex}"
+        with suppress(HTTPError):
+            urlopen(f"{self.url}/v2/{mark}/tags/list").close()
+        wait_until(lambda: bool(self.requests(mark)), what="the registry's log")
 
 
 @contextmanager
