@@ -11,9 +11,10 @@ from typing import Any, BinaryIO
 import msgspec
 
 from nixdock.container_config import ContainerConfig
-from nixdock.errors import ImageError
+from nixdock.errors import ImageError, PlanError
 from nixdock.image import HistoryEntry, Platform
 from nixdock.layer import FinishedLayer
+from nixdock.layering import MOST_LAYERS
 from nixdock.source.copy import finished_layer
 from nixdock.source.decompress import Coding
 from nixdock.source.documents import HistoryDocument
@@ -70,6 +71,11 @@ def open_base_image(
     """
     with open_image(path) as file:
         image = select_image(file, name, tag, (platform.architecture, platform.variant))
+        if len(image.layers) > MOST_LAYERS:
+            raise PlanError(
+                f"{path} has {len(image.layers)} layers, but Docker takes {MOST_LAYERS} at most;"
+                " merge some of them first"
+            )
         yield BaseImage(
             layers=image.layers,
             history=_history(image),

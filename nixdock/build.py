@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import orjson
@@ -20,6 +20,7 @@ from nixdock.errors import PlanError, SpecError
 from nixdock.image import HistoryEntry, Image, Platform
 from nixdock.input_file import read_bytes
 from nixdock.layer import Layer, LayerSource, Source, StoreLayer, TarLayer
+from nixdock.layering import MOST_LAYERS
 from nixdock.nixdb import nix_db_layer
 from nixdock.reference import Reference
 from nixdock.registrations import Registrations, merge_registrations
@@ -33,8 +34,6 @@ from nixdock.time import parse_time, rfc3339, source_date_epoch
 from nixdock.top_layer import packed, prepared_tree, read_top_layer
 
 __all__ = ["Build", "prepared_build", "read_spec", "resolved", "top_layer_source"]
-
-_MOST_LAYERS: Final = 125
 
 log = logging.getLogger(__name__)
 
@@ -111,10 +110,10 @@ def prepared_build(spec: ImageSpec) -> Iterator[Build]:
         with _own_layer(spec, base) as top_layer, _nix_db_sources(spec, base) as nix_db:
             base_layers = [] if base is None else base.sources()
             sources: tuple[Source, ...] = (*base_layers, *_own_sources(spec, top_layer), *nix_db)
-            if len(sources) > _MOST_LAYERS:
+            if len(sources) > MOST_LAYERS:
                 raise PlanError(
                     f"the image would have {len(sources)} layers, {len(base_layers)} of them of"
-                    f" its base image, but Docker takes {_MOST_LAYERS} at most; lower max_layers"
+                    f" its base image, but Docker takes {MOST_LAYERS} at most; lower max_layers"
                 )
             yield Build(
                 sources=sources,

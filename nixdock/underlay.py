@@ -56,7 +56,12 @@ class Underlay:
             text = os.fsdecode(name)
             target = self.directory(text)
             link = into / text
-            if node.kind is MemberKind.SYMLINK and target != text and not os.path.lexists(link):
+            if (
+                node.kind is MemberKind.SYMLINK
+                and target not in {"", text}
+                and not os.path.lexists(link)
+                and _is_own(into, target)
+            ):
                 (into / target).mkdir(parents=True, exist_ok=True)
                 link.symlink_to(target)
                 put[text] = target
@@ -76,7 +81,7 @@ class Underlay:
     def _moved(self, into: Path, directory: str, put: Mapping[str, str]) -> bool:
         """Move the contents of `directory` to where the base image's link leads, if it has one."""
         target = self.directory(directory)
-        if target == directory or directory in put:
+        if target in {"", directory} or directory in put or not _is_own(into, target):
             return False
         _merge(into / directory, into / target)
         return True
@@ -90,6 +95,19 @@ class Underlay:
             if node is not None and node.is_directory and node.layer >= 0:
                 shared[b"/" + encoded + b"/"] = _attributes(node)
         return shared
+
+
+def _is_own(top: Path, name: str) -> bool:
+    """Tell whether nothing on the way to the directory `name` is a link, or no directory at all.
+
+    A link of the image's own could lead out of the tree.
+    """
+    at = top
+    for part in name.split("/"):
+        at = at / part
+        if at.is_symlink() or (at.exists() and not at.is_dir()):
+            return False
+    return True
 
 
 def _attributes(node: Node) -> tuple[int, Attributes]:

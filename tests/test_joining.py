@@ -372,3 +372,16 @@ def test_copies_keep_modes_but_those_of_directories(store: Store, tree: Path) ->
     (Path(f"{store.root}{a}") / "d").chmod(0o555)
     copy([a], tree, store.root)
     assert [(tree / name).stat().st_mode & 0o7777 for name in ("d", "d/run")] == [0o755, 0o555]
+
+
+def test_links_of_the_base_never_lead_out_of_the_tree(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tree / "lnk").symlink_to(tmp_path / "outside")
+    with below(tmp_path, directory("lnk/deep"), link("bin", "lnk/deep"), link("top", ".")) as under:
+        put = under.put_links(tree)
+        assert put == {}
+        (tree / "bin").mkdir()
+        (tree / "bin/own").touch()
+        under.take_links(tree, put)
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert (tree / "bin/own").exists()

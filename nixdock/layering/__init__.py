@@ -4,6 +4,7 @@ from nixdock.layering.options import DEFAULT_STRATEGY, Group, LayeringOptions
 from nixdock.layering.plan import LayerPlan, PlannedLayer, Planner, store_layer_budget
 from nixdock.layering.popularity import plan_by_popularity
 from nixdock.layering.strategies import (
+    MOST_LAYERS,
     STRATEGIES,
     Layering,
     layering_of,
@@ -13,6 +14,7 @@ from nixdock.layering.strategies import (
 
 __all__ = [
     "DEFAULT_STRATEGY",
+    "MOST_LAYERS",
     "STRATEGIES",
     "Group",
     "LayerPlan",

@@ -41,15 +41,15 @@ def finished_layer(layer: SourceLayer) -> FinishedLayer:
 
 def _copy(layer: SourceLayer, write: Write) -> BlobLayer:
     """Write the blob, which is hashed once, and so is the tar in it if it is compressed."""
-    blob = _Passed(layer.members.open(layer.name), write)
-    if layer.coding is Coding.NONE:
-        drain(blob)
-        diff_id = blob.digest
-    else:
-        tar = HashedReader(DecompressedReader(blob, layer.coding, layer.place))
-        drain(tar)
-        drain(blob)
-        diff_id = tar.digest
+    with _Passed(layer.members.open(layer.name), write) as blob:
+        if layer.coding is Coding.NONE:
+            drain(blob)
+            diff_id = blob.digest
+        else:
+            tar = HashedReader(DecompressedReader(blob, layer.coding, layer.place))
+            drain(tar)
+            drain(blob)
+            diff_id = tar.digest
     if blob.size != layer.size:
         raise ImageError(f"{layer.place}: it has {blob.size} bytes, but should have {layer.size}")
     if layer.declared_digest not in {None, blob.digest}:

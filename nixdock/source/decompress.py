@@ -95,7 +95,8 @@ class DecompressedReader(io.RawIOBase):
     """What `stream`, which is not Coding.NONE, holds when it is decompressed.
 
     Raise ImageError, which starts with `what`, when it is damaged, ends early, has other bytes
-    behind its end, or expands to more than `most` bytes or by more than its format's ratio.
+    behind its end, or expands to more than `most` bytes, else MOST_EXPANDED, or by more than its
+    format's ratio.
     """
 
     def __init__(
@@ -103,13 +104,13 @@ class DecompressedReader(io.RawIOBase):
         stream: io.RawIOBase,
         coding: Coding,
         what: str = "the file",
-        most: int = MOST_EXPANDED,
+        most: int | None = None,
     ) -> None:
         super().__init__()
         self._what = f"{what}, which is {coding} data,"
         self._stream = stream
         self._coding = coding
-        self._most = most
+        self._most = MOST_EXPANDED if most is None else most
         self._errors: tuple[type[Exception], ...] = (zlib.error, lzma.LZMAError, EOFError)
         if coding is Coding.ZSTD:
             self._errors += (_zstd().ZstdError,)

@@ -13,6 +13,7 @@ from nixdock.source.decompress import Coding
 __all__ = [
     "CONFIG_MEDIA_TYPES",
     "CONTAINERD_NAME",
+    "DOCKER_LAYER",
     "INDEX_MEDIA_TYPES",
     "LAYER_CODINGS",
     "MANIFEST_MEDIA_TYPES",
@@ -32,6 +33,9 @@ REF_NAME: Final = "org.opencontainers.image.ref.name"
 CONTAINERD_NAME: Final = "io.containerd.image.name"
 
 _DOCKER: Final = "application/vnd.docker"
+DOCKER_LAYER: Final = f"{_DOCKER}.image.rootfs.diff.tar.gzip"
+"""What skopeo and Podman call each layer in a manifest of Docker's kind, compressed or not."""
+
 _FOREIGN: Final = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 
 INDEX_MEDIA_TYPES: Final = frozenset(
@@ -50,7 +54,7 @@ LAYER_CODINGS: Final = {
     f"{_FOREIGN}+gzip": Coding.GZIP,
     f"{_FOREIGN}+zstd": Coding.ZSTD,
     f"{_DOCKER}.image.rootfs.diff.tar": Coding.NONE,
-    f"{_DOCKER}.image.rootfs.diff.tar.gzip": Coding.GZIP,
+    DOCKER_LAYER: Coding.GZIP,
     f"{_DOCKER}.image.rootfs.diff.tar.zstd": Coding.ZSTD,
     f"{_DOCKER}.image.rootfs.foreign.diff.tar": Coding.NONE,
     f"{_DOCKER}.image.rootfs.foreign.diff.tar.gzip": Coding.GZIP,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
 from typing import BinaryIO, NamedTuple
@@ -14,6 +14,7 @@ from nixdock.errors import ImageError
 from nixdock.layer import LayerHistory
 from nixdock.source.decompress import MAGIC_SIZE, Coding, DecompressedReader, coding_of
 from nixdock.source.documents import (
+    DOCKER_LAYER,
     LAYER_CODINGS,
     ConfigDocument,
     HistoryDocument,
@@ -33,17 +34,18 @@ class SourceLayer:
     """A layer in an image that exists; it satisfies `nixdock.layer.Layer`.
 
     `declared_digest` is what a manifest says of the blob, None where only the config speaks of
-    the layer. `coding` is how the blob's first bytes say that it is compressed.
+    the layer. `coding` is how the blob's first bytes say that it is compressed. Layers are equal
+    when their bytes are the same, wherever in an image they stand.
     """
 
     members: Members
     name: str
-    place: str
+    place: str = field(compare=False)
     diff_id: str
     size: int
     media_type: str
     coding: Coding
-    history: LayerHistory
+    history: LayerHistory = field(compare=False)
     declared_digest: str | None
 
     @cached_property
@@ -63,9 +65,8 @@ class SourceLayer:
 
     def open_tar(self) -> io.BufferedReader:
         """Open the uncompressed tar; reading its end raises ImageError if a byte was wrong."""
-        declared = LAYER_CODINGS.get(self.media_type)
-        if declared is not self.coding:
-            raise ImageError(f"{self.place}: {self.media_type_error()}")
+        if error := self.media_type_error():
+            raise ImageError(f"{self.place}: {error}")
         if self.coding is Coding.NONE and self.declared_digest in {None, self.diff_id}:
             return buffered(self._open_verified())
         stream = self._open_verified()
@@ -82,7 +83,8 @@ class SourceLayer:
         declared = LAYER_CODINGS.get(self.media_type)
         if declared is None:
             return f"its media type {self.media_type!r} is not that of a layer"
-        if declared is not self.coding:
+        in_any_case = self.media_type == DOCKER_LAYER and self.coding is Coding.NONE
+        if declared is not self.coding and not in_any_case:
             return f"its media type is {self.media_type!r}, but its compression is {self.coding}"
         return None
 

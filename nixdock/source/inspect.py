@@ -20,7 +20,7 @@ __all__ = ["FileReport", "ImageReport", "LayerReport", "inspect", "store_paths_i
 
 # A component that is a store path's, below one that holds the store.
 _STORE_PATH: Final = re.compile(
-    rb"[./]*((?:[^/]+/)+?[0-9a-df-np-sv-z]{32}-[0-9a-zA-Z+\-._?=]{1,211})(?:/|\Z)"
+    rb"((?:[^/]+/)+?[0-9a-df-np-sv-z]{32}-[0-9a-zA-Z+\-._?=]{1,211})(?:/|\Z)"
 )
 
 
@@ -149,7 +149,9 @@ def store_paths_in(tar: BinaryIO, what: str = "the tar") -> tuple[str, ...]:
         # The members of a store path mostly stand together.
         if member.name.startswith(last):
             continue
-        if match := _STORE_PATH.match(member.name):
+        name = member.name.lstrip(b"./")
+        if match := _STORE_PATH.match(name):
             found[match[1]] = None
-            last = member.name[: match.end(1)] + b"/"
+            start = len(member.name) - len(name)
+            last = member.name[: start + match.end(1)] + b"/"
     return tuple("/" + path.decode("utf-8", "backslashreplace") for path in found)

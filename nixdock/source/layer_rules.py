@@ -11,13 +11,31 @@ from nixdock.source.names import normalised
 from nixdock.source.problem import shown
 from nixdock.source.tar_reader import Member, MemberKind
 
-__all__ = ["AUFS", "OPAQUE", "WHITEOUT", "LayerRules"]
+__all__ = ["AUFS", "OPAQUE", "WHITEOUT", "LayerRules", "is_hidden"]
 
 WHITEOUT: Final = b".wh."
 OPAQUE: Final = b".wh..wh..opq"
 # AUFS's own files, which everyone ignores, start so.
 AUFS: Final = b".wh..wh."
 _MOST_PROBLEMS: Final = 20
+_OVERLAY: Final = (b"trusted.overlay.", b"user.overlay.")
+# The longest target that Linux takes, in bytes.
+_MOST_TARGET: Final = 4095
+# The last one stands for no owner.
+_MOST_ID: Final = (1 << 32) - 2
+_MOST_MAJOR: Final = (1 << 12) - 1
+_MOST_MINOR: Final = (1 << 20) - 1
+# Of the names of all directories, in bytes; one name can imply many.
+_MOST_DIRECTORIES: Final = 256 << 20
+
+
+def is_hidden(name: bytes) -> bool:
+    """Tell whether the normalised `name` is a whiteout, or below a file or directory of AUFS's."""
+    return name.startswith(WHITEOUT) or b"/" + WHITEOUT in name
+
+
+def _is_aufs(name: bytes) -> bool:
+    return name.startswith(AUFS) or b"/" + AUFS in name
 
 
 @dataclass(slots=True)
@@ -29,6 +47,7 @@ class LayerRules:
     _kinds: dict[bytes, MemberKind] = field(default_factory=dict)
     # Directories that have an entry, or are implied by what is below them.
     _directories: set[bytes] = field(default_factory=lambda: {b""})
+    _directory_bytes: int = 0
 
     def complain(self, message: str) -> None:
         """Take note of a problem, unless there are very many already."""
@@ -38,7 +57,7 @@ class LayerRules:
             self.unsaid += 1
 
     def add(self, member: Member) -> None:
-        """Check the next member."""
+        """Check the next member; raise ImageError if there is too much to check."""
         try:
             name = normalised(member.name)
         except ImageError as error:
@@ -56,10 +75,13 @@ class LayerRules:
             self.complain(f"{what}, but members before it need a directory there")
         if base.startswith(WHITEOUT):
             self._check_whiteout(member, name, base)
+        elif is_hidden(name) and not _is_aufs(name):
+            self.complain(f"{shown(name)!r} lies below a whiteout")
         if member.kind is MemberKind.HARD_LINK:
             self._check_hard_link(member, name)
-        elif member.kind is MemberKind.SYMLINK and not member.target:
-            self.complain(f"the symbolic link {shown(name)!r} has no target")
+        elif member.kind is MemberKind.SYMLINK:
+            self._check_target(member, name)
+        self._check_attributes(member, name)
         self._kinds.setdefault(name, member.kind)
 
     def _check_parents(self, name: bytes, parent: bytes) -> None:
@@ -69,7 +91,31 @@ class LayerRules:
                 self.complain(f"{shown(name)!r} lies below {shown(parent)!r}, a {kind.value}")
                 return
             self._directories.add(parent)
+            self._directory_bytes += len(parent)
+            if self._directory_bytes > _MOST_DIRECTORIES:
+                raise ImageError(
+                    f"the names of its directories have more than {_MOST_DIRECTORIES} bytes in all"
+                )
             parent = posixpath.dirname(parent)
+
+    def _check_target(self, member: Member, name: bytes) -> None:
+        if not member.target:
+            self.complain(f"the symbolic link {shown(name)!r} has no target")
+        elif len(member.target) > _MOST_TARGET:
+            self.complain(f"the symbolic link {shown(name)!r} has a target that is too long")
+
+    def _check_attributes(self, member: Member, name: bytes) -> None:
+        """Check what a file system can't keep, or takes for something else."""
+        if not (0 <= member.uid <= _MOST_ID and 0 <= member.gid <= _MOST_ID):
+            owner = f"{member.uid}:{member.gid}"
+            self.complain(f"{shown(name)!r} has the owner {owner}, which is impossible")
+        major, minor = member.device
+        if not (0 <= major <= _MOST_MAJOR and 0 <= minor <= _MOST_MINOR):
+            self.complain(f"{shown(name)!r} is a device {major}:{minor}, which is impossible")
+        elif member.kind is MemberKind.CHARACTER_DEVICE and member.device == (0, 0):
+            self.complain(f"{shown(name)!r} is a device 0:0, an overlay's own whiteout")
+        if member.pax and any(key.startswith(_OVERLAY) for key in member.xattrs):
+            self.complain(f"{shown(name)!r} has extended attributes of an overlay's own")
 
     def _check_hard_link(self, member: Member, name: bytes) -> None:
         try:
@@ -77,7 +123,8 @@ class LayerRules:
         except ImageError as error:
             self.complain(f"the hard link {shown(name)!r} has a wrong target: {error}")
             return
-        if self._kinds.get(target) in {None, MemberKind.DIRECTORY} or target == name:
+        is_whiteout = is_hidden(target) and not _is_aufs(target)
+        if self._kinds.get(target) in {None, MemberKind.DIRECTORY} or target == name or is_whiteout:
             self.complain(
                 f"the hard link {shown(name)!r} is to {shown(target)!r}, which is no file before"
                 " it in the same layer"

@@ -156,11 +156,13 @@ def read_image_store(layers: Sequence[TarOpener], store_dir: str = DEFAULT_STORE
     """
     store = normalised(store_dir.encode())
     merged = _Merged(store)
+    # A layer that stands many times in an image is read once.
+    known: list[tuple[TarOpener, _Changes]] = []
     for layer in layers:
-        changes = _Changes(store)
-        with layer.open_tar() as stream:
-            for member in TarReader(stream):
-                changes.add(member)
+        changes = next((changes for same, changes in known if same == layer), None)
+        if changes is None:
+            changes = _changes(store, layer)
+            known.append((layer, changes))
         merged.apply(changes, layer)
     registered: tuple[PathInfo, ...] | None = None
     outputs: dict[StorePath, dict[str, str]] = {}
@@ -172,6 +174,14 @@ def read_image_store(layers: Sequence[TarOpener], store_dir: str = DEFAULT_STORE
         registered=registered,
         derivation_outputs=outputs,
     )
+
+
+def _changes(store: bytes, layer: TarOpener) -> _Changes:
+    changes = _Changes(store)
+    with layer.open_tar() as stream:
+        for member in TarReader(stream):
+            changes.add(member)
+    return changes
 
 
 def _is_below(name: bytes, directory: bytes) -> bool:

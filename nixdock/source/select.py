@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from nixdock.errors import InputError
+from nixdock.errors import ImageError, InputError
 from nixdock.source.image import SourceImage
 from nixdock.source.open import ImageFile, familiar
 
 __all__ = ["select_image"]
+
+# Several times what any runtime runs; each one is read.
+_MOST_LAYERS: Final = 1000
 
 
 def select_image(
@@ -20,7 +24,8 @@ def select_image(
     """Return the image of that name and tag; where none is given, the first one.
 
     Of the images that an index has for several platforms, the one for `platform`, an architecture
-    and a variant. Raise InputError that says which images there are.
+    and a variant. Raise InputError that says which images there are, ImageError for one of so many
+    layers that nothing can run it.
     """
     if not file.images:
         raise InputError(f"{file.path} holds no image")
@@ -32,6 +37,10 @@ def select_image(
         found = _for_platform(found, platform) or found
     if name is not None and len({image.config_digest for image in found}) > 1:
         raise InputError(f"{file.path} holds several images {name}: {_listed(found)}; name the tag")
+    if len(found[0].layers) > _MOST_LAYERS:
+        raise ImageError(
+            f"{found[0].place}: it has {len(found[0].layers)} layers, more than {_MOST_LAYERS}"
+        )
     return found[0]
 
 

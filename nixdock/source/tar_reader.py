@@ -31,8 +31,10 @@ _CHUNK: Final = 1 << 20
 _SEEK_CHUNK: Final = 1 << 14
 # The largest extended header: a few extended attributes, each at most 64 KiB, fit easily.
 _MOST_EXTENSION: Final = 1 << 20
+# Of all extended headers together; readers hold much of them in memory.
+_MOST_EXTENSIONS: Final = 256 << 20
 _MOST_SIZE: Final = 1 << 63
-_MOST_MEMBERS: Final = 4_000_000
+_MOST_MEMBERS: Final = 2_000_000
 _OCTAL: Final = re.compile(rb"[0-7]+")
 _DECIMAL: Final = re.compile(rb"-?[0-9]{1,19}")
 _TIME: Final = re.compile(rb"-?[0-9]{1,19}(\.[0-9]*)?")
@@ -120,6 +122,7 @@ class TarReader:
         self._what = what
         self._input = _Input(stream)
         self._offset = 0
+        self._extensions = 0
         self.global_headers = 0
 
     def __iter__(self) -> Iterator[Member]:
@@ -192,6 +195,9 @@ class TarReader:
         size = self._size(fields[4])
         if size > _MOST_EXTENSION:
             self._fail(f"an extended header has {size} bytes, more than {_MOST_EXTENSION}")
+        self._extensions += size
+        if self._extensions > _MOST_EXTENSIONS:
+            self._fail(f"its extended headers have more than {_MOST_EXTENSIONS} bytes in all")
         data = self._input.take(size + -size % BLOCK)
         if len(data) < size + -size % BLOCK:
             self._fail("it ends in the middle of an extended header")

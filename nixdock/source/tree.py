@@ -6,6 +6,7 @@ lead where they would lead in a container, and never outside.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 from nixdock.errors import ImageError
-from nixdock.source.decompress import Coding
+from nixdock.source.decompress import MOST_EXPANDED, Coding
 from nixdock.source.hashed import CHUNK, buffered, drain
 from nixdock.source.image import SourceLayer
-from nixdock.source.layer_rules import AUFS, OPAQUE, WHITEOUT, LayerRules
+from nixdock.source.layer_rules import AUFS, OPAQUE, WHITEOUT, LayerRules, is_hidden
 from nixdock.source.members import Range
 from nixdock.source.names import normalised
 from nixdock.source.problem import shown
@@ -27,8 +28,9 @@ __all__ = ["MergedTree", "Node", "merged_tree"]
 
 _MOST_LINKS: Final = 40
 # Of all layers together; a node takes some hundred bytes.
-_MOST_NODES: Final = 8_000_000
-_OVERLAY: Final = (b"trusted.overlay.", b"user.overlay.")
+_MOST_NODES: Final = 4_000_000
+# Of all names, targets and extended attributes, in bytes.
+_MOST_TEXT: Final = 1 << 30
 
 
 @dataclass(slots=True, eq=False)
@@ -141,27 +143,52 @@ def merged_tree(layers: Sequence[SourceLayer], *, verified: bool = True) -> Iter
     Raise ImageError for a layer that is damaged or that no runtime would unpack.
     """
     with ExitStack() as stack:
-        tars = tuple(stack.enter_context(_seekable(layer, verified=verified)) for layer in layers)
+        opened = _Opened(stack, verified=verified)
+        tars = tuple(opened.tar(layer) for layer in layers)
         merging = _Merging(MergedTree(tars=tars))
         for number, (layer, tar) in enumerate(zip(layers, tars, strict=True)):
             merging.add(number, tar, layer.place)
         yield merging.tree
 
 
-@contextmanager
-def _seekable(layer: SourceLayer, *, verified: bool) -> Iterator[Range]:
-    """Give a layer's tar as a file in which one can seek; a compressed one is expanded first."""
-    if layer.coding is Coding.NONE:
-        if verified:
+@dataclass(slots=True)
+class _Opened:
+    """Layers' tars as files in which one can seek; a layer that stands twice is read once."""
+
+    stack: ExitStack
+    verified: bool
+    tars: dict[SourceLayer, Range] = field(default_factory=dict)
+    expanded: int | None = None
+    size: int = 0
+
+    def tar(self, layer: SourceLayer) -> Range:
+        if layer not in self.tars:
+            in_place = layer.coding is Coding.NONE
+            self.tars[layer] = self._in_place(layer) if in_place else self._expanded(layer)
+        return self.tars[layer]
+
+    def _in_place(self, layer: SourceLayer) -> Range:
+        if self.verified:
             with layer.open_tar() as stream:
                 drain(stream)
-        with layer.open_range() as view:
-            yield view
-        return
-    with tempfile.TemporaryFile(buffering=0) as file, layer.open_tar() as stream:
-        while chunk := stream.read(CHUNK):
-            file.write(chunk)
-        yield Range(file.fileno(), 0, file.tell())
+        return self.stack.enter_context(layer.open_range())
+
+    def _expanded(self, layer: SourceLayer) -> Range:
+        """Expand a layer into the one file that holds all such layers."""
+        if self.expanded is None:
+            temporary = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (the stack closes it)
+            self.expanded = self.stack.enter_context(temporary).fileno()
+        start = self.size
+        with layer.open_tar() as stream:
+            while chunk := stream.read(CHUNK):
+                self.size += len(chunk)
+                if self.size > MOST_EXPANDED:
+                    raise ImageError(
+                        f"{layer.place}: the layers expand to more than {MOST_EXPANDED} bytes"
+                    )
+                while chunk:
+                    chunk = chunk[os.write(self.expanded, chunk) :]
+        return Range(self.expanded, start, self.size - start)
 
 
 @dataclass(slots=True)
@@ -170,25 +197,46 @@ class _Merging:
 
     tree: MergedTree
     nodes: int = 0
+    text: int = 0
 
     def add(self, number: int, tar: Range, place: str) -> None:
         rules = LayerRules()
-        members: list[tuple[bytes, Member]] = []
+        whiteouts: list[bytes] = []
+        linked: dict[bytes, Node] = {}
+        files: list[tuple[bytes, Node | bytes]] = []
         for member in TarReader(buffered(tar.part(0, tar.size)), place):
             rules.add(member)
             if rules.messages:
                 raise ImageError(f"{place}: {rules.messages[0]}")
-            members.append((normalised(member.name), member))
-            self.nodes += 1
-            if self.nodes > _MOST_NODES:
-                raise ImageError(f"{place}: the layers so far hold more than {_MOST_NODES} files")
+            name = normalised(member.name)
+            if is_hidden(name):
+                whiteouts.append(name)
+                # AUFS keeps hard links' targets in a directory of its own.
+                if member.kind is MemberKind.FILE:
+                    linked[name] = _node(number, member)
+            elif member.kind is MemberKind.HARD_LINK:
+                files.append((name, normalised(member.target)))
+            else:
+                files.append((name, _node(number, member)))
+            self._count(member, place)
         # What a layer deletes is what lower layers have, wherever in the tar it says so.
-        for name, _ in members:
+        for name in whiteouts:
             self._delete(name)
-        linked: dict[bytes, Node] = {}
-        for name, member in members:
-            if not name.rpartition(b"/")[2].startswith(WHITEOUT):
-                self._put(number, name, member, linked, place)
+        for name, file in files:
+            self._put(name, file, linked, place)
+
+    def _count(self, member: Member | None, place: str) -> None:
+        """Count a file, so that a hostile layer does not take all memory."""
+        self.nodes += 1
+        if member is not None:
+            self.text += len(member.name) + len(member.target)
+            if member.pax:
+                self.text += sum(map(len, member.pax.values()))
+        if self.nodes > _MOST_NODES or self.text > _MOST_TEXT:
+            raise ImageError(
+                f"{place}: the layers so far hold more than {_MOST_NODES} files, or more than"
+                f" {_MOST_TEXT} bytes of names and extended attributes"
+            )
 
     def _delete(self, name: bytes) -> None:
         directory, _, base = name.rpartition(b"/")
@@ -202,14 +250,9 @@ class _Merging:
         elif not base.startswith(AUFS):
             parent.children.pop(base.removeprefix(WHITEOUT), None)
 
-    def _put(
-        self, number: int, name: bytes, member: Member, linked: dict[bytes, Node], place: str
-    ) -> None:
-        if member.kind is MemberKind.HARD_LINK:
-            # The layer's rules have seen to it that the target stands before it.
-            node = linked[normalised(member.target)]
-        else:
-            node = _node(number, name, member, place)
+    def _put(self, name: bytes, file: Node | bytes, linked: dict[bytes, Node], place: str) -> None:
+        # The layer's rules have seen to it that a hard link's target stands before it.
+        node = linked[file] if isinstance(file, bytes) else file
         linked[name] = node
         if not name:
             node.children = self.tree.root.children
@@ -240,24 +283,21 @@ class _Merging:
         node = self.tree.root
         for part in name.split(b"/"):
             at = at + b"/" + part if at else part
-            resolved = self.tree.resolve(at, follow=True)
-            child = None if resolved is None else self.tree.lookup(resolved)
-            if child is None:
-                if part in node.children or not node.is_directory:
+            child = node.children.get(part)
+            if child is not None and not child.is_directory:
+                child = self.tree.lookup(at, follow=True)
+                if child is None or not child.is_directory:
                     raise ImageError(
                         f"{place}: it has files below {shown(at)!r}, which leads to no directory"
                     )
+            if child is None:
                 child = node.children[part] = Node(MemberKind.DIRECTORY)
+                self._count(None, place)
             node = child
         return node
 
 
-def _node(number: int, name: bytes, member: Member, place: str) -> Node:
-    xattrs = tuple(sorted(member.xattrs.items()))
-    if any(key.startswith(_OVERLAY) for key, _ in xattrs):
-        raise ImageError(f"{place}: {shown(name)!r} has extended attributes of an overlay's own")
-    if member.kind is MemberKind.CHARACTER_DEVICE and member.device == (0, 0):
-        raise ImageError(f"{place}: {shown(name)!r} is a device 0:0, an overlay's own whiteout")
+def _node(number: int, member: Member) -> Node:
     return Node(
         kind=member.kind,
         mode=member.mode & 0o7777,
@@ -267,7 +307,7 @@ def _node(number: int, name: bytes, member: Member, place: str) -> Node:
         size=member.size,
         target=member.target,
         device=member.device,
-        xattrs=xattrs,
+        xattrs=tuple(sorted(member.xattrs.items())) if member.pax else (),
         layer=number,
         offset=member.offset,
     )

@@ -22,7 +22,7 @@ from nixdock.source.image import SourceImage, SourceLayer
 from nixdock.source.members import Members
 from nixdock.source.oci_layout import BlobUse
 from nixdock.source.open import ImageFile, open_image
-from nixdock.source.problem import Problem
+from nixdock.source.problem import Complain, Problem
 
 __all__ = ["Verification", "verify"]
 
@@ -73,7 +73,7 @@ def _verify(path: Path, problems: list[Problem], cores: int) -> Verification:
             problems += _check_image(image)
         problems += _check_names(file)
         problems += _check_stray(file)
-        layers = _unique_layers(file)
+        layers = _unique_layers(file, problems.append)
         with ThreadPoolExecutor(cores) as pool:
             for found in pool.map(lambda check: check(), _blob_checks(file, layers)):
                 problems += found
@@ -149,12 +149,17 @@ def _check_stray(file: ImageFile) -> Iterator[Problem]:
             yield Problem(name, "nothing refers to this blob")
 
 
-def _unique_layers(file: ImageFile) -> list[SourceLayer]:
-    """Return the layers of all images, each combination of blob and diff_id once."""
+def _unique_layers(file: ImageFile, complain: Complain) -> list[SourceLayer]:
+    """Return the layers of all images, each blob once: it can't have two diff_ids."""
     images = [*_of_layout(file), *_of_docker(file)]
-    unique: dict[tuple[str, str], SourceLayer] = {}
+    unique: dict[str, SourceLayer] = {}
     for layer in (layer for image in images for layer in image.layers):
-        unique.setdefault((layer.name, layer.diff_id), layer)
+        first = unique.setdefault(layer.name, layer)
+        if layer.diff_id != first.diff_id:
+            message = (
+                f"its diff_id is {layer.diff_id}, but that of the same blob is {first.diff_id}"
+            )
+            complain(Problem(layer.place, f"{message} as {first.place}"))
     return list(unique.values())
 
 
