@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types unit bench format clean
+.PHONY: help demo test lint types unit bench bench-layers format clean
 
 help:
 	@echo 'make demo   build (and run, where Docker or Podman answers) an image from a real closure'
 	@echo 'make test   install what is missing, then ruff, mypy and the whole test suite'
 	@echo 'make unit   the tests that need neither Nix nor a container runtime'
 	@echo 'make bench  measure, and print the figures as ratios'
+	@echo 'make bench-layers  replay updates through every layering strategy'
 	@echo 'make format format the code'
 
 # The virtual environments are told apart by their stamps: the demo needs no developer tools.
@@ -46,6 +47,9 @@ unit: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.bench
+
+bench-layers: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.bench.layers
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .

@@ -12,36 +12,32 @@ comes to the same plan.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import fsum
 from typing import TYPE_CHECKING, Final
 
-from nixdock.layering.reach import Reach, name_then_path
+from nixdock.layering.reach import Reach
 
 if TYPE_CHECKING:
     from nixdock.store_path import StorePath
 
 __all__ = [
     "LAYER_OVERHEAD",
-    "PRIOR_APP_SHARE",
     "ChangeModel",
     "Rate",
     "model_of",
+    "prior_model",
     "prior_rates",
-    "top_depths",
     "usual_rate",
 ]
 
 LAYER_OVERHEAD: Final = 20_000
 """The bytes that a layer costs beyond its paths: its headers, its descriptors, a request."""
 
-PRIOR_APP_SHARE: Final = 0.5
-"""The share of updates that concern the app alone, as long as nothing is known."""
-
-_TOP_DEPTH: Final = 3
-_MOST_APP_ROOTS: Final = 3
+_PRIOR_APP_SHARE: Final = 0.5
+_DEEPEST_TOP: Final = 2
 _CLASS_BOUNDS: Final = (0.003, 0.006, 0.0125, 0.025, 0.05, 0.1, 0.25, 0.5)
 
 
@@ -68,11 +64,12 @@ class _RateClass:
 class ChangeModel:
     """The probabilities of changes of a closure's paths.
 
-    `app_share` is the share of updates that concern the app alone; `top` are the paths that these
-    change by themselves.
+    `sizes` are those that plans go by, in the order of `reach`. `app_share` is the share of updates
+    that concern the app alone; `top` are the paths that these change by themselves.
     """
 
     reach: Reach
+    sizes: tuple[int, ...]
     classes: tuple[_RateClass, ...]
     app_share: float
     top: int
@@ -118,6 +115,16 @@ class ChangeModel:
         return (size + LAYER_OVERHEAD) * self.probability(cone)
 
 
+def prior_model(reach: Reach, depths: Mapping[StorePath, int]) -> ChangeModel:
+    """Return the model of a closure of which nothing is known but its shape.
+
+    Its sizes are coarse: a new version is a little larger or smaller, and if that alone moved
+    paths to other layers, these would change for nothing.
+    """
+    sizes = tuple(1 << size.bit_length() for size in reach.sizes)
+    return replace(model_of(reach, prior_rates(reach, depths), _PRIOR_APP_SHARE), sizes=sizes)
+
+
 def model_of(reach: Reach, rates: Mapping[StorePath, Rate], app_share: float) -> ChangeModel:
     """Return the model in which paths have `rates`, rounded to a few classes."""
     classes: dict[tuple[float, int], list[StorePath]] = {}
@@ -143,7 +150,7 @@ def model_of(reach: Reach, rates: Mapping[StorePath, Rate], app_share: float) ->
             top |= members
     # Most paths are in the largest class.
     found.sort(key=lambda rates: (-len(rates.app_calm), rates.app_weight, rates.other_weight))
-    return ChangeModel(reach, tuple(found), app_share, top)
+    return ChangeModel(reach, reach.sizes, tuple(found), app_share, top)
 
 
 def _powers(base: float, count: int) -> tuple[float, ...]:
@@ -158,40 +165,17 @@ def _weight(rate: float) -> float:
     return 2.0 * rate / (2.0 - rate)
 
 
-def top_depths(reach: Reach, volatile: Collection[StorePath] = ()) -> dict[StorePath, int]:
-    """Return the paths at the top of the image, and how far below its roots they are at most.
-
-    Of an image with many roots, which is an environment rather than an app, the root with the
-    largest closure counts as the app's; declared `volatile` paths always count.
-    """
-    depths = dict.fromkeys(_app_roots(reach), 0)
-    for path in reach.order:
-        if path in depths:
-            below = min(depths[path], _TOP_DEPTH) + 1
-            for reference in reach.closure[path].references:
-                if reference != path:
-                    depths[reference] = max(depths.get(reference, 0), below)
-    depths.update(dict.fromkeys(volatile, 0))
-    return {path: depth for path, depth in depths.items() if depth <= _TOP_DEPTH}
-
-
-def _app_roots(reach: Reach) -> tuple[StorePath, ...]:
-    roots = reach.closure.roots
-    if len(roots) <= _MOST_APP_ROOTS:
-        return roots
-    return (min(roots, key=lambda root: (-reach.size(reach.cone([root])), name_then_path(root))),)
-
-
 def prior_rates(reach: Reach, depths: Mapping[StorePath, int]) -> dict[StorePath, Rate]:
     """Return the rates to assume of a closure of which nothing is known but its shape."""
     usual = usual_rate(len(reach.order))
     rates = dict.fromkeys(reach.order, Rate(0.0, usual))
     for path, depth in depths.items():
-        app = 0.9 * 0.5**depth
+        app = 0.9 * 0.5 ** min(depth, _DEEPEST_TOP)
         rates[path] = Rate(app, max(usual, 0.3 * app))
     return rates
 
 
 def usual_rate(count: int) -> float:
-    """Return the rate of a path in a closure of `count`: two of them are updated at a time."""
-    return min(0.01, 2.0 / max(count, 1))
+    """Return the rate of a path in a closure of about `count`: two are updated at a time."""
+    # As with sizes, one path more must not change every plan a little.
+    return min(0.01, 2.0 / (1 << count.bit_length()))

@@ -38,7 +38,7 @@ def clusters_of(model: ChangeModel, paths: Iterable[StorePath]) -> list[Cluster]
     for path in sorted(paths, key=name_then_path):
         i = reach.index[path]
         cone = reach.down[i]
-        found.append(Cluster((i,), reach.sizes[i], cone, model.probability(cone)))
+        found.append(Cluster((i,), model.sizes[i], cone, model.probability(cone)))
     return found
 
 

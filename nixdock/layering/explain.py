@@ -168,8 +168,8 @@ def _by_cost(
     closure: Closure, budget: int, options: LayeringOptions, path: StorePath
 ) -> Iterator[str]:
     # It is one strategy's, and much to load.
-    from nixdock.layering.change_model import top_depths  # noqa: PLC0415
-    from nixdock.layering.fresh import large_size, top_paths  # noqa: PLC0415
+    from nixdock.layering.fresh import large_size  # noqa: PLC0415
+    from nixdock.layering.top import top_depths, top_paths  # noqa: PLC0415
 
     if len(closure) <= budget and options.previous is None:
         yield f"there is a layer for each of the {len(closure)} paths"

@@ -17,20 +17,18 @@ from nixdock.closure import Closure
 from nixdock.errors import ClosureError, PlanError
 from nixdock.layering.change_model import (
     LAYER_OVERHEAD,
-    PRIOR_APP_SHARE,
     ChangeModel,
-    model_of,
-    prior_rates,
-    top_depths,
+    prior_model,
 )
 from nixdock.layering.clusters import Cluster, clusters_of, paths_of
-from nixdock.layering.fresh import partition_fresh, top_paths
+from nixdock.layering.fresh import partition_fresh
 from nixdock.layering.merging import Merger, bucketed, mergers
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.order import stacked
 from nixdock.layering.plan import LayerPlan
 from nixdock.layering.plan_file import PlanHistory
 from nixdock.layering.reach import Reach, name_then_path
+from nixdock.layering.top import top_depths, top_paths
 
 if TYPE_CHECKING:
     from nixdock.closure import PathInfo
@@ -67,7 +65,7 @@ def plan_family(
         tops[name] = top_paths(own, found, volatile)
         for path, depth in found.items():
             depths[path] = min(depth, depths.get(path, depth))
-    model = model_of(reach, prior_rates(reach, depths), PRIOR_APP_SHARE)
+    model = prior_model(reach, depths)
     shared = _shared(model, [closures[name] for name in names], [budgets[name] for name in names])
     plans = {}
     for i, name in enumerate(names):

@@ -8,24 +8,21 @@ whenever the app does, share a layer; the others are merged into those that are 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.clusters import Cluster, clusters_of
 from nixdock.layering.partition import partition
-from nixdock.layering.reach import Reach
 
 if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
     from nixdock.store_path import StorePath
 
-__all__ = ["partition_fresh", "top_paths"]
+__all__ = ["partition_fresh"]
 
 _LARGE_SHARE: Final = 0.75
 _LEAST_LARGE: Final = 1024.0
 _LARGE_STEP: Final = 1.25
-_TOP_DEPTH: Final = 2
-_MOST_TOP_USERS: Final = 2
 
 
 def partition_fresh(
@@ -61,16 +58,3 @@ def large_size(sizes: Sequence[int], budget: int) -> float:
     while most < len(ordered) and ordered[most] >= threshold:
         threshold *= _LARGE_STEP
     return threshold
-
-
-def top_paths(
-    reach: Reach, depths: Mapping[StorePath, int], volatile: Collection[StorePath] = ()
-) -> frozenset[StorePath]:
-    """Return the paths that change with the app: the roots' chain, and all above `volatile`."""
-    graph = reach.closure.graph
-    chain = {
-        path
-        for path, depth in depths.items()
-        if depth <= _TOP_DEPTH and graph.in_degree(path) <= _MOST_TOP_USERS
-    }
-    return frozenset(chain.union(reach.paths(reach.users(volatile))))

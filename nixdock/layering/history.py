@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app_share", "learn", "learned_rates"]
 
-_PRIOR_STRENGTH: Final = 0.5
+_PRIOR_STRENGTH: Final = 0.2
 _UPDATES_TO_TRUST: Final = 2
-_APP_RATE: Final = 0.5
+_APP_FREQUENCY: Final = 0.75
 
 
 def learn(previous: PreviousPlan, closure: Closure, prior: Mapping[StorePath, Rate]) -> PlanHistory:
@@ -96,7 +96,12 @@ def learned_rates(
         rate = (counts.changed + _PRIOR_STRENGTH) / (counts.seen + _PRIOR_STRENGTH / before.other)
         app = before.app
         if counts.seen > _UPDATES_TO_TRUST:
-            app = rate if rate > _APP_RATE else 0.0
+            app = 0.0
+            if counts.changed > _APP_FREQUENCY * counts.seen:
+                # What has changed every time changes together: as certain as it looks.
+                rate = (counts.changed + _PRIOR_STRENGTH) / (counts.seen + _PRIOR_STRENGTH)
+                # Few different rates are few classes.
+                app = rate = round(rate, 2)
         rates[path] = Rate(app, rate)
     return rates
 

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from nixdock.layering.change_model import PRIOR_APP_SHARE, model_of, prior_rates, top_depths
+from nixdock.layering.change_model import model_of, prior_model, prior_rates
 from nixdock.layering.clusters import clusters_of, joined, paths_of
-from nixdock.layering.fresh import partition_fresh, top_paths
+from nixdock.layering.fresh import partition_fresh
 from nixdock.layering.history import app_share, learn, learned_rates
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.order import stacked
@@ -27,6 +27,7 @@ from nixdock.layering.partition import partition
 from nixdock.layering.plan import LayerPlan
 from nixdock.layering.plan_file import PlanHistory, PreviousPlan
 from nixdock.layering.reach import Reach
+from nixdock.layering.top import top_depths, top_paths
 
 if TYPE_CHECKING:
     from nixdock.closure import Closure
@@ -48,19 +49,19 @@ def plan_stable(
     reach = Reach(closure)
     volatile = frozenset(path for path in options.volatile if path in closure)
     depths = top_depths(reach, volatile)
-    prior = prior_rates(reach, depths)
     previous = _usable(options.previous)
     if previous is None:
-        model = model_of(reach, prior, PRIOR_APP_SHARE)
-        top = top_paths(reach, depths, volatile)
-        clusters = partition_fresh(model, [*closure.infos], budget, top)
-        layers = [paths_of(model, c) for c in stacked(model, clusters, reach.bits(top))]
+        model = prior_model(reach, depths)
+        upper = top_paths(reach, depths, volatile)
+        clusters = partition_fresh(model, [*closure.infos], budget, upper)
+        layers = [paths_of(model, c) for c in stacked(model, clusters, reach.bits(upper))]
         return replace(LayerPlan.of(closure, layers), history=PlanHistory())
+    prior = prior_rates(reach, depths)
     history = learn(previous, closure, prior)
     rates = learned_rates(history, closure, prior)
     rates.update({path: prior[path] for path in volatile})
     model = model_of(reach, rates, app_share(history))
-    top = frozenset(path for path, rate in rates.items() if rate.app > _TOP_RATE)
+    top = reach.users(path for path, rate in rates.items() if rate.app > _TOP_RATE)
     layers = _renewed(model, previous, budget, top)
     return replace(LayerPlan.of(closure, layers), history=history)
 
@@ -76,7 +77,7 @@ def _usable(previous: PreviousPlan | None) -> PreviousPlan | None:
 
 
 def _renewed(
-    model: ChangeModel, previous: PreviousPlan, budget: int, top: frozenset[StorePath]
+    model: ChangeModel, previous: PreviousPlan, budget: int, top: int
 ) -> list[tuple[StorePath, ...]]:
     """Return the layers: the previous ones that are whole, and what is left in new ones."""
     reach = model.reach
@@ -96,7 +97,7 @@ def _renewed(
     for cluster in new:
         clusters[cluster] = paths_of(model, cluster)
     below = reach.cone(path for layer in lower for path in layer)
-    upper = stacked(model, clusters, reach.bits(top), below)
+    upper = stacked(model, clusters, top, below)
     return [*lower, *(clusters[cluster] for cluster in upper)]
 
 

@@ -1,0 +1,90 @@
+"""The top of an image: what changes whenever the app does.
+
+Below a root that is the app itself, or a wrapper of it, there may be more wrappers: a path that
+together with the wrappers above it reaches all that the root does. These are the chain; the lowest
+of it, or the first that is too large for a wrapper, is taken for the app. What just the wrappers
+above the app use is at the top, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from nixdock.layering.reach import Reach, name_then_path
+
+if TYPE_CHECKING:
+    from nixdock.store_path import StorePath
+
+__all__ = ["top_depths", "top_paths"]
+
+_MOST_APP_ROOTS: Final = 3
+_MOST_BESIDE: Final = 2
+_LONGEST_CHAIN: Final = 16
+_LARGEST_WRAPPER: Final = 64 << 10
+
+
+def top_depths(reach: Reach, volatile: Collection[StorePath] = ()) -> dict[StorePath, int]:
+    """Return the paths at the top of the image, and how far below a root they are at most.
+
+    Of an image with many roots, which is an environment rather than an app, the root with the
+    largest closure counts as the app's; declared `volatile` paths always count.
+    """
+    depths: dict[StorePath, int] = {}
+    for root in _app_roots(reach):
+        depths.update(_top_below(reach, root))
+    # Who declares what is volatile knows the app: what is below it is not.
+    below = reach.cone(volatile)
+    depths = {path: depth for path, depth in depths.items() if not below >> reach.index[path] & 1}
+    return depths | dict.fromkeys(volatile, 0)
+
+
+def top_paths(
+    reach: Reach, depths: Iterable[StorePath], volatile: Collection[StorePath] = ()
+) -> frozenset[StorePath]:
+    """Return the paths that change with the app: those of `depths`, and all above `volatile`."""
+    return frozenset(depths).union(reach.paths(reach.users(volatile)))
+
+
+def _app_roots(reach: Reach) -> tuple[StorePath, ...]:
+    roots = reach.closure.roots
+    if len(roots) <= _MOST_APP_ROOTS:
+        return roots
+    return (min(roots, key=lambda root: (-reach.size(reach.cone([root])), name_then_path(root))),)
+
+
+def _top_below(reach: Reach, root: StorePath) -> dict[StorePath, int]:
+    depths = {root: 0}
+    lowest: StorePath | None = root
+    while lowest is not None and reach.closure[lowest].nar_size <= _LARGEST_WRAPPER:
+        lowest = _next_of_chain(reach, root, depths) if len(depths) < _LONGEST_CHAIN else None
+        if lowest is not None:
+            depths[lowest] = _depth(reach, lowest, depths)
+    app = max(depths, key=lambda path: depths[path])
+    for path in _exclusive(reach, depths.keys() - {app}):
+        if path not in depths:
+            depths[path] = _depth(reach, path, depths)
+    return depths
+
+
+def _next_of_chain(reach: Reach, root: StorePath, chain: Collection[StorePath]) -> StorePath | None:
+    above = reach.bits(chain)
+    for path in _exclusive(reach, chain):
+        beside = reach.cone([root]) & ~reach.cone([path]) & ~above
+        if beside.bit_count() <= _MOST_BESIDE and reach.closure.graph.out_degree(path):
+            return path
+    return None
+
+
+def _depth(reach: Reach, path: StorePath, depths: Mapping[StorePath, int]) -> int:
+    return 1 + max(depths[user] for user in reach.closure.graph.predecessors(path))
+
+
+def _exclusive(reach: Reach, users: Collection[StorePath]) -> list[StorePath]:
+    """Return, by name, the paths that `users` alone refer to."""
+    graph = reach.closure.graph
+    below = {path for user in users for path in graph.successors(user) if path not in users}
+    return sorted(
+        (path for path in below if all(user in users for user in graph.predecessors(path))),
+        key=name_then_path,
+    )

@@ -1,0 +1,74 @@
+"""Replay a trace through a layering strategy, and count the bytes that each update transfers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from nixdock.closure import Closure
+from nixdock.layering.auto import plan_auto
+from nixdock.layering.options import LayeringOptions
+from nixdock.layering.plan import LayerPlan
+from nixdock.layering.plan_file import PreviousPlan
+from nixdock.layering.popularity import plan_by_popularity
+from nixdock.layering.stable import plan_stable
+
+__all__ = ["STRATEGIES", "Cost", "cost_of", "replay", "successor"]
+
+Step = Callable[[Closure, int, LayerPlan | None], LayerPlan]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The bytes of changed layers, of these and all above, and of changed paths."""
+
+    pulled: int = 0
+    chain: int = 0
+    least: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.pulled + other.pulled, self.chain + other.chain, self.least + other.least)
+
+
+def successor(closure: Closure, budget: int, before: LayerPlan | None) -> LayerPlan:
+    """Plan by `stable` with the previous plan."""
+    if before is None or before.history is None:
+        return plan_stable(closure, budget)
+    previous = PreviousPlan(tuple(layer.paths for layer in before.layers), before.history)
+    return plan_stable(closure, budget, LayeringOptions(previous=previous))
+
+
+STRATEGIES: dict[str, Step] = {
+    "popularity": lambda closure, budget, _: plan_by_popularity(closure, budget),
+    "auto": lambda closure, budget, _: plan_auto(closure, budget),
+    "stable": lambda closure, budget, _: plan_stable(closure, budget),
+    "stable+previous": successor,
+}
+
+
+def replay(trace: Sequence[Closure], budget: int, strategy: str) -> Cost:
+    """Return what the updates from each closure of `trace` to the next cost together."""
+    step = STRATEGIES[strategy]
+    total = Cost()
+    before: tuple[Closure, LayerPlan] | None = None
+    for closure in trace:
+        plan = step(closure, budget, before[1] if before else None)
+        if before:
+            total += cost_of(*before, closure, plan)
+        before = closure, plan
+    return total
+
+
+def cost_of(old: Closure, before: LayerPlan, new: Closure, after: LayerPlan) -> Cost:
+    """Return what the update from one closure and plan to the next transfers."""
+    known = {layer.paths for layer in before.layers}
+    same = 0
+    for layer, other in zip(before.layers, after.layers, strict=False):
+        if layer.paths != other.paths:
+            break
+        same += 1
+    return Cost(
+        sum(layer.nar_size for layer in after.layers if layer.paths not in known),
+        sum(layer.nar_size for layer in after.layers[same:]),
+        sum(info.nar_size for info in new if info.path not in old),
+    )

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from nixdock.closure import Closure
+from nixdock.layering.package_keys import package_keys
+from nixdock.layering.plan import LayerPlan
+from tests.bench.layers import GRAPHS, costs, geometric_mean, graphs, read_graph, trace_of
+from tests.bench.replay import STRATEGIES, Cost, cost_of
+from tests.bench.traces import Product
+from tests.closures import closure_of, store_path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_small_run_prints_every_strategy() -> None:
+    command = [
+        *(sys.executable, "-m", "tests.bench.layers", "--no-times", "--product", "nginx"),
+        *("--product", "tiny-static", "--layers", "25", "100", "--steps", "3"),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split()[:3] for line in done.stdout.splitlines()]
+    for trace in ("app", "weekly", "churn", "single", "dated"):
+        for layers in ("25", "100"):
+            for strategy in STRATEGIES:
+                assert [trace, layers, strategy] in rows
+
+
+def test_large_closures_are_timed() -> None:
+    command = [sys.executable, "-m", "tests.bench.large", "300"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *seconds, memory = map(float, done.stdout.split())
+    assert len(seconds) == 3
+    assert memory > 1
+
+
+def test_the_graphs_are_closures_of_one_root() -> None:
+    for path in GRAPHS.glob("*.json.gz"):
+        closure = read_graph(path)
+        (root,) = closure.roots
+        assert root.name.startswith("entrypoint-")
+    assert len(graphs()) >= 15
+
+
+def small() -> Product:
+    nodes = {"libc-1": (10, ()), "lib-2": (20, ("libc-1",)), "tool-2": (30, ("libc-1",))}
+    return Product.of("small", closure_of(nodes))
+
+
+def names_changed(old: Closure, new: Closure) -> set[str]:
+    return {info.path.name for info in new if info.path not in old}
+
+
+def test_an_update_changes_the_source_and_all_dependents() -> None:
+    product = small()
+    before = product.closure()
+    assert len(before) == 6
+    assert product.updated("app").closure() != before
+    assert names_changed(before, product.updated("app").closure()) == {
+        "app-1.0.0+u1", "app-config-1.0.0+u1", "entrypoint-1.0.0+u1",
+    }  # fmt: skip
+    # Of one version, and so of one source.
+    assert {"lib-2+u1", "tool-2+u1", "app-1.0.0"} <= names_changed(
+        before, product.updated("2").closure()
+    )
+    assert len(names_changed(before, product.updated("1").closure())) == 6
+
+
+def test_a_rebuild_keeps_the_version() -> None:
+    product = small()
+    changed = names_changed(product.closure(), product.rebuilt("lib").closure())
+    assert changed == {"lib-2", "app-1.0.0", "app-config-1.0.0", "entrypoint-1.0.0"}
+
+
+@pytest.mark.parametrize("kind", ["app", "weekly", "churn", "single"])
+def test_traces_are_the_same_every_time(kind: str) -> None:
+    random.seed(1)
+    one = trace_of("nginx", kind, 4)
+    random.seed(2)
+    assert trace_of("nginx", kind, 4) == one
+    assert len(one) == 4
+    for old, new in pairwise(one):
+        assert names_changed(old, new)
+
+
+def test_packages_come_and_go() -> None:
+    trace = trace_of("nginx", "churn", 12)
+    counts = [len(package_keys(closure.infos)) for closure in trace]
+    assert len(set(counts)) > 2
+    assert any(new < old for old, new in pairwise(counts))
+
+
+def test_what_an_update_costs() -> None:
+    sizes = {
+        name: (size, ()) for name, size in zip("abcde", (1, 10, 100, 1000, 10_000), strict=True)
+    }
+    old = closure_of({name: sizes[name] for name in "abcd"})
+    new = closure_of({name: sizes[name] for name in "abce"})
+    a, b, c, d, e = (store_path(name) for name in "abcde")
+    before = LayerPlan.of(old, [[a], [b, d], [c]])
+    after = LayerPlan.of(new, [[a], [b, e], [c]])
+    assert cost_of(old, before, new, after) == Cost(10_010, 10_110, 10_000)
+    assert cost_of(old, before, old, before) == Cost(0, 0, 0)
+    moved = LayerPlan.of(old, [[c], [a], [b, d]])
+    assert cost_of(old, before, old, moved) == Cost(0, 1111, 0)
+
+
+def test_costs_are_those_of_all_steps() -> None:
+    found = costs("tiny-static", "app", [25], 4)
+    assert {strategy for strategy, _ in found} == set(STRATEGIES)
+    for cost in found.values():
+        assert cost == Cost(3 * 20_015_000, 3 * 20_015_000, 3 * 20_015_000) or cost.least > 6e7
+
+
+def test_the_mean_of_ratios() -> None:
+    assert geometric_mean([2.0, 8.0]) == pytest.approx(4.0)
