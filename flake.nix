@@ -32,7 +32,11 @@
         for = import ./nix;
       };
 
-      overlays.default = import ./nix/overlay.nix;
+      overlays = {
+        default = import ./nix/overlay.nix;
+        # The library as `pkgs.dockerTools` as well.
+        dockerTools = import ./nix/docker-tools-overlay.nix;
+      };
 
       apps = eachSystem (
         system: _: rec {

@@ -5,28 +5,35 @@
 args:
 let
   pkgs = args.pkgs or args;
-  package = pkgs.callPackage ./package.nix { };
+  # It runs where images are built, whatever machine they are for.
+  package = pkgs.buildPackages.callPackage ./package.nix { };
   common = import ./common.nix { inherit pkgs package; };
 
   layered = import ./layered-image.nix { inherit common; };
   files = import ./files.nix { inherit common; };
+
+  nixdock = {
+    inherit package;
+  }
+  // layered
+  // files
+  // import ./build-image.nix { inherit common; }
+  // import ./export-image.nix { inherit common; }
+  // import ./merge-images.nix { inherit common; }
+  // import ./nix-shell-image.nix {
+    inherit common;
+    inherit (layered) streamLayeredImage;
+    inherit (files) binSh fakeNss usrBinEnv;
+  }
+  // import ./plan-family.nix {
+    inherit common;
+    inherit (layered) streamLayeredImage;
+  }
+  // import ./programs.nix { inherit common; }
+  // import ./pull-image.nix { inherit common; }
+  // {
+    examples = import ./examples.nix { inherit pkgs nixdock; };
+    tests = import ./tests.nix { inherit pkgs nixdock; };
+  };
 in
-{
-  inherit package;
-}
-// layered
-// files
-// import ./build-image.nix { inherit common; }
-// import ./export-image.nix { inherit common; }
-// import ./merge-images.nix { inherit common; }
-// import ./nix-shell-image.nix {
-  inherit common;
-  inherit (layered) streamLayeredImage;
-  inherit (files) binSh fakeNss usrBinEnv;
-}
-// import ./plan-family.nix {
-  inherit common;
-  inherit (layered) streamLayeredImage;
-}
-// import ./programs.nix { inherit common; }
-// import ./pull-image.nix { inherit common; }
+nixdock

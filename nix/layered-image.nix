@@ -11,7 +11,7 @@ let
     ;
 
   # What runs a configuration, as dockerTools' own script does: CONF [-t REPO:TAG].
-  streamScript = pkgs.writeShellScript "nixdock-stream" ''
+  streamScript = pkgs.buildPackages.writeShellScript "nixdock-stream" ''
     exec ${lib.getExe package} stream "$@"
   '';
 
@@ -134,7 +134,7 @@ let
       imageTag = if tag == null then common.hashPart conf else tag;
 
       # Rewrites the file that `layering.previous` names.
-      updatePlan = pkgs.writeShellScriptBin "update-plan" ''
+      updatePlan = pkgs.buildPackages.writeShellScriptBin "update-plan" ''
         target=''${1:-${baseName}.plan.json}
         cp --no-preserve=mode,ownership ${conf.plan} "$target.new" && mv "$target.new" "$target"
         echo "wrote $target" >&2
@@ -158,7 +158,7 @@ let
       }
       ''
         {
-          echo '#!${pkgs.runtimeShell}'
+          echo '#!${pkgs.buildPackages.runtimeShell}'
           echo 'exec ${streamScript} ${conf} "$@"'
         } > $out
         chmod +x $out

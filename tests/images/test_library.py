@@ -14,11 +14,30 @@ from .conftest import LIBRARY, Library
 
 pytestmark = [pytest.mark.nix, pytest.mark.xdist_group("nix")]
 
+# Of dockerTools, and beside them `package` and `planFamily`.
 LIBRARY_NAMES = [
+    "binSh",
+    "buildImage",
+    "buildImageWithNixDb",
     "buildLayeredImage",
     "buildLayeredImageWithNixDb",
+    "buildNixShellImage",
+    "caCertificates",
+    "examples",
+    "exportImage",
+    "fakeNss",
+    "mergeDrvs",
+    "mergeImages",
+    "nix-prefetch-docker",
     "package",
+    "planFamily",
+    "pullImage",
+    "shadowSetup",
     "streamLayeredImage",
+    "streamNixShellImage",
+    "tarsum",
+    "tests",
+    "usrBinEnv",
 ]
 
 # Of dockerTools.streamLayeredImage: every argument and its default.
@@ -29,9 +48,46 @@ STREAM_DEFAULTS = {
 }  # fmt: skip
 
 
+# nixdock's own.
+OWN_DEFAULTS = {"fromImageName", "fromImageTag", "inheritConfig", "layering", "perms"}
+
+# Of dockerTools.buildImage.
+BUILD_DEFAULTS = {
+    "tag", "fromImage", "fromImageName", "fromImageTag", "copyToRoot", "keepContentsDirlinks",
+    "config", "architecture", "variant", "extraCommands", "uid", "gid", "runAsRoot", "diskSize",
+    "buildVMMemorySize", "created", "compressor", "includeNixDB", "contents", "meta",
+}  # fmt: skip
+
+
 def test_takes_the_arguments_of_docker_tools(library: Library) -> None:
     arguments = library.evaluate("pkgs.lib.functionArgs nixdock.streamLayeredImage")
-    assert arguments == {"name": False, **dict.fromkeys(STREAM_DEFAULTS, True)}
+    assert arguments == {"name": False, **dict.fromkeys(STREAM_DEFAULTS | OWN_DEFAULTS, True)}
+    arguments = library.evaluate("pkgs.lib.functionArgs nixdock.buildImage")
+    own = {"inheritConfig", "perms", "format"}
+    assert arguments == {"name": False, **dict.fromkeys(BUILD_DEFAULTS | own, True)}
+
+
+def test_attributes_of_build_image(library: Library) -> None:
+    attributes = library.evaluate(
+        """let i = nixdock.buildImage {
+                 name = "Registry.Example/Some/Hello"; meta.description = "d"; };
+               names = map (compressor: (i.override { inherit compressor; }).name)
+                 [ "none" "gz" "zstd" ];
+           in { inherit (i) imageName; inherit names; description = i.meta.description;
+                tag = pkgs.lib.hasPrefix "/nix/store/${i.imageTag}-"
+                  (builtins.unsafeDiscardStringContext i.outPath);
+                again = (i.override { tag = "Kept"; }).imageTag;
+                layer = i.layer.name; arguments = i.buildArgs.name; }"""
+    )
+    assert attributes == {
+        "imageName": "registry.example/some/hello",
+        "names": [f"docker-image-Hello.tar{extension}" for extension in ("", ".gz", ".zst")],
+        "description": "d",
+        "tag": True,
+        "again": "Kept",
+        "layer": "docker-layer-Hello",
+        "arguments": "Registry.Example/Some/Hello",
+    }
 
 
 def test_attributes_of_a_stream(library: Library) -> None:
@@ -78,9 +134,6 @@ def test_attributes_of_an_image(library: Library) -> None:
     ("arguments", "message"),
     [
         ('compressor = "xz";', "compressor must be one of: .gz none zstd."),
-        ('fromImage = "x";', "fromImage is not supported yet"),
-        ('fakeRootCommands = "x";', "fakeRootCommands is not supported yet"),
-        ("layeringPipeline = [ ];", "layeringPipeline is not supported yet"),
         ("maxLayers = 1;", "maxLayers must be greater than 1"),
         ('format = "vhd";', "unknown format vhd"),
     ],

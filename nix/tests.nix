@@ -1,0 +1,159 @@
+# Checks of the examples that need no daemon: images are read back in the sandbox, and what they
+# hold is compared with what was asked for. Each is a derivation that builds when all is well.
+{ pkgs, nixdock }:
+let
+  inherit (pkgs) lib;
+  inherit (nixdock) examples package;
+
+  check =
+    name: script:
+    pkgs.runCommand "nixdock-test-${name}"
+      {
+        nativeBuildInputs = [
+          package
+          pkgs.jq
+        ];
+      }
+      ''
+        # What an image is, as JSON.
+        shown() { nixdock inspect --json "$1"; }
+        expect() {
+          if [ "$2" != "$3" ]; then
+            printf '%s: expected %s, found %s\n' "$1" "$2" "$3" >&2
+            exit 1
+          fi
+        }
+        ${script}
+        touch $out
+      '';
+
+  # A stream as the file that it writes.
+  fileOf =
+    image:
+    if image.isExe or false then
+      pkgs.runCommand "${image.imageName}.tar" { } "${image} > $out"
+    else
+      image;
+
+  # The one with another machine's packages is left out where there are none.
+  images = lib.mapAttrs (_: fileOf) (
+    removeAttrs examples ([ "exportBash" ] ++ lib.optional (!(pkgs ? pkgsCross)) "cross")
+  );
+  named = lib.filterAttrs (_: image: image ? imageTag) (
+    removeAttrs examples (lib.optional (!(pkgs ? pkgsCross)) "cross")
+  );
+
+  each = lib.concatMapStrings (line: "${line}\n");
+  query = image: filter: "$(shown ${images.${image}} | jq -rc ${lib.escapeShellArg filter})";
+  expectation =
+    image: filter: value:
+    ''expect ${lib.escapeShellArg "${image}: ${filter}"} ${lib.escapeShellArg value} "${query image filter}"'';
+in
+{
+  # Every digest, size and count.
+  verify = check "verify" ''
+    printf '%s\n' ${toString (lib.attrValues images)} |
+      xargs -P "''${NIX_BUILD_CORES:-1}" -n 1 nixdock verify
+  '';
+
+  # What an image is called when it is loaded is what its attributes say.
+  names = check "names" (
+    each (
+      lib.mapAttrsToList (
+        name: image: expectation name ".images[0].tags[0]" "${image.imageName}:${image.imageTag}"
+      ) named
+    )
+  );
+
+  dates = check "dates" (
+    each (
+      map (name: expectation name ".images[0].created" "1970-01-01T00:00:01Z") [
+        "bash"
+        "layered-image"
+      ]
+      ++ map
+        (name: ''
+          created=${query name ".images[0].created"}
+          if [[ "$created" < 2001 ]]; then
+            echo "${name}: $created is not the time at which it was built" >&2
+            exit 1
+          fi
+        '')
+        [
+          "unstableDate"
+          "unstableDateLayered"
+        ]
+    )
+  );
+
+  layers = check "layers" ''
+    ${expectation "two-layered-image" ".images[0].layers | length" "2"}
+    ${expectation "bulk-layer" ".images[0].layers | length" "2"}
+    ${expectation "layered-bulk-layer" ".images[0].layers | length" "4"}
+
+    layersOf() { shown "$1" | jq -r '.images[0].layers[].diff_id'; }
+    layersOf ${images.layered-image} > below
+    for above in ${images.layered-on-top} ${images.layered-on-top-layered}; do
+      layersOf $above | head -n "$(wc -l < below)" | diff below -
+    done
+    layersOf ${images.another-layered-image} > other
+    if ! grep -qFxf below other; then
+      echo 'layered-image and another-layered-image have no layer in common' >&2
+      exit 1
+    fi
+  '';
+
+  environment = check "environment" (
+    each (
+      map
+        (
+          name:
+          expectation name ".images[0].config.Env" (
+            builtins.toJSON [
+              "FROM_PARENT=true"
+              "LAST_LAYER=child"
+              "FROM_CHILD=true"
+            ]
+          )
+        )
+        [
+          "environmentVariables"
+          "environmentVariablesLayered"
+        ]
+    )
+  );
+
+  architecture = check "architecture" ''
+    expect 'the same architecture' \
+      ${query "build-image-with-architecture" ".images[0].architecture"} \
+      ${query "layered-image-with-architecture" ".images[0].architecture"}
+    if [ ${query "bash" ".images[0].architecture"} = \
+      ${query "build-image-with-architecture" ".images[0].architecture"} ]; then
+      echo 'build-image-with-architecture is for this machine' >&2
+      exit 1
+    fi
+  '';
+
+  # Without the store there are no store paths; with it, all of a closure.
+  store =
+    let
+      held = "[.images[0].layers[].store_paths[]] | sort";
+      closure = pkgs.closureInfo {
+        rootPaths = [
+          pkgs.coreutils
+          pkgs.hello
+        ];
+      };
+    in
+    check "store" ''
+      ${expectation "helloOnRootNoStore" held "[]"}
+      ${expectation "helloOnRootNoStoreFakechroot" held "[]"}
+      sort ${closure}/store-paths > expected
+      shown ${images.bulk-layer} | jq -r '${held} | .[]' | diff expected -
+    '';
+
+  export = check "export" ''
+    tar -tf ${examples.exportBash} > files
+    grep -qFx ./bin/bash files
+  '';
+}
