@@ -66,6 +66,8 @@ class Mounts:
 
     def add_store(self) -> None:
         """Mount this machine's store, path by path where the image has store paths of its own."""
+        if not Path(self.store_dir).is_dir():
+            return
         here = Path(f"{self.root}{self.store_dir}")
         if not (here.is_dir() and any(here.iterdir())):
             self.add(self.store_dir, self.store_dir)

@@ -145,13 +145,16 @@ def test_extra_commands_are_a_script(library: Library) -> None:
     arguments = f"extraCommands = ''{script}'';"
     built = build(library, arguments)
     assert built.top["tmp"].mode == 0o1777
-    with open_image(built.path) as file, file.images[0].layers[0].open_tar() as stream:
-        with tarfile.open(fileobj=stream, mode="r|") as tar:
-            found = {
-                member.name.strip("./"): data.read()
-                for member in tar
-                if (data := tar.extractfile(member))
-            }
+    with (
+        open_image(built.path) as file,
+        file.images[0].layers[0].open_tar() as stream,
+        tarfile.open(fileobj=stream, mode="r|") as tar,
+    ):
+        found = {
+            member.name.strip("./"): data.read()
+            for member in tar
+            if (data := tar.extractfile(member))
+        }
     assert found == {"file with space": b'it\'s (a) 2 "quoted" $v \\(\n'}
 
 
@@ -211,7 +214,7 @@ def test_a_base_image_is_chosen_by_name_and_tag(library: Library) -> None:
     arguments = f'fromImage = {two}; fromImageName = "b";'
     for choice in ("", 'fromImageTag = "2";'):
         assert build(library, f"{arguments} {choice}").config["config"]["Env"] == ["FROM=b"]
-    with pytest.raises(NixError, match="no image .*b:1"):
+    with pytest.raises(NixError, match=r"no image .*b:1"):
         build(library, f'{arguments} fromImageTag = "1";')
 
 
