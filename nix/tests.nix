@@ -35,13 +35,10 @@ let
     else
       image;
 
-  # The one with another machine's packages is left out where there are none.
-  images = lib.mapAttrs (_: fileOf) (
-    removeAttrs examples ([ "exportBash" ] ++ lib.optional (!(pkgs ? pkgsCross)) "cross")
-  );
-  named = lib.filterAttrs (_: image: image ? imageTag) (
-    removeAttrs examples (lib.optional (!(pkgs ? pkgsCross)) "cross")
-  );
+  # Another machine's packages would take a compiler for it.
+  own = removeAttrs examples [ "cross" ];
+  images = lib.mapAttrs (_: fileOf) (removeAttrs own [ "exportBash" ]);
+  named = lib.filterAttrs (_: image: image ? imageTag) own;
 
   each = lib.concatMapStrings (line: "${line}\n");
   query = image: filter: "$(shown ${images.${image}} | jq -rc ${lib.escapeShellArg filter})";
