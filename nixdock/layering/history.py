@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["app_share", "learn", "learned_rates"]
 
 _PRIOR_STRENGTH: Final = 0.2
-_UPDATES_TO_TRUST: Final = 2
+_UPDATES_TO_DOUBT: Final = 2
+_UPDATES_TO_TRUST: Final = 5
 _APP_FREQUENCY: Final = 0.75
 
 
@@ -95,9 +96,11 @@ def learned_rates(
         before = prior[path]
         rate = (counts.changed + _PRIOR_STRENGTH) / (counts.seen + _PRIOR_STRENGTH / before.other)
         app = before.app
-        if counts.seen > _UPDATES_TO_TRUST:
+        if counts.seen > _UPDATES_TO_DOUBT:
+            # A library that happened to be updated every time at first is no app.
+            enough = _UPDATES_TO_DOUBT if app else _UPDATES_TO_TRUST
             app = 0.0
-            if counts.changed > _APP_FREQUENCY * counts.seen:
+            if counts.seen > enough and counts.changed > _APP_FREQUENCY * counts.seen:
                 # What has changed every time changes together: as certain as it looks.
                 rate = (counts.changed + _PRIOR_STRENGTH) / (counts.seen + _PRIOR_STRENGTH)
                 # Few different rates are few classes.

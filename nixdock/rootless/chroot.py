@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import NixdockError
+from nixdock.rootless.enter import INSIDE
 
 __all__ = ["Mount", "Mounts", "mounts_for", "shell_inside"]
 
@@ -95,7 +96,7 @@ class Mounts:
 def mounts_for(root: Path, store_dir: str, work: Path) -> Iterator[Mounts]:
     """Give the mounts of a script that runs in `root`, and remove their mount points afterwards.
 
-    `work` is seen at its own place, and so is the directory of a Nix build.
+    `work` is seen as `INSIDE`, and the directory of a Nix build at its own place.
     """
     mounts = Mounts(root, store_dir)
     try:
@@ -105,8 +106,7 @@ def mounts_for(root: Path, store_dir: str, work: Path) -> Iterator[Mounts]:
         if top := os.environ.get("NIX_BUILD_TOP"):
             # What is mounted below is not wanted: the root itself lies there.
             mounts.add(top, top, recursive=False)
-        if not (top and work.is_relative_to(top)):
-            mounts.add(str(work), str(work), recursive=False)
+        mounts.add(str(work), INSIDE, recursive=False)
         yield mounts
     finally:
         mounts.remove_points()

@@ -118,13 +118,14 @@ def difference(before: Snapshot, after: Snapshot, empty_file: Path) -> list[Entr
     # All that lies in a directory which was made again has to be said again.
     changed |= {name for name in after.files if any(above in remade for above in _above(name))}
     gone = _gone(before, after, remade)
+    old = {found.inode: found for found in before.files.values()}
     needed = changed | remade | gone.keys() | {b""}
     needed |= {above for name in needed for above in _above(name)}
     entries = []
     for name, found in after.files.items():
         if name not in needed:
             continue
-        entries.append(_entry(name, found))
+        entries.append(_entry(name, found, _kept_xattrs(found, old)))
         if name in remade:
             entries.append(_whiteout(name, OPAQUE, empty_file))
         entries += [
@@ -159,7 +160,20 @@ def _above(name: bytes) -> Iterator[bytes]:
         yield name
 
 
-def _entry(name: bytes, found: _Found) -> Entry:
+def _kept_xattrs(found: _Found, before: Mapping[Inode, _Found]) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the extended attributes that a file has kept, wherever it is now.
+
+    The kernel takes capabilities from a file that is written to or is given away.
+    """
+    old = before.get(found.inode)
+    if old is None or old.kind != found.kind:
+        return ()
+    same = old.stamp[1:] == found.stamp[1:]
+    given_away = (old.fake.uid, old.fake.gid) != (found.fake.uid, found.fake.gid)
+    return old.fake.xattrs if found.is_directory or (same and not given_away) else ()
+
+
+def _entry(name: bytes, found: _Found, xattrs: tuple[tuple[bytes, bytes], ...]) -> Entry:
     fake = found.fake
     if name.rpartition(b"/")[2].startswith(WHITEOUT):
         raise PackError(
@@ -181,6 +195,7 @@ def _entry(name: bytes, found: _Found) -> Entry:
             fake.gid,
             *names,
             device=(os.major(fake.rdev), os.minor(fake.rdev)),
+            xattrs=xattrs,
         ),
     )
 

@@ -1,7 +1,7 @@
-"""Run a program with a directory as its `/`, in namespaces of its own: `python enter.py JOB`.
+"""Run a program with a directory as its `/`, in namespaces of its own.
 
-JOB is a JSON file, whose directory is seen at its own place. This runs as a program, so that the
-process has but one thread, and imports nothing of nixdock, so that it starts wherever Python does.
+This runs as a program under fakeroot, so that the process has but one thread. It becomes two: one
+enters the namespaces and is the program in the end, the other stays outside and watches it.
 What goes wrong before the program has started is written to the job's error file.
 """
 
@@ -10,49 +10,31 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NoReturn
 
-__all__ = ["main"]
+from nixdock.rootless.calls import listen
+from nixdock.rootless.watch import watch
 
-_NEW_USER = 0x10000000
-_NEW_MOUNTS = 0x00020000
-_BIND = 0x1000
-_RECURSIVE = 0x4000
-_PRIVATE = 1 << 18
+__all__ = ["INSIDE", "main"]
 
-_NO_NEW_PRIVILEGES = 38
-_SET_FILTER = 1
-_NEW_LISTENER = 1 << 3
-_ALLOW = 0x7FFF0000
-_NOTIFY = 0x7FC00000
-# AUDIT_ARCH, seccomp(2), and chown, fchown, lchown and fchownat, as far as there are such.
-_CALLS = {
-    "x86_64": (0xC000003E, 317, (92, 93, 94, 260)),
-    "aarch64": (0xC00000B7, 277, (54, 55)),
-}
+INSIDE: Final = "/.nixdock"
+"""Where the job's directory is seen in a root: a script may well empty /tmp."""
 
+_PARENT_DEATH_SIGNAL: Final = 1
+_NEW_USER: Final = 0x10000000
+_NEW_PROCESSES: Final = 0x20000000
+_NEW_MOUNTS: Final = 0x00020000
+_BIND: Final = 0x1000
+_RECURSIVE: Final = 0x4000
+_PRIVATE: Final = 1 << 18
+# Neither set-id programs, devices, nor programs at all.
+_NOTHING_SPECIAL: Final = 2 | 4 | 8
 
-class _Step(ctypes.Structure):
-    """A step of a filter: struct sock_filter of linux/filter.h."""
-
-    _fields_ = (
-        ("code", ctypes.c_ushort),
-        ("if_true", ctypes.c_ubyte),
-        ("if_false", ctypes.c_ubyte),
-        ("value", ctypes.c_uint),
-    )
-
-
-class _Program(ctypes.Structure):
-    """A filter: struct sock_fprog of linux/filter.h."""
-
-    _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_void_p))
-
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _LIBC.mount.argtypes = (
     *(ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p),
     *(ctypes.c_ulong, ctypes.c_char_p),
@@ -64,44 +46,93 @@ class _EnterError(Exception):
 
 
 def main(job_file: str) -> int:
-    """Enter the namespaces and become the program."""
+    """Run the program of a job, which is a JSON file, and return its exit status."""
+    # Whoever is interrupted ends, and with it all that it has started.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     job = json.loads(Path(job_file).read_bytes())
-    preload = _fakeroot_library(Path(job_file).parent)
-    try:
-        if job["root"] is not None:
-            _change_root(job)
-        for variable in ("LD_LIBRARY_PATH", "LD_PRELOAD"):
-            os.environ.pop(variable, None)
-        if preload is not None:
-            os.environ["LD_PRELOAD"] = preload
-        _send_listener(job["listener"])
+    library = _copied_library(Path(job_file).parent)
+    error = os.open(job["error"], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if not child:
+        ours.close()
         try:
-            os.execv(job["program"][0], job["program"])
-        except OSError as error:
-            raise _EnterError(f"can't run {job['program'][0]}: {error.strerror}") from None
-    except _EnterError as failure:
-        Path(job["error"]).write_text(str(failure), encoding="utf-8")
-    return 125
+            _become_program(job, library, theirs)
+        except _EnterError as failure:
+            os.write(error, str(failure).encode())
+        os._exit(125)
+    theirs.close()
+    descriptors = socket.recv_fds(ours, 1, 1)[1]
+    if descriptors and library is not None:
+        watch(descriptors[0], child, library)
+    return _status(child)
 
 
-def _fakeroot_library(directory: Path) -> str | None:
-    """Copy fakeroot's library to where it can be found with another root as well."""
+def _status(child: int) -> int:
+    """Wait for a process and return its exit status, as a shell does."""
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return code if code >= 0 else 128 - code
+
+
+def _become_program(job: dict[str, Any], library: str | None, watcher: socket.socket) -> NoReturn:
+    owner = (job["uid"], job["gid"])
+    if job["root"] is not None:
+        _change_root(job, watcher)
+    elif owner != (0, 0) and not _LIBC.unshare(_NEW_USER):
+        # For programs that fakeroot does not reach; without it they see the builder's ids.
+        _map_ids(*owner)
+    _end_with_parent()
+    for variable in ("LD_LIBRARY_PATH", "LD_PRELOAD"):
+        os.environ.pop(variable, None)
+    if library is not None:
+        directory = os.path.dirname(job["error"]) if job["root"] is None else INSIDE  # noqa: PTH120
+        # Each kind of C library takes what is its own; those that know no $LIB take nothing.
+        os.environ["LD_PRELOAD"] = f"{directory}/$LIB/{library}"
+        if (listener := listen()) is not None:
+            socket.send_fds(watcher, [b"l"], [listener])
+            os.close(listener)
+    try:
+        os.execv(job["program"][0], job["program"])
+    except OSError as error:
+        raise _EnterError(f"can't run {job['program'][0]}: {error.strerror}") from None
+
+
+def _end_with_parent() -> None:
+    """Be killed when the process that has started this one ends, from now on."""
+    # The first process of a namespace is told of no other signal.
+    _LIBC.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+
+
+def _copied_library(directory: Path) -> str | None:
+    """Copy fakeroot's library to where it is found with another root as well; return its name."""
     name = os.environ.get("LD_PRELOAD", "").partition(":")[0]
     for place in os.environ.get("LD_LIBRARY_PATH", "").split(":"):
         library = Path(place, name)
         if name and library.is_file():
-            copied = directory / library.name
+            copied = directory / "lib" / library.name
+            copied.parent.mkdir()
             copied.write_bytes(library.read_bytes())
-            return str(copied)
+            # What $LIB is in Nix, Red Hat's and Debian's systems.
+            (directory / "lib64").symlink_to("lib")
+            (copied.parent / f"{os.uname().machine}-linux-gnu").symlink_to(".")
+            return copied.name
     return None
 
 
-def _change_root(job: dict[str, Any]) -> None:
+def _change_root(job: dict[str, Any], watcher: socket.socket) -> None:
     root = job["root"]
     _enter_namespaces(job["uid"], job["gid"])
     _mount(root, root, recursive=True)
     for source, target, recursive in job["mounts"]:
         _mount(source, root + target, recursive=recursive)
+    # With processes of its own, nothing that the program leaves behind goes on after its end.
+    if not _LIBC.unshare(_NEW_PROCESSES):
+        if child := os.fork():
+            _end_with_parent()
+            watcher.close()
+            os._exit(_status(child))
+        # Not allowed where parts of /proc are hidden; the one of outside is there already.
+        _LIBC.mount(b"proc", os.fsencode(f"{root}/proc"), b"proc", _NOTHING_SPECIAL, None)
     try:
         os.chroot(root)
         os.chdir("/")
@@ -109,35 +140,17 @@ def _change_root(job: dict[str, Any]) -> None:
         raise _EnterError(f"can't change the root to {root}: {error.strerror}") from None
 
 
-def _send_listener(connection: int) -> None:
-    """Let the kernel tell of each call that gives a file another owner, if it can do that."""
-    machine = os.uname().machine
-    if machine not in _CALLS:
-        return
-    audit, seccomp, calls = _CALLS[machine]
-    # A program of the machine's own kind makes the calls: look at the number, and allow the rest.
-    code = [
-        _Step(0x20, 0, 0, 4),
-        _Step(0x15, 0, len(calls) + 1, audit),
-        _Step(0x20, 0, 0, 0),
-        *(_Step(0x15, len(calls) - i, 0, call) for i, call in enumerate(calls)),
-        _Step(0x06, 0, 0, _ALLOW),
-        _Step(0x06, 0, 0, _NOTIFY),
-    ]
-    steps = (_Step * len(code))(*code)
-    program = _Program(len(code), ctypes.cast(steps, ctypes.c_void_p))
-    # Without it, no filter may be set outside of a namespace of one's own.
-    if _LIBC.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
-        return
-    listener = _LIBC.syscall(seccomp, _SET_FILTER, _NEW_LISTENER, ctypes.byref(program))
-    if listener >= 0:
-        with socket.socket(fileno=connection) as sender:
-            socket.send_fds(sender, [b"l"], [listener])
-
-
 def _enter_namespaces(uid: int, gid: int) -> None:
     if _LIBC.unshare(_NEW_USER | _NEW_MOUNTS):
         raise _EnterError(f"the system allows no user namespace: {_reason()}; {_settings()}")
+    _map_ids(uid, gid)
+    if _LIBC.mount(b"none", b"/", None, _RECURSIVE | _PRIVATE, None):
+        raise _EnterError(
+            f"the system allows no mounts in a user namespace: {_reason()}; {_settings()}"
+        )
+
+
+def _map_ids(uid: int, gid: int) -> None:
     try:
         Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
         Path("/proc/self/uid_map").write_text(f"0 {uid} 1", encoding="ascii")
@@ -147,10 +160,6 @@ def _enter_namespaces(uid: int, gid: int) -> None:
             f"the system allows no user namespace: {error.filename}: {error.strerror};"
             f" {_settings()}"
         ) from None
-    if _LIBC.mount(b"none", b"/", None, _RECURSIVE | _PRIVATE, None):
-        raise _EnterError(
-            f"the system allows no mounts in a user namespace: {_reason()}; {_settings()}"
-        )
 
 
 def _mount(source: str, target: str, *, recursive: bool) -> None:

@@ -76,7 +76,8 @@ def _make(tree: MergedTree, node: Node, path: bytes) -> None:
             if node.kind is MemberKind.FILE:
                 with tree.open(node) as stream:
                     shutil.copyfileobj(stream, file, 1 << 20)
-    os.chmod(path, node.mode & 0o777)
+    # What comes after needs to read it.
+    os.chmod(path, node.mode & 0o777 | 0o400)
     os.utime(path, (node.mtime, node.mtime))
 
 
@@ -84,5 +85,5 @@ def _fake(path: bytes, node: Node) -> tuple[Inode, FakeFile]:
     info = os.lstat(path)
     mode = _KINDS[node.kind] | (0o777 if node.kind is MemberKind.SYMLINK else node.mode)
     return Inode(info.st_dev, info.st_ino), FakeFile(
-        mode, node.uid, node.gid, os.makedev(*node.device)
+        mode, node.uid, node.gid, os.makedev(*node.device), node.xattrs
     )

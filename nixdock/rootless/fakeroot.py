@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from nixdock.errors import NixdockError
@@ -30,12 +30,16 @@ class Inode(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FakeFile:
-    """What a file is under fakeroot; `mode` holds its kind as well."""
+    """What a file is under fakeroot; `mode` holds its kind as well.
+
+    fakeroot's memory does not have `xattrs`, so these say nothing about whether two are equal.
+    """
 
     mode: int
     uid: int = 0
     gid: int = 0
     rdev: int = 0
+    xattrs: tuple[tuple[bytes, bytes], ...] = field(default=(), compare=False)
 
 
 def parse_state(text: str) -> dict[Inode, FakeFile]:

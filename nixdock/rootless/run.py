@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import NixdockError
-from nixdock.rootless import enter
-from nixdock.rootless.chroot import mounts_for, shell_inside
+from nixdock.rootless.chroot import Mount, mounts_for, shell_inside
+from nixdock.rootless.enter import INSIDE
 from nixdock.rootless.fakeroot import (
     FakeFile,
     Inode,
@@ -23,7 +23,6 @@ from nixdock.rootless.fakeroot import (
     format_state,
     parse_state,
 )
-from nixdock.rootless.watch import watched
 
 __all__ = ["run_as_root"]
 
@@ -40,6 +39,13 @@ export PATH
 _RUN: Final = """
 set -e
 . "$1"
+"""
+# Where Python looks for modules is settled by whoever has started this one.
+_ENTER: Final = """
+import sys
+sys.path[:] = sys.argv[2:]
+from nixdock.rootless.enter import main
+sys.exit(main(sys.argv[1]))
 """
 
 
@@ -62,34 +68,31 @@ def run_as_root(
         (work / "script").write_text(script, encoding="utf-8")
         (work / "before").write_text(format_state(fakes.items()), encoding="ascii")
         with ExitStack() as stack:
-            listener, owners = stack.enter_context(watched())
+            mounts: list[Mount] = []
             if chroot:
                 mounts = stack.enter_context(mounts_for(tree.resolve(), store_dir, work)).mounts
                 shell = shell_inside(tree, store_dir, os.environ.get("PATH"))
-                prelude = _PRELUDE + _IMAGE_PATH + _RUN
             else:
-                mounts = []
                 shell = shutil.which("bash") or shutil.which("sh") or "/bin/sh"
-                prelude = _PRELUDE + _RUN
+            prelude = _PRELUDE + (_IMAGE_PATH if chroot else "") + _RUN
             job = {
                 "root": str(tree.resolve()) if chroot else None,
                 "uid": os.getuid(),
                 "gid": os.getgid(),
                 "mounts": [(m.source, m.target, m.recursive) for m in mounts],
-                "listener": listener,
-                "program": [shell, "-c", prelude, what, str(work / "script")],
+                "program": [shell, "-c", prelude, what, f"{INSIDE if chroot else work}/script"],
                 "error": str(work / "error"),
             }
             (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
-            _run(work, tree, what, listener)
-            return owners.apply(parse_state((work / "after").read_text(encoding="ascii")))
+            _run(work, tree, what)
+            return parse_state((work / "after").read_text(encoding="ascii"))
 
 
-def _run(work: Path, directory: Path, what: str, listener: int) -> None:
+def _run(work: Path, directory: Path, what: str) -> None:
     command = [
         fakeroot_program(os.environ),
         *("-i", str(work / "before"), "-s", str(work / "after"), "--"),
-        *(sys.executable, "-I", enter.__file__, str(work / "job.json")),
+        *(sys.executable, "-I", "-c", _ENTER, str(work / "job.json"), *sys.path),
     ]
     # Standard output may be the image. The build's user has but one id to give to files.
     result = subprocess.run(
@@ -99,10 +102,10 @@ def _run(work: Path, directory: Path, what: str, listener: int) -> None:
         stdin=subprocess.DEVNULL,
         stdout=2,
         umask=0o022,
-        pass_fds=[listener],
         check=False,
     )
-    if (work / "error").exists():
-        raise NixdockError(f"{what}: {(work / 'error').read_text(encoding='utf-8')}")
+    error = work / "error"
+    if error.exists() and (reason := error.read_text(encoding="utf-8")):
+        raise NixdockError(f"{what}: {reason}")
     if result.returncode:
         raise NixdockError(f"{what} failed with exit status {result.returncode}")

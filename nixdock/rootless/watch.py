@@ -1,238 +1,241 @@
-"""Changes of owners by programs that fakeroot does not reach, because they are linked statically.
+"""Calls of programs that fakeroot's library does not reach, as they are linked statically.
 
-The kernel tells of each of their calls before it is made (seccomp_unotify(2)), and takes the answer
-that it has succeeded: who the file's owner is to be is remembered here. Programs that fakeroot
-reaches make no such calls.
+Whoever watches runs under fakeroot, and makes the calls in their stead: so fakeroot remembers what
+they do as it does for all other programs, which see it from then on, in the order of the calls.
+A static program itself sees files as the disk has them.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import fcntl
 import os
+import re
 import select
-import socket
 import stat
-import struct
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Final
 
-from nixdock.rootless.fakeroot import FakeFile, Inode
+from nixdock.rootless.caller import AT_CWD, AT_SYMLINK_NOFOLLOW, Caller
+from nixdock.rootless.calls import Notice, answer, receive
 
-__all__ = ["Owners", "watched"]
+__all__ = ["watch"]
 
-# linux/seccomp.h: struct seccomp_notif and seccomp_notif_resp, and the calls that fill these.
-_NOTICE: Final = struct.Struct("QIIiIQ6Q")
-_ANSWER: Final = struct.Struct("QqiI")
-_RECEIVE: Final = 0xC0502100
-_SEND: Final = 0xC0182101
-_UNCHANGED: Final = 0xFFFFFFFF
-_AT_CWD: Final = 0xFFFFFF9C
-_AT_SYMLINK_NOFOLLOW: Final = 0x100
-_AT_EMPTY_PATH: Final = 0x1000
-_MOST_LINKS: Final = 40
-_MOST_PATH: Final = 4096
-_PATIENCE: Final = 0.2
-
-_CHOWN, _FCHOWN, _LCHOWN, _FCHOWNAT = "chown", "fchown", "lchown", "fchownat"
-# By the kernel's names of machines: AUDIT_ARCH, and the numbers of the calls.
-CALLS: Final[Mapping[int, Mapping[int, str]]] = {
-    0xC000003E: {92: _CHOWN, 93: _FCHOWN, 94: _LCHOWN, 260: _FCHOWNAT},
-    0xC00000B7: {54: _FCHOWNAT, 55: _FCHOWN},
-}
-
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_REMOVE_DIRECTORY: Final = 0x200
+_UNSIGNED: Final = 0xFFFFFFFF
+_DEVICES: Final = (stat.S_IFCHR, stat.S_IFBLK)
+_MOUNT: Final = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
+_MOST_KNOWN: Final = 10_000
 
 
-class _Owner(NamedTuple):
-    uid: int | None
-    gid: int | None
+def watch(listener: int, child: int, library: str) -> None:
+    """Answer the calls that the kernel tells of until the process `child` has ended.
 
-
-class _Piece(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("size", ctypes.c_size_t))
-
-
-class Owners:
-    """The owners that files were given, in order; `apply` says what files are with these."""
-
-    def __init__(self) -> None:
-        self._owners: dict[Inode, _Owner] = {}
-        # As long as a file is open its number is not given to another one.
-        self._open: list[int] = []
-
-    def give(self, descriptor: int, uid: int, gid: int) -> None:
-        """Remember the owner of an open file, which is kept open."""
-        info = os.fstat(descriptor)
-        inode = Inode(info.st_dev, info.st_ino)
-        if inode in self._owners:
-            os.close(descriptor)
-        else:
-            self._open.append(descriptor)
-        old = self._owners.get(inode, _Owner(None, None))
-        self._owners[inode] = _Owner(
-            old.uid if uid == _UNCHANGED else uid, old.gid if gid == _UNCHANGED else gid
-        )
-
-    def apply(self, fakes: Mapping[Inode, FakeFile]) -> dict[Inode, FakeFile]:
-        """Return what files are, of which `fakes` is what fakeroot says."""
-        known = dict(fakes)
-        for descriptor in self._open:
-            info = os.fstat(descriptor)
-            inode = Inode(info.st_dev, info.st_ino)
-            owner, file = self._owners[inode], known.get(inode, FakeFile(info.st_mode))
-            known[inode] = FakeFile(
-                mode=file.mode,
-                uid=file.uid if owner.uid is None else owner.uid,
-                gid=file.gid if owner.gid is None else owner.gid,
-                rdev=file.rdev,
-            )
-        return known
-
-    def close(self) -> None:
-        """Close the files."""
-        for descriptor in self._open:
-            os.close(descriptor)
-        self._open.clear()
-
-
-@contextmanager
-def watched() -> Iterator[tuple[int, Owners]]:
-    """Give a socket's descriptor, to which a program sends the listener of its calls, and owners.
-
-    The listener is served until the block ends; a program that sends none does without.
+    Programs that have loaded `library`, which is a part of its name, look after themselves.
     """
-    ours, theirs = socket.socketpair()
-    owners = Owners()
-    ended = threading.Event()
-    thread = threading.Thread(target=_serve, args=(ours, owners, ended), daemon=True)
-    thread.start()
-    try:
-        yield theirs.fileno(), owners
-    finally:
-        ended.set()
-        theirs.close()
-        thread.join()
-        ours.close()
-        owners.close()
-
-
-def _serve(connection: socket.socket, owners: Owners, ended: threading.Event) -> None:
-    while not ended.is_set():
-        if not select.select([connection], [], [], _PATIENCE)[0]:
-            continue
-        _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
-        if not descriptors:
-            return
-        with os.fdopen(descriptors[0], "rb", buffering=0) as listener:
-            _answer_all(listener.fileno(), owners, ended)
-
-
-def _answer_all(listener: int, owners: Owners, ended: threading.Event) -> None:
+    known: dict[tuple[int, int], bool] = {}
+    # What is made here is as the one that calls wants it.
+    os.umask(0)
+    end = os.pidfd_open(child)
     poll = select.poll()
     poll.register(listener, select.POLLIN)
-    while not ended.is_set():
-        events = poll.poll(_PATIENCE * 1000)
-        if any(event & select.POLLHUP for _, event in events):
-            return
-        if not events:
-            continue
-        notice = bytearray(_NOTICE.size)
-        try:
-            fcntl.ioctl(listener, _RECEIVE, notice)
-        except OSError:
-            # Whoever called was killed meanwhile.
-            continue
-        number, pid, _, call, machine, _, *arguments = _NOTICE.unpack(notice)
-        error = _handle(CALLS.get(machine, {}).get(call), pid, arguments, owners)
-        try:
-            fcntl.ioctl(listener, _SEND, _ANSWER.pack(number, 0, -error, 0))
-        except OSError:
-            continue
-
-
-def _handle(call: str | None, pid: int, arguments: list[int], owners: Owners) -> int:
-    """Remember what a call would have done, and return its error, 0 if it succeeds."""
+    poll.register(end, select.POLLIN)
     try:
-        if call == _FCHOWN:
-            file, uid, gid = arguments[:3]
-            descriptor = os.open(f"/proc/{pid}/fd/{file}", os.O_PATH | os.O_CLOEXEC)
-        elif call == _FCHOWNAT:
-            start, path, uid, gid, flags = arguments[:5]
-            name = _string(pid, path)
-            if not name and flags & _AT_EMPTY_PATH:
-                place = "cwd" if start & _UNCHANGED == _AT_CWD else f"fd/{start}"
-                descriptor = os.open(f"/proc/{pid}/{place}", os.O_PATH | os.O_CLOEXEC)
-            else:
-                follow = not flags & _AT_SYMLINK_NOFOLLOW
-                descriptor = _opened(pid, start & _UNCHANGED, name, follow=follow)
-        else:
-            path, uid, gid = arguments[:3]
-            descriptor = _opened(pid, _AT_CWD, _string(pid, path), follow=call == _CHOWN)
+        while end not in (ready := dict(poll.poll())):
+            if ready.get(listener, 0) & ~select.POLLIN:
+                poll.unregister(listener)
+                continue
+            notice = receive(listener)
+            if notice is not None:
+                answer(listener, notice, _handle(notice, library, known))
+    finally:
+        os.close(end)
+
+
+def _handle(notice: Notice, library: str, known: dict[tuple[int, int], bool]) -> int | None:
+    """Make a call; return its error, 0 for success, or None if the kernel is to make it."""
+    caller = Caller(notice.pid)
+    # Reading what is mapped takes longer than all else. A program calls from few places, and
+    # another one in the same process from other ones.
+    place = notice.pid, notice.instruction
+    if place not in known:
+        if len(known) == _MOST_KNOWN:
+            known.clear()
+        try:
+            known[place] = caller.has_mapped(library)
+        except OSError:
+            return None
+    if known[place]:
+        return None
+    try:
+        return _CALLS[notice.call](caller, *notice.arguments)
     except OSError as error:
-        return error.errno or 1
-    owners.give(descriptor, uid & _UNCHANGED, gid & _UNCHANGED)
+        return error.errno or errno.EIO
+
+
+def _path(descriptor: int) -> str:
+    return f"/proc/self/fd/{descriptor}"
+
+
+def _id(value: int) -> int:
+    """Return a user or group id, -1 being the one that a file has."""
+    return -1 if value & _UNSIGNED == _UNSIGNED else value & _UNSIGNED
+
+
+def _fchown(caller: Caller, file: int, uid: int, gid: int, *_: int) -> int:
+    with caller.descriptor(file) as found:
+        os.chown(_path(found), _id(uid), _id(gid))
     return 0
 
 
-def _string(pid: int, address: int) -> bytes:
-    """Return the text at an address of another process."""
-    text = b""
-    while b"\0" not in text and len(text) < _MOST_PATH:
-        # A page at a time: the next one need not be there.
-        size = min(_MOST_PATH - (address + len(text)) % _MOST_PATH, _MOST_PATH)
-        buffer = ctypes.create_string_buffer(size)
-        ours = _Piece(ctypes.cast(buffer, ctypes.c_void_p), size)
-        theirs = _Piece(address + len(text), size)
-        read = _LIBC.process_vm_readv(
-            pid, ctypes.byref(ours), 1, ctypes.byref(theirs), 1, ctypes.c_ulong(0)
+def _fchownat(
+    caller: Caller, start: int, name: int, uid: int, gid: int, flags: int, *_: int
+) -> int:
+    with caller.file(start, name, flags) as found:
+        os.chown(_path(found), _id(uid), _id(gid))
+    return 0
+
+
+def _chown(caller: Caller, name: int, uid: int, gid: int, *_: int) -> int:
+    return _fchownat(caller, AT_CWD, name, uid, gid, 0)
+
+
+def _lchown(caller: Caller, name: int, uid: int, gid: int, *_: int) -> int:
+    return _fchownat(caller, AT_CWD, name, uid, gid, AT_SYMLINK_NOFOLLOW)
+
+
+def _fchmod(caller: Caller, file: int, mode: int, *_: int) -> int:
+    with caller.descriptor(file) as found:
+        os.chmod(_path(found), mode & 0o7777)
+    return 0
+
+
+def _fchmodat2(caller: Caller, start: int, name: int, mode: int, flags: int, *_: int) -> int:
+    with caller.file(start, name, flags) as found:
+        if stat.S_ISLNK(os.fstat(found).st_mode):
+            return errno.EOPNOTSUPP
+        os.chmod(_path(found), mode & 0o7777)
+    return 0
+
+
+def _fchmodat(caller: Caller, start: int, name: int, mode: int, *_: int) -> int:
+    return _fchmodat2(caller, start, name, mode, 0)
+
+
+def _chmod(caller: Caller, name: int, mode: int, *_: int) -> int:
+    return _fchmodat2(caller, AT_CWD, name, mode, 0)
+
+
+def _mknodat(caller: Caller, start: int, name: int, mode: int, device: int, *_: int) -> int | None:
+    if stat.S_IFMT(mode & _UNSIGNED) not in _DEVICES:
+        return None
+    with caller.place(start, name) as (directory, last):
+        # fakeroot would make a device of what is there.
+        with suppress(FileNotFoundError):
+            os.stat(last, dir_fd=directory, follow_symlinks=False)
+            return errno.EEXIST
+        number = device & _UNSIGNED
+        # The kernel's 12 bits of the major number lie within those of the minor one.
+        major, minor = number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00
+        masked = mode & _UNSIGNED & ~caller.umask()
+        os.mknod(last, masked, os.makedev(major, minor), dir_fd=directory)
+    return 0
+
+
+def _mknod(caller: Caller, name: int, mode: int, device: int, *_: int) -> int | None:
+    return _mknodat(caller, AT_CWD, name, mode, device)
+
+
+def _unlinkat(caller: Caller, start: int, name: int, flags: int, *_: int) -> int | None:
+    with caller.place(start, name) as (directory, last):
+        if _is_mount_point(directory, last):
+            return None
+        remove = os.rmdir if flags & _REMOVE_DIRECTORY else os.unlink
+        return _unless_forbidden(lambda: remove(last, dir_fd=directory))
+
+
+def _unlink(caller: Caller, name: int, *_: int) -> int | None:
+    return _unlinkat(caller, AT_CWD, name, 0)
+
+
+def _rmdir(caller: Caller, name: int, *_: int) -> int | None:
+    return _unlinkat(caller, AT_CWD, name, _REMOVE_DIRECTORY)
+
+
+def _renameat2(
+    caller: Caller, start: int, name: int, end: int, new_name: int, flags: int, *_: int
+) -> int | None:
+    if flags & _UNSIGNED:
+        return None
+    with caller.place(start, name) as old, caller.place(end, new_name) as new:
+        # What is replaced is gone; for all else the inodes stay what they are.
+        if not _exists(*new) or _is_mount_point(*old) or _is_mount_point(*new):
+            return None
+        return _unless_forbidden(
+            lambda: os.rename(old[1], new[1], src_dir_fd=old[0], dst_dir_fd=new[0])
         )
-        if read <= 0:
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error))
-        text += buffer.raw[:read]
-    return text.partition(b"\0")[0]
 
 
-def _opened(pid: int, start: int, path: bytes, *, follow: bool) -> int:
-    """Open a file by its name in another process, whose root may be another one."""
-    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-    if not path:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)
-    place = "cwd" if start == _AT_CWD else f"fd/{start}"
-    at = os.dup(root) if path.startswith(b"/") else os.open(f"/proc/{pid}/{place}", os.O_PATH)
-    parts = [part for part in path.split(b"/") if part and part != b"."][::-1]
-    links = 0
+def _renameat(
+    caller: Caller, start: int, name: int, end: int, new_name: int, *_: int
+) -> int | None:
+    return _renameat2(caller, start, name, end, new_name, 0)
+
+
+def _rename(caller: Caller, name: int, new_name: int, *_: int) -> int | None:
+    return _renameat2(caller, AT_CWD, name, AT_CWD, new_name, 0)
+
+
+def _exists(directory: int, name: bytes) -> bool:
     try:
-        while parts:
-            part = parts.pop()
-            if part == b".." and os.path.samestat(os.fstat(at), os.fstat(root)):
-                continue
-            found = os.open(part, flags, dir_fd=at)
-            if stat.S_ISLNK(os.fstat(found).st_mode) and (parts or follow):
-                target = os.readlink(b"", dir_fd=found)
-                os.close(found)
-                links = _counted(links)
-                if target.startswith(b"/"):
-                    os.close(at)
-                    at = os.dup(root)
-                parts += [p for p in target.split(b"/") if p and p != b"."][::-1]
-                continue
-            os.close(at)
-            at = found
-    except BaseException:
-        os.close(at)
-        raise
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _unless_forbidden(change: Callable[[], None]) -> int | None:
+    """Make a change, unless it needs rights that only the namespace's root has."""
+    try:
+        change()
+    except PermissionError:
+        return None
+    return 0
+
+
+def _is_mount_point(directory: int, name: bytes) -> bool:
+    """Tell whether something is mounted there, which only those in that namespace are told."""
+    found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return _mount(found) != _mount(directory)
     finally:
-        os.close(root)
-    return at
+        os.close(found)
 
 
-def _counted(links: int) -> int:
-    if links == _MOST_LINKS:
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-    return links + 1
+def _mount(descriptor: int) -> bytes | None:
+    info = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = _MOUNT.search(os.read(info, 4096))
+    finally:
+        os.close(info)
+    return None if found is None else found[1]
+
+
+_CALLS: Final[Mapping[str, Callable[..., int | None]]] = {
+    "chmod": _chmod,
+    "chown": _chown,
+    "fchmod": _fchmod,
+    "fchmodat": _fchmodat,
+    "fchmodat2": _fchmodat2,
+    "fchown": _fchown,
+    "fchownat": _fchownat,
+    "lchown": _lchown,
+    "mknod": _mknod,
+    "mknodat": _mknodat,
+    "rename": _rename,
+    "renameat": _renameat,
+    "renameat2": _renameat2,
+    "rmdir": _rmdir,
+    "unlink": _unlink,
+    "unlinkat": _unlinkat,
+}

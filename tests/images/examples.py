@@ -44,7 +44,7 @@ EXPRESSION = f"""
 class Examples:
     """What the examples were built to, and the names they have once they are loaded."""
 
-    library: Library
+    nixdock: Library
     docker: Docker
     built: Path
     attributes: dict[str, Any]

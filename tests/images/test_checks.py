@@ -118,8 +118,8 @@ def test_an_archive_may_be_zstd(examples: Examples, podman: Podman, name: str) -
 
 
 def test_18_the_database_knows_the_store(examples: Examples) -> None:
-    nix = examples.library.build("pkgs.nix")
-    expected = sorted(map(str, examples.library.nix.closure(nix)))
+    nix = examples.nixdock.build("pkgs.nix")
+    expected = sorted(map(str, examples.nixdock.nix.closure(nix)))
     for name in ("nix", "nixLayered", "nix-layered"):
         found = examples.run(name, "nix-store", "--query", "--requisites", str(nix)).split()
         assert sorted(found) == expected, name
@@ -127,7 +127,7 @@ def test_18_the_database_knows_the_store(examples: Examples) -> None:
 
 @pytest.mark.parametrize("name", ["nix", "nixLayered"], ids=["20", "21"])
 def test_links_between_programs_stay_links(examples: Examples, name: str) -> None:
-    program = examples.library.build("pkgs.nix") / "bin/nix-daemon"
+    program = examples.nixdock.build("pkgs.nix") / "bin/nix-daemon"
     assert examples.run(name, "readlink", str(program)) == "nix"
 
 
@@ -145,7 +145,7 @@ def pulled(
     with gzip.open(examples.file("nix")) as packed, plain.open("wb") as stream:
         shutil.copyfileobj(packed, stream)
     skopeo.copy(f"docker-archive:{plain}", f"docker://{there}", preserve_digests=False)
-    printed = examples.library.nix.run(
+    printed = examples.nixdock.nix.run(
         *(sys.executable, "-m", "nixdock", "prefetch", "--no-tls-verify", "--quiet"),
         *("--final-image-name", "nix", f"{registry.address}/checks/nix", "v1"),
     )
@@ -153,14 +153,14 @@ def pulled(
 
 
 def test_22_nix_of_a_pulled_image_runs(examples: Examples, pulled: str) -> None:
-    image = examples.docker.load(examples.library.build(pulled))
+    image = examples.docker.load(examples.nixdock.build(pulled))
     assert image == "nix:v1"
     assert examples.docker.run(image, "nix-store", "--version").stdout.startswith("nix-store")
 
 
 def test_24_on_top_of_a_pulled_image(examples: Examples, pulled: str) -> None:
     image = examples.docker.load(
-        examples.library.build(
+        examples.nixdock.build(
             f"""nixdock.buildImage {{
               name = "onTopOfPulledImage"; tag = "latest"; fromImage = {pulled};
               config.Cmd = [ "${{pkgs.hello}}/bin/hello" ];
@@ -266,13 +266,13 @@ def test_53_an_exported_image_has_bash(examples: Examples) -> None:
 
 def test_the_librarys_own_checks_of_the_examples_pass(examples: Examples) -> None:
     """Those that need no daemon, as a flake runs them."""
-    built = examples.library.build('pkgs.linkFarm "tests" nixdock.tests')
-    assert {path.name for path in built.iterdir()} >= {"layers", "names", "verify"}
+    built = examples.nixdock.build('pkgs.linkFarm "tests" nixdock.tests')
+    assert {path.name for path in built.iterdir()} >= {"layers", "store", "verify"}
 
 
 def test_the_librarys_own_checks_find_what_is_wrong(examples: Examples) -> None:
     with pytest.raises(NixError, match="expected 1970-01-01T00:00:01Z, found 1970-01-01T00:00:05Z"):
-        examples.library.build(
+        examples.nixdock.build(
             f"""(import {LIBRARY}/tests.nix {{ inherit pkgs; nixdock = nixdock // {{
               examples = nixdock.examples // {{
                 bash = nixdock.examples.bash.override {{ created = "@5"; }}; }}; }}; }}).dates"""

@@ -103,14 +103,14 @@ def test_40_more_packages_than_layers_above_a_base(examples: Examples) -> None:
 
 
 def test_41_no_store_path_but_the_one_that_is_named(examples: Examples) -> None:
-    busybox = examples.library.build("pkgs.busybox")
+    busybox = examples.nixdock.build("pkgs.busybox")
     assert examples.run("no-store-paths").splitlines() == [busybox.name]
     assert examples.run("no-store-paths", "sh", "-c", "echo hello") == "hello"
 
 
 def test_44_a_store_path_that_is_a_link_stays_one(examples: Examples) -> None:
     symlink, target = (
-        examples.library.build(f"nixdock.examples.layeredStoreSymlink.passthru.{name}")
+        examples.nixdock.build(f"nixdock.examples.layeredStoreSymlink.passthru.{name}")
         for name in ("symlink", "target")
     )
     assert examples.run("layeredStoreSymlink", "readlink", str(symlink)) == str(target)

@@ -151,6 +151,58 @@ def test_overlay_adds_the_library(library: Library) -> None:
     assert names == LIBRARY_NAMES
 
 
+def test_an_overlay_takes_the_place_of_docker_tools(library: Library) -> None:
+    """Images are the same by either name; what nixdock has no namesake for stays."""
+    found = library.evaluate(
+        f"""let
+          before = _: _: {{ dockerTools = {{ buildImage = "old"; shellScript = "old"; }}; }};
+          overlay = import {LIBRARY}/docker-tools-overlay.nix;
+          after = (pkgs.extend before).extend overlay;
+          image = tools: (tools.buildImage {{ name = "x"; copyToRoot = pkgs.busybox; }}).drvPath;
+        in {{
+          same = image after.dockerTools == image nixdock && image after.nixdock == image nixdock;
+          examples = after.dockerTools.examples.bash.drvPath == nixdock.examples.bash.drvPath;
+          inherit (after.dockerTools) shellScript;
+          names = builtins.attrNames after.dockerTools;
+          prefetch = after.nix-prefetch-docker.drvPath == nixdock.nix-prefetch-docker.drvPath;
+          alone = (pkgs.extend overlay).dockerTools ? buildImage;
+        }}"""
+    )
+    assert found == {
+        "same": True,
+        "examples": True,
+        "shellScript": "old",
+        "names": sorted([*LIBRARY_NAMES, "shellScript"]),
+        "prefetch": True,
+        "alone": True,
+    }
+
+
+# Of dockerTools' examples: all that need neither the Internet nor NixOS.
+EXAMPLES = [
+    "another-layered-image", "bash", "bashLayeredUncompressed", "bashLayeredWithUser",
+    "bashLayeredZstdCompressed", "bashNoTag", "bashNoTagLayered", "bashNoTagStreamLayered",
+    "bashUncompressed", "bashZstdCompressed", "build-image-with-architecture",
+    "build-image-with-path", "bulk-layer", "cross", "editors", "environmentVariables",
+    "environmentVariablesLayered", "environmentVariablesParent", "exportBash", "filesInStore",
+    "helloOnRoot", "helloOnRootNoStore", "helloOnRootNoStoreFakechroot", "image-with-certs",
+    "imageViaFakeChroot", "layered-bulk-layer", "layered-image",
+    "layered-image-with-architecture", "layered-image-with-path", "layered-on-top",
+    "layered-on-top-layered", "layeredImageWithFakeRootCommands", "layeredStoreSymlink",
+    "layersOrder", "layersUnpackOrder", "mergeVaryingCompressor", "mergedBashAndRedis",
+    "mergedBashFakeRoot", "mergedBashNoTagAndRedis", "nginx", "nginxStream", "nix", "nix-layered",
+    "nix-shell-basic", "nix-shell-build-derivation", "nix-shell-command", "nix-shell-hook",
+    "nix-shell-inputs", "nix-shell-nonexistent-home", "nix-shell-pass-as-file", "nix-shell-run",
+    "nix-shell-writable-home", "nixLayered", "no-store-paths", "prefixedImage",
+    "prefixedLayeredImage", "redis", "runAsRootExtraCommands", "runAsRootParentImage",
+    "two-layered-image", "unstableDate", "unstableDateLayered",
+]  # fmt: skip
+
+
+def test_has_the_examples_of_docker_tools(library: Library) -> None:
+    assert library.evaluate("builtins.attrNames nixdock.examples") == sorted(EXAMPLES)
+
+
 def test_takes_pkgs_by_name(library: Library) -> None:
     names = library.nix.evaluate(f"builtins.attrNames (import {LIBRARY} {{ inherit pkgs; }})")
     assert names == LIBRARY_NAMES
