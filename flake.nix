@@ -56,6 +56,8 @@
             config.Cmd = [ "${pkgs.hello}/bin/hello" ];
           };
         }
+        # Scripts of root's, which some examples have, need Linux's namespaces.
+        // lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux self.lib.${system}.tests
       );
 
       devShells = eachSystem (
