@@ -23,6 +23,8 @@ __all__ = ["partition_fresh"]
 _LARGE_SHARE: Final = 0.75
 _LEAST_LARGE: Final = 1024.0
 _LARGE_STEP: Final = 1.25
+# Without a memory of the last plan, small improvements are not worth that the next plan has others.
+_LEAST_SAVED: Final = 0.1
 
 
 def partition_fresh(
@@ -41,7 +43,7 @@ def partition_fresh(
         upper, rest = [], upper + rest
     clusters = clusters_of(model, large)
     if rest:
-        merged = partition(model, rest, left - (1 if upper else 0))
+        merged = partition(model, rest, left - (1 if upper else 0), _LEAST_SAVED)
         clusters += merged
         left -= len(merged)
     if upper:

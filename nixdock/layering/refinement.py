@@ -16,19 +16,27 @@ from nixdock.layering.clusters import Cluster, joined
 if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
 
-__all__ = ["MOST_MOVES", "refined"]
+__all__ = ["LEAST_SAVED", "MOST_MOVES", "refined"]
 
 MOST_MOVES: Final = 200_000
 """How many moves are looked at in all, so that time is bounded."""
 
-_LEAST_SAVED: Final = 1e-6
+LEAST_SAVED: Final = 1e-6
+"""The share of its cluster's cost that a move has to save, so that rounding errors move nothing."""
 
 
 def refined(
-    model: ChangeModel, pieces: Sequence[Cluster], clusters: Sequence[Cluster], budget: int
+    model: ChangeModel,
+    pieces: Sequence[Cluster],
+    clusters: Sequence[Cluster],
+    budget: int,
+    least_saved: float = LEAST_SAVED,
 ) -> list[Cluster]:
-    """Return `clusters`, which are made of `pieces`, after moving pieces while that saves."""
-    search = _Search(model, pieces, clusters, budget)
+    """Return `clusters`, which are made of `pieces`, after moving pieces while that saves.
+
+    A move has to save `least_saved` of what the cluster costs that the piece is in.
+    """
+    search = _Search(model, pieces, clusters, budget, least_saved)
     search.run()
     return search.clusters()
 
@@ -40,8 +48,10 @@ class _Search:
         pieces: Sequence[Cluster],
         clusters: Sequence[Cluster],
         budget: int,
+        least_saved: float,
     ) -> None:
         self.model = model
+        self.least_saved = least_saved
         self.budget = budget
         self.left = MOST_MOVES
         cluster_of = {i: n for n, cluster in enumerate(clusters) for i in cluster.members}
@@ -78,7 +88,7 @@ class _Search:
         piece = group[at]
         rest = Cluster((), total.size - piece.size, rest_cone, self.model.probability(rest_cone))
         saved = total.cost - (rest.cost if len(group) > 1 else 0.0)
-        target = self._cheapest(number, piece, saved - _LEAST_SAVED * total.cost)
+        target = self._cheapest(number, piece, saved - self.least_saved * total.cost)
         if target is None:
             return False
         if target == len(self.groups):
