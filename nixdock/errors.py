@@ -2,40 +2,72 @@
 
 ::
 
-    NixdockError          anything that nixdock itself reports; exit status 1
-    ├── InputError        the caller's input is wrong; exit status 2
+    NixdockError          a job failed; exit status 1
+    ├── InputError        an input or an option is wrong; exit status 2
     │   ├── ClosureError  a reference graph breaks the closure contract
     │   ├── SpecError     an image spec or stream configuration is not valid
+    │   ├── LayeringError the settings of a layering, or a plan file, are not valid
     │   └── PlanError     no plan fits the layer budget
-    ├── PackError         the store or a tree changed or can't be read while packing
-    ├── ImageError        an existing image is damaged or not an image
+    ├── StoreError        a file in a Nix store can't be read or is malformed
+    ├── PackError         a file that goes into a layer can't be read, changed, or fits no layer
+    ├── ScriptError       a script of the image failed or can't be run
+    ├── ToolError         a program or library that the job needs is missing or failed
+    ├── ImageError        an existing image is damaged, or is not an image
     └── OutputError       the result can't be written
+
+Every message names its subject, so it can be shown as it is. What a program may want to act on is
+in fields: `path`, `key`, `digest` and `place`, each None where it does not apply.
 """
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar
 
 __all__ = [
     "ClosureError",
     "ImageError",
     "InputError",
+    "LayeringError",
     "NixdockError",
     "OutputError",
     "PackError",
     "PlanError",
+    "ScriptError",
     "SpecError",
+    "StoreError",
+    "ToolError",
 ]
 
 
 class NixdockError(Exception):
-    """Base of every error that nixdock reports; `exit_status` is the CLI's."""
+    """Base of every error that nixdock reports; `exit_status` is that of the command line.
+
+    `path` is the file or store path at fault, `key` the key in a JSON document, such as
+    `perms[0].mode`, `digest` the digest that was found, and `place` where in an image or document
+    the fault is, for people.
+    """
 
     exit_status: ClassVar[int] = 1
 
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        key: str | None = None,
+        digest: str | None = None,
+        place: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.path = None if path is None else os.fspath(path)
+        self.key = key
+        self.digest = digest
+        self.place = place
+
 
 class InputError(NixdockError):
-    """The caller's input is wrong."""
+    """An input or an option is wrong."""
 
     exit_status: ClassVar[int] = 2
 
@@ -48,16 +80,32 @@ class SpecError(InputError):
     """An image spec or stream configuration is not valid."""
 
 
+class LayeringError(InputError):
+    """The settings of a layering, or a plan file, are not valid."""
+
+
 class PlanError(InputError):
     """No plan fits the layer budget."""
 
 
+class StoreError(NixdockError):
+    """A file in a Nix store can't be read or is malformed."""
+
+
 class PackError(NixdockError):
-    """The store or a tree changed, or can't be read, while it was packed."""
+    """A file that goes into a layer can't be read, changed meanwhile, or fits no layer."""
+
+
+class ScriptError(NixdockError):
+    """A script of the image failed or can't be run."""
+
+
+class ToolError(NixdockError):
+    """A program or library that the job needs is missing or failed."""
 
 
 class ImageError(NixdockError):
-    """An existing image is damaged, or not an image."""
+    """An existing image is damaged, or is not an image."""
 
 
 class OutputError(NixdockError):

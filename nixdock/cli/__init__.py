@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -27,7 +28,7 @@ _COMMANDS: Final = {
     "merge": "Put several images into one docker-archive.",
     "plan": "Show which store paths would share a layer.",
     "plan-family": "Plan several images together, so that they share layers.",
-    "prefetch": "Fetch an image of a registry into the Nix store, for pullImage.",
+    "prefetch": "Fetch an image from a registry into the Nix store, for pullImage.",
     "registration": "Print the registration text of a closure.",
     "resolve": "Make a spec's plan, so that its graph is no longer needed.",
     "schema": "Print the JSON Schema of an image spec.",
@@ -36,6 +37,45 @@ _COMMANDS: Final = {
     "top-layer": "Pack the image's own files, for the spec's top_layer.",
     "verify": "Check every digest, size and count of an image.",
 }
+# The modules of the commands whose names are those of modules in the standard library.
+_MODULES: Final = {"inspect": "inspect_image"}
+
+
+@dataclass
+class _Diagnostics:
+    """What the user wants to see beside the result."""
+
+    debug: bool = False
+
+
+def _set_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.find_root().ensure_object(_Diagnostics).debug = True
+
+
+def _set_verbose(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        logging.getLogger("nixdock").setLevel(logging.DEBUG)
+
+
+def _diagnostic_options() -> list[click.Parameter]:
+    """Return the options that stand before or after the subcommand's name."""
+    return [
+        click.Option(
+            ["-v", "--verbose"],
+            is_flag=True,
+            expose_value=False,
+            callback=_set_verbose,
+            help="Show the command lines of child processes.",
+        ),
+        click.Option(
+            ["--debug"],
+            is_flag=True,
+            expose_value=False,
+            callback=_set_debug,
+            help="Show a traceback with an error.",
+        ),
+    ]
 
 
 class _LazyGroup(click.Group):
@@ -47,15 +87,17 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"nixdock.cli.{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
+        name = _MODULES.get(cmd_name, cmd_name.replace("-", "_"))
+        command: click.Command = importlib.import_module(f"nixdock.cli.{name}").command
+        if not any(param.name == "debug" for param in command.params):
+            command.params += _diagnostic_options()
         return command
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # click would end without a word; and Python flushes standard output again at exit.
+            # click would end silently, and Python flushes standard output again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise OutputError("the reader of standard output closed it before the end") from None
 
@@ -64,25 +106,26 @@ class _LazyGroup(click.Group):
             formatter.write_dl(sorted(_COMMANDS.items()))
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, help="Show a traceback with an error.")
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    params=_diagnostic_options(),
+)
 @click.version_option(package_name="nixdock")
-@click.pass_context
-def main(ctx: click.Context, *, debug: bool) -> None:
+def main() -> None:
     """Turn Nix closures into container images."""
-    ctx.obj = debug
 
 
 def run() -> NoReturn:
-    """Run the command line and exit: 0 done, 1 the job failed, 2 wrong usage or input."""
+    """Run the command line and exit: 0 after success, 1 if the job failed, 2 for wrong input."""
     signal.signal(signal.SIGTERM, _on_terminate)
-    # Counting references frees all that matters in a short life; collecting cycles would walk
-    # every object of a large closure for nothing.
+    # Reference counts free what matters in a short life; collecting cycles would walk every object
+    # of a large closure for nothing.
     gc.disable()
     logging.basicConfig(format="%(message)s", handlers=[_Warnings()], level=logging.INFO)
-    debug = "--debug" in sys.argv[1:2]
+    diagnostics = _Diagnostics()
     try:
-        status = main.main(prog_name="nixdock", standalone_mode=False)
+        status = main.main(prog_name="nixdock", standalone_mode=False, obj=diagnostics)
         if sys.stdout is not None:
             sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
@@ -96,18 +139,18 @@ def run() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except NixdockError as error:
-        if debug:
+        if diagnostics.debug:
             raise
         _fail(str(error), error.exit_status)
     except (OSError, MemoryError) as error:
-        if debug:
+        if diagnostics.debug:
             raise
         _fail(f"{type(error).__name__}: {error}", 1)
     except Exception as error:
-        if debug:
+        if diagnostics.debug:
             raise
         _fail(f"a bug in nixdock: {type(error).__name__}: {error}; --debug shows where", 1)
-    # All is written and closed: taking the interpreter apart, object by object, changes nothing.
+    # Everything is written and closed, so tearing the interpreter down would change nothing.
     sys.stderr.flush()
     os._exit(status if isinstance(status, int) else 0)
 
@@ -120,7 +163,7 @@ class _Warnings(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 def _on_terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    # An exception, so that temporary files go the way they always go.
+    # An exception, so that temporary files are removed as after an error.
     raise SystemExit(128 + signal.SIGTERM)
 
 

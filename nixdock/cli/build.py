@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
-from nixdock.build import prepared_build, read_spec
+from nixdock.build.build import prepared_build
 from nixdock.cli.form import format_option
 from nixdock.cli.progress import layer_progress, quiet_option
 from nixdock.cli.settling import settled, settling_options, tag_of
-from nixdock.compression import Compression
-from nixdock.output import Format, write_image
-from nixdock.pack import pack_all
+from nixdock.layers.compressors import Compression
+from nixdock.layers.pack import pack_all
+from nixdock.oci.layout import Format
+from nixdock.spec.reading import read_spec
+from nixdock.write.image import write_image
 
 __all__ = ["command"]
 
@@ -61,10 +63,10 @@ def command(
     chosen = Compression(compression)
     with (
         prepared_build(settled(read_spec(spec), graph, tag)) as build,
-        layer_progress(build.sources, quiet=quiet or dry_run) as on_layer,
+        layer_progress(len(build.layers), quiet=quiet or dry_run) as on_layer,
     ):
         if target is None or dry_run:
-            image = build.assemble(pack_all(build.sources, None, chosen, on_layer=on_layer))
+            image = build.assemble(pack_all(build.layers, None, chosen, on_layer=on_layer))
         else:
             image = write_image(build, target, Format(form), chosen, on_layer, legacy=legacy)
     if dry_run:

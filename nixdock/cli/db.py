@@ -8,15 +8,15 @@ from pathlib import Path
 import click
 
 from nixdock.cli.graph import graph_argument, key_option
-from nixdock.closure import parse_closure
 from nixdock.errors import InputError
-from nixdock.input_file import read_bytes
-from nixdock.nixdb import write_nix_db
-from nixdock.registrations import merge_registrations
-from nixdock.source.nix_store import ImageStore, read_image_store
-from nixdock.source.open import open_image
-from nixdock.store_path import StorePath
-from nixdock.time import source_date_epoch
+from nixdock.nix.database import write_nix_db
+from nixdock.nix.reference_graph import parse_closure
+from nixdock.nix.registrations import merge_registrations
+from nixdock.nix.store_path import StorePath
+from nixdock.read.nix_store import ImageStore, read_image_store
+from nixdock.read.opening import open_image
+from nixdock.spec.times import source_date_epoch
+from nixdock.system.input_files import read_bytes
 
 __all__ = ["command"]
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import click
 
-from nixdock.build import prepared_build
+from nixdock.build.build import prepared_build
 from nixdock.cli.form import format_option
 from nixdock.cli.progress import size_text
-from nixdock.compression import Compression
 from nixdock.demo import ARCHITECTURES, native_architecture, unpacked_closure
 from nixdock.demo.engine import answering_engines
 from nixdock.errors import NixdockError
-from nixdock.image import Image
-from nixdock.layer import Source, StoreLayer
-from nixdock.output import Format, write_image
+from nixdock.layers.compressors import Compression
+from nixdock.oci.image import Image
+from nixdock.oci.layout import Format
+from nixdock.read.opening import open_image
+from nixdock.read.report import inspect_images
+from nixdock.write.image import write_image
 
 __all__ = ["command"]
 
@@ -65,7 +66,7 @@ def command(target: Path | None, form: str, architecture: str | None, *, run: bo
         prepared_build(closure.spec()) as build,
     ):
         image = write_image(build, target, chosen, Compression.NONE)
-    click.echo(_table(build.sources, image))
+    click.echo(_table(target))
     click.echo()
     click.echo(_summary(image, target, chosen))
     click.echo()
@@ -74,13 +75,14 @@ def command(target: Path | None, form: str, architecture: str | None, *, run: bo
         _run(target, chosen, asked=bool(run))
 
 
-def _table(sources: Sequence[Source], image: Image) -> str:
+def _table(target: Path) -> str:
+    """Return a table of the layers in the image at `target`, and of their store paths."""
+    with open_image(target) as file:
+        (image,) = inspect_images(file).images
     lines = [f"{'layer':>5}  {'digest':<19} {'size':>9}  contents"]
-    for number, (source, layer) in enumerate(zip(sources, image.layers, strict=True), 1):
-        contents = [layer.history.comment]
-        if isinstance(source, StoreLayer):
-            contents = [path.base_name for path in source.paths]
-        first, *others = contents
+    for number, layer in enumerate(image.layers, 1):
+        names = [path.rpartition("/")[2] for path in layer.store_paths]
+        first, *others = names or [layer.comment]
         lines.append(f"{number:>5}  {layer.digest[:19]} {size_text(layer.size):>9}  {first}")
         lines += [f"{'':38}{name}" for name in others]
     return "\n".join(lines)

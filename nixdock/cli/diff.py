@@ -21,12 +21,12 @@ from nixdock.diff import (
     Side,
     Status,
     Transfer,
-    compare,
+    compare_sides,
     read_side,
 )
 from nixdock.errors import NixdockError
 from nixdock.layering import DEFAULT_STRATEGY, Layering, LayeringOptions
-from nixdock.source.problem import shown
+from nixdock.system.text import counted, shown
 
 __all__ = ["command"]
 
@@ -111,7 +111,7 @@ def command(
     if previous is not None and strategy != "stable":
         raise click.UsageError("--previous is for --strategy stable")
     planning = Planning(Layering(strategy), max_layers)
-    found = compare(
+    found = compare_sides(
         read_side(old, planning, architecture),
         read_side(new, _continuing(planning, previous), architecture),
     )
@@ -127,7 +127,7 @@ def command(
 def _continuing(planning: Planning, previous: Path | None) -> Planning:
     if previous is None:
         return planning
-    from nixdock.layering.previous import read_previous  # noqa: PLC0415 (one option's)
+    from nixdock.build.previous import read_previous  # noqa: PLC0415 (one option's)
 
     options = LayeringOptions(previous=read_previous(previous))
     return Planning(Layering(planning.layering.strategy, options), planning.max_layers)
@@ -159,11 +159,9 @@ def _lines(diff: Diff) -> Iterator[str]:
 
 def _side(name: str, side: Side) -> str:
     size = size_text(sum(layer.size for layer in side.layers))
-    return f"{name}  {shown(side.origin)}: {side.kind}, {_counted(len(side.layers))}, {size}"
-
-
-def _counted(layers: int) -> str:
-    return f"{layers} layer{'' if layers == 1 else 's'}"
+    return (
+        f"{name}  {shown(side.origin)}: {side.kind}, {counted(len(side.layers), 'layer')}, {size}"
+    )
 
 
 def _row_key(layer: NewLayer) -> object:
@@ -219,7 +217,9 @@ def _gone_row(gone: GoneLayer) -> str:
 
 
 def _transfer(transfer: Transfer, diff: Diff) -> str:
-    text = f"{size_text(transfer.total)} in {transfer.layers} of {_counted(len(diff.layers))}"
+    text = (
+        f"{size_text(transfer.total)} in {transfer.layers} of {counted(len(diff.layers), 'layer')}"
+    )
     documents = [
         f"{name} {size_text(size)}"
         for name, size in (

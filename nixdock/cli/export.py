@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from nixdock.atomic import StreamWriter, whole_file
-from nixdock.background import in_background
-from nixdock.export import export_image
-from nixdock.time import source_date_epoch
+from nixdock.rootfs.export import export_image
+from nixdock.spec.times import source_date_epoch
+from nixdock.system.atomic import StreamWriter, whole_file
+from nixdock.system.background import in_background
 
 __all__ = ["command"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from nixdock.output import Format
+from nixdock.oci.layout import Format
 
 __all__ = ["format_option"]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from nixdock.atomic import whole_file
-from nixdock.background import in_background
-from nixdock.compression import Compression, compressor
-from nixdock.merge import compression_like, merge_images
-from nixdock.pack import available_cores
-from nixdock.time import source_date_epoch
+from nixdock.layers.compressors import Compression, compressor
+from nixdock.merge.images import compression_like, merge_images
+from nixdock.spec.times import source_date_epoch
+from nixdock.system.atomic import whole_file
+from nixdock.system.background import in_background
+from nixdock.system.cores import available_cores
 
 __all__ = ["command"]
 

@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
-from nixdock.atomic import whole_file
 from nixdock.cli.graph import graph_argument, key_option
 from nixdock.cli.progress import size_text
-from nixdock.closure import Closure, parse_closure
 from nixdock.errors import ClosureError, InputError
-from nixdock.input_file import read_bytes
 from nixdock.layering import (
     DEFAULT_STRATEGY,
     STRATEGIES,
@@ -23,13 +20,19 @@ from nixdock.layering import (
     LayerPlan,
     parse_groups,
 )
-from nixdock.layering.pipeline import Operation, read_pipeline
-from nixdock.store_path import StorePath
+from nixdock.layering.pipeline.operations import Operation
+from nixdock.layering.pipeline.parse import read_pipeline
+from nixdock.nix.closure import Closure
+from nixdock.nix.reference_graph import parse_closure
+from nixdock.nix.store_path import StorePath
+from nixdock.oci.limits import MOST_LAYERS
+from nixdock.system.atomic import whole_file
+from nixdock.system.input_files import read_bytes
 
 if TYPE_CHECKING:
-    from nixdock.layering.compare import Comparison, Figures
+    from nixdock.layering.comparison import Comparison, Figures
     from nixdock.layering.explain import Explanation
-    from nixdock.layering.plan_file import PreviousPlan
+    from nixdock.layering.plan_history import PreviousPlan
 
 __all__ = ["command"]
 
@@ -129,7 +132,7 @@ def command(
         click.echo(_indented(comparison.document()) if as_json else _comparison(comparison))
         return
     layering = Layering(strategy, options)
-    budget = layering.budget(max_layers)
+    budget = layering.budget(max_layers, most_layers=MOST_LAYERS)
     plan = layering.plan(closure, budget)
     if explain is not None:
         told = _explained(closure, plan, layering, budget, explain)
@@ -161,7 +164,7 @@ def _group(text: str) -> dict[str, list[str]]:
 def _previous(file: Path | None) -> PreviousPlan | None:
     if file is None:
         return None
-    from nixdock.layering.previous import read_previous  # noqa: PLC0415 (one option's)
+    from nixdock.build.previous import read_previous  # noqa: PLC0415 (one option's)
 
     return read_previous(file)
 
@@ -184,15 +187,17 @@ def _member(closure: Closure, text: str) -> StorePath:
 
 
 def _compared(closure: Closure, options: LayeringOptions, max_layers: int) -> Comparison:
-    from nixdock.layering.compare import compare  # noqa: PLC0415 (one option's)
+    from nixdock.layering.comparison import compare_plans  # noqa: PLC0415 (one option's)
 
     usable = {"explicit": bool(options.groups), "pipeline": options.pipeline is not None}
     plans = {}
     for name in STRATEGIES:
         if usable.get(name, True):
             layering = Layering(name, options)
-            plans[name] = layering.plan(closure, layering.budget(max_layers))
-    return compare(closure, plans, options.volatile)
+            plans[name] = layering.plan(
+                closure, layering.budget(max_layers, most_layers=MOST_LAYERS)
+            )
+    return compare_plans(closure, plans, options.volatile)
 
 
 def _explained(

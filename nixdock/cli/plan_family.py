@@ -8,14 +8,15 @@ from pathlib import Path
 import click
 import orjson
 
-from nixdock.atomic import whole_directory
-from nixdock.closure import Closure, parse_closure
 from nixdock.errors import ClosureError
-from nixdock.input_file import read_bytes
 from nixdock.layering import LayeringOptions, LayerPlan, store_layer_budget
 from nixdock.layering.family import plan_family
 from nixdock.layering.plan_file import plan_document
-from nixdock.store_path import StorePath
+from nixdock.nix.closure import Closure
+from nixdock.nix.reference_graph import parse_closure
+from nixdock.nix.store_path import StorePath
+from nixdock.system.atomic import whole_directory
+from nixdock.system.input_files import read_bytes
 
 __all__ = ["command"]
 

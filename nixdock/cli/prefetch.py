@@ -6,9 +6,9 @@ import os
 
 import click
 
-from nixdock.digest import check_digest
 from nixdock.errors import ImageError, InputError
-from nixdock.prefetch import Remote, prefetch
+from nixdock.oci.digests import check_digest
+from nixdock.registry.prefetch import Remote, prefetch
 
 __all__ = ["command"]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Final
 
 import click
 
-from nixdock.layer import BlobLayer, Source
+from nixdock.oci.layer_blob import LayerBlob
 
 __all__ = ["layer_progress", "quiet_option", "size_text"]
 
@@ -27,17 +27,15 @@ class _Style(Enum):
 
 
 @contextmanager
-def layer_progress(
-    sources: Sequence[Source], *, quiet: bool
-) -> Iterator[Callable[[int, BlobLayer], None]]:
+def layer_progress(count: int, *, quiet: bool) -> Iterator[Callable[[int, LayerBlob], None]]:
     """Give the function to call with each packed layer's index and the layer."""
     match _Style.NONE if quiet else _Style.BAR if _is_watched() else _Style.LINES:
         case _Style.NONE:
             yield lambda _index, _layer: None
         case _Style.LINES:
-            yield lambda index, layer: click.echo(_line(index, len(sources), layer), err=True)
+            yield lambda index, layer: click.echo(_line(index, count, layer), err=True)
         case _Style.BAR:
-            with _bar(sources) as on_layer:
+            with _bar(count) as on_layer:
                 yield on_layer
 
 
@@ -57,7 +55,7 @@ def size_text(size: int) -> str:
     return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
-def _line(index: int, count: int, layer: BlobLayer) -> str:
+def _line(index: int, count: int, layer: LayerBlob) -> str:
     return (
         f"layer {index + 1}/{count} {layer.digest[:19]} {size_text(layer.size)}"
         f" {layer.history.comment}"
@@ -65,7 +63,7 @@ def _line(index: int, count: int, layer: BlobLayer) -> str:
 
 
 @contextmanager
-def _bar(sources: Sequence[Source]) -> Iterator[Callable[[int, BlobLayer], None]]:
+def _bar(count: int) -> Iterator[Callable[[int, LayerBlob], None]]:
     from rich.console import Console  # noqa: PLC0415 (only where a terminal watches)
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
 
@@ -78,9 +76,9 @@ def _bar(sources: Sequence[Source]) -> Iterator[Callable[[int, BlobLayer], None]
     console = Console(stderr=True)
     # Without a refreshing thread: workers are forked while the bar is shown.
     with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
-        task = progress.add_task("layers", total=len(sources), last="")
+        task = progress.add_task("layers", total=count, last="")
 
-        def on_layer(_index: int, layer: BlobLayer) -> None:
+        def on_layer(_index: int, layer: LayerBlob) -> None:
             progress.update(task, advance=1, last=layer.history.comment[:40], refresh=True)
 
         yield on_layer

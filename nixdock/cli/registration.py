@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from nixdock.cli.graph import graph_argument, key_option
-from nixdock.closure import parse_closure
-from nixdock.input_file import read_bytes
-from nixdock.registrations import render_registration
+from nixdock.nix.reference_graph import parse_closure
+from nixdock.nix.registrations import render_registration
+from nixdock.system.input_files import read_bytes
 
 __all__ = ["command"]
 

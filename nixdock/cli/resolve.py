@@ -9,9 +9,11 @@ import click
 import msgspec
 import orjson
 
-from nixdock.atomic import whole_file
-from nixdock.build import read_spec, resolved
+from nixdock.build.build import resolved
 from nixdock.cli.settling import settled, settling_options, tag_of
+from nixdock.spec.paths import absolute
+from nixdock.spec.reading import read_spec
+from nixdock.system.atomic import whole_file
 
 __all__ = ["command"]
 
@@ -44,7 +46,7 @@ def command(
     parsed = settled(read_spec(spec), graph, tag)
     made = resolved(parsed)
     with whole_file(target) as file:
-        file.write(msgspec.json.encode(made.spec, order="sorted"))
+        file.write(msgspec.json.encode(absolute(made.spec), order="sorted"))
     if plan is not None:
         with whole_file(plan) as file:
             file.write(orjson.dumps(made.plan_document(parsed.layering.strategy), option=_PRETTY))

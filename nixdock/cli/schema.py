@@ -12,5 +12,5 @@ __all__ = ["command"]
 @click.command("schema")
 def command() -> None:
     """Print the JSON Schema of an image spec."""
-    schema = files("nixdock").joinpath("schema/image-spec-1.json").read_text()
+    schema = files("nixdock").joinpath("spec/image-spec-1.json").read_text()
     click.echo(schema, nl=False)

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from nixdock.reference import Reference
-from nixdock.spec import ImageSpec
-from nixdock.store_path import StorePath
+from nixdock.nix.store_path import StorePath
+from nixdock.oci.reference import Reference
+from nixdock.spec.image_spec import ImageSpec
 
 __all__ = ["settled", "settling_options", "tag_of"]
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from nixdock.atomic import StreamWriter
-from nixdock.build import prepared_build, read_spec
+from nixdock.build.build import prepared_build
 from nixdock.cli.progress import layer_progress, quiet_option
-from nixdock.output import stream_image
-from nixdock.reference import Reference
+from nixdock.oci.reference import Reference
+from nixdock.spec.reading import read_spec
+from nixdock.system.atomic import StreamWriter
+from nixdock.write.image import stream_image
 
 __all__ = ["command"]
 
@@ -37,6 +38,6 @@ def command(spec: Path, repo_tag: str | None, *, quiet: bool) -> None:
     out = StreamWriter(sys.stdout.fileno(), "standard output")
     with (
         prepared_build(parsed) as build,
-        layer_progress(build.sources, quiet=quiet) as on_layer,
+        layer_progress(len(build.layers), quiet=quiet) as on_layer,
     ):
         stream_image(build, out.write, on_layer)

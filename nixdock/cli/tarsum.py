@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from nixdock.tarsum import ALGORITHMS, TarSumVersion, tarsum
+from nixdock.tar.tarsum import ALGORITHMS, TarSumVersion, tarsum
 
 __all__ = ["command"]
 

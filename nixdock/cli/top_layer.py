@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from nixdock.build import read_spec, top_layer_source
-from nixdock.top_layer import write_top_layer
+from nixdock.build.build import prepared_top_layer
+from nixdock.rootfs.top_layer import write_top_layer
+from nixdock.spec.reading import read_spec
 
 __all__ = ["command"]
 
@@ -20,5 +21,5 @@ def command(spec: Path, target: Path) -> None:
 
     The output is a directory with the tar and its checksum, for the `top_layer` of another spec.
     """
-    with top_layer_source(read_spec(spec)) as source:
+    with prepared_top_layer(read_spec(spec)) as source:
         write_top_layer(source, target)

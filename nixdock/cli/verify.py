@@ -8,7 +8,8 @@ import click
 
 from nixdock.cli.progress import size_text
 from nixdock.errors import ImageError
-from nixdock.source.verify import verify
+from nixdock.read.verify import verify
+from nixdock.system.text import counted
 
 __all__ = ["command"]
 
@@ -25,10 +26,6 @@ def command(image: Path) -> None:
     for problem in found.problems:
         click.echo(str(problem))
     if found.problems:
-        raise ImageError(f"{_counted(len(found.problems), 'problem')} in {image}")
-    counts = [_counted(found.images, "image"), _counted(found.layers, "layer")]
+        raise ImageError(f"{counted(len(found.problems), 'problem')} in {image}")
+    counts = [counted(found.images, "image"), counted(found.layers, "layer")]
     click.echo(f"ok: {found.format}, {', '.join(counts)}, {size_text(found.size)}")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -17,10 +17,11 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from nixdock.closure import Closure, parse_closure
 from nixdock.errors import NixdockError
-from nixdock.spec import ClosureSpec, ImageSpec, StoreSpec
-from nixdock.store_path import StorePath
+from nixdock.nix.closure import Closure
+from nixdock.nix.reference_graph import parse_closure
+from nixdock.nix.store_path import StorePath
+from nixdock.spec.image_spec import ClosureSpec, ImageSpec, StoreSpec
 
 __all__ = ["ARCHITECTURES", "DemoClosure", "native_architecture", "unpacked_closure"]
 

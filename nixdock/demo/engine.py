@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nixdock.errors import NixdockError
-from nixdock.output import Format
+from nixdock.errors import NixdockError, ToolError
+from nixdock.oci.layout import Format
+from nixdock.system.commands import run_command
 
 __all__ = ["Engine", "answering_engines"]
 
@@ -53,32 +53,16 @@ class Engine:
         # The engines don't agree on the registry that a bare name is thought to come from.
         loaded = re.search(r"^Loaded image(?:\(s\))?: (\S+)$", output, re.MULTILINE)
         if loaded is None:
-            raise NixdockError(f"{self.name} load names no image")
+            raise ToolError(f"{self.name} load names no image", path=self.program)
         # No network to set up, and none to fetch another image from.
         options = ("--rm", "--network=none", "--pull=never")
         return self._call("run", *options, loaded[1], seconds=_RUN_SECONDS)
 
     def _call(self, *args: str, seconds: int) -> str:
-        try:
-            done = subprocess.run(
-                [self.program, *args],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise NixdockError(
-                f"{self.name} {args[0]} took longer than {seconds} seconds"
-            ) from None
-        except OSError as error:
-            raise NixdockError(f"{self.name} can't be started: {error.strerror}") from None
-        if done.returncode:
-            reason = done.stderr.strip() or f"exit status {done.returncode}"
-            raise NixdockError(f"{self.name} {args[0]} failed: {reason}")
-        return done.stdout
+        done = run_command([self.program, *args], timeout=seconds)
+        if done.status:
+            raise ToolError(f"{self.name} {args[0]} failed: {done.reason()}", path=self.program)
+        return done.output.decode("utf-8", "replace")
 
 
 def answering_engines(form: Format) -> Iterator[Engine]:

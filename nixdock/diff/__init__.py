@@ -2,11 +2,12 @@
 
 ::
 
-    diff = compare(read_side(Path("old.tar")), read_side(Path("new.plan.json")))
+    diff = compare_sides(read_side(Path("old.tar")), read_side(Path("new.plan.json")))
     diff.transfers.registry.total
 """
 
-from nixdock.diff.compare import compare
+from nixdock.diff.comparison import compare_sides
+from nixdock.diff.reading import Planning, read_side
 from nixdock.diff.result import (
     Change,
     Diff,
@@ -17,23 +18,22 @@ from nixdock.diff.result import (
     Transfer,
     Transfers,
 )
-from nixdock.diff.side import Document, Kind, Side, SideLayer
-from nixdock.diff.source import Planning, read_side
+from nixdock.diff.side import Document, Side, SideKind, SideLayer
 
 __all__ = [
     "Change",
     "Diff",
     "Document",
     "GoneLayer",
-    "Kind",
     "NewLayer",
     "PathStatus",
     "Planning",
     "Side",
+    "SideKind",
     "SideLayer",
     "Status",
     "Transfer",
     "Transfers",
-    "compare",
+    "compare_sides",
     "read_side",
 ]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from nixdock.diff.side import Basis, Kind, Side, SideLayer
+from nixdock.diff.side import Basis, Side, SideKind, SideLayer
 
 if TYPE_CHECKING:
-    from nixdock.store_path import StorePath
+    from nixdock.nix.store_path import StorePath
 
 __all__ = [
     "Cause",
@@ -279,7 +279,7 @@ class Diff:
             "old": self.old.document(),
             "new": self.new.document(),
             "compared_by": self.basis.value,
-            "size_of": "blob" if self.new.kind is Kind.IMAGE else "nar",
+            "size_of": "blob" if self.new.kind == SideKind.IMAGE else "nar",
             "transfers": self.transfers.document(),
             "paths": {status.value: count for status, count in self.path_counts().items()},
             "layers": [layer.document() for layer in self.layers],

@@ -8,12 +8,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nixdock.store_path import StorePath
+    from nixdock.nix.store_path import StorePath
 
-__all__ = ["Basis", "Document", "Kind", "Side", "SideLayer", "basis_of"]
+__all__ = ["Basis", "Document", "Side", "SideKind", "SideLayer", "basis_of"]
 
 
-class Kind(StrEnum):
+class SideKind(StrEnum):
     """What a side was read from."""
 
     IMAGE = "image"
@@ -50,7 +50,7 @@ class Side:
     """An image, a plan or a planned graph; only an image has documents."""
 
     origin: str
-    kind: Kind
+    kind: SideKind
     layers: tuple[SideLayer, ...]
     config: Document | None = None
     manifest: Document | None = None
@@ -89,7 +89,7 @@ class Basis(StrEnum):
 
 def basis_of(old: Side, new: Side) -> Basis:
     """Return what the layers of both sides can be compared by."""
-    if not old.kind is new.kind is Kind.IMAGE:
+    if not old.kind is new.kind == SideKind.IMAGE:
         return Basis.STORE_PATHS
     if old.manifest and new.manifest:
         return Basis.DIGEST

@@ -13,7 +13,6 @@ dockerTools leaves a tie to the order of its input or of a set, the name decides
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
@@ -21,8 +20,8 @@ from nixdock.layering.plan import LayerPlan
 from nixdock.layering.reach import Reach, name_then_path
 
 if TYPE_CHECKING:
-    from nixdock.closure import Closure
-    from nixdock.store_path import StorePath
+    from nixdock.nix.closure import Closure
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["auto_layers", "plan_auto", "split_by_primaries"]
 
@@ -34,20 +33,14 @@ def plan_auto(
     return LayerPlan.of(closure, auto_layers(closure, budget))
 
 
-def auto_layers(
-    closure: Closure, budget: int, ignored: Collection[StorePath] = ()
-) -> list[list[StorePath]]:
-    """Return dockerTools' layers, bottom to top.
-
-    `ignored` paths shape the layers, and take part of the budget, but are in none.
-    """
+def auto_layers(closure: Closure, budget: int) -> list[list[StorePath]]:
+    """Return dockerTools' layers, bottom to top."""
     reach = Reach(closure)
     layers = []
     for members in split_by_primaries(reach, budget).values():
         paths = sorted(reach.paths(members), key=name_then_path)
-        if kept := [path for path in paths if path not in ignored]:
-            layers.append((reach.size(reach.cone(paths)), name_then_path(kept[0]), kept))
-    return [kept for _size, _name, kept in sorted(layers)]
+        layers.append((reach.size(reach.cone(paths)), name_then_path(paths[0]), paths))
+    return [paths for _size, _name, paths in sorted(layers)]
 
 
 def split_by_primaries(reach: Reach, budget: int) -> dict[int, int]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from nixdock.layering.reach import Reach
 
 if TYPE_CHECKING:
-    from nixdock.store_path import StorePath
+    from nixdock.nix.store_path import StorePath
 
 __all__ = [
     "LAYER_OVERHEAD",

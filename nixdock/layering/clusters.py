@@ -11,7 +11,7 @@ from nixdock.layering.reach import name_then_path
 
 if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
-    from nixdock.store_path import StorePath
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["Cluster", "clusters_of", "joined", "paths_of"]
 

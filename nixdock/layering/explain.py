@@ -6,20 +6,21 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from nixdock.errors import PlanError
+from nixdock.errors import ClosureError
 from nixdock.layering.auto import split_by_primaries
 from nixdock.layering.explicit import contracted, group_layers, options_for_rest
-from nixdock.layering.pipeline import trace
+from nixdock.layering.pipeline.planning import trace
 from nixdock.layering.plan import PlannedLayer
 from nixdock.layering.reach import Reach, name_then_path
 from nixdock.layering.strategies import Layering
+from nixdock.system.text import listed
 
 if TYPE_CHECKING:
-    from nixdock.closure import Closure
     from nixdock.layering.options import LayeringOptions
     from nixdock.layering.plan import LayerPlan
-    from nixdock.layering.plan_file import PreviousPlan
-    from nixdock.store_path import StorePath
+    from nixdock.layering.plan_history import PreviousPlan
+    from nixdock.nix.closure import Closure
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["Explanation", "explain"]
 
@@ -57,7 +58,7 @@ def explain(
     Raise PlanError if the closure doesn't have it.
     """
     if path not in closure:
-        raise PlanError(f"{path} is not in the closure, so it is in no layer")
+        raise ClosureError(f"{path} is not in the closure, so it is in no layer", path=path)
     reach = Reach(closure)
     number, layer = next(
         ((n, layer) for n, layer in enumerate(plan.layers, 1) if path in layer.paths),
@@ -106,7 +107,7 @@ def _reasons(
 
 
 def _by_popularity(closure: Closure, budget: int, path: StorePath) -> Iterator[str]:
-    from nixdock.popularity import by_popularity  # noqa: PLC0415 (one strategy's)
+    from nixdock.layering.ranking import by_popularity  # noqa: PLC0415 (one strategy's)
 
     ranked = by_popularity(closure)
     rank, score = next((i, s) for i, (p, s) in enumerate(ranked, 1) if p == path)
@@ -217,5 +218,4 @@ def _by_history(question: _Question) -> Iterator[str]:
 
 def _named(paths: list[StorePath]) -> str:
     names = [path.name for path in sorted(paths, key=name_then_path)]
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return listed(names, _MOST_NAMED)

@@ -15,14 +15,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nixdock.errors import PlanError
-from nixdock.layering.options import DEFAULT_OPTIONS, Group, LayeringOptions
-from nixdock.layering.plan import LayerPlan
+from nixdock.layering.options import Group, LayeringOptions
+from nixdock.layering.plan import LayerPlan, Planner
 from nixdock.layering.reach import Reach, name_then_path
+from nixdock.system.text import counted
 
 if TYPE_CHECKING:
-    from nixdock.closure import Closure
-    from nixdock.layering.plan_file import PreviousPlan
-    from nixdock.store_path import StorePath
+    from nixdock.layering.plan_history import PreviousPlan
+    from nixdock.nix.closure import Closure
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["contracted", "group_layers", "options_for_rest", "plan_explicit"]
 
@@ -30,17 +31,13 @@ log = logging.getLogger(__name__)
 
 
 def plan_explicit(
-    closure: Closure, budget: int, options: LayeringOptions = DEFAULT_OPTIONS, /
+    closure: Closure, budget: int, options: LayeringOptions, plan_rest: Planner
 ) -> LayerPlan:
-    """Give each of the options' groups a layer, and plan what they leave by the strategy `rest`.
+    """Give each of the options' groups a layer, and plan the remaining paths with `plan_rest`.
 
-    Raise PlanError when there are more layers to make than `budget`. Paths that are not in the
-    closure are left out with a warning.
+    Raise PlanError if there are more layers to make than `budget`. Paths that are not in the
+    closure are ignored with a warning.
     """
-    from nixdock.layering.strategies import planner  # noqa: PLC0415 (that module knows this one)
-
-    if options.rest == "explicit":
-        raise PlanError("rest can't be 'explicit': name the strategy for what the groups leave")
     _warn_of_strangers(closure, options.groups)
     layers = [layer for layer in group_layers(closure, options.groups) if layer]
     grouped = frozenset(path for layer in layers for path in layer)
@@ -49,15 +46,13 @@ def plan_explicit(
     if needed > budget:
         rest = f" and the {left} store paths left over" if left else ""
         raise PlanError(
-            f"{_counted(len(layers))}{rest} need {needed} layers at least, but there is room for"
-            f" {budget}: join groups or raise max_layers"
+            f"{counted(len(layers), 'group')}{rest} need at least {needed} layers, but there is"
+            f" room for {budget}: join groups or raise max_layers"
         )
     if not left:
         return LayerPlan.of(closure, layers)
     remaining = contracted(closure, grouped)
-    plan = planner(options.rest)(
-        remaining, budget - len(layers), options_for_rest(options, grouped)
-    )
+    plan = plan_rest(remaining, budget - len(layers), options_for_rest(options, grouped))
     above = [layer.paths for layer in plan.layers]
     return replace(
         LayerPlan.of(closure, [*layers, *above], removed=plan.removed), history=plan.history
@@ -114,10 +109,6 @@ def _without(previous: PreviousPlan, grouped: frozenset[StorePath]) -> PreviousP
     # The groups' own layers are none of the rest's; a layer that held others beside is broken.
     layers = tuple(layer for layer in previous.layers if grouped.isdisjoint(layer))
     return replace(previous, layers=layers)
-
-
-def _counted(groups: int) -> str:
-    return f"{groups} group{'' if groups == 1 else 's'}"
 
 
 def _warn_of_strangers(closure: Closure, groups: Sequence[Group]) -> None:

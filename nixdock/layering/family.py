@@ -13,26 +13,22 @@ from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
-from nixdock.closure import Closure
 from nixdock.errors import ClosureError, PlanError
-from nixdock.layering.change_model import (
-    LAYER_OVERHEAD,
-    ChangeModel,
-    prior_model,
-)
+from nixdock.layering.change_model import LAYER_OVERHEAD, ChangeModel, prior_model
 from nixdock.layering.clusters import Cluster, clusters_of, paths_of
 from nixdock.layering.fresh import partition_fresh
 from nixdock.layering.merging import Merger, bucketed, mergers
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.order import stacked
 from nixdock.layering.plan import LayerPlan
-from nixdock.layering.plan_file import PlanHistory
+from nixdock.layering.plan_history import PlanHistory
 from nixdock.layering.reach import Reach, name_then_path
 from nixdock.layering.top import top_depths, top_paths
+from nixdock.nix.closure import Closure
 
 if TYPE_CHECKING:
-    from nixdock.closure import PathInfo
-    from nixdock.store_path import StorePath
+    from nixdock.nix.closure import PathInfo
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["plan_family"]
 

@@ -16,7 +16,7 @@ from nixdock.layering.partition import partition
 
 if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
-    from nixdock.store_path import StorePath
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["partition_fresh"]
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.change_model import Rate
 from nixdock.layering.package_keys import package_keys, version_of
-from nixdock.layering.plan_file import NEVER_SEEN, ChangeCounts, PlanHistory
+from nixdock.layering.plan_history import NEVER_SEEN, ChangeCounts, PlanHistory
 
 if TYPE_CHECKING:
-    from nixdock.closure import Closure
-    from nixdock.layering.plan_file import PreviousPlan
-    from nixdock.store_path import StorePath
+    from nixdock.layering.plan_history import PreviousPlan
+    from nixdock.nix.closure import Closure
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["app_share", "learn", "learned_rates"]
 

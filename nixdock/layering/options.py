@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from nixdock.layering.pipeline import Operation
-    from nixdock.layering.plan_file import PreviousPlan
-    from nixdock.store_path import StorePath
+    from nixdock.layering.pipeline.operations import Operation
+    from nixdock.layering.plan_history import PreviousPlan
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["DEFAULT_OPTIONS", "DEFAULT_STRATEGY", "Group", "LayeringOptions"]
 

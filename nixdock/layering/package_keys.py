@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nixdock.layering.reach import name_then_path
 
 if TYPE_CHECKING:
-    from nixdock.store_path import StorePath
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["package_keys", "split_name", "version_of"]
 

@@ -15,7 +15,7 @@ from nixdock.layering.refinement import LEAST_SAVED, MOST_MOVES, refined
 
 if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
-    from nixdock.store_path import StorePath
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["partition"]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 from nixdock.errors import PlanError
 
 if TYPE_CHECKING:
-    from nixdock.closure import Closure
     from nixdock.layering.options import LayeringOptions
-    from nixdock.layering.plan_file import PlanHistory
-    from nixdock.store_path import StorePath
+    from nixdock.layering.plan_history import PlanHistory
+    from nixdock.nix.closure import Closure
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["LayerPlan", "PlannedLayer", "Planner", "store_layer_budget"]
 

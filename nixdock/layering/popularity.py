@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.plan import LayerPlan
-from nixdock.popularity import by_popularity
+from nixdock.layering.ranking import by_popularity
 
 if TYPE_CHECKING:
-    from nixdock.closure import Closure
+    from nixdock.nix.closure import Closure
 
 __all__ = ["plan_by_popularity"]
 

@@ -13,8 +13,8 @@ from itertools import compress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from nixdock.closure import Closure
-    from nixdock.store_path import StorePath
+    from nixdock.nix.closure import Closure
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["Reach", "chosen", "name_then_path"]
 

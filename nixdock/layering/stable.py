@@ -12,7 +12,6 @@ saves, as every layer would change.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -25,18 +24,16 @@ from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.order import stacked
 from nixdock.layering.partition import partition
 from nixdock.layering.plan import LayerPlan
-from nixdock.layering.plan_file import PlanHistory, PreviousPlan
+from nixdock.layering.plan_history import PlanHistory, PreviousPlan
 from nixdock.layering.reach import Reach
 from nixdock.layering.top import top_depths, top_paths
 
 if TYPE_CHECKING:
-    from nixdock.closure import Closure
     from nixdock.layering.change_model import ChangeModel
-    from nixdock.store_path import StorePath
+    from nixdock.nix.closure import Closure
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["plan_stable"]
-
-log = logging.getLogger(__name__)
 
 _TOP_RATE: Final = 0.2
 _SPARE_SHARE: Final = 8
@@ -49,7 +46,7 @@ def plan_stable(
     reach = Reach(closure)
     volatile = frozenset(path for path in options.volatile if path in closure)
     depths = top_depths(reach, volatile)
-    previous = _usable(options.previous)
+    previous = options.previous
     if previous is None:
         model = prior_model(reach, depths)
         upper = top_paths(reach, depths, volatile)
@@ -64,16 +61,6 @@ def plan_stable(
     top = reach.users(path for path, rate in rates.items() if rate.app > _TOP_RATE)
     layers = _renewed(model, previous, budget, top)
     return replace(LayerPlan.of(closure, layers), history=history)
-
-
-def _usable(previous: PreviousPlan | None) -> PreviousPlan | None:
-    if previous is None:
-        return None
-    paths = [path for layer in previous.layers for path in layer]
-    if len(set(paths)) < len(paths):
-        log.warning("the previous plan has a store path twice, so it is not used")
-        return None
-    return previous
 
 
 def _renewed(

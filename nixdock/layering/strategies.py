@@ -3,51 +3,61 @@
 ::
 
     layering = layering_of("explicit", groups=[[...]], rest="auto")
-    plan = layering.plan(closure, layering.budget(max_layers, base_layers, top_layers))
+    plan = layering.plan(closure, layering.budget(max_layers, most_layers=125))
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from nixdock.errors import InputError, PlanError
+from nixdock.errors import InputError, LayeringError
+from nixdock.layering.auto import plan_auto
+from nixdock.layering.explicit import plan_explicit
 from nixdock.layering.options import DEFAULT_OPTIONS, DEFAULT_STRATEGY, Group, LayeringOptions
-from nixdock.layering.pipeline import parse_pipeline
+from nixdock.layering.pipeline.parse import parse_pipeline
+from nixdock.layering.pipeline.planning import plan_by_pipeline
 from nixdock.layering.plan import store_layer_budget
-from nixdock.store_path import StorePath
+from nixdock.layering.popularity import plan_by_popularity
+from nixdock.layering.stable import plan_stable
+from nixdock.nix.store_path import StorePath
 
 if TYPE_CHECKING:
-    from nixdock.closure import Closure
     from nixdock.layering.plan import LayerPlan, Planner
-    from nixdock.layering.plan_file import PreviousPlan
+    from nixdock.layering.plan_history import PreviousPlan
+    from nixdock.nix.closure import Closure
 
-__all__ = ["MOST_LAYERS", "STRATEGIES", "Layering", "layering_of", "parse_groups", "planner"]
-
-MOST_LAYERS: Final = 125
-"""The layers that Docker takes at most, those of a base image included."""
-
-STRATEGIES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "auto": "nixdock.layering.auto:plan_auto",
-        "explicit": "nixdock.layering.explicit:plan_explicit",
-        "pipeline": "nixdock.layering.pipeline:plan_by_pipeline",
-        "popularity": "nixdock.layering.popularity:plan_by_popularity",
-        "stable": "nixdock.layering.stable:plan_stable",
-    }
-)
-"""The planner of each strategy, as MODULE:FUNCTION: a module is loaded when it is asked for."""
+__all__ = ["STRATEGIES", "Layering", "layering_of", "parse_groups", "planner"]
 
 
 def planner(strategy: str) -> Planner:
-    """Return the planner of `strategy`; raise PlanError if there is none of that name."""
+    """Return the planner of `strategy`; raise LayeringError if there is none of that name."""
     _check_strategy(strategy)
-    module, _, function = STRATEGIES[strategy].partition(":")
-    found: Planner = getattr(importlib.import_module(module), function)
-    return found
+    return STRATEGIES[strategy]
+
+
+def _plan_explicit(
+    closure: Closure, budget: int, options: LayeringOptions = DEFAULT_OPTIONS, /
+) -> LayerPlan:
+    if options.rest == "explicit":
+        raise LayeringError(
+            "rest can't be 'explicit': name the strategy for what the groups leave", key="rest"
+        )
+    return plan_explicit(closure, budget, options, planner(options.rest))
+
+
+STRATEGIES: Final[Mapping[str, Planner]] = MappingProxyType(
+    {
+        "auto": plan_auto,
+        "explicit": _plan_explicit,
+        "pipeline": plan_by_pipeline,
+        "popularity": plan_by_popularity,
+        "stable": plan_stable,
+    }
+)
+"""The planner of each strategy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +67,16 @@ class Layering:
     strategy: str = DEFAULT_STRATEGY
     options: LayeringOptions = DEFAULT_OPTIONS
 
-    def budget(self, max_layers: int, base_layers: int = 0, top_layers: int = 1) -> int:
+    def budget(
+        self, max_layers: int, base_layers: int = 0, top_layers: int = 1, *, most_layers: int
+    ) -> int:
         """Return how many store layers there may be; raise PlanError if there is no room for one.
 
-        A pipeline says itself how many it makes, so that just Docker's own limit holds for it.
+        A pipeline itself says how many layers it makes, so only `most_layers`, the limit of the
+        runtimes, applies to it.
         """
         if self.strategy == "pipeline":
-            max_layers = MOST_LAYERS
+            max_layers = most_layers
         return store_layer_budget(max_layers, base_layers, top_layers)
 
     def plan(self, closure: Closure, budget: int) -> LayerPlan:
@@ -83,7 +96,7 @@ def layering_of(
     """Check the settings of a layering, as they stand in JSON.
 
     A group is a list of store paths, or an object with `paths` or `closure_of` or both; a
-    `pipeline` is dockerTools' `layeringPipeline`. Raise InputError or PlanError that says which
+    `pipeline` is dockerTools' `layeringPipeline`. Raise InputError or LayeringError that says which
     setting is wrong.
     """
     _check_strategy(strategy)
@@ -103,20 +116,22 @@ def layering_of(
 def _check_strategy(name: str) -> None:
     if name not in STRATEGIES:
         names = ", ".join(STRATEGIES)
-        raise PlanError(f"there is no layering strategy {name!r}; there are: {names}")
+        raise LayeringError(f"there is no layering strategy {name!r}; there are: {names}")
 
 
 def parse_groups(groups: object, place: str = "groups") -> tuple[Group, ...]:
-    """Read the groups for `explicit`; raise PlanError that says where it can't be done."""
+    """Read the groups for `explicit`; raise LayeringError that says where it can't be done."""
     if not isinstance(groups, Sequence) or isinstance(groups, str):
-        raise PlanError(f"{place}: must be a list of groups, not {groups!r}")
+        raise LayeringError(f"{place}: must be a list of groups, not {groups!r}")
     return tuple(_group(group, f"{place}[{i}]") for i, group in enumerate(groups))
 
 
 def _group(group: object, place: str) -> Group:
     if isinstance(group, Mapping):
         if unknown := sorted(group.keys() - {"paths", "closure_of"}):
-            raise PlanError(f"{place}: unknown key {unknown[0]!r}; there are: paths, closure_of")
+            raise LayeringError(
+                f"{place}: unknown key {unknown[0]!r}; there are: paths, closure_of"
+            )
         return Group(
             _store_paths(group.get("paths", []), f"{place}.paths"),
             _store_paths(group.get("closure_of", []), f"{place}.closure_of"),
@@ -126,11 +141,11 @@ def _group(group: object, place: str) -> Group:
 
 def _store_paths(values: object, place: str) -> tuple[StorePath, ...]:
     if not isinstance(values, Sequence) or isinstance(values, str):
-        raise PlanError(f"{place}: must be a list of store paths, not {values!r}")
+        raise LayeringError(f"{place}: must be a list of store paths, not {values!r}")
     paths = []
     for i, value in enumerate(values):
         try:
             paths.append(StorePath.parse(value))
         except InputError as error:
-            raise PlanError(f"{place}[{i}]: {error}") from None
+            raise LayeringError(f"{place}[{i}]: {error}") from None
     return tuple(paths)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from nixdock.layering.reach import Reach, name_then_path
 
 if TYPE_CHECKING:
-    from nixdock.store_path import StorePath
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["top_depths", "top_paths"]
 

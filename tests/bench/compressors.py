@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from nixdock.compression import Compression, compressor
+from nixdock.layers.compressors import Compression, compressor
 
 _CHUNK = 1 << 20
 

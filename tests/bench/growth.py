@@ -13,10 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from nixdock.closure import Closure, PathInfo
-from nixdock.nixdb import write_nix_db
-from nixdock.popularity import by_popularity
-from nixdock.store_path import Hash, StorePath
+from nixdock.layering.ranking import by_popularity
+from nixdock.nix.closure import Closure, PathInfo
+from nixdock.nix.database import write_nix_db
+from nixdock.nix.hashes import Hash
+from nixdock.nix.store_path import StorePath
 
 _DEPTH = 200
 _REFERENCES = 3

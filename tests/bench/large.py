@@ -8,11 +8,11 @@ import sys
 import time
 from itertools import pairwise
 
-from nixdock.closure import Closure, PathInfo
 from nixdock.layering.options import LayeringOptions
-from nixdock.layering.plan_file import PreviousPlan
+from nixdock.layering.plan_history import PreviousPlan
 from nixdock.layering.stable import plan_stable
-from nixdock.store_path import StorePath
+from nixdock.nix.closure import Closure, PathInfo
+from nixdock.nix.store_path import StorePath
 
 from .replay import successor
 

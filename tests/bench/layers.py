@@ -19,7 +19,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from nixdock.closure import Closure, parse_closure
+from nixdock.nix.closure import Closure
+from nixdock.nix.reference_graph import parse_closure
 
 from .replay import STRATEGIES, Cost, replay
 from .traces import Product, app_steps, churn_steps, single_steps, weekly_steps

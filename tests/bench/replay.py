@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nixdock.closure import Closure
 from nixdock.layering.auto import plan_auto
 from nixdock.layering.options import LayeringOptions
 from nixdock.layering.plan import LayerPlan
-from nixdock.layering.plan_file import PreviousPlan
+from nixdock.layering.plan_history import PreviousPlan
 from nixdock.layering.popularity import plan_by_popularity
 from nixdock.layering.stable import plan_stable
+from nixdock.nix.closure import Closure
 
 __all__ = ["STRATEGIES", "Cost", "cost_of", "replay", "successor"]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from nixdock.closure import Closure
 from nixdock.layering.package_keys import package_keys
 from nixdock.layering.plan import LayerPlan
+from nixdock.nix.closure import Closure
 from tests.bench.layers import GRAPHS, costs, geometric_mean, graphs, read_graph, trace_of
 from tests.bench.replay import STRATEGIES, Cost, cost_of
 from tests.bench.traces import Product
-from tests.closures import closure_of, store_path
+from tests.unit.closures import closure_of, store_path
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,9 +12,10 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from nixdock.closure import Closure, PathInfo
 from nixdock.layering.package_keys import package_keys, version_of
-from nixdock.store_path import StorePath, base32_encode
+from nixdock.nix.closure import Closure, PathInfo
+from nixdock.nix.hashes import base32_encode
+from nixdock.nix.store_path import StorePath
 
 __all__ = ["Product", "app_steps", "churn_steps", "single_steps", "weekly_steps"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nixdock.source.open import open_image
+from nixdock.read.opening import open_image
 
 from ..nix.harness import NixError
 from .conftest import Library

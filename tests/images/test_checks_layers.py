@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ..docker_archive import archive, layer
+from tests.unit.docker_archive import archive, layer
+
 from ..runtime.engine import Docker, Podman
 from .conftest import Library
 from .examples import Examples

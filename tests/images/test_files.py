@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nixdock.tarsum import tarsum
+from nixdock.tar.tarsum import tarsum
 
 from ..runtime.engine import Docker
 from .conftest import LIBRARY, Library

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from nixdock.source.open import open_image
-from nixdock.source.verify import verify
+from nixdock.read.opening import open_image
+from nixdock.read.verify import verify
 
 from ..nix.harness import Nix
 from ..runtime.engine import Docker, Podman

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 from nixdock.layering.reach import name_then_path
 
 if TYPE_CHECKING:
-    from nixdock.closure import Closure
-    from nixdock.store_path import StorePath
+    from nixdock.nix.closure import Closure
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["Data", "Graph", "address", "described", "graphs_of"]
 
@@ -105,8 +105,8 @@ class Graph:
 
     def by_popularity(self) -> list[StorePath]:
         """Return the members, most popular within this graph first."""
-        from nixdock.closure import Closure, PathInfo  # noqa: PLC0415 (the closure's own loads it)
-        from nixdock.popularity import by_popularity  # noqa: PLC0415 (few pipelines rank)
+        from nixdock.layering.ranking import by_popularity  # noqa: PLC0415 (few pipelines rank)
+        from nixdock.nix.closure import Closure, PathInfo  # noqa: PLC0415 (the closure's own loads it)
 
         infos = {
             node: PathInfo(node, references=tuple(sorted(self.references_of(node))))

@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from nixdock.errors import PlanError
+from nixdock.errors import LayeringError
 from nixdock.layering.pipeline.graph import Data, Graph, described, graphs_of
 
 if TYPE_CHECKING:
-    from nixdock.store_path import StorePath
+    from nixdock.nix.store_path import StorePath
 
 __all__ = ["Operation", "Paths"]
 
@@ -24,7 +24,7 @@ class Operation:
     arguments: tuple[Any, ...] = ()
 
     def apply(self, data: Data) -> Data:
-        """Return what becomes of `data`; raise PlanError if the operation is not for its kind."""
+        """Apply the operation to `data`; raise LayeringError if it takes another kind of data."""
         return self.run(self.place, data, *self.arguments)
 
 
@@ -108,7 +108,7 @@ def limit_layers(place: str, data: Data, count: int) -> Data:
     """Merge all graphs from the `count`th on into one."""
     graphs = _list(place, data)
     if not all(isinstance(item, Graph) for item in graphs):
-        raise PlanError(_mismatch(place, "a list of graphs", data))
+        raise LayeringError(_mismatch(place, "a list of graphs", data))
     if len(graphs) <= count:
         return graphs
     last = Graph.merged(cast("list[Graph]", graphs[count - 1 :]))
@@ -151,17 +151,17 @@ def _mismatch(place: str, wanted: str, data: Data) -> str:
 
 def _graph(place: str, data: Data) -> Graph:
     if not isinstance(data, Graph):
-        raise PlanError(_mismatch(place, "a graph", data))
+        raise LayeringError(_mismatch(place, "a graph", data))
     return data
 
 
 def _list(place: str, data: Data) -> list[Data]:
     if not isinstance(data, list):
-        raise PlanError(_mismatch(place, "a list", data))
+        raise LayeringError(_mismatch(place, "a list", data))
     return data
 
 
 def _named(place: str, data: Data) -> dict[str, Data]:
     if not isinstance(data, dict):
-        raise PlanError(_mismatch(place, "graphs by name", data))
+        raise LayeringError(_mismatch(place, "graphs by name", data))
     return data

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from nixdock.errors import InputError, PlanError
+from nixdock.errors import InputError, LayeringError
 from nixdock.layering.pipeline import operations as op
 from nixdock.layering.pipeline.operations import Operation, Paths
-from nixdock.store_path import StorePath
+from nixdock.nix.store_path import StorePath
+from nixdock.system.text import counted
 
 if TYPE_CHECKING:
     from nixdock.layering.pipeline.graph import Data
@@ -23,28 +24,28 @@ log = logging.getLogger(__name__)
 
 
 def read_pipeline(data: bytes, origin: str) -> tuple[Operation, ...]:
-    """Read a pipeline from JSON; raise PlanError that names `origin` and the place in it."""
+    """Read a pipeline from JSON; raise LayeringError that names `origin` and the place in it."""
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise PlanError(f"{origin}: not valid JSON: {error}") from None
+        raise LayeringError(f"{origin}: not valid JSON: {error}") from None
     try:
         return parse_pipeline(document)
-    except PlanError as error:
-        raise PlanError(f"{origin}: {error}") from None
+    except LayeringError as error:
+        raise LayeringError(f"{origin}: {error}") from None
 
 
 def parse_pipeline(document: object, place: str = "pipeline") -> tuple[Operation, ...]:
-    """Check a pipeline, a list of operations; raise PlanError that says where it is wrong."""
+    """Check a pipeline, a list of operations; raise LayeringError that says where it is wrong."""
     try:
         return _operations(document, place)
     except RecursionError:
-        raise PlanError(f"{place}: is nested too deeply") from None
+        raise LayeringError(f"{place}: is nested too deeply") from None
 
 
 def _operations(value: object, place: str) -> tuple[Operation, ...]:
     if not isinstance(value, list | tuple):
-        raise PlanError(f"{place}: must be a list of operations, not {_shown(value)}")
+        raise LayeringError(f"{place}: must be a list of operations, not {_shown(value)}")
     parsed = []
     for i, item in enumerate(value):
         parsed.append(_operation(item, f"{place}[{i}]"))
@@ -53,18 +54,20 @@ def _operations(value: object, place: str) -> tuple[Operation, ...]:
 
 def _operation(value: object, place: str) -> Operation:
     if not isinstance(value, list | tuple) or not value or not isinstance(value[0], str):
-        raise PlanError(
+        raise LayeringError(
             f"{place}: an operation is a list of its name and its arguments, not {_shown(value)}"
         )
     name, *arguments = value
     if name not in _OPERATIONS:
         names = ", ".join(sorted(_OPERATIONS))
-        raise PlanError(f"{place}: there is no operation {name!r}; there are: {names}")
+        raise LayeringError(f"{place}: there is no operation {name!r}; there are: {names}")
     run, readers = _OPERATIONS[name]
     place = f"{place}.{name}"
     if len(arguments) != len(readers):
         takes = ", ".join(reader.__name__.strip("_") for reader in readers) or "no arguments"
-        raise PlanError(f"{place}: takes {takes}, but has {_counted(len(arguments))}")
+        raise LayeringError(
+            f"{place}: takes {takes}, but has {counted(len(arguments), 'argument', zero='no')}"
+        )
     if name == "over":
         key = _name(arguments[0], place)
         return Operation(place, run, (key, _operation(arguments[1], f"{place}.{key}")))
@@ -75,19 +78,19 @@ def _operation(value: object, place: str) -> Operation:
 
 def _name(value: object, place: str) -> str:
     if not isinstance(value, str):
-        raise PlanError(f'{place}: expected a name, such as "main", not {_shown(value)}')
+        raise LayeringError(f'{place}: expected a name, such as "main", not {_shown(value)}')
     return value
 
 
 def _names(value: object, place: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
-        raise PlanError(f"{place}: expected a list of names, not {_shown(value)}")
+        raise LayeringError(f"{place}: expected a list of names, not {_shown(value)}")
     return tuple(_name(item, f"{place}[{i}]") for i, item in enumerate(value))
 
 
 def _count(value: object, place: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise PlanError(f"{place}: expected a whole number from 1 on, not {_shown(value)}")
+        raise LayeringError(f"{place}: expected a whole number from 1 on, not {_shown(value)}")
     return value
 
 
@@ -95,11 +98,11 @@ def _store_paths(value: object, place: str) -> Paths:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple):
-        raise PlanError(f"{place}: expected a list of store paths, not {_shown(value)}")
+        raise LayeringError(f"{place}: expected a list of store paths, not {_shown(value)}")
     paths = []
     for i, item in enumerate(value):
         if not isinstance(item, str):
-            raise PlanError(f"{place}[{i}]: expected a store path, not {_shown(item)}")
+            raise LayeringError(f"{place}[{i}]: expected a store path, not {_shown(item)}")
         try:
             paths.append(StorePath.parse(item))
         except InputError as error:
@@ -113,7 +116,7 @@ def _store_paths_or_children_of(value: object, place: str) -> Paths:
         return _store_paths(value, place)
     if list(value) != ["children_of"]:
         keys = ", ".join(map(str, value)) or "none"
-        raise PlanError(f"{place}: the only key there may be is children_of; there are: {keys}")
+        raise LayeringError(f"{place}: the only key there may be is children_of; there are: {keys}")
     named = _store_paths(value["children_of"], f"{place}.children_of")
     return Paths(named.names, children_of=True)
 
@@ -121,10 +124,6 @@ def _store_paths_or_children_of(value: object, place: str) -> Paths:
 def _shown(value: object) -> str:
     text = json.dumps(value, default=repr)
     return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def _counted(arguments: int) -> str:
-    return f"{arguments or 'no'} argument{'' if arguments == 1 else 's'}"
 
 
 _OPERATIONS: Final[dict[str, tuple[Callable[..., Data], tuple[Callable[[Any, str], Any], ...]]]] = {

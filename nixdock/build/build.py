@@ -1,0 +1,187 @@
+"""From a spec to the layers of an image, and to the image."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nixdock.build.database_layer import add_database_layer
+from nixdock.build.resolve import Resolution, resolve
+from nixdock.errors import PlanError, SpecError
+from nixdock.layers.layer import Layer
+from nixdock.layers.single import SingleLayer
+from nixdock.layers.store import StoreLayer
+from nixdock.nix.store_path import StorePath
+from nixdock.oci.container_config import ContainerConfig, container_config
+from nixdock.oci.descriptor import Platform
+from nixdock.oci.image import HistoryEntry, Image
+from nixdock.oci.layer_blob import LayerBlob
+from nixdock.oci.limits import MOST_LAYERS
+from nixdock.oci.reference import Reference
+from nixdock.rootfs.base_image import BaseImage, inherit, open_base_image
+from nixdock.rootfs.top_layer import packed_tar, prepared_layer, read_top_layer
+from nixdock.spec.checks import checked_config
+from nixdock.spec.image_spec import ImageSpec, known_nar_hash, permission_rules
+from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
+from nixdock.tar.header import MemberMeta
+
+__all__ = ["Build", "prepared_build", "prepared_top_layer", "resolved"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """An image to be: its layers, bottom to top, and its description.
+
+    `mtime` is the time, in seconds, of the files that the build itself creates; `base_history` is
+    the history of the base image's layers.
+    """
+
+    layers: tuple[Layer, ...]
+    reference: Reference
+    platform: Platform
+    container: Mapping[str, Any]
+    created: str
+    mtime: int
+    base_history: tuple[HistoryEntry, ...] = ()
+
+    def assemble(self, blobs: Sequence[LayerBlob]) -> Image:
+        """Describe the packed layers as an image."""
+        return Image.of(
+            blobs,
+            reference=self.reference,
+            platform=self.platform,
+            container=self.container,
+            created=self.created,
+            base_history=self.base_history,
+        )
+
+
+def resolved(spec: ImageSpec) -> Resolution:
+    """Return the spec with its plan made and its times fixed.
+
+    Raise InputError if the closure or the base image is not there or is wrong, PlanError if no
+    plan fits.
+    """
+    with ExitStack() as stack:
+        return resolve(spec, _open_base(spec, stack))
+
+
+@contextmanager
+def prepared_build(spec: ImageSpec) -> Iterator[Build]:
+    """Give the build that `spec` describes; its layers can be packed until the block ends.
+
+    Raise what `resolved` raises, ScriptError if a script fails, and PackError if the image's own
+    files can't be prepared.
+    """
+    with ExitStack() as stack:
+        base = _open_base(spec, stack)
+        spec = resolve(spec, base).spec
+        config, unknown = checked_config(spec.config, "the spec")
+        for key in unknown:
+            log.warning("config.%s is left out: no image specification defines it", key)
+        mtime = _own_time(spec)
+        layers: list[Layer] = [] if base is None else [*base.passed_on()]
+        layers += _own_layers(spec, base, stack)
+        if spec.nix_db:
+            layers.append(add_database_layer(spec, base, mtime, stack))
+        if len(layers) > MOST_LAYERS:
+            of_base = 0 if base is None else len(base.layers)
+            raise PlanError(
+                f"the image would have {len(layers)} layers, {of_base} of them from its base"
+                f" image, but Docker takes at most {MOST_LAYERS}; lower max_layers",
+                key="max_layers",
+            )
+        yield Build(
+            layers=tuple(layers),
+            reference=spec.reference,
+            platform=_platform(spec),
+            container=container_config(_inherited(spec, config, base)),
+            created=rfc3339(mtime if spec.created is None else parse_time(spec.created)),
+            mtime=mtime,
+            base_history=() if base is None else base.history,
+        )
+
+
+@contextmanager
+def prepared_top_layer(spec: ImageSpec) -> Iterator[Layer]:
+    """Give the spec's top layer alone; it can be packed until the block ends."""
+    with ExitStack() as stack:
+        yield _top_layer(spec, _open_base(spec, stack), stack)
+
+
+def _open_base(spec: ImageSpec, stack: ExitStack) -> BaseImage | None:
+    """Open the base image, if the spec has one, until the stack is closed."""
+    if spec.from_image is None:
+        return None
+    path, name, tag = spec.from_image.path, spec.from_image.name, spec.from_image.tag
+    platform = _platform(spec)
+    base = stack.enter_context(open_base_image(Path(path), name, tag, platform))
+    if base.platform.architecture not in {"", platform.architecture}:
+        log.warning(
+            "the base image is for %s, but the spec's architecture is %s",
+            base.platform.architecture,
+            platform.architecture,
+        )
+    return base
+
+
+def _platform(spec: ImageSpec) -> Platform:
+    return Platform(spec.architecture, "linux", spec.variant)
+
+
+def _inherited(spec: ImageSpec, own: ContainerConfig, base: BaseImage | None) -> ContainerConfig:
+    if base is None:
+        return own
+    return inherit(base.container, own, everything=spec.inherit_config == "all")
+
+
+def _own_time(spec: ImageSpec) -> int:
+    """Return the time, in seconds, of the files that the build itself creates."""
+    return source_date_epoch() if spec.source_date_epoch is None else spec.source_date_epoch
+
+
+def _own_layers(spec: ImageSpec, base: BaseImage | None, stack: ExitStack) -> Sequence[Layer]:
+    """Return the image's own layers, without that of the database."""
+    stores = _store_layers(spec)
+    if not spec.single_layer or not stores:
+        return (*stores, _top_layer(spec, base, stack))
+    if len(stores) > 1:
+        raise SpecError(
+            f"single_layer: store_layers must be at most one layer, not {len(stores)}",
+            key="store_layers",
+        )
+    if spec.top_layer is not None:
+        return (SingleLayer(read_top_layer(Path(spec.top_layer)), stores[0]),)
+    top_layer = packed_tar(_top_layer(spec, base, stack), stack)
+    return (SingleLayer(top_layer, stores[0]),)
+
+
+def _top_layer(spec: ImageSpec, base: BaseImage | None, stack: ExitStack) -> Layer:
+    if spec.top_layer is not None:
+        return read_top_layer(Path(spec.top_layer))
+    return prepared_layer(spec, base, _own_time(spec), stack)
+
+
+def _store_layers(spec: ImageSpec) -> list[StoreLayer]:
+    store = spec.store
+    meta = MemberMeta(parse_time(store.mtime), store.uid, store.gid, store.uname, store.gname)
+    known = spec.store_paths
+    rules = permission_rules(spec)
+    return [
+        StoreLayer(
+            paths=tuple(map(StorePath, paths)),
+            meta=meta,
+            store_dir=store.directory,
+            root=store.root,
+            nar_hashes=tuple(known_nar_hash(known.get(path)) for path in paths),
+            nar_size=sum(known[path].nar_size for path in paths if path in known),
+            perms=tuple(rule for rule in rules if any(map(rule.concerns, paths))),
+        )
+        for paths in spec.store_layers or []
+    ]

@@ -1,0 +1,82 @@
+"""The Nix database of an image, as a layer on top of all others."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+
+from nixdock.errors import SpecError
+from nixdock.layers.tree import TreeLayer
+from nixdock.nix.closure import Closure, PathInfo
+from nixdock.nix.database import write_nix_db
+from nixdock.nix.registrations import Registrations, merge_registrations
+from nixdock.nix.store_path import StorePath
+from nixdock.oci.layer_blob import LayerHistory
+from nixdock.rootfs.base_image import BaseImage
+from nixdock.spec.image_spec import ImageSpec, known_nar_hash
+from nixdock.tar.header import MemberMeta
+
+__all__ = ["add_database_layer"]
+
+log = logging.getLogger(__name__)
+
+
+def add_database_layer(
+    spec: ImageSpec, base: BaseImage | None, mtime: int, stack: ExitStack
+) -> TreeLayer:
+    """Write the database of the resolved `spec` and return its layer.
+
+    The files are removed when the stack is closed. Raise SpecError if references of a store path
+    are not known, ClosureError if the registrations of the base image contradict the spec's.
+    """
+    store = spec.store
+    registrations = _registrations(spec, base)
+    for warning in registrations.warnings:
+        log.warning("%s", warning)
+    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="nixdock-"))
+    tree = Path(directory) / "root"
+    write_nix_db(
+        registrations.closure,
+        tree,
+        registration_time=mtime,
+        root=store.root,
+        derivation_outputs=registrations.derivation_outputs,
+    )
+    count = len(registrations.closure)
+    return TreeLayer(
+        tree,
+        MemberMeta(mtime, store.uid, store.gid, store.uname, store.gname),
+        LayerHistory("nixdock", f"the Nix database of {count} store paths"),
+        # `/` itself belongs to the top layer.
+        root_entry=False,
+    )
+
+
+def _registrations(spec: ImageSpec, base: BaseImage | None) -> Registrations:
+    """Return what the database must know: exactly the store paths that the layers hold."""
+    held = set(chain.from_iterable(spec.store_layers or []))
+    stores = [] if base is None else [base.store(spec.store.directory)]
+    for path in held:
+        known = spec.store_paths.get(path)
+        if known is None or known.references is None:
+            raise SpecError(
+                f"nix_db: the references of {path} are not known; give the closure",
+                key="nix_db",
+                path=path,
+            )
+    held.update(*(store.paths for store in stores))
+    added = Closure.of(
+        PathInfo(
+            path=StorePath(path),
+            nar_size=known.nar_size,
+            nar_hash=known_nar_hash(known),
+            references=tuple(map(StorePath, known.references)),
+            deriver=known.deriver,
+        )
+        for path, known in spec.store_paths.items()
+        if path in held and known.references is not None
+    )
+    return merge_registrations(stores, added)

@@ -1,0 +1,144 @@
+"""Reading a side of a comparison from whatever it is kept in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from nixdock.diff.side import Document, Side, SideKind, SideLayer
+from nixdock.errors import InputError, LayeringError
+from nixdock.nix.store_path import valid_store_paths
+from nixdock.oci.limits import MOST_LAYERS
+from nixdock.system.input_files import read_bytes
+
+if TYPE_CHECKING:
+    from nixdock.layering import Layering, LayerPlan
+    from nixdock.read.stored import StoredImage
+
+__all__ = ["Planning", "read_side"]
+
+# JSON, or a registration text, which starts with a store path; no tar that holds an image does.
+_TEXT: Final = re.compile(rb"\s*[\[{/]")
+_START: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """How a graph is planned that is a side of a comparison."""
+
+    layering: Layering
+    max_layers: int = 100
+
+    def plan(self, data: bytes, origin: str) -> LayerPlan:
+        """Plan a graph; raise ClosureError if it is none."""
+        from nixdock.nix.reference_graph import parse_closure  # noqa: PLC0415 (images need none of it)
+
+        budget = self.layering.budget(self.max_layers, most_layers=MOST_LAYERS)
+        return self.layering.plan(parse_closure(data, (), origin), budget)
+
+
+def read_side(
+    path: Path, planning: Planning | None = None, architecture: str | None = None
+) -> Side:
+    """Read an image in any form, a plan file, or a graph, which is planned by `planning`.
+
+    Of the images in a file it is the first one or, of those for several platforms, the one for
+    `architecture`. `-` is standard input, for a plan or graph. Raise InputError if it is none of
+    these, ImageError for a damaged image.
+    """
+    if path.is_dir() or not _is_text(path):
+        return _image(path, architecture)
+    data = read_bytes(path, "the plan or graph")
+    origin = str(path)
+    if (document := _plan_document(data)) is not None:
+        return Side(origin, SideKind.PLAN, tuple(_plan_layers(document, data, origin)))
+    if not _TEXT.match(data):
+        raise InputError(
+            f"{origin} is neither a plan nor a graph; an image has to be given as a file"
+        )
+    plan = (planning or _default_planning()).plan(data, origin)
+    layers = (SideLayer(i, x.paths, x.nar_size) for i, x in enumerate(plan.layers, 1))
+    return Side(origin, SideKind.GRAPH, tuple(layers))
+
+
+def _default_planning() -> Planning:
+    from nixdock.layering import Layering  # noqa: PLC0415 (images need none of it)
+
+    return Planning(Layering())
+
+
+def _is_text(path: Path) -> bool:
+    """Tell whether it is no image, without reading what can be read but once."""
+    if str(path) == "-" or (path.exists() and not path.is_file()):
+        return True
+    try:
+        with path.open("rb") as stream:
+            return _TEXT.match(stream.read(_START)) is not None
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror}") from None
+
+
+def _plan_document(data: bytes) -> dict[str, Any] | None:
+    """Return the plan file that `data` is, or None if it may be a graph."""
+    if not data.lstrip().startswith(b"{"):
+        return None
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    if "layers" not in document or "exportReferencesGraph" in document:
+        return None
+    return dict(document)
+
+
+def _plan_layers(document: dict[str, Any], data: bytes, origin: str) -> Iterator[SideLayer]:
+    from nixdock.layering.plan_file import parse_plan  # noqa: PLC0415 (images need none of it)
+
+    plan = parse_plan(data, origin)
+    for i, paths in enumerate(plan.layers):
+        # What is a plan for other purposes may do without.
+        size = document["layers"][i].get("nar_size")
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            raise LayeringError(
+                f"{origin}: layers[{i}].nar_size: must be a number of bytes, not {size!r}; make the"
+                " plan with `nixdock plan -o`"
+            )
+        yield SideLayer(i + 1, paths, size)
+
+
+def _image(path: Path, architecture: str | None) -> Side:
+    from nixdock.read.opening import open_image  # noqa: PLC0415
+    from nixdock.read.report import inspect_images  # noqa: PLC0415 (plans need none of it)
+    from nixdock.read.selection import select_image  # noqa: PLC0415
+
+    with open_image(path) as file:
+        platform = None if architecture is None else (architecture, None)
+        image = select_image(file, platform=platform)
+        (report,) = inspect_images(replace(file, images=(image,))).images
+    layers = (
+        SideLayer(
+            number=number,
+            paths=tuple(valid_store_paths(layer.store_paths)),
+            size=layer.size,
+            digest=layer.digest,
+            diff_id=layer.diff_id,
+            comment=layer.comment or layer.created_by,
+        )
+        for number, layer in enumerate(report.layers, 1)
+    )
+    return Side(str(path), SideKind.IMAGE, tuple(layers), _config(image), _manifest(image))
+
+
+def _config(image: StoredImage) -> Document:
+    return Document(image.config_digest, len(image.config_data))
+
+
+def _manifest(image: StoredImage) -> Document | None:
+    if image.digest is None or image.manifest_data is None:
+        return None
+    return Document(image.digest, len(image.manifest_data))

@@ -1,0 +1,1 @@
+"""The Layer interface and everything that makes a layer."""

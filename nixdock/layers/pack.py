@@ -1,0 +1,151 @@
+"""Packing layers on all cores, each read once."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nixdock.errors import PackError
+from nixdock.layers.compressors import Compression
+from nixdock.layers.layer import Layer, Packing
+from nixdock.oci.digests import hex_of
+from nixdock.oci.layer_blob import LayerBlob
+from nixdock.system.atomic import FileWriter
+from nixdock.system.cores import available_cores
+from nixdock.system.workers import end_with_parent, ending_held_back
+
+__all__ = ["OnLayer", "ignore_layer", "pack", "pack_all"]
+
+
+# Forked workers share the modules that are loaded; outside Linux, forking is not safe.
+_CONTEXT: Final = "fork" if sys.platform == "linux" else "spawn"
+
+OnLayer = Callable[[int, LayerBlob], object]
+"""Takes a layer's index and the packed layer, as soon as it is packed."""
+
+
+def ignore_layer(_index: int, _blob: LayerBlob) -> None:
+    """Do nothing: the default where progress is of no interest."""
+
+
+def pack(
+    layer: Layer,
+    file: Path | None = None,
+    compression: Compression = Compression.NONE,
+    threads: int = 1,
+    *,
+    hash_aside: bool = False,
+) -> LayerBlob:
+    """Pack `layer` into `file`, or only compute its digests; return the packed layer.
+
+    See `Packing` for the other arguments.
+    """
+    packing = Packing(compression, threads, hash_aside)
+    if file is None:
+        return layer.pack(None, packing)
+    with FileWriter(file) as writer:
+        return layer.pack(writer.write, packing)
+
+
+def pack_all(
+    layers: Sequence[Layer],
+    directory: Path | None = None,
+    compression: Compression = Compression.NONE,
+    cores: int | None = None,
+    on_layer: OnLayer = ignore_layer,
+) -> list[LayerBlob]:
+    """Pack `layers` and return the packed ones in the same order.
+
+    With `directory`, each blob is kept there in a file named by the hexadecimal digits of its
+    digest; equal blobs are kept once. `on_layer` is called as each layer is done, in no certain
+    order.
+    """
+    cores = available_cores() if cores is None else cores
+    job = _Job(tuple(layers), directory, compression, cores)
+    order = sorted(range(len(layers)), key=lambda i: (-layers[i].weight, i))
+    packed: dict[int, LayerBlob] = {}
+    if min(cores, len(layers)) <= 1 or not _can_be_sent(job):
+        done: Iterable[tuple[int, LayerBlob]] = ((i, job.run(i)) for i in order)
+    else:
+        done = _in_processes(job, order, cores)
+    for i, blob in done:
+        packed[i] = blob
+        on_layer(i, blob)
+    return [packed[i] for i in range(len(layers))]
+
+
+def _can_be_sent(job: _Job) -> bool:
+    """Tell whether other processes can run the job: only forked ones share open files."""
+    if _CONTEXT == "fork":
+        return True
+    try:
+        pickle.dumps(job)
+    except TypeError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class _Job:
+    layers: tuple[Layer, ...]
+    directory: Path | None
+    compression: Compression
+    cores: int
+
+    def run(self, i: int) -> LayerBlob:
+        layer = self.layers[i]
+        part = None if self.directory is None else self.directory / f".part-{i}"
+        # A layer that outweighs a core's share would keep all other cores waiting in the end.
+        total = sum(other.weight for other in self.layers)
+        aside = self.cores > 1 and layer.weight * self.cores > total
+        blob = pack(layer, part, self.compression, self.cores, hash_aside=aside)
+        if part is not None and self.directory is not None:
+            part.rename(self.directory / hex_of(blob.digest))
+        return blob
+
+
+def _in_processes(job: _Job, order: Sequence[int], cores: int) -> Iterator[tuple[int, LayerBlob]]:
+    from concurrent.futures import ProcessPoolExecutor, as_completed  # noqa: PLC0415 (slow)
+    from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
+    from multiprocessing import active_children, get_context  # noqa: PLC0415
+
+    context = get_context(_CONTEXT)
+    workers = min(cores, len(order))
+    others = set(active_children())
+    with ProcessPoolExecutor(workers, context, _start_worker, (job, os.getpid())) as executor:
+        try:
+            with ending_held_back():
+                futures = {executor.submit(_run_in_worker, i): i for i in order}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException as error:
+            # The other layers are no longer needed, and may take long.
+            for worker in set(active_children()) - others:
+                worker.kill()
+            executor.shutdown(wait=True, cancel_futures=True)
+            if not isinstance(error, BrokenProcessPool):
+                raise
+            raise PackError(
+                "a worker process was killed while packing a layer;"
+                " the machine may be out of memory"
+            ) from None
+
+
+_worker_job: _Job | None = None
+
+
+def _start_worker(job: _Job, parent: int) -> None:
+    global _worker_job  # noqa: PLW0603 (a worker process runs one job in its life)
+    _worker_job = job
+    end_with_parent(parent)
+
+
+def _run_in_worker(i: int) -> LayerBlob:
+    if _worker_job is None:
+        raise AssertionError("the worker was not started with a job")
+    return _worker_job.run(i)

@@ -1,0 +1,203 @@
+"""A layer that exists already, passed on as it is: the same bytes, verified on their way."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from nixdock.errors import ImageError
+from nixdock.layers.decompression import DecompressedReader
+from nixdock.layers.hashed import CHUNK, HashedReader, drain
+from nixdock.layers.layer import PLAIN_PACKING, Packing, SizedBlob
+from nixdock.oci.coding import Coding
+from nixdock.oci.digests import Hashing
+from nixdock.oci.layer_blob import LayerBlob, LayerHistory
+from nixdock.oci.media_types import LAYER_MEDIA_TYPE, layer_media_type
+from nixdock.system.buffers import Write
+from nixdock.system.readers import ForwardReader
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["ExistingBlob", "PassedOnLayer"]
+
+
+class ExistingBlob(Protocol):
+    """A layer's blob wherever it is stored: in an archive, a layout or a registry."""
+
+    @property
+    def place(self) -> str:
+        """Where the blob is, for people."""
+
+    @property
+    def diff_id(self) -> str:
+        """The digest that the uncompressed tar must have."""
+
+    @property
+    def declared_digest(self) -> str | None:
+        """The digest that the blob must have, or None if only the config describes the layer."""
+
+    @property
+    def size(self) -> int:
+        """The size in bytes that the blob must have."""
+
+    @property
+    def coding(self) -> Coding:
+        """How the blob is compressed."""
+
+    @property
+    def history(self) -> LayerHistory:
+        """What made the layer, and what is in it."""
+
+    def media_type_error(self) -> str | None:
+        """Return what is wrong with the declared media type, if anything."""
+
+    def open_raw(self) -> io.RawIOBase:
+        """Open the blob for reading, unverified."""
+
+    def open_tar(self) -> io.BufferedReader:
+        """Open the uncompressed tar; reading its end raises ImageError if a byte was wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOnLayer:
+    """An existing layer as a part of another image.
+
+    Its media type is the image-spec's for the same bytes. `of` raises ImageError if the declared
+    media type contradicts the bytes; reading raises it if a byte is wrong.
+    """
+
+    blob: ExistingBlob
+
+    @classmethod
+    def of(cls, blob: ExistingBlob) -> PassedOnLayer:
+        """Check the blob's media type and return the layer."""
+        if error := blob.media_type_error():
+            raise ImageError(f"{blob.place}: {error}", place=blob.place)
+        return cls(blob)
+
+    @property
+    def history(self) -> LayerHistory:
+        """The history of the existing image."""
+        return self.blob.history
+
+    @property
+    def weight(self) -> int:
+        """The size of the blob in bytes."""
+        return self.blob.size
+
+    @property
+    def diff_id(self) -> str:
+        """The digest that the existing image's config declares."""
+        return self.blob.diff_id
+
+    def sized(self, media_types: Collection[str], /) -> SizedBlob:
+        """Return the blob as it is, or uncompressed if its type is not among `media_types`."""
+        if self.blob.coding is Coding.NONE or layer_media_type(self.blob.coding) in media_types:
+            return _BlobCopy(self.blob)
+        return _ExpandedBlob.of(self.blob)
+
+    def pack(self, write: Write | None, _packing: Packing = PLAIN_PACKING, /) -> LayerBlob:
+        """Copy the blob as it is, whatever the packing; raise ImageError if it is damaged."""
+        hashing = Hashing(write)
+        copy = _BlobCopy(self.blob)
+        copy.write_to(hashing.write)
+        return copy.described(hashing.digest)
+
+
+class _BlobCopy:
+    """The copy of a blob. A compressed blob is expanded on its way to check its diff_id."""
+
+    def __init__(self, blob: ExistingBlob) -> None:
+        self._blob = blob
+        self._written = 0
+        self._tar_digest: str | None = None
+
+    @property
+    def size(self) -> int:
+        return self._blob.size
+
+    def write_to(self, write: Write) -> None:
+        blob = self._blob
+        with _CopyReader(blob.open_raw(), write) as copied:
+            if blob.coding is not Coding.NONE:
+                tar = HashedReader(DecompressedReader(copied, blob.coding, blob.place))
+                drain(tar)
+                self._tar_digest = tar.digest
+            drain(copied)
+        self._written = copied.size
+
+    def described(self, digest: str) -> LayerBlob:
+        blob = self._blob
+        if self._written != blob.size:
+            raise ImageError(
+                f"{blob.place}: the layer has {self._written} bytes, but should have {blob.size}",
+                place=blob.place,
+            )
+        if blob.declared_digest not in {None, digest}:
+            raise ImageError(
+                f"{blob.place}: the layer is damaged: its digest is {digest}, not"
+                f" {blob.declared_digest}",
+                place=blob.place,
+                digest=digest,
+            )
+        diff_id = self._tar_digest or digest
+        if diff_id != blob.diff_id:
+            raise _diff_id_error(blob, diff_id)
+        media_type = layer_media_type(blob.coding)
+        return LayerBlob(diff_id, digest, blob.size, media_type, blob.history)
+
+
+@dataclass(frozen=True, slots=True)
+class _ExpandedBlob:
+    """A compressed blob, written as the tar that is in it."""
+
+    blob: ExistingBlob
+    size: int
+
+    @classmethod
+    def of(cls, blob: ExistingBlob) -> _ExpandedBlob:
+        """Read the blob once for the size of its tar, and verify it."""
+        with blob.open_tar() as stream:
+            return cls(blob, sum(map(len, iter(lambda: stream.read(CHUNK), b""))))
+
+    def write_to(self, write: Write) -> None:
+        blob = self.blob
+        with DecompressedReader(blob.open_raw(), blob.coding, blob.place) as stream:
+            while chunk := stream.read(CHUNK):
+                write(chunk)
+
+    def described(self, digest: str) -> LayerBlob:
+        if digest != self.blob.diff_id:
+            raise _diff_id_error(self.blob, digest)
+        return LayerBlob(digest, digest, self.size, LAYER_MEDIA_TYPE, self.blob.history)
+
+
+def _diff_id_error(blob: ExistingBlob, digest: str) -> ImageError:
+    return ImageError(
+        f"{blob.place}: the layer's diff_id is {blob.diff_id}, but uncompressed its digest is"
+        f" {digest}",
+        place=blob.place,
+        digest=digest,
+    )
+
+
+class _CopyReader(ForwardReader):
+    """Read a stream, and write and count all that is read."""
+
+    def __init__(self, stream: io.RawIOBase, write: Write) -> None:
+        super().__init__(stream)
+        self._write = write
+        self.size = 0
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read the next bytes."""
+        view = memoryview(buffer)
+        count = self._stream.readinto(view) or 0
+        if count:
+            self.size += count
+            # A copy: the caller may reuse its buffer as soon as this returns.
+            self._write(bytes(view[:count]))
+        return count

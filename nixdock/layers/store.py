@@ -1,0 +1,90 @@
+"""Layers of store paths."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from nixdock.errors import PackError
+from nixdock.layers.created import EntryLayer
+from nixdock.nix.hashes import Hash
+from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
+from nixdock.oci.descriptor import canonical_json
+from nixdock.oci.digests import sha256_digest
+from nixdock.oci.layer_blob import LayerHistory
+from nixdock.system.text import counted, listed
+from nixdock.tar.header import Entry, MemberMeta
+from nixdock.tar.kinds import Kind
+from nixdock.tar.permissions import PermissionRule, apply_rules
+from nixdock.tar.walk import walk
+
+__all__ = ["StoreLayer"]
+
+_RECIPE_VERSION: Final = 1
+_COMMENT_NAMES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLayer(EntryLayer):
+    """Store paths, packed in the given order below the store directory's own entries.
+
+    `root` is the directory below which the store lies if it is not at its own place.
+    `nar_hashes`, in the order of `paths`, name the layer before it is packed.
+    """
+
+    paths: tuple[StorePath, ...]
+    meta: MemberMeta = field(default_factory=MemberMeta)
+    store_dir: str = DEFAULT_STORE_DIR
+    root: str = ""
+    nar_hashes: tuple[Hash | None, ...] = ()
+    nar_size: int = 0
+    perms: tuple[PermissionRule, ...] = ()
+
+    @property
+    def weight(self) -> int:
+        """The sum of the NAR sizes, which is close to that of the files."""
+        return self.nar_size
+
+    @property
+    def key(self) -> str | None:
+        """The digest of the layer's recipe, or None if a NAR hash is missing.
+
+        Two layers with the same key have the same bytes, whichever machine packs them.
+        """
+        hashes = [str(nar_hash) for nar_hash in self.nar_hashes if nar_hash is not None]
+        if len(hashes) != len(self.paths):
+            return None
+        recipe: dict[str, object] = {
+            "version": _RECIPE_VERSION,
+            "store_dir": self.store_dir,
+            "paths": [list(pair) for pair in zip(self.paths, hashes, strict=True)],
+            "mtime": self.meta.mtime,
+            "owner": [self.meta.uid, self.meta.gid, self.meta.uname, self.meta.gname],
+        }
+        if self.perms:
+            recipe["perms"] = [rule.document() for rule in self.perms]
+        return sha256_digest(canonical_json(recipe))
+
+    @property
+    def history(self) -> LayerHistory:
+        """A comment with the names of the first store paths."""
+        names = listed([path.name for path in self.paths], _COMMENT_NAMES)
+        return LayerHistory("nixdock", f"{counted(len(self.paths), 'store path')}: {names}")
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the members: the store directory's own, then each store path's tree."""
+        entries = self._plain_entries()
+        return apply_rules(self.perms, entries) if self.perms else entries
+
+    def _plain_entries(self) -> Iterator[Entry]:
+        parts = self.store_dir.strip("/").split("/")
+        for depth in range(len(parts)):
+            name = "/" + "/".join(parts[: depth + 1]) + "/"
+            yield Entry(os.fsencode(name), Kind.DIRECTORY, 0o755)
+        for path in self.paths:
+            place = f"{self.root}{path}"
+            if not os.path.lexists(place):
+                raise PackError(f"{place} does not exist; build or copy it into this store first")
+            yield from walk(os.fsencode(place), os.fsencode(path))

@@ -1,0 +1,60 @@
+"""A layer whose uncompressed tar is in a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nixdock.errors import PackError
+from nixdock.layers.created import CreatedLayer, SizedTar
+from nixdock.oci.digests import Hashing
+from nixdock.oci.layer_blob import LayerHistory
+from nixdock.system.buffers import Write
+
+__all__ = ["TarLayer"]
+
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TarLayer(CreatedLayer):
+    """An uncompressed tar in a file, and the digest that it must have."""
+
+    file: Path
+    tar_digest: str
+    history: LayerHistory
+
+    @property
+    def diff_id(self) -> str:
+        """The digest that the tar must have."""
+        return self.tar_digest
+
+    @property
+    def weight(self) -> int:
+        """The size of the file in bytes; raise PackError if there is none."""
+        try:
+            return self.file.stat().st_size
+        except OSError as error:
+            raise PackError(f"can't read {self.file}: {error.strerror}", path=self.file) from None
+
+    def write_tar(self, write: Write) -> None:
+        """Write the file's bytes; raise PackError if they don't have the expected digest."""
+        tar = Hashing(write)
+        try:
+            with self.file.open("rb", buffering=0) as stream:
+                while chunk := stream.read(_CHUNK):
+                    tar.write(chunk)
+        except OSError as error:
+            raise PackError(f"can't read {self.file}: {error.strerror}", path=self.file) from None
+        if tar.digest != self.tar_digest:
+            raise PackError(
+                f"{self.file} has the digest {tar.digest}, not {self.tar_digest} as was recorded"
+                " when it was made",
+                path=self.file,
+                digest=tar.digest,
+            )
+
+    def measured_tar(self) -> SizedTar:
+        """Return the tar with the size of the file."""
+        return SizedTar(self.weight, self.history, self.write_tar)

@@ -1,0 +1,59 @@
+"""A layer of the files in a directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nixdock.layers.created import EntryLayer
+from nixdock.layers.layer import OWN_FILES_HISTORY
+from nixdock.oci.layer_blob import LayerHistory
+from nixdock.tar.header import Attributes, Entry, MemberMeta
+from nixdock.tar.kinds import Kind
+from nixdock.tar.permissions import PermissionRule, apply_rules
+from nixdock.tar.walk import walk
+
+__all__ = ["DirectoryAttributes", "TreeLayer"]
+
+DirectoryAttributes = Mapping[bytes, tuple[int, Attributes]]
+"""The modes and attributes of directories, by the names of their members."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeLayer(EntryLayer):
+    """A directory whose contents lie at `/` of the image.
+
+    `directories` are the modes and attributes that directories of a base image must keep; they
+    replace the default mode, 0755.
+    """
+
+    directory: Path
+    meta: MemberMeta
+    history: LayerHistory = OWN_FILES_HISTORY
+    weight: int = 0
+    root_entry: bool = True
+    perms: tuple[PermissionRule, ...] = ()
+    directories: DirectoryAttributes = field(default_factory=dict)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the members; the first is `/` itself, mode 0755, unless `root_entry` is False."""
+        entries = self._plain_entries()
+        if self.directories:
+            entries = map(self._with_base_attributes, entries)
+        return apply_rules(self.perms, entries) if self.perms else entries
+
+    def _with_base_attributes(self, entry: Entry) -> Entry:
+        if entry.mode != 0o755 or entry.name not in self.directories:
+            return entry
+        mode, attributes = self.directories[entry.name]
+        return entry._replace(mode=mode, attributes=attributes)
+
+    def _plain_entries(self) -> Iterator[Entry]:
+        # The mode of the directory in which the tree was prepared must not end up at `/`.
+        if self.root_entry:
+            yield Entry(b"/", Kind.DIRECTORY, 0o755)
+        tree = walk(os.fsencode(self.directory), b"/")
+        next(tree)
+        yield from tree

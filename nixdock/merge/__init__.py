@@ -1,0 +1,1 @@
+"""Putting several images into one archive."""

@@ -1,0 +1,49 @@
+"""Merging: all images of several files in one docker-archive, each layer in it once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from nixdock.errors import InputError
+from nixdock.layers.compressors import Compression
+from nixdock.merge.archive import write_merged_archive
+from nixdock.merge.names import named_images
+from nixdock.oci.coding import MAGIC_SIZE, Coding, coding_of
+from nixdock.oci.legacy import REPOSITORIES
+from nixdock.read.opening import open_image
+from nixdock.system.buffers import Write
+
+__all__ = ["compression_like", "merge_images"]
+
+
+def compression_like(paths: Sequence[Path]) -> Compression:
+    """Return how the last of `paths` is compressed as a whole, as far as Docker can read it.
+
+    The answer is gzip if there are no paths, as in dockerTools, and in place of xz, which nixdock
+    does not write. Raise InputError if the file can't be read.
+    """
+    if not paths:
+        return Compression.GZIP
+    last = paths[-1]
+    if not last.is_file():
+        return Compression.NONE
+    try:
+        with last.open("rb") as file:
+            coding = coding_of(file.read(MAGIC_SIZE))
+    except OSError as error:
+        raise InputError(f"can't open {last}: {error.strerror}", path=last) from None
+    return Compression.GZIP if coding is Coding.XZ else Compression(coding.value)
+
+
+def merge_images(paths: Sequence[Path], write: Write, *, mtime: int) -> None:
+    """Hand a docker-archive with all images of `paths`, in their order, to `write`.
+
+    Configs and layers stay as they are, so the images keep their IDs. All times are `mtime`, in
+    seconds. Raise InputError if there is no image at a path, ImageError if one is damaged.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(open_image(path)) for path in paths]
+        legacy = any(REPOSITORIES in file.members for file in files)
+        write_merged_archive(named_images(files), write, mtime=mtime, legacy=legacy)

@@ -1,0 +1,1 @@
+"""What Nix knows: store paths, closures, registrations and the database; nothing about images."""

@@ -1,0 +1,198 @@
+"""A Nix database for an image, made without Nix: db.sqlite, its schema version and gc roots.
+
+Nix takes the file for its own: the tables are those of its schema 10, the journal mode is the
+one it uses. The bytes depend on the registrations alone. SQLite's marks of the program that
+wrote the file, its version and its count of changes, are overwritten.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from nixdock.errors import ClosureError, OutputError
+from nixdock.nix.closure import Closure
+from nixdock.nix.derivation import outputs_of_derivation
+from nixdock.nix.registrations import known_nar_hash
+from nixdock.nix.store_path import StorePath
+from nixdock.system.atomic import temporary_directory
+
+__all__ = ["SCHEMA_VERSION", "write_nix_db"]
+
+SCHEMA_VERSION: Final = 10
+
+DB_DIRECTORY: Final = "nix/var/nix/db"
+GC_ROOTS: Final = "nix/var/nix/gcroots/docker"
+
+_PAGE_SIZE: Final = 4096
+_SCHEMA: Final = """
+create table ValidPaths (
+  id integer primary key autoincrement not null,
+  path text unique not null,
+  hash text not null,
+  registrationTime integer not null,
+  deriver text,
+  narSize integer,
+  ultimate integer,
+  sigs text,
+  ca text
+);
+create table Refs (
+  referrer integer not null,
+  reference integer not null,
+  primary key (referrer, reference),
+  foreign key (referrer) references ValidPaths(id) on delete cascade,
+  foreign key (reference) references ValidPaths(id) on delete restrict
+);
+create index IndexReferrer on Refs(referrer);
+create index IndexReference on Refs(reference);
+create trigger DeleteSelfRefs before delete on ValidPaths begin
+  delete from Refs where referrer = old.id and reference = old.id;
+end;
+create table DerivationOutputs (
+  drv integer not null,
+  id text not null,
+  path text not null,
+  primary key (drv, id),
+  foreign key (drv) references ValidPaths(id) on delete cascade
+);
+create index IndexDerivationOutputs on DerivationOutputs(path);
+"""
+
+# Offsets in the header of an SQLite file (its file format, "The Database Header").
+_WRITE_VERSION: Final = 18
+_CHANGE_COUNTER: Final = 24
+_VALID_FOR: Final = 92
+_WAL: Final = b"\x02\x02"
+_LIBRARY_VERSION: Final = (3_040_000).to_bytes(4, "big")
+
+
+def write_nix_db(
+    closure: Closure,
+    directory: Path,
+    *,
+    gc_roots: Iterable[StorePath] = (),
+    registration_time: int,
+    root: str = "",
+    derivation_outputs: Mapping[StorePath, Mapping[str, str]] | None = None,
+) -> None:
+    """Write the database of `closure` below `directory`, and links that keep `gc_roots` alive.
+
+    `gc_roots` are the closure's own roots when there are none. `root` is the directory below
+    which the store lies; it is read only for derivations whose outputs, which are registered
+    too, are not in `derivation_outputs`.
+    Raise ClosureError for a path without a NAR hash and for a root outside of the closure.
+    """
+    roots = tuple(gc_roots) or closure.roots
+    for path in roots:
+        if path not in closure:
+            raise ClosureError(f"the gc root {path} is not in the closure")
+    known = derivation_outputs or {}
+
+    def outputs_of(path: StorePath) -> Mapping[str, str]:
+        return known[path] if path in known else outputs_of_derivation(Path(f"{root}{path}"))
+
+    rows = _Rows(closure, registration_time, outputs_of)
+    database = directory / DB_DIRECTORY
+    links = directory / GC_ROOTS
+    try:
+        if database.exists():
+            raise OutputError(f"{database} exists already; remove it or name another directory")
+        directory.mkdir(exist_ok=True)
+        with temporary_directory(directory / "db") as fresh:
+            _write_database(fresh / "db.sqlite", rows)
+            (fresh / "schema").write_text(str(SCHEMA_VERSION))
+            for file in fresh.iterdir():
+                file.chmod(0o644)
+            fresh.chmod(0o755)
+            for made in (database.parent, links):
+                _make_directories(directory, made)
+            for path in sorted(roots):
+                link = links / path.base_name
+                if not link.is_symlink():
+                    link.symlink_to(path)
+            fresh.rename(database)
+    except (OSError, sqlite3.Error) as error:
+        raise OutputError(f"can't write the Nix database below {directory}: {error}") from None
+
+
+OutputsOf = Callable[[StorePath], Mapping[str, str]]
+
+
+class _Rows:
+    """The rows of the tables; ids count the paths in ascending order, as Nix's own do."""
+
+    def __init__(self, closure: Closure, registration_time: int, outputs_of: OutputsOf) -> None:
+        self._closure = closure
+        self._ids = {path: i for i, path in enumerate(closure.infos, 1)}
+        self.valid_paths = [
+            (
+                self._ids[info.path],
+                str(info.path),
+                f"sha256:{known_nar_hash(info).base16}",
+                registration_time,
+                info.deriver,
+                info.nar_size,
+            )
+            for info in closure
+        ]
+        self.derivation_outputs = [
+            (i, name, output)
+            for path, i in self._ids.items()
+            if path.endswith(".drv")
+            for name, output in sorted(outputs_of(path).items())
+        ]
+
+    def references(self) -> Iterator[tuple[int, int]]:
+        for info in self._closure:
+            referrer = self._ids[info.path]
+            yield from ((referrer, self._ids[reference]) for reference in info.references)
+
+
+def _write_database(file: Path, rows: _Rows) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        execute = connection.execute
+        # What depends on how SQLite was built is said; nobody else sees the file yet.
+        for pragma in (
+            f"page_size = {_PAGE_SIZE}",
+            "auto_vacuum = none",
+            "encoding = 'UTF-8'",
+            "journal_mode = off",
+            "synchronous = off",
+        ):
+            execute(f"pragma {pragma}")
+        connection.executescript(_SCHEMA)
+        execute("begin")
+        connection.executemany(
+            "insert into ValidPaths (id, path, hash, registrationTime, deriver, narSize)"
+            " values (?, ?, ?, ?, ?, ?)",
+            rows.valid_paths,
+        )
+        connection.executemany("insert into Refs values (?, ?)", rows.references())
+        connection.executemany(
+            "insert into DerivationOutputs values (?, ?, ?)", rows.derivation_outputs
+        )
+        execute("commit")
+    _neutralise(file)
+
+
+def _neutralise(file: Path) -> None:
+    with file.open("r+b") as stream:
+        stream.seek(_WRITE_VERSION)
+        stream.write(_WAL)
+        stream.seek(_CHANGE_COUNTER)
+        stream.write((1).to_bytes(4, "big"))
+        stream.seek(_VALID_FOR)
+        stream.write((1).to_bytes(4, "big") + _LIBRARY_VERSION)
+
+
+def _make_directories(top: Path, directory: Path) -> None:
+    relative = directory.relative_to(top)
+    for part in reversed((relative, *relative.parents)):
+        made = top / part
+        if not made.is_dir():
+            made.mkdir()
+            made.chmod(0o755)

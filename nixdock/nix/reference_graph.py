@@ -1,0 +1,194 @@
+"""Closures from every form in which Nix exports a reference graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from nixdock.errors import ClosureError, InputError
+from nixdock.nix.closure import Closure, PathInfo
+from nixdock.nix.hashes import Hash
+from nixdock.nix.registration_text import parse_registration
+from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["parse_closure"]
+
+
+def parse_closure(data: bytes, keys: Sequence[str] = (), origin: str = "the graph") -> Closure:
+    """Read a closure from any form that Nix exports.
+
+    These are: a structured-attrs file with `exportReferencesGraph` keys (all of them, or just
+    `keys`), a bare list of path infos, `nix path-info --json` as a list or as a map, and the
+    registration text that `nix-store --load-db` reads. `origin` names the data in errors.
+    Raise ClosureError when the data is none of these or breaks the closure contract.
+    """
+    try:
+        if data.lstrip()[:1] in {b"{", b"["}:
+            return Closure.of(_infos_of_document(_parse_json(data), keys))
+        return Closure.of(_infos_of_registration(data))
+    except InputError as error:
+        raise ClosureError(f"{origin}: {error}") from None
+
+
+def _parse_json(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise ClosureError(f"not valid JSON: {error}") from None
+
+
+def _infos_of_document(document: Any, keys: Sequence[str]) -> list[PathInfo]:
+    reader = _EntryReader()
+    if isinstance(document, list):
+        if keys:
+            raise ClosureError(f"a bare list has no key {keys[0]!r}; leave the key out")
+        return [reader.read(entry, f"[{i}]") for i, entry in enumerate(document)]
+    if isinstance(document.get("info"), dict) and "version" in document and not keys:
+        store_dir = document.get("storeDir", DEFAULT_STORE_DIR)
+        return _infos_of_map(document["info"], _EntryReader(store_dir))
+    if document and all(key.startswith("/") for key in document) and not keys:
+        return _infos_of_map(document, reader)
+    return [
+        reader.read(entry, f"{key}[{i}]")
+        for key in keys or _graph_keys(document)
+        for i, entry in enumerate(_graph_of(document, key))
+    ]
+
+
+def _infos_of_map(entries: Mapping[str, Any], reader: _EntryReader) -> list[PathInfo]:
+    infos = []
+    for path, entry in entries.items():
+        if entry is None:
+            raise ClosureError(f"{path} is not valid in the store that exported the graph")
+        if not isinstance(entry, dict):
+            raise ClosureError(f"{path}: expected an object, got {type(entry).__name__}")
+        infos.append(reader.read({**entry, "path": path}, path))
+    return infos
+
+
+def _graph_keys(document: Mapping[str, Any]) -> list[str]:
+    declared = document.get("exportReferencesGraph")
+    if isinstance(declared, dict):
+        return sorted(declared)
+    keys = sorted(key for key, value in document.items() if _looks_like_graph(value))
+    if not keys:
+        raise ClosureError(
+            "no reference graph in it: expected a list of {path, narSize, references}, the output"
+            " of `nix path-info --json --recursive`, or a structured-attrs file with"
+            " exportReferencesGraph"
+        )
+    return keys
+
+
+def _graph_of(document: Mapping[str, Any], key: str) -> list[Any]:
+    graph = document.get(key)
+    if graph is None:
+        raise ClosureError(f"no key {key!r}; there are: {', '.join(sorted(document)) or 'none'}")
+    if not isinstance(graph, list):
+        raise ClosureError(f"{key}: expected a list of path infos, got {type(graph).__name__}")
+    return graph
+
+
+def _looks_like_graph(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(e, dict) and "path" in e for e in value)
+
+
+@dataclass(frozen=True)
+class _EntryReader:
+    """Turn JSON path infos into PathInfos; store paths that recur are parsed once."""
+
+    store_dir: str = DEFAULT_STORE_DIR
+    _parsed: dict[str, StorePath] = field(default_factory=dict)
+
+    def path(self, text: object) -> StorePath:
+        if not isinstance(text, str):
+            return StorePath.parse(text)
+        parsed = self._parsed.get(text)
+        if parsed is None:
+            # Newer Nix prints bare base names and the store directory beside them.
+            parsed = StorePath.parse(text if "/" in text else f"{self.store_dir}/{text}")
+            self._parsed[text] = parsed
+        return parsed
+
+    def read(self, entry: object, place: str) -> PathInfo:
+        if not isinstance(entry, dict):
+            raise ClosureError(f"{place}: expected an object, got {type(entry).__name__}")
+        if entry.get("valid") is False:
+            raise ClosureError(f"{entry.get('path')} is not valid in the store that exported it")
+        try:
+            path = self.path(entry.get("path"))
+        except InputError as error:
+            raise ClosureError(f"{place}.path: {error}") from None
+        try:
+            return PathInfo(
+                path=path,
+                nar_size=_size(entry.get("narSize", 0)),
+                nar_hash=_nar_hash(entry.get("narHash")),
+                references=tuple(sorted({self.path(r) for r in _references(entry)})),
+                deriver=self._deriver(entry.get("deriver")),
+            )
+        except InputError as error:
+            raise ClosureError(f"{path}: {error}") from None
+
+    def _deriver(self, value: object) -> str | None:
+        if value in (None, "", "unknown-deriver"):
+            return None
+        try:
+            return str(self.path(value))
+        except InputError:
+            raise ClosureError(f"deriver must be a store path, not {value!r}") from None
+
+
+def _size(value: object) -> int:
+    # What a database can hold is the limit.
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ClosureError(f"narSize must be a whole number of bytes, not {value!r}")
+    return value
+
+
+def _nar_hash(value: object) -> Hash | None:
+    match value:
+        case None:
+            return None
+        case str():
+            return Hash.parse(value)
+        case {"algorithm": str(algorithm), "hash": str(digits)}:
+            return Hash.parse(f"{algorithm}:{digits}")
+    raise ClosureError(f"narHash must be a hash, not {value!r}")
+
+
+def _references(entry: Mapping[str, Any]) -> list[Any]:
+    references = entry.get("references")
+    if not isinstance(references, list):
+        raise ClosureError(f"references must be a list of store paths, not {references!r}")
+    return references
+
+
+def _infos_of_registration(data: bytes) -> list[PathInfo]:
+    parsed: Final[dict[str, StorePath]] = {}
+
+    def path_of(text: str) -> StorePath:
+        return parsed.get(text) or parsed.setdefault(text, StorePath.parse(text))
+
+    infos = []
+    for record in parse_registration(data):
+        path = path_of(record.path)
+        try:
+            infos.append(
+                PathInfo(
+                    path=path,
+                    nar_size=_size(record.nar_size),
+                    nar_hash=Hash.parse(record.nar_hash, "sha256"),
+                    references=tuple(sorted({path_of(r) for r in record.references})),
+                    deriver=path_of(record.deriver) if record.deriver else None,
+                )
+            )
+        except InputError as error:
+            raise ClosureError(f"{path}: {error}") from None
+    return infos

@@ -1,0 +1,1 @@
+"""The vocabulary of images: documents, digests, references and names, without any I/O."""

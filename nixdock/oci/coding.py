@@ -1,0 +1,40 @@
+"""How blobs are compressed, as their first bytes tell."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["MAGIC_SIZE", "Coding", "coding_of"]
+
+
+MAGIC_SIZE: Final = 6
+
+
+class Coding(StrEnum):
+    """How bytes are compressed, as their first bytes tell."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTD = "zstd"
+    XZ = "xz"
+
+    @property
+    def most_ratio(self) -> int:
+        """A little more than the format can expand a byte to, or than anything honest does."""
+        return {Coding.NONE: 1, Coding.GZIP: 1_100, Coding.ZSTD: 33_000, Coding.XZ: 10_000}[self]
+
+
+def coding_of(head: bytes) -> Coding:
+    """Return the coding of a file that starts with `head`, its first MAGIC_SIZE bytes."""
+    if head.startswith(b"\x1f\x8b"):
+        return Coding.GZIP
+    # A zstd file may start with a skippable frame (RFC 8878, 3.1.2).
+    if head.startswith(b"\x28\xb5\x2f\xfd") or (
+        head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F
+    ):
+        return Coding.ZSTD
+    return Coding.XZ if head.startswith(b"\xfd7zXZ\0") else Coding.NONE

@@ -1,0 +1,79 @@
+"""Descriptors and the small blobs that they refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from nixdock.oci.digests import sha256_digest
+
+__all__ = ["Blob", "Descriptor", "Platform", "canonical_json"]
+
+
+def canonical_json(value: object) -> bytes:
+    """Return JSON with sorted keys and no white space, which equal values share."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What a program must run on, in Go's names."""
+
+    architecture: str = "amd64"
+    os: str = "linux"
+    variant: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return without_none(
+            {"architecture": self.architecture, "os": self.os, "variant": self.variant}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A blob's media type, digest and size in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    platform: Platform | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return without_none(
+            {
+                "mediaType": self.media_type,
+                "digest": self.digest,
+                "size": self.size,
+                "annotations": dict(self.annotations) or None,
+                "platform": self.platform and self.platform.document(),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A small blob, a config or a manifest, held whole."""
+
+    media_type: str
+    data: bytes
+
+    @property
+    def digest(self) -> str:
+        """The digest of the data."""
+        return sha256_digest(self.data)
+
+    def descriptor(
+        self, annotations: Mapping[str, str] | None = None, platform: Platform | None = None
+    ) -> Descriptor:
+        """Return the descriptor that refers to the blob."""
+        return Descriptor(self.media_type, self.digest, len(self.data), annotations or {}, platform)
+
+
+def without_none(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if value is not None}

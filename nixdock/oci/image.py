@@ -1,0 +1,141 @@
+"""The image: config, manifest and index as the OCI image specification names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json, without_none
+from nixdock.oci.layer_blob import LayerBlob
+from nixdock.oci.media_types import CONFIG_MEDIA_TYPE, INDEX_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
+from nixdock.oci.reference import Reference
+
+__all__ = ["HistoryEntry", "Image", "ImageConfig"]
+
+
+_REF_NAME: Final = "org.opencontainers.image.ref.name"
+_CONTAINERD_NAME: Final = "io.containerd.image.name"
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """How one layer, or a step that made none, came about; `created` is RFC 3339."""
+
+    created: str | None
+    created_by: str | None
+    comment: str | None
+    author: str | None = None
+    empty_layer: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return without_none(
+            {
+                "created": self.created,
+                "created_by": self.created_by,
+                "comment": self.comment,
+                "author": self.author,
+                "empty_layer": self.empty_layer or None,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What an image is and how to run it: the image-spec's config.md."""
+
+    created: str
+    platform: Platform
+    container: Mapping[str, Any]
+    diff_ids: tuple[str, ...]
+    history: tuple[HistoryEntry, ...]
+
+    def blob(self) -> Blob:
+        """Return the config as a blob."""
+        document = {
+            "created": self.created,
+            **self.platform.document(),
+            "config": dict(self.container),
+            "rootfs": {"type": "layers", "diff_ids": list(self.diff_ids)},
+            "history": [entry.document() for entry in self.history],
+        }
+        return Blob(CONFIG_MEDIA_TYPE, canonical_json(document))
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Settled layers, bottom to top, and the config and manifest that describe them."""
+
+    layers: tuple[LayerBlob, ...]
+    config: Blob
+    manifest: Blob
+    platform: Platform
+    reference: Reference
+
+    @classmethod
+    def of(
+        cls,
+        layers: Sequence[LayerBlob],
+        *,
+        reference: Reference,
+        platform: Platform,
+        container: Mapping[str, Any],
+        created: str,
+        base_history: Sequence[HistoryEntry] = (),
+    ) -> Image:
+        """Describe `layers` as an image; `container` is the config's `config` object.
+
+        `base_history` is that of the lowest layers, an entry for each and perhaps more for steps
+        that made none.
+        """
+        base_layers = sum(not entry.empty_layer for entry in base_history)
+        config = ImageConfig(
+            created=created,
+            platform=platform,
+            container=container,
+            diff_ids=tuple(layer.diff_id for layer in layers),
+            history=(
+                *base_history,
+                *(
+                    HistoryEntry(created, layer.history.created_by, layer.history.comment)
+                    for layer in layers[base_layers:]
+                ),
+            ),
+        ).blob()
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_MEDIA_TYPE,
+            "config": config.descriptor().document(),
+            "layers": [
+                Descriptor(layer.media_type, layer.digest, layer.size).document()
+                for layer in layers
+            ],
+        }
+        return cls(
+            layers=tuple(layers),
+            config=config,
+            manifest=Blob(MANIFEST_MEDIA_TYPE, canonical_json(manifest)),
+            platform=platform,
+            reference=reference,
+        )
+
+    def index(self) -> bytes:
+        """Return the `index.json` of a layout that holds just this image."""
+        names = {_REF_NAME: self.reference.tag, _CONTAINERD_NAME: self.reference.canonical}
+        descriptor = self.manifest.descriptor(names, self.platform)
+        document = {
+            "schemaVersion": 2,
+            "mediaType": INDEX_MEDIA_TYPE,
+            "manifests": [descriptor.document()],
+        }
+        return canonical_json(document)
+
+    def docker_manifest(self, config_path: str, layer_paths: Iterable[str]) -> bytes:
+        """Return the `manifest.json` of a docker-archive with the files at these paths."""
+        entry = {
+            "Config": config_path,
+            "RepoTags": [str(self.reference)],
+            "Layers": list(layer_paths),
+        }
+        return canonical_json([entry])

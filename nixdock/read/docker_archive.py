@@ -1,0 +1,114 @@
+"""The images of a docker-archive: what `manifest.json` in a tar, or a directory, tells."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from nixdock.errors import ImageError
+from nixdock.oci.digests import sha256_digest
+from nixdock.oci.documents import DockerManifestDocument
+from nixdock.oci.layout import DOCKER_MANIFEST
+from nixdock.oci.untrusted_json import MOST_JSON, MOST_JSON_IN_ALL, converted, parse_json
+from nixdock.read.members import Members, member_name, read_whole
+from nixdock.read.problem import Complain, Problem, pass_on
+from nixdock.read.stored import LayerEntry, StoredImage, parse_config, settle
+
+__all__ = ["DockerView", "read_docker_archive"]
+
+
+_MOST_IMAGES: Final = 1000
+# Of all images together.
+_MOST_LAYERS_IN_ALL: Final = 10_000
+# Names that say what the file's digest is; `HEX/layer.tar` and `HEX.tar` have other meanings.
+_BLOB: Final = re.compile(r"blobs/sha256/([0-9a-f]{64})", re.ASCII)
+_CONFIG: Final = re.compile(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?", re.ASCII)
+
+
+@dataclass(slots=True)
+class DockerView:
+    """The images, and the names of all files that belong to them.
+
+    `json_left` is how many bytes of configs may yet be read.
+    """
+
+    images: list[StoredImage] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)
+    json_left: int = MOST_JSON_IN_ALL
+
+
+def read_docker_archive(members: Members, complain: Complain) -> DockerView:
+    """Read `manifest.json` and the configs; layers stay unread."""
+    view = DockerView()
+    try:
+        value = parse_json(read_whole(members, DOCKER_MANIFEST, MOST_JSON))
+        entries = converted(value, list[DockerManifestDocument])
+    except ImageError as error:
+        pass_on(error, DOCKER_MANIFEST, complain)
+        return view
+    layers = sum(len(entry.layers or ()) for entry in entries)
+    if len(entries) > _MOST_IMAGES or layers > _MOST_LAYERS_IN_ALL:
+        message = (
+            f"it has {len(entries)} images and {layers} layers, but at most {_MOST_IMAGES} and"
+            f" {_MOST_LAYERS_IN_ALL} are read"
+        )
+        complain(Problem(DOCKER_MANIFEST, message))
+        return view
+    for i, entry in enumerate(entries):
+        place = f"{DOCKER_MANIFEST}[{i}]"
+        try:
+            _read_entry(view, members, entry, place, complain)
+        except ImageError as error:
+            pass_on(error, place, complain)
+    return view
+
+
+def _read_entry(
+    view: DockerView,
+    members: Members,
+    entry: DockerManifestDocument,
+    place: str,
+    complain: Complain,
+) -> None:
+    found = [
+        _found_layer(view, members, name, f"{place}: Layers[{j}]", complain)
+        for j, name in enumerate(entry.layers or ())
+    ]
+    config_name = members.same(member_name(entry.config))
+    view.files.add(config_name)
+    data = read_whole(members, config_name, min(MOST_JSON, view.json_left))
+    view.json_left -= len(data)
+    digest = sha256_digest(data)
+    named = _CONFIG.fullmatch(member_name(entry.config))
+    if named and f"sha256:{named[1]}" != digest:
+        message = f"the config {entry.config} is damaged: its digest is {digest}"
+        complain(Problem(f"{place}: Config", message))
+    config_place = f"config {entry.config}"
+    config = parse_config(data, config_place, complain)
+    if config is None:
+        return
+    view.images.append(
+        StoredImage(
+            place=place,
+            names=tuple(entry.repo_tags or ()),
+            config=config,
+            config_data=data,
+            manifest_data=None,
+            layers=settle(members, found, config, config_place, complain),
+        )
+    )
+
+
+def _found_layer(
+    view: DockerView, members: Members, text: str, place: str, complain: Complain
+) -> LayerEntry | None:
+    try:
+        name = members.same(member_name(text))
+        members.size(name)
+    except ImageError as error:
+        pass_on(error, place, complain)
+        return None
+    view.files.add(name)
+    named = _BLOB.fullmatch(name)
+    return LayerEntry(name, place, digest=f"sha256:{named[1]}" if named else None)

@@ -1,0 +1,131 @@
+"""What a layer's tar must keep to so that every runtime unpacks it to the same files."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, field
+from typing import Final
+
+from nixdock.errors import ImageError
+from nixdock.system.text import shown
+from nixdock.tar.kinds import KIND_NAMES, Kind
+from nixdock.tar.member import Member
+from nixdock.tar.names import normalised
+from nixdock.tar.whiteouts import AUFS, OPAQUE, WHITEOUT, is_aufs, is_hidden
+
+__all__ = ["LayerRules"]
+
+_MOST_PROBLEMS: Final = 20
+_OVERLAY: Final = (b"trusted.overlay.", b"user.overlay.")
+# The longest target that Linux takes, in bytes.
+_MOST_TARGET: Final = 4095
+# The last one stands for no owner.
+_MOST_ID: Final = (1 << 32) - 2
+_MOST_MAJOR: Final = (1 << 12) - 1
+_MOST_MINOR: Final = (1 << 20) - 1
+# Of the names of all directories, in bytes; one name can imply many.
+_MOST_DIRECTORIES: Final = 256 << 20
+
+
+@dataclass(slots=True)
+class LayerRules:
+    """What can be wrong with one member of a layer in the light of those before it."""
+
+    messages: list[str] = field(default_factory=list)
+    unsaid: int = 0
+    _kinds: dict[bytes, bytes] = field(default_factory=dict)
+    # Directories that have an entry, or are implied by what is below them.
+    _directories: set[bytes] = field(default_factory=lambda: {b""})
+    _directory_bytes: int = 0
+
+    def complain(self, message: str) -> None:
+        """Take note of a problem, unless there are very many already."""
+        if len(self.messages) < _MOST_PROBLEMS:
+            self.messages.append(message)
+        else:
+            self.unsaid += 1
+
+    def add(self, member: Member) -> None:
+        """Check the next member; raise ImageError if there is too much to check."""
+        try:
+            name = normalised(member.name)
+        except ImageError as error:
+            self.complain(f"a member's name is wrong: {error}")
+            return
+        if name in self._kinds:
+            self.complain(f"{shown(name)!r} stands twice in it, which Docker and Podman refuse")
+        parent, _, base = name.rpartition(b"/")
+        if parent not in self._directories:
+            self._check_parents(name, parent)
+        if member.kind == Kind.DIRECTORY:
+            self._directories.add(name)
+        elif name in self._directories:
+            what = (
+                f"{shown(name)!r} is a {KIND_NAMES[member.kind]}" if name else "the root is not one"
+            )
+            self.complain(f"{what}, but members before it need a directory there")
+        if base.startswith(WHITEOUT):
+            self._check_whiteout(member, name, base)
+        elif is_hidden(name) and not is_aufs(name):
+            self.complain(f"{shown(name)!r} lies below a whiteout")
+        if member.kind == Kind.HARD_LINK:
+            self._check_hard_link(member, name)
+        elif member.kind == Kind.SYMLINK:
+            self._check_target(member, name)
+        self._check_attributes(member, name)
+        self._kinds.setdefault(name, member.kind)
+
+    def _check_parents(self, name: bytes, parent: bytes) -> None:
+        while parent not in self._directories:
+            kind = self._kinds.get(parent)
+            if kind is not None:
+                self.complain(f"{shown(name)!r} lies below {shown(parent)!r}, a {KIND_NAMES[kind]}")
+                return
+            self._directories.add(parent)
+            self._directory_bytes += len(parent)
+            if self._directory_bytes > _MOST_DIRECTORIES:
+                raise ImageError(
+                    f"the names of its directories have more than {_MOST_DIRECTORIES} bytes in all"
+                )
+            parent = posixpath.dirname(parent)
+
+    def _check_target(self, member: Member, name: bytes) -> None:
+        if not member.target:
+            self.complain(f"the symbolic link {shown(name)!r} has no target")
+        elif len(member.target) > _MOST_TARGET:
+            self.complain(f"the symbolic link {shown(name)!r} has a target that is too long")
+
+    def _check_attributes(self, member: Member, name: bytes) -> None:
+        """Check what a file system can't keep, or takes for something else."""
+        if not (0 <= member.uid <= _MOST_ID and 0 <= member.gid <= _MOST_ID):
+            owner = f"{member.uid}:{member.gid}"
+            self.complain(f"{shown(name)!r} has the owner {owner}, which is impossible")
+        major, minor = member.device
+        if not (0 <= major <= _MOST_MAJOR and 0 <= minor <= _MOST_MINOR):
+            self.complain(f"{shown(name)!r} is a device {major}:{minor}, which is impossible")
+        elif member.kind == Kind.CHARACTER_DEVICE and member.device == (0, 0):
+            self.complain(f"{shown(name)!r} is a device 0:0, an overlay's own whiteout")
+        if member.pax and any(key.startswith(_OVERLAY) for key in member.xattrs):
+            self.complain(f"{shown(name)!r} has extended attributes of an overlay's own")
+
+    def _check_hard_link(self, member: Member, name: bytes) -> None:
+        try:
+            target = normalised(member.target)
+        except ImageError as error:
+            self.complain(f"the hard link {shown(name)!r} has a wrong target: {error}")
+            return
+        is_whiteout = is_hidden(target) and not is_aufs(target)
+        if self._kinds.get(target) in {None, Kind.DIRECTORY} or target == name or is_whiteout:
+            self.complain(
+                f"the hard link {shown(name)!r} is to {shown(target)!r}, which is no file before"
+                " it in the same layer"
+            )
+
+    def _check_whiteout(self, member: Member, name: bytes, base: bytes) -> None:
+        hidden = base.removeprefix(WHITEOUT)
+        if hidden in {b"", b".", b".."}:
+            self.complain(f"{shown(name)!r} is a whiteout of nothing")
+        elif base.startswith(AUFS) and base != OPAQUE:
+            return
+        elif member.kind != Kind.FILE or member.size:
+            self.complain(f"{shown(name)!r} is a whiteout, but not an empty file")

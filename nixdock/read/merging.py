@@ -1,0 +1,220 @@
+"""Merging layers into a tree."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from nixdock.errors import ImageError
+from nixdock.layers.decompression import MOST_EXPANDED
+from nixdock.layers.hashed import CHUNK, buffered, drain
+from nixdock.oci.coding import Coding
+from nixdock.read.layer_rules import LayerRules
+from nixdock.read.stored import StoredLayer
+from nixdock.read.tree import MergedTree, Node
+from nixdock.system.file_range import Range
+from nixdock.system.text import shown
+from nixdock.tar.kinds import KIND_NAMES, Kind
+from nixdock.tar.member import Member
+from nixdock.tar.names import normalised
+from nixdock.tar.reader import TarReader
+from nixdock.tar.whiteouts import AUFS, OPAQUE, WHITEOUT, is_hidden
+
+__all__ = ["merged_tree"]
+
+
+# Of all layers together; a node takes some hundred bytes.
+_MOST_NODES: Final = 4_000_000
+
+
+# Of all names, targets and extended attributes, in bytes.
+_MOST_TEXT: Final = 1 << 30
+
+
+@contextmanager
+def merged_tree(layers: Sequence[StoredLayer], *, verified: bool = True) -> Iterator[MergedTree]:
+    """Give the tree that `layers`, bottom to top, make; its files can be read within the block.
+
+    With `verified`, every layer is read once and checked against its diff_id first. Without, an
+    uncompressed layer's headers alone are read, and whoever copies the layer must verify it.
+    Raise ImageError for a layer that is damaged or that no runtime would unpack.
+    """
+    with ExitStack() as stack:
+        opened = _Opened(stack, verified=verified)
+        tars = tuple(opened.tar(layer) for layer in layers)
+        merging = _Merging(MergedTree(tars=tars))
+        for number, (layer, tar) in enumerate(zip(layers, tars, strict=True)):
+            merging.add(number, tar, layer.place)
+        yield merging.tree
+
+
+@dataclass(slots=True)
+class _Opened:
+    """Layers' tars as files in which one can seek; a layer that stands twice is read once."""
+
+    stack: ExitStack
+    verified: bool
+    tars: dict[StoredLayer, Range] = field(default_factory=dict)
+    expanded: int | None = None
+    size: int = 0
+
+    def tar(self, layer: StoredLayer) -> Range:
+        if layer not in self.tars:
+            in_place = layer.coding is Coding.NONE
+            self.tars[layer] = self._in_place(layer) if in_place else self._expanded(layer)
+        return self.tars[layer]
+
+    def _in_place(self, layer: StoredLayer) -> Range:
+        if self.verified:
+            with layer.open_tar() as stream:
+                drain(stream)
+        return self.stack.enter_context(layer.open_range())
+
+    def _expanded(self, layer: StoredLayer) -> Range:
+        """Expand a layer into the one file that holds all such layers."""
+        if self.expanded is None:
+            temporary = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (the stack closes it)
+            self.expanded = self.stack.enter_context(temporary).fileno()
+        start = self.size
+        with layer.open_tar() as stream:
+            while chunk := stream.read(CHUNK):
+                self.size += len(chunk)
+                if self.size > MOST_EXPANDED:
+                    raise ImageError(
+                        f"{layer.place}: the layers expand to more than {MOST_EXPANDED} bytes"
+                    )
+                while chunk:
+                    chunk = chunk[os.write(self.expanded, chunk) :]
+        return Range(self.expanded, start, self.size - start)
+
+
+@dataclass(slots=True)
+class _Merging:
+    """Layers under way into one tree."""
+
+    tree: MergedTree
+    nodes: int = 0
+    text: int = 0
+
+    def add(self, number: int, tar: Range, place: str) -> None:
+        rules = LayerRules()
+        whiteouts: list[bytes] = []
+        linked: dict[bytes, Node] = {}
+        files: list[tuple[bytes, Node | bytes]] = []
+        for member in TarReader(buffered(tar.part(0, tar.size)), place):
+            rules.add(member)
+            if rules.messages:
+                raise ImageError(f"{place}: {rules.messages[0]}")
+            name = normalised(member.name)
+            if is_hidden(name):
+                whiteouts.append(name)
+                # AUFS keeps hard links' targets in a directory of its own.
+                if member.kind == Kind.FILE:
+                    linked[name] = _node(number, member)
+            elif member.kind == Kind.HARD_LINK:
+                files.append((name, normalised(member.target)))
+            else:
+                files.append((name, _node(number, member)))
+            self._count(member, place)
+        # What a layer deletes is what lower layers have, wherever in the tar it says so.
+        for name in whiteouts:
+            self._delete(name)
+        for name, file in files:
+            self._put(name, file, linked, place)
+
+    def _count(self, member: Member | None, place: str) -> None:
+        """Count a file, so that a hostile layer does not take all memory."""
+        self.nodes += 1
+        if member is not None:
+            self.text += len(member.name) + len(member.target)
+            if member.pax:
+                self.text += sum(map(len, member.pax.values()))
+        if self.nodes > _MOST_NODES or self.text > _MOST_TEXT:
+            raise ImageError(
+                f"{place}: the layers so far hold more than {_MOST_NODES} files, or more than"
+                f" {_MOST_TEXT} bytes of names and extended attributes"
+            )
+
+    def _delete(self, name: bytes) -> None:
+        directory, _, base = name.rpartition(b"/")
+        if not base.startswith(WHITEOUT):
+            return
+        parent = self.tree.lookup(directory, follow=True)
+        if parent is None or not parent.is_directory:
+            return
+        if base == OPAQUE:
+            parent.children.clear()
+        elif not base.startswith(AUFS):
+            parent.children.pop(base.removeprefix(WHITEOUT), None)
+
+    def _put(self, name: bytes, file: Node | bytes, linked: dict[bytes, Node], place: str) -> None:
+        # The layer's rules have seen to it that a hard link's target stands before it.
+        node = linked[file] if isinstance(file, bytes) else file
+        linked[name] = node
+        if not name:
+            node.children = self.tree.root.children
+            _copy_attributes(node, self.tree.root)
+            return
+        directory, _, base = name.rpartition(b"/")
+        siblings = self._directory(directory, place).children
+        old = siblings.get(base)
+        if node.is_directory and old is not None and old.is_directory:
+            _copy_attributes(node, old)
+            linked[name] = old
+        else:
+            siblings[base] = node
+
+    def _directory(self, name: bytes, place: str) -> Node:
+        """Return the directory of that name, made where it is missing."""
+        found = self.tree.lookup(name, follow=True)
+        if found is None:
+            found = self._made(name, place)
+        if not found.is_directory:
+            raise ImageError(
+                f"{place}: it has files below {shown(name)!r}, which is a {KIND_NAMES[found.kind]}"
+            )
+        return found
+
+    def _made(self, name: bytes, place: str) -> Node:
+        at = b""
+        node = self.tree.root
+        for part in name.split(b"/"):
+            at = at + b"/" + part if at else part
+            child = node.children.get(part)
+            if child is not None and not child.is_directory:
+                child = self.tree.lookup(at, follow=True)
+                if child is None or not child.is_directory:
+                    raise ImageError(
+                        f"{place}: it has files below {shown(at)!r}, which leads to no directory"
+                    )
+            if child is None:
+                child = node.children[part] = Node(Kind.DIRECTORY)
+                self._count(None, place)
+            node = child
+        return node
+
+
+def _node(number: int, member: Member) -> Node:
+    return Node(
+        kind=member.kind,
+        mode=member.mode & 0o7777,
+        uid=member.uid,
+        gid=member.gid,
+        mtime=member.mtime,
+        size=member.size,
+        target=member.target,
+        device=member.device,
+        xattrs=tuple(sorted(member.xattrs.items())) if member.pax else (),
+        layer=number,
+        offset=member.offset,
+    )
+
+
+def _copy_attributes(new: Node, old: Node) -> None:
+    """Give a directory that is there already what a later layer says of it."""
+    old.mode, old.uid, old.gid, old.mtime = new.mode, new.uid, new.gid, new.mtime
+    old.xattrs, old.layer = new.xattrs, new.layer

@@ -1,0 +1,265 @@
+"""The images of an OCI layout (image-spec, image-layout.md), in a directory or a tar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from nixdock.errors import ImageError
+from nixdock.oci.digests import check_digest, hex_of, sha256_digest
+from nixdock.oci.documents import (
+    DescriptorDocument,
+    IndexDocument,
+    LayoutDocument,
+    ManifestDocument,
+    PlatformDocument,
+)
+from nixdock.oci.layout import BLOBS, CONTAINERD_NAME, INDEX, MARKER, REF_NAME
+from nixdock.oci.media_types import CONFIG_MEDIA_TYPES, INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
+from nixdock.oci.untrusted_json import MOST_JSON, MOST_JSON_IN_ALL, converted, parse_json
+from nixdock.read.members import Members, read_whole
+from nixdock.read.problem import Complain, Problem, pass_on
+from nixdock.read.stored import LayerEntry, StoredImage, parse_config, settle
+
+__all__ = ["BlobUse", "LayoutView", "read_layout"]
+
+_LAYOUT_VERSION: Final = "1.0.0"
+_MOST_NESTING: Final = 4
+_MOST_DESCRIPTORS: Final = 1000
+_ATTESTATION: Final = "vnd.docker.reference.type"
+
+
+@dataclass(frozen=True, slots=True)
+class BlobUse:
+    """A blob that something refers to, and the size in bytes that it is said to have."""
+
+    name: str
+    digest: str
+    size: int
+    place: str
+
+
+@dataclass(slots=True)
+class LayoutView:
+    """What a layout holds: images, and what is referred to.
+
+    `blobs` are yet unread, unlike the documents; `files` are the names of both. `names` are the
+    annotations that name images. `complete` is False when a document could not be read, so that
+    there may be more.
+    """
+
+    images: list[StoredImage] = field(default_factory=list)
+    blobs: list[BlobUse] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)
+    names: list[tuple[str, str]] = field(default_factory=list)
+    complete: bool = True
+
+
+class _Context(NamedTuple):
+    """What a document inherits from the descriptors that lead to it."""
+
+    depth: int = 0
+    names: tuple[str, ...] = ()
+    platform: PlatformDocument | None = None
+    attestation: bool = False
+
+
+def read_layout(members: Members, complain: Complain) -> LayoutView:
+    """Read the layout's documents, each verified against its descriptor; layers stay unread."""
+    reader = _Reader(members, complain)
+    reader.read_marker()
+    try:
+        reader.read_document(read_whole(members, INDEX, MOST_JSON), INDEX, None, _Context())
+    except ImageError as error:
+        reader.fail(INDEX, error)
+    return reader.view
+
+
+class _Reader:
+    def __init__(self, members: Members, complain: Complain) -> None:
+        self._members = members
+        self._complain = complain
+        self._descriptors = 0
+        self._json_left = MOST_JSON_IN_ALL
+        self.view = LayoutView()
+
+    def fail(self, place: str, error: ImageError) -> None:
+        """Complain that what follows from a document stays unknown."""
+        self.view.complete = False
+        pass_on(error, place, self._complain)
+
+    def read_marker(self) -> None:
+        """Check the file that tells that this is a layout."""
+        try:
+            marker = parse_json(read_whole(self._members, MARKER, MOST_JSON))
+            version = converted(marker, LayoutDocument).image_layout_version
+        except ImageError as error:
+            pass_on(error, MARKER, self._complain)
+            return
+        if version != _LAYOUT_VERSION:
+            message = f"imageLayoutVersion is {version!r}, not {_LAYOUT_VERSION!r}"
+            self._complain(Problem(MARKER, message))
+
+    def read_document(
+        self, data: bytes, place: str, media_type: str | None, context: _Context
+    ) -> None:
+        """Read an index or a manifest; raise ImageError when it is neither."""
+        value = parse_json(data)
+        if not isinstance(value, dict):
+            raise ImageError("is not a JSON object")
+        # Readers that look for one of them only would see another image (CVE-2021-41190).
+        if "manifests" in value and ("layers" in value or "config" in value):
+            raise ImageError("has both manifests and layers: it could be an index or a manifest")
+        if "manifests" in value:
+            index = converted(value, IndexDocument)
+            self._check_types(index, place, media_type)
+            self._read_index(index, place, context)
+        elif media_type is None:
+            raise ImageError("has no manifests: it is not an index")
+        else:
+            manifest = converted(value, ManifestDocument)
+            self._check_types(manifest, place, media_type)
+            self._read_manifest(manifest, data, place, context)
+
+    def _check_types(
+        self, document: IndexDocument | ManifestDocument, place: str, declared: str | None
+    ) -> None:
+        if document.schema_version != 2:
+            message = f"schemaVersion is {document.schema_version}, not 2"
+            self._complain(Problem(place, message))
+        known, noun = MANIFEST_MEDIA_TYPES, "a manifest"
+        if isinstance(document, IndexDocument):
+            known, noun = INDEX_MEDIA_TYPES, "an index"
+        own = document.media_type
+        for text in (own, declared):
+            if text is not None and text not in known:
+                self._complain(Problem(place, f"it is {noun}, but its media type is {text!r}"))
+                return
+        if own is not None and declared is not None and own != declared:
+            message = f"its mediaType is {own!r}, but its descriptor says {declared!r}"
+            self._complain(Problem(place, message))
+
+    def _read_index(self, index: IndexDocument, place: str, context: _Context) -> None:
+        if context.depth >= _MOST_NESTING:
+            raise ImageError(f"is an index within {_MOST_NESTING} others; no more are read")
+        self._count(len(index.manifests))
+        present = [self._is_there(child) for child in index.manifests]
+        for i, child in enumerate(index.manifests):
+            # A copy of one image out of many keeps the index, which its digest is about.
+            if context.depth and child.platform and not present[i] and any(present):
+                continue
+            self._follow(child, f"{place}: manifests[{i}]", context)
+
+    def _count(self, more: int) -> None:
+        self._descriptors += more
+        if self._descriptors > _MOST_DESCRIPTORS:
+            raise ImageError(f"leads to more than {_MOST_DESCRIPTORS} descriptors")
+
+    def _is_there(self, descriptor: DescriptorDocument) -> bool:
+        return f"{BLOBS}/{hex_of(descriptor.digest)}" in self._members
+
+    def _follow(self, child: DescriptorDocument, place: str, context: _Context) -> None:
+        annotations = child.annotations or {}
+        names = context.names
+        if not context.depth:
+            names = tuple(_names(annotations))
+            keys = (REF_NAME, CONTAINERD_NAME)
+            self.view.names += [(key, annotations[key]) for key in keys if key in annotations]
+        below = _Context(
+            context.depth + 1,
+            names,
+            child.platform or context.platform,
+            context.attestation or _ATTESTATION in annotations,
+        )
+        data = self._read_blob(child, place)
+        if data is None:
+            return
+        place = f"{'index' if child.media_type in INDEX_MEDIA_TYPES else 'manifest'} {child.digest}"
+        try:
+            self.read_document(data, place, child.media_type, below)
+        except ImageError as error:
+            self.fail(place, error)
+
+    def _use(self, descriptor: DescriptorDocument, place: str) -> BlobUse | None:
+        """Check a descriptor and take note of its blob's name."""
+        try:
+            name = f"{BLOBS}/{hex_of(check_digest(descriptor.digest))}"
+        except ImageError as error:
+            self.fail(place, error)
+            return None
+        use = BlobUse(name, descriptor.digest, descriptor.size, place)
+        if use.size < 0:
+            self._complain(Problem(place, f"its size is {use.size}"))
+            return None
+        if name not in self._members:
+            self._complain(Problem(place, f"the blob {descriptor.digest} is missing"))
+            return None
+        self.view.files.add(name)
+        return use
+
+    def _read_blob(self, descriptor: DescriptorDocument, place: str) -> bytes | None:
+        use = self._use(descriptor, place)
+        if use is None:
+            self.view.complete = False
+            return None
+        try:
+            data = read_whole(self._members, use.name, min(MOST_JSON, self._json_left))
+        except ImageError as error:
+            self.fail(place, error)
+            return None
+        # One document may be referred to many times, and is read each time.
+        self._json_left -= len(data)
+        if len(data) != use.size:
+            message = f"the blob {use.digest} has {len(data)} bytes, but should have {use.size}"
+            self._complain(Problem(place, message))
+        if sha256_digest(data) != use.digest:
+            message = f"the blob {use.digest} is damaged: its digest is {sha256_digest(data)}"
+            self._complain(Problem(place, message))
+        return data
+
+    def _read_manifest(
+        self, manifest: ManifestDocument, data: bytes, place: str, context: _Context
+    ) -> None:
+        self._count(1 + len(manifest.layers))
+        config_type = manifest.config.media_type
+        is_artifact = context.attestation or manifest.artifact_type is not None
+        if not is_artifact and config_type not in CONFIG_MEDIA_TYPES:
+            message = f"the config's media type {config_type!r} is not that of an image's config"
+            self._complain(Problem(place, message))
+        config_data = self._read_blob(manifest.config, f"{place}: config")
+        found: list[LayerEntry | None] = []
+        for i, layer in enumerate(manifest.layers):
+            layer_place = f"layer {i + 1} of {place}"
+            use = self._use(layer, layer_place)
+            if use:
+                self.view.blobs.append(use)
+            found.append(
+                LayerEntry(use.name, layer_place, layer.media_type, use.digest, layer.size)
+                if use
+                else None
+            )
+        if is_artifact or config_data is None:
+            return
+        config_place = f"config {manifest.config.digest}"
+        config = parse_config(config_data, config_place, self._complain)
+        if config is None:
+            return
+        self.view.images.append(
+            StoredImage(
+                place=place,
+                names=context.names,
+                config=config,
+                config_data=config_data,
+                manifest_data=data,
+                layers=settle(self._members, found, config, config_place, self._complain),
+                declared_platform=context.platform,
+                from_index=context.depth > 1,
+            )
+        )
+
+
+def _names(annotations: Mapping[str, str]) -> Iterator[str]:
+    """Yield an image's names; containerd's is whole, so the tag alone is not given beside it."""
+    if name := annotations.get(CONTAINERD_NAME) or annotations.get(REF_NAME):
+        yield name

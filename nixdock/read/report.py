@@ -1,0 +1,157 @@
+"""What is in an image, as a report."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+from nixdock.nix.store_path import DEFAULT_STORE_DIR
+from nixdock.oci.layout import Format
+from nixdock.read.opening import ImageFile
+from nixdock.read.stored import StoredImage, StoredLayer
+from nixdock.system.cores import available_cores
+from nixdock.tar.reader import TarReader
+
+__all__ = ["FileReport", "ImageReport", "LayerReport", "inspect_images", "store_paths_in"]
+
+# A component that is a store path's, below one that holds the store.
+_STORE_PATH: Final = re.compile(
+    rb"((?:[^/]+/)+?[0-9a-df-np-sv-z]{32}-[0-9a-zA-Z+\-._?=]{1,211})(?:/|\Z)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReport:
+    """A layer: its size in bytes, and the store paths that its tar holds, in its order."""
+
+    digest: str
+    diff_id: str
+    size: int
+    media_type: str
+    created_by: str
+    comment: str
+    store_paths: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "digest": self.digest,
+            "diff_id": self.diff_id,
+            "size": self.size,
+            "media_type": self.media_type,
+            "created_by": self.created_by,
+            "comment": self.comment,
+            "store_paths": list(self.store_paths),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReport:
+    """An image; `digest`, its manifest's, is None in a docker-archive, which has no manifest."""
+
+    tags: tuple[str, ...]
+    digest: str | None
+    config_digest: str
+    architecture: str
+    os: str
+    variant: str | None
+    created: str | None
+    config: Mapping[str, Any]
+    layers: tuple[LayerReport, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "tags": list(self.tags),
+            "digest": self.digest,
+            "config_digest": self.config_digest,
+            "architecture": self.architecture,
+            "os": self.os,
+            "variant": self.variant,
+            "created": self.created,
+            "config": dict(self.config),
+            "layers": [layer.document() for layer in self.layers],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """The images in a file or directory."""
+
+    format: Format
+    images: tuple[ImageReport, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {"format": self.format.value, "images": [image.document() for image in self.images]}
+
+
+def inspect_images(file: ImageFile, cores: int | None = None) -> FileReport:
+    """Read every layer and return what is in the images; raise ImageError for a damaged layer."""
+    layers = {layer: layer for image in file.images for layer in image.layers}
+    with ThreadPoolExecutor(available_cores() if cores is None else cores) as pool:
+        found = dict(zip(layers, pool.map(_store_paths, layers), strict=True))
+    return FileReport(file.format, tuple(_image(image, found) for image in file.images))
+
+
+def _image(image: StoredImage, found: Mapping[StoredLayer, Sequence[str]]) -> ImageReport:
+    store_dir = _store_dir(path for layer in image.layers for path in found[layer])
+    config = image.config
+    return ImageReport(
+        tags=image.names,
+        digest=image.digest,
+        config_digest=image.config_digest,
+        architecture=config.architecture,
+        os=config.os,
+        variant=config.variant,
+        created=config.created,
+        config=config.config or {},
+        layers=tuple(
+            LayerReport(
+                digest=layer.digest,
+                diff_id=layer.diff_id,
+                size=layer.size,
+                media_type=layer.media_type,
+                created_by=layer.history.created_by,
+                comment=layer.history.comment,
+                store_paths=tuple(p for p in found[layer] if p.rpartition("/")[0] == store_dir),
+            )
+            for layer in image.layers
+        ),
+    )
+
+
+def _store_dir(paths: Iterable[str]) -> str:
+    """Guess where the store is: at its usual place, else where most of what looks right lies."""
+    counts = Counter(path.rpartition("/")[0] for path in paths)
+    if not counts or DEFAULT_STORE_DIR in counts:
+        return DEFAULT_STORE_DIR
+    return min(counts, key=lambda directory: (-counts[directory], directory))
+
+
+def _store_paths(layer: StoredLayer) -> tuple[str, ...]:
+    with layer.open_tar() as stream:
+        return store_paths_in(stream, f"the tar of {layer.place}")
+
+
+def store_paths_in(tar: BinaryIO, what: str = "the tar") -> tuple[str, ...]:
+    """Return what looks like a store path in `tar`, whichever the store, in the tar's order.
+
+    Raise ImageError, which starts with `what`, for a malformed tar.
+    """
+    found: dict[bytes, None] = {}
+    last = b"\0"
+    for member in TarReader(tar, what):
+        # The members of a store path mostly stand together.
+        if member.name.startswith(last):
+            continue
+        name = member.name.lstrip(b"./")
+        if match := _STORE_PATH.match(name):
+            found[match[1]] = None
+            start = len(member.name) - len(name)
+            last = member.name[: start + match.end(1)] + b"/"
+    return tuple("/" + path.decode("utf-8", "backslashreplace") for path in found)

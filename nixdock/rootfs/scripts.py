@@ -1,0 +1,52 @@
+"""Running an image's script in a directory, as the user who runs nixdock."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from nixdock.errors import ScriptError
+from nixdock.system.commands import run_command
+
+__all__ = ["BUILDER_SETUP", "RUN_SCRIPT", "run_script"]
+
+BUILDER_SETUP: Final = """
+if [ -e "${NIX_ATTRS_SH_FILE:-}" ]; then . "$NIX_ATTRS_SH_FILE"; fi
+if [ -e "${stdenv:-}/setup" ]; then . "$stdenv/setup"; fi
+"""
+"""Shell code that defines, in a Nix build, what the builder's setup defines, as in dockerTools."""
+
+RUN_SCRIPT: Final = """
+set -e
+. "$1"
+"""
+"""Shell code that runs the script in the file `$1` and stops at the first error."""
+
+
+def run_script(script: str, directory: Path) -> None:
+    """Run `script`, the spec's extra_commands, with bash in `directory`.
+
+    Raise ScriptError if it fails or there is no shell.
+    """
+    shell = shutil.which("bash") or shutil.which("sh")
+    if shell is None:
+        raise ScriptError(
+            "extra_commands needs a shell, but neither bash nor sh is in PATH", key="extra_commands"
+        )
+    with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
+        file = Path(temporary) / "extra-commands"
+        file.write_text(script, encoding="utf-8")
+        prelude = BUILDER_SETUP + RUN_SCRIPT
+        # Its output goes to standard error, because standard output may be the image.
+        result = run_command(
+            [shell, "-c", prelude, "extra_commands", str(file)],
+            directory=directory,
+            output_to_stderr=True,
+            umask=0o022,
+        )
+    if result.status:
+        raise ScriptError(
+            f"extra_commands failed with exit status {result.status}", key="extra_commands"
+        )

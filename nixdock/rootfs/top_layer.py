@@ -1,0 +1,162 @@
+"""The top layer: trees joined at `/`, and what the image's own scripts do to them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from nixdock.errors import NixdockError, SpecError
+from nixdock.layers.layer import OWN_FILES_HISTORY, Layer
+from nixdock.layers.members import MemberLayer
+from nixdock.layers.pack import pack
+from nixdock.layers.tar_file import TarLayer
+from nixdock.layers.tree import DirectoryAttributes, TreeLayer
+from nixdock.oci.digests import check_digest, hex_of
+from nixdock.read.merging import merged_tree
+from nixdock.rootfs.base_image import BaseImage
+from nixdock.rootfs.contents import link_contents
+from nixdock.rootfs.copied_contents import copy_contents
+from nixdock.rootfs.rootless.difference import Snapshot, difference
+from nixdock.rootfs.rootless.extract import extract
+from nixdock.rootfs.rootless.fakeroot import FakeFile, Inode
+from nixdock.rootfs.rootless.run import run_as_root
+from nixdock.rootfs.scripts import run_script
+from nixdock.rootfs.underlay import Underlay
+from nixdock.spec.image_spec import ImageSpec, permission_rules
+from nixdock.system.atomic import whole_directory
+from nixdock.tar.header import Attributes, Entry, MemberMeta, owner_name
+
+__all__ = ["packed_tar", "prepared_layer", "read_top_layer", "write_top_layer"]
+
+_TAR: Final = "layer.tar"
+_CHECKSUM: Final = "checksum"
+_PLAIN: Final = Attributes(0, 0, "root", "root")
+
+
+def prepared_layer(
+    spec: ImageSpec, base: BaseImage | None, mtime: int, stack: ExitStack
+) -> TreeLayer | MemberLayer:
+    """Prepare the files of the top layer on top of `base` and return the layer.
+
+    The files are removed when the stack is closed. Raise SpecError if a tree in `contents` does
+    not exist or contradicts another one, ScriptError if a script fails, and PackError if a file
+    can't be read.
+    """
+    owner = spec.owner
+    meta = MemberMeta(mtime, owner.uid, owner.gid, owner_name(owner.uid), owner_name(owner.gid))
+    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="nixdock-"))
+    tree = Path(directory) / "root"
+    tree.mkdir()
+    if spec.run_as_root.strip() or spec.fake_root_commands.strip():
+        return _layer_of_root_scripts(spec, base, tree, meta, stack)
+    underlay = _underlay(base, stack, verified=False)
+    _add_contents(spec, tree, underlay)
+    _run_extra_commands(spec, tree, underlay)
+    return TreeLayer(
+        tree,
+        meta,
+        perms=permission_rules(spec),
+        directories=underlay.shared_directories(tree),
+    )
+
+
+def _underlay(base: BaseImage | None, stack: ExitStack, *, verified: bool) -> Underlay:
+    if base is None:
+        return Underlay()
+    return Underlay(stack.enter_context(merged_tree(base.layers, verified=verified)))
+
+
+def _run_extra_commands(spec: ImageSpec, tree: Path, underlay: Underlay) -> None:
+    if spec.extra_commands.strip():
+        links = underlay.add_links(tree)
+        run_script(spec.extra_commands, tree)
+        underlay.remove_links(tree, links)
+
+
+def _layer_of_root_scripts(
+    spec: ImageSpec, base: BaseImage | None, tree: Path, meta: MemberMeta, stack: ExitStack
+) -> MemberLayer:
+    """Run the scripts that run as if by root, and return the layer of what they leave behind."""
+    chroot = bool(spec.run_as_root.strip()) or spec.enable_fakechroot
+    underlay = _underlay(base, stack, verified=chroot)
+    fakes: Mapping[Inode, FakeFile] = {}
+    before = Snapshot()
+    # A script whose `/` is the tree finds the whole base image there.
+    if chroot and base is not None:
+        fakes = extract(underlay.tree, tree)
+        before = Snapshot.of(tree, fakes)
+
+    def run(script: str, name: str, *, chroot: bool) -> Mapping[Inode, FakeFile]:
+        if not script.strip():
+            return fakes
+        store_dir = spec.store.directory
+        return run_as_root(script, tree, name=name, chroot=chroot, store_dir=store_dir, fakes=fakes)
+
+    _add_contents(spec, tree, underlay)
+    fakes = run(spec.run_as_root, "run_as_root", chroot=True)
+    directories: DirectoryAttributes = {}
+    if chroot:
+        if spec.extra_commands.strip():
+            run_script(spec.extra_commands, tree)
+        fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=spec.enable_fakechroot)
+    else:
+        _run_extra_commands(spec, tree, underlay)
+        links = underlay.add_links(tree)
+        fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=False)
+        underlay.remove_links(tree, links)
+        directories = underlay.shared_directories(tree)
+    empty = tree.parent / "empty"
+    empty.touch()
+    members = difference(before, Snapshot.of(tree, fakes), empty)
+    return MemberLayer(
+        tuple(_with_base_attributes(entry, directories) for entry in members),
+        meta,
+        perms=permission_rules(spec),
+    )
+
+
+def _with_base_attributes(entry: Entry, directories: DirectoryAttributes) -> Entry:
+    """Give a directory the base image's owner and mode, unless a script has set others."""
+    if entry.name not in directories or entry.mode != 0o755 or entry.attributes != _PLAIN:
+        return entry
+    mode, attributes = directories[entry.name]
+    return entry._replace(mode=mode, attributes=attributes)
+
+
+def _add_contents(spec: ImageSpec, tree: Path, underlay: Underlay) -> None:
+    if spec.copy_contents:
+        keep = spec.keep_directory_links
+        copy_contents(spec.contents, tree, spec.store.root, underlay, keep_directory_links=keep)
+    else:
+        link_contents(spec.contents, tree, spec.store.root, underlay)
+
+
+def packed_tar(layer: Layer, stack: ExitStack) -> TarLayer:
+    """Pack `layer` into a file that is removed when the stack is closed."""
+    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="nixdock-"))
+    file = Path(directory) / _TAR
+    return TarLayer(file, pack(layer, file).diff_id, layer.history)
+
+
+def write_top_layer(layer: Layer, target: Path) -> None:
+    """Pack `layer` into the directory `target`, for `read_top_layer`."""
+    with whole_directory(target, _CHECKSUM) as directory:
+        blob = pack(layer, directory / _TAR)
+        (directory / _CHECKSUM).write_text(f"{hex_of(blob.diff_id)}\n")
+
+
+def read_top_layer(directory: Path) -> TarLayer:
+    """Return the layer that was packed into `directory`; raise SpecError if there is none."""
+    try:
+        checksum = (directory / _CHECKSUM).read_text(encoding="ascii", errors="replace")
+        digest = check_digest(f"sha256:{checksum.strip()}")
+    except (OSError, NixdockError) as error:
+        raise SpecError(
+            f"{directory} is not a top layer with {_TAR} and {_CHECKSUM}: {error}",
+            path=directory,
+            key="top_layer",
+        ) from None
+    return TarLayer(directory / _TAR, digest, OWN_FILES_HISTORY)

@@ -1,1 +1,0 @@
-"""Reading images that exist: OCI layouts and archives, and docker-archives."""

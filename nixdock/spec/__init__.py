@@ -1,0 +1,1 @@
+"""The image spec: its types, checks and files."""

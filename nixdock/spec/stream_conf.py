@@ -1,0 +1,74 @@
+"""The JSON configuration that dockerTools hands to its stream script, read as an image spec."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from nixdock.errors import InputError, SpecError
+from nixdock.nix.store_path import DEFAULT_STORE_DIR
+from nixdock.oci.reference import Reference
+from nixdock.spec.checks import check_spec, key_first
+from nixdock.spec.image_spec import FromImageSpec, Id, ImageSpec, StoreSpec
+
+__all__ = ["is_stream_conf", "parse_stream_conf"]
+
+
+class StreamConf(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys of dockerTools' configuration; ids are numbers written as strings."""
+
+    repo_tag: str
+    architecture: str
+    customisation_layer: str
+    store_layers: list[list[str]]
+    config: dict[str, Any] | None = None
+    store_dir: str = DEFAULT_STORE_DIR
+    os: str = "linux"
+    variant: str | None = None
+    from_image: str | None = None
+    created: str = "1970-01-01T00:00:01Z"
+    mtime: str = "1970-01-01T00:00:01Z"
+    uid: Id = 0
+    gid: Id = 0
+    uname: str = "root"
+    gname: str = "root"
+
+
+def is_stream_conf(document: object) -> bool:
+    """Tell whether `document` is such a configuration rather than an image spec."""
+    return isinstance(document, dict) and "repo_tag" in document and "version" not in document
+
+
+def parse_stream_conf(document: dict[str, Any], origin: str) -> ImageSpec:
+    """Check `document` and return the spec that means the same; raise SpecError."""
+    try:
+        conf = msgspec.convert(document, StreamConf, strict=False)
+    except msgspec.ValidationError as error:
+        raise SpecError(f"{origin}: {key_first(str(error))}") from None
+    try:
+        reference = Reference.parse(conf.repo_tag)
+    except InputError as error:
+        raise SpecError(f"{origin}: repo_tag: {error}") from None
+    spec = ImageSpec(
+        version=1,
+        name=reference.repository,
+        tag=reference.tag,
+        architecture=conf.architecture,
+        variant=conf.variant or None,
+        created=conf.created,
+        config=conf.config or {},
+        store_layers=conf.store_layers,
+        store=StoreSpec(
+            directory=conf.store_dir,
+            mtime=conf.mtime,
+            uid=conf.uid,
+            gid=conf.gid,
+            uname=conf.uname,
+            gname=conf.gname,
+        ),
+        top_layer=conf.customisation_layer,
+        from_image=None if conf.from_image is None else FromImageSpec(conf.from_image),
+    )
+    check_spec(spec, origin)
+    return spec

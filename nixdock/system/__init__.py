@@ -1,0 +1,1 @@
+"""What the operating system gives: whole outputs, buffers, threads and child processes."""

@@ -1,0 +1,75 @@
+"""Child processes: one place that starts them, and says so in the log."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nixdock.errors import ToolError
+
+__all__ = ["CommandResult", "run_command"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """The exit status of a command and, where it was captured, its output.
+
+    The status is negative if a signal ended the command.
+    """
+
+    status: int
+    output: bytes
+    error_output: bytes
+
+    def reason(self) -> str:
+        """Return the whole error output, or the exit status if there is none."""
+        text = self.error_output.decode("utf-8", "backslashreplace").strip()
+        return text or f"exit status {self.status}"
+
+
+def run_command(
+    argv: Sequence[str],
+    *,
+    directory: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    output_to_stderr: bool = False,
+    umask: int = -1,
+    timeout: float | None = None,
+) -> CommandResult:
+    """Run a command without standard input and return its result, whatever its exit status.
+
+    Its output is captured or, with `output_to_stderr`, goes to standard error. `-v` logs the
+    command line, but never the environment, which may hold secrets. Raise ToolError if the program
+    can't be started or takes longer than `timeout` seconds.
+    """
+    name = Path(argv[0]).name
+    log.debug("run: %s", shlex.join(argv))
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=2 if output_to_stderr else subprocess.PIPE,
+            stderr=None if output_to_stderr else subprocess.PIPE,
+            umask=umask,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        command = " ".join([name, *argv[1:2]])
+        raise ToolError(f"{command} took longer than {timeout} seconds", path=argv[0]) from None
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and "/" not in argv[0]:
+            message = f"{name} is not in PATH: install it, or add it to PATH"
+        else:
+            message = f"{name} can't be started: {error.strerror}"
+        raise ToolError(message, path=argv[0]) from None
+    log.debug("%s ended with exit status %d", name, done.returncode)
+    return CommandResult(done.returncode, done.stdout or b"", done.stderr or b"")

@@ -1,0 +1,17 @@
+"""How many cores to use."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["available_cores"]
+
+
+def available_cores() -> int:
+    """Return how many processes to use: NIX_BUILD_CORES, else the CPUs this one may run on."""
+    cores = os.environ.get("NIX_BUILD_CORES", "")
+    if cores.isascii() and cores.isdigit() and int(cores) > 0:
+        return int(cores)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

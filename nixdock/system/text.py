@@ -1,0 +1,37 @@
+"""Text for people: untrusted names, counts, and lists that are cut short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+__all__ = ["counted", "listed", "path_text", "shown"]
+
+_MOST_NAME: Final = 200
+
+
+def shown(text: str | bytes, most: int = _MOST_NAME) -> str:
+    """Return untrusted `text` so that it can be printed: one line, cut to `most` characters."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "backslashreplace")
+    if len(text) > most:
+        text = f"{text[:most]}..."
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def path_text(path: bytes) -> str:
+    """Return the name of a file of one's own, whole; bytes that are not UTF-8 are escaped."""
+    return path.decode("utf-8", "backslashreplace")
+
+
+def counted(count: int, noun: str, zero: str = "0") -> str:
+    """Return "1 layer" or "2 layers"; `zero` is the word for none."""
+    return f"{count or zero} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return the first `most` names, and how many there are beyond these."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

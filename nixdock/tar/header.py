@@ -1,0 +1,278 @@
+"""Headers of tar members, as CPython's `tarfile` writes them in its PAX format.
+
+That is what dockerTools writes: a ustar header of NUL-padded fields for each member, and an
+extended header before it when a name, a link target or a number does not fit. Headers that fit,
+or that have nothing but a long name, are put together from precomputed parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from nixdock.tar.fields import BLOCK, CHECKSUM, XATTR_PREFIX, ascii_sum
+from nixdock.tar.kinds import Kind
+
+__all__ = ["Attributes", "Entry", "Headers", "MemberMeta", "name_text", "owner_name"]
+
+_MAX_SIZE: Final = 8**11
+_MAX_ID: Final = 8**7
+_MAGIC: Final = b"ustar\x0000"
+# The unused name prefix and the end of the block, and the device numbers before them.
+_END: Final = bytes(155 + 12)
+_UNUSED: Final = bytes(16) + _END
+# The checksum counts its own eight bytes as spaces, and leaves the last one so.
+_BLANK_CHECKSUM: Final = b"        "
+_PATH: Final = b"path"
+
+_Constants = tuple[bytes, bytes, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What sets one member apart from the others of its layer.
+
+    What is None is as in all members. `device` is the major and minor number of a device;
+    extended attributes are names and values, as bytes.
+    """
+
+    uid: int | None = None
+    gid: int | None = None
+    uname: str | None = None
+    gname: str | None = None
+    mtime: int | None = None
+    device: tuple[int, int] = (0, 0)
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+
+    @classmethod
+    def owned_by(
+        cls,
+        uid: int,
+        gid: int,
+        device: tuple[int, int] = (0, 0),
+        xattrs: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> Attributes:
+        """Return the attributes of a file with this owner, with names where they are certain."""
+        return cls(uid, gid, owner_name(uid), owner_name(gid), device=device, xattrs=xattrs)
+
+
+class Entry(NamedTuple):
+    """One member to be: its name in the archive and, for a file or directory, where it lies.
+
+    Names and targets are bytes, as in the file system. A directory's name ends in a slash.
+    """
+
+    name: bytes
+    kind: bytes
+    mode: int
+    size: int = 0
+    target: bytes = b""
+    source: bytes = b""
+    attributes: Attributes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberMeta:
+    """What every member of a layer shares: its time, in seconds, and its owner."""
+
+    mtime: int = 1
+    uid: int = 0
+    gid: int = 0
+    uname: str = "root"
+    gname: str = "root"
+
+
+class Headers:
+    """Make the headers of members that share `meta`."""
+
+    def __init__(self, meta: MemberMeta) -> None:
+        self._meta = meta
+        self._shared_fits = (
+            0 <= meta.mtime < _MAX_SIZE
+            and 0 <= meta.uid < _MAX_ID
+            and 0 <= meta.gid < _MAX_ID
+            and all(len(name) <= 32 and name.isascii() for name in (meta.uname, meta.gname))
+        )
+        self._time = b"%011o\0" % meta.mtime if self._shared_fits else b""
+        self._tail = _MAGIC + _text(meta.uname, 32) + _text(meta.gname, 32) + _UNUSED
+        self._constants: dict[tuple[int, bytes], _Constants] = {}
+
+    def member_size(self, entry: Entry) -> int:
+        """Return how many bytes `entry` takes in an archive: header, file and padding."""
+        name, _, _, size, _, _, _ = entry
+        if not self._fits(entry):
+            header = len(self._extended(entry))
+        elif len(name) <= 100:
+            header = BLOCK
+        else:
+            header = 2 * BLOCK + -(-_pax_length(_PATH, len(name)) // BLOCK) * BLOCK
+        return header + size + -size % BLOCK
+
+    def encode(self, entry: Entry) -> bytes:
+        """Return the header of `entry`, after an extended header where one is needed."""
+        if not self._fits(entry):
+            return self._extended(entry)
+        name, kind, mode, size, target, _, _ = entry
+        numbers, rest, constant_sum = (
+            self._make_constants(mode, kind, target)
+            if target
+            else self._constants.get((mode, kind)) or self._add_constants(mode, kind)
+        )
+        extension = b""
+        if len(name) > 100:
+            # A long path and nothing else: most members of a store full of Python modules.
+            before, after = _long_path(len(name))
+            extension = before + name + after
+            name = name[:100]
+        start = name.ljust(100, b"\0")
+        digits = b"%011o\0" % size
+        checksum = constant_sum + ascii_sum(start + digits)
+        return b"%b%b%b%b%b%06o\0 %b" % (
+            extension,
+            start,
+            numbers,
+            digits,
+            self._time,
+            checksum,
+            rest,
+        )
+
+    def _fits(self, entry: Entry) -> bool:
+        """Tell whether nothing but, perhaps, a long ASCII path needs an extended header."""
+        name, _, _, size, target, _, attributes = entry
+        return (
+            attributes is None
+            and name.isascii()
+            and size < _MAX_SIZE
+            and self._shared_fits
+            and (not target or (len(target) <= 100 and target.isascii()))
+        )
+
+    def _add_constants(self, mode: int, kind: bytes) -> _Constants:
+        self._constants[mode, kind] = constants = self._make_constants(mode, kind, b"")
+        return constants
+
+    def _make_constants(self, mode: int, kind: bytes, target: bytes) -> _Constants:
+        """Put together what stands between name and size, and behind the checksum."""
+        numbers = b"%07o\0%07o\0%07o\0" % (mode & 0o7777, self._meta.uid, self._meta.gid)
+        rest = kind + target.ljust(100, b"\0") + self._tail
+        constant = numbers + self._time + _BLANK_CHECKSUM + rest
+        return numbers, rest, sum(constant)
+
+    def _extended(self, entry: Entry) -> bytes:
+        attributes = entry.attributes or _NO_ATTRIBUTES
+        meta = _with_attributes(self._meta, attributes)
+        name, target = name_text(entry.name), name_text(entry.target)
+        texts = (
+            ("path", name, 100),
+            ("linkpath", target, 100),
+            ("uname", meta.uname, 32),
+            ("gname", meta.gname, 32),
+        )
+        numbers = (
+            ("uid", meta.uid, _MAX_ID),
+            ("gid", meta.gid, _MAX_ID),
+            ("size", entry.size, _MAX_SIZE),
+            ("mtime", meta.mtime, _MAX_SIZE),
+        )
+        records = [(key, value) for key, value, n in texts if len(value) > n or not value.isascii()]
+        records += [(key, str(value)) for key, value, limit in numbers if not 0 <= value < limit]
+        uid, gid, size, mtime = (value if 0 <= value < limit else 0 for _, value, limit in numbers)
+        header = (
+            _text(name, 100)
+            + b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (entry.mode & 0o7777, uid, gid, size, mtime)
+            + _BLANK_CHECKSUM
+            + entry.kind
+            + _text(target, 100)
+            + _MAGIC
+            + _text(meta.uname, 32)
+            + _text(meta.gname, 32)
+            + _device(entry.kind, attributes.device)
+            + _END
+        )
+        encoded = [
+            _pax_record(key.encode(), value.encode("utf-8", "surrogateescape"))
+            for key, value in records
+        ]
+        # Bytes that are no UTF-8 can't be told apart from text without this mark.
+        if any("\udc80" <= char <= "\udcff" for _, value in records for char in value):
+            encoded.insert(0, b"21 hdrcharset=BINARY\n")
+        # All readers take the values of extended attributes for bytes, with or without the mark.
+        encoded += [_pax_record(XATTR_PREFIX + key, value) for key, value in attributes.xattrs]
+        return (_pax_member(encoded) if encoded else b"") + _with_checksum(header)
+
+
+_NO_ATTRIBUTES: Final = Attributes()
+
+
+def _with_attributes(meta: MemberMeta, attributes: Attributes) -> MemberMeta:
+    if attributes is _NO_ATTRIBUTES:
+        return meta
+    return MemberMeta(
+        mtime=meta.mtime if attributes.mtime is None else attributes.mtime,
+        uid=meta.uid if attributes.uid is None else attributes.uid,
+        gid=meta.gid if attributes.gid is None else attributes.gid,
+        uname=meta.uname if attributes.uname is None else attributes.uname,
+        gname=meta.gname if attributes.gname is None else attributes.gname,
+    )
+
+
+def _device(kind: bytes, device: tuple[int, int]) -> bytes:
+    if kind not in {Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE}:
+        return bytes(16)
+    return b"%07o\0%07o\0" % device
+
+
+def owner_name(number: int) -> str:
+    """Return the name of a user or group by its id; only root's is the same everywhere."""
+    return "root" if number == 0 else ""
+
+
+def name_text(name: bytes) -> str:
+    """Return a file's name as text, as Python shows it, whatever the locale."""
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _text(value: str, width: int) -> bytes:
+    return value.encode("ascii", "replace")[:width].ljust(width, b"\0")
+
+
+def _with_checksum(header: bytes) -> bytes:
+    return b"%b%06o\0%b" % (header[: CHECKSUM.start], sum(header), header[CHECKSUM.stop - 1 :])
+
+
+def _pax_length(key: bytes, size: int) -> int:
+    """Return the length of a record with a value of `size` bytes: it counts its own digits."""
+    length = len(key) + size + len(b" =\n")
+    digits = len(str(length))
+    return length + digits + (len(str(length + digits)) > digits)
+
+
+def _pax_record(key: bytes, value: bytes) -> bytes:
+    return b"%d %b=%b\n" % (_pax_length(key, len(value)), key, value)
+
+
+@lru_cache(maxsize=4096)
+def _long_path(size: int) -> tuple[bytes, bytes]:
+    """Return what stands before and behind a path of `size` bytes in its extended header."""
+    member = _pax_member([_pax_record(_PATH, bytes(size))])
+    at = member.index(b" path=") + len(b" path=")
+    return member[:at], member[at + size :]
+
+
+def _pax_member(records: Iterable[bytes]) -> bytes:
+    payload = b"".join(records)
+    header = _with_checksum(
+        _text("././@PaxHeader", 100)
+        + b"0000000\0" * 3
+        + b"%011o\0%011o\0" % (len(payload), 0)
+        + _BLANK_CHECKSUM
+        + Kind.PAX
+        + bytes(100)
+        + _MAGIC
+        + bytes(64)
+        + _UNUSED
+    )
+    return header + payload + bytes(-len(payload) % BLOCK)

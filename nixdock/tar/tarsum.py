@@ -1,0 +1,243 @@
+"""TarSum: a checksum of a tar's files that their order does not change.
+
+The algorithm is that of Docker's "TarSum Checksum Specification". What it leaves open is done as
+Go's archive/tar does it, which read the tars of the sums that there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import posixpath
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, cast
+
+from nixdock.errors import ImageError
+from nixdock.system.readers import ReadOnlyStream
+from nixdock.system.text import shown
+from nixdock.tar.fields import BLOCK, parse_number
+from nixdock.tar.kinds import Kind
+from nixdock.tar.member import Member
+from nixdock.tar.reader import TarReader
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["ALGORITHMS", "TarSumVersion", "tarsum"]
+
+ALGORITHMS: Final = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
+"""The hash functions with which sums were published, the usual one first."""
+
+_ZEROS: Final = bytes(2 * BLOCK)
+# More than the reader takes in advance: a chunk, an extended header and a member's own.
+_LOOK_BACK: Final = 4 << 20
+
+
+class TarSumVersion(StrEnum):
+    """Which fields count; the value is a sum's prefix. `DEV` is, to this day, `V1` by its name."""
+
+    V0 = "tarsum"
+    V1 = "tarsum.v1"
+    DEV = "tarsum.dev"
+
+
+class _Hash(Protocol):
+    def update(self, data: bytes | memoryview, /) -> None: ...
+    def hexdigest(self) -> str: ...
+
+
+def tarsum(
+    stream: io.RawIOBase | BinaryIO,
+    version: TarSumVersion = TarSumVersion.V1,
+    algorithm: str = ALGORITHMS[0],
+    *,
+    names: bool = True,
+    extra: bytes = b"",
+    what: str = "the tar",
+) -> str:
+    """Return the sum of the tar in `stream`, as VERSION+ALGORITHM:HEX.
+
+    Without `names`, those of users and groups count as empty: so does Docker since 2018, though
+    its specification has them. `extra` is hashed before the files' sums, as the registries of old
+    did with a layer's JSON. A tar without blocks of zeros at its end has the sum of one with them.
+    Raise ImageError where it is malformed.
+    """
+
+    def fields(member: Member, header: _Header) -> Iterator[bytes]:
+        return _fields(member, header, version, names=names)
+
+    total = _new(algorithm)
+    total.update(extra)
+    for digest in _in_order(list(_files(stream, fields, algorithm, what))):
+        total.update(digest.encode())
+    return f"{version}+{algorithm}:{total.hexdigest()}"
+
+
+def _new(algorithm: str) -> _Hash:
+    return hashlib.new(algorithm, usedforsecurity=False)
+
+
+def _in_order(files: list[tuple[bytes, str]]) -> list[str]:
+    """Sort the sums; those of one path stand among the others as their members stood."""
+    by_path: defaultdict[bytes, list[str]] = defaultdict(list)
+    for path, digest in files:
+        by_path[path].append(digest)
+    pending = {path: iter(digests) for path, digests in by_path.items()}
+    return [next(pending[path]) for path, _ in sorted(files, key=lambda file: (file[1], file[0]))]
+
+
+def _files(
+    stream: io.RawIOBase | BinaryIO,
+    fields: Callable[[Member, _Header], Iterator[bytes]],
+    algorithm: str,
+    what: str,
+) -> Iterator[tuple[bytes, str]]:
+    """Yield each member's path and sum."""
+    tap = _Tap(stream)
+    path, digest = b"", None
+    # No buffer: it would ask for the end of the tar before its last member is known.
+    for member in TarReader(cast(BinaryIO, tap), what):
+        if digest is not None:
+            yield path, digest.hexdigest()
+        path = posixpath.normpath(b"/" + member.name.lstrip(b"/"))
+        digest = _new(algorithm)
+        header = _Header(tap.header(member), what)
+        for data in fields(member, header):
+            digest.update(data)
+        tap.pass_to(digest, member)
+    if digest is not None:
+        yield path, digest.hexdigest()
+
+
+def _fields(
+    member: Member, header: _Header, version: TarSumVersion, *, names: bool
+) -> Iterator[bytes]:
+    """Yield what is hashed of a member's header."""
+    pax = member.pax
+    size = int(pax[b"size"]) if b"size" in pax else header.number(124, 136, "size")
+    yield b"name" + member.name
+    yield b"mode%d" % header.number(100, 108, "mode")
+    yield b"uid%dgid%dsize%d" % (member.uid, member.gid, size)
+    if version is TarSumVersion.V0:
+        yield b"mtime%d" % _seconds(member)
+    yield b"typeflag" + (header.flag if header.flag != b"\0" else _flag_of(member))
+    yield b"linkname" + member.target
+    yield b"uname" + (pax.get(b"uname", header.text(265, 297)) if names else b"")
+    yield b"gname" + (pax.get(b"gname", header.text(297, 329)) if names else b"")
+    yield b"devmajor%d" % header.device(329, 337)
+    yield b"devminor%d" % header.device(337, 345)
+    if version is not TarSumVersion.V0:
+        for key, value in sorted(member.xattrs.items()):
+            yield key + value
+
+
+def _flag_of(member: Member) -> bytes:
+    return b"5" if member.kind == Kind.DIRECTORY else b"0"
+
+
+def _seconds(member: Member) -> int:
+    # Whole seconds, rounded down: a float may be the next second already.
+    text = member.pax.get(b"mtime")
+    if text is None:
+        return int(member.mtime)
+    whole, _, fraction = text.partition(b".")
+    below = whole.startswith(b"-") and bool(fraction.strip(b"0"))
+    return int(whole) - below
+
+
+class _Header:
+    """The fields of a header that the reader of tars does not hand out as they are."""
+
+    def __init__(self, block: bytes, what: str) -> None:
+        self._block = block
+        self._what = what
+        self.flag = block[156:157]
+        # Before there was a magic number there were no names of users, nor devices.
+        self._extended = block[257:262] == b"ustar"
+
+    def text(self, start: int, end: int) -> bytes:
+        """Return a string."""
+        return self._block[start:end].partition(b"\0")[0] if self._extended else b""
+
+    def device(self, start: int, end: int) -> int:
+        """Return a device's number, which everything may have."""
+        return self.number(start, end, "device") if self._extended else 0
+
+    def number(self, start: int, end: int, name: str) -> int:
+        """Return a number, in octal or GNU's base-256."""
+        data = self._block[start:end]
+        number = parse_number(data)
+        if number is None:
+            raise ImageError(
+                f"{self._what} is malformed: the {name} {shown(data)!r} is not an octal number"
+            )
+        return number
+
+
+class _Tap(ReadOnlyStream):
+    """Pass on a stream; give the header of a member that was just read, and hash its content."""
+
+    def __init__(self, stream: io.RawIOBase | BinaryIO) -> None:
+        super().__init__()
+        self._stream = stream
+        # What was read since `_start`, and may be asked for.
+        self._window = bytearray()
+        self._start = 0
+        self._position = 0
+        self._digest: _Hash | None = None
+        self._missing = 0
+        self._padded_end = 0
+        self._ended = False
+
+    def header(self, member: Member) -> bytes:
+        """Return the block before the member's content."""
+        at = member.offset - self._start
+        return bytes(self._window[at - BLOCK : at])
+
+    def pass_to(self, digest: _Hash, member: Member) -> None:
+        """Let `digest` have the member's content, be it read or not."""
+        at = member.offset - self._start
+        with memoryview(self._window) as view:
+            ready = view[at : at + member.size]
+            digest.update(ready)
+            self._missing = member.size - len(ready)
+            ready.release()
+        self._digest = digest
+        self._padded_end = member.offset + member.size + -member.size % BLOCK
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read the next bytes; where only the end of the tar is missing, make one up."""
+        with memoryview(buffer) as view:
+            count = _read_into(self._stream, view)
+            if count:
+                self._take(view[:count])
+            elif self._at_member_boundary() and not self._ended:
+                self._ended = True
+                count = min(len(view), len(_ZEROS))
+                view[:count] = _ZEROS[:count]
+            return count
+
+    def _at_member_boundary(self) -> bool:
+        return self._position % BLOCK == 0 and self._position >= self._padded_end
+
+    def _take(self, data: memoryview) -> None:
+        self._position += len(data)
+        if self._missing and self._digest is not None:
+            content = data[: self._missing]
+            self._digest.update(content)
+            self._missing -= len(content)
+            data = data[len(content) :]
+            # All before is content, or was asked for.
+            self._window.clear()
+        elif len(self._window) > 2 * _LOOK_BACK:
+            del self._window[:-_LOOK_BACK]
+        self._window += data
+        self._start = self._position - len(self._window)
+
+
+def _read_into(stream: io.RawIOBase | BinaryIO, view: memoryview) -> int:
+    data = stream.read(len(view)) or b""
+    view[: len(data)] = data
+    return len(data)

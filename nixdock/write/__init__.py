@@ -1,0 +1,1 @@
+"""Writing images to files and streams."""

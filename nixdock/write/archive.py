@@ -1,0 +1,46 @@
+"""An OCI layout in a tar, which can be a docker-archive at the same time.
+
+The descriptions stand first, for readers that stream. With `manifest.json` beside `index.json`
+and pointing into the same blobs, Docker reads the archive as its own, and everyone else as OCI.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nixdock.oci.digests import hex_of
+from nixdock.oci.image import Image
+from nixdock.oci.layout import BLOBS, DOCKER_MANIFEST, INDEX, MARKER, MARKER_DATA
+from nixdock.system.atomic import temporary_directory, whole_file
+from nixdock.write.buildable import Assemble, PackInto
+from nixdock.write.member import ArchiveWriter
+
+__all__ = ["write_archive"]
+
+
+def write_archive(
+    target: Path, pack_into: PackInto, assemble: Assemble, *, docker: bool, mtime: int
+) -> Image:
+    """Write an image as the file `target` and return it; `docker` makes it a docker-archive too."""
+    with temporary_directory(target) as blobs, whole_file(target) as file:
+        image = assemble(pack_into(blobs))
+        archive = ArchiveWriter(file.write, mtime)
+        archive.add(MARKER, MARKER_DATA)
+        archive.add(INDEX, image.index())
+        if docker:
+            layer_paths = (_blob_path(layer.digest) for layer in image.layers)
+            manifest = image.docker_manifest(_blob_path(image.config.digest), layer_paths)
+            archive.add(DOCKER_MANIFEST, manifest)
+        for blob in (image.manifest, image.config):
+            archive.add(_blob_path(blob.digest), blob.data)
+        for layer in {layer.digest: layer for layer in image.layers}.values():
+            file_of_blob = blobs / hex_of(layer.digest)
+            archive.add_file(_blob_path(layer.digest), file_of_blob, layer.size)
+            # Free the space at once: the store's bytes are on disk twice meanwhile.
+            file_of_blob.unlink()
+        archive.finish()
+    return image
+
+
+def _blob_path(digest: str) -> str:
+    return f"{BLOBS}/{hex_of(digest)}"

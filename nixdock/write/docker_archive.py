@@ -1,0 +1,69 @@
+"""A docker-archive: layer tars, a config and a `manifest.json` in one tar.
+
+The archive is written in a single pass, and the store is read once: a layer's size is known from
+its files' sizes, and its digest is needed only by the config and the manifest, which stand last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from nixdock.errors import PackError
+from nixdock.layers.layer import Layer, SizedBlob
+from nixdock.layers.pack import OnLayer, ignore_layer
+from nixdock.oci.digests import Hashing, hex_of
+from nixdock.oci.image import Image
+from nixdock.oci.layer_blob import LayerBlob
+from nixdock.oci.layout import DOCKER_MANIFEST
+from nixdock.oci.media_types import LAYER_MEDIA_TYPE
+from nixdock.system.background import Background
+from nixdock.system.buffers import Write
+from nixdock.write.buildable import Assemble
+from nixdock.write.member import ArchiveWriter
+
+__all__ = ["DOCKER_READS", "write_docker_archive"]
+
+DOCKER_READS: Final = frozenset({LAYER_MEDIA_TYPE, f"{LAYER_MEDIA_TYPE}+gzip"})
+"""The media types of layers that all readers of docker-archives recognise."""
+
+
+def write_docker_archive(
+    write: Write,
+    layers: Sequence[Layer],
+    assemble: Assemble,
+    *,
+    mtime: int,
+    on_layer: OnLayer = ignore_layer,
+) -> Image:
+    """Pack `layers` into an archive, hand it to `write` and return the image.
+
+    One thread reads files; another hashes, and calls `write` and `on_layer`.
+    """
+    blobs: dict[int, LayerBlob] = {}
+
+    def finish(i: int, sized: SizedBlob, hashing: Hashing, _data: object) -> None:
+        blobs[i] = sized.described(hashing.digest)
+        if hashing.size != sized.size:
+            raise PackError(f"layer {i} has {hashing.size} bytes, but {sized.size} were expected")
+        on_layer(i, blobs[i])
+
+    with Background() as background:
+        archive = ArchiveWriter(partial(background.later, write), mtime)
+        paths = []
+        for i, layer in enumerate(layers):
+            paths.append(f"{i:03d}/layer.tar")
+            sized = layer.sized(DOCKER_READS)
+            hashing = Hashing(write)
+            # The layer's bytes join the queue of the archive's own, so they stay in order.
+            with archive.member(paths[-1], sized.size):
+                sized.write_to(partial(background.later, hashing.write))
+            background.later(partial(finish, i, sized, hashing), b"")
+        background.wait()
+        image = assemble([blobs[i] for i in range(len(layers))])
+        config_path = f"{hex_of(image.config.digest)}.json"
+        archive.add(config_path, image.config.data)
+        archive.add(DOCKER_MANIFEST, image.docker_manifest(config_path, paths))
+        archive.finish()
+    return image

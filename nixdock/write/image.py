@@ -1,0 +1,78 @@
+"""Writing an image in any form."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from nixdock.layers.compressors import Compression, compressor
+from nixdock.layers.pack import OnLayer, ignore_layer, pack_all
+from nixdock.oci.image import Image
+from nixdock.oci.layer_blob import LayerBlob
+from nixdock.oci.layout import Format
+from nixdock.system.atomic import temporary_directory, whole_file
+from nixdock.system.background import in_background
+from nixdock.system.buffers import Write
+from nixdock.system.cores import available_cores
+from nixdock.write.archive import write_archive
+from nixdock.write.buildable import Buildable
+from nixdock.write.docker_archive import write_docker_archive
+from nixdock.write.legacy_archive import write_legacy_archive
+from nixdock.write.oci_layout import write_oci_layout
+
+__all__ = ["stream_image", "write_image"]
+
+
+def write_image(
+    build: Buildable,
+    target: Path,
+    form: Format,
+    compression: Compression,
+    on_layer: OnLayer = ignore_layer,
+    *,
+    legacy: bool = False,
+) -> Image:
+    """Write the image as `target`, whole or not at all, and return it.
+
+    Layers are compressed one by one. A docker-archive is compressed as a whole, because its
+    readers disagree on compressed layers; with `legacy` it also has the files that Docker needed
+    before version 1.10.
+    """
+    if form is Format.DOCKER_ARCHIVE:
+        with ExitStack() as stack:
+            file = stack.enter_context(whole_file(target))
+            directory = stack.enter_context(temporary_directory(target)) if legacy else None
+            return _write_docker_archive(build, file.write, compression, on_layer, directory)
+
+    def pack_into(directory: Path) -> list[LayerBlob]:
+        return pack_all(build.layers, directory, compression, on_layer=on_layer)
+
+    if form is Format.OCI_LAYOUT:
+        return write_oci_layout(target, pack_into, build.assemble)
+    docker = form is Format.ARCHIVE
+    return write_archive(target, pack_into, build.assemble, docker=docker, mtime=build.mtime)
+
+
+def stream_image(build: Buildable, write: Write, on_layer: OnLayer = ignore_layer) -> Image:
+    """Hand an uncompressed docker-archive to `write` and return the image."""
+    return _write_docker_archive(build, write, Compression.NONE, on_layer)
+
+
+def _write_docker_archive(
+    build: Buildable,
+    write: Write,
+    compression: Compression,
+    on_layer: OnLayer,
+    legacy_directory: Path | None = None,
+) -> Image:
+    with in_background(write) as write_later:
+        compressing = compressor(compression, write_later, available_cores())
+        out, layers, assemble, mtime = compressing.write, build.layers, build.assemble, build.mtime
+        if legacy_directory is None:
+            image = write_docker_archive(out, layers, assemble, mtime=mtime, on_layer=on_layer)
+        else:
+            image = write_legacy_archive(
+                out, layers, legacy_directory, assemble, mtime=mtime, on_layer=on_layer
+            )
+        compressing.finish()
+    return image

@@ -1,0 +1,59 @@
+"""The members of an archive that holds an image: plain files with neutral owners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from nixdock.system.buffers import Write
+from nixdock.tar.fields import BLOCK, padded_size
+from nixdock.tar.header import Entry, Headers, MemberMeta
+from nixdock.tar.kinds import Kind
+
+__all__ = ["ArchiveWriter"]
+
+_PADDING: Final = bytes(BLOCK)
+_CHUNK: Final = 1 << 20
+
+
+class ArchiveWriter:
+    """Write the members of a tar one by one; `finish` ends it."""
+
+    def __init__(self, write: Write, mtime: int) -> None:
+        self._write = write
+        self._headers = Headers(MemberMeta(mtime=mtime))
+        self._size = 0
+
+    def add(self, name: str, data: bytes) -> None:
+        """Add a file that holds `data`."""
+        with self.member(name, len(data)) as write:
+            write(data)
+
+    def add_file(self, name: str, file: Path, size: int) -> None:
+        """Add a file of `size` bytes with the contents of `file`."""
+        with self.member(name, size) as write, file.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                write(chunk)
+
+    def link(self, name: str, target: str) -> None:
+        """Add a symlink."""
+        entry = Entry(name.encode(), Kind.SYMLINK, 0o777, target=target.encode())
+        header = self._headers.encode(entry)
+        self._write(header)
+        self._size += len(header)
+
+    @contextmanager
+    def member(self, name: str, size: int) -> Iterator[Write]:
+        """Add a file whose `size` bytes are written in the block, with what it is given."""
+        header = self._headers.encode(Entry(name.encode(), Kind.FILE, 0o444, size))
+        self._write(header)
+        yield self._write
+        padding = -size % BLOCK
+        self._write(_PADDING[:padding])
+        self._size += len(header) + size + padding
+
+    def finish(self) -> None:
+        """Write the end of the archive."""
+        self._write(bytes(padded_size(self._size) - self._size))

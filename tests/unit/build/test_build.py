@@ -1,0 +1,247 @@
+"""From a spec to layer sources: plans, what is excluded, and what is known of the paths."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from nixdock.build.build import prepared_build, resolved
+from nixdock.errors import ClosureError, InputError, PlanError, SpecError
+from nixdock.layers.pack import pack, pack_all
+from nixdock.layers.store import StoreLayer
+from nixdock.spec.image_spec import StorePathSpec
+from nixdock.spec.reading import read_spec
+
+LIB, APP, CONFIG = (
+    f"/nix/store/{digit * 32}-{name}"
+    for digit, name in zip("012", ("lib", "app", "config"), strict=True)
+)
+HASH = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a spec, over a store of three paths, and returns its file."""
+    graph: list[dict[str, Any]] = [
+        {"path": LIB, "narSize": 30, "references": [], "narHash": HASH},
+        {"path": APP, "narSize": 20, "references": [LIB]},
+        {"path": CONFIG, "narSize": 10, "references": [APP]},
+    ]
+    for entry in graph:
+        file = Path(f"{tmp_path}{entry['path']}")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(entry["path"])
+    (tmp_path / "graph.json").write_text(json.dumps(graph))
+
+    def write_spec(**changes: object) -> Path:
+        spec = {
+            "version": 1,
+            "name": "x",
+            "closure": {"graph": "graph.json"},
+            "layering": {"strategy": "popularity"},
+            "store": {"root": str(tmp_path)},
+            **changes,
+        }
+        file = tmp_path / "spec.json"
+        file.write_text(json.dumps({k: v for k, v in spec.items() if v is not None}))
+        return file
+
+    return write_spec
+
+
+def test_sources_are_the_store_layers_and_the_top_layer(write: Callable[..., Path]) -> None:
+    with prepared_build(read_spec(write())) as build:
+        *store, top = build.layers
+        paths = [source.paths for source in store if isinstance(source, StoreLayer)]
+        assert paths == [(LIB,), (APP,), (CONFIG,)]
+        assert top.history.comment == "the image's own files"
+        assert [source.weight for source in store] == [30, 20, 10]
+        layers = pack_all(build.layers)
+        image = build.assemble(layers)
+    config = json.loads(image.config.data)
+    assert len(config["history"]) == len(config["rootfs"]["diff_ids"]) == 4
+
+
+def test_excluded_paths_stay_out_with_their_references(write: Callable[..., Path]) -> None:
+    file = write(closure={"graph": "graph.json", "exclude": [CONFIG]}, max_layers=2)
+    assert resolved(read_spec(file)).spec.store_layers == [[LIB, APP]]
+
+
+def test_a_resolved_spec_gives_the_same_image(write: Callable[..., Path], tmp_path: Path) -> None:
+    spec = read_spec(write(max_layers=3))
+    made = resolved(spec).spec
+    assert made.closure is None
+    assert made.store_layers == [[LIB], [APP, CONFIG]]
+    assert made.store_paths[LIB].nar_hash == HASH
+    file = tmp_path / "resolved.json"
+    file.write_bytes(msgspec.json.encode(made))
+    (tmp_path / "graph.json").unlink()
+    digests = []
+    for each in (made, read_spec(file)):
+        with prepared_build(each) as build:
+            digests.append([layer.digest for layer in pack_all(build.layers)])
+            (first, *_) = build.layers
+            assert isinstance(first, StoreLayer)
+            assert first.key is not None
+    assert digests[0] == digests[1]
+    assert resolved(made).spec == made
+
+
+def test_what_is_known_of_a_path(write: Callable[..., Path], tmp_path: Path) -> None:
+    """The references and the deriver are carried just where a database needs them."""
+    graph = [
+        {"path": path, "narSize": i, "narHash": HASH, "references": [LIB], "deriver": f"{path}.drv"}
+        for i, path in enumerate((LIB, APP))
+    ]
+    file = write()
+    (tmp_path / "graph.json").write_text(json.dumps(graph))
+    known = resolved(read_spec(file)).spec.store_paths
+    assert known[APP] == StorePathSpec(nar_size=1, nar_hash=HASH)
+    known = resolved(read_spec(write(nix_db=True))).spec.store_paths
+    assert known[APP] == StorePathSpec(1, HASH, [LIB], f"{APP}.drv")
+
+
+def test_a_database_may_lack_a_path_with_all_its_referrers(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    graph = tmp_path / "graph.json"
+    file = write(nix_db=True, closure={"graph": "graph.json", "exclude": [APP, CONFIG]})
+    graph.write_text(
+        json.dumps([{**entry, "narHash": HASH} for entry in json.loads(graph.read_text())])
+    )
+    assert resolved(read_spec(file)).spec.store_layers == [[LIB]]
+
+
+def test_as_many_layers_as_docker_takes(write: Callable[..., Path]) -> None:
+    layers = [[f"{LIB}{i}"] for i in range(124)]
+    with prepared_build(read_spec(write(closure=None, store_layers=layers))) as build:
+        assert len(build.layers) == 125
+
+
+def test_weights_need_not_be_known(write: Callable[..., Path]) -> None:
+    known = {LIB: {"nar_size": 30}}
+    spec = read_spec(write(closure=None, store_layers=[[LIB, APP]], store_paths=known))
+    with prepared_build(spec) as build:
+        assert build.layers[0].weight == 30
+
+
+def test_what_is_no_json(tmp_path: Path) -> None:
+    file = tmp_path / "spec.json"
+    file.write_text("{")
+    with pytest.raises(SpecError, match=f"{file}: not valid JSON"):
+        read_spec(file)
+
+
+def test_no_store_paths_is_no_store_layer(write: Callable[..., Path]) -> None:
+    with prepared_build(read_spec(write(closure=None))) as build:
+        assert len(build.layers) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"max_layers": 1}, PlanError, "max_layers is 1"),
+        ({"max_layers": 2, "nix_db": True}, PlanError, "max_layers is 2, but 2 layers on top"),
+        (
+            {"closure": {"graph": "none.json"}},
+            InputError,
+            "can't read the closure's graph .*none.json",
+        ),
+        ({"closure": {"graph": "graph.json", "keys": ["k"]}}, ClosureError, "has no key 'k'"),
+        (
+            {"closure": {"graph": "graph.json", "exclude": ["/x"]}},
+            SpecError,
+            "closure.exclude: '/x'",
+        ),
+        ({"store": {"directory": "/gnu/store"}}, SpecError, "does not lie in the store /gnu/store"),
+        ({"nix_db": True}, ClosureError, "app has no NAR hash"),
+        (
+            {"nix_db": True, "closure": {"graph": "graph.json", "exclude": [LIB]}},
+            SpecError,
+            "closure.exclude: .*-app refers to .*-lib, without which a database can't register it",
+        ),
+        (
+            {"closure": None, "store_layers": [[f"{LIB}{i}"] for i in range(125)]},
+            PlanError,
+            "the image would have 126 layers, 0 of them of its base image, but Docker takes 125",
+        ),
+        (
+            {"closure": None, "store_layers": [[LIB]], "nix_db": True},
+            SpecError,
+            "nix_db: the references of .*-lib are not known",
+        ),
+    ],
+)
+def test_errors(
+    write: Callable[..., Path], changes: dict[str, object], error: type[InputError], message: str
+) -> None:
+    spec = read_spec(write(**changes))
+    with pytest.raises(error, match=message), prepared_build(spec):
+        pass
+
+
+def test_keys_that_no_specification_knows_are_left_out_with_a_warning(
+    write: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = read_spec(write(config={"Cmd": ["x"], "Tty": True}))
+    with caplog.at_level(logging.WARNING), prepared_build(spec) as build:
+        assert build.container == {"Cmd": ["x"]}
+    assert caplog.messages == ["config.Tty is left out: no image specification defines it"]
+
+
+def test_time_is_source_date_epoch_or_explicit(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    with prepared_build(read_spec(write())) as build:
+        assert (build.created, build.mtime) == ("2001-09-09T01:46:40Z", 1000000000)
+    with prepared_build(read_spec(write(created="2020-02-02"))) as build:
+        assert (build.created, build.mtime) == ("2020-02-02T00:00:00Z", 1000000000)
+
+
+def test_a_resolved_spec_keeps_its_time(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    made = resolved(read_spec(write())).spec
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "5")
+    with prepared_build(made) as build:
+        assert (build.created, build.mtime) == ("2001-09-09T01:46:40Z", 1000000000)
+
+
+def test_the_database_has_a_layer_of_its_own(write: Callable[..., Path], tmp_path: Path) -> None:
+    """With the store's owner, so that a single user can write to it, and the top layer's time."""
+    graph = tmp_path / "graph.json"
+    entries = [{**entry, "narHash": HASH} for entry in json.loads(graph.read_text())]
+    store = {"root": str(tmp_path), "uid": 1000, "gid": 100, "uname": "u", "gname": "g"}
+    file = write(nix_db=True, store=store, source_date_epoch=7)
+    graph.write_text(json.dumps(entries))
+    with prepared_build(read_spec(file)) as build:
+        *_, database = build.layers
+        assert database.history.comment == "the Nix database of 3 store paths"
+        packed = pack(database, tmp_path / "layer.tar")
+    with tarfile.open(tmp_path / "layer.tar") as tar:
+        members = {member.name: member for member in tar}
+    assert packed.size == (tmp_path / "layer.tar").stat().st_size
+    assert {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in members.values()} == {
+        (1000, 100, "u", "g", 7)
+    }
+    assert {name: member.mode for name, member in members.items() if not member.issym()} == {
+        "/nix": 0o755,
+        "/nix/var": 0o755,
+        "/nix/var/nix": 0o755,
+        "/nix/var/nix/db": 0o755,
+        "/nix/var/nix/db/db.sqlite": 0o644,
+        "/nix/var/nix/db/schema": 0o644,
+        "/nix/var/nix/gcroots": 0o755,
+        "/nix/var/nix/gcroots/docker": 0o755,
+    }
+    (link,) = (member for member in members.values() if member.issym())
+    assert link.linkname == CONFIG

@@ -1,0 +1,517 @@
+"""`nixdock build` as a program: what it writes and says, and how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+SampleSpec = Callable[..., Path]
+
+FORMATS = ["archive", "docker-archive", "oci-archive", "oci-layout"]
+COMPRESSIONS = ["none", "gzip", "zstd"]
+PROGRAM = [sys.executable, "-m", "nixdock"]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """An environment in which nothing steers nixdock, but for `changes`."""
+    steering = ("NIX_", "NIXDOCK_", "LC_", "LANG", "PYTHON")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(steering)}
+    for name in ("SOURCE_DATE_EPOCH", "TZ", "stdenv", "IN_NIX_SHELL"):
+        kept.pop(name, None)
+    return kept | changes
+
+
+def build(
+    spec: Path | str,
+    target: Path | None,
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    umask: int = 0o022,
+    stdin: bytes = b"",
+) -> subprocess.CompletedProcess[str]:
+    """Run `nixdock build` to its end."""
+    output = [] if target is None else ["-o", str(target)]
+    done = subprocess.run(
+        [*PROGRAM, "build", str(spec), *output, *options],
+        env=environment() if env is None else env,
+        umask=umask,
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert b"Traceback" not in done.stderr
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
+
+
+def contents(target: Path) -> dict[str, bytes]:
+    """The bytes of a file, or of all files of a directory."""
+    if target.is_file():
+        return {"": target.read_bytes()}
+    found = [path for path in target.rglob("*") if path.is_file()]
+    return {str(path.relative_to(target)): path.read_bytes() for path in found}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_every_form(sample_spec: SampleSpec, tmp_path: Path, form: str, compression: str) -> None:
+    (tmp_path / "out").mkdir()
+    target = tmp_path / "out" / "image"
+    done = build(sample_spec(tmp_path), target, "--format", form, "--compression", compression)
+    assert done.returncode == 0, done.stderr
+    assert os.listdir(tmp_path / "out") == ["image"]
+    assert done.stdout.startswith("sha256:")
+    assert done.stdout.count("\n") == 1
+    lines = done.stderr.splitlines()
+    assert sorted(line.split()[1] for line in lines) == [f"{i}/5" for i in range(1, 6)]
+    assert all(line.startswith("layer ") and " sha256:" in line for line in lines)
+    assert any(line.endswith("1 store path: libc") for line in lines)
+    files = contents(target)
+    if form == "oci-layout":
+        (listed,) = json.loads(files["index.json"])["manifests"]
+        assert done.stdout == f"{listed['digest']}\n"
+        assert f"blobs/sha256/{listed['digest'][7:]}" in files
+    elif form != "docker-archive":
+        with tarfile.open(target) as tar:
+            assert f"blobs/sha256/{done.stdout.strip()[7:]}" in tar.getnames()
+    elif compression != "zstd":
+        with tarfile.open(target) as tar:
+            assert f"{done.stdout.strip()[7:]}.json" in tar.getnames()
+
+
+def test_the_default_is_the_uncompressed_archive(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    spec = sample_spec(tmp_path)
+    build(spec, tmp_path / "default")
+    build(spec, tmp_path / "named", "--format", "archive", "--compression", "none")
+    assert contents(tmp_path / "default") == contents(tmp_path / "named")
+
+
+def test_quiet(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    spec = sample_spec(tmp_path)
+    for option in ("--quiet", "-q"):
+        done = build(spec, tmp_path / "x", option)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("sha256:")
+
+
+def test_a_dry_run_says_all_digests_and_writes_nothing(
+    sample_spec: SampleSpec, tmp_path: Path
+) -> None:
+    spec = sample_spec(tmp_path)
+    before = sorted(os.listdir(tmp_path))
+    dry = build(spec, None, "--dry-run", "--compression", "gzip")
+    assert dry.returncode == 0, dry.stderr
+    assert build(spec, tmp_path / "x", "--dry-run", "--compression", "gzip").stdout == dry.stdout
+    assert sorted(os.listdir(tmp_path)) == before
+    done = build(spec, tmp_path / "x", "--format", "oci-layout", "--compression", "gzip")
+    *layers, image = dry.stdout.splitlines()
+    assert done.stdout == f"{image}\n"
+    manifest = json.loads((tmp_path / "x/blobs/sha256" / image[7:]).read_text())
+    assert layers == [f"{layer['digest']} {layer['size']}" for layer in manifest["layers"]]
+
+
+def test_the_spec_from_standard_input(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    spec = sample_spec(tmp_path, closure={"graph": str(tmp_path / "graph.json")})
+    done = build("-", tmp_path / "x", stdin=spec.read_bytes())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == build(spec, tmp_path / "y").stdout
+
+
+def test_warnings_go_to_standard_error(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    spec = sample_spec(tmp_path, config={"Cmd": "x", "Nonsense": 1})
+    done = build(spec, tmp_path / "x", "-q")
+    assert done.returncode == 0
+    assert (
+        done.stderr == "warning: config.Nonsense is left out: no image specification defines it\n"
+    )
+
+
+# What goes wrong.
+
+
+def test_an_output_is_needed(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    done = build(sample_spec(tmp_path), None)
+    assert done.returncode == 2
+    assert "name the output with -o" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "message"),
+    [
+        ({"version": 2}, 2, "version"),
+        ({"contents": ["/nix/store/missing"]}, 2, "/nix/store/missing does not exist"),
+        ({"extra_commands": "exit 3"}, 1, "extra_commands failed with exit status 3"),
+        ({"closure": {"graph": "none.json"}}, 2, "none.json: No such file"),
+        ({"max_layers": 1}, 2, "max_layers is 1"),
+        ({"store": {"root": "/none"}, "contents": []}, 1, "does not exist; build or copy it"),
+    ],
+)
+def test_input_that_is_wrong(
+    sample_spec: SampleSpec,
+    tmp_path: Path,
+    changes: dict[str, object],
+    status: int,
+    message: str,
+) -> None:
+    (tmp_path / "out").mkdir()
+    done = build(sample_spec(tmp_path, **changes), tmp_path / "out" / "x")
+    assert done.returncode == status
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "1.5", " 1", "\u0661"])
+def test_a_source_date_epoch_that_is_wrong(
+    sample_spec: SampleSpec, tmp_path: Path, text: str
+) -> None:
+    env = environment(SOURCE_DATE_EPOCH=text)
+    done = build(sample_spec(tmp_path), tmp_path / "x", env=env)
+    assert done.returncode == 2
+    assert "SOURCE_DATE_EPOCH" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_full_disk(sample_spec: SampleSpec, tmp_path: Path, form: str) -> None:
+    """The target is in a file system of 2 MB that is gone with the process that mounts it."""
+    spec = sample_spec(
+        tmp_path, extra_commands="for i in 1 2 3 4; do head -c 1000000 /dev/urandom > $i; done"
+    )
+    (tmp_path / "small").mkdir()
+    unshare = shutil.which("unshare")
+    assert unshare is not None, "unshare is not installed; on Debian: apt-get install util-linux"
+    become_root = [] if os.geteuid() == 0 else ["--map-root-user"]
+    script = """
+        mount -t tmpfs -o size=2m none "$1" || exit 99
+        target=$1; shift
+        "$@"; status=$?
+        ls -A "$target"
+        exit $status
+    """
+    done = subprocess.run(
+        [
+            *(unshare, "--mount", *become_root, "sh", "-c", script, "sh", f"{tmp_path}/small"),
+            *(*PROGRAM, "build", "-q", str(spec), "-o", f"{tmp_path}/small/x", "--format", form),
+        ],
+        env=environment(),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    message = done.stderr.decode()
+    assert message.startswith("error: can't write ")
+    assert message.endswith(": No space left on device\n")
+    assert message.count("\n") == 1
+    assert done.stdout == b"", "nothing is left behind"
+
+
+@pytest.fixture
+def slow_spec(sample_spec: SampleSpec, tmp_path: Path) -> Path:
+    """A spec whose layers take seconds to compress, but no room on the disk."""
+    spec = sample_spec(tmp_path, contents=[], extra_commands="")
+    for letter, name in (("a", "libc/lib/libc.so.6"), ("d", "app/bin/app")):
+        file = tmp_path / "root/nix/store" / f"{letter * 32}-{name}"
+        file.chmod(0o644)
+        os.truncate(file, 12 << 30)
+    return spec
+
+
+def workers_of(process: int) -> list[int]:
+    """The children of a process."""
+    children = Path(f"/proc/{process}/task/{process}/children")
+    return [int(child) for child in children.read_text().split()]
+
+
+def runs(process: int) -> bool:
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+@contextmanager
+def under_way(
+    spec: Path, target: Path, cores: int, *options: str
+) -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
+    """A build that is in the middle of writing its blobs, and its workers."""
+    process = subprocess.Popen(
+        [*PROGRAM, "build", spec, "-o", target, "--compression", "gzip", *options],
+        env=environment(NIX_BUILD_CORES=str(cores)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        until(
+            lambda: any(
+                path.is_file() and path.stat().st_size for path in target.parent.rglob("*")
+            ),
+            "nothing is written",
+        )
+        assert process.poll() is None
+        yield process, workers_of(process.pid)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("form", ["archive", "oci-layout"])
+@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize(("cause", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_build_that_is_told_to_end(
+    slow_spec: Path, tmp_path: Path, form: str, cores: int, cause: signal.Signals, status: int
+) -> None:
+    (tmp_path / "out").mkdir()
+    target = tmp_path / "out" / "x"
+    with under_way(slow_spec, target, cores, "--format", form) as (process, workers):
+        assert len(workers) == (2 if cores == 2 else 0)
+        began = time.monotonic()
+        process.send_signal(cause)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert time.monotonic() - began < 5
+    assert b"Traceback" not in err
+    assert os.listdir(tmp_path / "out") == []
+    assert not any(map(runs, workers))
+
+
+@pytest.mark.parametrize("form", ["archive", "docker-archive", "oci-layout"])
+def test_a_build_that_is_killed(slow_spec: Path, tmp_path: Path, form: str) -> None:
+    (tmp_path / "out").mkdir()
+    target = tmp_path / "out" / "x"
+    with under_way(slow_spec, target, 2, "--format", form) as (process, workers):
+        process.kill()
+        process.communicate(timeout=30)
+        until(lambda: not any(map(runs, workers)), "workers outlive their parent")
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("before", [None, b"old"])
+def test_a_worker_that_is_killed(slow_spec: Path, tmp_path: Path, before: bytes | None) -> None:
+    (tmp_path / "out").mkdir()
+    target = tmp_path / "out" / "x"
+    if before is not None:
+        target.write_bytes(before)
+    spec = slow_spec
+    process = subprocess.Popen(
+        [*PROGRAM, "build", "-q", spec, "-o", target],
+        env=environment(NIX_BUILD_CORES="2"),
+        stderr=subprocess.PIPE,
+    )
+    with suppress(FileNotFoundError):
+        until(lambda: workers_of(process.pid), "no workers")
+        os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert (
+        err == b"error: a worker process was killed while packing a layer;"
+        b" the machine may be out of memory\n"
+    )
+    assert os.listdir(tmp_path / "out") == ([] if before is None else ["x"])
+    assert before is None or target.read_bytes() == before
+
+
+# The same input, the same bytes.
+
+
+def reordered(source: Path, target: Path, *, linked: bool) -> None:
+    """Make `target` equal to `source`, in the other order and with equal files hard-linked."""
+    target.mkdir()
+    seen: dict[tuple[int, bytes], Path] = {}
+    for path in sorted(source.iterdir(), reverse=True):
+        copy = target / path.name
+        if path.is_symlink():
+            copy.symlink_to(os.readlink(path))
+        elif path.is_dir():
+            reordered(path, copy, linked=linked)
+        else:
+            key = (path.stat().st_mode, path.read_bytes())
+            if linked and key in seen:
+                os.link(seen[key], copy)
+            else:
+                shutil.copy2(path, copy)
+            seen[key] = copy
+    target.chmod(source.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("form", "compression"),
+    [("archive", "none"), ("archive", "gzip"), ("docker-archive", "gzip"), ("oci-layout", "zstd")],
+)
+def test_nothing_around_changes_the_bytes(
+    sample_spec: SampleSpec, tmp_path: Path, form: str, compression: str
+) -> None:
+    script = "mkdir -m 1777 tmp; echo 'größe' > größe; date -d @0 +%p > /dev/null"
+    spec = sample_spec(tmp_path, extra_commands=script)
+    options = ("-q", "--format", form, "--compression", compression)
+    expected = build(spec, tmp_path / "expected", *options)
+    assert expected.returncode == 0, expected.stderr
+    surroundings = [
+        (0o077, {"TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "1"}),
+        (0o000, {"LC_ALL": "C", "NIX_BUILD_CORES": "1", "PYTHONHASHSEED": "2"}),
+        (0o022, {"LANG": "POSIX", "NIX_BUILD_CORES": "2", "TZ": "America/St_Johns"}),
+        # Python then takes the file system's names for ASCII.
+        (0o022, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+        (0o027, {"NIX_BUILD_CORES": "7"}),
+    ]
+    for umask, variables in surroundings:
+        env = environment(**variables)
+        done = build(spec, tmp_path / "again", *options, env=env, umask=umask)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == expected.stdout, variables
+        assert contents(tmp_path / "again") == contents(tmp_path / "expected"), variables
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_the_stores_order_and_links_do_not_change_the_bytes(
+    sample_spec: SampleSpec, tmp_path: Path, *, linked: bool
+) -> None:
+    build(sample_spec(tmp_path), tmp_path / "expected")
+    reordered(tmp_path / "root", tmp_path / "other", linked=linked)
+    share = tmp_path / "other/nix/store" / f"{'a' * 32}-libc/share"
+    assert (share / "one").stat().st_nlink == (2 if linked else 1)
+    spec = sample_spec(tmp_path, store={"root": str(tmp_path / "other")})
+    done = build(spec, tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "again") == contents(tmp_path / "expected")
+
+
+def test_the_graphs_order_does_not_change_the_bytes(
+    sample_spec: SampleSpec, tmp_path: Path
+) -> None:
+    spec = sample_spec(tmp_path)
+    build(spec, tmp_path / "expected")
+    graph = json.loads((tmp_path / "graph.json").read_text())
+    (tmp_path / "graph.json").write_text(json.dumps(graph[::-1]))
+    build(spec, tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(tmp_path / "expected")
+
+
+def test_where_source_date_epoch_counts(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    spec = sample_spec(tmp_path)
+    seconds = 1_600_000_000
+    env = environment(SOURCE_DATE_EPOCH=str(seconds))
+    done = build(spec, tmp_path / "x", env=env)
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(tmp_path / "x") as archive:
+        times = {member.mtime for member in archive}
+        (entry,) = json.load(_member(archive, "manifest.json"))
+        config = json.load(_member(archive, entry["Config"]))
+        layers = []
+        for name in entry["Layers"]:
+            with tarfile.open(fileobj=_member(archive, name)) as layer:
+                layers.append({member.mtime for member in layer})
+    assert times == {seconds}
+    assert layers == [{1}] * 4 + [{seconds}]
+    assert config["created"] == "2020-09-13T12:26:40Z"
+    assert {entry["created"] for entry in config["history"]} == {"2020-09-13T12:26:40Z"}
+    fixed = sample_spec(tmp_path, created="2000-01-01T00:00:00Z")
+    build(fixed, tmp_path / "y", "--format", "oci-layout", env=env)
+    (manifest,) = json.loads((tmp_path / "y/index.json").read_text())["manifests"]
+    blobs = tmp_path / "y/blobs/sha256"
+    config_digest = json.loads((blobs / manifest["digest"][7:]).read_text())["config"]["digest"]
+    config = json.loads((blobs / config_digest[7:]).read_text())
+    assert config["created"] == "2000-01-01T00:00:00Z"
+
+
+def _member(archive: tarfile.TarFile, name: str) -> tarfile.ExFileObject:
+    stream = archive.extractfile(name)
+    assert isinstance(stream, tarfile.ExFileObject)
+    return stream
+
+
+def test_a_progress_bar_where_a_terminal_watches(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    shown = _on_terminal(sample_spec(tmp_path), tmp_path / "x", environment(TERM="xterm"))
+    assert b"layers" in shown
+    assert b"5/5" in shown
+    assert b"\x1b[" in shown, "it is drawn over itself"
+    assert b"layer 1/5" not in shown
+
+
+def test_lines_in_the_log_of_a_nix_build(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    env = environment(TERM="xterm", NIX_BUILD_TOP="/build")
+    shown = _on_terminal(sample_spec(tmp_path), tmp_path / "x", env)
+    assert b"layer 1/5" in shown
+    assert b"\x1b[" not in shown
+
+
+def _on_terminal(spec: Path, target: Path, env: Mapping[str, str]) -> bytes:
+    """What a build shows on a terminal that is its standard error."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*PROGRAM, "build", spec, "-o", target], env=env, stdout=subprocess.PIPE, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    # Linux ends a terminal without a writer with an error.
+    with suppress(OSError):
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    os.close(ours)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, shown
+    assert out.startswith(b"sha256:")
+    return shown
+
+
+def test_a_standard_output_that_is_closed(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    arguments = ["build", "-q", str(sample_spec(tmp_path)), "-o", f"{tmp_path}/x"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *PROGRAM, *arguments],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert tarfile.is_tarfile(tmp_path / "x")
+
+
+def test_a_reader_of_the_digest_that_is_gone(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    source, sink = os.pipe()
+    os.close(source)
+    done = subprocess.run(
+        [*PROGRAM, "build", "-q", sample_spec(tmp_path), "-o", tmp_path / "x"],
+        env=environment(),
+        stdout=sink,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    os.close(sink)
+    assert done.returncode == 1
+    assert done.stderr == b"error: the reader of standard output closed it before the end\n"
+
+
+def test_the_digest_of_a_docker_archive_is_that_of_its_config(
+    sample_spec: SampleSpec, tmp_path: Path
+) -> None:
+    done = build(sample_spec(tmp_path), tmp_path / "x", "--format", "docker-archive")
+    with tarfile.open(tmp_path / "x") as tar:
+        (entry,) = json.load(_member(tar, "manifest.json"))
+        config = _member(tar, entry["Config"]).read()
+    assert done.stdout == f"sha256:{hashlib.sha256(config).hexdigest()}\n"

@@ -1,0 +1,318 @@
+"""`nixdock demo`: an image from nothing but Python, and the engines that may run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from nixdock.demo import native_architecture, unpacked_closure
+from nixdock.demo.engine import Engine
+from nixdock.errors import NixdockError
+
+MANIFESTS = {
+    "amd64": "sha256:59f06c66dd27e7ee7a47ab4654b1c01578e80f733fe5fc30c973e8cbbfd150f2",
+    "arm64": "sha256:897714cd4cacdbaae622871320578d5ea30b0a2ffa4ab44fac1c4d478109fa37",
+}
+NOBODY = "65534"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that any user may write to, with an empty `bin` in it."""
+    with tempfile.TemporaryDirectory(prefix="nixdock-") as directory:
+        path = Path(directory)
+        path.chmod(0o777)
+        (path / "bin").mkdir()
+        (path / "tmp").mkdir()
+        (path / "tmp").chmod(0o777)
+        yield path
+
+
+def nixdock_demo(
+    place: Path,
+    *args: str,
+    env: Mapping[str, str] | None = None,
+    umask: int = 0o022,
+    as_nobody: bool = False,
+) -> subprocess.CompletedProcess[str]:
+    """Run `nixdock demo` where PATH has nothing but what the test puts there."""
+    command = [sys.executable, "-B", "-m", "nixdock", "demo", *args]
+    if as_nobody and os.geteuid() == 0:
+        setpriv = shutil.which("setpriv")
+        assert setpriv, "setpriv is missing: apt-get install util-linux"
+        drop = ("--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--bounding-set=-all")
+        command = [setpriv, *drop, *command]
+    base = {
+        "PATH": str(place / "bin"),
+        "HOME": str(place),
+        "TMPDIR": str(place / "tmp"),
+        "PYTHONPATH": str(Path(__file__).parents[3]),
+    }
+    return subprocess.run(
+        command,
+        cwd=place,
+        env=base | dict(env or {}),
+        umask=umask,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+
+def engine(place: Path, name: str, script: str) -> Path:
+    """Put an engine into PATH that writes down how it is called; the log of its calls."""
+    log = place / f"{name}.log"
+    file = place / "bin" / name
+    file.write_text(f'#!/bin/sh\necho "$*" >>{log}\n{script}\n')
+    file.chmod(0o755)
+    return log
+
+
+WORKING = """
+case $1 in
+  load) echo 'Loaded image: localhost/nixdock-demo:latest' ;;
+  run) echo 'Hello from a container' ;;
+esac
+"""
+
+
+def test_an_unprivileged_user_needs_nothing_but_python(place: Path) -> None:
+    done = nixdock_demo(place, "--arch", "amd64", as_nobody=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (
+        done.stdout
+        == f"""\
+layer  digest                   size  contents
+    1  sha256:406604972551   10.2 kB  b9l27sb49xkl56fvhs84glig6fzmiand-nixdock-demo-greeting.txt
+    2  sha256:2bc5c06beded   10.2 kB  lg60p5h482a3d7fs5j8hr74qcbpsa979-nixdock-demo
+    3  sha256:fbe0146e096e   10.2 kB  sd60mi5bxbfdkqclgynrx6mwrsv8pqs6-nixdock-demo-licence
+    4  sha256:bd821c3f2f01   10.2 kB  fdqn67k0kxmfr48g6gnqpv9hsynk6has-nixdock-demo-profile
+    5  sha256:4508c4de790d   10.2 kB  the image's own files
+
+image     nixdock-demo:latest (linux/amd64), as archive in demo.tar
+manifest  {MANIFESTS["amd64"]}
+
+To load and run it, or to push it:
+  docker load < demo.tar && docker run --rm nixdock-demo
+  podman load < demo.tar && podman run --rm nixdock-demo
+  skopeo copy oci-archive:demo.tar docker://REGISTRY/nixdock-demo
+"""
+    )
+    assert not list((place / "tmp").iterdir())
+    if os.geteuid() == 0:
+        assert (place / "demo.tar").stat().st_uid == int(NOBODY)
+
+
+@pytest.mark.parametrize("architecture", sorted(MANIFESTS))
+@pytest.mark.parametrize(
+    ("umask", "env"),
+    [
+        (0o022, {}),
+        (0o077, {"TZ": "Asia/Kolkata", "PYTHONHASHSEED": "1"}),
+        (0o000, {"TZ": "America/St_Johns", "LC_ALL": "C", "NIX_BUILD_CORES": "1"}),
+    ],
+)
+def test_the_image_is_the_same_everywhere(
+    place: Path, architecture: str, umask: int, env: dict[str, str]
+) -> None:
+    done = nixdock_demo(place, "--no-run", "--arch", architecture, env=env, umask=umask)
+    assert done.returncode == 0, done.stderr
+    assert f"manifest  {MANIFESTS[architecture]}\n" in done.stdout
+    with tarfile.open(place / "demo.tar") as archive:
+        index = archive.extractfile("index.json")
+        assert index is not None
+        (descriptor,) = json.load(index)["manifests"]
+    assert descriptor["digest"] == MANIFESTS[architecture]
+    assert descriptor["platform"] == {"architecture": architecture, "os": "linux"}
+
+
+def read_blob(archive: tarfile.TarFile, digest: str) -> bytes:
+    member = archive.extractfile(f"blobs/{digest.replace(':', '/')}")
+    assert member is not None
+    return member.read()
+
+
+def unpack_image(file: Path, root: Path) -> dict[str, object]:
+    """Unpack an image's layers and return its container config."""
+    with tarfile.open(file) as archive:
+        index = archive.extractfile("index.json")
+        assert index is not None
+        manifest = json.loads(read_blob(archive, json.load(index)["manifests"][0]["digest"]))
+        for descriptor in manifest["layers"]:
+            layer = root.with_name("layer.tar")
+            layer.write_bytes(read_blob(archive, descriptor["digest"]))
+            subprocess.run(["tar", "-xpf", layer, "-C", root], check=True, stderr=subprocess.PIPE)
+        config: dict[str, object] = json.loads(read_blob(archive, manifest["config"]["digest"]))
+    container = config["config"]
+    assert isinstance(container, dict)
+    return container
+
+
+def test_the_unpacked_image_holds_the_closure_and_runs(place: Path) -> None:
+    assert nixdock_demo(place, "--no-run").returncode == 0
+    root = place / "root"
+    root.mkdir()
+    container = unpack_image(place / "demo.tar", root)
+    with unpacked_closure(native_architecture()) as closure:
+        assert container["Entrypoint"] == [closure.program]
+        assert os.readlink(root / "bin") == closure.program.rpartition("/")[0]
+        for info in closure.closure:
+            assert listing(root, info.path) == listing(closure.root, info.path)
+    user = () if os.geteuid() == 0 else ("--map-root-user",)
+    try:
+        done = subprocess.run(
+            ["unshare", *user, "--fork", "chroot", root, "/bin/nixdock-demo", "again"],
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+    finally:
+        subprocess.run(["chmod", "-R", "u+w", root], check=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Hello from a Nix closure")
+    assert "\narguments  again\n" in done.stdout
+
+
+def listing(root: Path, path: str) -> list[tuple[str, int, bytes]]:
+    top = Path(f"{root}{path}")
+    found = []
+    for file in sorted([top, *top.rglob("*")]):
+        mode = file.lstat().st_mode
+        data = b""
+        if stat.S_ISLNK(mode):
+            data = os.fsencode(os.readlink(file))
+        elif stat.S_ISREG(mode):
+            data = file.read_bytes()
+        found.append((str(file.relative_to(root)), mode, data))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("form", "target", "way"),
+    [
+        ("archive", "demo.tar", "docker load < demo.tar &&"),
+        ("docker-archive", "demo.tar", "skopeo copy docker-archive:demo.tar docker://"),
+        ("oci-archive", "demo.tar", "skopeo copy oci-archive:demo.tar docker-daemon:"),
+        ("oci-layout", "demo.oci", "skopeo copy oci:demo.oci containers-storage:"),
+    ],
+)
+def test_every_format(place: Path, form: str, target: str, way: str) -> None:
+    done = nixdock_demo(place, "--no-run", "--arch", "amd64", "--format", form)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (place / target).exists()
+    assert way in done.stdout
+    assert (MANIFESTS["amd64"] in done.stdout) == (form != "docker-archive")
+    assert ("config    sha256:" in done.stdout) == (form == "docker-archive")
+
+
+def test_the_shell_can_take_what_is_printed(place: Path) -> None:
+    done = nixdock_demo(place, "--no-run", "-o", "my demo.tar")
+    assert "docker load < 'my demo.tar' &&" in done.stdout
+
+
+def test_no_image_is_a_failure(place: Path) -> None:
+    done = nixdock_demo(place, "-o", "missing/demo.tar")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_engine_that_answers_runs_the_image(place: Path) -> None:
+    log = engine(place, "docker", WORKING)
+    done = nixdock_demo(place)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("\n\nFrom docker run:\n\nHello from a container\n")
+    assert log.read_text().splitlines() == [
+        "info",
+        "load --input demo.tar",
+        "run --rm --network=none --pull=never localhost/nixdock-demo:latest",
+    ]
+
+
+def test_the_next_engine_runs_what_the_first_one_can_not(place: Path) -> None:
+    failing = "case $1 in load) echo 'Error: no space' >&2; exit 125 ;; esac"
+    engine(place, "docker", failing)
+    engine(place, "podman", WORKING)
+    done = nixdock_demo(place)
+    assert done.returncode == 0
+    assert "\nnote: docker load failed: Error: no space\n" in done.stdout
+    assert done.stdout.endswith("\n\nFrom podman run:\n\nHello from a container\n")
+
+
+@pytest.mark.parametrize("script", ["exit 1", "kill -9 $$"])
+def test_an_engine_that_does_not_answer_is_passed_over(place: Path, script: str) -> None:
+    log = engine(place, "docker", script)
+    done = nixdock_demo(place)
+    assert done.returncode == 0
+    assert "note" not in done.stdout
+    assert log.read_text() == "info\n"
+
+
+def test_an_image_that_was_built_but_does_not_run_is_no_failure(place: Path) -> None:
+    engine(place, "podman", WORKING.replace("echo 'Hello from a container'", "exit 126"))
+    done = nixdock_demo(place)
+    assert done.returncode == 0
+    assert done.stdout.endswith("\nnote: podman run failed: exit status 126\n")
+
+
+def test_an_engine_that_names_no_image(place: Path) -> None:
+    engine(place, "docker", "exit 0")
+    assert "note: docker load names no image\n" in nixdock_demo(place).stdout
+
+
+def test_no_run_asks_no_engine(place: Path) -> None:
+    log = engine(place, "docker", WORKING)
+    assert nixdock_demo(place, "--no-run").returncode == 0
+    assert not log.exists()
+
+
+def test_run_says_that_no_engine_answers(place: Path) -> None:
+    done = nixdock_demo(place, "--run")
+    assert done.returncode == 0
+    assert "note: not run: no engine that loads the format archive answers\n" in done.stdout
+
+
+def test_docker_is_not_asked_to_load_what_it_can_not(place: Path) -> None:
+    docker = engine(place, "docker", WORKING)
+    podman = engine(place, "podman", WORKING)
+    assert "From podman run" in nixdock_demo(place, "--format", "oci-archive").stdout
+    assert not docker.exists()
+    podman.unlink()
+    assert "From" not in nixdock_demo(place, "--format", "oci-layout").stdout
+    assert not podman.exists()
+
+
+def test_an_image_for_another_machine_runs_only_when_asked(place: Path) -> None:
+    log = engine(place, "docker", WORKING)
+    foreign = "amd64" if os.uname().machine == "aarch64" else "arm64"
+    assert "From" not in nixdock_demo(place, "--arch", foreign).stdout
+    assert not log.exists()
+    assert "From docker run" in nixdock_demo(place, "--arch", foreign, "--run").stdout
+
+
+def test_an_engine_that_hangs_is_given_up(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine(place, "docker", "exec sleep 60")
+    hanging = Engine(str(place / "bin/docker"))
+    monkeypatch.setattr("nixdock.demo.engine._ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("nixdock.demo.engine._LOAD_SECONDS", 0.1)
+    assert not hanging.answers()
+    with pytest.raises(NixdockError, match=r"docker load took longer than 0\.1 seconds"):
+        hanging.run(Path("demo.tar"))
+
+
+def test_an_engine_that_can_not_be_started(place: Path) -> None:
+    file = place / "bin/docker"
+    file.write_text("#!/missing/interpreter\n")
+    file.chmod(0o755)
+    with pytest.raises(NixdockError, match="docker can't be started: No such file"):
+        Engine(str(file)).run(Path("demo.tar"))

@@ -1,0 +1,113 @@
+"""`nixdock inspect`: for people, and as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from nixdock.cli import main
+from nixdock.layers.compressors import Compression
+from nixdock.oci.layout import Format
+
+Build = Callable[..., Path]
+
+
+@pytest.fixture
+def build(tmp_path: Path, sample_spec: Callable[..., Path]) -> Build:
+    config = {
+        "Cmd": ["/bin/app", "two words"],
+        "Env": ["A=b", "C=d\x1b[31m"],
+        "ExposedPorts": {"80/tcp": {}},
+        "Labels": {"key": "value"},
+        "WorkingDir": "/tmp",
+    }
+    spec = sample_spec(tmp_path, config=config)
+
+    def run(form: Format, compression: Compression = Compression.NONE) -> Path:
+        target = tmp_path / f"{form}-{compression}"
+        args = ["build", str(spec), "-q", "--format", form.value]
+        args += ["--compression", compression.value, "-o", str(target)]
+        main.main(args, standalone_mode=False)
+        return target
+
+    return run
+
+
+def inspected(*args: str | Path) -> str:
+    result = CliRunner().invoke(main, ["inspect", *map(str, args)], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_for_people(build: Build) -> None:
+    path = build(Format.ARCHIVE)
+    report = json.loads(inspected(path, "--json"))["images"][0]
+    digests = [layer["digest"][:19] for layer in report["layers"]]
+    assert (
+        inspected(path)
+        == f"""\
+image        x/y:v1 (linux/amd64), as archive
+manifest     {report["digest"]}
+config       {report["config_digest"]}
+created      1970-01-01T00:00:01Z
+cmd          ["/bin/app", "two words"]
+env          A=b
+             C=d\\x1b[31m
+workingdir   /tmp
+exposedports 80/tcp
+labels       key=value
+
+layer  digest                   size paths  contents
+    1  {digests[0]}   20.5 kB     1  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-libc
+    2  {digests[1]}   10.2 kB     1  cccccccccccccccccccccccccccccccc-link
+    3  {digests[2]}   10.2 kB     1  bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb-script
+    4  {digests[3]}   10.2 kB     1  dddddddddddddddddddddddddddddddd-app
+    5  {digests[4]}   10.2 kB     0  the image's own files
+"""
+    )
+
+
+@pytest.mark.parametrize("form", Format)
+@pytest.mark.parametrize("compression", Compression)
+def test_json(build: Build, form: Format, compression: Compression) -> None:
+    document = json.loads(inspected(build(form, compression), "--json"))
+    assert document.keys() == {"format", "images"}
+    assert document["format"] == form
+    (image,) = document["images"]
+    assert image.keys() == {
+        "tags", "digest", "config_digest", "architecture", "os", "variant", "created", "config",
+        "layers",
+    }  # fmt: skip
+    assert image["tags"] == ["x/y:v1"]
+    assert image["config"]["Cmd"] == ["/bin/app", "two words"]
+    for layer in image["layers"]:
+        assert layer.keys() == {
+            "digest", "diff_id", "size", "media_type", "created_by", "comment", "store_paths",
+        }  # fmt: skip
+    found = [path for layer in image["layers"] for path in layer["store_paths"]]
+    assert found == [
+        f"/nix/store/{letter * 32}-{name}"
+        for letter, name in (("a", "libc"), ("c", "link"), ("b", "script"), ("d", "app"))
+    ]
+
+
+def test_a_damaged_layer(build: Build) -> None:
+    path = build(Format.ARCHIVE)
+    path.write_bytes(path.read_bytes().replace(b"the same", b"The same"))
+    command = [sys.executable, "-m", "nixdock", "inspect", str(path)]
+    done = subprocess.run(command, text=True, capture_output=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.match("error: layer 1 of manifest sha256:.* is damaged: its digest", done.stderr)
+
+
+def test_no_image(tmp_path: Path) -> None:
+    (tmp_path / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    (tmp_path / "index.json").write_text('{"schemaVersion":2,"manifests":[]}')
+    assert inspected(tmp_path) == "no image, as oci-layout\n"

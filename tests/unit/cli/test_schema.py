@@ -1,0 +1,37 @@
+"""`nixdock schema`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+
+from nixdock.spec.image_spec import spec_schema
+
+
+def schema(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nixdock", "schema", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_schema_in_force_is_printed() -> None:
+    done = schema()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("}\n")
+    document = json.loads(done.stdout)
+    assert document == spec_schema()
+    jsonschema.Draft202012Validator.check_schema(document)
+    validator = jsonschema.Draft202012Validator(document)
+    validator.validate({"version": 1, "name": "x", "closure": {"graph": "g"}})
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate({"version": 2, "name": "x"})
+
+
+def test_there_is_nothing_to_choose() -> None:
+    done = schema("1")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert not done.stdout

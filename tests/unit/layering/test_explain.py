@@ -1,0 +1,199 @@
+"""Why a path is in its layer, by every strategy."""
+
+from __future__ import annotations
+
+import pytest
+
+from nixdock.errors import ClosureError
+from nixdock.layering import STRATEGIES, Group, Layering, LayeringOptions, LayerPlan
+from nixdock.layering.explain import Explanation, explain
+from nixdock.layering.pipeline.parse import parse_pipeline
+from nixdock.layering.plan_history import PreviousPlan
+from nixdock.nix.closure import Closure
+from tests.unit.closures import Nodes, closure_of, edges, store_path, tied
+
+APP: Nodes = {
+    "app": (10, ["lib", "data"]),
+    "tool": (8, ["lib"]),
+    "lib": (50, ["libc"]),
+    "data": (3, []),
+    "libc": (100, []),
+}
+
+
+def told(
+    name: str, strategy: str, budget: int = 3, options: LayeringOptions | None = None
+) -> Explanation:
+    layering = Layering(strategy, options or LayeringOptions())
+    closure = closure_of(APP)
+    plan = layering.plan(closure, budget)
+    return explain(closure, plan, layering, budget, store_path(name))
+
+
+def told_of(plan: list[list[str]], name: str, options: LayeringOptions) -> tuple[str, ...]:
+    """Explain a plan by `stable` that is settled, whatever that strategy would make of it."""
+    closure = closure_of(APP)
+    made = LayerPlan.of(closure, [[store_path(n) for n in layer] for layer in plan])
+    return explain(closure, made, Layering("stable", options), 3, store_path(name)).reasons
+
+
+def test_where_it_is_and_what_changes_it() -> None:
+    found = told("lib", "auto")
+    assert (found.layer, found.layers, found.layer_paths, found.layer_nar_size) == (2, 3, 1, 50)
+    assert (found.nar_size, found.changed_by, found.layer_changed_by) == (50, 2, 2)
+    # Its layer has app and what only that uses.
+    found = told("tool", "auto", 1)
+    assert (found.layer, found.layer_paths, found.changed_by, found.layer_changed_by) == (
+        1,
+        5,
+        3,
+        5,
+    )
+    assert found.document()["layer_nar_size"] == 171
+    assert found.document()["reasons"] == found.reasons
+
+
+def test_popularity() -> None:
+    assert told("libc", "popularity").reasons == (
+        "it is number 1 of 5 by popularity, with a score of 6",
+        "the 2 most popular paths have a layer each",
+    )
+    assert told("app", "popularity").reasons[1] == (
+        "only the 2 most popular paths have a layer each; the others share one"
+    )
+    assert told("app", "popularity", 5).reasons[1] == "there is a layer for each of the 5 paths"
+
+
+def test_auto() -> None:
+    assert told("libc", "auto").reasons == (
+        "it is one of the 2 largest paths, which split the closure",
+    )
+    assert told("data", "auto").reasons == (
+        "none of the 2 largest paths, which split the closure, uses it",
+    )
+    assert told("data", "auto", 4).reasons == (
+        "of the 4 largest paths, which split the closure, it is with app",
+        "what the same ones of these use, most directly, shares a layer",
+    )
+    assert told("app", "auto", 9).reasons == ("there is a layer for each of the 5 paths",)
+
+
+def test_explicit() -> None:
+    options = LayeringOptions(
+        groups=(
+            Group(paths=(store_path("data"),)),
+            Group(closure_of=(store_path("lib"), store_path("gone"))),
+        ),
+        rest="popularity",
+    )
+    assert told("data", "explicit", 3, options).reasons == ("group 1 names it",)
+    assert told("libc", "explicit", 3, options).reasons == ("group 2 has the closure of lib",)
+    assert told("tool", "explicit", 3, options).reasons == (
+        "no group has it; what they leave is planned by 'popularity' in 1 layers",
+        "it is number 2 of 2 by popularity, with a score of 1",
+        "only the 0 most popular paths have a layer each; the others share one",
+    )
+
+
+def test_pipeline() -> None:
+    operations = [
+        ["split_paths", [str(store_path("app"))]],
+        ["over", "main", ["remove_paths", [str(store_path("data"))]]],
+    ]
+    options = LayeringOptions(pipeline=parse_pipeline(operations))
+    found = told("app", "pipeline", 3, options)
+    assert found.layer == 1
+    assert found.reasons == (
+        "pipeline[0].split_paths puts it into main, with 1 other",
+        "pipeline[1].over puts it into main, alone",
+    )
+    found = told("data", "pipeline", 3, options)
+    assert (found.layer, found.layer_paths, found.layer_changed_by) == (None, 0, 0)
+    assert found.reasons[-1] == "pipeline[1].over removes it"
+
+
+def test_stable_by_size_and_place() -> None:
+    plan = [["libc"], ["data", "lib"], ["app", "tool"]]
+    options = LayeringOptions(volatile=frozenset([store_path("data")]))
+    nodes = edges("app->b; b->c; c->d; d")
+    closure = closure_of(nodes)
+    settled = Layering("stable")
+    found = explain(closure, settled.plan(closure, 2), settled, 2, store_path("d"))
+    assert found.reasons == (
+        "it is number 1 of 4 by size",
+        "it is small, and where it adds least to what updates are expected to transfer",
+    )
+    assert told_of(plan, "data", options) == (
+        "it is number 5 of 5 by size",
+        "it is declared volatile",
+    )
+    assert told_of(plan, "app", options) == (
+        "it is number 3 of 5 by size",
+        "it is at the top of the image, and so expected to change with the app",
+    )
+
+
+def test_stable_leaves_large_paths_alone() -> None:
+    nodes = {name: (size * 10**6, refs) for name, (size, refs) in APP.items()}
+    closure = closure_of(nodes)
+    layering = Layering("stable")
+    found = explain(closure, layering.plan(closure, 3), layering, 3, store_path("libc"))
+    assert found.layer_paths == 1
+    assert found.reasons[-1] == "it is so large that it has a layer of its own"
+    found = explain(closure, layering.plan(closure, 5), layering, 5, store_path("app"))
+    assert found.reasons == ("there is a layer for each of the 5 paths",)
+
+
+def test_stable_by_history() -> None:
+    plan = [["libc"], ["data", "lib"], ["app", "tool"]]
+    old = [["libc"], ["lib", "gone"], ["data", "tool"]]
+    previous = PreviousPlan(tuple(tuple(store_path(n) for n in layer) for layer in old))
+    options = LayeringOptions(previous=previous)
+    assert told_of(plan, "libc", options)[:2] == (
+        "its layer is layer 1 of the previous plan, kept as it was",
+        "it is number 1 of 5 by size",
+    )
+    assert told_of(plan, "lib", options)[0] == (
+        "it was in layer 2 of the previous plan, which broke: gone is gone"
+    )
+    assert told_of(plan, "tool", options)[0] == (
+        "it was in layer 3 of the previous plan, which had to make room"
+    )
+    assert told_of(plan, "app", options)[0] == (
+        "the previous plan does not have it: it is new, or it was rebuilt"
+    )
+
+
+def test_stable_for_what_groups_leave() -> None:
+    previous = PreviousPlan(((store_path("data"),), (store_path("libc"),)))
+    groups = (Group(paths=(store_path("data"),)),)
+    found = told("libc", "explicit", 3, LayeringOptions(groups=groups, previous=previous))
+    assert found.reasons[:3] == (
+        "no group has it; what they leave is planned by 'stable' in 2 layers",
+        "its layer is layer 2 of the previous plan, kept as it was",
+        "it is number 1 of 4 by size",
+    )
+
+
+def test_a_path_from_elsewhere() -> None:
+    with pytest.raises(ClosureError, match="-gone is not in the closure, so it is in no layer"):
+        told("gone", "auto")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_has_a_reason_for_every_path(strategy: str) -> None:
+    nodes = tied(60)
+    closure: Closure = closure_of(nodes)
+    options = LayeringOptions(
+        groups=(Group(closure_of=(store_path("p00030"),)),),
+        rest="auto",
+        pipeline=parse_pipeline([["popularity_contest"], ["limit_layers", 20]]),
+    )
+    layering = Layering(strategy, options)
+    plan = layering.plan(closure, 20)
+    for number, layer in enumerate(plan.layers, 1):
+        for path in layer.paths:
+            found = explain(closure, plan, layering, 20, path)
+            assert found.layer == number
+            assert found.reasons
+            assert all("\n" not in reason for reason in found.reasons)

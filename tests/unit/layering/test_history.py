@@ -1,0 +1,122 @@
+"""What updates teach: own changes, mass rebuilds, packages that come and go."""
+
+from __future__ import annotations
+
+from nixdock.layering.change_model import Rate
+from nixdock.layering.history import app_share, learn, learned_rates
+from nixdock.layering.plan_history import NEVER_SEEN, ChangeCounts, PlanHistory, PreviousPlan
+from nixdock.nix.closure import Closure, PathInfo
+from nixdock.nix.store_path import StorePath
+from tests.unit.closures import store_path
+
+Parts = dict[str, tuple[str, list[str]]]
+"""The salt of the hash and the references of each name."""
+
+BASE: Parts = {
+    "app-1": ("", ["lib-1", "tool-1"]),
+    "lib-1": ("", ["libc-1"]),
+    "tool-1": ("", ["libc-1"]),
+    "libc-1": ("", []),
+    **{f"data{i}-1": ("", []) for i in range(6)},
+}
+
+
+def made(parts: Parts) -> Closure:
+    paths = {name: store_path(name, salt) for name, (salt, _) in parts.items()}
+    return Closure.of(
+        PathInfo(paths[name], 1, None, tuple(sorted(paths[r] for r in references)))
+        for name, (_, references) in parts.items()
+    )
+
+
+def previous_of(closure: Closure, history: PlanHistory | None = None) -> PreviousPlan:
+    return PreviousPlan((tuple(closure.infos),), history or PlanHistory())
+
+
+def prior(closure: Closure, app: str = "app") -> dict[StorePath, Rate]:
+    return {
+        path: Rate(0.9, 0.27) if path.name.startswith(app) else Rate(0.0, 0.01)
+        for path in closure.infos
+    }
+
+
+def learned(old: Parts, new: Parts, history: PlanHistory | None = None) -> PlanHistory:
+    closure = made(new)
+    return learn(previous_of(made(old), history), closure, prior(closure))
+
+
+def test_an_unchanged_closure_teaches_nothing() -> None:
+    history = PlanHistory(3, 1, {"app": ChangeCounts(3, 3)})
+    assert learned(BASE, BASE, history) is history
+
+
+def test_another_build_with_the_same_references_is_an_own_change() -> None:
+    found = learned(BASE, {**BASE, "app-1": ("x", BASE["app-1"][1])})
+    assert found == PlanHistory(1, 1, {"app": ChangeCounts(1, 1)})
+
+
+def test_what_is_rebuilt_because_of_its_references_did_not_change_itself() -> None:
+    found = learned(BASE, {**BASE, "lib-1": ("x", ["libc-1"]), "app-1": ("x", ["lib-1", "tool-1"])})
+    # Not of the app alone: the library is none of it.
+    assert found == PlanHistory(1, 0, {"lib": ChangeCounts(1, 1)})
+
+
+def test_another_version_is_an_own_change_whatever_it_refers_to() -> None:
+    new = {key: value for key, value in BASE.items() if key not in ("lib-1", "app-1")}
+    new |= {"lib-2": ("", ["libc-1"]), "app-2": ("", ["lib-2", "tool-1"])}
+    found = learned(BASE, new)
+    assert found == PlanHistory(1, 0, {"app": ChangeCounts(1, 1), "lib": ChangeCounts(1, 1)})
+
+
+def test_a_mass_rebuild_teaches_nothing() -> None:
+    history = PlanHistory(3, 1, {"app": ChangeCounts(3, 3)})
+    new = {name: ("x", references) for name, (_, references) in BASE.items()}
+    assert learned(BASE, new, history) == history
+
+
+def test_new_packages_start_from_nothing_and_those_that_are_gone_are_forgotten() -> None:
+    history = PlanHistory(3, 1, {"data0": ChangeCounts(3, 2), "data1": ChangeCounts(2, 1)})
+    new = {key: value for key, value in BASE.items() if key != "data0-1"} | {"more-1": ("", [])}
+    found = learned(BASE, new, history)
+    assert found == PlanHistory(4, 2, {"data1": ChangeCounts(3, 1), "more": NEVER_SEEN})
+    again = learned(new, {**new, "app-1": ("x", BASE["app-1"][1])}, found)
+    assert again.of_package("more") == ChangeCounts(1, 0)
+    assert again.of_package("data1") == ChangeCounts(4, 1)
+    assert again.of_package("libc") == ChangeCounts(5, 0)
+
+
+def test_counts_follow_a_package_to_another_ordinal() -> None:
+    two: Parts = {**BASE, "ssl-1": ("", []), "ssl-3": ("", [])}
+    history = PlanHistory(3, 1, {"ssl#1": ChangeCounts(3, 2)})
+    # The older one is gone, so that the other is the first.
+    new = {key: value for key, value in two.items() if key != "ssl-1"}
+    assert learned(two, new, history).counts == {"ssl": ChangeCounts(4, 2)}
+
+
+def test_rates_start_from_the_prior_and_end_with_the_counts() -> None:
+    closure = made(BASE)
+    before = prior(closure)
+    by_name = {p.name: r for p, r in learned_rates(PlanHistory(), closure, before).items()}
+    assert by_name["app-1"].app == 0.9
+    assert abs(by_name["app-1"].other - 0.27) < 1e-9
+    assert abs(by_name["lib-1"].other - 0.01) < 1e-9
+    counts = {"app": ChangeCounts(100, 100), "lib": ChangeCounts(100, 30)}
+    many = learned_rates(PlanHistory(100, 50, counts), closure, before)
+    by_name = {path.name: rate for path, rate in many.items()}
+    assert by_name["app-1"] == Rate(1.0, 1.0)
+    assert by_name["lib-1"].app == 0.0
+    assert 0.2 < by_name["lib-1"].other < 0.3
+    assert by_name["libc-1"].other < 0.003
+
+
+def test_what_stands_on_top_but_never_changes_is_no_app() -> None:
+    closure = made(BASE)
+    for steps, app in ((2, 0.9), (3, 0.0)):
+        history = PlanHistory(steps, 0, {})
+        rates = learned_rates(history, closure, prior(closure))
+        assert rates[store_path("app-1")].app == app
+
+
+def test_the_share_of_updates_of_the_app() -> None:
+    assert app_share(PlanHistory()) == 0.5
+    assert app_share(PlanHistory(8, 3)) == 0.4

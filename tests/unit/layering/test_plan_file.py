@@ -1,0 +1,219 @@
+"""What an image leaves behind: plan files and labels, and what may be wrong with them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nixdock.errors import LayeringError
+from nixdock.layering import LayerPlan
+from nixdock.layering.plan_file import parse_plan, plan_document
+from nixdock.layering.plan_history import NEVER_SEEN, ChangeCounts, PlanHistory, PreviousPlan
+from nixdock.layering.plan_label import MOST_LABEL, parse_plan_label, plan_label
+from nixdock.nix.store_path import StorePath
+from tests.unit.closures import Nodes, closure_of, edges, node_sets, store_path
+
+CLOSURE = closure_of(edges("app->lib; lib->libc; data"))
+LAYERS = tuple(
+    tuple(store_path(name) for name in layer) for layer in (["libc"], ["lib", "data"], ["app"])
+)
+HISTORY = PlanHistory(7, 3, {"app": ChangeCounts(7, 6), "data": ChangeCounts(2, 0)})
+PLAN = replace(LayerPlan.of(CLOSURE, LAYERS), history=HISTORY)
+
+histories = st.integers(0, 50).flatmap(
+    lambda steps: st.builds(
+        PlanHistory.of,
+        st.just(steps),
+        st.integers(0, steps),
+        st.dictionaries(
+            st.text(max_size=9),
+            st.integers(0, steps).flatmap(
+                lambda seen: st.builds(ChangeCounts, st.just(seen), st.integers(0, seen))
+            ),
+        ),
+    )
+)
+
+
+def document(**changes: Any) -> bytes:
+    return orjson.dumps(plan_document(PLAN, "stable", PLAN.history) | changes)
+
+
+def test_a_plan_file_is_for_people() -> None:
+    assert plan_document(PLAN, "stable", HISTORY) == {
+        "version": 1,
+        "strategy": "stable",
+        "layers": [
+            {"paths": [store_path("libc")], "nar_size": 1},
+            {"paths": [store_path("lib"), store_path("data")], "nar_size": 2},
+            {"paths": [store_path("app")], "nar_size": 1},
+        ],
+        "history": {
+            "steps": 7,
+            "app_only": 3,
+            "counts": {"app": {"seen": 7, "changed": 6}, "data": {"seen": 2, "changed": 0}},
+        },
+    }
+
+
+def test_what_is_removed_is_told() -> None:
+    lib = store_path("lib")
+    plan = LayerPlan.of(
+        CLOSURE, [[store_path("app"), store_path("libc"), store_path("data")]], frozenset([lib])
+    )
+    made = plan_document(plan, "pipeline", None)
+    assert made["removed"] == [lib]
+    assert "history" not in made
+    (layer,) = parse_plan(orjson.dumps(made), "x").layers
+    assert lib not in layer
+
+
+def test_files_and_labels_are_read_back() -> None:
+    assert parse_plan(document(), "x") == PreviousPlan(LAYERS, HISTORY)
+    label = plan_label(PLAN)
+    assert label is not None
+    assert parse_plan_label(label) == PreviousPlan(LAYERS, HISTORY)
+
+
+@given(node_sets(), histories)
+def test_whatever_is_written_is_read_back(nodes: Nodes, history: PlanHistory) -> None:
+    closure = closure_of(nodes)
+    layers = tuple((path,) for path in reversed([*closure.infos]))
+    plan = replace(LayerPlan.of(closure, layers), history=history)
+    found = PreviousPlan(layers, history)
+    assert parse_plan(orjson.dumps(plan_document(plan, "stable", history)), "x") == found
+    label = plan_label(plan)
+    assert label is not None
+    assert parse_plan_label(label) == found
+
+
+def test_a_plan_without_history_is_read_with_none() -> None:
+    plan = LayerPlan.of(CLOSURE, LAYERS)
+    found = parse_plan(orjson.dumps(plan_document(plan, "auto", plan.history)), "x")
+    assert found == PreviousPlan(LAYERS) == PreviousPlan(LAYERS, PlanHistory(0, 0, {}))
+    label = plan_label(plan)
+    assert label is not None
+    assert parse_plan_label(label) == found
+
+
+def test_the_label_is_the_same_text_every_time() -> None:
+    counts = {"b": ChangeCounts(1, 1), "a": ChangeCounts(2, 1)}
+    one = plan_label(replace(PLAN, history=PlanHistory(7, 3, counts)))
+    other = plan_label(replace(PLAN, history=PlanHistory(7, 3, dict(sorted(counts.items())))))
+    assert one == other
+    assert one is not None
+    assert one.startswith('{"app_only":3,"counts":{"a":[2,1],"b":[1,1]},"layers":[["')
+    assert '"store":"/nix/store"' in one
+    assert one.count("/nix/store") == 1
+
+
+def test_another_store_is_kept() -> None:
+    other = StorePath.parse(f"/gnu/store/{'a' * 32}-x")
+    mixed = (other, store_path("y"))
+    plan = replace(PLAN, layers=(replace(PLAN.layers[0], paths=mixed),))
+    label = plan_label(plan)
+    assert label is not None
+    assert parse_plan_label(label).layers == (mixed,)
+
+
+def test_a_label_without_room_for_the_layers_keeps_the_history() -> None:
+    whole, short = plan_label(PLAN), plan_label(PLAN, most=150)
+    assert whole is not None
+    assert short is not None
+    assert len(short) <= 150 < len(whole) <= MOST_LABEL
+    assert parse_plan_label(short) == PreviousPlan((), HISTORY)
+    assert plan_label(PLAN, most=50) is None
+
+
+def test_counts_that_go_without_saying_are_not_kept() -> None:
+    counts = {"z": ChangeCounts(4, 1), "usual": ChangeCounts(4, 0), "a": NEVER_SEEN}
+    history = PlanHistory.of(4, 1, counts)
+    assert list(history.counts) == ["a", "z"]
+    assert {key: history.of_package(key) for key in counts} == counts
+
+
+def test_a_plan_with_history_can_be_in_a_set() -> None:
+    assert len({PLAN, replace(PLAN), replace(PLAN, history=PlanHistory())}) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"\xff", "not valid JSON"),
+        (b"[]", "not a plan: Expected `object`, got `array`"),
+        (b"{}", "not a plan: Object missing required field `version`"),
+        (b'{"version": "1"}', r"Expected `int`, got `str` - at `\$.version`"),
+        (document(version=2), "version: the plan has format 2, but this nixdock reads format 1"),
+        (document(version=0), "version: the plan has format 0"),
+        (b'{"version": 1}', "missing required field `layers`"),
+        (document(layers={}), r"Expected `array`, got `object` - at `\$.layers`"),
+        (document(layers=[[]]), r"Expected `object`, got `array` - at `\$.layers\[.+\]`"),
+        (document(layers=[{"paths": []}]), r"length >= 1 - at `\$.layers\[.+\].paths`"),
+        (document(layers=[{"paths": [1]}]), r"got `int` - at `\$.layers\[.+\].paths\[.+\]`"),
+        (document(layers=[{"paths": ["/x"]}]), r"layers\[0\].paths\[0\]: '/x' is not a store path"),
+        (
+            document(layers=[{"paths": [LAYERS[0][0]]}, {"paths": [LAYERS[2][0], LAYERS[0][0]]}]),
+            r"layers\[1\].paths\[1\]: /nix/store/\S+-libc is in layers\[0\] already",
+        ),
+        (
+            document(layers=[{"paths": [LAYERS[0][0]] * 2}]),
+            r"layers\[0\].paths\[1\]: /nix/store/\S+-libc is in layers\[0\] already",
+        ),
+        (document(history=[]), r"at `\$.history`"),
+        (document(history={"steps": -1}), r"Expected `int` >= 0 - at `\$.history.steps`"),
+        (document(history={"steps": 2**40}), r"at `\$.history.steps`"),
+        (document(history={"steps": 1.5}), r"at `\$.history.steps`"),
+        (document(history={"steps": 1, "app_only": 2}), "app_only: 2 is more than all steps, 1"),
+        (
+            document(history={"steps": 1, "counts": {"a": {"seen": 2, "changed": 0}}}),
+            r"history.counts\['a'\]: of 1 steps, 2 can't have seen it",
+        ),
+        (
+            document(history={"steps": 3, "counts": {"a": {"seen": 1, "changed": 2}}}),
+            r"history.counts\['a'\]: of 3 steps, 1 can't have seen it and 2 changed it",
+        ),
+        (document(history={"counts": {"a": {"seen": 1}}}), "missing required field `changed`"),
+    ],
+)
+def test_plans_that_are_wrong_are_refused(data: bytes, message: str) -> None:
+    with pytest.raises(LayeringError, match=rf"^image\.plan\.json: .*{message}"):
+        parse_plan(data, "image.plan.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "null",
+        "\udcff",
+        '{"version":2}',
+        '{"version":1,"store":"/nix/store","layers":[["x"]]}',
+        '{"version":1,"store":"","layers":[["x"]]}',
+        '{"version":1,"store":"/nix/store","layers":[[]]}',
+        json.dumps({"version": 1, "store": "/nix/store", "layers": [[LAYERS[0][0]] * 2]}),
+        '{"version":1,"store":"/nix/store","layers":[],"counts":{"a":[1]}}',
+        '{"version":1,"store":"/nix/store","layers":[],"counts":{"a":[1,0]}}',
+    ],
+)
+def test_labels_that_are_wrong_are_refused(text: str) -> None:
+    with pytest.raises(LayeringError):
+        parse_plan_label(text)
+
+
+@given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
+def test_noise_is_refused(data: bytes) -> None:
+    with pytest.raises(LayeringError, match=r"^noise: "):
+        parse_plan(data, "noise")
+
+
+def test_keys_that_a_later_nixdock_may_add_are_ignored() -> None:
+    assert parse_plan(document(comment="hello"), "x") == PreviousPlan(LAYERS, HISTORY)

@@ -1,0 +1,322 @@
+"""The stable strategy: what it makes of a closure, and of the plan before."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nixdock.errors import LayeringError
+from nixdock.layering import LayeringOptions, LayerPlan
+from nixdock.layering.plan_history import PlanHistory, PreviousPlan
+from nixdock.layering.plan_label import parse_plan_label, plan_label
+from nixdock.layering.reach import Reach
+from nixdock.layering.stable import plan_stable
+from nixdock.nix.closure import Closure
+from nixdock.nix.store_path import StorePath
+from tests.bench.traces import Product, app_steps, churn_steps, single_steps, weekly_steps
+from tests.unit.closures import (
+    Nodes,
+    chain_of,
+    closure_of,
+    edges,
+    names,
+    node_sets,
+    store_path,
+    tied,
+)
+
+APP: Nodes = {
+    "entrypoint": (3_000, ["app", "config"]),
+    "config": (12_000, ["app"]),
+    "app": (20_000_000, ["lib", "tool", "data", "text", "more"]),
+    "text": (70_000, []),
+    "more": (80_000, []),
+    "tool": (60_000, ["lib"]),
+    "lib": (300_000, ["libc"]),
+    "data": (40_000_000, []),
+    "libc": (30_000_000, []),
+    **{f"small{i}": (9_000 + i, ["libc"]) for i in range(5)},
+}
+APP_WITH_ALL = {**APP, "tool": (60_000, ["lib", *(f"small{i}" for i in range(5))])}
+
+
+def previous_of(plan: LayerPlan) -> PreviousPlan:
+    return PreviousPlan(tuple(layer.paths for layer in plan.layers), plan.history or PlanHistory())
+
+
+def after(
+    plan: LayerPlan, closure: Closure, budget: int, volatile: frozenset[StorePath] = frozenset()
+) -> LayerPlan:
+    return plan_stable(
+        closure, budget, LayeringOptions(previous=previous_of(plan), volatile=volatile)
+    )
+
+
+def assert_is_plan(plan: LayerPlan, closure: Closure, budget: int) -> None:
+    planned = [path for layer in plan.layers for path in layer.paths]
+    assert sorted(planned) == list(closure.infos)
+    assert len(plan.layers) <= budget
+    assert all(layer.paths for layer in plan.layers)
+
+
+def test_few_paths_are_alone_the_app_on_top() -> None:
+    found = names(plan_stable(closure_of(APP_WITH_ALL), 14))
+    assert all(len(layer) == 1 for layer in found)
+    assert found.index(["libc"]) < found.index(["lib"]) < found.index(["tool"])
+    assert sorted(found[-3:]) == [["app"], ["config"], ["entrypoint"]]
+    assert found[0] in (["data"], ["libc"])
+
+
+def test_large_paths_are_alone_and_the_small_top_is_together() -> None:
+    found = names(plan_stable(closure_of(APP_WITH_ALL), 6))
+    assert [sorted(layer) for layer in found[-2:]] == [["app"], ["config", "entrypoint"]]
+    assert {("data",), ("libc",), ("lib",)} <= {tuple(layer) for layer in found}
+
+
+def test_a_large_root_is_alone() -> None:
+    nodes = {f"root{i}": (200_000_000 + i, ["libc"]) for i in range(3)}
+    nodes |= {f"small{i}": (1000, ["libc"]) for i in range(20)} | {"libc": (30_000_000, [])}
+    found = names(plan_stable(closure_of(nodes), 8))
+    assert {("root0",), ("root1",), ("root2",), ("libc",)} <= {tuple(layer) for layer in found}
+
+
+def test_of_many_roots_the_one_with_the_largest_closure_is_the_app() -> None:
+    nodes: Nodes = {
+        "app": (5_000, ["lib", "libc"]),
+        "lib": (50_000_000, ["libc"]),
+        "libc": (30_000_000, []),
+        **{f"tool{i:02}": (4_000 + i, ["libc"]) for i in range(20)},
+    }
+    found = names(plan_stable(closure_of(nodes), 5))
+    assert found[-1] == ["app"]
+
+
+def test_volatile_paths_and_all_above_them_are_on_top() -> None:
+    nodes = edges("a->b; b->c; c->d; d->e; e->f; f->g; g->h", h=50_000_000, g=900_000)
+    closure = closure_of({**nodes, **{f"x{i}": (1000, ["h"]) for i in range(9)}})
+    volatile = frozenset([store_path("e"), StorePath.parse(f"/nix/store/{'z' * 32}-gone")])
+    found = names(plan_stable(closure, 6, LayeringOptions(volatile=volatile)))
+    assert set("abcde") <= set(found[-1])
+    assert not {"f", "g", "h"} & set(found[-1])
+
+
+@given(node_sets(), st.integers(1, 35), st.integers(0, 6))
+def test_every_plan_is_a_partition(nodes: Nodes, budget: int, volatile: int) -> None:
+    closure = closure_of(nodes)
+    options = LayeringOptions(volatile=frozenset([*closure.infos][:volatile]))
+    assert_is_plan(plan_stable(closure, budget, options), closure, budget)
+
+
+@given(node_sets(), st.integers(1, 35), st.integers(1, 35))
+def test_an_unchanged_closure_has_the_identical_plan(nodes: Nodes, budget: int, more: int) -> None:
+    closure = closure_of(nodes)
+    plan = plan_stable(closure, budget)
+    assert after(plan, closure, budget) == plan
+    assert after(plan, closure, budget + more) == plan
+
+
+@given(node_sets(), node_sets(), st.integers(1, 35), st.integers(1, 35), st.integers(0, 2**32))
+def test_any_previous_plan_gives_a_plan(
+    nodes: Nodes, others: Nodes, budget: int, before: int, seed: int
+) -> None:
+    closure = closure_of(nodes)
+    draw = random.Random(seed)
+    # Part of the paths are the same, part have another hash, part other sizes and references.
+    old = closure_of(others, draw.choice(["", "salt"]))
+    plan = plan_stable(old, before)
+    made = after(plan, closure, budget)
+    assert_is_plan(made, closure, budget)
+    again = after(made, closure, budget)
+    assert again == made
+
+
+@given(node_sets(), st.integers(1, 35), st.integers(0, 2**32))
+def test_arbitrary_layers_are_a_previous_plan(nodes: Nodes, budget: int, seed: int) -> None:
+    closure = closure_of(nodes)
+    draw = random.Random(seed)
+    paths = [*closure.infos, *(store_path(f"gone{i}") for i in range(3))]
+    draw.shuffle(paths)
+    layers: list[list[StorePath]] = [[] for _ in range(draw.randint(1, 12))]
+    for path in paths:
+        draw.choice(layers).append(path)
+    previous = PreviousPlan(tuple(tuple(layer) for layer in layers))
+    made = plan_stable(closure, budget, LayeringOptions(previous=previous))
+    assert_is_plan(made, closure, budget)
+    whole = [layer for layer in previous.layers if layer and all(p in closure for p in layer)]
+    if len(whole) < budget:
+        assert {layer.paths for layer in made.layers} >= set(whole)
+
+
+def product(count: int = 150, seed: int = 0) -> Product:
+    draw = random.Random(seed)
+    nodes: dict[str, tuple[int, list[str]]] = {}
+    for i in range(count):
+        below = draw.sample([*nodes], min(len(nodes), draw.randrange(5)))
+        nodes[f"p{i:03}-1.{i}"] = (int(draw.lognormvariate(12.5, 1.8)), below)
+    return Product.of("product", closure_of(nodes))
+
+
+def replayed(trace: Sequence[Product], budget: int) -> list[tuple[Closure, LayerPlan]]:
+    found: list[tuple[Closure, LayerPlan]] = []
+    for step in trace:
+        closure = step.closure()
+        plan = after(found[-1][1], closure, budget) if found else plan_stable(closure, budget)
+        found.append((closure, plan))
+    return found
+
+
+@pytest.mark.parametrize("budget", [1, 2, 24, 99, 400])
+@pytest.mark.parametrize("steps", [app_steps, churn_steps, single_steps, weekly_steps])
+def test_whole_layers_stay_and_the_unbroken_prefix_keeps_its_place(
+    steps: object, budget: int
+) -> None:
+    assert callable(steps)
+    trace = replayed([*steps(product(), 12)], budget)
+    for (_, before), (closure, plan) in pairwise(trace):
+        assert_is_plan(plan, closure, budget)
+        old = [layer.paths for layer in before.layers]
+        new = [layer.paths for layer in plan.layers]
+        whole = [layer for layer in old if all(path in closure for path in layer)]
+        gone = [layer for layer in whole if layer not in new]
+        # Only a lack of room, as when a package is added, takes a layer apart.
+        assert not gone or len(whole) == budget
+        prefix = next((i for i, layer in enumerate(old) if layer not in new), len(old))
+        assert new[:prefix] == old[:prefix]
+
+
+def test_a_release_of_the_app_transfers_the_app_alone() -> None:
+    for budget in (24, 59, 99):
+        trace = replayed([*app_steps(product(), 8)], budget)
+        for (old, before), (new, plan) in pairwise(trace):
+            fresh = {info.path for info in new if info.path not in old}
+            known = {layer.paths for layer in before.layers}
+            changed = [layer for layer in plan.layers if layer.paths not in known]
+            assert {path for layer in changed for path in layer.paths} == fresh
+            assert list(plan.layers[-len(changed) :]) == changed
+
+
+def test_what_proves_volatile_is_set_apart() -> None:
+    base = product()
+    # A package in a layer with others, that now changes with every release.
+    closure = base.closure()
+    reach = Reach(closure)
+    path = min(
+        (path for layer in plan_stable(closure, 24).layers[:-2] for path in layer.paths[5:]),
+        key=lambda path: reach.users([path]).bit_count(),
+    )
+    key = path.name.partition("-")[0]
+    source = base.packages[key].source
+    trace = [base]
+    for _ in range(20):
+        trace.append(trace[-1].updated("app", source))
+    closure, plan = replayed(trace, 24)[-1]
+    (volatile,) = (p for p in closure.infos if p.name.startswith(f"{key}-"))
+    (layer,) = (layer for layer in plan.layers if volatile in layer.paths)
+    old = trace[-2].closure()
+    assert not [path for path in layer.paths if path in old]
+    assert plan.history is not None
+    assert plan.history.of_package(key).changed == 20
+    assert plan.history.of_package("app").changed == 20
+    assert plan.history.steps == 20
+
+
+@pytest.mark.parametrize(("before", "budget"), [(99, 24), (99, 98), (24, 99), (5, 1), (1, 5)])
+def test_the_budget_may_have_changed(before: int, budget: int) -> None:
+    closure = product().closure()
+    plan = plan_stable(closure, before)
+    made = after(plan, closure, budget)
+    assert_is_plan(made, closure, budget)
+    kept = {layer.paths for layer in made.layers} & {layer.paths for layer in plan.layers}
+    if budget >= before:
+        assert made == plan
+    else:
+        largest = max(plan.layers, key=lambda layer: layer.nar_size)
+        assert budget == 1 or largest.paths in kept
+    if (before, budget) == (99, 98):
+        assert len(kept) >= 97
+
+
+def test_base_layers_below_do_not_break_the_prefix() -> None:
+    closure = product().closure()
+    plan = plan_stable(closure, 24)
+    base = tuple(store_path(f"base{i}") for i in range(3))
+    previous = PreviousPlan((base, *previous_of(plan).layers), PlanHistory())
+    made = plan_stable(closure, 24, LayeringOptions(previous=previous))
+    assert made.layers == plan.layers
+
+
+def test_the_order_in_a_kept_layer_is_that_of_the_image() -> None:
+    closure = closure_of(edges("app->lib; lib->libc; data"))
+    layers = (
+        (store_path("libc"), store_path("data")),
+        (store_path("lib"),),
+        (store_path("app"),),
+    )
+    made = plan_stable(closure, 3, LayeringOptions(previous=PreviousPlan(layers)))
+    assert tuple(layer.paths for layer in made.layers) == layers
+
+
+def test_a_previous_plan_can_not_have_a_path_twice() -> None:
+    layers = previous_of(plan_stable(product().closure(), 24)).layers
+    with pytest.raises(LayeringError, match=r"is in layers\[3\] already"):
+        PreviousPlan((*layers, layers[3]))
+
+
+def test_a_previous_plan_of_another_image_is_a_clean_start() -> None:
+    closure = closure_of(APP_WITH_ALL)
+    other = PreviousPlan(((store_path("x"), store_path("y")), (store_path("z"),)))
+    made = plan_stable(closure, 6, LayeringOptions(previous=other))
+    assert_is_plan(made, closure, 6)
+    assert made == plan_stable(closure, 6, LayeringOptions(previous=PreviousPlan(())))
+
+
+def test_the_label_is_all_the_memory_there_is() -> None:
+    trace = [step.closure() for step in weekly_steps(product(), 6)]
+    plan = plan_stable(trace[0], 24)
+    by_label = plan
+    for closure in trace[1:]:
+        plan = after(plan, closure, 24)
+        label = plan_label(by_label)
+        assert label is not None
+        previous = parse_plan_label(label)
+        by_label = plan_stable(closure, 24, LayeringOptions(previous=previous))
+        assert by_label == plan
+
+
+@given(node_sets(), st.integers(1, 20), st.integers(0, 100))
+def test_the_order_of_the_input_does_not_matter(nodes: Nodes, budget: int, seed: int) -> None:
+    shuffled = dict(random.Random(seed).sample([*nodes.items()], len(nodes)))
+    assert plan_stable(closure_of(shuffled), budget) == plan_stable(closure_of(nodes), budget)
+
+
+@given(node_sets(), st.integers(1, 20), st.text("abc", max_size=2))
+def test_names_decide_and_not_hashes(nodes: Nodes, budget: int, salt: str) -> None:
+    plan = plan_stable(closure_of(nodes), budget)
+    assert names(plan_stable(closure_of(nodes, salt), budget)) == names(plan)
+
+
+def test_names_decide_among_hundreds_of_ties() -> None:
+    plans = [plan_stable(closure_of(tied(500), salt), 30) for salt in "abc"]
+    assert names(plans[0]) == names(plans[1]) == names(plans[2])
+
+
+@pytest.mark.parametrize("budget", [1, 24, 124])
+def test_a_chain_of_20_000_paths(budget: int) -> None:
+    closure = closure_of(chain_of(20_000))
+    plan = plan_stable(closure, budget)
+    assert_is_plan(plan, closure, budget)
+    assert after(plan, closure, budget) == plan
+
+
+def test_nothing_is_planned_of_nothing() -> None:
+    empty = Closure.of(())
+    plan = plan_stable(empty, 5)
+    assert plan.layers == ()
+    full = plan_stable(closure_of(APP), 5)
+    assert after(full, empty, 5).layers == ()
+    assert_is_plan(after(plan, closure_of(APP), 5), closure_of(APP), 5)

@@ -1,0 +1,118 @@
+"""Decompression of untrusted bytes: whole, exact and bounded."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nixdock.errors import ImageError
+from nixdock.layers.compressors import Compression, compressor
+from nixdock.layers.decompression import DecompressedReader
+from nixdock.layers.hashed import buffered
+from nixdock.oci.coding import MAGIC_SIZE, Coding, coding_of
+
+
+class Source(io.RawIOBase):
+    """Bytes that come in small pieces."""
+
+    def __init__(self, data: bytes, piece: int = 1 << 18) -> None:
+        super().__init__()
+        self._stream = io.BytesIO(data)
+        self._piece = piece
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object, /) -> int:
+        view = memoryview(buffer)  # type: ignore[arg-type]
+        return self._stream.readinto(view[: self._piece])
+
+
+def compressed(data: bytes, coding: Coding) -> bytes:
+    if coding is Coding.XZ:
+        return lzma.compress(data)
+    out = io.BytesIO()
+    compressing = compressor(Compression(coding.value), out.write)
+    compressing.write(data)
+    compressing.finish()
+    return out.getvalue()
+
+
+def expanded(data: bytes, coding: Coding, piece: int = 1 << 18, most: int = 1 << 30) -> bytes:
+    with buffered(DecompressedReader(Source(data, piece), coding, most=most)) as stream:
+        return stream.read()
+
+
+CODINGS = [Coding.GZIP, Coding.ZSTD, Coding.XZ]
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=4), st.integers(1, 50))
+def test_parts_are_one_stream(coding: Coding, parts: list[bytes], piece: int) -> None:
+    data = b"".join(compressed(part, coding) for part in parts)
+    assert coding_of(data[:MAGIC_SIZE]) is coding
+    assert expanded(data, coding, piece) == b"".join(parts)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_more_than_a_buffer(coding: Coding) -> None:
+    data = bytes(range(256)) * 20_000
+    assert expanded(compressed(data, coding), coding) == data
+
+
+def test_a_skippable_frame_is_skipped() -> None:
+    skipped = b"\x50\x2a\x4d\x18\x03\0\0\0abc"
+    data = skipped + compressed(b"x", Coding.ZSTD) + skipped
+    assert coding_of(data[:MAGIC_SIZE]) is Coding.ZSTD
+    assert expanded(data, Coding.ZSTD) == b"x"
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_truncated(coding: Coding) -> None:
+    data = compressed(bytes(range(256)) * 100, coding)
+    for size in (0, 1, 10, len(data) // 2, len(data) - 1):
+        with pytest.raises(ImageError, match="ends in the middle"):
+            expanded(data[:size], coding)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_bytes_behind_the_end(coding: Coding) -> None:
+    with pytest.raises(ImageError, match=r"damaged|ends in the middle"):
+        expanded(compressed(b"x", coding) + b"trailing garbage, long enough", coding)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_flipped(coding: Coding) -> None:
+    data = bytearray(compressed(bytes(range(256)) * 100, coding))
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises(ImageError, match=r"damaged|ends in the middle"):
+        expanded(bytes(data), coding)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_limit_of_size(coding: Coding) -> None:
+    with pytest.raises(ImageError, match="expands to more than 1000 bytes"):
+        expanded(compressed(bytes(1001), coding), coding, most=1000)
+    assert len(expanded(compressed(bytes(1000), coding), coding, most=1000)) == 1000
+
+
+def test_limit_of_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Coding, "most_ratio", property(lambda _: 100))
+    with pytest.raises(ImageError, match="expands more than 100-fold"):
+        expanded(gzip.compress(bytes(1 << 20)), Coding.GZIP)
+
+
+def test_honest_zeros_stay_below_the_ratio() -> None:
+    for coding in CODINGS:
+        assert len(expanded(compressed(bytes(64 << 20), coding), coding)) == 64 << 20
+
+
+def test_none() -> None:
+    assert coding_of(b"") is Coding.NONE
+    assert coding_of(b"usr/lib") is Coding.NONE

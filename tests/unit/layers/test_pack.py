@@ -1,0 +1,253 @@
+"""Packing: in processes as alone, whatever happens to them."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from nixdock.errors import PackError
+from nixdock.layers.compressors import Compression
+from nixdock.layers.created import CreatedLayer, SizedTar
+from nixdock.layers.pack import pack, pack_all
+from nixdock.oci.layer_blob import LayerBlob, LayerHistory
+from nixdock.oci.media_types import LAYER_MEDIA_TYPE
+from nixdock.system.buffers import Write
+from nixdock.system.cores import available_cores
+
+HISTORY = LayerHistory("a test", "bytes")
+
+
+@dataclass(frozen=True)
+class Bytes(CreatedLayer):
+    """A source of given bytes, which may do something first."""
+
+    data: bytes
+    weight: int = 0
+    before: Callable[[], object] = lambda: None
+    history: LayerHistory = HISTORY
+
+    def write_tar(self, write: Write) -> None:
+        self.before()
+        for at in range(0, len(self.data), 70_000):
+            write(self.data[at : at + 70_000])
+
+    def measured_tar(self) -> SizedTar:
+        return SizedTar(len(self.data), self.history, self.write_tar)
+
+
+def sources(count: int = 7) -> list[Bytes]:
+    """Sources of several sizes, two of them equal."""
+    datas = [hashlib.shake_256(b"%d" % (i % 5)).digest(1000 + i % 5 * 90_000) for i in range(count)]
+    return [Bytes(data, len(data)) for data in datas]
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+@pytest.mark.parametrize("compression", list(Compression))
+@pytest.mark.parametrize("weight", [0, 1 << 30])
+def test_one_layer(tmp_path: Path, compression: Compression, weight: int) -> None:
+    data = b"data" * 100_000
+    alone = pack(Bytes(data), tmp_path / "one", compression)
+    assert alone == pack(Bytes(data, weight), tmp_path / "one", compression, threads=3)
+    blob = (tmp_path / "one").read_bytes()
+    assert alone == LayerBlob(
+        diff_id=digest(data),
+        digest=digest(blob),
+        size=len(blob),
+        media_type=LAYER_MEDIA_TYPE + compression.media_type_suffix,
+        history=HISTORY,
+    )
+    assert alone == pack(Bytes(data, weight), None, compression, 2)
+
+
+@pytest.mark.parametrize("compression", list(Compression))
+@pytest.mark.parametrize("cores", [2, 3, 20])
+def test_processes_make_no_difference(tmp_path: Path, compression: Compression, cores: int) -> None:
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "together").mkdir()
+    alone = pack_all(sources(), tmp_path / "alone", compression, cores=1)
+    together = pack_all(sources(), tmp_path / "together", compression, cores=cores)
+    assert together == alone
+    assert [layer.diff_id for layer in alone] == [digest(source.data) for source in sources()]
+    for layer in together:
+        file = tmp_path / "together" / layer.digest.removeprefix("sha256:")
+        assert digest(file.read_bytes()) == layer.digest
+
+
+def test_equal_layers_are_kept_once(tmp_path: Path) -> None:
+    layers = pack_all(sources(), tmp_path, cores=2)
+    assert len(layers) == 7
+    assert sorted(os.listdir(tmp_path)) == sorted({layer.digest[7:] for layer in layers})
+    assert len(os.listdir(tmp_path)) == 5
+
+
+def test_nothing_is_kept_without_a_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(pack_all(sources(), cores=2)) == 7
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_sources() -> None:
+    assert pack_all([], cores=2) == []
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_every_layer_is_reported_once(cores: int) -> None:
+    reported: dict[int, LayerBlob] = {}
+
+    def on_layer(index: int, layer: LayerBlob) -> None:
+        assert index not in reported
+        reported[index] = layer
+
+    layers = pack_all(sources(), cores=cores, on_layer=on_layer)
+    assert reported == dict(enumerate(layers))
+
+
+def test_the_heaviest_is_packed_first() -> None:
+    reported: list[int] = []
+    weights = [3, 9, 1, 9, 5]
+    pack_all(
+        [Bytes(b"x", weight) for weight in weights],
+        cores=1,
+        on_layer=lambda index, layer: reported.append(index),
+    )
+    assert reported == [1, 3, 4, 0, 2]
+
+
+def test_cores_of_a_nix_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIX_BUILD_CORES", "3")
+    assert available_cores() == 3
+    usable = len(os.sched_getaffinity(0))
+    for value in ("0", "", "-1", "many", "²"):
+        monkeypatch.setenv("NIX_BUILD_CORES", value)
+        assert available_cores() == usable, value
+    monkeypatch.delenv("NIX_BUILD_CORES")
+    assert available_cores() == usable
+
+
+def test_cores_decide_how_many_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def say() -> None:
+        (tmp_path / str(os.getpid())).touch()
+        time.sleep(0.05)
+
+    slow = [Bytes(b"x", before=say) for _ in range(6)]
+    monkeypatch.setenv("NIX_BUILD_CORES", "1")
+    pack_all(slow)
+    assert os.listdir(tmp_path) == [str(os.getpid())], "alone, no process is started"
+    monkeypatch.setenv("NIX_BUILD_CORES", "3")
+    pack_all(slow)
+    assert 1 < len(os.listdir(tmp_path)) - 1 <= 3
+
+
+# What goes wrong.
+
+
+def _fail() -> None:
+    raise PackError("/nix/store/x vanished")
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_an_error_comes_through(tmp_path: Path, cores: int) -> None:
+    with pytest.raises(PackError, match="/nix/store/x vanished"):
+        pack_all([Bytes(b"x"), Bytes(b"y", before=_fail), Bytes(b"z")], tmp_path, cores=cores)
+    assert multiprocessing.active_children() == []
+
+
+def test_an_error_does_not_wait_for_other_layers() -> None:
+    began = time.monotonic()
+    with pytest.raises(PackError, match="vanished"):
+        pack_all([Bytes(b"x", before=lambda: time.sleep(60)), Bytes(b"y", before=_fail)], cores=2)
+    assert time.monotonic() - began < 20
+    assert multiprocessing.active_children() == []
+
+
+def test_an_error_in_a_report_ends_the_work() -> None:
+    def on_layer(index: int, layer: LayerBlob) -> None:
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        pack_all(
+            [Bytes(b"x", before=lambda: time.sleep(60)), Bytes(b"y")], cores=2, on_layer=on_layer
+        )
+    assert time.monotonic() - began < 20
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("count", [2, 300])
+def test_a_killed_worker(count: int) -> None:
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(PackError, match="a worker process was killed while packing a layer"):
+        pack_all([Bytes(b"x", before=die) for _ in range(count)], cores=2)
+    assert multiprocessing.active_children() == []
+
+
+def test_other_processes_are_left_alone() -> None:
+    other = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    other.start()
+    try:
+        with pytest.raises(PackError):
+            pack_all([Bytes(b"x", before=_fail), Bytes(b"y")], cores=2)
+        assert other.is_alive()
+    finally:
+        other.kill()
+        other.join()
+
+
+PARENT = """
+import os, sys, time
+from pathlib import Path
+from nixdock.layers.created import CreatedLayer
+from nixdock.layers.pack import pack_all
+from nixdock.oci.layer_blob import LayerHistory
+
+class Slow(CreatedLayer):
+    weight = 0
+    history = LayerHistory("a test", "slow")
+    measured_tar = None
+
+    def write_tar(self, write):
+        Path(sys.argv[1], str(os.getpid())).touch()
+        time.sleep(60)
+
+pack_all([Slow(), Slow()], cores=2)
+"""
+
+
+def _runs(process: int) -> bool:
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells workers of it")
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    deadline = time.monotonic() + 20
+    with subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)]) as parent:
+        while len(os.listdir(tmp_path)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        workers = [int(name) for name in os.listdir(tmp_path)]
+        assert len(workers) == 2
+        assert all(map(_runs, workers))
+        parent.kill()
+    while any(map(_runs, workers)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(map(_runs, workers))

@@ -1,0 +1,81 @@
+"""One layer for all: two tars joined, and nothing twice in them."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from nixdock.errors import PackError
+from nixdock.layers.layer import OWN_FILES_HISTORY
+from nixdock.layers.pack import pack
+from nixdock.layers.single import SingleLayer
+from nixdock.layers.store import StoreLayer
+from nixdock.layers.tar_file import TarLayer
+from nixdock.nix.store_path import StorePath
+from nixdock.tar.header import MemberMeta
+from tests.unit.docker_archive import directory, layer
+
+PATH = StorePath(f"/nix/store/{'0' * 32}-x")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreLayer:
+    tree = Path(f"{tmp_path}{PATH}")
+    tree.mkdir(parents=True)
+    (tree / "f").write_text("x" * 3000)
+    return StoreLayer((PATH,), MemberMeta(mtime=7), root=str(tmp_path), nar_size=3000)
+
+
+def single(tmp_path: Path, store: StoreLayer, data: bytes) -> SingleLayer:
+    file = tmp_path / "layer.tar"
+    file.write_bytes(data)
+    packed = TarLayer(file, "", OWN_FILES_HISTORY)
+    from nixdock.oci.digests import sha256_digest
+
+    return SingleLayer(TarLayer(packed.file, sha256_digest(data), OWN_FILES_HISTORY), store)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        [("a", "text")],
+        [directory("nix"), directory("nix/store"), ("nix/x", "")],
+        [directory(f"n{'ü' * 60}"), ("z" * 200, "long")],
+        [],
+    ],
+)
+def test_members_of_both(tmp_path: Path, store: StoreLayer, own: list[tuple[str, str]]) -> None:
+    source = single(tmp_path, store, layer(*own))
+    out = io.BytesIO()
+    source.pack(out.write)
+    sized = source.sized(())
+    measured = io.BytesIO()
+    sized.write_to(measured.write)
+    assert out.getvalue() == measured.getvalue()
+    assert len(out.getvalue()) == sized.size
+    assert sized.size % 10240 == 0
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as tar:
+        names = [name.strip("/") for name in tar.getnames()]
+        data = tar.extractfile(f"{PATH}/f")
+        assert data is not None
+        assert data.read() == b"x" * 3000
+        assert tar.getmember(f"{PATH}/f").mtime == 7
+    assert len(set(names)) == len(names)
+    assert {"nix", "nix/store", str(PATH)[1:]} <= set(names)
+    assert pack(source).size == sized.size
+
+
+def test_what_it_says_of_itself(tmp_path: Path, store: StoreLayer) -> None:
+    source = single(tmp_path, store, layer())
+    assert source.history.comment == "the image's own files and 1 store path: x"
+    assert source.weight == 10240 + 3000
+
+
+def test_an_own_part_that_was_changed(tmp_path: Path, store: StoreLayer) -> None:
+    source = single(tmp_path, store, layer(("a", "text")))
+    (tmp_path / "layer.tar").write_bytes(layer(("a", "tent")))
+    with pytest.raises(PackError, match="has the digest"):
+        pack(source)

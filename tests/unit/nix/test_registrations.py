@@ -1,0 +1,105 @@
+"""Merging what several stores register: nothing lost, nothing invented."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from nixdock.errors import ClosureError
+from nixdock.nix.closure import Closure, PathInfo
+from nixdock.nix.hashes import Hash
+from nixdock.nix.registrations import merge_registrations
+from nixdock.nix.store_path import StorePath
+from nixdock.read.nix_store import ImageStore
+
+
+def path(name: str) -> StorePath:
+    return StorePath.parse(f"/nix/store/{'0' * 32}-{name}")
+
+
+def info(name: str, *references: str, size: int = 1, deriver: str | None = None) -> PathInfo:
+    digest = Hash("sha256", name.encode().ljust(32, b"."))
+    return PathInfo(path(name), size, digest, tuple(map(path, references)), deriver)
+
+
+def store(held: Sequence[str], *registered: PathInfo, damaged: Sequence[str] = ()) -> ImageStore:
+    return ImageStore(frozenset(map(path, held)), frozenset(map(path, damaged)), registered)
+
+
+def test_the_union_of_base_and_added() -> None:
+    base = store(["libc", "base"], info("libc"), info("base", "libc"))
+    added = Closure.of([info("libc"), info("app", "libc", "app")])
+    merged = merge_registrations([base], added)
+    assert set(merged.closure.infos) == {path("libc"), path("base"), path("app")}
+    assert set(merged.closure[path("app")].references) == {path("libc"), path("app")}
+    assert merged.warnings == ()
+
+
+def test_without_a_base_it_is_what_is_added() -> None:
+    added = Closure.of([info("libc")])
+    assert merge_registrations([], added).closure == added
+
+
+def test_a_store_without_a_database_is_named_and_not_registered() -> None:
+    base = ImageStore(frozenset({path("old"), path("shared")}))
+    merged = merge_registrations([base], Closure.of([info("shared")]))
+    assert set(merged.closure.infos) == {path("shared")}
+    (warning,) = merged.warnings
+    assert warning == f"{path('old')}: in a base image, but in no database, so not registered"
+
+
+def test_registrations_of_what_is_not_there_are_left_out_with_all_that_refers_to_it() -> None:
+    base = store(
+        ["app", "lib", "fine"],
+        info("gone"),
+        info("lib", "gone"),
+        info("app", "lib"),
+        info("fine"),
+    )
+    merged = merge_registrations([base], Closure.of([]))
+    assert set(merged.closure.infos) == {path("fine")}
+    absent, dangling = merged.warnings
+    assert absent.startswith(f"{path('gone')}: registered by a base image")
+    assert dangling.startswith(f"{path('app')}, {path('lib')}: not registered")
+
+
+def test_an_added_path_heals_what_the_base_lost() -> None:
+    base = store(["lib"], info("gone"), info("lib", "gone"), damaged=["gone"])
+    merged = merge_registrations([base], Closure.of([info("gone")]))
+    assert set(merged.closure.infos) == {path("gone"), path("lib")}
+    assert merged.warnings == ()
+
+
+def test_damaged_paths_are_named() -> None:
+    base = store([], info("half"), damaged=["half"])
+    merged = merge_registrations([base], Closure.of([]))
+    assert not len(merged.closure)
+    assert any("partly deleted" in warning for warning in merged.warnings)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [info("lib", size=2), info("lib", "libc"), PathInfo(path("lib"), 1, Hash("sha256", bytes(32)))],
+)
+def test_contradictions_are_errors(other: PathInfo) -> None:
+    libc = info("libc")
+    one = store(["lib", "libc"], info("lib"), libc)
+    two = store(["lib", "libc"], other, libc)
+    with pytest.raises(ClosureError, match=f"{path('lib')} is registered with NAR hash"):
+        merge_registrations([one, two], Closure.of([]))
+    with pytest.raises(ClosureError, match=f"{path('lib')} is registered with NAR hash"):
+        merge_registrations([one], Closure.of([other, libc]))
+
+
+def test_a_deriver_is_kept_from_wherever_it_is_known() -> None:
+    drv = f"{path('x')}.drv"
+    merged = merge_registrations([store(["x"], info("x", deriver=drv))], Closure.of([info("x")]))
+    assert merged.closure[path("x")].deriver == drv
+
+
+def test_long_lists_are_cut() -> None:
+    names = [f"p{i}" for i in range(9)]
+    base = ImageStore(frozenset(map(path, names)))
+    (warning,) = merge_registrations([base], Closure.of([])).warnings
+    assert "and 4 more" in warning

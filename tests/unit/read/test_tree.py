@@ -1,0 +1,149 @@
+"""The merged tree: what a container would see of an image's layers."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from nixdock.errors import ImageError
+from nixdock.read.merging import merged_tree
+from nixdock.read.opening import open_image
+from nixdock.read.tree import MergedTree
+from nixdock.tar.kinds import Kind
+from tests.unit.docker_archive import archive, directory, entry, layer, link
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "image.tar"
+
+
+@contextmanager
+def merged(
+    path: Path, *layers: bytes, compress: bool = False, verified: bool = True
+) -> Iterator[MergedTree]:
+    with (
+        open_image(archive(path, layers, compress)) as file,
+        merged_tree(file.images[0].layers, verified=verified) as tree,
+    ):
+        yield tree
+
+
+def names(tree: MergedTree) -> list[str]:
+    return [name.decode() for name, _ in tree.walk()]
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("verified", [False, True])
+def test_upper_layers_win(path: Path, compress: bool, verified: bool) -> None:
+    lower = layer(directory("a"), ("a/f", "one"), ("a/g", "kept"))
+    upper = layer(directory("a", mode=0o700, uid=5), ("a/f", "second"))
+    with merged(path, lower, upper, compress=compress, verified=verified) as tree:
+        assert names(tree) == ["a", "a/f", "a/g"]
+        found = {n: tree.lookup(n.encode()) for n in names(tree)}
+        assert found["a"] and (found["a"].mode, found["a"].uid) == (0o700, 5)
+        assert found["a/f"] and tree.open(found["a/f"]).read() == b"second"
+        assert found["a/g"] and tree.open(found["a/g"]).read() == b"kept"
+
+
+def test_whiteouts_act_on_lower_layers_alone(path: Path) -> None:
+    lower = layer(("a/gone", ""), ("a/kept", ""), ("b/x", ""), ("b/y/z", ""))
+    # Opaque markers count wherever they stand.
+    upper = layer(("a/.wh.gone", ""), ("b/new", ""), ("b/.wh..wh..opq", ""), (".wh.no", ""))
+    with merged(path, lower, upper) as tree:
+        assert names(tree) == ["a", "a/kept", "b", "b/new"]
+
+
+def test_whiteout_and_file_of_one_name(path: Path) -> None:
+    with merged(path, layer(("d/f", "")), layer(("d", "a file"), (".wh.d", ""))) as tree:
+        assert names(tree) == ["d"]
+        assert tree.lookup(b"d/f") is None
+
+
+def test_a_file_takes_the_place_of_a_directory_and_back(path: Path) -> None:
+    lowest = layer(("d/f", ""), ("g", ""))
+    with merged(path, lowest, layer(("d", "")), layer(directory("d"), ("d/h", ""))) as tree:
+        assert names(tree) == ["d", "d/h", "g"]
+
+
+def test_links_lead_where_they_would_in_a_container(path: Path) -> None:
+    lower = layer(directory("usr/bin"), link("bin", "usr/bin"), link("out", "../../../usr"))
+    upper = layer(("bin/sh", "#!"), ("out/x", ""), link("abs", "/bin"))
+    with merged(path, lower, upper, layer(("abs/y", ""))) as tree:
+        assert names(tree) == ["abs", "bin", "out", "usr", "usr/bin", "usr/bin/sh", "usr/bin/y",
+                               "usr/x"]  # fmt: skip
+        assert tree.resolve(b"abs/sh") == b"usr/bin/sh"
+        assert tree.resolve(b"abs") == b"abs"
+        assert tree.resolve(b"abs", follow=True) == b"usr/bin"
+        assert tree.resolve(b"nowhere/x") is None
+        assert tree.resolve(b"../../bin/../x") == b"usr/x"
+
+
+def test_a_directory_takes_the_place_of_a_link(path: Path) -> None:
+    with merged(path, layer(link("bin", "usr/bin")), layer(directory("bin"))) as tree:
+        node = tree.lookup(b"bin")
+        assert node is not None and node.is_directory
+
+
+def test_hard_links_are_one_node(path: Path) -> None:
+    linked = entry("b", tarfile.LNKTYPE, linkname="a")
+    with merged(path, layer(("a", "text"), linked)) as tree:
+        assert tree.lookup(b"a") is tree.lookup(b"b")
+
+
+def test_endless_links_are_no_way(path: Path) -> None:
+    with merged(path, layer(link("a", "b"), link("b", "a"))) as tree:
+        assert tree.resolve(b"a/x") is None
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([layer(("../x", ""))], "leads upwards"),
+        ([layer(("a", ""), ("./a", ""))], "stands twice"),
+        ([layer(("f", "")), layer(("f/x", ""))], "has files below 'f', which is a file"),
+        ([layer(link("a", "a")), layer(("a/x", ""))], "below 'a', which leads to no directory"),
+        ([layer(link("a", "nowhere")), layer(("a/x", ""))], "leads to no directory"),
+        ([layer(entry("b", tarfile.LNKTYPE, linkname="a"))], "is no file before it"),
+        ([layer(("a", "")), layer(entry("b", tarfile.LNKTYPE, linkname="a"))], "no file before"),
+        ([layer(entry("d", tarfile.CHRTYPE))], "device 0:0"),
+        ([layer(("a/.wh.", ""))], "whiteout of nothing"),
+        (
+            [layer(entry("f", pax_headers={"SCHILY.xattr.trusted.overlay.opaque": "y"}))],
+            "an overlay's own",
+        ),
+        ([layer(("f", ""))[:512]], "end"),
+    ],
+)
+def test_refuses(path: Path, layers: list[bytes], message: str) -> None:
+    with pytest.raises(ImageError, match=message), merged(path, *layers):
+        pass
+
+
+def test_a_damaged_layer_is_refused_before_a_byte_is_used(path: Path) -> None:
+    archive(path, [layer(("a", "right"))])
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"right", b"wrong"))
+    with (
+        open_image(path) as file,
+        pytest.raises(ImageError, match="damaged"),
+        merged_tree(file.images[0].layers),
+    ):
+        pass
+
+
+def test_devices_are_nodes(path: Path) -> None:
+    with merged(path, layer(entry("null", tarfile.CHRTYPE, devmajor=1, devminor=3))) as tree:
+        node = tree.lookup(b"null")
+        assert node is not None
+        assert (node.kind, node.device) == (Kind.CHARACTER_DEVICE, (1, 3))
+
+
+def test_no_layers_are_an_empty_root() -> None:
+    with merged_tree(()) as tree:
+        assert names(tree) == []
+        assert tree.root.is_directory

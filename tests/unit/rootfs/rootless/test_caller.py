@@ -1,0 +1,151 @@
+"""What another process means by the arguments of its calls; here that process is this one."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nixdock.rootfs.rootless.caller import AT_CWD, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, Caller
+
+PAGE = mmap.PAGESIZE
+
+
+@pytest.fixture
+def caller() -> Caller:
+    return Caller(os.getpid())
+
+
+@pytest.fixture
+def address() -> Callable[[Path | str | bytes], int]:
+    """A function that puts a text somewhere in memory, for as long as the test runs."""
+    buffers = []
+
+    def put(text: Path | str | bytes) -> int:
+        buffers.append(ctypes.create_string_buffer(os.fsencode(text)))
+        return ctypes.addressof(buffers[-1])
+
+    return put
+
+
+Address = Callable[[Path | str | bytes], int]
+
+
+def error(number: int) -> pytest.RaisesExc[OSError]:
+    return pytest.raises(OSError, check=lambda failure: failure.errno == number)
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, PAGE - 1])
+def test_a_text_is_read(caller: Caller, address: Address, length: int) -> None:
+    assert caller.text(address(b"x" * length)) == b"x" * length
+
+
+def test_a_text_at_the_end_of_what_is_mapped_is_read(caller: Caller) -> None:
+    with mmap.mmap(-1, PAGE) as page:
+        page[-4:] = b"end\0"
+        address = ctypes.addressof(ctypes.c_char.from_buffer(page, PAGE - 4))
+        assert caller.text(address) == b"end"
+
+
+def test_no_text_is_where_nothing_is_mapped(caller: Caller) -> None:
+    with error(errno.EFAULT):
+        caller.text(8)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/file").write_text("the file")
+    (tmp_path / "relative").symlink_to("a/b/file")
+    (tmp_path / "absolute").symlink_to(tmp_path / "a")
+    (tmp_path / "loop").symlink_to("loop")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a/b/file", "./a//b/./file", "a/b/../b/file", "relative", "absolute/b/file"],
+)
+def test_names_lead_to_files(caller: Caller, address: Address, tree: Path, name: str) -> None:
+    there = os.open(tree, os.O_PATH)
+    expected = (tree / "a/b/file").stat().st_ino
+    try:
+        for start, text in ((there, address(name)), (AT_CWD, address(tree / name))):
+            with caller.file(start, text) as found:
+                assert os.fstat(found).st_ino == expected
+    finally:
+        os.close(there)
+
+
+def test_nothing_is_above_the_root(caller: Caller, address: Address) -> None:
+    with caller.file(AT_CWD, address("/../../..")) as found:
+        assert os.path.samestat(os.fstat(found), Path("/").stat())
+
+
+def test_a_link_is_not_followed_when_the_call_says_so(
+    caller: Caller, address: Address, tree: Path
+) -> None:
+    with caller.file(AT_CWD, address(tree / "relative"), AT_SYMLINK_NOFOLLOW) as found:
+        assert os.fstat(found).st_ino == (tree / "relative").lstat().st_ino
+
+
+def test_no_name_stands_for_the_descriptor(caller: Caller, address: Address, tree: Path) -> None:
+    there, text = os.open(tree / "a", os.O_PATH), address("")
+    try:
+        with caller.file(there, text, AT_EMPTY_PATH) as found:
+            assert os.fstat(found).st_ino == (tree / "a").stat().st_ino
+        with (
+            pytest.raises(FileNotFoundError),
+            caller.file(there, text),
+        ):
+            pass
+    finally:
+        os.close(there)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("missing/x", errno.ENOENT), ("loop", errno.ELOOP), ("a/b/file/x", errno.ENOTDIR)],
+)
+def test_what_leads_nowhere_is_the_error_of_the_kernel(
+    caller: Caller, address: Address, tree: Path, name: str, number: int
+) -> None:
+    open_before = len(os.listdir("/proc/self/fd"))
+    text = address(tree / name)
+    with (
+        error(number),
+        caller.file(AT_CWD, text),
+    ):
+        pass
+    assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+def test_a_place_is_a_directory_and_a_name(caller: Caller, address: Address, tree: Path) -> None:
+    for name in ("a/b/new", "absolute/b/new", "a/b/new/"):
+        with caller.place(AT_CWD, address(tree / name)) as (directory, last):
+            assert os.fstat(directory).st_ino == (tree / "a/b").stat().st_ino
+            assert last == b"new"
+
+
+@pytest.mark.parametrize("name", ["/", "a/.."])
+def test_some_names_are_no_places(caller: Caller, address: Address, name: str) -> None:
+    with (
+        error(errno.EBUSY),
+        caller.place(AT_CWD, address(name)),
+    ):
+        pass
+
+
+def test_what_a_process_has_loaded_and_masks(caller: Caller) -> None:
+    assert caller.has_mapped("libc.so.6")
+    assert not caller.has_mapped("libnothing")
+    old = os.umask(0o137)
+    try:
+        assert caller.umask() == 0o137
+    finally:
+        os.umask(old)

@@ -1,0 +1,379 @@
+"""Scripts that run as if by root: what they see, and what becomes a layer."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import stat
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nixdock.build.build import prepared_top_layer
+from nixdock.errors import ImageError, NixdockError, PackError
+from nixdock.read.merging import merged_tree
+from nixdock.read.opening import open_image
+from nixdock.rootfs.rootless.chroot import Mounts, shell_inside
+from nixdock.rootfs.rootless.difference import Snapshot, difference
+from nixdock.rootfs.rootless.extract import extract
+from nixdock.rootfs.rootless.fakeroot import (
+    FakeFile,
+    Inode,
+    fakeroot_program,
+    format_state,
+    parse_state,
+)
+from nixdock.spec.reading import read_spec
+from tests.unit.docker_archive import archive, directory, entry, layer, link
+
+ids = st.integers(0, 2**32 - 2)
+
+
+@given(
+    st.dictionaries(
+        st.builds(Inode, st.integers(0, 2**32), st.integers(1, 2**63)),
+        st.builds(FakeFile, st.integers(0, 0o177777), ids, ids, st.integers(0, 2**32)),
+    )
+)
+def test_the_state_is_read_as_it_is_written(state: dict[Inode, FakeFile]) -> None:
+    assert parse_state(format_state(state.items())) == state
+
+
+def test_a_state_of_fakeroots_own() -> None:
+    line = "dev=fe00,ino=2695217,mode=20644,uid=0,gid=6,nlink=1,rdev=259\n"
+    assert parse_state(line) == {Inode(0xFE00, 2695217): FakeFile(0o20644, 0, 6, 259)}
+    with pytest.raises(NixdockError, match="not understood"):
+        parse_state("dev=x")
+
+
+def test_no_fakeroot() -> None:
+    with pytest.raises(NixdockError, match=r"fakeroot is not in PATH.*perms"):
+        fakeroot_program({"PATH": "/nowhere"})
+
+
+# What has become different.
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    for name in ("kept/a", "kept/b", "gone/x/y", "remade/old", "file"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    return root
+
+
+def changes(tree: Path, change: Callable[[], object]) -> dict[str, str]:
+    """The members of the layer that a change makes, with their contents."""
+    before = Snapshot.of(tree, {})
+    change()
+    empty = tree.parent / "empty"
+    empty.touch()
+    members = difference(before, Snapshot.of(tree, {}), empty)
+    return {
+        m.name.decode(): Path(os.fsdecode(m.source)).read_text()
+        if m.kind == b"0"
+        else m.kind.decode()
+        for m in members
+    }
+
+
+def test_nothing_but_the_root_is_said_of_what_stays(tree: Path) -> None:
+    assert changes(tree, lambda: None) == {"/": "5"}
+
+
+def test_changed_files_come_with_their_directories(tree: Path) -> None:
+    assert changes(tree, lambda: (tree / "kept/a").write_text("new")) == {
+        "/": "5", "/kept/": "5", "/kept/a": "new",
+    }  # fmt: skip
+
+
+def test_a_mode_alone_is_a_change(tree: Path) -> None:
+    assert "/file" in changes(tree, lambda: (tree / "file").chmod(0o600))
+
+
+def test_what_is_gone_is_whited_out_at_its_top(tree: Path) -> None:
+    assert changes(tree, lambda: shutil.rmtree(tree / "gone")) == {"/": "5", "/.wh.gone": ""}
+    assert list(changes(tree, (tree / "kept/b").unlink)) == ["/", "/kept/", "/kept/.wh.b"]
+
+
+def test_a_directory_made_again_is_opaque(tree: Path) -> None:
+    def remake() -> None:
+        (tree / "remade").rename(tree / "away")
+        (tree / "remade").mkdir()
+        (tree / "away/old").rename(tree / "remade/old")
+        (tree / "away").rmdir()
+
+    assert changes(tree, remake) == {
+        "/": "5", "/remade/": "5", "/remade/.wh..wh..opq": "", "/remade/old": "remade/old",
+    }  # fmt: skip
+
+
+def test_directories_and_files_change_places(tree: Path) -> None:
+    def swap() -> None:
+        shutil.rmtree(tree / "kept")
+        (tree / "kept").write_text("file now")
+        (tree / "file").unlink()
+        (tree / "file").mkdir()
+
+    assert changes(tree, swap) == {"/": "5", "/file/": "5", "/kept": "file now"}
+
+
+def test_links_and_pipes_are_members_and_sockets_are_not(
+    tree: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import socket
+
+    def add() -> None:
+        (tree / "link").symlink_to("file")
+        os.mkfifo(tree / "pipe")
+        with socket.socket(socket.AF_UNIX) as bound:
+            here = Path.cwd()
+            os.chdir(tree)
+            try:
+                bound.bind("socket")
+            finally:
+                os.chdir(here)
+
+    assert changes(tree, add) == {"/": "5", "/link": "2", "/pipe": "6"}
+    assert "/socket is a socket" in caplog.text
+
+
+def test_a_file_with_the_name_of_a_whiteout(tree: Path) -> None:
+    with pytest.raises(PackError, match=r"/\.wh\.x has the name of a whiteout"):
+        changes(tree, (tree / ".wh.x").touch)
+
+
+def test_what_can_not_be_read_is_made_readable_and_keeps_its_mode(tree: Path) -> None:
+    (tree / "kept/a").chmod(0)
+    (tree / "kept").chmod(0o500)
+    files = Snapshot.of(tree, {}).files
+    assert stat.S_IMODE(files[b"kept/a"].fake.mode) == 0
+    assert stat.S_IMODE(files[b"kept"].fake.mode) == 0o500
+    assert (tree / "kept/a").stat().st_mode & 0o777 == 0o400
+    assert (tree / "kept").stat().st_mode & 0o777 == 0o700
+
+
+# A base image on disk.
+
+
+def test_a_base_image_is_extracted_and_what_it_is_remembered(tmp_path: Path) -> None:
+    lower = layer(
+        directory("bin", mode=0o555, uid=3),
+        entry("bin/su", mode=0o4755, size=0),
+        entry("null", tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o666),
+        entry("hard", tarfile.LNKTYPE, linkname="bin/su"),
+        link("abs", "/etc/passwd"),
+        directory("etc"),
+        ("etc/passwd", "root"),
+    )
+    (tmp_path / "root").mkdir()
+    with (
+        open_image(archive(tmp_path / "base.tar", [lower])) as file,
+        merged_tree(file.images[0].layers) as tree,
+    ):
+        fakes = extract(tree, tmp_path / "root")
+    files = Snapshot.of(tmp_path / "root", fakes).files
+    assert sorted(files) == [
+        b"",
+        b"abs",
+        b"bin",
+        b"bin/su",
+        b"etc",
+        b"etc/passwd",
+        b"hard",
+        b"null",
+    ]
+    assert files[b"bin"].fake == FakeFile(stat.S_IFDIR | 0o555, 3)
+    assert files[b"bin/su"].fake == FakeFile(stat.S_IFREG | 0o4755)
+    assert files[b"bin/su"].inode == files[b"hard"].inode
+    assert files[b"null"].fake == FakeFile(stat.S_IFCHR | 0o666, rdev=os.makedev(1, 3))
+    assert not stat.S_ISCHR((tmp_path / "root/null").stat().st_mode)
+    assert (tmp_path / "root/bin/su").stat().st_mode & 0o7000 == 0
+
+
+def test_names_that_the_file_system_can_not_hold(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    deep = layer((("d" * 200 + "/") * 20 + "f" * 70, ""))
+    with (
+        open_image(archive(tmp_path / "base.tar", [deep])) as file,
+        merged_tree(file.images[0].layers) as tree,
+        pytest.raises(ImageError, match="can't be put on disk"),
+    ):
+        extract(tree, tmp_path / "root")
+
+
+# Roots.
+
+
+def test_mount_points_are_made_and_removed(tmp_path: Path) -> None:
+    root, source = tmp_path / "root", tmp_path / "source"
+    (root / "dev").mkdir(parents=True)
+    source.mkdir()
+    (tmp_path / "file").touch()
+    mounts = Mounts(root, "/nowhere")
+    for target in ("/dev", "/a/b", "/a/c"):
+        mounts.add(str(source), target)
+    mounts.add(str(tmp_path / "file"), "/a/f")
+    mounts.add(str(tmp_path / "missing"), "/z")
+    assert sorted(str(p.relative_to(root)) for p in root.rglob("*")) == [
+        "a", "a/b", "a/c", "a/f", "dev",
+    ]  # fmt: skip
+    (root / "a/kept").touch()
+    mounts.remove_points()
+    assert sorted(str(p.relative_to(root)) for p in root.rglob("*")) == ["a", "a/kept", "dev"]
+
+
+@pytest.mark.parametrize("target", ["/dev", "/link/store"])
+def test_mount_points_never_lead_through_links(tmp_path: Path, target: str) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "root" / target.split("/")[1]).symlink_to(tmp_path / "outside")
+    with pytest.raises(NixdockError, match="something else than a directory at"):
+        Mounts(tmp_path / "root", "/nowhere").add(str(tmp_path), target)
+    assert not any((tmp_path / "outside").iterdir())
+
+
+def test_no_shell(tmp_path: Path) -> None:
+    with pytest.raises(NixdockError, match="there is none in the image"):
+        shell_inside(tmp_path, "/nix/store", "/usr/bin:/bin")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/sh").touch()
+    assert shell_inside(tmp_path, "/nix/store", None) == "/bin/sh"
+
+
+# With this machine's fakeroot, on the commands' own way.
+
+
+def own_files(tmp_path: Path, **keys: object) -> dict[str, tarfile.TarInfo]:
+    """The members of the top layer of a spec."""
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({"version": 1, "name": "x", **keys}))
+    out = io.BytesIO()
+    with prepared_top_layer(read_spec(spec)) as source:
+        source.pack(out.write)
+        sized = source.sized(())
+        again = io.BytesIO()
+        sized.write_to(again.write)
+    assert again.getvalue() == out.getvalue()
+    assert len(out.getvalue()) == sized.size
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as tar:
+        return {member.name: member for member in tar}
+
+
+@pytest.mark.runtime
+def test_fake_root_commands(tmp_path: Path) -> None:
+    found = own_files(
+        tmp_path,
+        extra_commands="mkdir etc",
+        fake_root_commands="""
+          [ "$(id -u)" = 0 ]
+          mkdir -p home/alice; touch home/alice/f; chown -R 1000:100 home/alice
+          touch su; chmod 6755 su; mknod null c 1 3; mkdir -m 1777 tmp; chmod 0 home/alice/f
+        """,
+    )
+    alice, su, null = found["/home/alice"], found["/su"], found["/null"]
+    assert (alice.uid, alice.gid, alice.isdir()) == (1000, 100, True)
+    assert found["/home/alice/f"].mode == 0
+    assert (su.uid, su.mode) == (0, 0o6755)
+    assert (null.ischr(), null.devmajor, null.devminor) == (True, 1, 3)
+    assert found["/tmp"].mode == 0o1777
+    assert list(found) == sorted(found)
+
+
+@pytest.mark.runtime
+@pytest.mark.parametrize("key", ["fake_root_commands", "run_as_root"])
+def test_a_root_script_that_fails(tmp_path: Path, key: str) -> None:
+    keys = {key: "false; echo not reached"}
+    with pytest.raises(NixdockError, match=f"{key} failed with exit status 1|needs a shell"):
+        own_files(tmp_path, **keys)
+
+
+BUSYBOX = shutil.which("busybox")
+
+
+def with_busybox(tmp_path: Path, *files: Sequence[object]) -> Path:
+    """A base image of a static shell."""
+    assert BUSYBOX is not None, "install busybox-static"
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        tar.addfile(directory("usr/bin"))
+        info = entry("usr/bin/busybox", mode=0o755, size=Path(BUSYBOX).stat().st_size)
+        with Path(BUSYBOX).open("rb") as program:
+            tar.addfile(info, program)
+        tar.addfile(link("bin", "usr/bin"))
+        tar.addfile(link("usr/bin/sh", "busybox"))
+        for name in ("etc/gone", "etc/kept"):
+            tar.addfile(entry(name))
+        tar.addfile(directory("home", uid=7, mode=0o750))
+    return archive(tmp_path / "base.tar", [out.getvalue()])
+
+
+@pytest.mark.runtime
+def test_a_static_program_as_root_of_a_base_image(tmp_path: Path) -> None:
+    (tmp_path / "tree/bin").mkdir(parents=True)
+    (tmp_path / "tree/bin/mine").write_text("x")
+    found = own_files(
+        tmp_path,
+        from_image={"path": str(with_busybox(tmp_path))},
+        contents=[str(tmp_path / "tree")],
+        copy_contents=True,
+        run_as_root="""
+          busybox rm /etc/gone
+          busybox ls / > /root-directory
+          busybox touch /home/new
+          [ "$(busybox id -u)" = 0 ]
+          [ -d /proc/1 ] && [ -c /dev/null ]
+        """,
+    )
+    assert sorted(found) == [
+        "", "/etc", "/etc/.wh.gone", "/home", "/home/new", "/root-directory", "/usr", "/usr/bin",
+        "/usr/bin/mine",
+    ]  # fmt: skip
+    assert (found["/home"].uid, found["/home"].mode) == (7, 0o750)
+
+
+@pytest.mark.runtime
+def test_directories_of_a_base_image_keep_their_owners_without_a_chroot(tmp_path: Path) -> None:
+    found = own_files(
+        tmp_path,
+        from_image={"path": str(with_busybox(tmp_path))},
+        fake_root_commands="mkdir -p home/alice bin; touch bin/x; chown 5 home/alice",
+    )
+    assert sorted(found) == ["", "/home", "/home/alice", "/usr", "/usr/bin", "/usr/bin/x"]
+    assert (found["/home"].uid, found["/home"].mode) == (7, 0o750)
+    assert found["/home/alice"].uid == 5
+
+
+@pytest.mark.runtime
+@pytest.mark.parametrize("chroot", [False, True])
+def test_static_programs_may_give_files_away(tmp_path: Path, chroot: bool) -> None:
+    busybox = "/bin/busybox" if chroot else BUSYBOX
+    found = own_files(
+        tmp_path,
+        from_image={"path": str(with_busybox(tmp_path))},
+        enable_fakechroot=chroot,
+        fake_root_commands=f"""
+          {busybox} mkdir -p a/b; {busybox} touch a/b/c plain again
+          {busybox} ln -s /a/b/c absolute 2>&1; {busybox} ln -s a/b/c link
+          {busybox} chown -R 5:6 a
+          {busybox} chown -h 7 link
+          {busybox} chown :8 plain
+          {busybox} touch gone; {busybox} chown 9 gone; {busybox} rm gone; {busybox} touch new
+          {"cd /; " if chroot else ""}{busybox} chown 10:11 {"absolute" if chroot else "a/../again"}
+          ! {busybox} chown 1 missing
+        """,
+    )
+    owners = {name: (m.uid, m.gid) for name, m in found.items()}
+    assert owners["/a"] == owners["/a/b"] == (5, 6)
+    assert owners["/a/b/c"] == ((10, 11) if chroot else (5, 6))
+    assert owners["/link"] == (7, 0)
+    assert owners["/plain"] == (0, 8), "it asks for the user that it sees"
+    assert owners["/new"] == (0, 0)
+    assert owners["/again"] == ((0, 0) if chroot else (10, 11))

@@ -1,0 +1,387 @@
+"""Joining trees at `/`: real directories, links to files, and what lies below."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from nixdock.errors import PackError, SpecError
+from nixdock.read.merging import merged_tree
+from nixdock.read.opening import open_image
+from nixdock.rootfs.contents import link_contents
+from nixdock.rootfs.copied_contents import copy_contents
+from nixdock.rootfs.underlay import Underlay
+from nixdock.tar.header import Attributes
+from tests.unit.docker_archive import archive, directory, layer, link
+
+# Below a store path: the text of a file, None for a directory, or what a link points to.
+Files = Mapping[str, "str | Link | None"]
+
+
+class Link(str):
+    """The target of a symbolic link."""
+
+    __slots__ = ()
+
+
+class Store:
+    """A store below a directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = str(root)
+
+    def add(self, letter: str, files: Files) -> str:
+        """Make a store path of these files and return it."""
+        path = f"/nix/store/{letter * 32}-{letter}"
+        for name, content in files.items():
+            file = Path(f"{self.root}{path}/{name}")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, Link):
+                file.symlink_to(content)
+            elif content is None:
+                file.mkdir(exist_ok=True)
+            else:
+                file.write_text(content)
+        return path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "root")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """The empty directory into which trees are joined."""
+    (tmp_path / "tree").mkdir()
+    return tmp_path / "tree"
+
+
+def shown(tree: Path) -> dict[str, str]:
+    """Each name below `tree` with the target of its link, or a slash for a directory."""
+    return {
+        str(path.relative_to(tree)): os.readlink(path) if path.is_symlink() else "/"
+        for path in sorted(tree.rglob("*"))
+    }
+
+
+def test_directories_are_real_and_leaves_are_links(store: Store, tree: Path) -> None:
+    a = store.add("a", {"bin/tool": "a", "share/doc/readme": "a", "empty": None})
+    b = store.add("b", {"bin/other": "b", "share/man": "b"})
+    link_contents([a, b], tree, store.root)
+    assert shown(tree) == {
+        "bin": "/",
+        "bin/other": f"{b}/bin/other",
+        "bin/tool": f"{a}/bin/tool",
+        "empty": "/",
+        "share": "/",
+        "share/doc": "/",
+        "share/doc/readme": f"{a}/share/doc/readme",
+        "share/man": f"{b}/share/man",
+    }
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_modes_do_not_depend_on_the_mask(store: Store, tree: Path, mask: int) -> None:
+    a = store.add("a", {"d/e/f": "x"})
+    Path(f"{store.root}{a}/d").chmod(0o555)
+    before = os.umask(mask)
+    try:
+        link_contents([a], tree, store.root)
+    finally:
+        os.umask(before)
+    assert [p.stat().st_mode & 0o7777 for p in (tree, tree / "d", tree / "d/e")] == [0o755] * 3
+
+
+def test_a_store_at_its_own_place(tmp_path: Path, tree: Path) -> None:
+    (tmp_path / "content").mkdir()
+    (tmp_path / "content" / "file").write_text("x")
+    link_contents([str(tmp_path / "content")], tree)
+    assert (tree / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("bin/sh", "bash"),
+        ("bin/sh", "../libexec/bash"),
+        ("bin/sh", "./../bin/../bin/bash"),
+        ("lib64", "lib"),
+        ("lib64", "./lib"),
+        ("bin/sh", "/nix/store/elsewhere/bin/sh"),
+        ("etc/mtab", "/proc/mounts"),
+        ("bin/none", "dangling"),
+    ],
+)
+def test_links_are_kept(store: Store, tree: Path, name: str, target: str) -> None:
+    a = store.add("a", {name: Link(target)})
+    link_contents([a], tree, store.root)
+    assert os.readlink(tree / name) == target
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("lib", "../other/lib"),
+        ("bin/sh", "../../other/bin/sh"),
+        ("bin/sh", "../bin/../../other/sh"),
+        ("up", ".."),
+        ("bin/up", "../.."),
+    ],
+)
+def test_links_that_lead_out_of_their_tree(
+    store: Store, tree: Path, name: str, target: str
+) -> None:
+    a = store.add("a", {name: Link(target)})
+    link_contents([a], tree, store.root)
+    assert os.readlink(tree / name) == f"{a}/{name}"
+
+
+def test_the_first_file_wins(store: Store, tree: Path, caplog: pytest.LogCaptureFixture) -> None:
+    a = store.add("a", {"bin/tool": "a"})
+    b = store.add("b", {"bin/tool": "b"})
+    link_contents([a, b], tree, store.root)
+    assert shown(tree)["bin/tool"] == f"{a}/bin/tool"
+    assert caplog.messages == [
+        f"/bin/tool is in two contents: {a}/bin/tool is used, {b}/bin/tool is not"
+    ]
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+def test_equal_files_need_no_warning(
+    store: Store, tree: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    a = store.add("a", {"f": "same", "l": Link("f"), "m": Link("/nix/store/x")})
+    b = store.add("b", {"f": "same", "l": Link("f"), "m": Link("/nix/store/x")})
+    link_contents([a, b, a, f"{a}/"], tree, store.root)
+    assert shown(tree) == {"f": f"{a}/f", "l": "f", "m": "/nix/store/x"}
+    assert caplog.messages == []
+
+
+def test_what_differs_needs_a_warning(
+    store: Store, tree: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    a = store.add("a", {"mode": "same", "link": Link("a"), "kind": "same"})
+    b = store.add("b", {"mode": "same", "link": Link("b"), "kind": Link("/nix/store/none")})
+    Path(f"{store.root}{b}/mode").chmod(0o555)
+    link_contents([a, b], tree, store.root)
+    assert [message.split()[0] for message in caplog.messages] == ["/kind", "/link", "/mode"]
+    assert shown(tree) == {"kind": f"{a}/kind", "link": "a", "mode": f"{a}/mode"}
+
+
+@pytest.mark.parametrize("leaf", ["file", Link("/nix/store/x"), Link("nowhere")])
+def test_a_file_against_a_directory(store: Store, tree: Path, leaf: str) -> None:
+    a = store.add("a", {"etc/x": leaf})
+    b = store.add("b", {"etc/x/y": "b"})
+    with pytest.raises(SpecError) as caught:
+        link_contents([a, b], tree, store.root)
+    assert str(caught.value) == f"contents: at /etc/x, {a} has a file, but {b} has a directory"
+
+
+@pytest.mark.parametrize("leaf", ["file", Link("/nix/store/x")])
+def test_a_directory_against_a_file(store: Store, tree: Path, leaf: str) -> None:
+    a = store.add("a", {"etc/x/y": "b"})
+    b = store.add("b", {"etc/x": leaf})
+    with pytest.raises(SpecError) as caught:
+        link_contents([a, b], tree, store.root)
+    assert str(caught.value) == f"contents: at /etc/x, {a} has a directory, but {b} has a file"
+
+
+def test_a_content_that_is_a_file(
+    store: Store, tree: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    a = store.add("a", {"f": "a"})
+    link_contents([f"{a}/f", a], tree, store.root)
+    assert shown(tree) == {"f": f"{a}/f"}
+    assert caplog.messages == [f"{a}/f is not a directory: nothing of it is put at /"]
+
+
+def test_a_content_that_does_not_exist(store: Store, tree: Path) -> None:
+    missing = f"/nix/store/{'d' * 32}-missing"
+    with pytest.raises(SpecError, match=f"contents: {missing} does not exist"):
+        link_contents([missing], tree, store.root)
+
+
+def test_a_content_that_is_a_link_to_a_directory(store: Store, tree: Path, tmp_path: Path) -> None:
+    a = store.add("a", {"f": "a"})
+    link = Path(f"{store.root}/nix/store/{'b' * 32}-b")
+    link.symlink_to(f"{'a' * 32}-a")
+    link_contents([f"/nix/store/{link.name}"], tree, store.root)
+    assert (tree / "f").is_symlink()
+    assert Path(f"{store.root}{os.readlink(tree / 'f')}").read_text() == "a"
+    assert a
+
+
+def test_names_that_are_not_text(store: Store, tree: Path) -> None:
+    name = os.fsdecode(b"latin-\xe9")
+    a = store.add("a", {name: "a", "größe": "a"})
+    link_contents([a], tree, store.root)
+    assert shown(tree) == {name: f"{a}/{name}", "größe": f"{a}/größe"}
+
+
+def test_a_content_that_can_not_be_read(
+    store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = store.add("a", {"f": "a"})
+
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PackError, match=f"can't join {store.root}{a}: Permission denied"):
+        link_contents([a], tree, store.root)
+
+
+# A base image below.
+
+
+@contextmanager
+def below(path: Path, *files: tarfile.TarInfo) -> Iterator[Underlay]:
+    with (
+        open_image(archive(path / "base.tar", [layer(*files)])) as file,
+        merged_tree(file.images[0].layers) as tree,
+    ):
+        yield Underlay(tree)
+
+
+def test_what_lies_below_a_link_of_the_base_goes_where_it_leads(
+    store: Store, tree: Path, tmp_path: Path
+) -> None:
+    a = store.add("a", {"bin/tool": "a", "var/run/x": "a", "lib/a/b": "b"})
+    files = [directory("usr/bin"), link("bin", "usr/bin"), link("var/run", "/run"),
+             directory("run"), directory("lib")]  # fmt: skip
+    with below(tmp_path, *files) as underlay:
+        link_contents([a], tree, store.root, underlay)
+    assert shown(tree) == {
+        "lib": "/",
+        "lib/a": "/",
+        "lib/a/b": f"{a}/lib/a/b",
+        "run": "/",
+        "run/x": f"{a}/var/run/x",
+        "usr": "/",
+        "usr/bin": "/",
+        "usr/bin/tool": f"{a}/bin/tool",
+        "var": "/",
+    }
+
+
+def test_a_link_to_a_directory_does_not_hide_one_of_the_base(
+    store: Store, tree: Path, tmp_path: Path
+) -> None:
+    one = store.add("a", {"bin/tool": "a"})
+    env = store.add("b", {"bin": Link(f"{one}/bin"), "share": Link(f"{one}/bin")})
+    with below(tmp_path, directory("bin")) as underlay:
+        link_contents([env], tree, store.root, underlay)
+    assert shown(tree) == {"bin": "/", "bin/tool": f"{env}/bin/tool", "share": f"{one}/bin"}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_real_directories_stay_real(store: Store, tree: Path, turned: bool) -> None:
+    one = store.add("a", {"bin/tool": "a"})
+    contents = [store.add("b", {"bin": Link(f"{one}/bin")}), store.add("c", {"bin/other": "c"})]
+    link_contents(contents[::-1] if turned else contents, tree, store.root)
+    assert shown(tree) == {
+        "bin": "/",
+        "bin/other": f"{contents[1]}/bin/other",
+        "bin/tool": f"{contents[0]}/bin/tool",
+    }
+
+
+def test_links_of_the_base_are_there_for_scripts_and_gone_afterwards(
+    tree: Path, tmp_path: Path
+) -> None:
+    with below(tmp_path, directory("usr/bin"), link("bin", "usr/bin"), link("x", "no")) as under:
+        put = under.add_links(tree)
+        assert shown(tree) == {"bin": "usr/bin", "usr": "/", "usr/bin": "/"}
+        under.remove_links(tree, put)
+        assert shown(tree) == {}
+        (tree / "bin").mkdir()
+        (tree / "bin/sh").symlink_to("x")
+        under.remove_links(tree, {})
+        assert shown(tree) == {"usr": "/", "usr/bin": "/", "usr/bin/sh": "x"}
+
+
+def test_a_script_may_put_a_directory_in_the_place_of_a_link(tree: Path, tmp_path: Path) -> None:
+    with below(tmp_path, directory("usr/bin"), link("bin", "usr/bin")) as underlay:
+        put = underlay.add_links(tree)
+        (tree / "bin").unlink()
+        (tree / "bin").mkdir()
+        underlay.remove_links(tree, put)
+    assert shown(tree) == {"bin": "/", "usr": "/", "usr/bin": "/"}
+
+
+def test_shared_directories_keep_the_attributes_of_the_base(tree: Path, tmp_path: Path) -> None:
+    (tree / "tmp/mine").mkdir(parents=True)
+    with below(tmp_path, directory("tmp", mode=0o1777, uid=7), directory("opt")) as underlay:
+        shared = underlay.shared_directories(tree)
+    assert shared == {b"/tmp/": (0o1777, Attributes(7, 0, "", "root"))}
+
+
+# Copies.
+
+
+def files(tree: Path) -> dict[str, str]:
+    """Each name below `tree` with a link's target, a slash for a directory, or a file's text."""
+    return {
+        name: (tree / name).read_text() if target == "/" and (tree / name).is_file() else target
+        for name, target in shown(tree).items()
+    }
+
+
+def test_copies_are_files_and_later_ones_win(store: Store, tree: Path) -> None:
+    a = store.add("a", {"bin/tool": "a", "etc/x": "a", "link": Link("bin/tool")})
+    b = store.add("b", {"bin/tool": "b", "etc": None})
+    copy_contents([a, b], tree, store.root)
+    assert files(tree) == {"bin": "/", "bin/tool": "b", "etc": "/", "etc/x": "a",
+                           "link": "bin/tool"}  # fmt: skip
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_links_to_directories_in_copies(store: Store, tree: Path, keep: bool) -> None:
+    a = store.add("a", {"usr/bin/x": "x", "bin": Link("usr/bin")})
+    b = store.add("b", {"bin/y": "y"})
+    copy_contents([a, b], tree, store.root, keep_directory_links=keep)
+    expected = (
+        {"bin": "usr/bin", "usr": "/", "usr/bin": "/", "usr/bin/x": "x", "usr/bin/y": "y"}
+        if keep
+        else {"bin": "/", "bin/x": "x", "bin/y": "y", "usr": "/", "usr/bin": "/", "usr/bin/x": "x"}
+    )
+    assert files(tree) == expected
+
+
+def test_a_copied_file_on_a_full_directory(store: Store, tree: Path) -> None:
+    contents = [store.add("a", {"d/x": "x"}), store.add("b", {"d": "file"})]
+    with pytest.raises(SpecError, match=r"at /d, .*-a has a directory, but .*-b has a file"):
+        copy_contents(contents, tree, store.root)
+
+
+def test_a_copied_directory_takes_the_place_of_a_file(store: Store, tree: Path) -> None:
+    copy_contents([store.add("a", {"d": "x"}), store.add("b", {"d/y": "y"})], tree, store.root)
+    assert files(tree) == {"d": "/", "d/y": "y"}
+
+
+def test_copies_keep_modes_but_those_of_directories(store: Store, tree: Path) -> None:
+    a = store.add("a", {"d/run": "x"})
+    (Path(f"{store.root}{a}") / "d/run").chmod(0o555)
+    (Path(f"{store.root}{a}") / "d").chmod(0o555)
+    copy_contents([a], tree, store.root)
+    assert [(tree / name).stat().st_mode & 0o7777 for name in ("d", "d/run")] == [0o755, 0o555]
+
+
+def test_links_of_the_base_never_lead_out_of_the_tree(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tree / "lnk").symlink_to(tmp_path / "outside")
+    with below(tmp_path, directory("lnk/deep"), link("bin", "lnk/deep"), link("top", ".")) as under:
+        put = under.add_links(tree)
+        assert put == {}
+        (tree / "bin").mkdir()
+        (tree / "bin/own").touch()
+        under.remove_links(tree, put)
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert (tree / "bin/own").exists()

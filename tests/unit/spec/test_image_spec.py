@@ -1,0 +1,224 @@
+"""Image specs: what is accepted, and which key is at fault."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from nixdock.errors import SpecError
+from nixdock.spec.checks import parse_spec
+from nixdock.spec.image_spec import ImageSpec, spec_schema
+from nixdock.spec.reading import read_spec
+from nixdock.spec.times import LATEST
+
+PATH = f"/nix/store/{'0' * 32}-x"
+LEAST: dict[str, Any] = {"version": 1, "name": "x"}
+FULL: dict[str, Any] = {
+    "version": 1,
+    "name": "Registry.example:5000/a/B",
+    "tag": "V1",
+    "architecture": "arm64",
+    "variant": "v8",
+    "created": "now",
+    "config": {"Cmd": ["/bin/sh"]},
+    "closure": {"graph": "g.json", "keys": ["k"], "exclude": [PATH]},
+    "max_layers": 2,
+    "store": {"directory": "/nix/store", "root": "/r", "mtime": "@1", "uid": 1, "gid": 2},
+    "contents": [PATH],
+    "extra_commands": "true",
+    "nix_db": True,
+    "from_image": None,
+}
+
+
+def parse(document: object) -> ImageSpec:
+    return parse_spec(json.dumps(document).encode(), "FILE")
+
+
+@pytest.mark.parametrize("document", [LEAST, FULL])
+def test_what_is_accepted_fits_the_schema(document: dict[str, Any]) -> None:
+    parse(document)
+    jsonschema.validate(document, spec_schema())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, "FILE: version: "),
+        ({"version": "1"}, "FILE: version: "),
+        ({"version": None}, "FILE: version: "),
+        ({"name": None}, "FILE: name: "),
+        ({"unknown": 1}, "FILE: Object contains unknown field `unknown`"),
+        ({"closure": {"graph": "g", "more": 1}}, "FILE: closure: .*unknown field `more`"),
+        ({"closure": {}}, "FILE: closure: .*missing required field `graph`"),
+        ({"closure": {"graph": "g", "exclude": [5]}}, r"FILE: closure.exclude\[0\]: "),
+        ({"store": {"uid": -1}}, "FILE: store.uid: "),
+        ({"store": {"gid": 2**32 - 1}}, "FILE: store.gid: "),
+        ({"store": {"mtime": 1}}, "FILE: store.mtime: "),
+        ({"store": {"user": "x"}}, "FILE: store: .*unknown field `user`"),
+        ({"store": None}, "FILE: store: "),
+        ({"store_paths": {PATH: {"nar_size": -1}}}, r"FILE: store_paths\[...\].nar_size: "),
+        ({"store_paths": {PATH: {"nar_size": 2**63}}}, r"FILE: store_paths\[...\].nar_size: "),
+        ({"tag": 1}, "FILE: tag: "),
+        ({"created": 1}, "FILE: created: "),
+        ({"source_date_epoch": -1}, "FILE: source_date_epoch: "),
+        ({"source_date_epoch": LATEST + 1}, "FILE: source_date_epoch: "),
+        ({"source_date_epoch": "1"}, "FILE: source_date_epoch: "),
+        ({"config": []}, "FILE: config: "),
+        ({"nix_db": 1}, "FILE: nix_db: "),
+        ({"store": {"directory": "nix"}}, "FILE: store.directory: "),
+        ({"store_layers": [["a", 5]]}, r"FILE: store_layers\[0\]\[1\]: "),
+        ({"max_layers": 0}, "FILE: max_layers: "),
+        ({"max_layers": "9"}, "FILE: max_layers: "),
+        ({"from_image": "x"}, "FILE: from_image: "),
+        ({"contents": "x"}, "FILE: contents: "),
+    ],
+)
+def test_type_errors_name_the_key_and_break_the_schema(
+    changes: dict[str, object], message: str
+) -> None:
+    document = {**LEAST, **changes}
+    with pytest.raises(SpecError, match=message):
+        parse(document)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, spec_schema())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "a b"}, "FILE: name: 'a b' is not an image name"),
+        ({"tag": "-"}, "FILE: tag: '-' is not a tag"),
+        ({"created": "soon"}, "FILE: created: 'soon' is not a time"),
+        ({"created": ""}, "FILE: created: '' is not a time"),
+        ({"created": "@99999999999999"}, "FILE: created: .* is after the year 9999"),
+        ({"created": "9999-12-31T23:59-01:00"}, "FILE: created: .* is after the year 9999"),
+        ({"created": f"@{'9' * 5000}"}, "FILE: created: .* is not a time"),
+        ({"store": {"mtime": "x"}}, "FILE: store.mtime: 'x' is not a time"),
+        ({"store": {"mtime": "@253402300800"}}, "FILE: store.mtime: .* is after the year 9999"),
+        ({"config": {"Env": "A=1"}}, "FILE: config.Env: "),
+        ({"config": {"Env": [1]}}, r"FILE: config.Env\[0\]: "),
+        ({"config": {"Labels": {"a": 1}}}, r"FILE: config.Labels\[...\]: "),
+        ({"config": {"Healthcheck": {"Retries": "x"}}}, "FILE: config.Healthcheck.Retries: "),
+        ({"config": {"Memory": 2**70}}, "FILE: config.Memory: "),
+        ({"store_layers": [["/x"]]}, r"FILE: store_layers\[0\]\[0\]: '/x' is not a store path"),
+        (
+            {"store": {"directory": "/gnu/store"}, "store_layers": [[PATH]]},
+            r"FILE: store_layers\[0\]\[0\]: .* does not lie in the store",
+        ),
+        (
+            {"store_paths": {PATH: {"references": ["/x"]}}},
+            f"FILE: store_paths.{PATH}: '/x' is not a store path",
+        ),
+        (
+            {"store_paths": {PATH: {"deriver": "x"}}},
+            f"FILE: store_paths.{PATH}: 'x' is not a store path",
+        ),
+        ({"store_paths": {"/x": {}}}, "FILE: store_paths./x: '/x' is not a store path"),
+        ({"store_paths": {PATH: {"nar_hash": "x"}}}, "FILE: store_paths.*: 'x' is not a hash"),
+        ({"store_layers": [[PATH, PATH]]}, f"FILE: store_layers: {PATH} stands twice"),
+        ({"store_layers": [[PATH], [], [PATH]]}, f"FILE: store_layers: {PATH} stands twice"),
+        ({"closure": {"graph": "a\0"}}, "FILE: closure.graph: .* can't be a file's name"),
+        ({"store": {"root": "a\0"}}, "FILE: store.root: .* can't be a file's name"),
+        ({"top_layer": "a\0"}, "FILE: top_layer: .* can't be a file's name"),
+        ({"contents": ["a", "a\0"]}, r"FILE: contents\[1\]: .* can't be a file's name"),
+        ({"closure": {"graph": "g"}, "store_layers": []}, "FILE: store_layers: not together"),
+        ({"top_layer": "/t", "contents": ["/c"]}, "FILE: contents: not together with top_layer"),
+        ({"top_layer": "/t", "extra_commands": "x"}, "FILE: extra_commands: not together"),
+        ({"from_image": {"path": "a\0"}}, r"FILE: from_image\.path: .* can't be a file's name"),
+        ({"perms": [{"uid": 1}]}, r"FILE: perms\[0\]: it has neither path nor regex"),
+        ({"perms": [{"regex": "("}]}, r"FILE: perms\[0\].regex: "),
+        (
+            {"perms": [{"path": "/a"}, {"path": "/x", "capabilities": ["cap_x"]}]},
+            r"FILE: perms\[1\].capabilities: 'cap_x': Linux has no capability 'cap_x'",
+        ),
+    ],
+)
+def test_other_errors_name_the_key(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        parse({**LEAST, **changes})
+
+
+@pytest.mark.parametrize("key", LEAST)
+def test_a_missing_key_is_named_and_breaks_the_schema(key: str) -> None:
+    document = {name: value for name, value in LEAST.items() if name != key}
+    with pytest.raises(SpecError, match=f"FILE: .*missing required field `{key}`"):
+        parse(document)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, spec_schema())
+
+
+def test_a_plan_made_before() -> None:
+    """Layers may be empty: dockerTools' pipelines make such."""
+    other = PATH.replace("0-x", "0-y")
+    layers = [[PATH], [], [other, f"{PATH}-z"]]
+    known = {PATH: {"nar_size": 5, "nar_hash": f"sha256:{'0' * 52}", "references": [other]}}
+    document = {**LEAST, "store_layers": layers, "store_paths": known}
+    spec = parse(document)
+    jsonschema.validate(document, spec_schema())
+    assert spec.store_layers == layers
+    assert spec.store_paths[PATH].nar_size == 5
+    assert spec.store_paths[PATH].references == [other]
+
+
+def test_defaults() -> None:
+    spec = parse(LEAST)
+    assert (spec.tag, spec.architecture, spec.variant, spec.created) == (
+        "latest",
+        "amd64",
+        None,
+        None,
+    )
+    assert (spec.store.directory, spec.store.mtime) == ("/nix/store", "@1")
+    assert (spec.store.uid, spec.store.gid) == (0, 0)
+    assert (spec.store.uname, spec.store.gname) == ("root", "root")
+    assert spec.max_layers == 100
+    assert not spec.nix_db
+
+
+def test_the_name_is_lower_cased_and_the_tag_kept() -> None:
+    assert str(parse(FULL).reference) == "registry.example:5000/a/b:V1"
+
+
+def test_the_schema_is_one() -> None:
+    schema = spec_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == jsonschema.Draft202012Validator.META_SCHEMA["$id"]
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"5", b"\xff", b'"x"'])
+def test_what_is_no_spec(data: bytes) -> None:
+    with pytest.raises(SpecError, match="FILE: "):
+        parse_spec(data, "FILE")
+
+
+@pytest.mark.parametrize("value", ["[" * 2000 + "]" * 2000, '{"a":' * 9999 + "1" + "}" * 9999])
+def test_what_is_nested_too_deeply(tmp_path: Path, value: str) -> None:
+    text = f'{{"version": 1, "name": "x", "config": {{"Cmd": {value}}}}}'
+    with pytest.raises(SpecError, match="FILE: nested too deeply"):
+        parse_spec(text.encode(), "FILE")
+    file = tmp_path / "spec.json"
+    file.write_text(text)
+    with pytest.raises(SpecError, match=f"{file}: "):
+        read_spec(file)
+
+
+def test_the_schema_that_ships_is_the_one_in_force() -> None:
+    shipped = json.loads(files("nixdock").joinpath("spec/image-spec-1.json").read_text())
+    assert shipped == spec_schema(), (
+        "write json.dumps(nixdock.spec.spec_schema(), indent=2) to nixdock/spec/image-spec-1.json"
+    )
+
+
+def test_graphs_count_from_the_specs_directory(tmp_path: Path) -> None:
+    file = tmp_path / "spec.json"
+    for graph, expected in (("g.json", str(tmp_path / "g.json")), ("/g.json", "/g.json")):
+        file.write_text(json.dumps({**LEAST, "closure": {"graph": graph}}))
+        spec = read_spec(file)
+        assert spec.closure is not None
+        assert spec.closure.graph == expected

@@ -1,0 +1,247 @@
+"""Outputs that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from nixdock.errors import OutputError
+from nixdock.system.atomic import (
+    FileWriter,
+    StreamWriter,
+    temporary_directory,
+    whole_directory,
+    whole_file,
+)
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(os.listdir(directory))
+
+
+def test_a_file_appears_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with whole_file(target) as writer:
+        writer.write(b"one")
+        writer.write(memoryview(b"two"))
+        assert not target.exists()
+    assert target.read_bytes() == b"onetwo"
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_file_has_the_usual_mode(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with whole_file(tmp_path / "out"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o640
+
+
+def test_an_existing_file_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.write_bytes(b"old and longer")
+    held = target.open("rb")
+    with whole_file(target) as writer:
+        writer.write(b"new")
+        assert target.read_bytes() == b"old and longer"
+    assert target.read_bytes() == b"new"
+    with held:
+        assert held.read() == b"old and longer", "who reads the old file keeps it"
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(b"kept")
+    (tmp_path / "out").symlink_to("kept")
+    with whole_file(tmp_path / "out") as writer:
+        writer.write(b"new")
+    assert not (tmp_path / "out").is_symlink()
+    assert (tmp_path / "kept").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_no_file_after_an_error(tmp_path: Path, error: type[BaseException]) -> None:
+    (tmp_path / "out").write_bytes(b"old")
+    with pytest.raises(error), whole_file(tmp_path / "out") as writer:
+        writer.write(b"half")
+        raise error
+    assert names(tmp_path) == ["out"]
+    assert (tmp_path / "out").read_bytes() == b"old"
+
+
+def test_a_file_where_a_directory_stands(tmp_path: Path) -> None:
+    (tmp_path / "out" / "inner").mkdir(parents=True)
+    with (
+        pytest.raises(OutputError, match=f"{tmp_path}/out is a directory; name a file"),
+        whole_file(tmp_path / "out"),
+    ):
+        pytest.fail("the block must not run")
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_file_in_a_directory_that_does_not_exist(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match=f"can't write to {tmp_path}/missing: No such file"),
+        whole_file(tmp_path / "missing" / "out"),
+    ):
+        pytest.fail("the block must not run")
+
+
+def test_a_file_that_can_not_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=f"can't write {tmp_path}: Is a directory"):
+        FileWriter(tmp_path)
+
+
+def test_a_full_disk() -> None:
+    with (
+        pytest.raises(OutputError, match="can't write /dev/full: No space left on device"),
+        FileWriter(Path("/dev/full")) as writer,
+    ):
+        writer.write(b"x")
+
+
+# Directories.
+
+
+def test_a_directory_appears_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with whole_directory(target, "marker") as directory:
+        (directory / "marker").write_text("")
+        assert not target.exists()
+        assert directory.parent.parent == tmp_path, "on the same file system"
+    assert names(target) == ["marker"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_an_empty_directory_and_an_earlier_output_are_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    with whole_directory(target, "marker") as directory:
+        (directory / "marker").write_text("first")
+        (directory / "first").write_text("")
+    with whole_directory(target, "marker") as directory:
+        (directory / "marker").write_text("second")
+        assert names(target) == ["first", "marker"]
+    assert names(target) == ["marker"]
+    assert (target / "marker").read_text() == "second"
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_foreign_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis").write_text("")
+    with (
+        pytest.raises(OutputError, match=r"out exists and is not an earlier output .*no marker"),
+        whole_directory(tmp_path / "out", "marker"),
+    ):
+        pytest.fail("the block must not run")
+    assert names(tmp_path / "out") == ["thesis"]
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "dangling"])
+def test_what_is_no_directory_is_refused(tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "out"
+    (tmp_path / "d").mkdir()
+    if kind == "file":
+        target.write_text("")
+    else:
+        target.symlink_to("d" if kind == "link" else "nowhere")
+    with (
+        pytest.raises(OutputError, match="out exists and is not a directory"),
+        whole_directory(target, "marker"),
+    ):
+        pytest.fail("the block must not run")
+    assert names(tmp_path) == ["d", "out"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_no_directory_after_an_error(tmp_path: Path, error: type[BaseException]) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "marker").write_text("old")
+    with pytest.raises(error), whole_directory(target, "marker") as directory:
+        (directory / "half").write_text("")
+        raise error
+    assert names(tmp_path) == ["out"]
+    assert (target / "marker").read_text() == "old"
+
+
+@pytest.mark.parametrize(("name", "at"), [(".", "here"), ("..", "here/inner")])
+def test_an_output_without_a_name_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, at: str
+) -> None:
+    (tmp_path / at).mkdir(parents=True)
+    (tmp_path / "here" / "marker").write_text("")
+    monkeypatch.chdir(tmp_path / at)
+    with whole_directory(Path(name), "marker") as directory:
+        (directory / "marker").write_text("")
+    assert names(tmp_path) == ["here"]
+    assert names(tmp_path / "here") == ["marker"]
+
+
+def test_a_temporary_directory_is_gone_afterwards(tmp_path: Path) -> None:
+    with temporary_directory(tmp_path / "out") as directory:
+        assert directory.parent == tmp_path
+        assert directory.stat().st_mode & 0o777 == 0o700
+        (directory / "file").write_text("")
+    assert names(tmp_path) == []
+
+
+# Streams.
+
+
+def test_a_pipe_gets_everything() -> None:
+    source, sink = os.pipe()
+    data = bytes(range(256)) * 20_000
+    received: list[bytes] = []
+
+    def read() -> None:
+        while chunk := os.read(source, 100_000):
+            received.append(chunk)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    writer = StreamWriter(sink, "the pipe")
+    writer.write(memoryview(data))
+    writer.write(b"")
+    writer.write(b"end")
+    os.close(sink)
+    reader.join()
+    os.close(source)
+    assert b"".join(received) == data + b"end"
+
+
+def test_writes_that_are_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+
+    def write(descriptor: int, data: memoryview | bytes) -> int:
+        written.append(bytes(data[:3]))
+        return len(written[-1])
+
+    monkeypatch.setattr(os, "write", write)
+    with Path(os.devnull).open("wb") as sink:
+        StreamWriter(sink.fileno(), "x").write(b"0123456789")
+    assert written == [b"012", b"345", b"678", b"9"]
+
+
+def test_a_closed_pipe() -> None:
+    source, sink = os.pipe()
+    os.close(source)
+    with pytest.raises(OutputError, match="the reader of the pipe closed it before the end"):
+        StreamWriter(sink, "the pipe").write(b"x")
+    os.close(sink)
+
+
+def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/dev/null")
+    for target in (Path("/dev/null"), link):
+        with whole_file(target) as writer:
+            writer.write(b"x")
+        assert target.is_char_device()
+    assert link.is_symlink()

@@ -1,0 +1,283 @@
+"""The strict tar reader: agrees with tarfile on what is well formed, refuses all else."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nixdock.errors import ImageError
+from nixdock.layers.hashed import HashedReader, buffered
+from nixdock.tar.kinds import Kind
+from nixdock.tar.member import Member
+from nixdock.tar.names import normalised
+from nixdock.tar.reader import TarReader
+
+KINDS = {
+    tarfile.REGTYPE: Kind.FILE,
+    tarfile.LNKTYPE: Kind.HARD_LINK,
+    tarfile.SYMTYPE: Kind.SYMLINK,
+    tarfile.CHRTYPE: Kind.CHARACTER_DEVICE,
+    tarfile.BLKTYPE: Kind.BLOCK_DEVICE,
+    tarfile.DIRTYPE: Kind.DIRECTORY,
+    tarfile.FIFOTYPE: Kind.FIFO,
+}
+
+component = st.one_of(
+    st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=12),
+    st.sampled_from(["a", "long" * 30, "é" * 60]),
+).filter(lambda name: name not in {".", ".."})
+paths = st.lists(component, min_size=1, max_size=5).map("/".join)
+numbers = st.one_of(st.integers(0, 0o7777777), st.integers(0, 2**31))
+
+
+@st.composite
+def members(draw: st.DrawFn) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(draw(paths))
+    info.type = draw(st.sampled_from(sorted(KINDS)))
+    info.mode = draw(st.integers(0, 0o7777))
+    info.uid, info.gid, info.mtime = draw(numbers), draw(numbers), draw(st.integers(0, 2**40))
+    data = b""
+    if info.type in {tarfile.LNKTYPE, tarfile.SYMTYPE}:
+        info.linkname = draw(paths)
+    if info.type in {tarfile.CHRTYPE, tarfile.BLKTYPE}:
+        info.devmajor, info.devminor = draw(st.integers(0, 4095)), draw(st.integers(0, 4095))
+    if info.type == tarfile.REGTYPE:
+        data = draw(st.binary(max_size=1500))
+        info.size = len(data)
+    return info, data
+
+
+def archive(
+    found: Iterable[tuple[tarfile.TarInfo, bytes]], form: int = tarfile.PAX_FORMAT, **kwargs: Any
+) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form, **kwargs) as tar:
+        for info, data in found:
+            tar.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def info(name: str, **values: Any) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    for key, value in values.items():
+        setattr(made, key, value)
+    return made
+
+
+def read(data: bytes, *, seekable: bool = True) -> list[Member]:
+    if seekable:
+        return list(TarReader(io.BytesIO(data)))
+    return list(TarReader(buffered(HashedReader(io.FileIO(_pipe(data))))))
+
+
+def _pipe(data: bytes) -> int:
+    import os
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+        return os.dup(file.fileno())
+
+
+@settings(deadline=None)
+@given(st.lists(members(), max_size=6), st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]))
+def test_agrees_with_tarfile(found: list[tuple[tarfile.TarInfo, bytes]], form: int) -> None:
+    data = archive(found, form)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        expected = tar.getmembers()
+    got = read(data)
+    assert len(got) == len(expected) == len(found)
+    for member, other, (_, content) in zip(got, expected, found, strict=True):
+        assert normalised(member.name) == normalised(other.name.encode("utf-8", "surrogateescape"))
+        assert member.kind is KINDS[other.type]
+        assert (member.mode, member.uid, member.gid) == (other.mode, other.uid, other.gid)
+        assert (member.size, member.mtime) == (other.size, other.mtime)
+        assert member.target == other.linkname.encode("utf-8", "surrogateescape")
+        assert member.device == (other.devmajor, other.devminor)
+        assert data[member.offset : member.offset + member.size] == content
+
+
+@settings(deadline=None)
+@given(st.lists(members(), max_size=6))
+def test_the_same_whether_files_are_skipped_or_read(
+    found: list[tuple[tarfile.TarInfo, bytes]],
+) -> None:
+    data = archive(found)
+    assert read(data) == read(data, seekable=False)
+
+
+@settings(deadline=None)
+@given(st.lists(members(), max_size=3), st.data())
+def test_damage_never_ends_in_anything_but_an_image_error(
+    found: list[tuple[tarfile.TarInfo, bytes]], draw: st.DataObject
+) -> None:
+    data = bytearray(archive(found))
+    for _ in range(draw.draw(st.integers(1, 4))):
+        data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
+    try:
+        read(bytes(data)[: draw.draw(st.integers(0, len(data)))])
+    except ImageError as error:
+        assert "malformed" in str(error)
+
+
+def test_large_files_are_passed_over() -> None:
+    files = [(info(f"f{i}", size=size), bytes(size)) for i, size in enumerate([3 << 20, 0, 511])]
+    data = archive(files)
+    for seekable in (True, False):
+        assert [m.size for m in read(data, seekable=seekable)] == [3 << 20, 0, 511]
+
+
+def test_everything_is_hashed_on_the_way() -> None:
+    import hashlib
+
+    data = archive([(info("a", size=3 << 20), bytes(3 << 20)), (info("b"), b"")])
+    stream = HashedReader(io.FileIO(_pipe(data)))
+    with buffered(stream) as buffer:
+        list(TarReader(buffer))
+        buffer.read()
+    assert stream.digest == f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def test_extended_attributes_are_bytes() -> None:
+    header = info("f", pax_headers={"SCHILY.xattr.user.x": "a=b\n", "comment": "x"})
+    assert read(archive([(header, b"")]))[0].xattrs == {b"user.x": b"a=b\n"}
+
+
+def test_names_that_are_not_text_and_fractions_of_seconds() -> None:
+    header = info("caf\udce9" * 40, mtime=1.5)
+    (member,) = read(archive([(header, b"")]))
+    assert member.name == b"caf\xe9" * 40
+    assert member.mtime == 1.5
+
+
+def test_a_prefix_and_directories_told_by_their_name() -> None:
+    long = "d" * 80 + "/" + "f" * 80
+    (member,) = read(archive([(info(long), b"")], tarfile.USTAR_FORMAT))
+    assert member.name == long.encode()
+    (old,) = read(archive([(info("d/", type=tarfile.AREGTYPE), b"")]))
+    assert old.kind == Kind.DIRECTORY
+
+
+def test_an_empty_archive() -> None:
+    assert read(archive([])) == []
+
+
+def test_a_global_header_is_counted_unless_it_renames() -> None:
+    reader = TarReader(io.BytesIO(archive([(info("a"), b"")], pax_headers={"comment": "git"})))
+    assert [member.name for member in reader] == [b"a"]
+    assert reader.global_headers == 1
+    with pytest.raises(ImageError, match="global header sets path"):
+        read(archive([(info("a"), b"")], pax_headers={"path": "b"}))
+
+
+def raw(name: bytes = b"f", size: bytes = b"0", flag: bytes = b"0", **fields: bytes) -> bytes:
+    """A header block, with fields as they are given."""
+    block = bytearray(512)
+    block[0 : len(name)] = name
+    block[100:108] = b"0000644\0"
+    block[108:116] = fields.get("uid", b"0000000\0").ljust(8, b"\0")
+    block[116:124] = b"0000000\0"
+    block[124:136] = size.ljust(12, b"\0")
+    block[136:148] = b"00000000000\0"
+    block[156:157] = flag
+    block[257:265] = b"ustar\x0000"
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+END = bytes(1024)
+
+
+def pax(*records: bytes) -> bytes:
+    return extension(b"x", b"".join(records))
+
+
+def record(key: str, value: object) -> bytes:
+    text = f" {key}={value}\n".encode()
+    return b"%d%b" % (len(text) + 2, text)
+
+
+def extension(flag: bytes, data: bytes) -> bytes:
+    return raw(b"ext", b"%o" % len(data), flag) + data.ljust(-(-len(data) // 512) * 512, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "end is missing"),
+        (raw(), "end is missing"),
+        (raw() + bytes(512), "one block of zeros"),
+        (raw() + bytes(512) + raw(b"g") + END, "other bytes than zeros"),
+        (raw() + END + b"x", "other bytes than zeros"),
+        (raw()[:300], "middle of a header"),
+        (raw(size=b"1000") + b"abc", "middle of 'f'"),
+        (raw()[:20] + b"x" + raw()[21:] + END, "checksum"),
+        (raw(size=b"\xff" * 12) + END, "the size -1 is impossible"),
+        (raw(size=b"\x80" + b"\x7f" * 11) + END, "is impossible"),
+        (raw(size=b"12x") + END, "not an octal number"),
+        (raw(size=b"-1") + END, "not an octal number"),
+        (raw(size=b"0o7") + END, "not an octal number"),
+        (raw(uid=b"9") + END, "not an octal number"),
+        (raw(flag=b"S") + END, "sparse"),
+        (raw(flag=b"V") + END, "type flag 'V'"),
+        (pax(record("GNU.sparse.major", 1)) + raw() + END, "sparse"),
+        (pax(b"10 size=-1\n") + raw() + END, "LENGTH KEY=VALUE"),
+        (pax(record("size", -1)) + raw() + END, "impossible"),
+        (pax(record("size", 1 << 63)) + raw() + END, "impossible"),
+        (pax(record("size", "0x1")) + raw() + END, "not a number"),
+        (pax(record("mtime", "nan")) + raw() + END, "not a number"),
+        (pax(record("uid", "1_")) + raw() + END, "not a number"),
+        (pax(b"10 path=a\n" * 2) + raw() + END, "'path' twice"),
+        (pax(b"8 path=a\n") + raw() + END, "LENGTH KEY=VALUE"),
+        (pax(b"10 path=a\n", b"path=b\n") + raw() + END, "LENGTH KEY=VALUE"),
+        (pax(b"10 path=a\n", b"0 path=b\n") + raw() + END, "LENGTH KEY=VALUE"),
+        (pax(b"99999999999 path=a\n") + raw() + END, "LENGTH KEY=VALUE"),
+        (pax(b"10 path=a\n") * 2 + raw() + END, "two extended headers"),
+        (pax(b"10 path=a\n") + extension(b"L", b"b\0") + raw() + END, "two long names"),
+        (extension(b"L", b"b\0") * 2 + raw() + END, "two long names"),
+        (extension(b"K", b"b\0") * 2 + raw() + END, "two long link targets"),
+        (pax(b"10 path=a\n") + END, "no member behind it"),
+        (raw(b"x", b"7777777", b"x") + END, "more than 1048576"),
+        (raw(b"x", b"1000", b"x") + b"abc", "middle of an extended header"),
+    ],
+)
+def test_malformed(data: bytes, message: str) -> None:
+    for seekable in (True, False):
+        with pytest.raises(ImageError, match=f"malformed at byte [0-9]+: .*{message}"):
+            read(data, seekable=seekable)
+
+
+def test_what_is_odd_but_has_one_meaning() -> None:
+    # GNU's base-256, a size where there are no bytes, checksums of signed bytes.
+    big = raw(uid=b"\x80\0\0\0\0\x10\0\0")
+    link = raw(b"d", b"1000", b"5")
+    signed = bytearray(raw(b"\xe9"))
+    signed[148:156] = b" " * 8
+    signed[148:156] = b"%06o\0 " % (sum(signed) - 256)
+    found = read(big + link + bytes(signed) + END)
+    assert [m.uid for m in found] == [1 << 20, 0, 0]
+    assert [m.size for m in found] == [0, 0, 0]
+    assert found[2].name == b"\xe9"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [(b"/", b""), (b"./", b""), (b"./a//b/./c/", b"a/b/c"), (b"/nix/store/", b"nix/store")],
+)
+def test_normalised(name: bytes, expected: bytes) -> None:
+    assert normalised(name) == expected
+
+
+@pytest.mark.parametrize("name", [b"", b"..", b"a/../b", b"/..", b"a\0b", b"a" * 256, b"a/" * 2100])
+def test_names_that_are_refused(name: bytes) -> None:
+    with pytest.raises(ImageError, match="name"):
+        normalised(name)

@@ -1,0 +1,185 @@
+"""Writing an image in any form: the same layers in all of them."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nixdock.build.build import prepared_build
+from nixdock.errors import NixdockError
+from nixdock.layers.compressors import Compression
+from nixdock.oci.image import Image
+from nixdock.oci.layer_blob import LayerBlob
+from nixdock.oci.layout import Format
+from nixdock.spec.reading import read_spec
+from nixdock.write.image import stream_image, write_image
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+SampleSpec = Callable[..., Path]
+ALL = [(form, compression) for form in Format for compression in Compression]
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing around that would change the image."""
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+
+
+def written(
+    spec: Path, target: Path, form: Format, compression: Compression = Compression.NONE
+) -> Image:
+    with prepared_build(read_spec(spec)) as build:
+        return write_image(build, target, form, compression)
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def files(target: Path) -> dict[str, bytes]:
+    """The files of an image in any form, decompressed where the whole is compressed."""
+    if target.is_dir():
+        found = [path for path in target.rglob("*") if path.is_file()]
+        return {str(path.relative_to(target)): path.read_bytes() for path in found}
+    data = target.read_bytes()
+    if data.startswith(b"\x1f\x8b"):
+        data = gzip.decompress(data)
+    elif data.startswith(b"\x28\xb5\x2f\xfd"):
+        data = zstd.decompress(data)
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
+        return {m.name: stream.read() for m in tar if (stream := tar.extractfile(m))}
+
+
+def uncompressed(data: bytes, media_type: str) -> bytes:
+    if media_type.endswith("+gzip"):
+        return gzip.decompress(data)
+    return zstd.decompress(data) if media_type.endswith("+zstd") else data
+
+
+@pytest.mark.parametrize(("form", "compression"), ALL)
+def test_every_form_holds_the_same_layers(
+    sample_spec: SampleSpec, tmp_path: Path, form: Format, compression: Compression
+) -> None:
+    spec = sample_spec(tmp_path)
+    with prepared_build(read_spec(spec)) as build:
+        expected = stream_image(build, lambda data: None)
+        (tmp_path / "out").mkdir()
+        reported: dict[int, LayerBlob] = {}
+        image = write_image(build, tmp_path / "out" / "x", form, compression, reported.__setitem__)
+    assert [layer.diff_id for layer in image.layers] == [each.diff_id for each in expected.layers]
+    assert image.config.digest == expected.config.digest
+    assert sorted(reported) == list(range(len(image.layers)))
+    assert [reported[i].digest for i in sorted(reported)] == [each.digest for each in image.layers]
+    assert os.listdir(tmp_path / "out") == ["x"]
+
+    found = files(tmp_path / "out" / "x")
+    if form in {Format.ARCHIVE, Format.DOCKER_ARCHIVE}:
+        (entry,) = json.loads(found["manifest.json"])
+        assert digest(found[entry["Config"]]) == image.config.digest
+        assert [digest(found[name]) for name in entry["Layers"]] == [
+            layer.digest for layer in image.layers
+        ]
+    if form is not Format.DOCKER_ARCHIVE:
+        (listed,) = json.loads(found["index.json"])["manifests"]
+        manifest = json.loads(found[f"blobs/sha256/{listed['digest'][7:]}"])
+        assert listed["digest"] == image.manifest.digest
+        tars = []
+        for layer in manifest["layers"]:
+            blob = found[f"blobs/sha256/{layer['digest'][7:]}"]
+            assert (digest(blob), len(blob)) == (layer["digest"], layer["size"])
+            tars.append(uncompressed(blob, layer["mediaType"]))
+        assert [digest(tar) for tar in tars] == [layer.diff_id for layer in image.layers]
+    assert ("manifest.json" in found) == (form in {Format.ARCHIVE, Format.DOCKER_ARCHIVE})
+
+
+def test_the_default_archive_begins_with_its_descriptions(
+    sample_spec: SampleSpec, tmp_path: Path
+) -> None:
+    written(sample_spec(tmp_path), tmp_path / "x.tar", Format.ARCHIVE)
+    assert list(files(tmp_path / "x.tar"))[:3] == ["oci-layout", "index.json", "manifest.json"]
+
+
+def test_a_docker_archive_is_compressed_as_a_whole(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    spec = sample_spec(tmp_path)
+    for compression in Compression:
+        written(spec, tmp_path / compression, Format.DOCKER_ARCHIVE, compression)
+    plain = (tmp_path / "none").read_bytes()
+    assert gzip.decompress((tmp_path / "gzip").read_bytes()) == plain
+    assert zstd.decompress((tmp_path / "zstd").read_bytes()) == plain
+
+
+def test_a_stream_is_a_docker_archive(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    spec = sample_spec(tmp_path)
+    image = written(spec, tmp_path / "x.tar", Format.DOCKER_ARCHIVE)
+    out = io.BytesIO()
+    with prepared_build(read_spec(spec)) as build:
+        streamed = stream_image(build, out.write)
+    assert out.getvalue() == (tmp_path / "x.tar").read_bytes()
+    assert streamed.config.digest == image.config.digest
+
+
+def test_the_store_keeps_its_order_under_the_top_layer(
+    sample_spec: SampleSpec, tmp_path: Path
+) -> None:
+    image = written(sample_spec(tmp_path), tmp_path / "x", Format.OCI_LAYOUT)
+    comments = [entry["comment"] for entry in json.loads(image.config.data)["history"]]
+    assert comments == [
+        "1 store path: libc",
+        "1 store path: link",
+        "1 store path: script",
+        "1 store path: app",
+        "the image's own files",
+    ]
+
+
+@pytest.mark.parametrize("form", list(Format))
+def test_nothing_is_left_after_an_error(
+    sample_spec: SampleSpec, tmp_path: Path, form: Format
+) -> None:
+    spec = sample_spec(tmp_path)
+    (tmp_path / f"root/nix/store/{'d' * 32}-app/bin/app").unlink()
+    (tmp_path / f"root/nix/store/{'d' * 32}-app/bin").chmod(0o755)
+    os.mknod(tmp_path / f"root/nix/store/{'d' * 32}-app/bin/app", 0o140600)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(NixdockError, match=r"bin/app is a device or a socket"):
+        written(spec, tmp_path / "out" / "x", form)
+    assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("form", [f for f in Format if f is not Format.OCI_LAYOUT])
+def test_an_earlier_file_is_replaced(sample_spec: SampleSpec, tmp_path: Path, form: Format) -> None:
+    (tmp_path / "x").write_text("old")
+    written(sample_spec(tmp_path), tmp_path / "x", form)
+    assert files(tmp_path / "x")
+
+
+# These must never change: they are the digests of images that exist.
+def test_digests(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    image = written(sample_spec(tmp_path), tmp_path / "x", Format.OCI_LAYOUT)
+    assert (
+        image.config.digest
+        == "sha256:da9396f37d1bf91c318150907a97ebb7b1c1083d6881538634158811104afbb6"
+    )
+    assert (
+        image.manifest.digest
+        == "sha256:b508310b95f4d4f2497d103819e63c689801ab8ad3af75827166f557dc2ba847"
+    )
+    archive = written(sample_spec(tmp_path), tmp_path / "y", Format.ARCHIVE)
+    assert archive.manifest.digest == image.manifest.digest
+    assert (
+        digest((tmp_path / "y").read_bytes())
+        == "sha256:4cbf72a7d2ac16e5117b4b5c6fe5d9d890e88cf3d980e26b29e9c6a818d6f346"
+    )
