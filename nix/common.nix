@@ -70,24 +70,6 @@ rec {
   # dockerTools takes ids as numbers and as their digits.
   toId = id: if builtins.isString id then builtins.fromJSON id else id;
 
-  # The spec's part about the base image.
-  fromImageSpec =
-    {
-      fromImage ? null,
-      fromImageName ? null,
-      fromImageTag ? null,
-      inheritConfig ? "env",
-      ...
-    }:
-    lib.optionalAttrs (fromImage != null) {
-      from_image = whenGiven {
-        path = "${fromImage}";
-        name = fromImageName;
-        tag = fromImageTag;
-      };
-      inherit_config = inheritConfig;
-    };
-
   # The spec's part about the layering; files and store paths may be paths and derivations.
   layeringSpec =
     layering: pipeline:
@@ -139,22 +121,4 @@ rec {
           pipeline = if isFile given.pipeline then file given.pipeline else given.pipeline;
         };
     };
-
-  # A file of its own: what the config names is part of the image, without being named twice.
-  writeConfig =
-    baseName: config:
-    pkgs.writeText "${baseName}-base.json" (builtins.toJSON (if config == null then { } else config));
-
-  # The image's own files as a directory with layer.tar and checksum.
-  topLayer =
-    name: spec:
-    runNixdock name
-      {
-        nativeBuildInputs = lib.optionals (
-          spec.fake_root_commands or "" != "" || spec.run_as_root or "" != ""
-        ) [ pkgs.fakeroot ];
-      }
-      ''
-        nixdock top-layer ${writeSpec "${name}.json" spec} -o $out
-      '';
 }
