@@ -33,6 +33,8 @@ rec {
       + "], not ${compressor}"
     ));
 
+  certificateBundle = "${lib.getOutput "out" pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
+
   # The file name's extension of an image in a format.
   extensionFor =
     name: format: compressor:
@@ -52,15 +54,29 @@ rec {
   # A command of nixdock in a derivation; `nixdock` reads its specs from files in the store.
   runNixdock =
     name: attrs: script:
-    pkgs.runCommand name (
-      attrs
-      // {
-        nativeBuildInputs = [ package ] ++ attrs.nativeBuildInputs or [ ];
-        # Copying an image from a cache costs more than making it again.
-        preferLocalBuild = true;
-        allowSubstitutes = false;
-      }
+    # Local, because copying an image from a cache costs more than making it again.
+    pkgs.runCommandLocal name (
+      attrs // { nativeBuildInputs = [ package ] ++ attrs.nativeBuildInputs or [ ]; }
     ) script;
+
+  # The image of a stream, as a file in the store.
+  buildStream =
+    {
+      stream,
+      imageName,
+      fileName,
+      compressor,
+      format ? "docker-archive",
+    }:
+    attrs:
+    let
+      chosen = compressorFor imageName compressor;
+    in
+    runNixdock "${fileName}${extensionFor imageName format chosen}"
+      ({ inherit (stream) imageName; } // attrs)
+      ''
+        nixdock build ${stream.conf} -o $out --format ${format} --compression ${chosen.compression}
+      '';
 
   writeSpec = name: spec: pkgs.writeText name (builtins.toJSON ({ version = 1; } // spec));
 

@@ -5,16 +5,7 @@
 let
   inherit (common) lib pkgs;
 
-  local =
-    name: script:
-    pkgs.runCommand name {
-      preferLocalBuild = true;
-      allowSubstitutes = false;
-    } script;
-
   lines = lib.concatMapStrings (line: "${line}\n");
-
-  bundle = "${lib.getOutput "out" pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
 in
 {
   # root, nobody and whoever else is given, so that names are found for their ids and the reverse.
@@ -23,7 +14,7 @@ in
       extraPasswdLines ? [ ],
       extraGroupLines ? [ ],
     }:
-    pkgs.runCommand "fake-nss"
+    pkgs.runCommandLocal "fake-nss"
       {
         passwd = lines (
           [ "root:x:0:0:root user:/var/empty:/bin/sh" ]
@@ -31,8 +22,6 @@ in
           ++ [ "nobody:x:65534:65534:nobody:/var/empty:/bin/sh" ]
         );
         group = lines ([ "root:x:0:" ] ++ extraGroupLines ++ [ "nobody:x:65534:" ]);
-        preferLocalBuild = true;
-        allowSubstitutes = false;
       }
       ''
         mkdir -p $out/etc $out/var/empty
@@ -43,22 +32,22 @@ in
   ) { };
 
   # For scripts that start with #!/usr/bin/env.
-  usrBinEnv = local "usr-bin-env" ''
+  usrBinEnv = pkgs.runCommandLocal "usr-bin-env" { } ''
     mkdir -p $out/usr/bin
     ln -s ${pkgs.coreutils}/bin/env $out/usr/bin
   '';
 
   # For scripts that start with #!/bin/sh, and for system(3).
-  binSh = local "bin-sh" ''
+  binSh = pkgs.runCommandLocal "bin-sh" { } ''
     mkdir -p $out/bin
     ln -s ${pkgs.bashInteractive}/bin/bash $out/bin/sh
   '';
 
   # The bundle of certificates in the places where programs of one distribution or other look.
-  caCertificates = local "ca-certificates" ''
+  caCertificates = pkgs.runCommandLocal "ca-certificates" { } ''
     mkdir -p $out/etc/ssl/certs $out/etc/pki/tls/certs
     for file in ssl/certs/ca-bundle.crt ssl/certs/ca-certificates.crt pki/tls/certs/ca-bundle.crt; do
-      ln -s ${bundle} $out/etc/$file
+      ln -s ${common.certificateBundle} $out/etc/$file
     done
   '';
 
@@ -94,27 +83,21 @@ in
       derivations,
       onlyDeps ? false,
     }:
-    pkgs.runCommand "merge-drvs"
-      {
-        inherit derivations onlyDeps;
-        preferLocalBuild = true;
-        allowSubstitutes = false;
-      }
-      ''
-        if [ -n "$onlyDeps" ]; then
-          echo $derivations > $out
-          exit 0
+    pkgs.runCommandLocal "merge-drvs" { inherit derivations onlyDeps; } ''
+      if [ -n "$onlyDeps" ]; then
+        echo $derivations > $out
+        exit 0
+      fi
+      mkdir $out
+      for derivation in $derivations; do
+        echo "merging $derivation"
+        if [ -d "$derivation" ]; then
+          cp -drf --preserve=mode "$derivation/." $out/
+        else
+          tar -C $out -xpf "$derivation"
         fi
-        mkdir $out
-        for derivation in $derivations; do
-          echo "merging $derivation"
-          if [ -d "$derivation" ]; then
-            cp -drf --preserve=mode "$derivation/." $out/
-          else
-            tar -C $out -xpf "$derivation"
-          fi
-          # What comes from the store can't be written to.
-          chmod -R u+w $out
-        done
-      '';
+        # What comes from the store can't be written to.
+        chmod -R u+w $out
+      done
+    '';
 }

@@ -94,7 +94,7 @@ let
           echo "wrote $target" >&2
         '';
       in
-      pkgs.runCommand "stream-${baseName}"
+      pkgs.runCommandLocal "stream-${baseName}"
         {
           inherit (image) imageName meta;
           passthru = passthru // {
@@ -107,8 +107,6 @@ let
               ;
             isExe = true;
           };
-          preferLocalBuild = true;
-          allowSubstitutes = false;
         }
         ''
           {
@@ -137,20 +135,20 @@ let
           "meta"
         ]
       );
-      chosen = common.compressorFor name compressor;
     in
-    runNixdock "${baseNameOf name}${common.extensionFor name format chosen}"
+    common.buildStream
       {
-        inherit (stream) imageName;
+        inherit compressor format stream;
+        imageName = name;
+        fileName = baseNameOf name;
+      }
+      {
         passthru = {
           inherit (stream) imageTag updatePlan;
           inherit stream;
         };
         inherit meta;
       }
-      ''
-        nixdock build ${stream.conf} -o $out --format ${format} --compression ${chosen.compression}
-      ''
   );
 in
 {

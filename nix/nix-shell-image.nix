@@ -119,12 +119,10 @@ let
         ''}
       '';
 
-      bundle = "${lib.getOutput "out" pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
-
       # Later ones win, as in Nix's sandbox.
       environment = {
-        SSL_CERT_FILE = bundle;
-        NIX_SSL_CERT_FILE = bundle;
+        SSL_CERT_FILE = common.certificateBundle;
+        NIX_SSL_CERT_FILE = common.certificateBundle;
         PATH = path;
         HOME = homeDirectory;
         NIX_STORE = builtins.storeDir;
@@ -191,16 +189,12 @@ let
     }@args:
     let
       stream = streamNixShellImage (removeAttrs args [ "compressor" ]);
-      chosen = common.compressorFor stream.imageName compressor;
     in
-    common.runNixdock "${drv.name}-env.tar${chosen.extension}"
-      {
-        inherit (stream) imageName;
-        passthru = { inherit (stream) imageTag; };
-      }
-      ''
-        nixdock build ${stream.conf} -o $out --format docker-archive --compression ${chosen.compression}
-      '';
+    common.buildStream {
+      inherit compressor stream;
+      inherit (stream) imageName;
+      fileName = "${drv.name}-env";
+    } { passthru = { inherit (stream) imageTag; }; };
 in
 {
   inherit buildNixShellImage streamNixShellImage;

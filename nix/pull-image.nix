@@ -75,7 +75,7 @@ let
           verification = lib.boolToString tlsVerify;
 
           nativeBuildInputs = [ pkgs.skopeo ];
-          SSL_CERT_FILE = "${lib.getOutput "out" pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
+          SSL_CERT_FILE = common.certificateBundle;
           impureEnvVars = proxyVariables ++ [ "NIX_SSL_CERT_FILE" ];
 
           outputHashMode = "flat";
