@@ -83,6 +83,42 @@ let
       };
     };
 
+  nixArguments = {
+    name = "nix-layered";
+    contents = [
+      pkgs.bashInteractive
+      pkgs.coreutils
+      pkgs.nix
+    ];
+    extraCommands = nixRoot;
+    config.Env = nixEnvironment;
+  };
+
+  onTopArguments = {
+    tag = "latest";
+    extraCommands = ''
+      mkdir example-output
+      chmod 777 example-output
+    '';
+    config = {
+      Env = [ "PATH=${pkgs.coreutils}/bin" ];
+      WorkingDir = "/example-output";
+      Cmd = [
+        shell
+        "-c"
+        "echo hello > foo; cat foo"
+      ];
+    };
+  };
+
+  childArguments = {
+    tag = "latest";
+    config.Env = [
+      "FROM_CHILD=true"
+      "LAST_LAYER=child"
+    ];
+  };
+
   helloArguments = {
     name = "hello";
     tag = "latest";
@@ -227,28 +263,14 @@ rec {
     extraCommands = nixRoot;
     config.Env = nixEnvironment;
   };
-  nixLayered = nixdock.buildLayeredImageWithNixDb {
-    name = "nix-layered";
-    contents = [
-      pkgs.bashInteractive
-      pkgs.coreutils
-      pkgs.nix
-    ];
-    extraCommands = nixRoot;
-    config.Env = nixEnvironment;
-  };
-  nix-layered = nixdock.streamLayeredImage {
-    name = "nix-layered";
-    tag = "latest";
-    includeNixDB = true;
-    contents = [
-      pkgs.bashInteractive
-      pkgs.coreutils
-      pkgs.nix
-    ];
-    extraCommands = nixRoot;
-    config.Env = nixEnvironment;
-  };
+  nixLayered = nixdock.buildLayeredImageWithNixDb nixArguments;
+  nix-layered = nixdock.streamLayeredImage (
+    nixArguments
+    // {
+      tag = "latest";
+      includeNixDB = true;
+    }
+  );
 
   # Both kinds of script, with all that shells give a meaning to.
   runAsRootExtraCommands = nixdock.buildImage {
@@ -297,42 +319,20 @@ rec {
   };
 
   # Either kind of image on top of one of many layers.
-  layered-on-top = nixdock.buildImage {
-    name = "layered-on-top";
-    tag = "latest";
-    fromImage = layered-image;
-    extraCommands = ''
-      mkdir example-output
-      chmod 777 example-output
-    '';
-    config = {
-      Env = [ "PATH=${pkgs.coreutils}/bin" ];
-      WorkingDir = "/example-output";
-      Cmd = [
-        shell
-        "-c"
-        "echo hello > foo; cat foo"
-      ];
-    };
-  };
-  layered-on-top-layered = nixdock.buildLayeredImage {
-    name = "layered-on-top-layered";
-    tag = "latest";
-    fromImage = layered-image;
-    extraCommands = ''
-      mkdir example-output
-      chmod 777 example-output
-    '';
-    config = {
-      Env = [ "PATH=${pkgs.coreutils}/bin" ];
-      WorkingDir = "/example-output";
-      Cmd = [
-        shell
-        "-c"
-        "echo hello > foo; cat foo"
-      ];
-    };
-  };
+  layered-on-top = nixdock.buildImage (
+    onTopArguments
+    // {
+      name = "layered-on-top";
+      fromImage = layered-image;
+    }
+  );
+  layered-on-top-layered = nixdock.buildLayeredImage (
+    onTopArguments
+    // {
+      name = "layered-on-top-layered";
+      fromImage = layered-image;
+    }
+  );
 
   # A script that finds its base image's files, and its shell.
   runAsRootParentImage = nixdock.buildImage {
@@ -396,24 +396,20 @@ rec {
       "LAST_LAYER=parent"
     ];
   };
-  environmentVariables = nixdock.buildImage {
-    name = "child";
-    tag = "latest";
-    fromImage = environmentVariablesParent;
-    config.Env = [
-      "FROM_CHILD=true"
-      "LAST_LAYER=child"
-    ];
-  };
-  environmentVariablesLayered = nixdock.buildLayeredImage {
-    name = "child-layered";
-    tag = "latest";
-    fromImage = environmentVariablesParent;
-    config.Env = [
-      "FROM_CHILD=true"
-      "LAST_LAYER=child"
-    ];
-  };
+  environmentVariables = nixdock.buildImage (
+    childArguments
+    // {
+      name = "child";
+      fromImage = environmentVariablesParent;
+    }
+  );
+  environmentVariablesLayered = nixdock.buildLayeredImage (
+    childArguments
+    // {
+      name = "child-layered";
+      fromImage = environmentVariablesParent;
+    }
+  );
 
   # As few layers as can be: one for all packages, and one for the image's own files.
   two-layered-image = nixdock.buildLayeredImage {
@@ -643,7 +639,16 @@ rec {
         // arguments
       );
     make = attrs: pkgs.stdenv.mkDerivation ({ dontUnpack = true; } // attrs);
-    variable = make { name = "variable"; foo = "foo"; };
+    variable = make {
+      name = "variable";
+      foo = "foo";
+    };
+    showInteractivity = ''
+      case "$-" in
+        *i*) echo This shell is interactive ;;
+        *) echo This shell is not interactive ;;
+      esac
+    '';
   in
   {
     # A package whose builder can be run in the image.
@@ -669,21 +674,11 @@ rec {
     # Commands in a shell that does not wait for others; and in one that would.
     nix-shell-run = shellImage "run" {
       drv = variable;
-      run = ''
-        case "$-" in
-          *i*) echo This shell is interactive ;;
-          *) echo This shell is not interactive ;;
-        esac
-      '';
+      run = showInteractivity;
     };
     nix-shell-command = shellImage "command" {
       drv = variable;
-      command = ''
-        case "$-" in
-          *i*) echo This shell is interactive ;;
-          *) echo This shell is not interactive ;;
-        esac
-      '';
+      command = showInteractivity;
     };
 
     nix-shell-writable-home = shellImage "writable-home" {
