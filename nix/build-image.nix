@@ -1,4 +1,4 @@
-# Images that add one layer to their base: the image's own files, and the store paths behind them.
+# buildImage adds one layer to a base image, with the image's own files and their closure.
 { common }:
 let
   inherit (common) lib runNixdock;
@@ -8,11 +8,11 @@ let
     withImageArguments (
       {
         copyToRoot ? null,
-        # The name that copyToRoot once had.
+        # The former name of copyToRoot.
         contents ? null,
         keepContentsDirlinks ? false,
         runAsRoot ? null,
-        # Sizes of the virtual machine that nixdock does without.
+        # Accepted for compatibility: nixdock uses no virtual machine.
         diskSize ? null,
         buildVMMemorySize ? null,
         compressor ? "gz",

@@ -1,4 +1,4 @@
-# What the library's functions share.
+# Values and derivation builders that several functions of the library use.
 { pkgs, package }:
 let
   inherit (pkgs) lib;
@@ -35,7 +35,7 @@ rec {
 
   certificateBundle = "${lib.getOutput "out" pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
 
-  # The file name's extension of an image in a format.
+  # The file name extension of an image.
   extensionFor =
     name: format: compressor:
     {
@@ -47,19 +47,19 @@ rec {
     }
     .${format} or (throw "nixdock: image ${name}: unknown format ${format}");
 
-  # The part of a store path's name that changes with its inputs.
+  # The hash part of a derivation's store path, which changes with the inputs.
   hashPart =
     drv: lib.head (lib.splitString "-" (baseNameOf (builtins.unsafeDiscardStringContext drv.outPath)));
 
-  # A command of nixdock in a derivation; `nixdock` reads its specs from files in the store.
+  # A derivation whose script runs nixdock.
   runNixdock =
     name: attrs: script:
-    # Local, because copying an image from a cache costs more than making it again.
+    # Local, because a copy of an image from a binary cache costs more than a new build.
     pkgs.runCommandLocal name (
       attrs // { nativeBuildInputs = [ package ] ++ attrs.nativeBuildInputs or [ ]; }
     ) script;
 
-  # The image of a stream, as a file in the store.
+  # Writes the image of a stream to the store.
   buildStream =
     {
       stream,
@@ -80,13 +80,13 @@ rec {
 
   writeSpec = name: spec: pkgs.writeText name (builtins.toJSON ({ version = 1; } // spec));
 
-  # Options that a spec leaves out rather than says they are nothing.
+  # Removes options without a value: a spec omits them.
   whenGiven = lib.filterAttrs (_: value: value != null && value != "");
 
-  # dockerTools takes ids as numbers and as their digits.
+  # dockerTools accepts an id as a number or as a string of digits.
   toId = id: if builtins.isString id then builtins.fromJSON id else id;
 
-  # The spec's part about the layering; files and store paths may be paths and derivations.
+  # The layering section of a spec. Files and store paths may be given as paths or as derivations.
   layeringSpec =
     layering: pipeline:
     let
@@ -122,7 +122,7 @@ rec {
         // lib.optionalAttrs (given ? volatile) { volatile = map file (lib.toList given.volatile); }
         // lib.optionalAttrs (given ? groups) { groups = map group given.groups; }
         // whenGiven {
-          # A file that the first build is yet to make.
+          # Before the first build, the file of the previous plan does not exist yet.
           previous =
             let
               previous = given.previous or null;

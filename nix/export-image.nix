@@ -1,4 +1,4 @@
-# The root file system of an image, as one tar.
+# exportImage writes the root file system of an image to one tar archive.
 { common }:
 let
   inherit (common) lib runNixdock;
@@ -9,7 +9,7 @@ let
       name ? fromImage.name or (baseNameOf fromImage),
       fromImageName ? null,
       fromImageTag ? null,
-      # The size of the virtual machine's disk, which nixdock does without.
+      # Accepted for compatibility: nixdock uses no virtual machine.
       diskSize ? null,
     }:
     let

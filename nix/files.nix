@@ -1,4 +1,4 @@
-# Files that programs expect to find outside of the store, and trees made of others.
+# Files that programs expect outside the Nix store, and a function that merges directory trees.
 {
   common,
 }:
@@ -8,7 +8,8 @@ let
   lines = lib.concatMapStrings (line: "${line}\n");
 in
 {
-  # root, nobody and whoever else is given, so that names are found for their ids and the reverse.
+  # User and group databases with root, nobody and the given entries, so that programs can map names
+  # to ids and back.
   fakeNss = lib.makeOverridable (
     {
       extraPasswdLines ? [ ],
@@ -31,19 +32,19 @@ in
       ''
   ) { };
 
-  # For scripts that start with #!/usr/bin/env.
+  # Scripts that start with #!/usr/bin/env need this symlink.
   usrBinEnv = pkgs.runCommandLocal "usr-bin-env" { } ''
     mkdir -p $out/usr/bin
     ln -s ${pkgs.coreutils}/bin/env $out/usr/bin
   '';
 
-  # For scripts that start with #!/bin/sh, and for system(3).
+  # Scripts that start with #!/bin/sh and callers of system(3) need this symlink.
   binSh = pkgs.runCommandLocal "bin-sh" { } ''
     mkdir -p $out/bin
     ln -s ${pkgs.bashInteractive}/bin/bash $out/bin/sh
   '';
 
-  # The bundle of certificates in the places where programs of one distribution or other look.
+  # Several symlinks, because each distribution has the certificate bundle at another path.
   caCertificates = pkgs.runCommandLocal "ca-certificates" { } ''
     mkdir -p $out/etc/ssl/certs $out/etc/pki/tls/certs
     for file in ssl/certs/ca-bundle.crt ssl/certs/ca-certificates.crt pki/tls/certs/ca-bundle.crt; do
@@ -51,7 +52,7 @@ in
     done
   '';
 
-  # Commands for a script that runs in the image's root, after which those of shadow can be used.
+  # Commands for runAsRoot or fakeRootCommands, which create the files that useradd needs.
   shadowSetup = ''
     export PATH=${pkgs.shadow}/bin:$PATH
     mkdir -p /etc/pam.d
@@ -77,7 +78,8 @@ in
     fi
   '';
 
-  # One tree of many, later ones over earlier ones; or, with onlyDeps, a file that refers to them.
+  # Merges derivations into one tree, in which later files replace earlier ones. With onlyDeps, the
+  # result is a file that only refers to the derivations.
   mergeDrvs =
     {
       derivations,
@@ -96,7 +98,7 @@ in
         else
           tar -C $out -xpf "$derivation"
         fi
-        # What comes from the store can't be written to.
+        # Directories from the store are read-only.
         chmod -R u+w $out
       done
     '';

@@ -5,8 +5,9 @@ let
   inherit (common) lib pkgs runNixdock;
 in
 {
-  # Adds the shared arguments to those of `make`, a function of its own arguments and of the image
-  # that the shared ones describe. `make` has no `...`, so that Nix still refuses unknown arguments.
+  # Adds the shared arguments to those of `make`, which takes its own arguments first, and then the
+  # image: the attribute set below. The pattern of `make` has no `...`, so that Nix still rejects
+  # unknown arguments.
   withImageArguments =
     make:
     let
@@ -37,10 +38,10 @@ in
           imageName = lib.toLower name;
           configObject = if config == null then { } else config;
 
-          # A root of the closure, so that the store paths which the config names get into the image.
+          # A root of the closure, so that the image contains the store paths that the config names.
           configFile = pkgs.writeText "${baseName}-base.json" (builtins.toJSON configObject);
 
-          # The top layer and the image have these parts of their specs in common.
+          # The spec of the top layer and the spec of the image share these options.
           sharedSpec = {
             name = imageName;
           }
@@ -68,7 +69,7 @@ in
             gid = common.toId gid;
           };
 
-          # A directory with layer.tar, which holds the image's own files, and its checksum.
+          # The derivation of a directory with layer.tar, the image's own files, and the checksum file.
           buildTopLayer =
             drvName: own:
             let
@@ -91,7 +92,7 @@ in
           ];
 
           closureSpec = topLayer: {
-            # The path of the graph is known only while the derivation runs: see --graph.
+            # --graph sets the path, because Nix writes the graph only during the build.
             graph = "";
             keys = [ "closure" ];
             exclude = closureRoots topLayer;
@@ -113,7 +114,7 @@ in
 
           tagOption = if tag == null then "--tag-of-output" else "--tag ${lib.escapeShellArg tag}";
 
-          # Without a tag, the hash part of the derivation that gets `tagOption`.
+          # Without a tag, the hash part of the derivation whose script uses `tagOption`.
           tagOf = drv: if tag == null then common.hashPart drv else tag;
         };
     in

@@ -1,4 +1,5 @@
-# Images of many layers: one for each store path that is worth it, and one for the image's own files.
+# Layered images: a plan distributes the store paths over layers, and the top layer has the image's
+# own files.
 {
   common,
 }:
@@ -11,7 +12,8 @@ let
     ;
   inherit (import ./image-arguments.nix { inherit common; }) withImageArguments;
 
-  # What runs a configuration, as dockerTools' own script does: CONF [-t REPO:TAG].
+  # Streams the image of a configuration, with the command line of dockerTools' stream script:
+  # CONF [-t REPO:TAG].
   streamScript = pkgs.buildPackages.writeShellScript "nixdock-stream" ''
     exec ${lib.getExe package} stream "$@"
   '';
@@ -76,7 +78,7 @@ let
           runNixdock "${baseName}-conf.json"
             {
               __structuredAttrs = true;
-              # The plan alone, for the image that comes next.
+              # A separate output with only the plan, for the next image.
               outputs = [
                 "out"
                 "plan"
@@ -123,7 +125,7 @@ let
       name,
       compressor ? "gz",
       meta ? { },
-      # docker-archive, or one of nixdock's own: archive, oci-archive, oci-layout.
+      # docker-archive, or a format that only nixdock has: archive, oci-archive or oci-layout.
       format ? "docker-archive",
       ...
     }@args:

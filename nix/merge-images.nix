@@ -1,4 +1,4 @@
-# Several images in one docker-archive.
+# mergeImages writes several images to one docker-archive.
 { common }:
 let
   inherit (common) lib runNixdock;

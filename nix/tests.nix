@@ -1,5 +1,5 @@
-# Checks of the examples that need no daemon: images are read back in the sandbox, and what they
-# hold is compared with what was asked for. Each is a derivation that builds when all is well.
+# Checks of the examples that need no daemon. Each check is a derivation that reads images in the
+# sandbox and fails to build if an image differs from its arguments.
 { pkgs, nixdock }:
 let
   inherit (pkgs) lib;
@@ -15,7 +15,7 @@ let
         ];
       }
       ''
-        # What an image is, as JSON.
+        # Prints the metadata of an image as JSON.
         shown() { nixdock inspect --json "$1"; }
         expect() {
           if [ "$2" != "$3" ]; then
@@ -27,7 +27,7 @@ let
         touch $out
       '';
 
-  # A root file system is no image, and another machine's packages would take a compiler for it.
+  # exportBash is a root file system, not an image, and cross would need a cross compiler.
   images = removeAttrs examples [
     "cross"
     "exportBash"
@@ -67,7 +67,7 @@ let
     ''expect ${lib.escapeShellArg "${image}: ${filter}"} ${lib.escapeShellArg value} "${query image filter}"'';
 in
 {
-  # Every digest, size and count; and what an image is called is what its attributes say.
+  # The digests, sizes and counts of each image are right, and its name is that of its attributes.
   verify = check "verify" ''
     printf '%s\0' ${
       lib.concatMapStringsSep " " (
@@ -150,7 +150,7 @@ in
     fi
   '';
 
-  # Without the store there are no store paths; with it, all of a closure.
+  # Images without store paths have none; other images have the whole closure.
   store =
     let
       held = "[.images[0].layers[].store_paths[]] | sort";
