@@ -25,7 +25,7 @@ let
 
         trees = lib.toList (
           if contents != null then
-            lib.warn "nixdock: image ${name}: contents is now copyToRoot" contents
+            lib.warn "nixdock: image ${name}: contents is deprecated; use copyToRoot" contents
           else if copyToRoot == null then
             [ ]
           else
@@ -48,10 +48,6 @@ let
           closure = image.closureSpec layer;
         };
 
-        unused = lib.optionalString (diskSize != null || buildVMMemorySize != null) ''
-          echo "nixdock: diskSize and buildVMMemorySize have no meaning: there is no virtual machine" >&2
-        '';
-
         file =
           runNixdock "docker-image-${baseName}${common.extensionFor name format chosen}"
             {
@@ -65,10 +61,11 @@ let
               exportReferencesGraph.closure = image.closureRoots layer;
             }
             ''
-              ${unused}
-              nixdock build ${spec} -o "$out" --graph "$NIX_ATTRS_JSON_FILE" ${image.tagOption} --format ${format} --compression ${chosen.compression} ${
-                lib.optionalString (format == "docker-archive") "--legacy"
-              }
+              ${common.noteIgnored { inherit diskSize buildVMMemorySize; }}
+              nixdock build ${spec} -o "$out" --graph "$NIX_ATTRS_JSON_FILE" ${image.tagOption} \
+                --format ${format} --compression ${chosen.compression} ${
+                  lib.optionalString (format == "docker-archive") "--legacy"
+                }
             '';
       in
       assert lib.assertMsg (

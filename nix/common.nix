@@ -11,6 +11,15 @@ rec {
   defaultVariant = lib.optionalString (go.GOARM or "" != "") "v${go.GOARM}";
   constantTime = "1970-01-01T00:00:01Z";
 
+  # The attribute of `choices` that an argument of an image names.
+  choose =
+    name: argument: choices: choice:
+    choices.${choice} or (throw (
+      "nixdock: image ${name}: ${argument} must be one of: ["
+      + lib.concatStringsSep " " (lib.attrNames choices)
+      + "], not ${choice}"
+    ));
+
   compressors = {
     none = {
       extension = "";
@@ -25,27 +34,20 @@ rec {
       compression = "zstd";
     };
   };
-  compressorFor =
-    name: compressor:
-    compressors.${compressor} or (throw (
-      "in docker image ${name}: compressor must be one of: ["
-      + lib.concatStringsSep " " (lib.attrNames compressors)
-      + "], not ${compressor}"
-    ));
+  compressorFor = name: choose name "compressor" compressors;
 
   certificateBundle = "${lib.getOutput "out" pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
 
   # The file name extension of an image.
   extensionFor =
     name: format: compressor:
-    {
-      # Only a docker-archive is compressed as a whole; elsewhere the layers are.
+    choose name "format" {
+      # Only a docker-archive is compressed as a whole; the other formats compress each layer.
       docker-archive = ".tar${compressor.extension}";
       archive = ".tar";
       oci-archive = ".tar";
       oci-layout = "";
-    }
-    .${format} or (throw "nixdock: image ${name}: unknown format ${format}");
+    } format;
 
   # The hash part of a derivation's store path, which changes with the inputs.
   hashPart =
@@ -77,6 +79,16 @@ rec {
       ''
         nixdock build ${stream.conf} -o $out --format ${format} --compression ${chosen.compression}
       '';
+
+  # A shell command that reports the arguments for dockerTools' virtual machine, if any are set.
+  noteIgnored =
+    sizes:
+    let
+      given = lib.attrNames (whenGiven sizes);
+    in
+    lib.optionalString (given != [ ]) ''
+      echo 'nixdock: ignoring ${lib.concatStringsSep " and " given}: nixdock uses no virtual machine' >&2
+    '';
 
   writeSpec = name: spec: pkgs.writeText name (builtins.toJSON ({ version = 1; } // spec));
 

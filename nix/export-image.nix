@@ -26,11 +26,9 @@ let
     in
     assert lib.assertMsg (
       !(fromImage.isExe or false)
-    ) "nixdock.exportImage: ${name} is a stream's script, not an image; use buildLayeredImage";
+    ) "nixdock.exportImage: fromImage is the stream script ${fromImage.name}, not an image; use buildLayeredImage instead of streamLayeredImage";
     runNixdock name { } ''
-      ${lib.optionalString (diskSize != null) ''
-        echo "nixdock: diskSize has no meaning: there is no virtual machine" >&2
-      ''}
+      ${common.noteIgnored { inherit diskSize; }}
       nixdock export ${fromImage} ${choice} -o "$out"
     '';
 in

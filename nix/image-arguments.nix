@@ -69,7 +69,7 @@ in
             gid = common.toId gid;
           };
 
-          # The derivation of a directory with layer.tar, the image's own files, and the checksum file.
+          # A derivation with layer.tar, which contains the image's own files, and its checksum.
           buildTopLayer =
             drvName: own:
             let

@@ -37,10 +37,10 @@ let
       image:
       assert lib.assertMsg (
         layeringPipeline == null -> maxLayers > 1
-      ) "nixdock: image ${image.name}: maxLayers must be greater than 1, for the top layer is one of them";
+      ) "nixdock: image ${image.name}: maxLayers must be greater than 1, not ${toString maxLayers}: the top layer counts too";
       assert lib.assertMsg (
         enableFakechroot -> pkgs.stdenv.hostPlatform.isLinux
-      ) "nixdock: image ${image.name}: enableFakechroot needs Linux, for it enters a namespace; use perms, or fakeRootCommands with relative paths";
+      ) "nixdock: image ${image.name}: enableFakechroot needs Linux, because it enters a namespace; use perms, or fakeRootCommands with relative paths";
       let
         inherit (image) baseName;
 
@@ -86,7 +86,8 @@ let
               exportReferencesGraph = lib.optionalAttrs includeStorePaths { closure = closureRoots; };
             }
             ''
-              nixdock resolve ${spec} -o "$out" --plan "$plan" --graph "$NIX_ATTRS_JSON_FILE" ${image.tagOption}
+              nixdock resolve ${spec} -o "$out" --plan "$plan" --graph "$NIX_ATTRS_JSON_FILE" \
+                ${image.tagOption}
             '';
 
         # Rewrites the file that `layering.previous` names.

@@ -81,7 +81,7 @@ let
       run ? null,
     }:
     assert lib.assertMsg (!(drv.drvAttrs.__structuredAttrs or false))
-      "nixdock: image ${name}: ${drv.name} has __structuredAttrs, whose environment is in files that only Nix writes";
+      "nixdock: image ${name}: ${drv.name} has __structuredAttrs, whose environment is in files that only Nix writes; set __structuredAttrs = false";
     assert lib.assertMsg (
       command == null || run == null
     ) "nixdock: image ${name}: give command or run, not both";

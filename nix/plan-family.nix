@@ -16,6 +16,7 @@ in
       ];
       streams = lib.mapAttrs (_: args: streamLayeredImage (removeAttrs args own)) images;
       names = lib.attrNames images;
+      based = lib.filterAttrs (_: args: args.fromImage or null != null) images;
 
       limits = lib.mapAttrs (
         # The Nix database takes one layer more.
@@ -40,9 +41,9 @@ in
             }
           '';
     in
-    assert lib.assertMsg (lib.all (args: args.fromImage or null == null) (
-      lib.attrValues images
-    )) "nixdock.planFamily: images with a base image can't be planned together";
+    assert lib.assertMsg (
+      based == { }
+    ) "nixdock.planFamily: ${toString (lib.attrNames based)}: images in a family can't have a base image; remove fromImage, or leave these images out";
     lib.mapAttrs (
       name: args:
       args

@@ -33,8 +33,8 @@ let
     "exportBash"
   ];
 
-  # A stream's file is as large as its image: it is gone as soon as it has been looked at.
-  lookAt = pkgs.writeShellScript "look-at-image" ''
+  # Checks an image, and removes the file of a stream at once, because it is as large as the image.
+  checkImage = pkgs.writeShellScript "check-image" ''
     set -e
     file=$1
     if [ "$2" = stream ]; then
@@ -78,7 +78,7 @@ in
           (if image ? imageTag then "${image.imageName}:${image.imageTag}" else "")
         ]
       ) (lib.attrValues images)
-    } | xargs -0 -P "''${NIX_BUILD_CORES:-1}" -n 3 ${lookAt}
+    } | xargs -0 -P "''${NIX_BUILD_CORES:-1}" -n 3 ${checkImage}
   '';
 
   dates = check "dates" (
@@ -91,7 +91,7 @@ in
         (name: ''
           created=${query name ".images[0].created"}
           if [[ "$created" < 2001 ]]; then
-            echo "${name}: $created is not the time at which it was built" >&2
+            echo "${name}: expected the time of the build, found $created" >&2
             exit 1
           fi
         '')
@@ -114,7 +114,7 @@ in
     done
     layersOf ${images.another-layered-image} > other
     if ! grep -qFxf below other; then
-      echo 'layered-image and another-layered-image have no layer in common' >&2
+      echo 'layered-image and another-layered-image: expected a shared layer, found none' >&2
       exit 1
     fi
   '';
@@ -140,12 +140,12 @@ in
   );
 
   architecture = check "architecture" ''
-    expect 'the same architecture' \
+    expect 'architecture of layered-image-with-architecture' \
       ${query "build-image-with-architecture" ".images[0].architecture"} \
       ${query "layered-image-with-architecture" ".images[0].architecture"}
     if [ ${query "bash" ".images[0].architecture"} = \
       ${query "build-image-with-architecture" ".images[0].architecture"} ]; then
-      echo 'build-image-with-architecture is for this machine' >&2
+      echo 'build-image-with-architecture: expected another architecture than that of bash' >&2
       exit 1
     fi
   '';
