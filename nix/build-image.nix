@@ -1,129 +1,78 @@
-# Images that add one layer to their base: the image's own files, and the store paths behind them.
+# buildImage adds one layer to a base image, with the image's own files and their closure.
 { common }:
 let
-  inherit (common) lib pkgs runNixdock;
+  inherit (common) lib runNixdock;
+  inherit (import ./image-arguments.nix { inherit common; }) withImageArguments;
 
   buildImage = lib.makeOverridable (
-    {
-      name,
-      tag ? null,
-      fromImage ? null,
-      fromImageName ? null,
-      fromImageTag ? null,
-      inheritConfig ? "env",
-      copyToRoot ? null,
-      # The name that copyToRoot once had.
-      contents ? null,
-      keepContentsDirlinks ? false,
-      config ? null,
-      architecture ? common.defaultArchitecture,
-      variant ? common.defaultVariant,
-      created ? common.constantTime,
-      extraCommands ? "",
-      uid ? 0,
-      gid ? 0,
-      perms ? [ ],
-      runAsRoot ? null,
-      # Sizes of the virtual machine that nixdock does without.
-      diskSize ? null,
-      buildVMMemorySize ? null,
-      compressor ? "gz",
-      format ? "docker-archive",
-      includeNixDB ? false,
-      meta ? { },
-    }@args:
-    let
-      baseName = baseNameOf name;
-      imageName = lib.toLower name;
-      chosen = common.compressorFor name compressor;
-      base = common.fromImageSpec args;
-      permsSpec = lib.optionalAttrs (perms != [ ]) { inherit perms; };
+    withImageArguments (
+      {
+        copyToRoot ? null,
+        # The former name of copyToRoot.
+        contents ? null,
+        keepContentsDirlinks ? false,
+        runAsRoot ? null,
+        # Accepted for compatibility: nixdock uses no virtual machine.
+        diskSize ? null,
+        buildVMMemorySize ? null,
+        compressor ? "gz",
+        format ? "docker-archive",
+      }:
+      image:
+      let
+        inherit (image) baseName name;
+        chosen = common.compressorFor name compressor;
 
-      trees = lib.toList (
-        if contents != null then
-          lib.warn "nixdock: image ${name}: contents is now copyToRoot" contents
-        else if copyToRoot == null then
-          [ ]
-        else
-          copyToRoot
-      );
+        trees = lib.toList (
+          if contents != null then
+            lib.warn "nixdock: image ${name}: contents is deprecated; use copyToRoot" contents
+          else if copyToRoot == null then
+            [ ]
+          else
+            copyToRoot
+        );
 
-      configFile = common.writeConfig baseName config;
+        layer = image.buildTopLayer "docker-layer-${baseName}" (
+          {
+            contents = trees;
+            copy_contents = true;
+            keep_directory_links = keepContentsDirlinks;
+            inherit (image) owner;
+          }
+          // lib.optionalAttrs (runAsRoot != null) { run_as_root = runAsRoot; }
+        );
 
-      layer = common.topLayer "docker-layer-${baseName}" (
-        {
-          name = imageName;
-          contents = trees;
-          copy_contents = true;
-          keep_directory_links = keepContentsDirlinks;
-          extra_commands = extraCommands;
-          owner = {
-            uid = common.toId uid;
-            gid = common.toId gid;
-          };
-        }
-        // base
-        // permsSpec
-        // lib.optionalAttrs (runAsRoot != null) { run_as_root = runAsRoot; }
-      );
-
-      spec = common.writeSpec "${baseName}-spec.json" (
-        {
-          name = imageName;
-          config = if config == null then { } else config;
-          inherit architecture created;
-          variant = if variant == "" then null else variant;
-          nix_db = includeNixDB;
-          top_layer = layer;
+        spec = image.writeSpec layer {
           single_layer = true;
           store.directory = builtins.storeDir;
-          closure = {
-            # Given on the command line: it is known only while the derivation runs.
-            graph = "";
-            keys = [ "closure" ];
-            exclude = [
-              configFile
-              layer
-            ];
-          };
-        }
-        // base
-        // permsSpec
-      );
+          closure = image.closureSpec layer;
+        };
 
-      unused = lib.optionalString (diskSize != null || buildVMMemorySize != null) ''
-        echo "nixdock: diskSize and buildVMMemorySize have no meaning: there is no virtual machine" >&2
-      '';
-
-      image =
-        runNixdock "docker-image-${baseName}${common.extensionFor name format chosen}"
-          {
-            inherit imageName;
-            passthru = {
-              imageTag = if tag == null then common.hashPart image else tag;
-              buildArgs = args;
-              inherit layer;
-            };
-            inherit meta;
-            __structuredAttrs = true;
-            exportReferencesGraph.closure = [
-              configFile
-              layer
-            ];
-          }
-          ''
-            ${unused}
-            nixdock build ${spec} -o "$out" --graph "$NIX_ATTRS_JSON_FILE" ${
-              if tag == null then "--tag-of-output" else "--tag ${lib.escapeShellArg tag}"
-            } --format ${format} --compression ${chosen.compression} ${
-              lib.optionalString (format == "docker-archive") "--legacy"
+        file =
+          runNixdock "docker-image-${baseName}${common.extensionFor name format chosen}"
+            {
+              inherit (image) imageName meta;
+              passthru = {
+                imageTag = image.tagOf file;
+                buildArgs = image.args;
+                inherit layer;
+              };
+              __structuredAttrs = true;
+              exportReferencesGraph.closure = image.closureRoots layer;
             }
-          '';
-    in
-    assert lib.assertMsg (
-      contents != null -> copyToRoot == null
-    ) "nixdock: image ${name}: give copyToRoot or contents, its old name, but not both";
-    image
+            ''
+              ${common.noteIgnored { inherit diskSize buildVMMemorySize; }}
+              nixdock build ${spec} -o "$out" --graph "$NIX_ATTRS_JSON_FILE" ${image.tagOption} \
+                --format ${format} --compression ${chosen.compression} ${
+                  lib.optionalString (format == "docker-archive") "--legacy"
+                }
+            '';
+      in
+      assert lib.assertMsg (
+        contents != null -> copyToRoot == null
+      ) "nixdock: image ${name}: give copyToRoot or contents, its old name, but not both";
+      file
+    )
   );
 in
 {

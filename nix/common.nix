@@ -1,4 +1,4 @@
-# What the library's functions share.
+# Values and derivation builders that several functions of the library use.
 { pkgs, package }:
 let
   inherit (pkgs) lib;
@@ -10,6 +10,15 @@ rec {
   defaultArchitecture = go.GOARCH;
   defaultVariant = lib.optionalString (go.GOARM or "" != "") "v${go.GOARM}";
   constantTime = "1970-01-01T00:00:01Z";
+
+  # The attribute of `choices` that an argument of an image names.
+  choose =
+    name: argument: choices: choice:
+    choices.${choice} or (throw (
+      "nixdock: image ${name}: ${argument} must be one of: ["
+      + lib.concatStringsSep " " (lib.attrNames choices)
+      + "], not ${choice}"
+    ));
 
   compressors = {
     none = {
@@ -25,70 +34,71 @@ rec {
       compression = "zstd";
     };
   };
-  compressorFor =
-    name: compressor:
-    compressors.${compressor} or (throw (
-      "in docker image ${name}: compressor must be one of: ["
-      + lib.concatStringsSep " " (lib.attrNames compressors)
-      + "], not ${compressor}"
-    ));
+  compressorFor = name: choose name "compressor" compressors;
 
-  # The file name's extension of an image in a format.
+  certificateBundle = "${lib.getOutput "out" pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
+
+  # The file name extension of an image.
   extensionFor =
     name: format: compressor:
-    {
-      # Only a docker-archive is compressed as a whole; elsewhere the layers are.
+    choose name "format" {
+      # Only a docker-archive is compressed as a whole; the other formats compress each layer.
       docker-archive = ".tar${compressor.extension}";
       archive = ".tar";
       oci-archive = ".tar";
       oci-layout = "";
-    }
-    .${format} or (throw "nixdock: image ${name}: unknown format ${format}");
+    } format;
 
-  # The part of a store path's name that changes with its inputs.
+  # The hash part of a derivation's store path, which changes with the inputs.
   hashPart =
     drv: lib.head (lib.splitString "-" (baseNameOf (builtins.unsafeDiscardStringContext drv.outPath)));
 
-  # A command of nixdock in a derivation; `nixdock` reads its specs from files in the store.
+  # A derivation whose script runs nixdock.
   runNixdock =
     name: attrs: script:
-    pkgs.runCommand name (
-      attrs
-      // {
-        nativeBuildInputs = [ package ] ++ attrs.nativeBuildInputs or [ ];
-        # Copying an image from a cache costs more than making it again.
-        preferLocalBuild = true;
-        allowSubstitutes = false;
-      }
+    # Local, because a copy of an image from a binary cache costs more than a new build.
+    pkgs.runCommandLocal name (
+      attrs // { nativeBuildInputs = [ package ] ++ attrs.nativeBuildInputs or [ ]; }
     ) script;
+
+  # Writes the image of a stream to the store.
+  buildStream =
+    {
+      stream,
+      imageName,
+      fileName,
+      compressor,
+      format ? "docker-archive",
+    }:
+    attrs:
+    let
+      chosen = compressorFor imageName compressor;
+    in
+    runNixdock "${fileName}${extensionFor imageName format chosen}"
+      ({ inherit (stream) imageName; } // attrs)
+      ''
+        nixdock build ${stream.conf} -o $out --format ${format} --compression ${chosen.compression}
+      '';
+
+  # A shell command that reports the arguments for dockerTools' virtual machine, if any are set.
+  noteIgnored =
+    sizes:
+    let
+      given = lib.attrNames (whenGiven sizes);
+    in
+    lib.optionalString (given != [ ]) ''
+      echo 'nixdock: ignoring ${lib.concatStringsSep " and " given}: nixdock uses no virtual machine' >&2
+    '';
 
   writeSpec = name: spec: pkgs.writeText name (builtins.toJSON ({ version = 1; } // spec));
 
-  # Options that a spec leaves out rather than says they are nothing.
+  # Removes options without a value: a spec omits them.
   whenGiven = lib.filterAttrs (_: value: value != null && value != "");
 
-  # dockerTools takes ids as numbers and as their digits.
+  # dockerTools accepts an id as a number or as a string of digits.
   toId = id: if builtins.isString id then builtins.fromJSON id else id;
 
-  # The spec's part about the base image.
-  fromImageSpec =
-    {
-      fromImage ? null,
-      fromImageName ? null,
-      fromImageTag ? null,
-      inheritConfig ? "env",
-      ...
-    }:
-    lib.optionalAttrs (fromImage != null) {
-      from_image = whenGiven {
-        path = "${fromImage}";
-        name = fromImageName;
-        tag = fromImageTag;
-      };
-      inherit_config = inheritConfig;
-    };
-
-  # The spec's part about the layering; files and store paths may be paths and derivations.
+  # The layering section of a spec. Files and store paths may be given as paths or as derivations.
   layeringSpec =
     layering: pipeline:
     let
@@ -124,7 +134,7 @@ rec {
         // lib.optionalAttrs (given ? volatile) { volatile = map file (lib.toList given.volatile); }
         // lib.optionalAttrs (given ? groups) { groups = map group given.groups; }
         // whenGiven {
-          # A file that the first build is yet to make.
+          # Before the first build, the file of the previous plan does not exist yet.
           previous =
             let
               previous = given.previous or null;
@@ -139,22 +149,4 @@ rec {
           pipeline = if isFile given.pipeline then file given.pipeline else given.pipeline;
         };
     };
-
-  # A file of its own: what the config names is part of the image, without being named twice.
-  writeConfig =
-    baseName: config:
-    pkgs.writeText "${baseName}-base.json" (builtins.toJSON (if config == null then { } else config));
-
-  # The image's own files as a directory with layer.tar and checksum.
-  topLayer =
-    name: spec:
-    runNixdock name
-      {
-        nativeBuildInputs = lib.optionals (
-          spec.fake_root_commands or "" != "" || spec.run_as_root or "" != ""
-        ) [ pkgs.fakeroot ];
-      }
-      ''
-        nixdock top-layer ${writeSpec "${name}.json" spec} -o $out
-      '';
 }

@@ -1,11 +1,11 @@
-# The library: a function of `pkgs`, given bare or as `{ pkgs }`.
+# The library: a function of `pkgs`, or of an attribute set `{ pkgs }`.
 #
-# Every function takes the arguments of its namesake in `pkgs.dockerTools` and returns a derivation
-# with the same attributes, so that one can stand in for the other.
+# Each function accepts the arguments of the `pkgs.dockerTools` function of the same name, and
+# returns a derivation with the same attributes, so that nixdock can replace dockerTools.
 args:
 let
   pkgs = args.pkgs or args;
-  # It runs where images are built, whatever machine they are for.
+  # nixdock runs on the build platform, even if the images are for another platform.
   package = pkgs.buildPackages.callPackage ./package.nix { };
   common = import ./common.nix { inherit pkgs package; };
 

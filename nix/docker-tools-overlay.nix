@@ -1,6 +1,7 @@
-# An overlay that puts the library in the place of `pkgs.dockerTools`, and adds it as `pkgs.nixdock`.
+# An overlay that replaces the functions of `pkgs.dockerTools`, and adds the library as
+# `pkgs.nixdock`.
 #
-# What dockerTools has beyond its documented functions stays reachable.
+# Attributes that only dockerTools has, such as `shellScript`, stay available.
 final: prev:
 let
   nixdock = import ./. final;

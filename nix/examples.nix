@@ -1,12 +1,12 @@
-# Images that show what the library does, by the names they have in `dockerTools.examples`.
+# Examples of the library, under the names that they have in `dockerTools.examples`.
 #
-# Not here are those that need a registry on the Internet (nixFromDockerHub, testNixFromDockerHub,
-# onTopOfPulledImage) and the one that is made of NixOS modules (etc).
+# Omitted are the examples that need a registry on the Internet (nixFromDockerHub,
+# testNixFromDockerHub, onTopOfPulledImage) or NixOS modules (etc).
 { pkgs, nixdock }:
 let
   inherit (pkgs) lib;
 
-  # What is copied to an image's root are trees: the programs of several packages make one.
+  # A tree for copyToRoot with the programs of several packages.
   root =
     name: paths:
     pkgs.buildEnv {
@@ -16,10 +16,10 @@ let
 
   shell = "${pkgs.bashInteractive}/bin/bash";
 
-  # A program that needs no store path but its own.
+  # A static program, which refers to no other store path.
   staticBusybox = pkgs.pkgsStatic.busybox or pkgs.busybox;
 
-  # Another machine's packages.
+  # Packages for another architecture.
   foreign =
     if pkgs.stdenv.hostPlatform.isAarch64 then
       pkgs.pkgsCross.gnu64
@@ -27,7 +27,7 @@ let
       pkgs.pkgsCross.aarch64-multiplatform;
   foreignArchitecture = if pkgs.stdenv.hostPlatform.isAarch64 then "amd64" else "arm64";
 
-  # What Nix wants of a root file system.
+  # Nix needs these files in the root file system.
   nixRoot = ''
     mkdir -p root etc/nix
     mkdir -m 1777 tmp
@@ -66,7 +66,7 @@ let
         nixdock.fakeNss
         pkgs.nginx
       ];
-      # Whatever it is configured to do, it makes these when it starts.
+      # nginx writes to these directories at startup, with any configuration.
       extraCommands = ''
         mkdir -m 1777 tmp
         mkdir -p var/log/nginx var/cache/nginx var/lib/nginx
@@ -83,6 +83,42 @@ let
       };
     };
 
+  nixArguments = {
+    name = "nix-layered";
+    contents = [
+      pkgs.bashInteractive
+      pkgs.coreutils
+      pkgs.nix
+    ];
+    extraCommands = nixRoot;
+    config.Env = nixEnvironment;
+  };
+
+  onTopArguments = {
+    tag = "latest";
+    extraCommands = ''
+      mkdir example-output
+      chmod 777 example-output
+    '';
+    config = {
+      Env = [ "PATH=${pkgs.coreutils}/bin" ];
+      WorkingDir = "/example-output";
+      Cmd = [
+        shell
+        "-c"
+        "echo hello > foo; cat foo"
+      ];
+    };
+  };
+
+  childArguments = {
+    tag = "latest";
+    config.Env = [
+      "FROM_CHILD=true"
+      "LAST_LAYER=child"
+    ];
+  };
+
   helloArguments = {
     name = "hello";
     tag = "latest";
@@ -91,7 +127,7 @@ let
   };
 in
 rec {
-  # The least there is: packages, and what to run.
+  # A minimal image: packages and a command.
   bash = nixdock.buildImage {
     name = "bash";
     tag = "latest";
@@ -103,7 +139,7 @@ rec {
     meta.description = "GNU's shell in an image";
   };
 
-  # Without a tag, the image gets one that changes with what is in it.
+  # Without the tag argument, an image gets a tag that changes with its contents.
   bashNoTag = nixdock.buildImage {
     name = "bash-no-tag";
     copyToRoot = root "bash-root" [ pkgs.bashInteractive ];
@@ -120,7 +156,7 @@ rec {
     config.Cmd = [ "/bin/bash" ];
   };
 
-  # Other ways of compressing the file.
+  # Other compressors.
   bashUncompressed = bash.override {
     name = "bash-uncompressed";
     compressor = "none";
@@ -142,7 +178,7 @@ rec {
     contents = [ pkgs.bashInteractive ];
   };
 
-  # A user other than root, whom the image knows by name.
+  # A user other than root, with a name.
   bashLayeredWithUser = nixdock.buildLayeredImage {
     name = "bash-layered-with-user";
     tag = "latest";
@@ -169,7 +205,7 @@ rec {
     };
   };
 
-  # A service with a user and a directory of its own, on top of another image.
+  # A service with its own user and directory, on top of a base image.
   redis = nixdock.buildImage {
     name = "redis";
     tag = "latest";
@@ -199,11 +235,11 @@ rec {
     };
   };
 
-  # A server, and the files that it wants to write to.
+  # A server with the directories that it writes to.
   nginx = nixdock.buildLayeredImage nginxArguments;
   nginxStream = nixdock.streamLayeredImage nginxArguments;
 
-  # Several packages, all of them in /bin.
+  # Several packages, whose programs are all in /bin.
   editors = nixdock.buildImage {
     name = "editors";
     tag = "latest";
@@ -215,7 +251,7 @@ rec {
     ];
   };
 
-  # Nix, and a database in which it finds the image's store paths.
+  # Nix, with a database of the image's store paths.
   nix = nixdock.buildImageWithNixDb {
     name = "nix";
     tag = "latest";
@@ -227,30 +263,16 @@ rec {
     extraCommands = nixRoot;
     config.Env = nixEnvironment;
   };
-  nixLayered = nixdock.buildLayeredImageWithNixDb {
-    name = "nix-layered";
-    contents = [
-      pkgs.bashInteractive
-      pkgs.coreutils
-      pkgs.nix
-    ];
-    extraCommands = nixRoot;
-    config.Env = nixEnvironment;
-  };
-  nix-layered = nixdock.streamLayeredImage {
-    name = "nix-layered";
-    tag = "latest";
-    includeNixDB = true;
-    contents = [
-      pkgs.bashInteractive
-      pkgs.coreutils
-      pkgs.nix
-    ];
-    extraCommands = nixRoot;
-    config.Env = nixEnvironment;
-  };
+  nixLayered = nixdock.buildLayeredImageWithNixDb nixArguments;
+  nix-layered = nixdock.streamLayeredImage (
+    nixArguments
+    // {
+      tag = "latest";
+      includeNixDB = true;
+    }
+  );
 
-  # Both kinds of script, with all that shells give a meaning to.
+  # Both kinds of script, with characters that are special in a shell.
   runAsRootExtraCommands = nixdock.buildImage {
     name = "run-as-root-extra-commands";
     tag = "latest";
@@ -259,7 +281,7 @@ rec {
     extraCommands = ''(echo 'it says "hello" (\$2)' > from-extra-commands)'';
   };
 
-  # The time at which the image is built, at the price of its being another one each time.
+  # The creation time is the time of the build, so no two builds give the same image.
   unstableDate = nixdock.buildImage {
     name = "unstable-date";
     tag = "latest";
@@ -273,7 +295,7 @@ rec {
     created = "now";
   };
 
-  # Images of many layers share those of the packages that both have.
+  # Layered images share the layers of the packages that both contain.
   layered-image = nixdock.buildLayeredImage {
     name = "layered-image";
     tag = "latest";
@@ -296,45 +318,23 @@ rec {
     ];
   };
 
-  # Either kind of image on top of one of many layers.
-  layered-on-top = nixdock.buildImage {
-    name = "layered-on-top";
-    tag = "latest";
-    fromImage = layered-image;
-    extraCommands = ''
-      mkdir example-output
-      chmod 777 example-output
-    '';
-    config = {
-      Env = [ "PATH=${pkgs.coreutils}/bin" ];
-      WorkingDir = "/example-output";
-      Cmd = [
-        shell
-        "-c"
-        "echo hello > foo; cat foo"
-      ];
-    };
-  };
-  layered-on-top-layered = nixdock.buildLayeredImage {
-    name = "layered-on-top-layered";
-    tag = "latest";
-    fromImage = layered-image;
-    extraCommands = ''
-      mkdir example-output
-      chmod 777 example-output
-    '';
-    config = {
-      Env = [ "PATH=${pkgs.coreutils}/bin" ];
-      WorkingDir = "/example-output";
-      Cmd = [
-        shell
-        "-c"
-        "echo hello > foo; cat foo"
-      ];
-    };
-  };
+  # Images of both kinds on top of a layered image.
+  layered-on-top = nixdock.buildImage (
+    onTopArguments
+    // {
+      name = "layered-on-top";
+      fromImage = layered-image;
+    }
+  );
+  layered-on-top-layered = nixdock.buildLayeredImage (
+    onTopArguments
+    // {
+      name = "layered-on-top-layered";
+      fromImage = layered-image;
+    }
+  );
 
-  # A script that finds its base image's files, and its shell.
+  # A script that uses the files and the shell of the base image.
   runAsRootParentImage = nixdock.buildImage {
     name = "run-as-root-parent-image";
     tag = "latest";
@@ -342,7 +342,7 @@ rec {
     runAsRoot = "cp /bin/bash /copied-bash";
   };
 
-  # Of a file that several layers have, the topmost is seen.
+  # A file in an upper layer hides the same file in the layers below.
   layersOrder =
     let
       layer =
@@ -364,7 +364,7 @@ rec {
     in
     layer 3 { fromImage = layer 2 { fromImage = first; }; };
 
-  # Scripts see what those below have left.
+  # Each script sees the files from the scripts of the layers below.
   layersUnpackOrder =
     let
       append =
@@ -386,7 +386,7 @@ rec {
       "c"
     ];
 
-  # The environment of the base image is added to, and changed.
+  # The image adds to the environment of its base image and overrides a variable.
   environmentVariablesParent = nixdock.buildImage {
     name = "parent";
     tag = "latest";
@@ -396,26 +396,22 @@ rec {
       "LAST_LAYER=parent"
     ];
   };
-  environmentVariables = nixdock.buildImage {
-    name = "child";
-    tag = "latest";
-    fromImage = environmentVariablesParent;
-    config.Env = [
-      "FROM_CHILD=true"
-      "LAST_LAYER=child"
-    ];
-  };
-  environmentVariablesLayered = nixdock.buildLayeredImage {
-    name = "child-layered";
-    tag = "latest";
-    fromImage = environmentVariablesParent;
-    config.Env = [
-      "FROM_CHILD=true"
-      "LAST_LAYER=child"
-    ];
-  };
+  environmentVariables = nixdock.buildImage (
+    childArguments
+    // {
+      name = "child";
+      fromImage = environmentVariablesParent;
+    }
+  );
+  environmentVariablesLayered = nixdock.buildLayeredImage (
+    childArguments
+    // {
+      name = "child-layered";
+      fromImage = environmentVariablesParent;
+    }
+  );
 
-  # As few layers as can be: one for all packages, and one for the image's own files.
+  # The smallest number of layers: one for all packages, and one for the image's own files.
   two-layered-image = nixdock.buildLayeredImage {
     name = "two-layered-image";
     tag = "latest";
@@ -427,7 +423,7 @@ rec {
     maxLayers = 2;
   };
 
-  # More packages than layers: none is lost.
+  # An image with more packages than layers still contains all packages.
   bulk-layer = nixdock.buildLayeredImage {
     name = "bulk-layer";
     tag = "latest";
@@ -448,7 +444,7 @@ rec {
     maxLayers = 4;
   };
 
-  # A program that is copied rather than linked to, and needs no other.
+  # A static program, copied instead of symlinked.
   no-store-paths = nixdock.buildLayeredImage {
     name = "no-store-paths";
     tag = "latest";
@@ -456,7 +452,7 @@ rec {
       mkdir bin
       cp ${staticBusybox}/bin/busybox bin/
       ln -s busybox bin/sh
-      # The one thing that names a store path.
+      # Only this symlink refers to a store path.
       ln -s ${staticBusybox} origin
     '';
     config.Cmd = [
@@ -466,7 +462,7 @@ rec {
     ];
   };
 
-  # Scripts that name files in the store, and a database that knows those.
+  # A script that refers to a file in the store, and a database that contains the file.
   filesInStore = nixdock.buildImageWithNixDb {
     name = "file-in-store";
     tag = "latest";
@@ -485,14 +481,14 @@ rec {
     };
   };
 
-  # Another machine's programs, by the same function over that machine's packages.
+  # Packages for another architecture, with the library over their package set.
   cross = (import ./. foreign).buildImage {
     name = "hello-cross";
     tag = "latest";
     copyToRoot = [ foreign.hello ];
   };
 
-  # A package that is a link to another one stays what it is.
+  # A store path that is a symlink stays a symlink.
   layeredStoreSymlink =
     let
       target = pkgs.writeTextDir "dir/target" "Content of a file behind a link.";
@@ -511,7 +507,7 @@ rec {
       passthru = { inherit symlink target; };
     };
 
-  # Names with a registry's in front.
+  # Image names with a registry.
   prefixedImage = nixdock.buildImage {
     name = "registry-1.docker.io/image";
     tag = "latest";
@@ -523,7 +519,7 @@ rec {
     config.Cmd = [ "${pkgs.hello}/bin/hello" ];
   };
 
-  # Owners that only root could give.
+  # File owners that only root can set.
   layeredImageWithFakeRootCommands = nixdock.buildLayeredImage {
     name = "layered-image-with-fake-root-commands";
     tag = "latest";
@@ -535,7 +531,7 @@ rec {
     '';
   };
 
-  # Several images in one file.
+  # Several images in one archive.
   mergedBashAndRedis = nixdock.mergeImages [
     bash
     redis
@@ -554,7 +550,7 @@ rec {
     bashZstdCompressed
   ];
 
-  # With the store; without it; and without it, made as if by root.
+  # An image with store paths; one without; and one without, whose commands run as root.
   helloOnRoot = nixdock.streamLayeredImage helloArguments;
   helloOnRootNoStore = nixdock.streamLayeredImage (
     helloArguments
@@ -573,7 +569,7 @@ rec {
     }
   );
 
-  # A script whose / is the image's.
+  # A script that runs with the image's root as /.
   imageViaFakeChroot = nixdock.streamLayeredImage {
     name = "image-via-fake-chroot";
     tag = "latest";
@@ -585,7 +581,7 @@ rec {
     '';
   };
 
-  # What programs that speak to others through TLS look for.
+  # The certificates that programs need for TLS.
   image-with-certs = nixdock.buildLayeredImage {
     name = "image-with-certs";
     tag = "latest";
@@ -595,10 +591,10 @@ rec {
     ];
   };
 
-  # An image's root file system.
+  # The root file system of an image.
   exportBash = nixdock.exportImage { fromImage = bash; };
 
-  # Files of this source, as they are.
+  # Files from the source tree.
   build-image-with-path = nixdock.buildImage {
     name = "build-image-with-path";
     tag = "latest";
@@ -616,7 +612,7 @@ rec {
     ];
   };
 
-  # An image that says it is for another machine.
+  # Images that declare another architecture.
   build-image-with-architecture = nixdock.buildImage {
     name = "build-image-with-architecture";
     tag = "latest";
@@ -631,7 +627,7 @@ rec {
   };
 }
 // (
-  # Shells of derivations.
+  # Images with the build environment of a derivation.
   let
     shellImage =
       name: arguments:
@@ -643,10 +639,19 @@ rec {
         // arguments
       );
     make = attrs: pkgs.stdenv.mkDerivation ({ dontUnpack = true; } // attrs);
-    variable = make { name = "variable"; foo = "foo"; };
+    variable = make {
+      name = "variable";
+      foo = "foo";
+    };
+    showInteractivity = ''
+      case "$-" in
+        *i*) echo This shell is interactive ;;
+        *) echo This shell is not interactive ;;
+      esac
+    '';
   in
   {
-    # A package whose builder can be run in the image.
+    # A package that can be built in the image.
     nix-shell-basic = shellImage "basic" { drv = pkgs.hello; };
 
     nix-shell-hook = shellImage "hook" {
@@ -666,24 +671,14 @@ rec {
       command = ''cat "$strPath"'';
     };
 
-    # Commands in a shell that does not wait for others; and in one that would.
+    # Commands in a non-interactive shell, and in an interactive one.
     nix-shell-run = shellImage "run" {
       drv = variable;
-      run = ''
-        case "$-" in
-          *i*) echo This shell is interactive ;;
-          *) echo This shell is not interactive ;;
-        esac
-      '';
+      run = showInteractivity;
     };
     nix-shell-command = shellImage "command" {
       drv = variable;
-      command = ''
-        case "$-" in
-          *i*) echo This shell is interactive ;;
-          *) echo This shell is not interactive ;;
-        esac
-      '';
+      command = showInteractivity;
     };
 
     nix-shell-writable-home = shellImage "writable-home" {

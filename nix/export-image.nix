@@ -1,4 +1,4 @@
-# The root file system of an image, as one tar.
+# exportImage writes the root file system of an image to one tar archive.
 { common }:
 let
   inherit (common) lib runNixdock;
@@ -9,7 +9,7 @@ let
       name ? fromImage.name or (baseNameOf fromImage),
       fromImageName ? null,
       fromImageTag ? null,
-      # The size of the virtual machine's disk, which nixdock does without.
+      # Accepted for compatibility: nixdock uses no virtual machine.
       diskSize ? null,
     }:
     let
@@ -26,11 +26,9 @@ let
     in
     assert lib.assertMsg (
       !(fromImage.isExe or false)
-    ) "nixdock.exportImage: ${name} is a stream's script, not an image; use buildLayeredImage";
+    ) "nixdock.exportImage: fromImage is the stream script ${fromImage.name}, not an image; use buildLayeredImage instead of streamLayeredImage";
     runNixdock name { } ''
-      ${lib.optionalString (diskSize != null) ''
-        echo "nixdock: diskSize has no meaning: there is no virtual machine" >&2
-      ''}
+      ${common.noteIgnored { inherit diskSize; }}
       nixdock export ${fromImage} ${choice} -o "$out"
     '';
 in

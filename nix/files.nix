@@ -1,29 +1,21 @@
-# Files that programs expect to find outside of the store, and trees made of others.
+# Files that programs expect outside the Nix store, and a function that merges directory trees.
 {
   common,
 }:
 let
   inherit (common) lib pkgs;
 
-  local =
-    name: script:
-    pkgs.runCommand name {
-      preferLocalBuild = true;
-      allowSubstitutes = false;
-    } script;
-
   lines = lib.concatMapStrings (line: "${line}\n");
-
-  bundle = "${lib.getOutput "out" pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
 in
 {
-  # root, nobody and whoever else is given, so that names are found for their ids and the reverse.
+  # User and group databases with root, nobody and the given entries, so that programs can map names
+  # to ids and back.
   fakeNss = lib.makeOverridable (
     {
       extraPasswdLines ? [ ],
       extraGroupLines ? [ ],
     }:
-    pkgs.runCommand "fake-nss"
+    pkgs.runCommandLocal "fake-nss"
       {
         passwd = lines (
           [ "root:x:0:0:root user:/var/empty:/bin/sh" ]
@@ -31,8 +23,6 @@ in
           ++ [ "nobody:x:65534:65534:nobody:/var/empty:/bin/sh" ]
         );
         group = lines ([ "root:x:0:" ] ++ extraGroupLines ++ [ "nobody:x:65534:" ]);
-        preferLocalBuild = true;
-        allowSubstitutes = false;
       }
       ''
         mkdir -p $out/etc $out/var/empty
@@ -42,27 +32,27 @@ in
       ''
   ) { };
 
-  # For scripts that start with #!/usr/bin/env.
-  usrBinEnv = local "usr-bin-env" ''
+  # Scripts that start with #!/usr/bin/env need this symlink.
+  usrBinEnv = pkgs.runCommandLocal "usr-bin-env" { } ''
     mkdir -p $out/usr/bin
     ln -s ${pkgs.coreutils}/bin/env $out/usr/bin
   '';
 
-  # For scripts that start with #!/bin/sh, and for system(3).
-  binSh = local "bin-sh" ''
+  # Scripts that start with #!/bin/sh and callers of system(3) need this symlink.
+  binSh = pkgs.runCommandLocal "bin-sh" { } ''
     mkdir -p $out/bin
     ln -s ${pkgs.bashInteractive}/bin/bash $out/bin/sh
   '';
 
-  # The bundle of certificates in the places where programs of one distribution or other look.
-  caCertificates = local "ca-certificates" ''
+  # Several symlinks, because each distribution has the certificate bundle at another path.
+  caCertificates = pkgs.runCommandLocal "ca-certificates" { } ''
     mkdir -p $out/etc/ssl/certs $out/etc/pki/tls/certs
     for file in ssl/certs/ca-bundle.crt ssl/certs/ca-certificates.crt pki/tls/certs/ca-bundle.crt; do
-      ln -s ${bundle} $out/etc/$file
+      ln -s ${common.certificateBundle} $out/etc/$file
     done
   '';
 
-  # Commands for a script that runs in the image's root, after which those of shadow can be used.
+  # Commands for runAsRoot or fakeRootCommands, which create the files that useradd needs.
   shadowSetup = ''
     export PATH=${pkgs.shadow}/bin:$PATH
     mkdir -p /etc/pam.d
@@ -88,33 +78,28 @@ in
     fi
   '';
 
-  # One tree of many, later ones over earlier ones; or, with onlyDeps, a file that refers to them.
+  # Merges derivations into one tree, in which later files replace earlier ones. With onlyDeps, the
+  # result is a file that only refers to the derivations.
   mergeDrvs =
     {
       derivations,
       onlyDeps ? false,
     }:
-    pkgs.runCommand "merge-drvs"
-      {
-        inherit derivations onlyDeps;
-        preferLocalBuild = true;
-        allowSubstitutes = false;
-      }
-      ''
-        if [ -n "$onlyDeps" ]; then
-          echo $derivations > $out
-          exit 0
+    pkgs.runCommandLocal "merge-drvs" { inherit derivations onlyDeps; } ''
+      if [ -n "$onlyDeps" ]; then
+        echo $derivations > $out
+        exit 0
+      fi
+      mkdir $out
+      for derivation in $derivations; do
+        echo "merging $derivation"
+        if [ -d "$derivation" ]; then
+          cp -drf --preserve=mode "$derivation/." $out/
+        else
+          tar -C $out -xpf "$derivation"
         fi
-        mkdir $out
-        for derivation in $derivations; do
-          echo "merging $derivation"
-          if [ -d "$derivation" ]; then
-            cp -drf --preserve=mode "$derivation/." $out/
-          else
-            tar -C $out -xpf "$derivation"
-          fi
-          # What comes from the store can't be written to.
-          chmod -R u+w $out
-        done
-      '';
+        # Directories from the store are read-only.
+        chmod -R u+w $out
+      done
+    '';
 }

@@ -1,4 +1,5 @@
-# Images of many layers: one for each store path that is worth it, and one for the image's own files.
+# Layered images: a plan distributes the store paths over layers, and the top layer has the image's
+# own files.
 {
   common,
 }:
@@ -9,160 +10,115 @@ let
     pkgs
     runNixdock
     ;
+  inherit (import ./image-arguments.nix { inherit common; }) withImageArguments;
 
-  # What runs a configuration, as dockerTools' own script does: CONF [-t REPO:TAG].
+  # Streams the image of a configuration, with the command line of dockerTools' stream script:
+  # CONF [-t REPO:TAG].
   streamScript = pkgs.buildPackages.writeShellScript "nixdock-stream" ''
     exec ${lib.getExe package} stream "$@"
   '';
 
   streamLayeredImage = lib.makeOverridable (
-    {
-      name,
-      tag ? null,
-      fromImage ? null,
-      fromImageName ? null,
-      fromImageTag ? null,
-      inheritConfig ? "env",
-      contents ? [ ],
-      config ? { },
-      architecture ? common.defaultArchitecture,
-      variant ? common.defaultVariant,
-      created ? common.constantTime,
-      mtime ? common.constantTime,
-      uid ? 0,
-      gid ? 0,
-      uname ? "root",
-      gname ? "root",
-      maxLayers ? 100,
-      extraCommands ? "",
-      fakeRootCommands ? "",
-      enableFakechroot ? false,
-      perms ? [ ],
-      includeStorePaths ? true,
-      includeNixDB ? false,
-      passthru ? { },
-      meta ? { },
-      layering ? { },
-      layeringPipeline ? null,
-      debug ? false,
-    }@args:
-    assert lib.assertMsg (
-      layeringPipeline == null -> maxLayers > 1
-    ) "nixdock: image ${name}: maxLayers must be greater than 1, for the top layer is one of them";
-    assert lib.assertMsg (
-      enableFakechroot -> pkgs.stdenv.hostPlatform.isLinux
-    ) "nixdock: image ${name}: enableFakechroot needs Linux, for it enters a namespace; use perms, or fakeRootCommands with relative paths";
-    let
-      baseName = baseNameOf name;
-      imageName = lib.toLower name;
-      base = common.fromImageSpec args;
-      permsSpec = lib.optionalAttrs (perms != [ ]) { inherit perms; };
+    withImageArguments (
+      {
+        contents ? [ ],
+        mtime ? common.constantTime,
+        uname ? "root",
+        gname ? "root",
+        maxLayers ? 100,
+        fakeRootCommands ? "",
+        enableFakechroot ? false,
+        includeStorePaths ? true,
+        passthru ? { },
+        layering ? { },
+        layeringPipeline ? null,
+        debug ? false,
+      }:
+      image:
+      assert lib.assertMsg (
+        layeringPipeline == null -> maxLayers > 1
+      ) "nixdock: image ${image.name}: maxLayers must be greater than 1, not ${toString maxLayers}: the top layer counts too";
+      assert lib.assertMsg (
+        enableFakechroot -> pkgs.stdenv.hostPlatform.isLinux
+      ) "nixdock: image ${image.name}: enableFakechroot needs Linux, because it enters a namespace; use perms, or fakeRootCommands with relative paths";
+      let
+        inherit (image) baseName;
 
-      configFile = common.writeConfig baseName config;
+        topLayer = image.buildTopLayer "${baseName}-customisation-layer" (
+          {
+            contents = lib.toList contents;
+          }
+          // lib.optionalAttrs (fakeRootCommands != "") {
+            fake_root_commands = fakeRootCommands;
+            enable_fakechroot = enableFakechroot;
+          }
+        );
 
-      topLayer = common.topLayer "${baseName}-customisation-layer" (
+        spec = image.writeSpec topLayer (
+          {
+            max_layers = maxLayers;
+            store = {
+              directory = builtins.storeDir;
+              inherit mtime uname gname;
+            }
+            // image.owner;
+          }
+          // common.layeringSpec layering layeringPipeline
+          // (
+            if includeStorePaths then
+              { closure = image.closureSpec topLayer; }
+            else
+              { store_layers = [ ]; }
+          )
+        );
+
+        closureRoots = image.closureRoots topLayer;
+
+        conf =
+          runNixdock "${baseName}-conf.json"
+            {
+              __structuredAttrs = true;
+              # A separate output with only the plan, for the next image.
+              outputs = [
+                "out"
+                "plan"
+              ];
+              exportReferencesGraph = lib.optionalAttrs includeStorePaths { closure = closureRoots; };
+            }
+            ''
+              nixdock resolve ${spec} -o "$out" --plan "$plan" --graph "$NIX_ATTRS_JSON_FILE" \
+                ${image.tagOption}
+            '';
+
+        # Rewrites the file that `layering.previous` names.
+        updatePlan = pkgs.buildPackages.writeShellScriptBin "update-plan" ''
+          target=''${1:-${baseName}.plan.json}
+          cp --no-preserve=mode,ownership ${conf.plan} "$target.new" && mv "$target.new" "$target"
+          echo "wrote $target" >&2
+        '';
+      in
+      pkgs.runCommandLocal "stream-${baseName}"
         {
-          name = imageName;
-          contents = lib.toList contents;
-          extra_commands = extraCommands;
-        }
-        // base
-        // permsSpec
-        // lib.optionalAttrs (fakeRootCommands != "") {
-          fake_root_commands = fakeRootCommands;
-          enable_fakechroot = enableFakechroot;
-        }
-      );
-
-      spec = common.writeSpec "${baseName}-spec.json" (
-        {
-          name = imageName;
-          config = if config == null then { } else config;
-          inherit architecture created;
-          variant = if variant == "" then null else variant;
-          max_layers = maxLayers;
-          nix_db = includeNixDB;
-          top_layer = topLayer;
-          store = {
-            directory = builtins.storeDir;
-            inherit mtime uname gname;
-            uid = common.toId uid;
-            gid = common.toId gid;
+          inherit (image) imageName meta;
+          passthru = passthru // {
+            imageTag = image.tagOf conf;
+            inherit
+              conf
+              closureRoots
+              streamScript
+              updatePlan
+              ;
+            isExe = true;
           };
         }
-        // base
-        // permsSpec
-        // common.layeringSpec layering layeringPipeline
-        // (
-          if includeStorePaths then
-            {
-              closure = {
-                # Given on the command line: it is known only while the derivation runs.
-                graph = "";
-                keys = [ "closure" ];
-                exclude = closureRoots;
-              };
-            }
-          else
-            { store_layers = [ ]; }
-        )
-      );
-
-      # What the image's store paths are the closure of; themselves they stay out of it.
-      closureRoots = [
-        configFile
-        topLayer
-      ];
-
-      conf =
-        runNixdock "${baseName}-conf.json"
+        ''
           {
-            __structuredAttrs = true;
-            # The plan alone, for the image that comes next.
-            outputs = [
-              "out"
-              "plan"
-            ];
-            exportReferencesGraph = lib.optionalAttrs includeStorePaths { closure = closureRoots; };
-          }
-          ''
-            nixdock resolve ${spec} -o "$out" --plan "$plan" --graph "$NIX_ATTRS_JSON_FILE" ${
-              if tag == null then "--tag-of-output" else "--tag ${lib.escapeShellArg tag}"
-            }
-          '';
-
-      imageTag = if tag == null then common.hashPart conf else tag;
-
-      # Rewrites the file that `layering.previous` names.
-      updatePlan = pkgs.buildPackages.writeShellScriptBin "update-plan" ''
-        target=''${1:-${baseName}.plan.json}
-        cp --no-preserve=mode,ownership ${conf.plan} "$target.new" && mv "$target.new" "$target"
-        echo "wrote $target" >&2
-      '';
-    in
-    pkgs.runCommand "stream-${baseName}"
-      {
-        inherit imageName meta;
-        passthru = passthru // {
-          inherit
-            imageTag
-            conf
-            closureRoots
-            streamScript
-            updatePlan
-            ;
-          isExe = true;
-        };
-        preferLocalBuild = true;
-        allowSubstitutes = false;
-      }
-      ''
-        {
-          echo '#!${pkgs.buildPackages.runtimeShell}'
-          echo 'exec ${streamScript} ${conf} "$@"'
-        } > $out
-        chmod +x $out
-      ''
+            echo '#!${pkgs.buildPackages.runtimeShell}'
+            echo 'exec ${streamScript} ${conf} "$@"'
+          } > $out
+          chmod +x $out
+        ''
+    )
   );
 
   buildLayeredImage = lib.makeOverridable (
@@ -170,7 +126,7 @@ let
       name,
       compressor ? "gz",
       meta ? { },
-      # docker-archive, or one of nixdock's own: archive, oci-archive, oci-layout.
+      # docker-archive, or a format that only nixdock has: archive, oci-archive or oci-layout.
       format ? "docker-archive",
       ...
     }@args:
@@ -182,20 +138,20 @@ let
           "meta"
         ]
       );
-      chosen = common.compressorFor name compressor;
     in
-    runNixdock "${baseNameOf name}${common.extensionFor name format chosen}"
+    common.buildStream
       {
-        inherit (stream) imageName;
+        inherit compressor format stream;
+        imageName = name;
+        fileName = baseNameOf name;
+      }
+      {
         passthru = {
           inherit (stream) imageTag updatePlan;
           inherit stream;
         };
         inherit meta;
       }
-      ''
-        nixdock build ${stream.conf} -o $out --format ${format} --compression ${chosen.compression}
-      ''
   );
 in
 {

@@ -1,4 +1,4 @@
-# Several images in one docker-archive.
+# mergeImages writes several images to one docker-archive.
 { common }:
 let
   inherit (common) lib runNixdock;
@@ -9,7 +9,7 @@ let
       streams = map (image: image.name) (lib.filter (image: image.isExe or false) images);
     in
     assert lib.assertMsg (streams == [ ])
-      "nixdock.mergeImages: not images but streams' scripts: ${toString streams}; use buildLayeredImage";
+      "nixdock.mergeImages: the list has stream scripts instead of images: ${toString streams}; use buildLayeredImage instead of streamLayeredImage";
     runNixdock "merge-docker-images" { } ''
       nixdock merge ${lib.escapeShellArgs (map (image: "${image}") images)} -o "$out"
     '';

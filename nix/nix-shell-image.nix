@@ -1,4 +1,4 @@
-# Images in which a derivation can be worked on and built, as `nix-shell` and Nix's sandbox let one.
+# Images with the build environment of a derivation, as `nix-shell` and Nix's sandbox provide it.
 {
   common,
   binSh,
@@ -9,10 +9,10 @@
 let
   inherit (common) lib pkgs;
 
-  # Where Nix's sandbox has its builds.
+  # The build directory in Nix's sandbox.
   buildDirectory = "/build";
 
-  # A value as Nix puts it into a builder's environment.
+  # The string that Nix sets for a value in the environment of a builder.
   toValue =
     value:
     if builtins.isList value then
@@ -23,7 +23,7 @@ let
           let
             element = lib.elemAt value index;
           in
-          # Nix writes no space after an empty list.
+          # Nix adds no space after an empty list.
           toValue element + lib.optionalString (index + 1 < count && element != [ ]) " ";
       in
       lib.concatStrings (lib.genList part count)
@@ -32,16 +32,16 @@ let
     else
       toString value;
 
-  # What a derivation's builder finds in its environment, and how it is started.
+  # The environment and the command line of a derivation's builder.
   inputsOf =
     drv:
     let
       attrs = drv.drvAttrs;
       outputs = lib.genAttrs (attrs.outputs or [ "out" ]) (
-        # The shell is for making them: the image must not have them already.
+        # The user builds the outputs in the image, so the image must not contain them.
         output: builtins.unsafeDiscardStringContext drv.${output}.outPath
       );
-      # A derivation names its own outputs by placeholders.
+      # A derivation refers to its own outputs by placeholders.
       value =
         raw:
         builtins.replaceStrings (map builtins.placeholder (lib.attrNames outputs)) (lib.attrValues outputs)
@@ -76,12 +76,12 @@ let
       gid ? 1000,
       homeDirectory ? buildDirectory,
       shell ? "${pkgs.bashInteractive}/bin/bash",
-      # Commands that run in the interactive shell before it exits, or else in one that is not.
+      # `command` runs in an interactive shell, `run` in a non-interactive one. Both exit then.
       command ? null,
       run ? null,
     }:
     assert lib.assertMsg (!(drv.drvAttrs.__structuredAttrs or false))
-      "nixdock: image ${name}: ${drv.name} has __structuredAttrs, whose environment is in files that only Nix writes";
+      "nixdock: image ${name}: ${drv.name} has __structuredAttrs, whose environment is in files that only Nix writes; set __structuredAttrs = false";
     assert lib.assertMsg (
       command == null || run == null
     ) "nixdock: image ${name}: give command or run, not both";
@@ -96,7 +96,7 @@ let
       path = "${dirOf shell}:${buildDerivation}/bin";
 
       rcfile = pkgs.writeText "nix-shell-rc" ''
-        # The standard environment sets PATH anew.
+        # The setup script of stdenv resets PATH.
         _path=$PATH
         export IN_NIX_SHELL=pure
         dontAddDisableDepTrack=1
@@ -119,12 +119,10 @@ let
         ''}
       '';
 
-      bundle = "${lib.getOutput "out" pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
-
-      # Later ones win, as in Nix's sandbox.
+      # Later variables override earlier ones, in the same order as in Nix's sandbox.
       environment = {
-        SSL_CERT_FILE = bundle;
-        NIX_SSL_CERT_FILE = bundle;
+        SSL_CERT_FILE = common.certificateBundle;
+        NIX_SSL_CERT_FILE = common.certificateBundle;
         PATH = path;
         HOME = homeDirectory;
         NIX_STORE = builtins.storeDir;
@@ -144,7 +142,7 @@ let
         TERM = "xterm-256color";
       };
 
-      # Its user may build into the store, and use Nix without a daemon.
+      # The user owns these directories, to build into the store and to use Nix without a daemon.
       owned = [
         "/etc/nix"
         "/nix"
@@ -191,16 +189,12 @@ let
     }@args:
     let
       stream = streamNixShellImage (removeAttrs args [ "compressor" ]);
-      chosen = common.compressorFor stream.imageName compressor;
     in
-    common.runNixdock "${drv.name}-env.tar${chosen.extension}"
-      {
-        inherit (stream) imageName;
-        passthru = { inherit (stream) imageTag; };
-      }
-      ''
-        nixdock build ${stream.conf} -o $out --format docker-archive --compression ${chosen.compression}
-      '';
+    common.buildStream {
+      inherit compressor stream;
+      inherit (stream) imageName;
+      fileName = "${drv.name}-env";
+    } { passthru = { inherit (stream) imageTag; }; };
 in
 {
   inherit buildNixShellImage streamNixShellImage;

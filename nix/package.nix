@@ -1,4 +1,4 @@
-# nixdock itself, with nixpkgs' Python.
+# The nixdock program, built with the Python of nixpkgs.
 {
   lib,
   stdenv,
@@ -19,7 +19,7 @@ python3Packages.buildPythonApplication {
   version = "0.1.0";
   pyproject = true;
 
-  # Only what the package is made of, so that other changes do not rebuild images.
+  # The source has only the package's files, so that changes to other files rebuild no image.
   src = builtins.path {
     name = "nixdock-source";
     path = root;
@@ -50,7 +50,7 @@ python3Packages.buildPythonApplication {
     }"
   ];
 
-  # The tests need Nix, Docker and Podman: they run outside of this build.
+  # The tests need Nix, Docker and Podman, which the build sandbox does not provide.
   doCheck = false;
   pythonImportsCheck = [ "nixdock.cli" ];
 

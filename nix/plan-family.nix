@@ -1,11 +1,12 @@
-# Several images planned together, so that they share layers in a registry and on machines.
+# planFamily plans the layers of several images together, so that registries and hosts store shared
+# layers once.
 { common, streamLayeredImage }:
 let
   inherit (common) lib runNixdock;
 in
 {
-  # From argument sets of streamLayeredImage or buildLayeredImage, by name, to the same sets with a
-  # common plan in them.
+  # Takes the arguments of streamLayeredImage or buildLayeredImage for each image, by name, and adds
+  # the common plan to them.
   planFamily =
     images:
     let
@@ -15,9 +16,10 @@ in
       ];
       streams = lib.mapAttrs (_: args: streamLayeredImage (removeAttrs args own)) images;
       names = lib.attrNames images;
+      based = lib.filterAttrs (_: args: args.fromImage or null != null) images;
 
       limits = lib.mapAttrs (
-        # The database's layer is one more on top.
+        # The Nix database takes one layer more.
         _: args: (args.maxLayers or 100) - (if args.includeNixDB or false then 1 else 0)
       ) images;
 
@@ -39,9 +41,9 @@ in
             }
           '';
     in
-    assert lib.assertMsg (lib.all (args: args.fromImage or null == null) (
-      lib.attrValues images
-    )) "nixdock.planFamily: images with a base image can't be planned together";
+    assert lib.assertMsg (
+      based == { }
+    ) "nixdock.planFamily: ${toString (lib.attrNames based)}: images in a family can't have a base image; remove fromImage, or leave these images out";
     lib.mapAttrs (
       name: args:
       args

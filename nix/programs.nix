@@ -1,4 +1,4 @@
-# Programs that stand in for those of nixpkgs by the same names.
+# Programs that replace the nixpkgs programs of the same names.
 {
   common,
 }:
@@ -6,13 +6,13 @@ let
   inherit (common) lib package pkgs;
 in
 {
-  # Standard input's TarSum, as Docker's own code makes it today.
+  # Prints the TarSum of standard input, as the current code of Docker computes it.
   tarsum = pkgs.writeShellScriptBin "tarsum" ''
     exec ${lib.getExe package} tarsum --ignore-names "$@"
   '';
 
   nix-prefetch-docker = pkgs.writeShellScriptBin "nix-prefetch-docker" ''
-    # The user's own Nix, where there is one, is the one that knows the store.
+    # The user's Nix comes first, because its configuration names the user's store.
     export PATH=$PATH:${
       lib.makeBinPath [
         pkgs.skopeo

@@ -1,14 +1,14 @@
-# Images of a registry, fetched by digest.
+# pullImage fetches an image from a registry by its digest.
 {
   common,
 }:
 let
   inherit (common) lib pkgs;
 
-  # What a store path's name may hold in place of a reference's separators.
+  # Store path names can't contain the separators of an image reference.
   fixName = lib.replaceStrings [ "/" ":" ] [ "-" "-" ];
 
-  # Of nixpkgs since it has them there, and for those from before.
+  # The list of nixpkgs, or a copy of it for versions of nixpkgs without the list.
   proxyVariables =
     lib.fetchers.proxyImpureEnvVars or [
       "http_proxy"
@@ -18,7 +18,7 @@ let
       "no_proxy"
     ];
 
-  # The hash in any of the ways in which nixpkgs' fetchers take it.
+  # The hash, in each form that the fetchers of nixpkgs accept.
   outputHashOf =
     imageName: args:
     let
@@ -33,7 +33,7 @@ let
     assert lib.assertMsg (
       lib.length given == 1
     ) "nixdock.pullImage: ${imageName}: give one of hash, sha256 and outputHash, not ${toString (lib.length given)}";
-    # Nix asks for what an empty hash is a hash of, and then says which it should be.
+    # Nix needs the algorithm of an empty hash; the build then reports the correct hash.
     {
       outputHash = value;
       outputHashAlgo = if value == "" && algorithm == null then "sha256" else algorithm;
@@ -75,7 +75,7 @@ let
           verification = lib.boolToString tlsVerify;
 
           nativeBuildInputs = [ pkgs.skopeo ];
-          SSL_CERT_FILE = "${lib.getOutput "out" pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
+          SSL_CERT_FILE = common.certificateBundle;
           impureEnvVars = proxyVariables ++ [ "NIX_SSL_CERT_FILE" ];
 
           outputHashMode = "flat";
@@ -84,9 +84,10 @@ let
         // lib.optionalAttrs (hashes.outputHashAlgo != null) { inherit (hashes) outputHashAlgo; }
       )
       ''
-        # Only where the sandbox shows it.
+        # The sandbox may not contain the file.
         if [ -r "''${NIX_SSL_CERT_FILE:-}" ]; then export SSL_CERT_FILE=$NIX_SSL_CERT_FILE; fi
-        # No image is signed: its digest says all. Into a pipe skopeo prints no progress bars.
+        # The digest already identifies the image, so skopeo needs no policy for signatures.
+        # skopeo prints no progress bars to a pipe.
         skopeo --insecure-policy --tmpdir="$TMPDIR" $platform \
           copy --src-tls-verify="$verification" "$source" "docker-archive://$out:$destination" | cat
       '';

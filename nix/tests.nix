@@ -1,5 +1,5 @@
-# Checks of the examples that need no daemon: images are read back in the sandbox, and what they
-# hold is compared with what was asked for. Each is a derivation that builds when all is well.
+# Checks of the examples that need no daemon. Each check is a derivation that reads images in the
+# sandbox and fails to build if an image differs from its arguments.
 { pkgs, nixdock }:
 let
   inherit (pkgs) lib;
@@ -15,7 +15,7 @@ let
         ];
       }
       ''
-        # What an image is, as JSON.
+        # Prints the metadata of an image as JSON.
         shown() { nixdock inspect --json "$1"; }
         expect() {
           if [ "$2" != "$3" ]; then
@@ -27,14 +27,14 @@ let
         touch $out
       '';
 
-  # A root file system is no image, and another machine's packages would take a compiler for it.
+  # exportBash is a root file system, not an image, and cross would need a cross compiler.
   images = removeAttrs examples [
     "cross"
     "exportBash"
   ];
 
-  # A stream's file is as large as its image: it is gone as soon as it has been looked at.
-  lookAt = pkgs.writeShellScript "look-at-image" ''
+  # Checks an image, and removes the file of a stream at once, because it is as large as the image.
+  checkImage = pkgs.writeShellScript "check-image" ''
     set -e
     file=$1
     if [ "$2" = stream ]; then
@@ -67,7 +67,7 @@ let
     ''expect ${lib.escapeShellArg "${image}: ${filter}"} ${lib.escapeShellArg value} "${query image filter}"'';
 in
 {
-  # Every digest, size and count; and what an image is called is what its attributes say.
+  # The digests, sizes and counts of each image are right, and its name is that of its attributes.
   verify = check "verify" ''
     printf '%s\0' ${
       lib.concatMapStringsSep " " (
@@ -78,7 +78,7 @@ in
           (if image ? imageTag then "${image.imageName}:${image.imageTag}" else "")
         ]
       ) (lib.attrValues images)
-    } | xargs -0 -P "''${NIX_BUILD_CORES:-1}" -n 3 ${lookAt}
+    } | xargs -0 -P "''${NIX_BUILD_CORES:-1}" -n 3 ${checkImage}
   '';
 
   dates = check "dates" (
@@ -91,7 +91,7 @@ in
         (name: ''
           created=${query name ".images[0].created"}
           if [[ "$created" < 2001 ]]; then
-            echo "${name}: $created is not the time at which it was built" >&2
+            echo "${name}: expected the time of the build, found $created" >&2
             exit 1
           fi
         '')
@@ -114,7 +114,7 @@ in
     done
     layersOf ${images.another-layered-image} > other
     if ! grep -qFxf below other; then
-      echo 'layered-image and another-layered-image have no layer in common' >&2
+      echo 'layered-image and another-layered-image: expected a shared layer, found none' >&2
       exit 1
     fi
   '';
@@ -140,17 +140,17 @@ in
   );
 
   architecture = check "architecture" ''
-    expect 'the same architecture' \
+    expect 'architecture of layered-image-with-architecture' \
       ${query "build-image-with-architecture" ".images[0].architecture"} \
       ${query "layered-image-with-architecture" ".images[0].architecture"}
     if [ ${query "bash" ".images[0].architecture"} = \
       ${query "build-image-with-architecture" ".images[0].architecture"} ]; then
-      echo 'build-image-with-architecture is for this machine' >&2
+      echo 'build-image-with-architecture: expected another architecture than that of bash' >&2
       exit 1
     fi
   '';
 
-  # Without the store there are no store paths; with it, all of a closure.
+  # Images without store paths have none; other images have the whole closure.
   store =
     let
       held = "[.images[0].layers[].store_paths[]] | sort";

@@ -135,7 +135,7 @@ def test_attributes_of_an_image(library: Library) -> None:
     [
         ('compressor = "xz";', "compressor must be one of: .gz none zstd."),
         ("maxLayers = 1;", "maxLayers must be greater than 1"),
-        ('format = "vhd";', "unknown format vhd"),
+        ('format = "vhd";', "format must be one of: .*, not vhd"),
     ],
 )
 def test_refuses(library: Library, arguments: str, message: str) -> None:

@@ -183,8 +183,8 @@ def test_an_empty_list_is_an_empty_file_of_images(library: Library, docker: Dock
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("nixdock.mergeImages [ STREAM ]", "not images but streams' scripts: stream-x"),
-        ("nixdock.exportImage { fromImage = STREAM; }", "stream-x is a stream's script"),
+        ("nixdock.mergeImages [ STREAM ]", "stream scripts instead of images: stream-x"),
+        ("nixdock.exportImage { fromImage = STREAM; }", "fromImage is the stream script stream-x"),
     ],
 )
 def test_streams_are_refused(library: Library, expression: str, message: str) -> None:

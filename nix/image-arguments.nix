@@ -1,0 +1,122 @@
+# The arguments that buildImage and streamLayeredImage share, and the parts of their specs that
+# these arguments decide.
+{ common }:
+let
+  inherit (common) lib pkgs runNixdock;
+in
+{
+  # Adds the shared arguments to those of `make`, which takes its own arguments first, and then the
+  # image: the attribute set below. The pattern of `make` has no `...`, so that Nix still rejects
+  # unknown arguments.
+  withImageArguments =
+    make:
+    let
+      shared = lib.functionArgs imageFunction;
+
+      imageFunction =
+        {
+          name,
+          tag ? null,
+          fromImage ? null,
+          fromImageName ? null,
+          fromImageTag ? null,
+          inheritConfig ? "env",
+          config ? { },
+          architecture ? common.defaultArchitecture,
+          variant ? common.defaultVariant,
+          created ? common.constantTime,
+          extraCommands ? "",
+          uid ? 0,
+          gid ? 0,
+          perms ? [ ],
+          includeNixDB ? false,
+          meta ? { },
+          ...
+        }@args:
+        let
+          baseName = baseNameOf name;
+          imageName = lib.toLower name;
+          configObject = if config == null then { } else config;
+
+          # A root of the closure, so that the image contains the store paths that the config names.
+          configFile = pkgs.writeText "${baseName}-base.json" (builtins.toJSON configObject);
+
+          # The spec of the top layer and the spec of the image share these options.
+          sharedSpec = {
+            name = imageName;
+          }
+          // lib.optionalAttrs (fromImage != null) {
+            from_image = common.whenGiven {
+              path = "${fromImage}";
+              name = fromImageName;
+              tag = fromImageTag;
+            };
+            inherit_config = inheritConfig;
+          }
+          // lib.optionalAttrs (perms != [ ]) { inherit perms; };
+        in
+        make (removeAttrs args (lib.attrNames shared)) rec {
+          inherit
+            args
+            baseName
+            imageName
+            meta
+            name
+            ;
+
+          owner = {
+            uid = common.toId uid;
+            gid = common.toId gid;
+          };
+
+          # A derivation with layer.tar, which contains the image's own files, and its checksum.
+          buildTopLayer =
+            drvName: own:
+            let
+              spec = sharedSpec // { extra_commands = extraCommands; } // own;
+            in
+            runNixdock drvName
+              {
+                nativeBuildInputs = lib.optionals (
+                  spec.fake_root_commands or "" != "" || spec.run_as_root or "" != ""
+                ) [ pkgs.fakeroot ];
+              }
+              ''
+                nixdock top-layer ${common.writeSpec "${drvName}.json" spec} -o $out
+              '';
+
+          # The image holds the closure of these store paths, but not the paths themselves.
+          closureRoots = topLayer: [
+            configFile
+            topLayer
+          ];
+
+          closureSpec = topLayer: {
+            # --graph sets the path, because Nix writes the graph only during the build.
+            graph = "";
+            keys = [ "closure" ];
+            exclude = closureRoots topLayer;
+          };
+
+          writeSpec =
+            topLayer: own:
+            common.writeSpec "${baseName}-spec.json" (
+              sharedSpec
+              // {
+                config = configObject;
+                inherit architecture created;
+                variant = if variant == "" then null else variant;
+                nix_db = includeNixDB;
+                top_layer = topLayer;
+              }
+              // own
+            );
+
+          tagOption = if tag == null then "--tag-of-output" else "--tag ${lib.escapeShellArg tag}";
+
+          # Without a tag, the hash part of the derivation whose script uses `tagOption`.
+          tagOf = drv: if tag == null then common.hashPart drv else tag;
+        };
+    in
+    lib.setFunctionArgs imageFunction (shared // lib.functionArgs make);
+}
