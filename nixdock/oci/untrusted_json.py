@@ -1,4 +1,4 @@
-"""JSON from elsewhere: what could be read in two ways, or exhausts memory, is refused."""
+"""Strict parsing of JSON from untrusted images: ambiguous or excessive documents are refused."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from nixdock.system.text import shown
 __all__ = ["MOST_JSON", "MOST_JSON_IN_ALL", "converted", "parse_json"]
 
 MOST_JSON: Final = 4 << 20
-"""The size in bytes that a manifest, an index or a config may have; registries allow no more."""
+"""The largest size of a manifest, an index or a config, in bytes; registries allow no more."""
 
 MOST_JSON_IN_ALL: Final = 64 << 20
-"""The size in bytes that all documents of an image file together may have."""
+"""The largest total size of the documents of an image file, in bytes."""
 
 _MOST_DEPTH: Final = 64
 
 Document = TypeVar("Document")
 
 
-def parse_json(data: bytes) -> Any:
-    """Return the value; raise ImageError unless it is I-JSON (RFC 7493) of bounded size and depth.
+def parse_json(data: bytes, what: str = "the document") -> Any:
+    """Parse I-JSON (RFC 7493) of bounded size and depth.
 
-    Two objects of the same name are refused: readers differ in which one they take.
+    Duplicate keys are refused because readers differ in which value they use. Raise ImageError,
+    with `what` as its subject, if `data` is anything else.
     """
     if len(data) > MOST_JSON:
-        raise ImageError(f"has {len(data)} bytes, but at most {MOST_JSON} are read as JSON")
+        raise ImageError(
+            f"{what} has {len(data)} bytes, but JSON documents may have at most {MOST_JSON}"
+        )
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -40,32 +43,44 @@ def parse_json(data: bytes) -> Any:
             parse_float=_float,
             parse_constant=_constant,
         )
+        _check_text_and_depth(value)
     except RecursionError:
-        raise ImageError("is JSON that is nested too deeply") from None
+        raise ImageError(f"{what} is not valid JSON: it is nested too deeply") from None
     except ValueError as error:
-        raise ImageError(f"is not valid JSON: {shown(str(error))}") from None
-    _check(value)
+        raise ImageError(f"{what} is not valid JSON: {shown(str(error))}") from None
     return value
 
 
-def converted(value: Any, document: type[Document]) -> Document:
-    """Return the parsed JSON as a `document`; raise ImageError that says which key is wrong."""
+def converted(value: Any, document: type[Document], what: str = "the document") -> Document:
+    """Convert parsed JSON to the type `document`.
+
+    Raise ImageError, with `what` as its subject and the wrong key in `key`, if it does not fit.
+    """
     try:
         return msgspec.convert(value, document)
     except msgspec.ValidationError as error:
-        raise ImageError(f"is not as expected: {shown(str(error))}") from None
+        # msgspec's form is "MESSAGE - at `$.KEY`".
+        message, _, path = str(error).partition(" - at `$")
+        key = path.rstrip("`").lstrip(".")
+        place = f"{key}: " if key else ""
+        raise ImageError(
+            f"{what} is malformed: {shown(f'{place}{message}')}", key=key or None
+        ) from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {twice!r} stands twice in an object")
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {key!r} appears twice in an object")
+            seen.add(key)
     return value
 
 
 def _integer(digits: str) -> int:
+    # Check the length first: converting a million digits would take long.
     value = int(digits) if len(digits) <= 20 else 1 << 64
     if not -(1 << 63) <= value < 1 << 63:
         raise ValueError(f"a number does not fit into 64 bits: {digits}")
@@ -83,8 +98,8 @@ def _constant(name: str) -> float:
     raise ValueError(f"{name} is not a number in JSON")
 
 
-def _check(value: Any) -> None:
-    """Refuse deep nesting and surrogates, which can't be printed or written again."""
+def _check_text_and_depth(value: Any) -> None:
+    """Raise ValueError for deep nesting and for lone surrogates, which can't be encoded again."""
     level: list[Any] = [value]
     for _ in range(_MOST_DEPTH):
         below: list[Any] = []
@@ -99,7 +114,7 @@ def _check(value: Any) -> None:
         if not below:
             return
         level = below
-    raise ImageError(f"is JSON that is nested more than {_MOST_DEPTH} deep")
+    raise ValueError(f"it is nested more than {_MOST_DEPTH} levels deep")
 
 
 def _check_text(texts: Iterable[str]) -> None:
@@ -108,4 +123,4 @@ def _check_text(texts: Iterable[str]) -> None:
             try:
                 text.encode()
             except UnicodeEncodeError:
-                raise ImageError(f"is not valid JSON: {shown(text)!r} is not Unicode") from None
+                raise ValueError(f"{shown(text)!r} is not Unicode text") from None

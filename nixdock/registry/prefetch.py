@@ -142,20 +142,17 @@ def resolve(remote: Remote, temporary: Path) -> str:
         )
         digest = asked or _digest_of(remote, raw, temporary)
         where = remote.at(digest)
-        try:
-            document = parse_json(raw)
-            if not _is_index(document):
-                return digest
-            index = converted(document, IndexDocument)
-        except ImageError as error:
-            raise ImageError(f"the manifest of {where} {error}") from None
-        asked = _choose(index, remote, where)
+        what = f"the manifest of {where}"
+        document = parse_json(raw, what)
+        if not _is_index(document, what):
+            return digest
+        asked = _choose(converted(document, IndexDocument, what), remote, where)
     raise ImageError(f"{remote.at(remote.digest)} is an index of indexes, nested too deeply")
 
 
-def _is_index(document: Any) -> bool:
+def _is_index(document: Any, what: str) -> bool:
     if not isinstance(document, dict):
-        raise ImageError("is not a JSON object")
+        raise ImageError(f"{what} is not a JSON object")
     # A media type is not required of an OCI index.
     return document.get("mediaType") in INDEX_MEDIA_TYPES or (
         "mediaType" not in document and "manifests" in document

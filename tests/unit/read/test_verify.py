@@ -258,7 +258,7 @@ BROKEN: dict[str, tuple[Files, list[str]]] = {
     "duplicate key": (
         without(replaced(image(), "index.json",
                          image()["index.json"][:-1] + b', "manifests": []}'), "manifest.json"),
-        ["the key 'manifests' stands twice"],
+        ["the key 'manifests' appears twice"],
     ),
     "index and manifest at once": (
         without(image(manifest=lambda m: m.update(manifests=[])), "manifest.json"),

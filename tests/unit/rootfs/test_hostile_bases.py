@@ -372,7 +372,7 @@ LIES: Mapping[str, tuple[dict[str, Any], str]] = {
     "a deep manifest": ({"manifest": DEEP}, "nested too deeply"),
     "a deep config": ({"settings": DEEP}, "nested too deeply"),
     "a giant number": ({"settings": b'{"a":' + b"9" * 1_000_000 + b"}"}, "fit into 64 bits"),
-    "a key twice": ({"settings": b'{"os":"a","os":"b"}'}, "the key 'os' stands twice"),
+    "a key twice": ({"settings": b'{"os":"a","os":"b"}'}, "the key 'os' appears twice"),
     "half a character": ({"settings": b'{"os":"\\ud800"}'}, "is not Unicode"),
     "no number": ({"settings": b'{"a":NaN}'}, "NaN is not a number"),
     "no text": ({"settings": b'"\xff"'}, "can't decode byte 0xff"),
