@@ -1,1 +1,1 @@
-"""The vocabulary of images: documents, digests, references and names, without any I/O."""
+"""The vocabulary of images: documents, digests, media types and references, without any I/O."""

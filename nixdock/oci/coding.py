@@ -1,21 +1,18 @@
-"""How blobs are compressed, as their first bytes tell."""
+"""The compression formats of blobs, recognised by magic numbers."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    pass
+from typing import Final
 
 __all__ = ["MAGIC_SIZE", "Coding", "coding_of"]
 
-
 MAGIC_SIZE: Final = 6
+"""The length of the longest magic number, in bytes."""
 
 
 class Coding(StrEnum):
-    """How bytes are compressed, as their first bytes tell."""
+    """A compression format."""
 
     NONE = "none"
     GZIP = "gzip"
@@ -24,12 +21,12 @@ class Coding(StrEnum):
 
     @property
     def most_ratio(self) -> int:
-        """A little more than the format can expand a byte to, or than anything honest does."""
+        """The expansion at which to give up: more than the format or honest data ever needs."""
         return {Coding.NONE: 1, Coding.GZIP: 1_100, Coding.ZSTD: 33_000, Coding.XZ: 10_000}[self]
 
 
 def coding_of(head: bytes) -> Coding:
-    """Return the coding of a file that starts with `head`, its first MAGIC_SIZE bytes."""
+    """Return the compression format of a file from `head`, its first MAGIC_SIZE bytes."""
     if head.startswith(b"\x1f\x8b"):
         return Coding.GZIP
     # A zstd file may start with a skippable frame (RFC 8878, 3.1.2).

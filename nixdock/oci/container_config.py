@@ -1,4 +1,4 @@
-"""The config object of an image: how to run it, as the image spec and Docker's define it."""
+"""The `config` object of an image config, as the OCI and Docker image specs define it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["ContainerConfig", "container_config"]
 _Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
-class _Nothing(msgspec.Struct, frozen=True):
-    """The empty object, of which the image-spec's sets are made."""
+class _Empty(msgspec.Struct, frozen=True):
+    """The empty object; the image-spec represents a set as an object with such values."""
 
 
 class _Healthcheck(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How to see whether the container works; times are nanoseconds (docker-image-spec 1.3)."""
+    """How to check that the container works; times are nanoseconds (docker-image-spec 1.3)."""
 
     Test: list[str] | None = None
     Interval: _Int | None = None
@@ -28,14 +28,14 @@ class _Healthcheck(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ContainerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The fields of the image-spec's config.md and, from `Healthcheck` on, Docker's own."""
+    """The fields of the image-spec (config.md) and, from `Healthcheck` on, Docker's own."""
 
     User: str | None = None
-    ExposedPorts: dict[str, _Nothing] | None = None
+    ExposedPorts: dict[str, _Empty] | None = None
     Env: list[str] | None = None
     Entrypoint: list[str] | str | None = None
     Cmd: list[str] | str | None = None
-    Volumes: dict[str, _Nothing] | None = None
+    Volumes: dict[str, _Empty] | None = None
     WorkingDir: str | None = None
     Labels: dict[str, str] | None = None
     StopSignal: str | None = None
@@ -49,7 +49,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def container_config(config: ContainerConfig) -> Mapping[str, Any]:
-    """Return the JSON object, with commands as lists, which is all that the image-spec knows."""
+    """Return the JSON object, with commands as lists: the image-spec allows no strings."""
     document: dict[str, Any] = msgspec.to_builtins(config)
     for key in ("Entrypoint", "Cmd"):
         if isinstance(document.get(key), str):

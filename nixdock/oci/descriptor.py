@@ -1,4 +1,4 @@
-"""Descriptors and the small blobs that they refer to."""
+"""Descriptors, and the small blobs that they refer to."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ import orjson
 
 from nixdock.oci.digests import sha256_digest
 
-__all__ = ["Blob", "Descriptor", "Platform", "canonical_json"]
+__all__ = ["Blob", "Descriptor", "Platform", "canonical_json", "without_none"]
 
 
 def canonical_json(value: object) -> bytes:
-    """Return JSON with sorted keys and no white space, which equal values share."""
+    """Return JSON with sorted keys and no white space: equal values have equal bytes."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def without_none(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `document` without the keys whose value is None."""
+    return {key: value for key, value in document.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What a program must run on, in Go's names."""
+    """The platform that an image runs on; architecture and OS have Go's names (GOARCH, GOOS)."""
 
     architecture: str = "amd64"
     os: str = "linux"
@@ -35,7 +40,7 @@ class Platform:
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """A blob's media type, digest and size in bytes."""
+    """A reference to a blob: its media type, its digest and its size in bytes."""
 
     media_type: str
     digest: str
@@ -58,7 +63,7 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A small blob, a config or a manifest, held whole."""
+    """A small blob in memory: a config or a manifest."""
 
     media_type: str
     data: bytes
@@ -73,7 +78,3 @@ class Blob:
     ) -> Descriptor:
         """Return the descriptor that refers to the blob."""
         return Descriptor(self.media_type, self.digest, len(self.data), annotations or {}, platform)
-
-
-def without_none(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Content digests: `sha256:HEX`, taken while bytes pass by."""
+"""Content digests in the form `sha256:HEX`, also of streams."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from nixdock.system.buffers import Write
 
 __all__ = ["Hashing", "check_digest", "hex_of", "sha256_digest"]
 
-
 _SHA256: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 
@@ -21,22 +20,25 @@ def sha256_digest(data: bytes) -> str:
 
 
 def check_digest(text: object) -> str:
-    """Return `text` if it is a sha256 digest, else raise ImageError.
+    """Return `text`; raise ImageError unless it is a sha256 digest (image-spec, descriptor.md).
 
-    A path is made only from digests that passed this (image-spec, descriptor.md, digests).
+    Check a digest before it becomes a part of a path.
     """
     if isinstance(text, str) and _SHA256.fullmatch(text):
         return text
-    raise ImageError(f"{text!r} is not a digest: expected sha256: and 64 lower-case hex digits")
+    raise ImageError(
+        f"{text!r} is not a digest: expected sha256: and 64 lower-case hex digits",
+        digest=text if isinstance(text, str) else None,
+    )
 
 
 def hex_of(digest: str) -> str:
-    """Return a digest's hexadecimal part."""
+    """Return the hexadecimal part of a digest."""
     return digest.partition(":")[2]
 
 
 class Hashing:
-    """Count and hash what is written, and pass it on to `write`, if there is one."""
+    """Count and hash the bytes that are written, and pass them on to `write` if it is given."""
 
     def __init__(self, write: Write | None = None) -> None:
         self._hash = hashlib.sha256()
@@ -44,7 +46,7 @@ class Hashing:
         self.size = 0
 
     def write(self, data: memoryview | bytes) -> None:
-        """Take the next bytes."""
+        """Write the next bytes of the stream."""
         self._hash.update(data)
         self.size += len(data)
         if self._write is not None:
@@ -52,5 +54,5 @@ class Hashing:
 
     @property
     def digest(self) -> str:
-        """The digest of what was written so far."""
+        """The digest of the bytes so far."""
         return f"sha256:{self._hash.hexdigest()}"

@@ -1,4 +1,4 @@
-"""The JSON documents of images, as the image-spec and Docker name their keys."""
+"""The JSON documents of images, with the keys that the image-spec and Docker define."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = [
 
 
 class LayoutDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """The marker of an OCI layout."""
+    """The file `oci-layout` of an OCI layout (image-layout.md)."""
 
     image_layout_version: str
 
 
 class PlatformDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """What an image in an index runs on."""
+    """The platform of an image in an index."""
 
     architecture: str
     os: str
@@ -33,7 +33,7 @@ class PlatformDocument(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class DescriptorDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """A reference to a blob."""
+    """A descriptor (descriptor.md)."""
 
     media_type: str
     digest: str
@@ -44,7 +44,7 @@ class DescriptorDocument(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class IndexDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """An image index."""
+    """An image index (image-index.md)."""
 
     schema_version: int
     manifests: list[DescriptorDocument]
@@ -52,7 +52,7 @@ class IndexDocument(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ManifestDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """An image manifest."""
+    """An image manifest (manifest.md)."""
 
     schema_version: int
     config: DescriptorDocument
@@ -62,14 +62,14 @@ class ManifestDocument(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class RootfsDocument(msgspec.Struct, frozen=True):
-    """The layers of an image, uncompressed."""
+    """The digests of the uncompressed layers, bottom to top."""
 
     type: str
     diff_ids: list[str] | None = None
 
 
 class HistoryDocument(msgspec.Struct, frozen=True):
-    """How a layer, or a step that made none, came about."""
+    """The history of a layer, or of a build step that created none (`empty_layer`)."""
 
     created: str | None = None
     created_by: str | None = None
@@ -79,7 +79,7 @@ class HistoryDocument(msgspec.Struct, frozen=True):
 
 
 class ConfigDocument(msgspec.Struct, frozen=True):
-    """An image config."""
+    """An image config (config.md)."""
 
     rootfs: RootfsDocument
     architecture: str = ""
@@ -91,7 +91,7 @@ class ConfigDocument(msgspec.Struct, frozen=True):
 
 
 class DockerManifestDocument(msgspec.Struct, frozen=True, rename="pascal"):
-    """An image in the `manifest.json` of a docker-archive."""
+    """An entry of the `manifest.json` of a docker-archive: one image."""
 
     config: str
     layers: list[str] | None = None

@@ -1,26 +1,23 @@
-"""The image: config, manifest and index as the OCI image specification names them."""
+"""An image as documents: its config, manifest and index, and Docker's `manifest.json`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json, without_none
 from nixdock.oci.layer_blob import LayerBlob
+from nixdock.oci.layout import CONTAINERD_NAME, REF_NAME
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPE, INDEX_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
 from nixdock.oci.reference import Reference
 
 __all__ = ["HistoryEntry", "Image", "ImageConfig"]
 
 
-_REF_NAME: Final = "org.opencontainers.image.ref.name"
-_CONTAINERD_NAME: Final = "io.containerd.image.name"
-
-
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """How one layer, or a step that made none, came about; `created` is RFC 3339."""
+    """The history of a layer, or of a build step that created none; `created` is RFC 3339."""
 
     created: str | None
     created_by: str | None
@@ -43,7 +40,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """What an image is and how to run it: the image-spec's config.md."""
+    """An image config (image-spec, config.md); `container` is its `config` object."""
 
     created: str
     platform: Platform
@@ -65,7 +62,7 @@ class ImageConfig:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Settled layers, bottom to top, and the config and manifest that describe them."""
+    """Layers whose digests are known, bottom to top, with their config and manifest."""
 
     layers: tuple[LayerBlob, ...]
     config: Blob
@@ -84,10 +81,10 @@ class Image:
         created: str,
         base_history: Sequence[HistoryEntry] = (),
     ) -> Image:
-        """Describe `layers` as an image; `container` is the config's `config` object.
+        """Create the config and the manifest of `layers`.
 
-        `base_history` is that of the lowest layers, an entry for each and perhaps more for steps
-        that made none.
+        `container` is the config's `config` object. `base_history` is the history of the lowest
+        layers: an entry for each, and perhaps some for build steps that created none.
         """
         base_layers = sum(not entry.empty_layer for entry in base_history)
         config = ImageConfig(
@@ -121,8 +118,8 @@ class Image:
         )
 
     def index(self) -> bytes:
-        """Return the `index.json` of a layout that holds just this image."""
-        names = {_REF_NAME: self.reference.tag, _CONTAINERD_NAME: self.reference.canonical}
+        """Return the `index.json` of a layout with this image alone."""
+        names = {REF_NAME: self.reference.tag, CONTAINERD_NAME: self.reference.canonical}
         descriptor = self.manifest.descriptor(names, self.platform)
         document = {
             "schemaVersion": 2,
@@ -132,7 +129,7 @@ class Image:
         return canonical_json(document)
 
     def docker_manifest(self, config_path: str, layer_paths: Iterable[str]) -> bytes:
-        """Return the `manifest.json` of a docker-archive with the files at these paths."""
+        """Return the `manifest.json` of a docker-archive that has its files at these paths."""
         entry = {
             "Config": config_path,
             "RepoTags": [str(self.reference)],

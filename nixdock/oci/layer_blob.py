@@ -1,4 +1,4 @@
-"""A packed layer, as an image's config and manifest describe it."""
+"""Packed layers, as the config and the manifest of an image describe them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["LayerBlob", "LayerHistory"]
 
 @dataclass(frozen=True, slots=True)
 class LayerHistory:
-    """What made a layer and, as a comment, what is in it (image-spec, config.md, history)."""
+    """Who created a layer and, as a comment, its contents (image-spec, config.md, history)."""
 
     created_by: str
     comment: str
@@ -17,10 +17,10 @@ class LayerHistory:
 
 @dataclass(frozen=True, slots=True)
 class LayerBlob:
-    """A layer whose bytes are final.
+    """A packed layer.
 
-    `diff_id` is the digest of the uncompressed tar; `digest`, `size` in bytes and `media_type`
-    are those of the blob.
+    `diff_id` is the digest of the uncompressed tar. `digest`, `size` (in bytes) and `media_type`
+    describe the blob, which may be compressed.
     """
 
     diff_id: str

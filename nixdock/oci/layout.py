@@ -1,4 +1,4 @@
-"""The names in an OCI image layout and in a docker-archive."""
+"""The file names of OCI image layouts and docker-archives, and the annotations that name images."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ __all__ = [
     "Format",
 ]
 
-
 MARKER: Final = "oci-layout"
-
+"""The file that marks a directory as an OCI layout (image-spec, image-layout.md)."""
 
 MARKER_DATA: Final = b'{"imageLayoutVersion":"1.0.0"}'
-
+"""The contents of MARKER."""
 
 INDEX: Final = "index.json"
-
+"""The image index of an OCI layout."""
 
 BLOBS: Final = "blobs/sha256"
-
+"""The directory of an OCI layout's blobs, which are named by the hex digits of their digests."""
 
 DOCKER_MANIFEST: Final = "manifest.json"
-
+"""The list of images in a docker-archive."""
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
-
+"""The annotation that names an image within a layout (image-spec, annotations.md)."""
 
 CONTAINERD_NAME: Final = "io.containerd.image.name"
+"""The annotation with the full name under which containerd imports an image."""
 
 
 class Format(StrEnum):

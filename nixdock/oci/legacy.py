@@ -1,4 +1,4 @@
-"""The documents of Docker images before `manifest.json`."""
+"""The documents of Docker's legacy image format, which is older than `manifest.json`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from nixdock.oci.digests import hex_of, sha256_digest
 
 __all__ = ["LEGACY_VERSION", "REPOSITORIES", "legacy_documents", "legacy_ids"]
 
-
 LEGACY_VERSION: Final = b"1.0"
 """The contents of each layer's `VERSION`."""
 
 REPOSITORIES: Final = "repositories"
-"""The file that leads from names and tags to layers."""
+"""The file that maps repositories and tags to the IDs of top layers."""
 
 
 def legacy_ids(diff_ids: Sequence[str]) -> list[str]:
-    """Return the ID of each layer: it names the layer and all below it."""
+    """Return the ID of each layer, which identifies the layer together with all below it."""
     ids: list[str] = []
     chain = ""
     for diff_id in diff_ids:
-        # The chain ID of the image-spec (config.md, layer chain ID), of which Docker makes IDs.
+        # The layer's chain ID (image-spec, config.md), from which Docker derives the ID.
         chain = sha256_digest(f"{chain} {diff_id}".encode()) if chain else diff_id
         document = {"layer_id": chain, **({"parent": ids[-1]} if ids else {})}
         ids.append(hex_of(sha256_digest(canonical_json(document))))
@@ -34,9 +33,10 @@ def legacy_ids(diff_ids: Sequence[str]) -> list[str]:
 def legacy_documents(
     ids: Sequence[str], config: Mapping[str, Any]
 ) -> Mapping[str, Mapping[str, Any]]:
-    """Return each layer's `json`; the topmost one says how to run the image."""
+    """Return the `json` document of each layer by ID; that of the top layer has the config."""
     documents: dict[str, dict[str, Any]] = {
-        name: {"id": name, "created": config.get("created"), "os": config.get("os")} for name in ids
+        layer_id: {"id": layer_id, "created": config.get("created"), "os": config.get("os")}
+        for layer_id in ids
     }
     for parent, child in pairwise(ids):
         documents[child]["parent"] = parent

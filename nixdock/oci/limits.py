@@ -1,4 +1,4 @@
-"""What container runtimes take."""
+"""The limits of container runtimes."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from typing import Final
 __all__ = ["MOST_LAYERS"]
 
 MOST_LAYERS: Final = 125
-"""How many layers an image may have: Docker and Podman run no image with more."""
+"""The largest number of layers: Docker and Podman can't run images with more."""

@@ -19,41 +19,38 @@ __all__ = [
     "layer_media_type",
 ]
 
-
-LAYER_MEDIA_TYPE: Final = "application/vnd.oci.image.layer.v1.tar"
-
-
-CONFIG_MEDIA_TYPE: Final = "application/vnd.oci.image.config.v1+json"
-
-
-MANIFEST_MEDIA_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
-
-
-INDEX_MEDIA_TYPE: Final = "application/vnd.oci.image.index.v1+json"
-
-
+_OCI: Final = "application/vnd.oci.image"
 _DOCKER: Final = "application/vnd.docker"
 
+LAYER_MEDIA_TYPE: Final = f"{_OCI}.layer.v1.tar"
+"""An uncompressed layer."""
+
+CONFIG_MEDIA_TYPE: Final = f"{_OCI}.config.v1+json"
+"""An image config."""
+
+MANIFEST_MEDIA_TYPE: Final = f"{_OCI}.manifest.v1+json"
+"""An image manifest."""
+
+INDEX_MEDIA_TYPE: Final = f"{_OCI}.index.v1+json"
+"""An image index."""
 
 DOCKER_LAYER: Final = f"{_DOCKER}.image.rootfs.diff.tar.gzip"
-"""What skopeo and Podman call each layer in a manifest of Docker's kind, compressed or not."""
+"""Docker's gzipped layer; skopeo and Podman use it for every layer, compressed or not."""
 
-
-_FOREIGN: Final = "application/vnd.oci.image.layer.nondistributable.v1.tar"
-
-
-INDEX_MEDIA_TYPES: Final = frozenset(
-    {INDEX_MEDIA_TYPE, f"{_DOCKER}.distribution.manifest.list.v2+json"}
-)
-
+CONFIG_MEDIA_TYPES: Final = frozenset({CONFIG_MEDIA_TYPE, f"{_DOCKER}.container.image.v1+json"})
+"""The media types of configs, OCI's and Docker's."""
 
 MANIFEST_MEDIA_TYPES: Final = frozenset(
     {MANIFEST_MEDIA_TYPE, f"{_DOCKER}.distribution.manifest.v2+json"}
 )
+"""The media types of manifests, OCI's and Docker's."""
 
+INDEX_MEDIA_TYPES: Final = frozenset(
+    {INDEX_MEDIA_TYPE, f"{_DOCKER}.distribution.manifest.list.v2+json"}
+)
+"""The media types of indexes, OCI's and Docker's."""
 
-CONFIG_MEDIA_TYPES: Final = frozenset({CONFIG_MEDIA_TYPE, f"{_DOCKER}.container.image.v1+json"})
-
+_FOREIGN: Final = f"{_OCI}.layer.nondistributable.v1.tar"
 
 LAYER_CODINGS: Final = {
     LAYER_MEDIA_TYPE: Coding.NONE,
@@ -68,9 +65,9 @@ LAYER_CODINGS: Final = {
     f"{_DOCKER}.image.rootfs.foreign.diff.tar": Coding.NONE,
     f"{_DOCKER}.image.rootfs.foreign.diff.tar.gzip": Coding.GZIP,
 }
-"""The media types of layers, and how the bytes of each are compressed."""
+"""The media types of layers, each with the compression that it declares."""
 
 
 def layer_media_type(coding: Coding) -> str:
-    """Return the media type of a layer that came without one."""
+    """Return the media type of a layer that is compressed with `coding`."""
     return LAYER_MEDIA_TYPE if coding is Coding.NONE else f"{LAYER_MEDIA_TYPE}+{coding}"

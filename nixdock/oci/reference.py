@@ -1,4 +1,4 @@
-"""Names under which an image is known: REPOSITORY:TAG."""
+"""Image references of the form REPOSITORY:TAG."""
 
 from __future__ import annotations
 
@@ -19,34 +19,35 @@ _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A repository, perhaps with a registry's host before it, and a tag."""
+    """A repository, which may start with the host of a registry, and a tag."""
 
     repository: str
     tag: str
 
     @classmethod
     def of(cls, name: str, tag: str) -> Reference:
-        """Lower-case `name`, keep `tag`, and check both; raise InputError.
+        """Return the reference with the repository `name`, in lower case, and `tag`.
 
-        The grammar is the distribution-spec's, "Pulling manifests".
+        Raise InputError if one of them does not match the grammar of the distribution-spec
+        ("Pulling manifests").
         """
         repository = name.lower()
-        # Letters such as the Kelvin sign are ASCII only once they are lower-cased.
+        # Check the original name too: the Kelvin sign, for instance, becomes an ASCII k.
         if not name.isascii() or len(name) > 255 or _REPOSITORY.fullmatch(repository) is None:
             raise InputError(
-                f"{name!r} is not an image name: expected [HOST[:PORT]/]NAME[/NAME...], where a"
+                f"{name!r} is not an image name: expected [HOST[:PORT]/]NAME[/NAME...], where each"
                 " NAME is letters and digits, joined by '.', '_', '__' or dashes"
             )
         if _TAG.fullmatch(tag) is None:
             raise InputError(
                 f"{tag!r} is not a tag: expected at most 128 letters, digits, '_', '.' and '-',"
-                " not starting with '.' or '-'"
+                " without '.' or '-' at the start"
             )
         return cls(repository, tag)
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Read REPOSITORY[:TAG]; the tag is `latest` when there is none."""
+        """Parse REPOSITORY[:TAG]; the default tag is `latest`. Raise InputError as `of` does."""
         repository, separator, tag = text.rpartition(":")
         if not separator or "/" in tag:
             repository, tag = text, "latest"
@@ -54,7 +55,7 @@ class Reference:
 
     @property
     def canonical(self) -> str:
-        """The name in full, as containerd stores it: with Docker Hub's host where none is given."""
+        """The full reference, as containerd stores it: the default host is Docker Hub's."""
         host, separator, _ = self.repository.partition("/")
         if separator and ("." in host or ":" in host or host == "localhost"):
             return str(self)

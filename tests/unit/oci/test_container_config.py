@@ -1,4 +1,4 @@
-"""Config objects: what the specification defines, and in which form it is written."""
+"""The `config` object: its fields, their types, and its JSON."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_nothing_is_added() -> None:
 
 
 @pytest.mark.parametrize("key", FULL)
-def test_null_is_as_if_absent(key: str) -> None:
+def test_null_is_the_same_as_absent(key: str) -> None:
     rest = {name: value for name, value in FULL.items() if name != key}
     assert written({**FULL, key: None}) == rest
 
@@ -77,18 +77,18 @@ def test_a_command_in_one_string_becomes_a_list(key: str) -> None:
     assert written({key: ""}) == {key: [""]}
 
 
-def test_order_of_env_is_kept_and_nothing_merged() -> None:
+def test_env_keeps_its_order_and_duplicates() -> None:
     env = ["B=1", "A=2", "B=3", "NO_VALUE"]
     assert written({"Env": env}) == {"Env": env}
 
 
-def test_unknown_keys_are_told_in_order() -> None:
+def test_unknown_keys_are_returned_in_order() -> None:
     typed, unknown = checked_config({"Tty": True, "Cmd": ["x"], "cmd": ["y"]}, "FILE")
     assert unknown == ["Tty", "cmd"]
     assert container_config(typed) == {"Cmd": ["x"]}
 
 
-def test_unknown_keys_of_a_health_check_are_told() -> None:
+def test_unknown_keys_of_a_health_check_are_returned() -> None:
     config = {"Healthcheck": {"Retry": 1, "Retries": 2}, "Tty": True}
     typed, unknown = checked_config(config, "FILE")
     assert unknown == ["Tty", "Healthcheck.Retry"]
@@ -125,6 +125,6 @@ def test_errors_name_the_key(config: dict[str, Any], message: str) -> None:
         checked_config(config, "FILE")
 
 
-def test_a_config_does_not_change() -> None:
+def test_a_config_is_immutable() -> None:
     with pytest.raises(AttributeError):
         ContainerConfig().User = "x"  # type: ignore[misc]

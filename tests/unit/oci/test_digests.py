@@ -1,4 +1,4 @@
-"""Digests: their grammar, and hashing while bytes pass by."""
+"""Digests: their grammar, and hashing of streams."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_hexadecimal_part() -> None:
     assert hex_of(EMPTY) == EMPTY[7:]
 
 
-def test_a_digest_is_passed_on() -> None:
+def test_a_valid_digest_is_returned() -> None:
     assert check_digest(EMPTY) == EMPTY
 
 
@@ -52,9 +52,10 @@ def test_a_digest_is_passed_on() -> None:
         [EMPTY],
     ],
 )
-def test_what_is_no_digest(text: object) -> None:
-    with pytest.raises(ImageError, match="is not a digest"):
+def test_invalid_digests(text: object) -> None:
+    with pytest.raises(ImageError, match="is not a digest") as caught:
         check_digest(text)
+    assert caught.value.digest == (text if isinstance(text, str) else None)
 
 
 @given(st.lists(st.binary(max_size=100)))

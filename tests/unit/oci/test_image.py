@@ -1,4 +1,4 @@
-"""The image: config, manifest and index, byte for byte."""
+"""Images: the bytes of their config, manifest and index."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_config() -> None:
     }
 
 
-def test_a_platform_without_a_variant_has_no_such_key() -> None:
+def test_a_platform_without_a_variant() -> None:
     config = json.loads(image(platform=Platform("amd64")).config.data)
     assert "variant" not in config
     assert config["architecture"] == "amd64"
@@ -126,7 +126,7 @@ def test_docker_manifest() -> None:
     ]
 
 
-def test_the_name_is_in_no_digest() -> None:
+def test_digests_do_not_depend_on_the_name() -> None:
     assert image("a", "1").manifest.digest == image("b", "2").manifest.digest
 
 
@@ -138,16 +138,16 @@ def test_the_name_is_in_no_digest() -> None:
         {"platform": Platform("amd64", variant="v8")},
     ],
 )
-def test_what_is_in_the_digest(changes: dict[str, Any]) -> None:
+def test_digests_depend_on_the_config(changes: dict[str, Any]) -> None:
     assert image(**changes).manifest.digest != image().manifest.digest
 
 
-def test_the_order_of_keys_is_not_in_the_digest() -> None:
+def test_digests_do_not_depend_on_the_order_of_keys() -> None:
     other = image(container={"Cmd": ["/bin/app"], "Env": ["A=ü"]})
     assert other.manifest.digest == image().manifest.digest
 
 
-# These must never change: an image that is built again is the same image.
+# These must never change: a rebuilt image is the same image.
 def test_digests() -> None:
     assert (
         image().config.digest

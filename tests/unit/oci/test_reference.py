@@ -1,4 +1,4 @@
-"""Names of images."""
+"""Image references."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def test_parse(text: str, repository: str, tag: str, canonical: str) -> None:
         "host:port/a",
     ],
 )
-def test_what_is_no_name(name: str) -> None:
+def test_invalid_names(name: str) -> None:
     with pytest.raises(InputError, match="is not an image name"):
         Reference.of(name, "t")
 
 
 @pytest.mark.parametrize("tag", ["", ".a", "-a", "a b", "a/b", "a:b", "é", "t\n", "x" * 129])
-def test_what_is_no_tag(tag: str) -> None:
+def test_invalid_tags(tag: str) -> None:
     with pytest.raises(InputError, match="is not a tag"):
         Reference.of("name", tag)
 
@@ -76,14 +76,14 @@ def test_longest_name_and_tag() -> None:
 
 
 def test_a_hostile_name_is_refused_at_once() -> None:
-    """However its separators are grouped: a pattern that tries all ways would not end."""
+    """A pattern with ambiguous separators would backtrack for ever."""
     for name in ("a-" * 127, "a." * 120 + ":", "-" * 254 + "a", "a/" * 127):
         with pytest.raises(InputError, match="is not an image name"):
             Reference.of(name, "t")
 
 
 @given(st.text(max_size=20))
-def test_what_is_accepted_reads_back(text: str) -> None:
+def test_valid_references_can_be_parsed_again(text: str) -> None:
     try:
         reference = Reference.parse(text)
     except InputError:

@@ -1,4 +1,4 @@
-"""JSON from elsewhere: one meaning or an error."""
+"""Parsing untrusted JSON: a document has one meaning or is refused."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def test_refused(data: bytes, message: str) -> None:
 
 
 @given(st.binary(max_size=50))
-def test_anything_is_a_value_or_an_image_error(data: bytes) -> None:
+def test_any_bytes_are_a_value_or_an_image_error(data: bytes) -> None:
     try:
         parse_json(data)
     except ImageError as error:
         assert str(error).isprintable()
 
 
-def test_read() -> None:
+def test_valid_json() -> None:
     assert parse_json('{"é":[1,2.5,null,true,"\\ud83d\\ude00"]}'.encode()) == {
         "é": [1, 2.5, None, True, "😀"]
     }
