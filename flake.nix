@@ -27,14 +27,14 @@
         }
       );
 
-      # The library for each system, and for any other package set: `nixdock.lib.for pkgs`.
+      # The library for each system; `nixdock.lib.for pkgs` is that for any other package set.
       lib = eachSystem (_: import ./nix) // {
         for = import ./nix;
       };
 
       overlays = {
         default = import ./nix/overlay.nix;
-        # The library as `pkgs.dockerTools` as well.
+        # Also replaces the functions of `pkgs.dockerTools`.
         dockerTools = import ./nix/docker-tools-overlay.nix;
       };
 
@@ -56,7 +56,7 @@
             config.Cmd = [ "${pkgs.hello}/bin/hello" ];
           };
         }
-        # Scripts of root's, which some examples have, need Linux's namespaces.
+        # The examples include runAsRoot scripts, which need Linux namespaces.
         // lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux self.lib.${system}.tests
       );
 

@@ -1,7 +1,8 @@
-# The closure that comes with nixdock, for `nixdock demo`: store paths that Nix builds in its
-# sandbox, from nothing but the host's compilers. The profile is its root.
+# The closure for `nixdock demo`: four store paths that Nix builds in its sandbox with the host's
+# compilers. The profile is its root. `architecture` is the platform of the program, in Go's names.
 #
-# `architecture` is where the program is to run, in Go's names.
+# The store paths depend on every byte of the sources and scripts, including the comments in
+# nixdock-demo.c. After a change, run rebuild.py, and update the digests in the tests.
 { architecture }:
 let
   gcc = {
@@ -14,7 +15,7 @@ let
     derivation (
       {
         inherit name;
-        # Also for arm64, which is cross-compiled: both closures come from one machine.
+        # The arm64 program is cross-compiled, so that one machine can build both closures.
         system = "x86_64-linux";
         builder = "/usr/bin/sh";
         args = [
@@ -22,7 +23,7 @@ let
           script
         ];
         PATH = "/usr/bin";
-        # Nothing else of the host is in the sandbox.
+        # The host's compilers; the sandbox contains nothing else of the host.
         __impureHostDeps = [
           "/usr"
           "/lib"
@@ -36,8 +37,8 @@ let
     cp "$source" "$out"
   '';
 
-  # Every flag takes away something that a compiler's version or its defaults would add; the
-  # linker's make one segment of the program, so that it is as small where pages are 64 KiB.
+  # These flags leave out what depends on the compiler's version or defaults. The linker flags make
+  # the program a single segment, which also keeps it small on machines with pages of 64 KiB.
   program =
     build "nixdock-demo"
       {

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Build the demo's closure with Nix, and write `closure.tar` and `graph.json` from it.
+"""Build the demo's closure with Nix, and write it to `closure.tar` and `graph.json`.
 
-Run it as root on Debian 12 with nix-bin, gcc and gcc-aarch64-linux-gnu, and nothing is fetched.
-It builds in a store of its own, so that what the machine's store holds makes no difference.
+Run this as root on Debian 12 with nix-bin, gcc and gcc-aarch64-linux-gnu. It downloads nothing, and
+it uses a separate store, so the contents of the machine's store have no influence.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ SETTINGS = {
     "allowed-impure-host-deps": "/usr /lib /lib64",
     "experimental-features": "nix-command",
 }
-# Registration times and derivers tell about one build, not about the closure.
+# Other keys, such as the registration time and the deriver, describe one build, not the closure.
 KEPT = ("path", "narHash", "narSize", "references")
 
 
 class Store:
-    """A Nix store below a directory of its own, whose paths are as in /nix/store."""
+    """A Nix store below a separate directory, with store paths in /nix/store."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -44,7 +44,7 @@ class Store:
         self.env = kept | {"NIX_CONFIG": config}
 
     def run(self, *args: str) -> str:
-        """Run a command of Nix on this store and return its standard output."""
+        """Run a Nix command on this store and return its standard output."""
         command = (*args, "--store", str(self.root))
         done = subprocess.run(command, env=self.env, stdout=subprocess.PIPE, text=True, check=True)
         return done.stdout
@@ -56,7 +56,7 @@ class Store:
         return self.run("nix-build", "--no-out-link", *arguments, file).strip()
 
     def graph(self, path: str) -> list[dict[str, Any]]:
-        """Return what Nix knows of each path in the closure of `path`."""
+        """Return the path infos of the closure of `path`, sorted by path."""
         known = json.loads(self.run("nix", "path-info", "--json", "--recursive", path))
         if isinstance(known, dict):
             known = [{**info, "path": name} for name, info in known.items()]
@@ -67,7 +67,7 @@ class Store:
 
 
 def members(path: Path) -> Iterator[Path]:
-    """Yield `path` and all that is below it, parents first, in order."""
+    """Yield `path` and everything below it, sorted, parents first."""
     yield path
     if path.is_dir() and not path.is_symlink():
         for child in sorted(path.iterdir()):
@@ -75,8 +75,8 @@ def members(path: Path) -> Iterator[Path]:
 
 
 def write_archive(root: Path, paths: list[str], target: Path) -> None:
-    """Write the trees of `paths`, with the modes and the time that a Nix store gives them."""
-    # Not compressed: the bytes would then be those of one release of one library.
+    """Write the store paths with the modes and the time that they have in a Nix store."""
+    # Uncompressed: compressed bytes would depend on the version of a library.
     with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as archive:
         for store_path in paths:
             for path in members(root / store_path.removeprefix("/")):
@@ -84,7 +84,7 @@ def write_archive(root: Path, paths: list[str], target: Path) -> None:
 
 
 def add(archive: tarfile.TarFile, path: Path, name: str) -> None:
-    """Add one file, even one that the store has linked to an equal one, as itself."""
+    """Add one file; a hard link, as in an optimised store, becomes a separate file."""
     status = path.lstat()
     member = tarfile.TarInfo(name)
     member.mode = stat.S_IMODE(status.st_mode)
@@ -103,7 +103,7 @@ def add(archive: tarfile.TarFile, path: Path, name: str) -> None:
 
 
 def main() -> None:
-    """Write the files beside the sources' directory, or into the one that is asked for."""
+    """Write both files to the parent directory, or to the directory given by -o."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("-o", "--output", type=Path, default=HERE.parent, metavar="DIRECTORY")
     output = parser.parse_args().output
@@ -119,7 +119,7 @@ def main() -> None:
         write_archive(store.root, paths, output / "closure.tar")
         text = json.dumps(graphs, indent=1, sort_keys=True) + "\n"
         (output / "graph.json").write_text(text)
-        # What Nix registers it also makes read-only, which root alone may remove.
+        # Nix makes store paths read-only, and only root can remove them.
         shutil.rmtree(store.root)
 
 
