@@ -1,1 +1,1 @@
-"""What Nix knows: store paths, closures, registrations and the database; nothing about images."""
+"""Nix's own data: store paths, hashes, closures, registrations and the database."""

@@ -1,4 +1,4 @@
-"""Closures: checked reference graphs, and readers for every form in which Nix exports one."""
+"""Closures: reference graphs that satisfy the closure contract."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Closure", "PathInfo"]
 
 @dataclass(frozen=True, slots=True)
 class PathInfo:
-    """What Nix knows about one valid store path; sizes are bytes of its NAR."""
+    """The metadata of a valid store path, as `nix path-info` reports it; sizes are in bytes."""
 
     path: StorePath
     nar_size: int = 0
@@ -30,36 +30,38 @@ class PathInfo:
 
 @dataclass(frozen=True)
 class Closure:
-    """A set of store paths that holds every path its members refer to.
+    """A set of store paths that contains every path its members refer to.
 
-    `of` is what checks; iteration is in path order, whatever order the input had.
+    Use `of` to create one from unchecked infos. Iteration is in ascending order of the paths.
     """
 
     infos: Mapping[StorePath, PathInfo] = field(repr=False)
 
     @classmethod
     def of(cls, infos: Iterable[PathInfo]) -> Closure:
-        """Check and hold `infos`.
+        """Return the closure of `infos`, in which equal infos may recur.
 
-        Raise ClosureError for a path that stands twice with different contents, a reference
-        that leads out of the closure, and a cycle other than a self reference.
+        Raise ClosureError if a path has two different infos, if a reference leads out of the
+        closure, or if there is a cycle other than a self reference.
         """
-        held: dict[StorePath, PathInfo] = {}
+        by_path: dict[StorePath, PathInfo] = {}
         for info in infos:
-            known = held.setdefault(info.path, info)
-            if known is not info and known != info:
+            earlier = by_path.setdefault(info.path, info)
+            if earlier is not info and earlier != info:
                 raise ClosureError(
-                    f"{info.path} stands twice in the closure, with different contents:"
-                    f" {_difference(known, info)}"
+                    f"{info.path} appears twice in the closure, with different values:"
+                    f" {_difference(earlier, info)}",
+                    path=info.path,
                 )
-        for info in held.values():
+        for info in by_path.values():
             for reference in info.references:
-                if reference not in held:
+                if reference not in by_path:
                     raise ClosureError(
                         f"{info.path} refers to {reference}, which is not in the closure;"
-                        " export the graph of all roots"
+                        " export the graph of all roots",
+                        path=info.path,
                     )
-        closure = cls({path: held[path] for path in sorted(held)})
+        closure = cls({path: by_path[path] for path in sorted(by_path)})
         closure._check_acyclic()
         return closure
 
@@ -77,8 +79,8 @@ class Closure:
 
     @cached_property
     def graph(self) -> nx.DiGraph[StorePath]:
-        """The graph with an edge from each referrer to its reference, self references dropped."""
-        import networkx as nx  # noqa: PLC0415 (0.1 s that only planning needs)
+        """The graph with an edge from each referrer to its reference, without self references."""
+        import networkx as nx  # noqa: PLC0415 (takes 0.1 s, and only planning needs it)
 
         graph: nx.DiGraph[StorePath] = nx.DiGraph()
         graph.add_nodes_from(self.infos)
@@ -92,7 +94,7 @@ class Closure:
 
     @property
     def nar_size(self) -> int:
-        """The sum of the members' NAR sizes, in bytes."""
+        """The sum of the NAR sizes, in bytes."""
         return sum(info.nar_size for info in self)
 
     @property
@@ -101,9 +103,9 @@ class Closure:
         return tuple(path for path, degree in self.graph.in_degree() if degree == 0)
 
     def without(self, excluded: Iterable[StorePath]) -> Closure:
-        """Return the closure less `excluded`, which no longer count as references either."""
-        left_out = frozenset(excluded)
-        if left_out.isdisjoint(self.infos):
+        """Return the closure without the `excluded` paths and without the references to them."""
+        excluded = frozenset(excluded)
+        if excluded.isdisjoint(self.infos):
             return self
         return Closure(
             {
@@ -111,26 +113,27 @@ class Closure:
                     path=info.path,
                     nar_size=info.nar_size,
                     nar_hash=info.nar_hash,
-                    references=tuple(r for r in info.references if r not in left_out),
+                    references=tuple(r for r in info.references if r not in excluded),
                     deriver=info.deriver,
                 )
                 for info in self
-                if info.path not in left_out
+                if info.path not in excluded
             }
         )
 
     def _check_acyclic(self) -> None:
-        import networkx as nx  # noqa: PLC0415 (0.1 s that only planning needs)
+        import networkx as nx  # noqa: PLC0415 (takes 0.1 s, and only planning needs it)
 
         if nx.is_directed_acyclic_graph(self.graph):
             return
-        cycle = [edge[0] for edge in nx.find_cycle(self.graph)]
+        cycle = [referrer for referrer, _ in nx.find_cycle(self.graph)]
+        # Start at the lowest path, so that the message does not depend on the search order.
         start = cycle.index(min(cycle))
         ring = [*cycle[start:], *cycle[: start + 1]]
-        raise ClosureError(f"the references form a cycle: {' -> '.join(ring)}")
+        raise ClosureError(f"the references form a cycle: {' -> '.join(ring)}", path=ring[0])
 
 
-def _difference(one: PathInfo, other: PathInfo) -> str:
+def _difference(first: PathInfo, second: PathInfo) -> str:
     names = ("nar_size", "nar_hash", "references", "deriver")
-    name = next(name for name in names if getattr(one, name) != getattr(other, name))
-    return f"{name} is {getattr(one, name)} in one place and {getattr(other, name)} in another"
+    name = next(name for name in names if getattr(first, name) != getattr(second, name))
+    return f"{name} is {getattr(first, name)} in one info and {getattr(second, name)} in another"

@@ -1,8 +1,8 @@
-"""A Nix database for an image, made without Nix: db.sqlite, its schema version and gc roots.
+"""Writing a Nix database without Nix: db.sqlite, its schema version and gc roots.
 
-Nix takes the file for its own: the tables are those of its schema 10, the journal mode is the
-one it uses. The bytes depend on the registrations alone. SQLite's marks of the program that
-wrote the file, its version and its count of changes, are overwritten.
+Nix uses the file as if it had written it: the tables are those of its schema version 10, and the
+journal mode is the one that it sets. The bytes depend on the registrations alone: the version of
+SQLite and the change counter in the file's header are overwritten with constants.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ create table DerivationOutputs (
 create index IndexDerivationOutputs on DerivationOutputs(path);
 """
 
-# Offsets in the header of an SQLite file (its file format, "The Database Header").
+# Offsets in the header of an SQLite file (SQLite's "Database File Format", "The Database Header").
 _WRITE_VERSION: Final = 18
 _CHANGE_COUNTER: Final = 24
 _VALID_FOR: Final = 92
@@ -79,28 +79,34 @@ def write_nix_db(
     root: str = "",
     derivation_outputs: Mapping[StorePath, Mapping[str, str]] | None = None,
 ) -> None:
-    """Write the database of `closure` below `directory`, and links that keep `gc_roots` alive.
+    """Write the database of `closure` below `directory`, and symlinks for `gc_roots`.
 
-    `gc_roots` are the closure's own roots when there are none. `root` is the directory below
-    which the store lies; it is read only for derivations whose outputs, which are registered
-    too, are not in `derivation_outputs`.
-    Raise ClosureError for a path without a NAR hash and for a root outside of the closure.
+    Without `gc_roots`, the roots are those of the closure. `registration_time` is in seconds since
+    1970. `root` is the directory below which the store lies; it is read only for the outputs of
+    derivations that are not in `derivation_outputs`.
+
+    Raise ClosureError if a path has no NAR hash or a root is not in the closure, StoreError if a
+    derivation can't be read, and OutputError if the database exists or can't be written.
     """
     roots = tuple(gc_roots) or closure.roots
     for path in roots:
         if path not in closure:
-            raise ClosureError(f"the gc root {path} is not in the closure")
-    known = derivation_outputs or {}
+            raise ClosureError(f"the gc root {path} is not in the closure", path=path)
+    known_outputs = derivation_outputs or {}
 
     def outputs_of(path: StorePath) -> Mapping[str, str]:
-        return known[path] if path in known else outputs_of_derivation(Path(f"{root}{path}"))
+        if path in known_outputs:
+            return known_outputs[path]
+        return outputs_of_derivation(Path(f"{root}{path}"))
 
     rows = _Rows(closure, registration_time, outputs_of)
     database = directory / DB_DIRECTORY
     links = directory / GC_ROOTS
     try:
         if database.exists():
-            raise OutputError(f"{database} exists already; remove it or name another directory")
+            raise OutputError(
+                f"{database} already exists; remove it or choose another directory", path=database
+            )
         directory.mkdir(exist_ok=True)
         with temporary_directory(directory / "db") as fresh:
             _write_database(fresh / "db.sqlite", rows)
@@ -108,22 +114,24 @@ def write_nix_db(
             for file in fresh.iterdir():
                 file.chmod(0o644)
             fresh.chmod(0o755)
-            for made in (database.parent, links):
-                _make_directories(directory, made)
+            _make_directories(directory, database.parent)
+            _make_directories(directory, links)
             for path in sorted(roots):
                 link = links / path.base_name
                 if not link.is_symlink():
                     link.symlink_to(path)
             fresh.rename(database)
     except (OSError, sqlite3.Error) as error:
-        raise OutputError(f"can't write the Nix database below {directory}: {error}") from None
+        raise OutputError(
+            f"can't write the Nix database below {directory}: {error}", path=directory
+        ) from None
 
 
 OutputsOf = Callable[[StorePath], Mapping[str, str]]
 
 
 class _Rows:
-    """The rows of the tables; ids count the paths in ascending order, as Nix's own do."""
+    """The rows of the tables; ids number the paths from 1, in ascending order."""
 
     def __init__(self, closure: Closure, registration_time: int, outputs_of: OutputsOf) -> None:
         self._closure = closure
@@ -155,7 +163,8 @@ class _Rows:
 def _write_database(file: Path, rows: _Rows) -> None:
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         execute = connection.execute
-        # What depends on how SQLite was built is said; nobody else sees the file yet.
+        # Set every pragma whose default depends on SQLite's build options. No journal and no
+        # syncing are needed: the file is still private, and is deleted if writing it fails.
         for pragma in (
             f"page_size = {_PAGE_SIZE}",
             "auto_vacuum = none",
@@ -176,10 +185,11 @@ def _write_database(file: Path, rows: _Rows) -> None:
             "insert into DerivationOutputs values (?, ?, ?)", rows.derivation_outputs
         )
         execute("commit")
-    _neutralise(file)
+    _normalise_header(file)
 
 
-def _neutralise(file: Path) -> None:
+def _normalise_header(file: Path) -> None:
+    """Set the journal mode to WAL, as Nix does, and fix the fields that depend on the writer."""
     with file.open("r+b") as stream:
         stream.seek(_WRITE_VERSION)
         stream.write(_WAL)
@@ -190,9 +200,10 @@ def _neutralise(file: Path) -> None:
 
 
 def _make_directories(top: Path, directory: Path) -> None:
+    """Create `directory`, and its parents up to `top`, with mode 0755 whatever the umask is."""
     relative = directory.relative_to(top)
     for part in reversed((relative, *relative.parents)):
-        made = top / part
-        if not made.is_dir():
-            made.mkdir()
-            made.chmod(0o755)
+        path = top / part
+        if not path.is_dir():
+            path.mkdir()
+            path.chmod(0o755)

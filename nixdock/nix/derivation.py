@@ -1,4 +1,4 @@
-"""Derivation files, as far as a database needs them: the names and paths of their outputs."""
+"""Derivation files: the names and paths of their outputs, which a database registers."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from nixdock.errors import StoreError
 
 __all__ = ["outputs_of_derivation"]
 
-# Derive([("NAME","PATH","ALGORITHM","HASH"),...],...; store paths and names have no escapes.
+# Derive([("NAME","PATH","ALGORITHM","HASH"),...],...; names and store paths contain no escapes.
 _START: Final = re.compile(r"Derive\(\[")
 _OUTPUT: Final = re.compile(r'\("([^"\\]*)","([^"\\]*)","[^"\\]*","[^"\\]*"\)(,|\])')
 
 
 def outputs_of_derivation(file: Path) -> dict[str, str]:
-    """Return the path of each output that `file` names; raise StoreError.
+    """Return the path of each output of the derivation in `file`.
 
-    Outputs whose path is not known before they are built are left out, as Nix leaves them out.
+    Outputs without a path, which is unknown until they are built, are left out, as in Nix's own
+    database. Raise StoreError if `file` can't be read or is not a derivation.
     """
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"can't read the derivation {file}: {error}") from None
+        raise StoreError(f"can't read the derivation {file}: {error}", path=file) from None
     outputs: dict[str, str] = {}
     start = _START.match(text)
-    at = start.end() if start else -1
-    while at >= 0 and (output := _OUTPUT.match(text, at)):
+    position = start.end() if start else -1
+    while position >= 0 and (output := _OUTPUT.match(text, position)):
         name, path, end = output.groups()
         if path:
             outputs[name] = path
         if end == "]":
             return outputs
-        at = output.end()
-    raise StoreError(f"{file} is not a derivation: its outputs can't be read")
+        position = output.end()
+    raise StoreError(f"{file} is not a derivation: it has no list of outputs", path=file)

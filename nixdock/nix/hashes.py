@@ -11,13 +11,8 @@ from nixdock.errors import InputError
 
 __all__ = ["Hash", "base32_decode", "base32_encode"]
 
-
 _BASE32_ALPHABET: Final = "0123456789abcdfghijklmnpqrsvwxyz"
-
-
 _BASE32_VALUES: Final = {char: value for value, char in enumerate(_BASE32_ALPHABET)}
-
-
 _DIGEST_SIZES: Final = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
 
 
@@ -29,7 +24,7 @@ def base32_encode(digest: bytes) -> str:
 
 
 def base32_decode(text: str, size: int) -> bytes:
-    """Return the `size` bytes that `text` encodes; raise ValueError if it can't be."""
+    """Return the `size` bytes that `text` encodes; raise ValueError if it is not valid base32."""
     if len(text) != (size * 8 + 4) // 5:
         raise ValueError(f"{text!r} has {len(text)} characters, not {(size * 8 + 4) // 5}")
     number = 0
@@ -44,16 +39,16 @@ def base32_decode(text: str, size: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Hash:
-    """A hash value, whatever notation it came in."""
+    """A hash: the name of its algorithm and the digest as bytes."""
 
     algorithm: str
     digest: bytes
 
     @classmethod
     def parse(cls, text: str, algorithm: str | None = None) -> Hash:
-        """Read SRI, ALGORITHM:BASE32, ALGORITHM:BASE16 or, given `algorithm`, the bare digits.
+        """Parse a hash in SRI or as ALGORITHM:DIGEST, with a DIGEST in base 16, 32 or 64.
 
-        Raise InputError when the text is none of them.
+        With `algorithm`, the DIGEST may stand alone. Raise InputError if `text` is not a hash.
         """
         name, separator, rest = text.partition("-")
         if separator and name in _DIGEST_SIZES:
@@ -62,7 +57,7 @@ class Hash:
         if separator:
             return cls(name, _decode(rest, name, text))
         if algorithm is None:
-            raise InputError(f"{text!r} is not a hash: expected ALGORITHM:DIGITS or SRI")
+            raise InputError(f"{text!r} is not a hash: expected ALGORITHM:DIGEST or SRI")
         return cls(algorithm, _decode(text, algorithm, text))
 
     @property
@@ -77,7 +72,7 @@ class Hash:
 
     @property
     def sri(self) -> str:
-        """The hash as Subresource Integrity writes it: ALGORITHM-BASE64."""
+        """The hash in Subresource Integrity notation: ALGORITHM-BASE64."""
         return f"{self.algorithm}-{base64.b64encode(self.digest).decode()}"
 
     def __str__(self) -> str:
@@ -87,7 +82,7 @@ class Hash:
 def _decode(digits: str, algorithm: str, whole: str, *, sri: bool = False) -> bytes:
     size = _DIGEST_SIZES.get(algorithm)
     if size is None:
-        raise InputError(f"{whole!r} names the unknown hash algorithm {algorithm!r}")
+        raise InputError(f"{whole!r} has the unknown hash algorithm {algorithm!r}")
     try:
         if sri or len(digits) == -(-size // 3) * 4:
             digest = base64.b64decode(digits, validate=True)
@@ -98,5 +93,7 @@ def _decode(digits: str, algorithm: str, whole: str, *, sri: bool = False) -> by
     except (ValueError, binascii.Error) as error:
         raise InputError(f"{whole!r} is not a valid {algorithm} hash: {error}") from None
     if len(digest) != size:
-        raise InputError(f"{whole!r} holds {len(digest)} bytes, but {algorithm} has {size}")
+        raise InputError(
+            f"{whole!r} encodes {len(digest)} bytes, but a {algorithm} digest has {size}"
+        )
     return digest

@@ -1,10 +1,11 @@
-"""Closures from every form in which Nix exports a reference graph."""
+"""Parsing closures from each form in which Nix exports a reference graph."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from functools import cache
+from typing import Any
 
 import orjson
 
@@ -14,40 +15,36 @@ from nixdock.nix.hashes import Hash
 from nixdock.nix.registration_text import parse_registration
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["parse_closure"]
 
 
 def parse_closure(data: bytes, keys: Sequence[str] = (), origin: str = "the graph") -> Closure:
-    """Read a closure from any form that Nix exports.
+    """Parse a closure from any form in which Nix exports a reference graph.
 
-    These are: a structured-attrs file with `exportReferencesGraph` keys (all of them, or just
-    `keys`), a bare list of path infos, `nix path-info --json` as a list or as a map, and the
-    registration text that `nix-store --load-db` reads. `origin` names the data in errors.
-    Raise ClosureError when the data is none of these or breaks the closure contract.
+    These are a structured-attrs file with `exportReferencesGraph` (all of its graphs, or those at
+    `keys`), a bare list of path infos, the output of `nix path-info --json` as a list or as a map,
+    and the registration text that `nix-store --load-db` reads. `origin` names the data in errors.
+
+    Raise ClosureError if the data has none of these forms or breaks the closure contract. Its
+    `path` is the store path at fault, `key` the JSON key, and `place` the line of the text.
     """
     try:
         if data.lstrip()[:1] in {b"{", b"["}:
-            return Closure.of(_infos_of_document(_parse_json(data), keys))
+            return Closure.of(_infos_of_document(orjson.loads(data), keys))
         return Closure.of(_infos_of_registration(data))
-    except InputError as error:
-        raise ClosureError(f"{origin}: {error}") from None
-
-
-def _parse_json(data: bytes) -> Any:
-    try:
-        return orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise ClosureError(f"not valid JSON: {error}") from None
+        raise ClosureError(f"{origin} is not valid JSON: {error}") from None
+    except InputError as error:
+        raise ClosureError(
+            f"{origin}: {error}", path=error.path, key=error.key, place=error.place
+        ) from None
 
 
 def _infos_of_document(document: Any, keys: Sequence[str]) -> list[PathInfo]:
     reader = _EntryReader()
     if isinstance(document, list):
         if keys:
-            raise ClosureError(f"a bare list has no key {keys[0]!r}; leave the key out")
+            raise ClosureError(f"a bare list has no key {keys[0]!r}; omit the key", key=keys[0])
         return [reader.read(entry, f"[{i}]") for i, entry in enumerate(document)]
     if isinstance(document.get("info"), dict) and "version" in document and not keys:
         store_dir = document.get("storeDir", DEFAULT_STORE_DIR)
@@ -65,14 +62,19 @@ def _infos_of_map(entries: Mapping[str, Any], reader: _EntryReader) -> list[Path
     infos = []
     for path, entry in entries.items():
         if entry is None:
-            raise ClosureError(f"{path} is not valid in the store that exported the graph")
+            raise ClosureError(
+                f"{path} is not valid in the store that exported the graph", path=path, key=path
+            )
         if not isinstance(entry, dict):
-            raise ClosureError(f"{path}: expected an object, got {type(entry).__name__}")
+            raise ClosureError(
+                f"{path}: expected an object, got {type(entry).__name__}", path=path, key=path
+            )
         infos.append(reader.read({**entry, "path": path}, path))
     return infos
 
 
 def _graph_keys(document: Mapping[str, Any]) -> list[str]:
+    """Return the keys of all graphs: those that are declared, or else those that look like one."""
     declared = document.get("exportReferencesGraph")
     if isinstance(declared, dict):
         return sorted(declared)
@@ -89,19 +91,24 @@ def _graph_keys(document: Mapping[str, Any]) -> list[str]:
 def _graph_of(document: Mapping[str, Any], key: str) -> list[Any]:
     graph = document.get(key)
     if graph is None:
-        raise ClosureError(f"no key {key!r}; there are: {', '.join(sorted(document)) or 'none'}")
+        existing = ", ".join(sorted(document)) or "none"
+        raise ClosureError(f"there is no key {key!r}; the keys are: {existing}", key=key)
     if not isinstance(graph, list):
-        raise ClosureError(f"{key}: expected a list of path infos, got {type(graph).__name__}")
+        raise ClosureError(
+            f"{key}: expected a list of path infos, got {type(graph).__name__}", key=key
+        )
     return graph
 
 
 def _looks_like_graph(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(e, dict) and "path" in e for e in value)
+    return isinstance(value, list) and all(
+        isinstance(entry, dict) and "path" in entry for entry in value
+    )
 
 
 @dataclass(frozen=True)
 class _EntryReader:
-    """Turn JSON path infos into PathInfos; store paths that recur are parsed once."""
+    """Turns JSON path infos into PathInfos, and parses each store path only once."""
 
     store_dir: str = DEFAULT_STORE_DIR
     _parsed: dict[str, StorePath] = field(default_factory=dict)
@@ -111,20 +118,22 @@ class _EntryReader:
             return StorePath.parse(text)
         parsed = self._parsed.get(text)
         if parsed is None:
-            # Newer Nix prints bare base names and the store directory beside them.
+            # Newer versions of Nix print base names, and the store directory once.
             parsed = StorePath.parse(text if "/" in text else f"{self.store_dir}/{text}")
             self._parsed[text] = parsed
         return parsed
 
-    def read(self, entry: object, place: str) -> PathInfo:
+    def read(self, entry: object, key: str) -> PathInfo:
         if not isinstance(entry, dict):
-            raise ClosureError(f"{place}: expected an object, got {type(entry).__name__}")
+            raise ClosureError(f"{key}: expected an object, got {type(entry).__name__}", key=key)
         if entry.get("valid") is False:
-            raise ClosureError(f"{entry.get('path')} is not valid in the store that exported it")
+            raise ClosureError(
+                f"{entry.get('path')} is not valid in the store that exported the graph", key=key
+            )
         try:
             path = self.path(entry.get("path"))
         except InputError as error:
-            raise ClosureError(f"{place}.path: {error}") from None
+            raise ClosureError(f"{key}.path: {error}", path=error.path, key=f"{key}.path") from None
         try:
             return PathInfo(
                 path=path,
@@ -134,7 +143,7 @@ class _EntryReader:
                 deriver=self._deriver(entry.get("deriver")),
             )
         except InputError as error:
-            raise ClosureError(f"{path}: {error}") from None
+            raise ClosureError(f"{path}: {error}", path=path, key=key) from None
 
     def _deriver(self, value: object) -> str | None:
         if value in (None, "", "unknown-deriver"):
@@ -146,7 +155,7 @@ class _EntryReader:
 
 
 def _size(value: object) -> int:
-    # What a database can hold is the limit.
+    # The limit is that of an integer in SQLite, and so of Nix's database.
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise ClosureError(f"narSize must be a whole number of bytes, not {value!r}")
     return value
@@ -171,24 +180,21 @@ def _references(entry: Mapping[str, Any]) -> list[Any]:
 
 
 def _infos_of_registration(data: bytes) -> list[PathInfo]:
-    parsed: Final[dict[str, StorePath]] = {}
-
-    def path_of(text: str) -> StorePath:
-        return parsed.get(text) or parsed.setdefault(text, StorePath.parse(text))
-
+    # Each store path recurs in many records, and is parsed once.
+    parse = cache(StorePath.parse)
     infos = []
     for record in parse_registration(data):
-        path = path_of(record.path)
+        path = parse(record.path)
         try:
             infos.append(
                 PathInfo(
                     path=path,
                     nar_size=_size(record.nar_size),
                     nar_hash=Hash.parse(record.nar_hash, "sha256"),
-                    references=tuple(sorted({path_of(r) for r in record.references})),
-                    deriver=path_of(record.deriver) if record.deriver else None,
+                    references=tuple(sorted({parse(text) for text in record.references})),
+                    deriver=parse(record.deriver) if record.deriver else None,
                 )
             )
         except InputError as error:
-            raise ClosureError(f"{path}: {error}") from None
+            raise ClosureError(f"{path}: {error}", path=path) from None
     return infos

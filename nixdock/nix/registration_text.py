@@ -1,4 +1,4 @@
-"""The text form of a registration: what `nix-store --load-db` and `--dump-db` exchange."""
+"""The text that `nix-store --dump-db` prints and `nix-store --load-db` reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,30}")
 
 @dataclass(frozen=True, slots=True)
 class RegistrationRecord:
-    """One path's lines, still as text: path, hash, size, deriver and references."""
+    """The registration of one path, unchecked; `deriver` is empty if there is none."""
 
     path: str
     nar_hash: str
@@ -29,45 +29,49 @@ def parse_registration(data: bytes) -> Iterator[RegistrationRecord]:
     """Yield the records of a registration text.
 
     A record is a path, its NAR hash, its NAR size, its deriver (may be empty), the number of
-    references and the references, a line each. Raise ClosureError where the text departs from
-    that, naming the line.
+    references and the references, one per line. Raise ClosureError, with the number of the line in
+    `place`, if the text has another form.
     """
     try:
         text = data.decode("ascii")
     except UnicodeDecodeError as error:
-        raise ClosureError(f"neither JSON nor a registration text: {error}") from None
+        raise ClosureError(f"the graph is neither JSON nor registration text: {error}") from None
     lines = text.split("\n")
     while lines and not lines[-1]:
         lines.pop()
-    at = 0
+    # The number of lines read so far, and so the number, from 1, of the last one.
+    line = 0
 
-    def take(what: str) -> str:
-        nonlocal at
-        if at >= len(lines):
-            raise ClosureError(f"line {at + 1}: the text ends where {what} should stand")
-        at += 1
-        return lines[at - 1]
+    def unexpected(expected: str, found: str) -> ClosureError:
+        return ClosureError(f"line {line}: expected {expected}, not {found}", place=f"line {line}")
 
-    def number(what: str) -> int:
-        digits = take(what)
+    def next_line(expected: str) -> str:
+        nonlocal line
+        line += 1
+        if line > len(lines):
+            raise unexpected(expected, "the end of the text")
+        return lines[line - 1]
+
+    def next_number(expected: str) -> int:
+        digits = next_line(expected)
         if _NUMBER.fullmatch(digits) is None:
-            raise ClosureError(f"line {at}: {what} should stand here, not {digits!r}")
+            raise unexpected(expected, repr(digits))
         return int(digits)
 
-    while at < len(lines):
-        path = take("a store path")
+    while line < len(lines):
+        path = next_line("a store path")
         if not path.startswith("/"):
-            raise ClosureError(f"line {at}: a store path should stand here, not {path!r}")
-        nar_hash = take("a NAR hash")
-        nar_size = number("a NAR size")
-        deriver = take("a deriver")
-        count = number("a number of references")
-        references = tuple(take("a reference") for _ in range(count))
+            raise unexpected("a store path", repr(path))
+        nar_hash = next_line("a NAR hash")
+        nar_size = next_number("a NAR size")
+        deriver = next_line("a deriver")
+        count = next_number("a number of references")
+        references = tuple(next_line("a reference") for _ in range(count))
         yield RegistrationRecord(path, nar_hash, nar_size, deriver, references)
 
 
 def format_registration(records: Iterable[RegistrationRecord]) -> bytes:
-    """Return the text of `records`."""
+    """Return the registration text of `records`."""
     lines: list[str] = []
     for record in records:
         lines += (record.path, record.nar_hash, str(record.nar_size), record.deriver)

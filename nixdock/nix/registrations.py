@@ -1,4 +1,4 @@
-"""Registrations: what a Nix database is to know, of a closure and of the stores below it."""
+"""Registrations: the path infos that a Nix database records, from a closure and base images."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _MOST_NAMED: Final = 5
 
 
 def render_registration(closure: Closure) -> bytes:
-    """Return the registration text of a closure, paths in ascending order.
+    """Return the registration text of a closure, with its paths in ascending order.
 
-    Raise ClosureError when a path has no NAR hash.
+    Raise ClosureError if a path has no NAR hash.
     """
     return format_registration(
         RegistrationRecord(
@@ -42,40 +42,43 @@ def render_registration(closure: Closure) -> bytes:
 
 
 def known_nar_hash(info: PathInfo) -> Hash:
-    """Return the NAR hash that a registration can't do without; raise ClosureError."""
+    """Return the NAR hash of `info`; raise ClosureError if there is none or it is not sha256."""
     if info.nar_hash is None:
         raise ClosureError(
             f"{info.path} has no NAR hash, so it can't be registered; export the graph with"
-            " `nix path-info --json --recursive` or exportReferencesGraph"
+            " `nix path-info --json --recursive` or exportReferencesGraph",
+            path=info.path,
         )
     if info.nar_hash.algorithm != "sha256":
-        raise ClosureError(f"{info.path}: the NAR hash must be sha256, not {info.nar_hash}")
+        raise ClosureError(
+            f"{info.path}: the NAR hash must be sha256, not {info.nar_hash}", path=info.path
+        )
     return info.nar_hash
 
 
 class ExistingStore(Protocol):
-    """A store that an image holds already."""
+    """The store in the layers of a base image."""
 
     @property
     def paths(self) -> frozenset[StorePath]:
-        """The paths that are whole."""
+        """The paths that are complete."""
 
     @property
     def damaged(self) -> frozenset[StorePath]:
-        """The paths of which a part was deleted."""
+        """The paths of which a layer deleted a part."""
 
     @property
     def registered(self) -> tuple[PathInfo, ...] | None:
-        """What the database says, if there is one."""
+        """The path infos in the database, or None if there is no database."""
 
     @property
     def derivation_outputs(self) -> Mapping[StorePath, Mapping[str, str]]:
-        """The outputs of each registered derivation."""
+        """The outputs of each registered derivation, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registrations:
-    """The registrations of a whole image, and what had to be left out of them, for people."""
+    """The registrations of a whole image, and warnings about paths that can't be registered."""
 
     closure: Closure
     warnings: tuple[str, ...]
@@ -83,62 +86,70 @@ class Registrations:
 
 
 def merge_registrations(stores: Sequence[ExistingStore], added: Closure) -> Registrations:
-    """Return what is to be registered in an image of `stores`, bottom to top, and `added`.
+    """Return the registrations of an image of `stores`, bottom to top, and `added`.
 
-    Just what the layers hold and what is known of it: a registration of a path that is not there,
-    or that refers to one which can't be registered, is left out with a warning, and so is a path
-    that no database knows. Raise ClosureError when registrations contradict each other.
+    A path is registered if the layers hold all of it, its info is known, and all its references
+    are registered; there is a warning about each other path. Raise ClosureError if two infos of a
+    path contradict each other.
     """
     warnings: list[str] = []
-    known: dict[StorePath, PathInfo] = {info.path: info for info in added}
+    infos: dict[StorePath, PathInfo] = {info.path: info for info in added}
     for store in stores:
         absent = []
         for info in store.registered or ():
             if info.path not in store.paths and info.path not in added:
                 absent.append(info.path)
             else:
-                _add(known, info)
-        _warn(warnings, absent, "registered by a base image whose layers don't hold all of it")
-    held = set(added.infos).union(*(store.paths for store in stores))
+                _add(infos, info)
+        _warn(warnings, absent, "registered by a base image whose layers don't hold the whole path")
+    complete = set(added.infos).union(*(store.paths for store in stores))
     damaged = set().union(*(store.damaged for store in stores)) - set(added.infos)
-    _warn(warnings, damaged, "partly deleted by a layer of a base image, so not registered")
-    dangling = _without_dangling(known, held)
-    _warn(warnings, dangling, "not registered: what it refers to is not in the image")
-    unknown = held - known.keys() - set(dangling)
-    _warn(warnings, unknown, "in a base image, but in no database, so not registered")
-    outputs = {path: of for store in stores for path, of in store.derivation_outputs.items()}
-    return Registrations(Closure.of(known.values()), tuple(warnings), outputs)
+    _warn(warnings, damaged, "not registered: a layer of a base image deletes a part of it")
+    dangling = _remove_dangling(infos, complete)
+    _warn(warnings, dangling, "not registered: a path that it refers to is not in the image")
+    unknown = complete - infos.keys() - set(dangling)
+    _warn(warnings, unknown, "not registered: it is in a base image, but in no database")
+    outputs = {
+        path: outputs for store in stores for path, outputs in store.derivation_outputs.items()
+    }
+    return Registrations(Closure.of(infos.values()), tuple(warnings), outputs)
 
 
-def _add(known: dict[StorePath, PathInfo], info: PathInfo) -> None:
-    other = known.setdefault(info.path, info)
-    if (other.nar_hash, other.nar_size, other.references) != (
+def _add(infos: dict[StorePath, PathInfo], info: PathInfo) -> None:
+    """Add `info` to `infos`, or its deriver if that alone is missing."""
+    earlier = infos.setdefault(info.path, info)
+    if (earlier.nar_hash, earlier.nar_size, earlier.references) != (
         info.nar_hash,
         info.nar_size,
         info.references,
     ):
         raise ClosureError(
             f"{info.path} is registered with NAR hash {info.nar_hash}, {info.nar_size} bytes and"
-            f" {len(info.references)} references in one place, with {other.nar_hash},"
-            f" {other.nar_size} bytes and {len(other.references)} references in another; one of"
-            " the images was changed or built differently"
+            f" {len(info.references)} references in one database, and with {earlier.nar_hash},"
+            f" {earlier.nar_size} bytes and {len(earlier.references)} references in another; one"
+            " of the images was changed or built differently",
+            path=info.path,
         )
-    if other.deriver is None and info.deriver is not None:
-        known[info.path] = info
+    if earlier.deriver is None and info.deriver is not None:
+        infos[info.path] = info
 
 
-def _without_dangling(known: dict[StorePath, PathInfo], held: set[StorePath]) -> list[StorePath]:
-    """Drop from `known` whatever can't be registered, and return the paths that were dropped."""
-    dropped: list[StorePath] = []
+def _remove_dangling(infos: dict[StorePath, PathInfo], complete: set[StorePath]) -> list[StorePath]:
+    """Remove from `infos` the paths that can't be registered, and return them.
+
+    These are paths that are not complete, and paths with a reference to one that is not in
+    `infos`. Removing a path can leave its referrers dangling, so repeat until there are none.
+    """
+    removed: list[StorePath] = []
     while dangling := [
         info.path
-        for info in known.values()
-        if info.path not in held or any(path not in known for path in info.references)
+        for info in infos.values()
+        if info.path not in complete or any(path not in infos for path in info.references)
     ]:
         for path in dangling:
-            del known[path]
-        dropped += dangling
-    return dropped
+            del infos[path]
+        removed += dangling
+    return removed
 
 
 def _warn(warnings: list[str], paths: Iterable[StorePath], message: str) -> None:

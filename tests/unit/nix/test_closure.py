@@ -1,4 +1,4 @@
-"""Closures from every form that Nix exports, and what is wrong with others."""
+"""Closures: each form in which Nix exports a graph, and the errors in malformed ones."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_keys_choose_graphs() -> None:
     assert parse({**document, "broken": [{"path": A}]}, "one") == EXPECTED
 
 
-def test_a_declared_graph_hides_what_only_looks_like_one() -> None:
+def test_declared_graphs_take_precedence_over_lookalikes() -> None:
     document = {"exportReferencesGraph": {"g": [A]}, "g": ENTRIES, "other": [{"path": "x"}]}
     assert parse(document) == EXPECTED
 
@@ -92,21 +92,22 @@ def test_a_declared_graph_hides_what_only_looks_like_one() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"one": ENTRIES}, "FILE: no key 'k'; there are: one"),
-        ({}, "FILE: no key 'k'; there are: none"),
-        ({"k": None}, "FILE: no key 'k'"),
+        ({"one": ENTRIES}, "FILE: there is no key 'k'; the keys are: one"),
+        ({}, "FILE: there is no key 'k'; the keys are: none"),
+        ({"k": None}, "FILE: there is no key 'k'"),
         ({"k": {}}, "FILE: k: expected a list of path infos, got dict"),
         ({"k": [5]}, r"FILE: k\[0\]: expected an object, got int"),
     ],
 )
-def test_a_key_that_is_no_graph(document: object, message: str) -> None:
-    with pytest.raises(ClosureError, match=message):
+def test_a_key_without_a_graph(document: object, message: str) -> None:
+    with pytest.raises(ClosureError, match=message) as caught:
         parse(document, "k")
+    assert caught.value.key in {"k", "k[0]"}
 
 
 def test_graphs_that_contradict_each_other() -> None:
     document = {"one": ENTRIES, "two": [{**ENTRIES[1], "narHash": None}]}
-    with pytest.raises(ClosureError, match=f"{B} stands twice .*nar_hash is .* and None"):
+    with pytest.raises(ClosureError, match=f"{B} appears twice .*nar_hash is .* and None"):
         parse(document)
     assert parse(document, "one") == EXPECTED
 
@@ -120,8 +121,8 @@ def test_derivers(deriver: str | None, expected: str | None) -> None:
     assert info.deriver == expected
 
 
-def test_base_names_lie_in_the_store_that_is_named() -> None:
-    """Derivers too: a database needs them in full."""
+def test_base_names_are_in_the_named_store() -> None:
+    """Derivers included: a database needs their absolute paths."""
     name, other, deriver = (path.rpartition("/")[2] for path in (A, B, f"{C}.drv"))
     info = {
         name: {"references": [other], "narSize": 1, "deriver": deriver},
@@ -135,7 +136,7 @@ def test_base_names_lie_in_the_store_that_is_named() -> None:
     assert {info.path for info in parse({"version": 2, "info": info})} == {A, B}
 
 
-def test_nothing_but_the_references_is_needed() -> None:
+def test_only_the_references_are_required() -> None:
     (info,) = parse([{"path": B, "references": []}])
     assert info == PathInfo(StorePath(B), 0, None, (), None) == PathInfo(StorePath(B))
 
@@ -150,7 +151,10 @@ def test_references_are_a_set() -> None:
     [
         ({}, "FILE: no reference graph in it"),
         ({"a": 1}, "no reference graph in it"),
-        ({"exportReferencesGraph": {"g": [A]}}, "no key 'g'; there are: exportReferencesGraph"),
+        (
+            {"exportReferencesGraph": {"g": [A]}},
+            "there is no key 'g'; the keys are: exportReferencesGraph",
+        ),
         ({"exportReferencesGraph": {"g": [A]}, "g": 5}, "g: expected a list .*, got int"),
         ({"g": [{"path": "x"}]}, r"g\[0\].path: '/nix/store/x' is not a store path"),
         ([{}], r"\[0\].path: None is not a store path"),
@@ -179,8 +183,8 @@ def test_references_are_a_set() -> None:
         ({B: None}, f"{B} is not valid in the store"),
         ({B: 5}, f"{B}: expected an object, got int"),
         (ENTRIES[:1], f"{A} refers to {B}, which is not in the closure"),
-        ([*ENTRIES, {**ENTRIES[1], "narSize": 21}], f"{B} stands twice .*nar_size is 20"),
-        ([*ENTRIES, {**ENTRIES[1], "references": [A]}], f"{B} stands twice .*references"),
+        ([*ENTRIES, {**ENTRIES[1], "narSize": 21}], f"{B} appears twice .*nar_size is 20"),
+        ([*ENTRIES, {**ENTRIES[1], "references": [A]}], f"{B} appears twice .*references"),
         (
             [
                 {"path": A, "references": [B]},
@@ -191,15 +195,34 @@ def test_references_are_a_set() -> None:
         ),
     ],
 )
-def test_errors_name_what_is_wrong(document: object, message: str) -> None:
+def test_errors_name_the_path_or_key(document: object, message: str) -> None:
     with pytest.raises(ClosureError, match=message):
         parse(document)
 
 
 @pytest.mark.parametrize("data", [b"{", b"[1,]", b'{"a": NaN}', b"[" * 2000, b'["\xff"]'])
 def test_malformed_json(data: bytes) -> None:
-    with pytest.raises(ClosureError, match="FILE: not valid JSON"):
+    with pytest.raises(ClosureError, match="FILE is not valid JSON"):
         parse_closure(data, (), "FILE")
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "key"),
+    [
+        ([{**ENTRIES[1], "narSize": -1}], B, "[0]"),
+        ({"g": [ENTRIES[1], {**ENTRIES[0], "narHash": 5}]}, A, "g[1]"),
+        ({"g": [{"path": "/x"}]}, "/x", "g[0].path"),
+        ({"g": [ENTRIES[1]], "exportReferencesGraph": {"h": [B]}}, None, "h"),
+        ({B: None}, B, B),
+        (ENTRIES[:1], A, None),
+        ([*ENTRIES, {**ENTRIES[1], "narSize": 21}], B, None),
+        ([{"path": A, "references": [B]}, {"path": B, "references": [A]}], A, None),
+    ],
+)
+def test_error_fields(document: object, path: str | None, key: str | None) -> None:
+    with pytest.raises(ClosureError) as caught:
+        parse(document)
+    assert (caught.value.path, caught.value.key) == (path, key)
 
 
 def test_a_bare_list_has_no_keys() -> None:
@@ -216,8 +239,8 @@ def test_a_bare_list_has_no_keys() -> None:
         (f"{A}\n{DIGEST.base16}\n{2**63}\n\n0\n", f"FILE: {A}: narSize must be"),
         (f"{A}\n{DIGEST.base16}\n1\nx\n0\n", f"FILE: {A}: 'x' is not a store path"),
         (f"/x\n{DIGEST.base16}\n1\n\n0\n", "FILE: '/x' is not a store path"),
-        (f"{A}\n{DIGEST.base16}\n1\n", "FILE: line 4: the text ends"),
-        ("null", "FILE: line 1: a store path should stand here, not 'null'"),
+        (f"{A}\n{DIGEST.base16}\n1\n", "FILE: line 4: expected a deriver, not the end of the text"),
+        ("null", "FILE: line 1: expected a store path, not 'null'"),
     ],
 )
 def test_errors_in_a_registration_text(text: str, message: str) -> None:
@@ -225,11 +248,11 @@ def test_errors_in_a_registration_text(text: str, message: str) -> None:
         parse_closure(text.encode(), (), "FILE")
 
 
-def test_the_same_twice_is_once() -> None:
+def test_equal_infos_may_recur() -> None:
     assert parse([*ENTRIES, *reversed(ENTRIES)]) == EXPECTED
 
 
-def test_what_a_closure_tells() -> None:
+def test_properties() -> None:
     assert EXPECTED.nar_size == 30
     assert EXPECTED.roots == (A,)
     assert len(EXPECTED) == 2
@@ -239,7 +262,7 @@ def test_what_a_closure_tells() -> None:
     assert list(EXPECTED.graph.edges) == [(A, B)]
 
 
-def test_without_leaves_no_trace() -> None:
+def test_without_removes_paths_and_references() -> None:
     rest = EXPECTED.without([StorePath(B)])
     assert [info.references for info in rest] == [(A,)]
     assert EXPECTED.without([StorePath(C)]) is EXPECTED
@@ -276,7 +299,7 @@ def dags(draw: st.DrawFn) -> list[PathInfo]:
 
 
 @given(dags(), st.randoms(use_true_random=False))
-def test_the_inputs_order_does_not_matter(infos: list[PathInfo], draw: random.Random) -> None:
+def test_the_order_of_the_input_does_not_matter(infos: list[PathInfo], draw: random.Random) -> None:
     one, other = Closure.of(infos), Closure.of(draw.sample(infos, len(infos)))
     assert list(one) == list(other)
     assert list(one.graph.edges) == list(other.graph.edges)
@@ -284,8 +307,8 @@ def test_the_inputs_order_does_not_matter(infos: list[PathInfo], draw: random.Ra
 
 
 @given(st.permutations(range(6)), st.sets(st.integers(0, 5)))
-def test_a_ring_is_named_from_its_first_path(order: list[int], self_references: set[int]) -> None:
-    """Three of six paths form one; the error is the same whatever the input's order."""
+def test_a_cycle_is_named_from_its_lowest_path(order: list[int], self_references: set[int]) -> None:
+    """Three of six paths form a cycle; the error does not depend on the order of the input."""
     paths = [StorePath(f"/nix/store/{digit * 32}-p") for digit in DIGITS[:6]]
     references = {0: [1], 1: [4], 4: [3], 3: [1], 2: [], 5: [2]}
     infos = [
@@ -303,7 +326,7 @@ def test_a_ring_is_named_from_its_first_path(order: list[int], self_references: 
 
 
 @given(dags(), st.data())
-def test_what_is_left_is_a_closure(infos: list[PathInfo], data: st.DataObject) -> None:
+def test_the_rest_is_a_closure(infos: list[PathInfo], data: st.DataObject) -> None:
     closure = Closure.of(infos)
     excluded = data.draw(st.sets(st.sampled_from([info.path for info in infos])))
     rest = closure.without(excluded)
@@ -313,6 +336,6 @@ def test_what_is_left_is_a_closure(infos: list[PathInfo], data: st.DataObject) -
 
 
 @given(dags())
-def test_roots_are_what_nothing_else_refers_to(infos: list[PathInfo]) -> None:
+def test_roots_have_no_other_referrers(infos: list[PathInfo]) -> None:
     referred = {r for info in infos for r in info.references if r != info.path}
     assert set(Closure.of(infos).roots) == {info.path for info in infos} - referred

@@ -1,4 +1,4 @@
-"""The database agrees with the one that Nix makes of the same registration."""
+"""The database equals the one that Nix writes from the same registration."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def without_times(rows: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tupl
 
 
 def load_db(root: Path, registration: bytes) -> Path:
-    """Let Nix register a text in a store of its own."""
+    """Let Nix load a registration text into a new store below `root`; return its database."""
     subprocess.run(
         ["nix-store", "--store", f"local?root={root}", "--load-db"],
         input=registration,
@@ -81,7 +81,7 @@ def load_db(root: Path, registration: bytes) -> Path:
 
 
 @pytest.mark.nix
-def test_rows_and_schema_are_those_of_nix(tmp_path: Path) -> None:
+def test_rows_and_schema_equal_those_of_nix(tmp_path: Path) -> None:
     closure = made_closure(60)
     theirs = load_db(tmp_path / "theirs", render_registration(closure))
     write_nix_db(closure, tmp_path / "ours", registration_time=1)
@@ -121,7 +121,7 @@ def test_outputs_of_derivations_are_registered_as_by_nix(tmp_path: Path) -> None
     assert ours["DerivationOutputs"] == theirs["DerivationOutputs"]
 
 
-def test_a_derivation_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_derivation_is_an_error(tmp_path: Path) -> None:
     info = PathInfo(StorePath(f"{store_path(1)}.drv"), 1, Hash("sha256", bytes(32)))
     with pytest.raises(StoreError, match="can't read the derivation"):
         write_nix_db(Closure.of([info]), tmp_path / "o", registration_time=1, root=str(tmp_path))
@@ -145,10 +145,10 @@ def test_bytes_depend_on_the_registrations_alone(tmp_path: Path) -> None:
     assert written[0] == written[1] == written[2]
 
 
-def test_the_header_does_not_tell_which_sqlite_wrote_it(tmp_path: Path) -> None:
+def test_the_header_does_not_depend_on_the_version_of_sqlite(tmp_path: Path) -> None:
     write_nix_db(made_closure(3), tmp_path, registration_time=1)
     header = (tmp_path / "nix/var/nix/db/db.sqlite").read_bytes()[:100]
-    # Write-ahead logging, as Nix has it; one change; a fixed version of the library.
+    # Write-ahead logging, as in Nix; a change counter of 1; a constant library version.
     assert header[18:20] == b"\x02\x02"
     assert header[24:28] == header[92:96] == (1).to_bytes(4, "big")
     assert header[96:100] == (3_040_000).to_bytes(4, "big")
@@ -160,8 +160,8 @@ def test_gc_roots(tmp_path: Path) -> None:
     links = tmp_path / "own/nix/var/nix/gcroots/docker"
     assert {link.readlink() for link in links.iterdir()} == set(map(Path, closure.roots))
     chosen = store_path(3)
-    write_nix_db(closure, tmp_path / "given", registration_time=1, gc_roots=[chosen])
-    (link,) = (tmp_path / "given/nix/var/nix/gcroots/docker").iterdir()
+    write_nix_db(closure, tmp_path / "explicit", registration_time=1, gc_roots=[chosen])
+    (link,) = (tmp_path / "explicit/nix/var/nix/gcroots/docker").iterdir()
     assert (link.name, str(link.readlink())) == (chosen.base_name, chosen)
 
 
@@ -175,7 +175,7 @@ def test_a_root_outside_of_the_closure_is_an_error(tmp_path: Path) -> None:
 
 def test_an_existing_database_is_kept(tmp_path: Path) -> None:
     write_nix_db(made_closure(3), tmp_path, registration_time=1)
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists; remove it"):
         write_nix_db(made_closure(4), tmp_path, registration_time=1)
 
 

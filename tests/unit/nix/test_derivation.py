@@ -1,4 +1,4 @@
-"""Outputs in derivation files."""
+"""The outputs in derivation files."""
 
 from __future__ import annotations
 
@@ -44,19 +44,20 @@ def test_outputs(tmp_path: Path, text: str, outputs: dict[str, str]) -> None:
         ' Derive([("out","/s/o","","")]',
     ],
 )
-def test_what_is_no_derivation(tmp_path: Path, text: str) -> None:
+def test_malformed_derivations(tmp_path: Path, text: str) -> None:
     file = tmp_path / "x.drv"
     file.write_text(text)
-    with pytest.raises(StoreError, match="is not a derivation"):
+    with pytest.raises(StoreError, match="is not a derivation") as caught:
         outputs_of_derivation(file)
+    assert caught.value.path == str(file)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="can't read the derivation"):
         outputs_of_derivation(tmp_path / "none.drv")
 
 
-def test_what_is_not_text(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
     file = tmp_path / "x.drv"
     file.write_bytes(b"Derive\xff")
     with pytest.raises(StoreError, match=f"can't read the derivation {file}"):

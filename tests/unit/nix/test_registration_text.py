@@ -1,4 +1,4 @@
-"""The registration text: records in, records out, and where it is wrong."""
+"""The registration text: round trips, and the errors in malformed texts."""
 
 from __future__ import annotations
 
@@ -41,28 +41,29 @@ def test_lines_of_a_record() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"x", "line 1: a store path should stand here, not 'x'"),
-        (b"/p", "line 2: the text ends where a NAR hash should stand"),
-        (b"/p\nh\nmany\n", "line 3: a NAR size should stand here, not 'many'"),
-        (b"/p\nh\n-1\n", "line 3: a NAR size should stand here, not '-1'"),
-        (b"/p\nh\n1\n\nx\n", "line 5: a number of references should stand here, not 'x'"),
-        (b"/p\nh\n1\n\n2\n/q\n", "line 7: the text ends where a reference should stand"),
-        (b"/p\nh\n1\n\n0\nrest\n", "line 6: a store path should stand here, not 'rest'"),
-        (b"/p\nh\n" + b"9" * 5000 + b"\n", "line 3: a NAR size should stand here"),
-        (b"/p\nh\n1\n\n" + b"9" * 5000, "line 5: a number of references should stand here"),
-        (b"/p\nh\n1_0\n", "line 3: a NAR size should stand here, not '1_0'"),
-        (b"/p\nh\n 1\n", "line 3: a NAR size should stand here, not ' 1'"),
-        (b"/p\nh\n\n", "line 3: the text ends where a NAR size should stand"),
-        (b"/p\nh\n1\n\n999999999\n/q\n", "line 7: the text ends where a reference"),
-        (b"/p\nh\n1\n\n0\n/q\nh\nx\n", "line 8: a NAR size should stand here"),
-        (b"/\xff", "neither JSON nor a registration text"),
+        (b"x", "line 1: expected a store path, not 'x'"),
+        (b"/p", "line 2: expected a NAR hash, not the end of the text"),
+        (b"/p\nh\nmany\n", "line 3: expected a NAR size, not 'many'"),
+        (b"/p\nh\n-1\n", "line 3: expected a NAR size, not '-1'"),
+        (b"/p\nh\n1\n\nx\n", "line 5: expected a number of references, not 'x'"),
+        (b"/p\nh\n1\n\n2\n/q\n", "line 7: expected a reference, not the end of the text"),
+        (b"/p\nh\n1\n\n0\nrest\n", "line 6: expected a store path, not 'rest'"),
+        (b"/p\nh\n" + b"9" * 5000 + b"\n", "line 3: expected a NAR size, not '"),
+        (b"/p\nh\n1\n\n" + b"9" * 5000, "line 5: expected a number of references, not '"),
+        (b"/p\nh\n1_0\n", "line 3: expected a NAR size, not '1_0'"),
+        (b"/p\nh\n 1\n", "line 3: expected a NAR size, not ' 1'"),
+        (b"/p\nh\n\n", "line 3: expected a NAR size, not the end of the text"),
+        (b"/p\nh\n1\n\n999999999\n/q\n", "line 7: expected a reference, not the end of the text"),
+        (b"/p\nh\n1\n\n0\n/q\nh\nx\n", "line 8: expected a NAR size, not '"),
+        (b"/\xff", "the graph is neither JSON nor registration text"),
     ],
 )
 def test_errors_name_the_line(text: bytes, message: str) -> None:
-    with pytest.raises(ClosureError, match=message):
+    with pytest.raises(ClosureError, match=message) as caught:
         list(parse_registration(text))
+    assert caught.value.place == (message.partition(":")[0] if "line" in message else None)
 
 
-def test_nothing_is_no_record() -> None:
+def test_an_empty_text_has_no_records() -> None:
     assert list(parse_registration(b"")) == []
     assert list(parse_registration(b"\n\n")) == []

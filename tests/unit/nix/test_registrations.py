@@ -1,4 +1,4 @@
-"""Merging what several stores register: nothing lost, nothing invented."""
+"""Merging the registrations of several stores: nothing is lost and nothing is invented."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_union_of_base_and_added() -> None:
     assert merged.warnings == ()
 
 
-def test_without_a_base_it_is_what_is_added() -> None:
+def test_without_a_base_the_added_closure_is_unchanged() -> None:
     added = Closure.of([info("libc")])
     assert merge_registrations([], added).closure == added
 
@@ -46,10 +46,10 @@ def test_a_store_without_a_database_is_named_and_not_registered() -> None:
     merged = merge_registrations([base], Closure.of([info("shared")]))
     assert set(merged.closure.infos) == {path("shared")}
     (warning,) = merged.warnings
-    assert warning == f"{path('old')}: in a base image, but in no database, so not registered"
+    assert warning == f"{path('old')}: not registered: it is in a base image, but in no database"
 
 
-def test_registrations_of_what_is_not_there_are_left_out_with_all_that_refers_to_it() -> None:
+def test_absent_paths_and_their_referrers_are_left_out() -> None:
     base = store(
         ["app", "lib", "fine"],
         info("gone"),
@@ -64,7 +64,7 @@ def test_registrations_of_what_is_not_there_are_left_out_with_all_that_refers_to
     assert dangling.startswith(f"{path('app')}, {path('lib')}: not registered")
 
 
-def test_an_added_path_heals_what_the_base_lost() -> None:
+def test_an_added_path_replaces_a_damaged_one() -> None:
     base = store(["lib"], info("gone"), info("lib", "gone"), damaged=["gone"])
     merged = merge_registrations([base], Closure.of([info("gone")]))
     assert set(merged.closure.infos) == {path("gone"), path("lib")}
@@ -75,7 +75,7 @@ def test_damaged_paths_are_named() -> None:
     base = store([], info("half"), damaged=["half"])
     merged = merge_registrations([base], Closure.of([]))
     assert not len(merged.closure)
-    assert any("partly deleted" in warning for warning in merged.warnings)
+    assert any("deletes a part of it" in warning for warning in merged.warnings)
 
 
 @pytest.mark.parametrize(
@@ -86,13 +86,14 @@ def test_contradictions_are_errors(other: PathInfo) -> None:
     libc = info("libc")
     one = store(["lib", "libc"], info("lib"), libc)
     two = store(["lib", "libc"], other, libc)
-    with pytest.raises(ClosureError, match=f"{path('lib')} is registered with NAR hash"):
+    with pytest.raises(ClosureError, match=f"{path('lib')} is registered with NAR hash") as caught:
         merge_registrations([one, two], Closure.of([]))
+    assert caught.value.path == path("lib")
     with pytest.raises(ClosureError, match=f"{path('lib')} is registered with NAR hash"):
         merge_registrations([one], Closure.of([other, libc]))
 
 
-def test_a_deriver_is_kept_from_wherever_it_is_known() -> None:
+def test_a_deriver_is_kept_from_either_store() -> None:
     drv = f"{path('x')}.drv"
     merged = merge_registrations([store(["x"], info("x", deriver=drv))], Closure.of([info("x")]))
     assert merged.closure[path("x")].deriver == drv
