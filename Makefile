@@ -4,15 +4,24 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types unit bench bench-layers format clean
+# Property tests have the same examples every time: a change alone makes them fail. To look for new
+# examples: make unit HYPOTHESIS_PROFILE=random
+export HYPOTHESIS_PROFILE ?= fixed
+
+# These tests need nothing but Python and its packages, a shell, and Linux or macOS.
+PLAIN := not nix and not runtime
+
+.PHONY: help demo test lint types unit quick coverage bench bench-layers format clean
 
 help:
-	@echo 'make demo   build (and run, where Docker or Podman answers) an image from a real closure'
-	@echo 'make test   install what is missing, then ruff, mypy and the whole test suite'
-	@echo 'make unit   the tests that need neither Nix nor a container runtime'
-	@echo 'make bench  measure, and print the figures as ratios'
-	@echo 'make bench-layers  replay updates through every layering strategy'
-	@echo 'make format format the code'
+	@echo 'make demo         build (and run, where Docker or Podman answers) an image of a real closure'
+	@echo 'make test         install what is missing, then ruff, mypy and the whole test suite'
+	@echo 'make unit         the tests that need neither Nix nor a container runtime, without slow ones'
+	@echo 'make quick        fewer of them, with few examples: to run while you edit'
+	@echo 'make coverage     measure which lines and branches the unit tests run'
+	@echo 'make bench        measure, and print the figures as ratios to their targets and the last run'
+	@echo 'make bench-layers replay updates through every layering strategy'
+	@echo 'make format       format the code'
 
 # The virtual environments are told apart by their stamps: the demo needs no developer tools.
 $(VENV)/demo.stamp: pyproject.toml
@@ -43,7 +52,17 @@ types: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 unit: $(VENV)/dev.stamp
-	$(BIN)/pytest --numprocesses 2 -m 'not nix and not runtime'
+	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow'
+
+# The command line's tests start a process each; `make unit` runs them.
+quick: export HYPOTHESIS_PROFILE := quick
+quick: $(VENV)/dev.stamp
+	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow' --ignore tests/unit/cli tests/unit
+
+# Of this process alone: child processes (the command line's tests, packing in several processes,
+# scripts in namespaces) are not measured, so the floor is below what the tests really reach.
+coverage: $(VENV)/dev.stamp
+	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN)' --cov --cov-report=term tests/unit
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.bench
@@ -56,4 +75,4 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache demo.tar
+	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache demo.tar

@@ -1,4 +1,4 @@
-"""What tests of several modules share."""
+"""Settings and fixtures for the tests of several modules."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# No deadline, as a busy machine is no failure; where CI runs, the same examples every time.
-settings.register_profile("nixdock", deadline=None, derandomize=bool(os.environ.get("CI")))
-settings.load_profile("nixdock")
+# No deadline: a busy machine is no failure. `fixed` has the same examples every time, `quick` the
+# same few, and `random` looks for new ones. The Makefile chooses by HYPOTHESIS_PROFILE.
+settings.register_profile("random", deadline=None)
+settings.register_profile("fixed", deadline=None, derandomize=True)
+settings.register_profile("quick", deadline=None, derandomize=True, max_examples=10)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE") or ("fixed" if os.environ.get("CI") else "random")
+)
 
 
 @pytest.fixture

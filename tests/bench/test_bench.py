@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_a_small_run_prints_every_figure(tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "tests.bench", "--cache", str(tmp_path), "--repeat", "1"),

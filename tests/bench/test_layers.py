@@ -19,6 +19,7 @@ from tests.unit.closures import closure_of, store_path
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_a_small_run_prints_every_strategy() -> None:
     command = [
         *(sys.executable, "-m", "tests.bench.layers", "--no-times", "--product", "nginx"),
@@ -33,6 +34,7 @@ def test_a_small_run_prints_every_strategy() -> None:
                 assert [trace, layers, strategy] in rows
 
 
+@pytest.mark.slow
 def test_large_closures_are_timed() -> None:
     command = [sys.executable, "-m", "tests.bench.large", "300"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

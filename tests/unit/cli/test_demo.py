@@ -113,6 +113,7 @@ To load and run it, or to push it:
         assert (place / "demo.tar").stat().st_uid == int(NOBODY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", sorted(MANIFESTS))
 @pytest.mark.parametrize(
     ("umask", "env"),
@@ -292,6 +293,7 @@ def test_docker_is_not_asked_to_load_what_it_can_not(place: Path) -> None:
     assert not podman.exists()
 
 
+@pytest.mark.slow
 def test_an_image_for_another_machine_runs_only_when_asked(place: Path) -> None:
     log = engine(place, "docker", WORKING)
     foreign = "amd64" if os.uname().machine == "aarch64" else "arm64"

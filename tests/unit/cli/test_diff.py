@@ -217,6 +217,7 @@ def test_a_pipe_is_read_once(graphs: tuple[Path, Path]) -> None:
     assert json.loads(done.stdout)["layers"] == document(*graphs)["layers"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "status"),
     [
@@ -244,6 +245,7 @@ def test_a_gate(graphs: tuple[Path, Path], size: str, status: int) -> None:
         assert not done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["", "-1", "many", "5m", "1e3", "5 parsecs", "1.MB", "\u0661"])
 def test_a_wrong_size_is_an_error(graphs: tuple[Path, Path], size: str) -> None:
     done = nixdock("diff", *graphs, "--fail-over", size)
@@ -251,6 +253,7 @@ def test_a_wrong_size_is_an_error(graphs: tuple[Path, Path], size: str) -> None:
     assert "is not a size: expected bytes, or such as 50MB, 1GiB" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +54,7 @@ def test_json_has_the_store_layers_bottom_to_top(graph: Path) -> None:
     assert sum(layer["nar_size"] for layer in plan) == sum(10 * i for i in range(150))
 
 
+@pytest.mark.slow
 def test_the_top_layer_counts(graph: Path) -> None:
     by_popularity = (graph, "--strategy", "popularity", "--max-layers")
     assert len(layers(*by_popularity, 2)) == 1
@@ -88,6 +88,7 @@ def test_the_table_is_for_people(graph: Path) -> None:
     assert len(rows) == 150
 
 
+@pytest.mark.slow
 def test_every_strategy_can_be_chosen(graph: Path) -> None:
     for strategy in ("auto", "popularity", "stable"):
         found = document(graph, "--strategy", strategy, "--max-layers", 20, "--json")
@@ -105,6 +106,7 @@ def test_groups_imply_their_strategy(graph: Path) -> None:
     assert len(sets) == 3
 
 
+@pytest.mark.slow
 def test_a_pipeline_implies_its_strategy(graph: Path, tmp_path: Path) -> None:
     file = tmp_path / "pipeline.json"
     file.write_text(json.dumps([["remove_paths", PATHS[9]], ["split_every", 2]]))
@@ -123,6 +125,7 @@ def test_a_pipeline_implies_its_strategy(graph: Path, tmp_path: Path) -> None:
     assert done.stderr.startswith(f"error: {file}: pipeline[0]: an operation is a list")
 
 
+@pytest.mark.slow
 def test_a_plan_file_is_the_memory_of_the_next_plan(graph: Path, tmp_path: Path) -> None:
     file = tmp_path / "image.plan.json"
     done = nixdock("plan", graph, "--max-layers", 10, "-o", file)
@@ -139,6 +142,7 @@ def test_a_plan_file_is_the_memory_of_the_next_plan(graph: Path, tmp_path: Path)
     assert f"can't read the previous plan {tmp_path / 'none'}" in done.stderr
 
 
+@pytest.mark.slow
 def test_volatile_paths_may_be_given_by_name(graph: Path) -> None:
     found = layers(graph, "--volatile", "p70", "--max-layers", 10)
     assert found == layers(graph, "--volatile", PATHS[70], "--max-layers", 10)
@@ -169,6 +173,7 @@ def test_strategies_side_by_side(graph: Path, tmp_path: Path) -> None:
     assert "app: transferred when p0, p1, p2 and all that refers to them change" in done.stdout
 
 
+@pytest.mark.slow
 def test_why_a_path_is_in_its_layer(graph: Path) -> None:
     by_popularity = ("--strategy", "popularity", "--max-layers", 4)
     done = nixdock("plan", graph, *by_popularity, "--explain", PATHS[149])
@@ -190,6 +195,7 @@ def test_why_a_path_is_in_its_layer(graph: Path) -> None:
     assert "'p' is not a store path" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -222,6 +228,7 @@ def test_a_name_of_several_paths(tmp_path: Path) -> None:
     assert f"'p0' is the name of 2 store paths: {', '.join(twice)}" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
@@ -279,15 +286,10 @@ def test_debug_shows_where(tmp_path: Path) -> None:
     assert "Traceback" in nixdock("--debug", "plan", tmp_path / "none").stderr
 
 
-def test_help_is_quick_and_complete() -> None:
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        done = nixdock("--help")
-        times.append(time.perf_counter() - start)
+def test_help_is_complete() -> None:
+    done = nixdock("--help")
     for command in ("build", "stream", "plan", "inspect", "verify", "db", "registration"):
         assert f"  {command} " in done.stdout
-    assert min(times) < 0.15
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -301,6 +303,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     ["build", "db", "demo", "inspect", "plan", "registration", "resolve", "schema", "stream",

@@ -144,6 +144,7 @@ def test_a_stream_configuration_becomes_a_spec(tmp_path: Path, out: Path) -> Non
     assert spec["store"]["uid"] == 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [
@@ -177,6 +178,7 @@ def test_bad_input_is_one_line_and_status_2(
     assert not out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"version": 1}'])
 def test_what_is_no_spec(tmp_path: Path, out: Path, content: str) -> None:
     file = tmp_path / "spec.json"

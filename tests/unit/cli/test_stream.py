@@ -101,6 +101,7 @@ def test_the_same_bytes_as_build(sample_spec: SampleSpec, tmp_path: Path) -> Non
     assert (tmp_path / "x").read_bytes() == stream(spec).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["-t", "--repo_tag", "--repo-tag"])
 @pytest.mark.parametrize(
     ("name", "tag"),
@@ -222,6 +223,7 @@ def test_a_full_disk(large_spec: Path) -> None:
     assert done.stderr == b"error: can't write standard output: No space left on device\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cause", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_reader_that_is_stuck(
     large_spec: Path, tmp_path: Path, cause: signal.Signals, status: int

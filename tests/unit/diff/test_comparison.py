@@ -298,6 +298,7 @@ def test_the_document_has_it_all(sides: Sequence[Side]) -> None:
         assert {"layer", "status", "size", "fetched", "fetched_by_docker", "paths"} <= layer.keys()
 
 
+@pytest.mark.slow
 def test_thousands_of_paths_that_all_move() -> None:
     names = [f"p{i}-1" for i in range(20_000)]
     old = plan(*(" ".join(names[i::99]) for i in range(99)))

@@ -60,6 +60,7 @@ def test_what_is_certain_to_change_does_not_break_the_sums() -> None:
     assert model.weight(reach.cone([store_path("base")])) == 2.0
 
 
+@pytest.mark.slow
 @given(node_sets(), st.integers(1, 2**30), st.integers(1, 2**30))
 def test_more_below_is_never_less_likely_to_change(nodes: Nodes, one: int, other: int) -> None:
     reach = Reach(closure_of(nodes))

@@ -127,6 +127,7 @@ def test_the_means_are_those_of_all_rebuilds(nodes: Nodes, budget: int) -> None:
     assert found.least.rebuild_pull <= figures.rebuild_pull <= figures.rebuild_chain
 
 
+@pytest.mark.slow
 def test_large_graphs() -> None:
     closure = closure_of(tied(20_000))
     found = compare_plans(closure, {"popularity": plan_by_popularity(closure, 99)})

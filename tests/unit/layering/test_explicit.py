@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nixdock.errors import LayeringError, PlanError
 from nixdock.layering import Group, LayeringOptions, LayerPlan, parse_groups
 from nixdock.layering.auto import plan_auto
-from nixdock.layering.explicit import contracted
+from nixdock.layering.explicit import contract
 from nixdock.layering.pipeline.parse import parse_pipeline
 from nixdock.layering.plan_history import PlanHistory, PreviousPlan
 from nixdock.layering.strategies import planner
@@ -109,7 +109,7 @@ def test_the_rest_may_be_a_pipeline() -> None:
 
 def test_what_a_group_takes_still_carries_references() -> None:
     closure = closure_of(APP)
-    rest = contracted(closure, frozenset(paths("env", "numpy")))
+    rest = contract(closure, frozenset(paths("env", "numpy")))
     references = {info.path.name: {r.name for r in info.references} for info in rest}
     assert references == {
         "app": {"lib", "python", "blas"},
@@ -124,7 +124,7 @@ def test_what_a_group_takes_still_carries_references() -> None:
 def test_contracting_keeps_who_reaches_whom(nodes: Nodes, data: st.DataObject) -> None:
     closure = closure_of(nodes)
     removed = data.draw(st.sets(st.sampled_from(list(closure.infos))))
-    rest = contracted(closure, frozenset(removed))
+    rest = contract(closure, frozenset(removed))
 
     def reached(of: Closure, start: StorePath) -> set[StorePath]:
         found = {start}
@@ -187,6 +187,7 @@ def test_the_rest_remembers_the_previous_plan() -> None:
     assert found.layers[:2] == first.layers[:2]
 
 
+@pytest.mark.slow
 def test_large_graphs() -> None:
     closure = closure_of(tied(20_000))
     middle = store_path("p10000")

@@ -44,6 +44,7 @@ def pushed(plans: Mapping[str, LayerPlan]) -> int:
     return sum(layers.values())
 
 
+@pytest.mark.slow
 @given(families(), st.integers(1, 30), st.integers(0, 3))
 def test_every_plan_is_a_partition_within_its_budget(
     closures: dict[str, Closure], budget: int, volatile: int
@@ -59,6 +60,7 @@ def test_every_plan_is_a_partition_within_its_budget(
         assert all(layer.paths for layer in plan.layers)
 
 
+@pytest.mark.slow
 @given(families(), st.integers(1, 30), st.integers(0, 2**32))
 def test_the_order_of_the_images_does_not_matter(
     closures: dict[str, Closure], budget: int, seed: int
@@ -111,6 +113,7 @@ def test_images_with_nothing_in_common_are_planned_as_alone() -> None:
     assert names(plans["b"]) == names(plan_stable(closures["b"], 9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [24, 59, 99])
 def test_real_images_share_more_than_when_planned_alone(budget: int) -> None:
     closures = {name: read_graph([*files.values()][-1]) for name, files in graphs().items()}

@@ -38,6 +38,7 @@ def test_the_threshold_is_on_a_coarse_scale(sizes: list[int], budget: int) -> No
         assert sum(1 for size in sizes if size >= threshold / 1.25) > int(0.75 * budget) - 1e-9
 
 
+@pytest.mark.slow
 @given(node_sets(), st.integers(1, 35))
 def test_large_paths_are_alone(nodes: Nodes, budget: int) -> None:
     reach = Reach(closure_of({name: (size * 1000, r) for name, (size, r) in nodes.items()}))

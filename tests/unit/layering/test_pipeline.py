@@ -358,6 +358,7 @@ def test_deeply_nested_pipelines_run_or_say_so() -> None:
         parse_pipeline(nested(2000))
 
 
+@pytest.mark.slow
 def test_large_graphs() -> None:
     for nodes in (chain_of(20_000), tied(20_000)):
         closure = closure_of(nodes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nixdock.layering.ranking import by_popularity, popularity
+from nixdock.layering.ranking import popularity_ranking, popularity_scores
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.store_path import StorePath
 
@@ -37,11 +36,11 @@ def closure_of(graph: Graph) -> Closure:
 
 
 def scores_of(graph: Graph) -> dict[str, int]:
-    return {path.name: score for path, score in popularity(closure_of(graph)).items()}
+    return {path.name: score for path, score in popularity_scores(closure_of(graph)).items()}
 
 
 def order_of(graph: Graph) -> list[str]:
-    return [path.name for path, _ in by_popularity(closure_of(graph))]
+    return [path.name for path, _ in popularity_ranking(closure_of(graph))]
 
 
 def test_the_example() -> None:
@@ -77,13 +76,13 @@ def test_several_roots() -> None:
 
 def test_names_are_compared_with_the_hash_at_the_end() -> None:
     paths = [store_path("a-1", 3), store_path("a-1", 2), store_path("aaa-b-1", 1)]
-    ranked = [path for path, _ in by_popularity(Closure.of(map(PathInfo, paths)))]
+    ranked = [path for path, _ in popularity_ranking(Closure.of(map(PathInfo, paths)))]
     assert ranked == [paths[1], paths[0], paths[2]]
 
 
 def test_of_unrelated_paths_the_name_decides_before_the_hash() -> None:
     paths = [StorePath(f"/nix/store/{code * 32}-{name}") for code, name in ("za", "ab", "ba")]
-    ranked = [path for path, _ in by_popularity(Closure.of(map(PathInfo, paths)))]
+    ranked = [path for path, _ in popularity_ranking(Closure.of(map(PathInfo, paths)))]
     assert [(path.hash_part[0], path.name) for path in ranked] == [
         ("b", "a"),
         ("z", "a"),
@@ -96,7 +95,7 @@ def test_self_references_do_not_count() -> None:
 
 
 def test_an_empty_closure() -> None:
-    assert by_popularity(Closure.of(())) == []
+    assert popularity_ranking(Closure.of(())) == []
 
 
 def model(closure: Closure) -> Counter[StorePath]:
@@ -130,12 +129,14 @@ def dags(draw: st.DrawFn) -> list[PathInfo]:
     ]
 
 
+@pytest.mark.slow
 @given(dags())
 def test_scores_are_those_of_the_contest(infos: list[PathInfo]) -> None:
     closure = Closure.of(infos)
-    assert popularity(closure) == dict(model(closure))
+    assert popularity_scores(closure) == dict(model(closure))
 
 
+@pytest.mark.slow
 @given(dags(), st.randoms(use_true_random=False))
 def test_order_is_that_of_the_contest_whatever_the_inputs_order(
     infos: list[PathInfo], draw: random.Random
@@ -147,7 +148,7 @@ def test_order_is_that_of_the_contest_whatever_the_inputs_order(
         return -counts[path], "-".join([*rest, head])
 
     shuffled = draw.sample(infos, len(infos))
-    ranked = [path for path, _ in by_popularity(Closure.of(shuffled))]
+    ranked = [path for path, _ in popularity_ranking(Closure.of(shuffled))]
     assert ranked == sorted(counts, key=key)
 
 
@@ -160,9 +161,9 @@ def test_numbers_grow_beyond_64_bits() -> None:
 
 
 LARGE = """
-import random, time
+import random
 from nixdock.nix.closure import Closure, PathInfo
-from nixdock.layering.ranking import popularity
+from nixdock.layering.ranking import popularity_scores
 from nixdock.nix.store_path import StorePath
 
 count, depth = 20_000, 200
@@ -175,20 +176,17 @@ closure = Closure.of(
         if i // width + 1 < depth else ())
     for i, path in enumerate(paths)
 )
-start = time.perf_counter()
-popularity(closure)
-seconds = time.perf_counter() - start
+popularity_scores(closure)
 # Not by getrusage, whose figure is that of the process which has started this one, if larger.
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(seconds, int(peak.split()[1]) // 1024)
+print(int(peak.split()[1]) // 1024)
 """
 
 
-def test_20000_paths_take_seconds_and_no_quadratic_memory() -> None:
+@pytest.mark.slow
+def test_20000_paths_take_no_quadratic_memory() -> None:
     done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True)
-    seconds, megabytes = map(float, done.stdout.split())
-    assert seconds < 10
-    assert megabytes < 400
+    assert int(done.stdout) < 400
 
 
 @pytest.mark.parametrize("count", [20_000])
@@ -197,6 +195,4 @@ def test_a_long_chain_needs_no_recursion(count: int) -> None:
     closure = Closure.of(
         PathInfo(path, references=tuple(paths[i + 1 : i + 2])) for i, path in enumerate(paths)
     )
-    start = time.perf_counter()
-    assert popularity(closure)[paths[-1]] == count
-    assert time.perf_counter() - start < 10
+    assert popularity_scores(closure)[paths[-1]] == count

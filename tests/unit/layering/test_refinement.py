@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nixdock.layering.change_model import ChangeModel, Rate, model_of, prior_model
-from nixdock.layering.clusters import Cluster, clusters_of, joined
+from nixdock.layering.clusters import Cluster, clusters_of, union_of
 from nixdock.layering.merging import merge
 from nixdock.layering.partition import partition
 from nixdock.layering.reach import Reach
-from nixdock.layering.refinement import refined
+from nixdock.layering.refinement import refine
 from nixdock.layering.top import top_depths
 from tests.unit.closures import Nodes, closure_of, node_sets
 
@@ -46,8 +46,8 @@ def test_any_partition_gets_cheaper_or_stays(nodes: Nodes, budget: int, seed: in
     groups: dict[int, list[Cluster]] = {}
     for piece in pieces:
         groups.setdefault(draw.randrange(budget), []).append(piece)
-    before = [joined(model, group) for group in groups.values()]
-    after = refined(model, pieces, before, budget)
+    before = [union_of(model, group) for group in groups.values()]
+    after = refine(model, pieces, before, budget)
     assert sorted(i for cluster in after for i in cluster.members) == list(range(len(nodes)))
     assert len(after) <= budget
     assert cost(after) <= cost(before) * (1 + 1e-9)
@@ -63,8 +63,8 @@ def test_a_piece_moves_to_where_it_belongs() -> None:
     model = model_of(reach, dict.fromkeys(reach.order, Rate(0.0, 0.01)), 0.0)
     pieces = {path.name: clusters_of(model, [path])[0] for path in model.reach.order}
     mixed = [["x"], ["y"], ["a0", "a1", "a2", "b3"], ["b0", "b1", "b2", "a3"]]
-    before = [joined(model, [pieces[name] for name in group]) for group in mixed]
-    after = refined(model, [*pieces.values()], before, 4)
+    before = [union_of(model, [pieces[name] for name in group]) for group in mixed]
+    after = refine(model, [*pieces.values()], before, 4)
     order = model.reach.order
     assert sorted(sorted(order[i].name for i in c.members) for c in after) == [
         ["a0", "a1", "a2", "a3"], ["b0", "b1", "b2", "b3"], ["x"], ["y"],
@@ -74,9 +74,9 @@ def test_a_piece_moves_to_where_it_belongs() -> None:
 def test_a_free_layer_is_used() -> None:
     model = model_for({"x": (90_000_000, []), "y": (80_000_000, ["x"])})
     pieces = clusters_of(model, model.reach.order)
-    whole = joined(model, pieces)
-    assert len(refined(model, pieces, [whole], 1)) == 1
-    assert len(refined(model, pieces, [whole], 2)) == 2
+    whole = union_of(model, pieces)
+    assert len(refine(model, pieces, [whole], 1)) == 1
+    assert len(refine(model, pieces, [whole], 2)) == 2
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -84,15 +84,16 @@ def test_it_gains_on_merging_alone(seed: int) -> None:
     model = model_for(random_nodes(120, seed))
     pieces = clusters_of(model, model.reach.order)
     merged = merge(model, pieces, 12)
-    after = refined(model, pieces, merged, 12)
+    after = refine(model, pieces, merged, 12)
     assert cost(after) < cost(merged)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [50, 400])
 def test_a_partition_is_about_as_cheap_in_buckets_as_without(count: int) -> None:
     model = model_for(random_nodes(count, 1))
     pieces = clusters_of(model, model.reach.order)
-    best = cost(refined(model, pieces, merge(model, pieces, 24), 24))
+    best = cost(refine(model, pieces, merge(model, pieces, 24), 24))
     found = partition(model, model.reach.order, 24)
     assert len(found) <= 24
     assert cost(found) <= best * 1.05

@@ -170,6 +170,7 @@ def replayed(trace: Sequence[Product], budget: int) -> list[tuple[Closure, Layer
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [1, 2, 24, 99, 400])
 @pytest.mark.parametrize("steps", [app_steps, churn_steps, single_steps, weekly_steps])
 def test_whole_layers_stay_and_the_unbroken_prefix_keeps_its_place(
@@ -305,6 +306,7 @@ def test_names_decide_among_hundreds_of_ties() -> None:
     assert names(plans[0]) == names(plans[1]) == names(plans[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [1, 24, 124])
 def test_a_chain_of_20_000_paths(budget: int) -> None:
     closure = closure_of(chain_of(20_000))

@@ -68,6 +68,7 @@ def test_a_plan_is_a_partition_within_the_budget(strategy: str, nodes: Nodes, bu
     check(plan(strategy, nodes, budget), closure_of(nodes), budget)
 
 
+@pytest.mark.slow
 @every_strategy
 @pytest.mark.parametrize("budget", [1, 2, 24, 99, 124])
 def test_graphs_with_hundreds_of_ties(strategy: str, budget: int) -> None:
@@ -102,6 +103,7 @@ def test_names_decide_and_not_hashes(strategy: str, nodes: Nodes, budget: int, s
     assert names(plan(strategy, nodes, budget, salt)) == names(plan(strategy, nodes, budget))
 
 
+@pytest.mark.slow
 @every_strategy
 def test_names_decide_among_hundreds_of_ties(strategy: str) -> None:
     nodes = tied(400, seed=7)
@@ -109,6 +111,7 @@ def test_names_decide_among_hundreds_of_ties(strategy: str) -> None:
     assert plans[0] == plans[1] == plans[2]
 
 
+@pytest.mark.slow
 @every_strategy
 def test_a_chain_of_20_000_paths(strategy: str) -> None:
     nodes = chain_of(20_000)
@@ -124,6 +127,7 @@ print(json.dumps({s: names(plan(s, tied(300), 40)) for s in STRATEGIES}))
 """
 
 
+@pytest.mark.slow
 def test_the_hash_seed_does_not_matter() -> None:
     outputs = set()
     for seed in ("0", "1", "4242"):

@@ -108,6 +108,7 @@ def test_limit_of_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
         expanded(gzip.compress(bytes(1 << 20)), Coding.GZIP)
 
 
+@pytest.mark.slow
 def test_honest_zeros_stay_below_the_ratio() -> None:
     for coding in CODINGS:
         assert len(expanded(compressed(bytes(64 << 20), coding), coding)) == 64 << 20

@@ -72,6 +72,7 @@ def test_one_layer(tmp_path: Path, compression: Compression, weight: int) -> Non
     assert alone == pack(Bytes(data, weight), None, compression, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", list(Compression))
 @pytest.mark.parametrize("cores", [2, 3, 20])
 def test_processes_make_no_difference(tmp_path: Path, compression: Compression, cores: int) -> None:
@@ -160,6 +161,11 @@ def _fail() -> None:
     raise PackError("/nix/store/x vanished")
 
 
+def _sleep() -> None:
+    # Far longer than pytest's timeout: a test that waits for it fails.
+    time.sleep(3600)
+
+
 @pytest.mark.parametrize("cores", [1, 2])
 def test_an_error_comes_through(tmp_path: Path, cores: int) -> None:
     with pytest.raises(PackError, match="/nix/store/x vanished"):
@@ -168,10 +174,8 @@ def test_an_error_comes_through(tmp_path: Path, cores: int) -> None:
 
 
 def test_an_error_does_not_wait_for_other_layers() -> None:
-    began = time.monotonic()
     with pytest.raises(PackError, match="vanished"):
-        pack_all([Bytes(b"x", before=lambda: time.sleep(60)), Bytes(b"y", before=_fail)], cores=2)
-    assert time.monotonic() - began < 20
+        pack_all([Bytes(b"x", before=_sleep), Bytes(b"y", before=_fail)], cores=2)
     assert multiprocessing.active_children() == []
 
 
@@ -179,12 +183,8 @@ def test_an_error_in_a_report_ends_the_work() -> None:
     def on_layer(index: int, layer: LayerBlob) -> None:
         raise KeyboardInterrupt
 
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        pack_all(
-            [Bytes(b"x", before=lambda: time.sleep(60)), Bytes(b"y")], cores=2, on_layer=on_layer
-        )
-    assert time.monotonic() - began < 20
+        pack_all([Bytes(b"x", before=_sleep), Bytes(b"y")], cores=2, on_layer=on_layer)
     assert multiprocessing.active_children() == []
 
 

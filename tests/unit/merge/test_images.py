@@ -138,6 +138,7 @@ def test_nothing_to_merge_is_an_archive_without_images(tmp_path: Path) -> None:
 # The form of what is merged.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["archive", "docker-archive", "oci-archive", "oci-layout"])
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_every_form_is_merged(

@@ -8,7 +8,6 @@ import random
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -179,13 +178,6 @@ def test_an_existing_database_is_kept(tmp_path: Path) -> None:
         write_nix_db(made_closure(4), tmp_path, registration_time=1)
 
 
-def test_5000_paths_take_less_than_two_seconds(tmp_path: Path) -> None:
-    closure = made_closure(5000)
-    start = time.perf_counter()
-    write_nix_db(closure, tmp_path, registration_time=1)
-    assert time.perf_counter() - start < 2
-
-
 def run_db(tmp_path: Path, graph: object, *options: str) -> subprocess.CompletedProcess[str]:
     file = tmp_path / "graph.json"
     file.write_text(json.dumps(graph))
@@ -198,6 +190,7 @@ def entry(number: int, **changes: object) -> dict[str, object]:
     return {**good, "references": [], **changes}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("graph", "options", "message"),
     [

@@ -56,6 +56,7 @@ def skopeo(*args: str) -> None:
     subprocess.run([tool, "--insecure-policy", "copy", "-q", *args], check=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", Format)
 @pytest.mark.parametrize("compression", Compression)
 def test_every_form_is_read_back(build: Build, form: Format, compression: Compression) -> None:
@@ -202,6 +203,7 @@ def schema_errors(name: str, document: Any) -> list[str]:
     return [error.message for error in checker.iter_errors(document)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [Format.OCI_LAYOUT, Format.OCI_ARCHIVE, Format.ARCHIVE])
 @pytest.mark.parametrize("compression", Compression)
 def test_documents_fit_the_schemas(build: Build, form: Format, compression: Compression) -> None:

@@ -152,6 +152,7 @@ def test_large_files(tmp_path: Path) -> None:
     assert len(data) % 10240 == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [form.value for form in Format])
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_every_form_gives_the_same(
@@ -205,6 +206,7 @@ NAMES = st.lists(
 ).map("/".join)
 
 
+@pytest.mark.slow
 @given(st.lists(st.dictionaries(NAMES, st.binary(max_size=1500), max_size=5), max_size=3))
 def test_what_layers_hold_is_in_the_export(
     tmp_path_factory: pytest.TempPathFactory, layers: list[Mapping[str, bytes]]

@@ -46,6 +46,7 @@ def test_what_is_accepted_fits_the_schema(document: dict[str, Any]) -> None:
     jsonschema.validate(document, spec_schema())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -254,6 +254,7 @@ def expected_sum(found: Sequence[Entry], version: TarSumVersion = V1, *, names: 
 found = st.lists(entries(), max_size=6, unique_by=lambda one: posixpath.normpath(f"/{one[0].name}"))
 
 
+@pytest.mark.slow
 @given(found, st.sampled_from(TarSumVersion), st.booleans())
 def test_it_is_what_tarfile_and_hashlib_make_of_it(
     found: list[Entry], version: TarSumVersion, names: bool
@@ -262,12 +263,14 @@ def test_it_is_what_tarfile_and_hashlib_make_of_it(
     assert sum_of(tar(found), version, names=names) == expected
 
 
+@pytest.mark.slow
 @given(found, st.randoms())
 def test_order_does_not_matter(found: list[Entry], chance: random.Random) -> None:
     shuffled = chance.sample(found, len(found))
     assert sum_of(tar(shuffled)) == sum_of(tar(found)) == expected_sum(found)
 
 
+@pytest.mark.slow
 @given(found.filter(len), st.integers(1, 20))
 def test_an_end_that_is_missing_or_padded_does_not_matter(found: list[Entry], more: int) -> None:
     whole = tar(found)
@@ -382,6 +385,7 @@ class Zeros(io.RawIOBase):
         return count
 
 
+@pytest.mark.slow
 def test_large_files_and_many_headers_need_little_memory() -> None:
     many = tar([entry(f"{number}", b"x" * 3000) for number in range(5000)])
     for stream in (Zeros(200 << 20), io.BytesIO(many)):
