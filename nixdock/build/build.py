@@ -23,7 +23,7 @@ from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.reference import Reference
 from nixdock.rootfs.base_image import BaseImage, inherit, open_base_image
-from nixdock.rootfs.top_layer import packed_tar, prepared_layer, read_top_layer
+from nixdock.rootfs.top_layer import pack_to_temporary_tar, prepare_top_layer, read_top_layer
 from nixdock.spec.checks import checked_config
 from nixdock.spec.image_spec import ImageSpec, known_nar_hash, permission_rules
 from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
@@ -86,7 +86,7 @@ def prepared_build(spec: ImageSpec) -> Iterator[Build]:
         for key in unknown:
             log.warning("config.%s is left out: no image specification defines it", key)
         mtime = _own_time(spec)
-        layers: list[Layer] = [] if base is None else [*base.passed_on()]
+        layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
         layers += _own_layers(spec, base, stack)
         if spec.nix_db:
             layers.append(add_database_layer(spec, base, mtime, stack))
@@ -158,14 +158,14 @@ def _own_layers(spec: ImageSpec, base: BaseImage | None, stack: ExitStack) -> Se
         )
     if spec.top_layer is not None:
         return (SingleLayer(read_top_layer(Path(spec.top_layer)), stores[0]),)
-    top_layer = packed_tar(_top_layer(spec, base, stack), stack)
+    top_layer = pack_to_temporary_tar(_top_layer(spec, base, stack), stack)
     return (SingleLayer(top_layer, stores[0]),)
 
 
 def _top_layer(spec: ImageSpec, base: BaseImage | None, stack: ExitStack) -> Layer:
     if spec.top_layer is not None:
         return read_top_layer(Path(spec.top_layer))
-    return prepared_layer(spec, base, _own_time(spec), stack)
+    return prepare_top_layer(spec, base, _own_time(spec), stack)
 
 
 def _store_layers(spec: ImageSpec) -> list[StoreLayer]:

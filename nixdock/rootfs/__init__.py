@@ -1,1 +1,1 @@
-"""The image's own files, and the root file system that they go on top of."""
+"""An image's top layer and base image, and the export of its root file system."""

@@ -1,4 +1,4 @@
-"""The base image: what an image is built upon, and what it takes over from it."""
+"""The base image of an image, and what the image inherits from it."""
 
 from __future__ import annotations
 
@@ -29,28 +29,31 @@ __all__ = ["BaseImage", "inherit", "merged_env", "open_base_image"]
 
 @dataclass(frozen=True, slots=True)
 class BaseImage:
-    """An image that is built upon; its layers can be read as long as it is open."""
+    """A base image; its layers can be read while it is open.
+
+    `container` is the `config` object of its image configuration, not yet validated.
+    """
 
     layers: tuple[StoredLayer, ...]
     history: tuple[HistoryEntry, ...]
     container: Mapping[str, Any]
     platform: Platform
 
-    def passed_on(self) -> list[PassedOnLayer]:
+    def passed_on_layers(self) -> list[PassedOnLayer]:
         """Return the layers as layers of another image."""
         return [PassedOnLayer.of(layer) for layer in self.layers]
 
     def store(self, store_dir: str) -> ImageStore:
-        """Return the store that the layers hold; raise ImageError for a malformed one.
+        """Return the Nix store in the layers; raise ImageError if a layer or database is malformed.
 
-        Uncompressed layers are not verified here: whoever copies them does that.
+        Uncompressed layers are not verified here, but when they are copied.
         """
-        return read_image_store([_Headers(layer) for layer in self.layers], store_dir)
+        return read_image_store([_UnverifiedLayer(layer) for layer in self.layers], store_dir)
 
 
 @dataclass(frozen=True, slots=True)
-class _Headers:
-    """A layer of which the headers are wanted: no file of an uncompressed one is read."""
+class _UnverifiedLayer:
+    """A layer whose tar headers are read; an uncompressed one is neither read whole nor hashed."""
 
     layer: StoredLayer
 
@@ -64,17 +67,18 @@ class _Headers:
 def open_base_image(
     path: Path, name: str | None, tag: str | None, platform: Platform
 ) -> Iterator[BaseImage]:
-    """Open the image of that name and tag at `path`, in whatever form it is.
+    """Open the image with that name and tag at `path`, in any image format, for the block.
 
-    Of several for different platforms, choose the one for `platform`. Raise InputError when it is
-    not there, ImageError when it is damaged.
+    If there are images for several platforms, choose the one for `platform`. Raise InputError if
+    there is no such image, ImageError if it is damaged, and PlanError if it has too many layers.
     """
     with open_image(path) as file:
         image = select_image(file, name, tag, (platform.architecture, platform.variant))
         if len(image.layers) > MOST_LAYERS:
             raise PlanError(
-                f"{path} has {len(image.layers)} layers, but Docker takes {MOST_LAYERS} at most;"
-                " merge some of them first"
+                f"the base image {path} has {len(image.layers)} layers, but Docker takes at most"
+                f" {MOST_LAYERS}; use a base image with fewer layers",
+                path=path,
             )
         yield BaseImage(
             layers=image.layers,
@@ -87,12 +91,13 @@ def open_base_image(
 
 
 def _history(image: StoredImage) -> tuple[HistoryEntry, ...]:
-    """Return the image's history if it is that of its layers, else one that is."""
+    """Return the image's history, cut or padded to one entry for each layer if it does not fit."""
     entries = image.config.history or []
-    if sum(not entry.empty_layer for entry in entries) != len(image.layers):
-        told = [entry for entry in entries if not entry.empty_layer][: len(image.layers)]
-        nothing = HistoryDocument(created=image.config.created)
-        entries = [*told, *[nothing] * (len(image.layers) - len(told))]
+    layer_entries = [entry for entry in entries if not entry.empty_layer]
+    if len(layer_entries) != len(image.layers):
+        missing = len(image.layers) - len(layer_entries)
+        padding = [HistoryDocument(created=image.config.created)] * missing
+        entries = [*layer_entries[: len(image.layers)], *padding]
     return tuple(
         HistoryEntry(
             created=entry.created or None,
@@ -108,32 +113,31 @@ def _history(image: StoredImage) -> tuple[HistoryEntry, ...]:
 def inherit(
     base: Mapping[str, Any], own: ContainerConfig, *, everything: bool = False
 ) -> ContainerConfig:
-    """Return `own` with what it takes over from the config of its base image.
+    """Return `own`, completed from the config of the base image.
 
-    The environment or, with `everything`, all that a `docker build` takes over: a field that
-    `own` has counts, sets and labels are joined, and the base's Cmd is that of its own Entrypoint.
-    Raise ImageError when the base's config is not one.
+    Inherit the environment or, with `everything`, all that a `docker build` inherits: fields of
+    `own` win, objects such as labels are merged, and the base's Cmd is dropped if `own` has an
+    Entrypoint. Raise ImageError if a field of the base's config has the wrong type.
     """
-    given = base if everything else {"Env": base.get("Env")}
+    base_config = base if everything else {"Env": base.get("Env")}
     try:
-        inherited = msgspec.convert(given, ContainerConfig)
+        inherited = msgspec.convert(base_config, ContainerConfig)
     except msgspec.ValidationError as error:
-        raise ImageError(f"the base image's config: {error}") from None
+        raise ImageError(f"the base image's config is not valid: {error}", place="config") from None
     changes: dict[str, Any] = {}
     for key in ContainerConfig.__struct_fields__:
-        theirs, ours = getattr(inherited, key), getattr(own, key)
+        base_value, own_value = getattr(inherited, key), getattr(own, key)
         if key == "Env":
-            merged = merged_env(theirs or (), ours or ())
-            changes[key] = merged or ours
-        elif isinstance(theirs, dict) and isinstance(ours, dict):
-            changes[key] = {**theirs, **ours}
-        elif ours is None and not (key == "Cmd" and own.Entrypoint is not None):
-            changes[key] = theirs
-    # A trigger fires in the build that uses the image as its base, and is used up by it.
+            changes[key] = merged_env(base_value or (), own_value or ()) or own_value
+        elif isinstance(base_value, dict) and isinstance(own_value, dict):
+            changes[key] = {**base_value, **own_value}
+        elif own_value is None and not (key == "Cmd" and own.Entrypoint is not None):
+            changes[key] = base_value
+    # Docker runs OnBuild triggers once, in the first build on top of their image.
     changes["OnBuild"] = own.OnBuild
     return msgspec.structs.replace(own, **changes)
 
 
 def merged_env(base: Sequence[str], own: Sequence[str]) -> list[str]:
-    """Join two environments: of a variable the last value, at the place of the first."""
+    """Merge two environments: each variable has its first position and its last value."""
     return list({entry.partition("=")[0]: entry for entry in (*base, *own)}.values())

@@ -1,4 +1,4 @@
-"""Joining trees at `/` as copies of their files."""
+"""Joining the trees of `contents` at `/` as copies of their files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from nixdock.rootfs.contents import Joining, readable
+from nixdock.rootfs.linked_contents import JoinedTree, read_errors
 from nixdock.rootfs.underlay import Underlay
 
 __all__ = ["copy_contents"]
@@ -22,51 +22,60 @@ def copy_contents(
     *,
     keep_directory_links: bool = False,
 ) -> None:
-    """Copy the trees `contents` into the directory `into`, later ones over earlier ones.
+    """Copy the trees `contents`, which are below `root`, into the directory `into`.
 
-    Links to directories become directories; with `keep_directory_links` they stay links, and
-    what later contents have below their names goes to where they lead.
+    Files of later contents replace those of earlier ones; raise SpecError if a file would replace
+    a directory that is not empty. Symlinks to directories become directories; with
+    `keep_directory_links` they stay, and later contents are copied to where they lead.
     """
-    joining = Joining(into, root, underlay or Underlay())
+    tree = JoinedTree(into, root, underlay or Underlay())
     into.chmod(0o755)
-    for content in joining.contents(contents):
-        with readable(content):
-            _copy(joining, content, "", f"{root}{content}", keep=keep_directory_links)
+    for content in tree.content_directories(contents):
+        with read_errors(content):
+            _copy_directory(tree, content, "", f"{root}{content}", keep=keep_directory_links)
 
 
-def _copy(joining: Joining, content: str, relative: str, directory: str, *, keep: bool) -> None:
+def _copy_directory(
+    tree: JoinedTree, content: str, path: str, directory: str, *, keep: bool
+) -> None:
     for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-        inner = f"{relative}/{entry.name}" if relative else entry.name
-        is_link = entry.is_symlink()
-        if entry.is_dir() and not (is_link and keep):
-            _make_room(joining, content, inner, keep=keep)
-            _copy(joining, content, inner, entry.path, keep=keep)
-            continue
-        place = joining.underlay.place(inner)
-        target = joining.into / place
-        if target.is_dir() and not target.is_symlink():
-            if any(target.iterdir()):
-                raise joining.clash(place, f"{content} has a file")
-            target.rmdir()
-        joining.make_parents(content, place)
-        if os.path.lexists(target):
-            target.unlink()
-        joining.sources[place] = content
-        if is_link:
-            target.symlink_to(os.readlink(entry.path))
+        inner = f"{path}/{entry.name}" if path else entry.name
+        if entry.is_dir() and not (keep and entry.is_symlink()):
+            _make_directory(tree, content, inner, keep=keep)
+            _copy_directory(tree, content, inner, entry.path, keep=keep)
         else:
-            shutil.copyfile(entry.path, target)
-            target.chmod(stat.S_IMODE(entry.stat().st_mode) & 0o777)
+            _copy_file(tree, content, inner, entry)
 
 
-def _make_room(joining: Joining, content: str, relative: str, *, keep: bool) -> None:
-    """See to it that there is a directory `relative`."""
-    place = joining.underlay.directory(relative)
-    target = joining.into / place
-    if keep and target.is_symlink() and target.resolve().is_relative_to(joining.into.resolve()):
+def _copy_file(tree: JoinedTree, content: str, path: str, entry: os.DirEntry[str]) -> None:
+    real_path = tree.underlay.real_path(path)
+    target = tree.directory / real_path
+    if target.is_dir() and not target.is_symlink():
+        if any(target.iterdir()):
+            raise tree.conflict(real_path, content, is_directory=False)
+        target.rmdir()
+    tree.make_parents(content, real_path)
+    if os.path.lexists(target):
+        target.unlink()
+    tree.origins[real_path] = content
+    if entry.is_symlink():
+        target.symlink_to(os.readlink(entry.path))
+    else:
+        shutil.copyfile(entry.path, target)
+        target.chmod(stat.S_IMODE(entry.stat().st_mode) & 0o777)
+
+
+def _make_directory(tree: JoinedTree, content: str, path: str, *, keep: bool) -> None:
+    """Make the directory `path`, in place of a file or symlink at that path.
+
+    With `keep`, a symlink that leads to a path in the tree stays, and its target is made instead.
+    """
+    real_path = tree.underlay.real_directory(path)
+    target = tree.directory / real_path
+    if keep and target.is_symlink() and target.resolve().is_relative_to(tree.directory.resolve()):
         target.resolve().mkdir(parents=True, exist_ok=True)
         return
     if os.path.lexists(target) and (target.is_symlink() or not target.is_dir()):
         target.unlink()
-        joining.sources.pop(place, None)
-    joining.make_directory(content, place)
+        tree.origins.pop(real_path, None)
+    tree.make_directory(content, real_path)

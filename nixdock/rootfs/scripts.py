@@ -1,4 +1,4 @@
-"""Running an image's script in a directory, as the user who runs nixdock."""
+"""Running the extra_commands of a spec in a directory, as the calling user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ BUILDER_SETUP: Final = """
 if [ -e "${NIX_ATTRS_SH_FILE:-}" ]; then . "$NIX_ATTRS_SH_FILE"; fi
 if [ -e "${stdenv:-}/setup" ]; then . "$stdenv/setup"; fi
 """
-"""Shell code that defines, in a Nix build, what the builder's setup defines, as in dockerTools."""
+"""Shell code that gives a script in a Nix build the functions and variables of the stdenv.
+
+Scripts of dockerTools have these, too.
+"""
 
 RUN_SCRIPT: Final = """
 set -e
@@ -26,20 +29,22 @@ set -e
 
 
 def run_script(script: str, directory: Path) -> None:
-    """Run `script`, the spec's extra_commands, with bash in `directory`.
+    """Run `script`, the spec's extra_commands, with bash or sh in `directory`.
 
-    Raise ScriptError if it fails or there is no shell.
+    Raise ScriptError if the script fails, or if there is no shell.
     """
     shell = shutil.which("bash") or shutil.which("sh")
     if shell is None:
         raise ScriptError(
-            "extra_commands needs a shell, but neither bash nor sh is in PATH", key="extra_commands"
+            "extra_commands needs a shell, but neither bash nor sh is in PATH; install one, or add"
+            " it to PATH",
+            key="extra_commands",
         )
     with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
         file = Path(temporary) / "extra-commands"
         file.write_text(script, encoding="utf-8")
         prelude = BUILDER_SETUP + RUN_SCRIPT
-        # Its output goes to standard error, because standard output may be the image.
+        # nixdock may be writing the image to standard output: keep the script's output out of it.
         result = run_command(
             [shell, "-c", prelude, "extra_commands", str(file)],
             directory=directory,

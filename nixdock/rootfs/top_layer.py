@@ -1,4 +1,4 @@
-"""The top layer: trees joined at `/`, and what the image's own scripts do to them."""
+"""The top layer: the trees of `contents` joined at `/`, as the spec's scripts leave them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from nixdock.layers.tree import DirectoryAttributes, TreeLayer
 from nixdock.oci.digests import check_digest, hex_of
 from nixdock.read.merging import merged_tree
 from nixdock.rootfs.base_image import BaseImage
-from nixdock.rootfs.contents import link_contents
 from nixdock.rootfs.copied_contents import copy_contents
+from nixdock.rootfs.linked_contents import link_contents
 from nixdock.rootfs.rootless.difference import Snapshot, difference
 from nixdock.rootfs.rootless.extract import extract
 from nixdock.rootfs.rootless.fakeroot import FakeFile, Inode
@@ -29,20 +29,20 @@ from nixdock.spec.image_spec import ImageSpec, permission_rules
 from nixdock.system.atomic import whole_directory
 from nixdock.tar.header import Attributes, Entry, MemberMeta, owner_name
 
-__all__ = ["packed_tar", "prepared_layer", "read_top_layer", "write_top_layer"]
+__all__ = ["pack_to_temporary_tar", "prepare_top_layer", "read_top_layer", "write_top_layer"]
 
 _TAR: Final = "layer.tar"
 _CHECKSUM: Final = "checksum"
-_PLAIN: Final = Attributes(0, 0, "root", "root")
+_DEFAULT_ATTRIBUTES: Final = Attributes(0, 0, "root", "root")
 
 
-def prepared_layer(
+def prepare_top_layer(
     spec: ImageSpec, base: BaseImage | None, mtime: int, stack: ExitStack
 ) -> TreeLayer | MemberLayer:
     """Prepare the files of the top layer on top of `base` and return the layer.
 
-    The files are removed when the stack is closed. Raise SpecError if a tree in `contents` does
-    not exist or contradicts another one, ScriptError if a script fails, and PackError if a file
+    The files are removed when `stack` is closed. Raise SpecError if a tree in `contents` does not
+    exist or conflicts with another one, ScriptError if a script fails, and PackError if a file
     can't be read.
     """
     owner = spec.owner
@@ -51,7 +51,7 @@ def prepared_layer(
     tree = Path(directory) / "root"
     tree.mkdir()
     if spec.run_as_root.strip() or spec.fake_root_commands.strip():
-        return _layer_of_root_scripts(spec, base, tree, meta, stack)
+        return _prepare_as_root(spec, base, tree, meta, stack)
     underlay = _underlay(base, stack, verified=False)
     _add_contents(spec, tree, underlay)
     _run_extra_commands(spec, tree, underlay)
@@ -71,22 +71,25 @@ def _underlay(base: BaseImage | None, stack: ExitStack, *, verified: bool) -> Un
 
 def _run_extra_commands(spec: ImageSpec, tree: Path, underlay: Underlay) -> None:
     if spec.extra_commands.strip():
-        links = underlay.add_links(tree)
+        links = underlay.add_directory_links(tree)
         run_script(spec.extra_commands, tree)
-        underlay.remove_links(tree, links)
+        underlay.remove_directory_links(tree, links)
 
 
-def _layer_of_root_scripts(
+def _prepare_as_root(
     spec: ImageSpec, base: BaseImage | None, tree: Path, meta: MemberMeta, stack: ExitStack
 ) -> MemberLayer:
-    """Run the scripts that run as if by root, and return the layer of what they leave behind."""
+    """Run run_as_root and fake_root_commands as well, and return the layer of the resulting files.
+
+    If one of them runs with the tree as its `/`, the tree starts as a copy of the base image, and
+    the layer is the difference to that.
+    """
     chroot = bool(spec.run_as_root.strip()) or spec.enable_fakechroot
     underlay = _underlay(base, stack, verified=chroot)
     fakes: Mapping[Inode, FakeFile] = {}
     before = Snapshot()
-    # A script whose `/` is the tree finds the whole base image there.
     if chroot and base is not None:
-        fakes = extract(underlay.tree, tree)
+        fakes = extract(underlay.base_tree, tree)
         before = Snapshot.of(tree, fakes)
 
     def run(script: str, name: str, *, chroot: bool) -> Mapping[Inode, FakeFile]:
@@ -104,13 +107,13 @@ def _layer_of_root_scripts(
         fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=spec.enable_fakechroot)
     else:
         _run_extra_commands(spec, tree, underlay)
-        links = underlay.add_links(tree)
+        links = underlay.add_directory_links(tree)
         fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=False)
-        underlay.remove_links(tree, links)
+        underlay.remove_directory_links(tree, links)
         directories = underlay.shared_directories(tree)
-    empty = tree.parent / "empty"
-    empty.touch()
-    members = difference(before, Snapshot.of(tree, fakes), empty)
+    empty_file = tree.parent / "empty"
+    empty_file.touch()
+    members = difference(before, Snapshot.of(tree, fakes), empty_file)
     return MemberLayer(
         tuple(_with_base_attributes(entry, directories) for entry in members),
         meta,
@@ -119,8 +122,12 @@ def _layer_of_root_scripts(
 
 
 def _with_base_attributes(entry: Entry, directories: DirectoryAttributes) -> Entry:
-    """Give a directory the base image's owner and mode, unless a script has set others."""
-    if entry.name not in directories or entry.mode != 0o755 or entry.attributes != _PLAIN:
+    """Give a directory the base image's owner and mode, unless a script has changed either."""
+    if (
+        entry.name not in directories
+        or entry.mode != 0o755
+        or entry.attributes != _DEFAULT_ATTRIBUTES
+    ):
         return entry
     mode, attributes = directories[entry.name]
     return entry._replace(mode=mode, attributes=attributes)
@@ -134,22 +141,22 @@ def _add_contents(spec: ImageSpec, tree: Path, underlay: Underlay) -> None:
         link_contents(spec.contents, tree, spec.store.root, underlay)
 
 
-def packed_tar(layer: Layer, stack: ExitStack) -> TarLayer:
-    """Pack `layer` into a file that is removed when the stack is closed."""
+def pack_to_temporary_tar(layer: Layer, stack: ExitStack) -> TarLayer:
+    """Pack `layer` into a file that is removed when `stack` is closed."""
     directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="nixdock-"))
     file = Path(directory) / _TAR
     return TarLayer(file, pack(layer, file).diff_id, layer.history)
 
 
 def write_top_layer(layer: Layer, target: Path) -> None:
-    """Pack `layer` into the directory `target`, for `read_top_layer`."""
+    """Pack `layer` into the directory `target`, which `read_top_layer` reads."""
     with whole_directory(target, _CHECKSUM) as directory:
         blob = pack(layer, directory / _TAR)
         (directory / _CHECKSUM).write_text(f"{hex_of(blob.diff_id)}\n")
 
 
 def read_top_layer(directory: Path) -> TarLayer:
-    """Return the layer that was packed into `directory`; raise SpecError if there is none."""
+    """Return the layer that `write_top_layer` wrote; raise SpecError if there is none."""
     try:
         checksum = (directory / _CHECKSUM).read_text(encoding="ascii", errors="replace")
         digest = check_digest(f"sha256:{checksum.strip()}")

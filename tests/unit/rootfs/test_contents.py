@@ -14,8 +14,8 @@ import pytest
 from nixdock.errors import PackError, SpecError
 from nixdock.read.merging import merged_tree
 from nixdock.read.opening import open_image
-from nixdock.rootfs.contents import link_contents
 from nixdock.rootfs.copied_contents import copy_contents
+from nixdock.rootfs.linked_contents import link_contents
 from nixdock.rootfs.underlay import Underlay
 from nixdock.tar.header import Attributes
 from tests.unit.docker_archive import archive, directory, layer, link
@@ -199,7 +199,7 @@ def test_a_content_that_is_a_file(
     a = store.add("a", {"f": "a"})
     link_contents([f"{a}/f", a], tree, store.root)
     assert shown(tree) == {"f": f"{a}/f"}
-    assert caplog.messages == [f"{a}/f is not a directory: nothing of it is put at /"]
+    assert caplog.messages == [f"contents: {a}/f is ignored, because it is not a directory"]
 
 
 def test_a_content_that_does_not_exist(store: Store, tree: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_content_that_can_not_be_read(
         raise PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(PackError, match=f"can't join {store.root}{a}: Permission denied"):
+    with pytest.raises(PackError, match=f"can't join {store.root}{a} at /: Permission denied"):
         link_contents([a], tree, store.root)
 
 
@@ -297,22 +297,22 @@ def test_links_of_the_base_are_there_for_scripts_and_gone_afterwards(
     tree: Path, tmp_path: Path
 ) -> None:
     with below(tmp_path, directory("usr/bin"), link("bin", "usr/bin"), link("x", "no")) as under:
-        put = under.add_links(tree)
+        links = under.add_directory_links(tree)
         assert shown(tree) == {"bin": "usr/bin", "usr": "/", "usr/bin": "/"}
-        under.remove_links(tree, put)
+        under.remove_directory_links(tree, links)
         assert shown(tree) == {}
         (tree / "bin").mkdir()
         (tree / "bin/sh").symlink_to("x")
-        under.remove_links(tree, {})
+        under.remove_directory_links(tree, {})
         assert shown(tree) == {"usr": "/", "usr/bin": "/", "usr/bin/sh": "x"}
 
 
 def test_a_script_may_put_a_directory_in_the_place_of_a_link(tree: Path, tmp_path: Path) -> None:
     with below(tmp_path, directory("usr/bin"), link("bin", "usr/bin")) as underlay:
-        put = underlay.add_links(tree)
+        links = underlay.add_directory_links(tree)
         (tree / "bin").unlink()
         (tree / "bin").mkdir()
-        underlay.remove_links(tree, put)
+        underlay.remove_directory_links(tree, links)
     assert shown(tree) == {"bin": "/", "usr": "/", "usr/bin": "/"}
 
 
@@ -378,10 +378,10 @@ def test_links_of_the_base_never_lead_out_of_the_tree(tree: Path, tmp_path: Path
     (tmp_path / "outside").mkdir()
     (tree / "lnk").symlink_to(tmp_path / "outside")
     with below(tmp_path, directory("lnk/deep"), link("bin", "lnk/deep"), link("top", ".")) as under:
-        put = under.add_links(tree)
-        assert put == {}
+        links = under.add_directory_links(tree)
+        assert links == {}
         (tree / "bin").mkdir()
         (tree / "bin/own").touch()
-        under.remove_links(tree, put)
+        under.remove_directory_links(tree, links)
     assert list((tmp_path / "outside").iterdir()) == []
     assert (tree / "bin/own").exists()

@@ -15,7 +15,7 @@ import pytest
 from nixdock.errors import NixdockError, PackError, SpecError
 from nixdock.layers.layer import Layer
 from nixdock.rootfs.scripts import run_script
-from nixdock.rootfs.top_layer import prepared_layer, read_top_layer, write_top_layer
+from nixdock.rootfs.top_layer import prepare_top_layer, read_top_layer, write_top_layer
 from nixdock.spec.image_spec import ImageSpec, StoreSpec
 
 
@@ -37,7 +37,7 @@ def prepared(script: str = "", *contents: str, root: str = "", mtime: int = 1) -
         store=StoreSpec(root=root),
     )
     with ExitStack() as stack:
-        yield prepared_layer(spec, None, mtime, stack)
+        yield prepare_top_layer(spec, None, mtime, stack)
 
 
 # The script.

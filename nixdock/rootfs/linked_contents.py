@@ -1,0 +1,196 @@
+"""Joining the trees of `contents` at `/`: real directories, and symlinks to the files."""
+
+from __future__ import annotations
+
+import filecmp
+import logging
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nixdock.errors import PackError, SpecError
+from nixdock.rootfs.underlay import Underlay
+
+__all__ = ["JoinedTree", "link_contents", "read_errors"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class JoinedTree:
+    """The tree that contents are joined in.
+
+    `directory` holds the tree, and the contents are below `root`. `origins` has the content that
+    each path comes from. All paths in the tree are relative to it.
+    """
+
+    directory: Path
+    root: str
+    underlay: Underlay
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def content_directories(self, contents: Sequence[str]) -> Iterator[str]:
+        """Yield each content once; raise SpecError if one does not exist.
+
+        A content that is not a directory is ignored, with a warning.
+        """
+        for content in dict.fromkeys(path.rstrip("/") for path in contents):
+            path = Path(f"{self.root}{content}")
+            if not path.exists():
+                raise SpecError(f"contents: {content} does not exist", key="contents", path=content)
+            if not path.is_dir():
+                log.warning("contents: %s is ignored, because it is not a directory", content)
+                continue
+            yield content
+
+    def conflict(self, path: str, content: str, *, is_directory: bool) -> SpecError:
+        """Return the error for a file and a directory at `path`; `content` has the second one."""
+        before, now = ("a file", "a directory") if is_directory else ("a directory", "a file")
+        origin = self.origins.get(path, "the base image")
+        return SpecError(
+            f"contents: at /{path}, {origin} has {before}, but {content} has {now}",
+            key="contents",
+            path=content,
+        )
+
+    def make_directory(self, content: str, path: str) -> None:
+        """Make the directory `path` of `content`, and its parents, where they do not exist.
+
+        A symlink to a directory becomes a directory with links to the files in that directory.
+        Raise SpecError if an earlier content has a file at `path`.
+        """
+        target = self.directory / path
+        if target.is_dir() and not target.is_symlink():
+            return
+        linked_directory = None
+        if os.path.lexists(target):
+            linked_directory = self.linked_directory(target)
+            if linked_directory is None and path in self.origins:
+                raise self.conflict(path, content, is_directory=True)
+            # A file without an origin is the base image's: the directory replaces it.
+            target.unlink()
+        self.make_parents(content, path)
+        origin = self.origins.setdefault(path, content)
+        target.mkdir()
+        target.chmod(0o755)
+        if linked_directory is not None:
+            self.link_directory(origin, path, linked_directory)
+
+    def make_parents(self, content: str, path: str) -> None:
+        """Make the parent directories of `path`, where they do not exist."""
+        parent = path.rpartition("/")[0]
+        if parent and not (self.directory / parent).is_dir():
+            self.make_directory(content, parent)
+
+    def linked_directory(self, link: Path) -> str | None:
+        """Return the directory that an absolute symlink leads to; None for any other file."""
+        if not link.is_symlink():
+            return None
+        text = os.readlink(link)
+        target = f"{self.root}{text}"
+        return target if text.startswith("/") and Path(target).is_dir() else None
+
+    def link_directory(self, content: str, path: str, directory: str) -> None:
+        """Add links to the files of `directory`, which `content` has at `path`."""
+        for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+            inner = f"{path}/{entry.name}" if path else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                self.make_directory(content, self.underlay.real_directory(inner))
+                self.link_directory(content, inner, entry.path)
+            elif directory_to_merge := self._directory_to_merge(inner, entry):
+                self.link_directory(content, inner, directory_to_merge)
+            else:
+                self._link_file(content, inner, entry)
+
+    def _directory_to_merge(self, path: str, entry: os.DirEntry[str]) -> str | None:
+        """Return the directory that a symlink leads to if the tree or base has one at `path`, too.
+
+        One of the two would hide the other if the symlink were kept.
+        """
+        if not entry.is_symlink():
+            return None
+        real_path = self.underlay.real_directory(path)
+        target = self.directory / real_path
+        is_in_tree = target.is_dir() and not target.is_symlink()
+        if not is_in_tree and not self.underlay.has_directory(real_path):
+            return None
+        return self.linked_directory(Path(entry.path)) or (entry.path if entry.is_dir() else None)
+
+    def _link_file(self, content: str, path: str, entry: os.DirEntry[str]) -> None:
+        real_path = self.underlay.real_path(path)
+        target = self.directory / real_path
+        link = f"{content}/{path}"
+        if entry.is_symlink():
+            link = _kept_link(entry.path, path) or link
+        # A file without an origin is the base image's: the content's file replaces it.
+        if real_path not in self.origins and (target.is_symlink() or target.is_file()):
+            target.unlink()
+        if not os.path.lexists(target):
+            self.make_parents(content, real_path)
+            self.origins[real_path] = content
+            target.symlink_to(link)
+        elif not target.is_symlink():
+            raise self.conflict(real_path, content, is_directory=False)
+        elif not _is_same_file(self.root, os.readlink(target), link):
+            log.warning(
+                "/%s is in two contents: %s is used, %s is not",
+                real_path,
+                f"{self.origins[real_path]}/{real_path}",
+                f"{content}/{path}",
+            )
+
+
+@contextmanager
+def read_errors(content: str) -> Iterator[None]:
+    """Raise PackError if a file of `content` can't be read in the block."""
+    try:
+        yield
+    except OSError as error:
+        path = error.filename or content
+        raise PackError(
+            f"can't join {os.fsdecode(path)} at /: {error.strerror or error}", path=path
+        ) from None
+
+
+def link_contents(
+    contents: Sequence[str], into: Path, root: str = "", underlay: Underlay | None = None
+) -> None:
+    """Join the trees `contents`, which are below `root`, in the directory `into`.
+
+    Directories become directories, and files become symlinks to the files. Symlinks are copied
+    unless they lead out of their tree. If two contents have different files at the same path, use
+    the first one and log a warning; raise SpecError if one has a file and the other a directory.
+    Where the base image in `underlay` has a symlink to a directory, files go into that directory.
+    """
+    tree = JoinedTree(into, root, underlay or Underlay())
+    into.chmod(0o755)
+    for content in tree.content_directories(contents):
+        with read_errors(content):
+            tree.link_directory(content, "", f"{root}{content}")
+
+
+def _kept_link(file: str, path: str) -> str | None:
+    """Return the target of the symlink `file`, None if it is relative and leads out of its tree."""
+    text = os.readlink(file)
+    if text.startswith("/"):
+        return text
+    resolved = os.path.normpath(f"{os.path.dirname(path)}/./{text}".lstrip("/"))  # noqa: PTH120
+    return None if resolved == ".." or resolved.startswith("../") else text
+
+
+def _is_same_file(root: str, target: str, other_target: str) -> bool:
+    """Tell whether symlinks to the two targets lead to files with the same bytes and mode."""
+    if target == other_target:
+        return True
+    if not (target.startswith("/") and other_target.startswith("/")):
+        return False
+    file, other_file = Path(root + target), Path(root + other_target)
+    return (
+        file.is_file()
+        and other_file.is_file()
+        and stat.S_IMODE(file.stat().st_mode) == stat.S_IMODE(other_file.stat().st_mode)
+        and filecmp.cmp(file, other_file, shallow=False)
+    )

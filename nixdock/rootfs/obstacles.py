@@ -1,0 +1,20 @@
+"""Paths in a directory that is not trusted: a symlink in it could lead out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["find_obstacle"]
+
+
+def find_obstacle(top: Path, path: str) -> Path | None:
+    """Return the first part of `path` below `top` that is a symlink, or exists as a file.
+
+    If there is none, return None: `path` can be made and used as a directory within `top`.
+    """
+    current = top
+    for part in path.strip("/").split("/"):
+        current = current / part
+        if current.is_symlink() or (current.exists() and not current.is_dir()):
+            return current
+    return None
