@@ -17,7 +17,7 @@ from nixdock.oci.digests import hex_of
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.system.atomic import FileWriter
 from nixdock.system.cores import available_cores
-from nixdock.system.workers import end_with_parent, ending_held_back
+from nixdock.system.workers import end_with_parent, termination_signals_blocked
 
 __all__ = ["OnLayer", "ignore_layer", "pack", "pack_all"]
 
@@ -119,7 +119,7 @@ def _in_processes(job: _Job, order: Sequence[int], cores: int) -> Iterator[tuple
     others = set(active_children())
     with ProcessPoolExecutor(workers, context, _start_worker, (job, os.getpid())) as executor:
         try:
-            with ending_held_back():
+            with termination_signals_blocked():
                 futures = {executor.submit(_run_in_worker, i): i for i in order}
             for future in as_completed(futures):
                 yield futures[future], future.result()

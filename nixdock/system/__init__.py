@@ -1,1 +1,1 @@
-"""What the operating system gives: whole outputs, buffers, threads and child processes."""
+"""The operating system: input and output files, buffers, threads and child processes."""

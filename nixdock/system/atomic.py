@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all: a temporary name beside the target, then a rename."""
+"""Outputs that appear whole or not at all: written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,18 @@ _PIPE_SIZE: Final = 1 << 20
 
 
 class StreamWriter:
-    """Write to an open descriptor, such as a pipe; errors become OutputErrors."""
+    """Write to an open descriptor, which may be a pipe; `name` is its name in messages.
 
-    def __init__(self, descriptor: int, name: str) -> None:
+    Raise OutputError, with `path`, if writing fails.
+    """
+
+    def __init__(self, descriptor: int, name: str, path: Path | None = None) -> None:
         self._descriptor = descriptor
         self._name = name
+        self._path = path
         if hasattr(fcntl, "F_SETPIPE_SZ"):
-            # A larger pipe, where it is one and the limit allows it: fewer switches to its reader.
+            # A larger pipe means fewer context switches. This fails for other files, and for pipes
+            # beyond the user's limit: then the usual size has to do.
             with suppress(OSError):
                 fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
 
@@ -37,20 +42,22 @@ class StreamWriter:
             while written < len(data):
                 written += os.write(self._descriptor, memoryview(data)[written:])
         except BrokenPipeError:
-            raise OutputError(f"the reader of {self._name} closed it before the end") from None
+            message = f"the reader of {self._name} closed it before the end"
+            raise OutputError(message, path=self._path) from None
         except OSError as error:
-            raise OutputError(f"can't write {self._name}: {error.strerror}") from None
+            message = f"can't write {self._name}: {error.strerror}"
+            raise OutputError(message, path=self._path) from None
 
 
 class FileWriter(StreamWriter):
-    """Create or truncate `file` and write to it."""
+    """Create or truncate `file` and write to it; raise OutputError if that fails."""
 
     def __init__(self, file: Path) -> None:
         try:
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise OutputError(f"can't write {file}: {error.strerror}") from None
-        super().__init__(descriptor, str(file))
+            raise OutputError(f"can't write {file}: {error.strerror}", path=file) from None
+        super().__init__(descriptor, str(file), file)
         self.file = file
 
     def __enter__(self) -> Self:
@@ -67,55 +74,60 @@ class FileWriter(StreamWriter):
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[FileWriter]:
-    """Give a writer whose file becomes `target` when the block ends without an error.
+    """Yield a writer whose file becomes `target` if the block ends without an error.
 
-    A device or a FIFO, also behind a link such as /dev/stdout, is written to, not replaced.
+    A device or a FIFO is written to, not replaced, also behind a symlink such as /dev/stdout.
+    Raise OutputError if `target` is a directory or can't be written.
     """
-    target = _named(target)
+    target = _with_name(target)
     if target.is_dir() and not target.is_symlink():
-        raise OutputError(f"{target} is a directory; name a file")
+        raise OutputError(f"{target} is a directory; name a file", path=target)
     if target.exists() and not target.is_file() and not target.is_dir():
         with FileWriter(target) as writer:
             yield writer
         return
     with temporary_directory(target) as beside, FileWriter(beside / target.name) as writer:
         yield writer
-        _replace(writer.file, target)
+        _rename(writer.file, target, target)
 
 
 @contextmanager
 def whole_directory(target: Path, marker: str) -> Iterator[Path]:
-    """Give an empty directory that becomes `target` when the block ends without an error.
+    """Yield an empty directory that becomes `target` if the block ends without an error.
 
-    A directory that stands there already is replaced if it is empty or holds a file `marker`,
-    which tells that it is an earlier output; anything else raises OutputError.
+    An existing directory is replaced if it is empty or if it is an earlier output: one that
+    contains a file `marker`. Raise OutputError if `target` is anything else or can't be written.
     """
-    target = _named(target)
+    target = _with_name(target)
     _check_replaceable(target, marker)
     with temporary_directory(target) as beside:
         fresh = beside / target.name
         fresh.mkdir()
         yield fresh
         if target.is_dir():
-            _replace(target, beside / "replaced")
-        _replace(fresh, target)
+            _rename(target, beside / "replaced", target)
+        _rename(fresh, target, target)
 
 
 @contextmanager
 def temporary_directory(target: Path) -> Iterator[Path]:
-    """Give a directory beside `target`, on the same file system, that is gone afterwards."""
+    """Yield a temporary directory beside `target`, and so on the same file system.
+
+    Raise OutputError if it can't be created.
+    """
     try:
         directory = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
-        raise OutputError(f"can't write to {target.parent}: {error.strerror}") from None
+        message = f"can't write to {target.parent}: {error.strerror}"
+        raise OutputError(message, path=target.parent) from None
     try:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _named(target: Path) -> Path:
-    """Return `target` by a name of its own, which `.` and `..` are not."""
+def _with_name(target: Path) -> Path:
+    """Return `target` as a path whose last component is a name, not `.` or `..`."""
     return target.resolve() if target.name in {"", ".."} else target
 
 
@@ -123,15 +135,17 @@ def _check_replaceable(target: Path, marker: str) -> None:
     if not os.path.lexists(target):
         return
     if not target.is_dir() or target.is_symlink():
-        raise OutputError(f"{target} exists and is not a directory; remove it or name another")
+        message = f"{target} exists and is not a directory; remove it or name another"
+        raise OutputError(message, path=target)
     if any(target.iterdir()) and not (target / marker).exists():
-        raise OutputError(
-            f"{target} exists and is not an earlier output (it has no {marker}); name another"
-        )
+        message = f"{target} exists and is not an earlier output (it has no {marker}); name another"
+        raise OutputError(message, path=target)
 
 
-def _replace(source: Path, target: Path) -> None:
+def _rename(path: Path, new_path: Path, target: Path) -> None:
+    """Rename `path`, or raise OutputError about the output `target`."""
     try:
-        source.replace(target)
+        path.replace(new_path)
     except OSError as error:
-        raise OutputError(f"can't put {target} in place: {error.strerror}") from None
+        message = f"can't put {target} in place: {error.strerror}"
+        raise OutputError(message, path=target) from None

@@ -1,4 +1,4 @@
-"""Passing bytes on to a thread of their own, so that reading does not wait for what follows."""
+"""Calls in a background thread, so that reading files does not wait for hashing and writing."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from nixdock.system.buffers import Write
 __all__ = ["Background", "in_background"]
 
 _PATIENCE: Final = 0.5
+"""How long to wait for the thread after an error, in seconds."""
 
 
 class Background:
-    """Calls functions with bytes in another thread, in order; the end of a `with` waits for all.
+    """Call functions with bytes in another thread, in order.
 
-    At most one call is running and one is waiting. An error is raised by a later call of `later`,
-    or at the end, and no function is called after it. If the `with` ends with an error, the
-    waiting call is dropped and a stuck one is abandoned: a reader that has stopped reading must not
-    keep this process from ending.
+    At most one call runs and one waits. An error that a function raises is raised again by the
+    next use of this object, or when the `with` block ends, and no function is called after it.
+    The end of the block waits for all calls. If the block itself fails, the waiting call is
+    dropped and one that hangs is abandoned: a pipe whose reader has stopped must not keep the
+    process alive.
     """
 
     def __init__(self) -> None:
@@ -32,13 +34,13 @@ class Background:
         self._thread = threading.Thread(target=self._run, name="background", daemon=True)
 
     def later(self, function: Write, data: memoryview | bytes) -> None:
-        """Let `function` be called with `data`."""
+        """Call `function` with `data` in the other thread, after all earlier calls."""
         if self._errors:
             raise self._errors[0]
         self._waiting.put((function, data))
 
     def wait(self) -> None:
-        """Wait until all that was asked for is done."""
+        """Wait for all calls so far."""
         self._waiting.join()
         if self._errors:
             raise self._errors[0]
@@ -47,7 +49,7 @@ class Background:
         while (call := self._waiting.get()) is not None:
             if not self._errors:
                 self._call(*call)
-            # The buffer below a view can be reused once nothing refers to the view.
+            # Drop the view before waiting for the next one: its buffer can then be reused.
             del call
             self._waiting.task_done()
 
@@ -81,6 +83,6 @@ class Background:
 
 @contextmanager
 def in_background(write: Write) -> Iterator[Write]:
-    """Give a function that hands its bytes to `write` in another thread, in order."""
+    """Yield a function that calls `write` in another thread, in order, as Background does."""
     with Background() as background:
         yield partial(background.later, write)

@@ -1,8 +1,8 @@
-"""Bytes on their way from one piece of code to the next, without a copy.
+"""Passing bytes from one function to the next without copies.
 
-A producer fills buffers from a `BufferPool` and hands out views of them. The pool reuses a buffer
+A producer fills buffers from a `BufferPool` and passes on views of them. The pool reuses a buffer
 only when no view of it is alive, so a consumer may keep a view for as long as it likes: in a
-queue, in another thread, in a list. A consumer that keeps many views costs memory, never bytes.
+queue, in another thread, in a list. Keeping many views costs memory but never corrupts them.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from typing import Final
 __all__ = ["BUFFER_SIZE", "BufferPool", "Write"]
 
 Write = Callable[[memoryview | bytes], object]
-"""Takes the next bytes of a stream."""
+"""A function that accepts the next bytes of a stream."""
 
 BUFFER_SIZE: Final = 1 << 20
+"""The size of each buffer of a pool, in bytes."""
 
 
 class BufferPool(threading.local):
-    """Buffers of BUFFER_SIZE bytes, reused within a thread: new memory costs more than a read."""
+    """Buffers that are reused within a thread: fresh memory costs more than reading a file."""
 
     def __init__(self) -> None:
         self._buffers: list[bytearray] = []
         self._next = 0
 
-    def take(self) -> memoryview:
-        """Return a buffer of which no view is alive; its contents are undefined."""
+    def free_buffer(self) -> memoryview:
+        """Return a view of a whole buffer that has no other view; its contents are undefined."""
         count = len(self._buffers)
         for step in range(count):
             index = (self._next + step) % count
@@ -39,14 +40,14 @@ class BufferPool(threading.local):
 
 
 def _new_buffer() -> bytearray:
-    # Room for one byte more, so that `_is_free` never moves the buffer.
+    # Allocate a spare byte, so that the append in `_is_free` never moves the buffer.
     buffer = bytearray(BUFFER_SIZE + 1)
     del buffer[-1]
     return buffer
 
 
 def _is_free(buffer: bytearray) -> bool:
-    """Tell whether no view of `buffer` is alive: Python refuses to resize one that has a view."""
+    """Return whether no view of `buffer` is alive: a bytearray with views can't be resized."""
     try:
         buffer.append(0)
     except BufferError:

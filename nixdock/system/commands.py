@@ -1,4 +1,4 @@
-"""Child processes: one place that starts them, and says so in the log."""
+"""Running other programs, with a line in the log for each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """The exit status of a command and, where it was captured, its output.
+    """The exit status of a command and its output, which is empty if it was not captured.
 
     The status is negative if a signal ended the command.
     """
@@ -42,16 +42,16 @@ def run_command(
     umask: int = -1,
     timeout: float | None = None,
 ) -> CommandResult:
-    """Run a command without standard input and return its result, whatever its exit status.
+    """Run a command without standard input and return its result, also if it fails.
 
-    Its output is captured or, with `output_to_stderr`, goes to standard error. `-v` logs the
-    command line, but never the environment, which may hold secrets. Raise ToolError if the program
-    can't be started or takes longer than `timeout` seconds.
+    Capture its output or, with `output_to_stderr`, send it to standard error. Log the command line
+    at debug level, but not the environment, which may contain secrets. Raise ToolError if the
+    program can't be started or takes longer than `timeout` seconds.
     """
     name = Path(argv[0]).name
     log.debug("run: %s", shlex.join(argv))
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             argv,
             cwd=directory,
             env=environment,
@@ -66,10 +66,12 @@ def run_command(
         command = " ".join([name, *argv[1:2]])
         raise ToolError(f"{command} took longer than {timeout} seconds", path=argv[0]) from None
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and "/" not in argv[0]:
+        if directory is not None and not directory.is_dir():
+            message = f"{name} can't be started in {directory}, which is not a directory"
+        elif isinstance(error, FileNotFoundError) and "/" not in argv[0]:
             message = f"{name} is not in PATH: install it, or add it to PATH"
         else:
             message = f"{name} can't be started: {error.strerror}"
         raise ToolError(message, path=argv[0]) from None
-    log.debug("%s ended with exit status %d", name, done.returncode)
-    return CommandResult(done.returncode, done.stdout or b"", done.stderr or b"")
+    log.debug("%s ended with exit status %d", name, process.returncode)
+    return CommandResult(process.returncode, process.stdout or b"", process.stderr or b"")

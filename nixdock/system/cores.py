@@ -1,4 +1,4 @@
-"""How many cores to use."""
+"""The number of CPU cores to use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["available_cores"]
 
 
 def available_cores() -> int:
-    """Return how many processes to use: NIX_BUILD_CORES, else the CPUs this one may run on."""
+    """Return NIX_BUILD_CORES or, by default, the number of CPUs this process may run on."""
     cores = os.environ.get("NIX_BUILD_CORES", "")
     if cores.isascii() and cores.isdigit() and int(cores) > 0:
         return int(cores)

@@ -1,4 +1,4 @@
-"""A part of a file as a file of its own."""
+"""Parts of files as streams."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ __all__ = ["Range"]
 
 
 class Range(ReadOnlyStream):
-    """A part of a file; does not move its position, nor close it unless it is its `owner`."""
+    """A read-only stream of `size` bytes of an open file, from `start`.
+
+    Ranges may share a descriptor: they never move its position, and only the `owner` closes it.
+    """
 
     def __init__(self, descriptor: int, start: int, size: int, *, owner: bool = False) -> None:
         super().__init__()
@@ -30,13 +33,13 @@ class Range(ReadOnlyStream):
         return True
 
     def close(self) -> None:
-        """Close the file as well, if it is the owner."""
+        """Close the stream and, if it is the owner, the descriptor."""
         if self._owner and not self.closed:
             os.close(self._descriptor)
         super().close()
 
     def part(self, start: int, size: int) -> Range:
-        """Return `size` bytes of it, from `start`, as a file of their own."""
+        """Return `size` bytes of this range, from `start`, as another range."""
         return Range(self._descriptor, self._start + start, size)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:

@@ -1,4 +1,4 @@
-"""Input files, read whole."""
+"""Reading whole input files."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ __all__ = ["parse_json_file", "read_bytes"]
 
 
 def read_bytes(file: Path, what: str) -> bytes:
-    """Read a whole input file, or standard input for `-`; raise InputError."""
+    """Return the contents of `file`, or standard input for `-`.
+
+    Raise InputError, in which `what` describes the file, if it can't be read.
+    """
     try:
         return Path("/dev/stdin" if str(file) == "-" else file).read_bytes()
     except OSError as error:
-        raise InputError(f"can't read {what} {file}: {error.strerror}") from None
+        raise InputError(f"can't read {what} {file}: {error.strerror}", path=file) from None
 
 
 def parse_json_file(file: Path, what: str) -> Any:
-    """Return what the JSON in a file says; raise InputError."""
+    """Return the JSON value in `file`; raise InputError if it can't be read or is not JSON."""
     try:
         return orjson.loads(read_bytes(file, what))
     except orjson.JSONDecodeError as error:
-        raise InputError(f"{file}: not valid JSON: {error}") from None
+        raise InputError(f"{what} {file} is not valid JSON: {error}", path=file) from None

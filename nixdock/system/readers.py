@@ -1,4 +1,4 @@
-"""Read-only streams on top of another stream."""
+"""Base classes of read-only streams."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class ReadOnlyStream(io.RawIOBase):
 
 
 class ForwardReader(ReadOnlyStream):
-    """A stream that reads from another one, which it owns."""
+    """A stream that reads from another one, and closes it."""
 
     def __init__(self, stream: io.RawIOBase) -> None:
         super().__init__()
         self._stream = stream
 
     def close(self) -> None:
-        """Close the stream below as well."""
+        """Close both streams."""
         if not self.closed:
             self._stream.close()
         super().close()

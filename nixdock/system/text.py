@@ -1,4 +1,4 @@
-"""Text for people: untrusted names, counts, and lists that are cut short."""
+"""Text for messages: untrusted names, counts, and shortened lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MOST_NAME: Final = 200
 
 
 def shown(text: str | bytes, most: int = _MOST_NAME) -> str:
-    """Return untrusted `text` so that it can be printed: one line, cut to `most` characters."""
+    """Return untrusted `text` as one printable line, shortened to `most` characters."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", "backslashreplace")
     if len(text) > most:
@@ -22,16 +22,16 @@ def shown(text: str | bytes, most: int = _MOST_NAME) -> str:
 
 
 def path_text(path: bytes) -> str:
-    """Return the name of a file of one's own, whole; bytes that are not UTF-8 are escaped."""
+    """Return the path of a trusted file in full, with bytes that are not UTF-8 escaped."""
     return path.decode("utf-8", "backslashreplace")
 
 
 def counted(count: int, noun: str, zero: str = "0") -> str:
-    """Return "1 layer" or "2 layers"; `zero` is the word for none."""
+    """Return "1 layer" or "2 layers"; `zero` is the word for the count 0."""
     return f"{count or zero} {noun}{'' if count == 1 else 's'}"
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """Return the first `most` names, and how many there are beyond these."""
+    """Return the first `most` names, with "and N more" if there are others."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

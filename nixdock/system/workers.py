@@ -1,4 +1,4 @@
-"""What nixdock asks of the operating system about processes."""
+"""Signals of worker processes: workers end with their parent, and only the parent handles ^C."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["end_with_parent", "ending_held_back"]
+__all__ = ["end_with_parent", "termination_signals_blocked"]
 
 _PR_SET_PDEATHSIG: Final = 1
-_ENDING: Final = frozenset({signal.SIGINT, signal.SIGTERM})
+_TERMINATION: Final = frozenset({signal.SIGINT, signal.SIGTERM})
 
 
 @contextmanager
-def ending_held_back() -> Iterator[None]:
-    """Hold back the signals that ask this process, and those it starts meanwhile, to end.
+def termination_signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGTERM in this process, and in the processes that it starts meanwhile.
 
-    A worker that got one before `end_with_parent` would act on it the way its parent does.
+    Before a worker calls `end_with_parent`, it would run its parent's handlers for them.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINATION)
     try:
         yield
     finally:
@@ -30,14 +30,15 @@ def ending_held_back() -> Iterator[None]:
 
 
 def end_with_parent(parent: int) -> None:
-    """Let this worker process end when the process `parent`, which started it, does.
+    """End this worker process when its parent, whose process ID is `parent`, ends (on Linux).
 
-    An interrupt from the terminal reaches the whole group: the parent alone acts on it.
+    SIGINT is ignored: a terminal sends it to the whole process group, and the parent handles it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _TERMINATION)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        # The parent may have ended before the call of prctl.
         if os.getppid() != parent:
             os._exit(1)

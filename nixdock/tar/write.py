@@ -43,7 +43,7 @@ def write_end(size: int, write: Write) -> int:
 
 def write_members(entries: Iterable[Entry], headers: Headers, write: Write) -> int:
     """Write a part of an archive, as `write_tar` does, and return the size of its members."""
-    buffer = _POOL.take()
+    buffer = _POOL.free_buffer()
     at = 0
     total = 0
     for entry in entries:
@@ -55,13 +55,13 @@ def write_members(entries: Iterable[Entry], headers: Headers, write: Write) -> i
             if at:
                 write(buffer[:at])
                 total += at
-                buffer = _POOL.take()
+                buffer = _POOL.free_buffer()
                 at = 0
             if len(header) + size + BLOCK > BUFFER_SIZE:
                 for filled in _fill(entry, header, buffer):
                     write(filled)
                     total += len(filled)
-                buffer = _POOL.take()
+                buffer = _POOL.free_buffer()
                 continue
         end = at + len(header)
         buffer[at:end] = header
@@ -110,7 +110,7 @@ def _fill(entry: Entry, header: bytes, buffer: memoryview) -> Iterator[memoryvie
             while left:
                 if at == BUFFER_SIZE:
                     yield buffer
-                    buffer, at = _POOL.take(), 0
+                    buffer, at = _POOL.free_buffer(), 0
                 count = os.readv(descriptor, [buffer[at : min(at + left, BUFFER_SIZE)]])
                 if not count:
                     raise _size_error(entry, grew=False)

@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all."""
+"""Outputs appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ def test_a_file_has_the_usual_mode(tmp_path: Path) -> None:
 def test_an_existing_file_is_replaced(tmp_path: Path) -> None:
     target = tmp_path / "out"
     target.write_bytes(b"old and longer")
-    held = target.open("rb")
+    reader = target.open("rb")
     with whole_file(target) as writer:
         writer.write(b"new")
         assert target.read_bytes() == b"old and longer"
     assert target.read_bytes() == b"new"
-    with held:
-        assert held.read() == b"old and longer", "who reads the old file keeps it"
+    with reader:
+        assert reader.read() == b"old and longer", "readers of the old file keep it"
 
 
-def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+def test_a_symlink_is_replaced_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "kept").write_bytes(b"kept")
     (tmp_path / "out").symlink_to("kept")
     with whole_file(tmp_path / "out") as writer:
@@ -73,7 +73,7 @@ def test_no_file_after_an_error(tmp_path: Path, error: type[BaseException]) -> N
     assert (tmp_path / "out").read_bytes() == b"old"
 
 
-def test_a_file_where_a_directory_stands(tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_a_directory(tmp_path: Path) -> None:
     (tmp_path / "out" / "inner").mkdir(parents=True)
     with (
         pytest.raises(OutputError, match=f"{tmp_path}/out is a directory; name a file"),
@@ -91,17 +91,20 @@ def test_a_file_in_a_directory_that_does_not_exist(tmp_path: Path) -> None:
         pytest.fail("the block must not run")
 
 
-def test_a_file_that_can_not_be_opened(tmp_path: Path) -> None:
+def test_a_file_that_can_not_be_created(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=f"can't write {tmp_path}: Is a directory"):
         FileWriter(tmp_path)
 
 
 def test_a_full_disk() -> None:
     with (
-        pytest.raises(OutputError, match="can't write /dev/full: No space left on device"),
+        pytest.raises(
+            OutputError, match="can't write /dev/full: No space left on device"
+        ) as caught,
         FileWriter(Path("/dev/full")) as writer,
     ):
         writer.write(b"x")
+    assert caught.value.path == "/dev/full"
 
 
 # Directories.
@@ -134,17 +137,19 @@ def test_an_empty_directory_and_an_earlier_output_are_replaced(tmp_path: Path) -
 def test_a_foreign_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis").write_text("")
+    message = r"out exists and is not an earlier output .*no marker"
     with (
-        pytest.raises(OutputError, match=r"out exists and is not an earlier output .*no marker"),
+        pytest.raises(OutputError, match=message) as caught,
         whole_directory(tmp_path / "out", "marker"),
     ):
         pytest.fail("the block must not run")
+    assert caught.value.path == str(tmp_path / "out")
     assert names(tmp_path / "out") == ["thesis"]
     assert names(tmp_path) == ["out"]
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "dangling"])
-def test_what_is_no_directory_is_refused(tmp_path: Path, kind: str) -> None:
+def test_a_file_or_a_symlink_is_not_replaced_by_a_directory(tmp_path: Path, kind: str) -> None:
     target = tmp_path / "out"
     (tmp_path / "d").mkdir()
     if kind == "file":
@@ -190,6 +195,15 @@ def test_a_temporary_directory_is_gone_afterwards(tmp_path: Path) -> None:
         assert directory.stat().st_mode & 0o777 == 0o700
         (directory / "file").write_text("")
     assert names(tmp_path) == []
+
+
+def test_a_target_that_becomes_a_directory_meanwhile(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    message = f"can't put {target} in place: Is a directory"
+    with pytest.raises(OutputError, match=message), whole_file(target) as writer:
+        writer.write(b"x")
+        target.mkdir()
+    assert names(tmp_path) == ["out"]
 
 
 # Streams.

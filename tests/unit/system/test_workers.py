@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-# A parent that starts a worker, says its id and waits.
+# A parent that starts a worker, prints its process ID and waits.
 PARENT = """
 import os, signal, sys, time
 from nixdock.system.workers import end_with_parent
@@ -20,7 +20,7 @@ if os.fork() == 0:
 time.sleep(60)
 """
 
-# One that is gone before its worker asks.
+# A parent that ends before its worker calls end_with_parent.
 GONE = """
 import os, sys, time
 from nixdock.system.workers import end_with_parent
@@ -33,13 +33,13 @@ end_with_parent(parent)
 print("still here", flush=True)
 """
 
-# A worker that is told to end between its start and its own handling of signals.
+# A worker that gets SIGTERM before it calls end_with_parent.
 EARLY = """
 import os, signal, time
-from nixdock.system.workers import end_with_parent, ending_held_back
+from nixdock.system.workers import end_with_parent, termination_signals_blocked
 signal.signal(signal.SIGTERM, lambda *_: print("the parent's handler", flush=True))
 parent = os.getpid()
-with ending_held_back():
+with termination_signals_blocked():
     worker = os.fork()
     if worker == 0:
         time.sleep(0.2)
@@ -48,9 +48,9 @@ with ending_held_back():
     os.kill(worker, signal.SIGTERM)
 _, status = os.waitpid(worker, 0)
 print(os.waitstatus_to_exitcode(status), flush=True)
-with ending_held_back():
+with termination_signals_blocked():
     os.kill(os.getpid(), signal.SIGTERM)
-    print("held back", flush=True)
+    print("blocked", flush=True)
 """
 
 SIGNALS = """
@@ -64,7 +64,7 @@ os.kill(os.getpid(), signal.SIGTERM)
 print("terminated", flush=True)
 """
 
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells workers of it")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
 
 
 def _runs(process: int) -> bool:
@@ -91,22 +91,22 @@ def test_a_worker_ends_with_its_parent(cause: signal.Signals) -> None:
 
 
 @linux_only
-def test_a_worker_whose_parent_is_gone_already() -> None:
+def test_a_worker_whose_parent_has_ended_already() -> None:
     done = subprocess.run([sys.executable, "-c", GONE], stdout=subprocess.PIPE, check=True)
     assert done.stdout == b""
 
 
 def test_signals_of_a_worker() -> None:
-    """An interrupt is the parent's to act on; being terminated ends it as it ends any process."""
+    """SIGINT is left to the parent; SIGTERM has its default action."""
     done = subprocess.run([sys.executable, "-c", SIGNALS], stdout=subprocess.PIPE, check=False)
     assert done.stdout == b"interrupted\n"
     assert done.returncode == -signal.SIGTERM
 
 
-def test_signals_are_held_back_while_workers_start() -> None:
+def test_signals_are_blocked_while_workers_start() -> None:
     done = subprocess.run([sys.executable, "-c", EARLY], stdout=subprocess.PIPE, check=True)
     assert done.stdout.decode().splitlines() == [
         str(-signal.SIGTERM),
-        "held back",
+        "blocked",
         "the parent's handler",
     ]

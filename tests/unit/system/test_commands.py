@@ -1,0 +1,139 @@
+"""Running other programs: their results, the errors of starting them, and the log."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nixdock.errors import ToolError
+from nixdock.system.commands import CommandResult, run_command
+
+
+def run_python(code: str) -> CommandResult:
+    return run_command([sys.executable, "-c", code])
+
+
+@pytest.mark.parametrize("status", [0, 1, 77])
+def test_the_exit_status(status: int) -> None:
+    assert run_python(f"import sys; sys.exit({status})").status == status
+
+
+def test_the_signal_that_ended_a_command() -> None:
+    result = run_python("import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
+    assert result.status == -signal.SIGTERM
+
+
+def test_output_is_captured_as_bytes() -> None:
+    result = run_python(
+        r"import os; os.write(1, b'out\xff\n'); os.write(2, b'err\n'); os.write(1, b'\0')"
+    )
+    assert result == CommandResult(0, b"out\xff\n\0", b"err\n")
+
+
+def test_much_output_on_both_streams() -> None:
+    result = run_python("import os; [os.write(n, b'x' * 500) for _ in range(2000) for n in (1, 2)]")
+    assert (len(result.output), len(result.error_output)) == (1_000_000, 1_000_000)
+
+
+def test_output_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    result = run_command(
+        [sys.executable, "-c", "import os; os.write(1, b'out,'); os.write(2, b'err')"],
+        output_to_stderr=True,
+    )
+    assert result == CommandResult(0, b"", b"")
+    assert capfd.readouterr() == ("", "out,err")
+
+
+def test_standard_input_is_empty() -> None:
+    assert run_python("import sys; print(repr(sys.stdin.read()))").output == b"''\n"
+
+
+def test_directory_environment_and_umask(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    code = "import os; print(os.getcwd(), os.environ.get('A'), 'HOME' in os.environ, os.umask(0))"
+    result = run_command(
+        [sys.executable, "-c", code],
+        directory=tmp_path / "d",
+        environment={"A": "1"},
+        umask=0o027,
+    )
+    assert result.output.decode() == f"{tmp_path}/d 1 False {0o027}\n"
+
+
+@pytest.mark.parametrize(
+    ("result", "reason"),
+    [
+        (CommandResult(1, b"out", b""), "exit status 1"),
+        (CommandResult(-9, b"", b"\n"), "exit status -9"),
+        (CommandResult(1, b"", b"first\nsecond \xff\n"), "first\nsecond \\xff"),
+    ],
+)
+def test_the_reason_of_a_failure(result: CommandResult, reason: str) -> None:
+    assert result.reason() == reason
+
+
+# Commands that can't be run.
+
+
+def test_a_program_that_is_not_in_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolError, match=r"^no-such-tool is not in PATH: install it") as caught:
+        run_command(["no-such-tool", "x"])
+    assert caught.value.path == "no-such-tool"
+
+
+def test_a_program_that_is_missing(tmp_path: Path) -> None:
+    program = f"{tmp_path}/tool"
+    with pytest.raises(ToolError, match=r"^tool can't be started: No such file") as caught:
+        run_command([program])
+    assert caught.value.path == program
+
+
+def test_a_program_that_is_not_executable(tmp_path: Path) -> None:
+    (tmp_path / "tool").write_text("")
+    with pytest.raises(ToolError, match=r"^tool can't be started: Permission denied$"):
+        run_command([f"{tmp_path}/tool"])
+
+
+def test_a_directory_that_is_missing(tmp_path: Path) -> None:
+    message = f"^sh can't be started in {tmp_path}/d, which is not a directory$"
+    with pytest.raises(ToolError, match=message):
+        run_command(["sh", "-c", ":"], directory=tmp_path / "d")
+
+
+def test_a_timeout_ends_the_command() -> None:
+    began = time.monotonic()
+    with pytest.raises(ToolError, match=r"^sleep 60 took longer than 0\.1 seconds$") as caught:
+        run_command(["sleep", "60", "1"], timeout=0.1)
+    assert time.monotonic() - began < 30
+    assert caught.value.path == "sleep"
+
+
+# The log.
+
+
+def test_the_log_has_the_command_line_but_not_the_environment(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "nixdock")
+    result = run_command(
+        ["/bin/sh", "-c", 'test -z "$TOKEN"'], environment={"TOKEN": "secret-value"}
+    )
+    assert result.status == 1
+    assert {record.levelno for record in caplog.records} == {logging.DEBUG}
+    assert caplog.messages == [
+        "run: /bin/sh -c 'test -z \"$TOKEN\"'",
+        "sh ended with exit status 1",
+    ]
+    assert "secret-value" not in caplog.text
+
+
+def test_nothing_is_logged_above_debug_level(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "nixdock")
+    run_command(["false"])
+    assert caplog.messages == []
