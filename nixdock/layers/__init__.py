@@ -1,1 +1,1 @@
-"""The Layer interface and everything that makes a layer."""
+"""The Layer interface and the kinds of layers."""

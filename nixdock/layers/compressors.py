@@ -1,14 +1,16 @@
 """Deterministic, parallel compression, chosen by name.
 
-The bytes depend on the input alone: neither on the number of workers nor on how the input was
-cut into writes. gzip is libdeflate's level 6 in members of 1 MiB of input, which every reader of
-gzip takes as one stream; zstd is level 3 in libzstd's multi-threaded mode, whose cuts depend on
-the level only.
+With one version of libdeflate or libzstd, the compressed bytes depend on the input only: neither on
+the number of workers nor on how the input is divided into writes. Other versions may compress the
+same input to other bytes.
+
+gzip uses libdeflate's level 6, with one gzip member per 1 MiB of input; readers treat the members
+as one stream (RFC 1952, 2.2). zstd uses level 3 in libzstd's multi-threaded mode, where the size
+of a job depends on the level only.
 """
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
@@ -27,7 +29,7 @@ _ZSTD_LEVEL: Final = 3
 
 
 class Compression(StrEnum):
-    """What can be asked for."""
+    """The compression of layers and archives that nixdock writes."""
 
     NONE = "none"
     GZIP = "gzip"
@@ -35,22 +37,25 @@ class Compression(StrEnum):
 
     @property
     def media_type_suffix(self) -> str:
-        """What it adds to a layer's media type."""
+        """The suffix of a layer's media type, such as `+gzip`."""
         return "" if self is Compression.NONE else f"+{self.value}"
 
 
 class Compressor(Protocol):
-    """Takes bytes and hands their compressed form on; `finish` ends the stream."""
+    """Compresses a stream of bytes and passes the result on; `finish` ends the stream."""
 
     def write(self, data: memoryview | bytes, /) -> None:
-        """Take the next bytes."""
+        """Compress the next bytes."""
 
     def finish(self) -> None:
-        """Hand on all that is left."""
+        """Pass on all remaining output."""
 
 
 def compressor(compression: Compression, write: Write, workers: int = 1) -> Compressor:
-    """Return a compressor that hands its output to `write`."""
+    """Return a compressor that passes its output to `write`.
+
+    Raise ToolError if the library that it needs is not installed.
+    """
     match compression:
         case Compression.NONE:
             return _Uncompressed(write)
@@ -76,8 +81,9 @@ class _Gzip:
         self._write = write
         self._compress = gzip_member_compressor(_GZIP_LEVEL)
         self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
-        self._waiting: deque[Future[bytes]] = deque()
-        self._most_waiting = workers * 2
+        # Members that are being compressed, in the order of the input.
+        self._pending: deque[Future[bytes]] = deque()
+        self._most_pending = workers * 2
         self._block = bytearray()
         self._empty = True
 
@@ -91,11 +97,11 @@ class _Gzip:
                 self._end_block()
 
     def finish(self) -> None:
-        # A stream has at least one member, even when it is empty.
+        # An empty stream, too, has one member.
         if self._block or self._empty:
             self._end_block()
-        while self._waiting:
-            self._write(self._waiting.popleft().result())
+        while self._pending:
+            self._write(self._pending.popleft().result())
         if self._pool is not None:
             self._pool.shutdown()
 
@@ -106,21 +112,18 @@ class _Gzip:
         if self._pool is None:
             self._write(self._compress(block))
             return
-        self._waiting.append(self._pool.submit(self._compress, block))
-        if len(self._waiting) >= self._most_waiting:
-            self._write(self._waiting.popleft().result())
+        self._pending.append(self._pool.submit(self._compress, block))
+        if len(self._pending) >= self._most_pending:
+            self._write(self._pending.popleft().result())
 
 
 class _Zstd:
     def __init__(self, write: Write, workers: int) -> None:
-        if sys.version_info >= (3, 14):
-            from compression import zstd  # noqa: PLC0415 (only when asked for)
-        else:
-            from backports import zstd  # noqa: PLC0415 (only when asked for)
+        from nixdock.layers.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
 
         parameter = zstd.CompressionParameter
         self._write = write
-        # One worker at least: without any, libzstd cuts its blocks in another way.
+        # Without workers, libzstd divides the input differently, so use one at least.
         self._zstd = zstd.ZstdCompressor(
             options={
                 parameter.compression_level: _ZSTD_LEVEL,
@@ -130,7 +133,7 @@ class _Zstd:
         )
 
     def write(self, data: memoryview | bytes) -> None:
-        # An empty first write would settle the frame's header in another way than none at all.
+        # An empty first write would change the frame's header, so skip empty writes.
         if data and (compressed := self._zstd.compress(data)):
             self._write(compressed)
 

@@ -1,4 +1,4 @@
-"""Layers that are created here: a subclass gives the tar, this module packs it."""
+"""Base classes of new layers: a subclass provides the tar, `CreatedLayer` packs it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from nixdock.layers.compressors import Compression, compressor
-from nixdock.layers.layer import PLAIN_PACKING, Packing
+from nixdock.layers.layer import PLAIN_PACKING, Layer, Packing
 from nixdock.oci.digests import Hashing
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE
@@ -21,41 +21,45 @@ from nixdock.tar.write import write_tar
 
 __all__ = ["CreatedLayer", "EntryLayer", "SizedTar"]
 
-_MOST_HELD: Final = 200_000
+_MOST_ENTRIES_IN_MEMORY: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class SizedTar:
-    """The uncompressed tar of a created layer; `write_to` writes exactly `size` bytes."""
+    """The uncompressed tar of a new layer; `write_to` writes exactly `size` bytes."""
 
     size: int
     history: LayerHistory
     write_to: Callable[[Write], object]
 
     def described(self, digest: str) -> LayerBlob:
-        """Return the tar as a blob."""
+        """Return the description of the tar, given its digest."""
         return LayerBlob(digest, digest, self.size, LAYER_MEDIA_TYPE, self.history)
 
 
 class CreatedLayer(ABC):
-    """A layer that is packed from a tar."""
+    """A new layer, packed from a tar."""
 
     __slots__ = ()
 
     if TYPE_CHECKING:
-        # Subclasses are dataclasses, and a property here would be taken for a field's default.
+        # At run time, a dataclass would take these properties for the default values of fields.
         @property
         def history(self) -> LayerHistory:
-            """What made the layer, and what is in it."""
+            """The layer's history entry: its creator, and a comment on its contents."""
+
+        @property
+        def weight(self) -> int:
+            """Roughly the number of bytes that packing reads."""
 
     @property
     def diff_id(self) -> str | None:
-        """None: only writing the tar tells its digest."""
+        """None: the digest of the tar is not known before it is written."""
         return None
 
     @abstractmethod
     def write_tar(self, write: Write) -> object:
-        """Write the tar; raise PackError if a file can't be read or changes meanwhile."""
+        """Write the tar; raise PackError if a file can't be read or changes while it is read."""
 
     @abstractmethod
     def measured_tar(self) -> SizedTar:
@@ -69,14 +73,15 @@ class CreatedLayer(ABC):
         """Pack the tar in one pass: read, hash, compress, hash and write."""
         blob = Hashing(write)
         if packing.compression is Compression.NONE:
-            tar, compressing = blob, None
+            # The blob is the tar: hash it once.
+            tar, stream = blob, None
         else:
-            compressing = compressor(packing.compression, blob.write, packing.threads)
-            tar = Hashing(compressing.write)
+            stream = compressor(packing.compression, blob.write, packing.threads)
+            tar = Hashing(stream.write)
         with in_background(tar.write) if packing.hash_aside else nullcontext(tar.write) as out:
             self.write_tar(out)
-        if compressing is not None:
-            compressing.finish()
+        if stream is not None:
+            stream.finish()
         return LayerBlob(
             diff_id=tar.digest,
             digest=blob.digest,
@@ -95,28 +100,35 @@ class EntryLayer(CreatedLayer):
 
         @property
         def meta(self) -> MemberMeta:
-            """The time and owner that the members share."""
+            """The modification time and owner that all members share."""
 
     @abstractmethod
     def entries(self) -> Iterable[Entry]:
-        """Return the members in their order; each call walks the files anew."""
+        """Return the members in order; each call walks the files again."""
 
     def write_tar(self, write: Write) -> object:
         """Write the tar of the entries."""
         return write_tar(self.entries(), Headers(self.meta), write)
 
     def measured_tar(self) -> SizedTar:
-        """Return the tar with its size, which the entries tell without a file being read."""
+        """Return the tar with its size, which follows from the entries; no file is read."""
         headers = Headers(self.meta)
         size = 0
-        held: list[Entry] | None = []
+        kept: list[Entry] | None = []
         for entry in self.entries():
             size += headers.member_size(entry)
-            if held is not None:
-                held.append(entry)
-                # A larger tree is walked twice rather than held in memory.
-                held = held if len(held) < _MOST_HELD else None
-        again = self.entries if held is None else held.copy
+            if kept is not None:
+                kept.append(entry)
+                # Walk a large tree a second time instead of keeping its entries in memory.
+                kept = kept if len(kept) < _MOST_ENTRIES_IN_MEMORY else None
+        entries = self.entries if kept is None else kept.copy
         return SizedTar(
-            padded_size(size), self.history, lambda write: write_tar(again(), headers, write)
+            padded_size(size), self.history, lambda write: write_tar(entries(), headers, write)
         )
+
+
+if TYPE_CHECKING:
+
+    def _as_layer(layer: CreatedLayer) -> Layer:
+        """Let mypy check that CreatedLayer provides the Layer interface."""
+        return layer

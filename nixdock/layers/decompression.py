@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import lzma
-import sys
 import zlib
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -18,15 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["MOST_EXPANDED", "DecompressedReader"]
 
 MOST_EXPANDED: Final = 64 << 30
-"""The size in bytes that a layer or a whole archive may expand to."""
+"""The largest size in bytes that a layer or a whole archive may expand to."""
 
-_READ: Final = 1 << 18
-_WRITTEN: Final = 1 << 20
-_MEMORY: Final = 256 << 20
+_INPUT_CHUNK: Final = 1 << 18
+_OUTPUT_CHUNK: Final = 1 << 20
+_MOST_XZ_MEMORY: Final = 256 << 20
 
 
 class _Frame(Protocol):
-    """One gzip member, zstd frame or xz stream, as the standard library decompresses them."""
+    """A decompressor of one gzip member, zstd frame or xz stream, as in the standard library."""
 
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
     @property
@@ -58,92 +57,95 @@ class _GzipMember:
 
 
 def _zstd() -> Any:
-    if sys.version_info >= (3, 14):
-        from compression import zstd  # noqa: PLC0415 (only when it is needed)
-    else:
-        from backports import zstd  # noqa: PLC0415 (only when it is needed)
+    from nixdock.layers.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
+
     return zstd
 
 
 class DecompressedReader(ForwardReader):
-    """What `stream`, which is not Coding.NONE, holds when it is decompressed.
+    """Decompress `stream`, whose coding is not Coding.NONE.
 
-    Raise ImageError, which starts with `what`, when it is damaged, ends early, has other bytes
-    behind its end, or expands to more than `most` bytes, else MOST_EXPANDED, or by more than its
-    format's ratio.
+    Reading raises ImageError if the data is damaged, truncated or followed by other bytes, or if it
+    expands to more than `most` bytes (default MOST_EXPANDED) or by more than `coding.most_ratio`.
+    `place` says where the data is, for the error.
     """
 
     def __init__(
         self,
         stream: io.RawIOBase,
         coding: Coding,
-        what: str = "the file",
+        place: str | None = None,
         most: int | None = None,
     ) -> None:
         super().__init__(stream)
-        self._what = f"{what}, which is {coding} data,"
+        self._place = place
         self._coding = coding
         self._most = MOST_EXPANDED if most is None else most
         self._errors: tuple[type[Exception], ...] = (zlib.error, lzma.LZMAError, EOFError)
         if coding is Coding.ZSTD:
             self._errors += (_zstd().ZstdError,)
+        # None between two frames.
         self._frame: _Frame | None = self._new_frame()
-        self._waiting = b""
-        self._ready = memoryview(b"")
-        self._read = 0
-        self._written = 0
+        self._input = b""
+        self._output = memoryview(b"")
+        self._input_size = 0
+        self._output_size = 0
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read the next bytes."""
-        if not self._ready:
-            self._ready = memoryview(self._next())
+        if not self._output:
+            self._output = memoryview(self._next_output())
         view = memoryview(buffer)
-        count = min(len(view), len(self._ready))
-        view[:count] = self._ready[:count]
-        self._ready = self._ready[count:]
+        count = min(len(view), len(self._output))
+        view[:count] = self._output[:count]
+        self._output = self._output[count:]
         return count
 
     def _new_frame(self) -> _Frame:
         if self._coding is Coding.GZIP:
             return _GzipMember()
         if self._coding is Coding.XZ:
-            return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)
-        # libzstd's own limit of the window is 128 MiB.
+            return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_XZ_MEMORY)
+        # libzstd itself refuses windows above 128 MiB.
         frame: _Frame = _zstd().ZstdDecompressor()
         return frame
 
-    def _next(self) -> bytes:
-        """Return some bytes, none at the end."""
+    def _next_output(self) -> bytes:
+        """Return the next bytes of output, none at the end of the stream."""
         while True:
             if self._frame is None:
-                if not self._waiting and not self._refill():
+                if not self._input and not self._refill():
                     return b""
                 self._frame = self._new_frame()
             at_end = False
-            if self._frame.needs_input and not self._waiting:
+            if self._frame.needs_input and not self._input:
                 at_end = not self._refill()
             try:
-                data = self._frame.decompress(self._waiting, _WRITTEN)
+                data = self._frame.decompress(self._input, _OUTPUT_CHUNK)
             except self._errors as error:
-                raise ImageError(f"{self._what} is damaged: {error}") from None
-            self._waiting = b""
+                raise self._error(f"is damaged: {error}") from None
+            self._input = b""
             if self._frame.eof:
-                self._waiting = self._frame.unused_data
+                self._input = self._frame.unused_data
                 self._frame = None
             elif at_end and not data:
-                raise ImageError(f"{self._what} ends in the middle")
+                raise self._error("is truncated")
             if data:
-                self._count(len(data))
+                self._check_size(len(data))
                 return data
 
     def _refill(self) -> bool:
-        self._waiting = self._stream.read(_READ) or b""
-        self._read += len(self._waiting)
-        return bool(self._waiting)
+        self._input = self._stream.read(_INPUT_CHUNK) or b""
+        self._input_size += len(self._input)
+        return bool(self._input)
 
-    def _count(self, size: int) -> None:
-        self._written += size
-        if self._written > self._most:
-            raise ImageError(f"{self._what} expands to more than {self._most} bytes")
-        if self._written > self._read * self._coding.most_ratio:
-            raise ImageError(f"{self._what} expands more than {self._coding.most_ratio}-fold")
+    def _check_size(self, added: int) -> None:
+        self._output_size += added
+        if self._output_size > self._most:
+            raise self._error(f"expands to more than {self._most} bytes")
+        if self._output_size > self._input_size * self._coding.most_ratio:
+            raise self._error(f"expands more than {self._coding.most_ratio}-fold")
+
+    def _error(self, problem: str) -> ImageError:
+        prefix = "" if self._place is None else f"{self._place}: "
+        return ImageError(f"{prefix}the {self._coding} data {problem}", place=self._place)

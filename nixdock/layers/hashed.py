@@ -1,4 +1,4 @@
-"""Streams that hash what is read through them, and streams that let only the right bytes pass."""
+"""Streams that hash the bytes read through them, and streams that verify them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHUNK: Final = 1 << 20
 
 
 class HashedReader(ForwardReader):
-    """Pass on what `stream` holds, and count and hash it."""
+    """Pass on the bytes of `stream`, and count and hash them."""
 
     def __init__(self, stream: io.RawIOBase) -> None:
         super().__init__(stream)
@@ -27,7 +27,7 @@ class HashedReader(ForwardReader):
 
     @property
     def digest(self) -> str:
-        """The digest of what was read so far."""
+        """The digest of the bytes read so far."""
         return f"sha256:{self._hash.hexdigest()}"
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
@@ -40,16 +40,26 @@ class HashedReader(ForwardReader):
 
 
 class VerifiedReader(HashedReader):
-    """Raise ImageError when the bytes are not those of `digest`, or not `size` of them.
+    """Pass on the bytes of `stream`; raise ImageError if their digest or number is wrong.
 
-    With a size, the last bytes are handed out only when all are right; without one, reading the
-    end of the stream raises, so that nothing may be used before.
+    With a size, the error is raised before the last bytes are returned. Without one, it is raised
+    when the end of the stream is read: do not use any byte before then. `place` says where the
+    bytes are; with `uncompressed`, they are those of the blob there after decompression.
     """
 
-    def __init__(self, stream: io.RawIOBase, what: str, digest: str, size: int | None) -> None:
+    def __init__(
+        self,
+        stream: io.RawIOBase,
+        place: str,
+        digest: str,
+        size: int | None,
+        *,
+        uncompressed: bool = False,
+    ) -> None:
         super().__init__(stream)
-        self._what = what
-        self._expected = digest
+        self._place = place
+        self._subject = f"{place}, uncompressed," if uncompressed else place
+        self._expected_digest = digest
         self._expected_size = size
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
@@ -59,7 +69,7 @@ class VerifiedReader(HashedReader):
         count = super().readinto(buffer)
         size = self._expected_size
         if size is not None and self.size > size:
-            raise ImageError(f"{self._what} has more than the {size} bytes that it should have")
+            raise self._surplus(size)
         if not count or self.size == size:
             self._check()
         return count
@@ -67,22 +77,34 @@ class VerifiedReader(HashedReader):
     def _check(self) -> None:
         size = self._expected_size
         if size is not None and self.size != size:
-            raise ImageError(f"{self._what} has {self.size} bytes, but should have {size}")
-        if self.digest != self._expected:
             raise ImageError(
-                f"{self._what} is damaged: its digest is {self.digest}, not {self._expected}"
+                f"{self._subject} has {self.size} bytes, but should have {size}",
+                place=self._place,
+                digest=self.digest,
+            )
+        if self.digest != self._expected_digest:
+            raise ImageError(
+                f"{self._subject} is damaged: its digest is {self.digest}, not"
+                f" {self._expected_digest}",
+                place=self._place,
+                digest=self.digest,
             )
         if size is not None and self._stream.read(1):
-            raise ImageError(f"{self._what} has more than the {size} bytes that it should have")
+            raise self._surplus(size)
+
+    def _surplus(self, size: int) -> ImageError:
+        return ImageError(
+            f"{self._subject} has more than the {size} bytes that it should have", place=self._place
+        )
 
 
 def buffered(stream: io.RawIOBase) -> io.BufferedReader:
-    """Return `stream` with a buffer, for readers that take a few bytes at a time."""
+    """Return `stream` with a buffer of CHUNK bytes, for readers of small pieces."""
     return io.BufferedReader(stream, CHUNK)
 
 
 def drain(stream: io.RawIOBase | io.BufferedReader) -> None:
-    """Read all that is left."""
+    """Read `stream` to its end and discard the bytes."""
     buffer = bytearray(CHUNK)
     while stream.readinto(buffer):
         pass

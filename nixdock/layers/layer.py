@@ -1,7 +1,7 @@
-"""The Layer interface: everything that an image can be assembled from.
+"""The Layer interface: images are assembled from layers, whether new or already existing.
 
-A layer that is created here is packed from a tar; a layer that exists already, in a base image,
-is passed on as it is. Both answer the same questions, and nobody asks which of them it is.
+A new layer is packed from a tar; an existing layer, such as one of a base image, is passed on
+unchanged. Code that assembles or writes images does not need to know which kind it has.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ OWN_FILES_HISTORY: Final = LayerHistory("nixdock", "the image's own files")
 class Packing:
     """How to pack a layer.
 
-    `compression` is for created layers, with `threads` compressing; a layer that exists keeps its
-    own. With `hash_aside`, another thread hashes while this one reads.
+    `compression`, which uses `threads` threads, applies to new layers; an existing layer keeps its
+    own compression. With `hash_aside`, a second thread hashes while the calling thread reads.
     """
 
     compression: Compression = Compression.NONE
@@ -36,7 +36,7 @@ PLAIN_PACKING: Final = Packing()
 
 
 class SizedBlob(Protocol):
-    """A layer's blob whose size is known before a byte of it is written."""
+    """A layer's blob whose size is known before its first byte is written."""
 
     @property
     def size(self) -> int:
@@ -46,36 +46,37 @@ class SizedBlob(Protocol):
         """Write the blob."""
 
     def described(self, digest: str) -> LayerBlob:
-        """Return the blob that was written, given the digest of the bytes that `write_to` wrote.
+        """Return the description of the blob, given the digest of the bytes that were written.
 
-        Raise ImageError if these are not the bytes that an existing layer promised.
+        Call it after `write_to`. Raise ImageError if an existing layer turned out to be damaged.
         """
 
 
 class Layer(Protocol):
-    """A layer to be."""
+    """A layer of an image that is being assembled."""
 
     @property
     def history(self) -> LayerHistory:
-        """What made the layer, and what is in it."""
+        """The layer's history entry: its creator, and a comment on its contents."""
 
     @property
     def weight(self) -> int:
-        """Roughly how many bytes packing has to read: the heaviest layer is packed first."""
+        """Roughly the number of bytes that packing reads; the heaviest layer is packed first."""
 
     @property
     def diff_id(self) -> str | None:
-        """The digest of the uncompressed tar, or None if only packing tells."""
+        """The digest of the uncompressed tar, or None if it is not known before packing."""
 
     def sized(self, media_types: Collection[str], /) -> SizedBlob:
-        """Return the blob with its exact size, as it is if its type is one of `media_types`.
+        """Return the blob with its exact size.
 
-        Otherwise, and for a layer that is created, the blob is the uncompressed tar.
+        An existing blob is used unchanged if its media type is in `media_types`. Otherwise, and for
+        a new layer, the blob is the uncompressed tar.
         """
 
     def pack(self, write: Write | None, packing: Packing = PLAIN_PACKING, /) -> LayerBlob:
-        """Write the blob, or only compute its digests if `write` is None; return what was packed.
+        """Write the blob and return its description; if `write` is None, only compute the digests.
 
-        The layer's bytes are read once. Raise PackError if a file can't be read or changes,
-        ImageError if an existing layer is damaged.
+        The layer's bytes are read at most once. Raise PackError if a file can't be read or changes
+        while it is read, ImageError if an existing layer is damaged.
         """

@@ -1,7 +1,8 @@
 """gzip members by libdeflate, from its shared library or from the `deflate` wheel.
 
-Both are the same C code and give the same bytes. The library comes first, so that a Nix package
-or a distribution needs no wheel; its location can be fixed with NIXDOCK_LIBDEFLATE.
+Both contain the same C code. The compressed bytes are fixed for one version of libdeflate, but may
+differ between versions. The shared library is tried first, so that a Nix package or a distribution
+does not need the wheel; the environment variable NIXDOCK_LIBDEFLATE sets its location.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["gzip_member_compressor"]
 
 @cache
 def gzip_member_compressor(level: int) -> Callable[[bytes], bytes]:
-    """Return a thread-safe function from data to one gzip member, without time or name.
+    """Return a thread-safe function that compresses data to one gzip member without time or name.
 
     Raise ToolError if libdeflate is not installed.
     """
@@ -56,7 +57,7 @@ def _from_library(library: ctypes.CDLL, level: int) -> Callable[[bytes], bytes]:
     library.libdeflate_gzip_compress.restype = ctypes.c_size_t
 
     def compress(data: bytes) -> bytes:
-        # A compressor is not thread-safe and costs little to make beside 1 MiB of data.
+        # A compressor is not thread-safe; allocating one is cheap next to compressing 1 MiB.
         compressor = library.libdeflate_alloc_compressor(level)
         if not compressor:
             raise MemoryError

@@ -1,4 +1,4 @@
-"""A layer whose members are all known before it is packed."""
+"""A layer whose members are all in memory before it is packed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["MemberLayer"]
 
 @dataclass(frozen=True, slots=True)
 class MemberLayer(EntryLayer):
-    """Members with attributes of their own."""
+    """A layer with the given members."""
 
     members: tuple[Entry, ...]
     meta: MemberMeta

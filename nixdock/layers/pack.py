@@ -1,4 +1,4 @@
-"""Packing layers on all cores, each read once."""
+"""Pack layers on all cores; each is read once."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from nixdock.system.workers import end_with_parent, termination_signals_blocked
 __all__ = ["OnLayer", "ignore_layer", "pack", "pack_all"]
 
 
-# Forked workers share the modules that are loaded; outside Linux, forking is not safe.
+# Forked workers share the loaded modules. Forking is not safe on other systems than Linux.
 _CONTEXT: Final = "fork" if sys.platform == "linux" else "spawn"
 
 OnLayer = Callable[[int, LayerBlob], object]
-"""Takes a layer's index and the packed layer, as soon as it is packed."""
+"""Called with the index and the description of each layer as soon as it is packed."""
 
 
 def ignore_layer(_index: int, _blob: LayerBlob) -> None:
-    """Do nothing: the default where progress is of no interest."""
+    """Do nothing: the default for callers that do not report progress."""
 
 
 def pack(
@@ -41,9 +41,9 @@ def pack(
     *,
     hash_aside: bool = False,
 ) -> LayerBlob:
-    """Pack `layer` into `file`, or only compute its digests; return the packed layer.
+    """Pack `layer` into `file`, or only compute its digests; return its description.
 
-    See `Packing` for the other arguments.
+    `Packing` describes the other arguments.
     """
     packing = Packing(compression, threads, hash_aside)
     if file is None:
@@ -59,28 +59,28 @@ def pack_all(
     cores: int | None = None,
     on_layer: OnLayer = ignore_layer,
 ) -> list[LayerBlob]:
-    """Pack `layers` and return the packed ones in the same order.
+    """Pack `layers` and return their descriptions in the same order.
 
-    With `directory`, each blob is kept there in a file named by the hexadecimal digits of its
-    digest; equal blobs are kept once. `on_layer` is called as each layer is done, in no certain
-    order.
+    With `directory`, each blob is written to a file there that is named by the hexadecimal digits
+    of its digest, equal blobs once. `on_layer` is called when a layer is packed, in any order.
+    Raise what `Layer.pack` raises, and PackError if a worker process is killed.
     """
     cores = available_cores() if cores is None else cores
     job = _Job(tuple(layers), directory, compression, cores)
     order = sorted(range(len(layers)), key=lambda i: (-layers[i].weight, i))
     packed: dict[int, LayerBlob] = {}
     if min(cores, len(layers)) <= 1 or not _can_be_sent(job):
-        done: Iterable[tuple[int, LayerBlob]] = ((i, job.run(i)) for i in order)
+        results: Iterable[tuple[int, LayerBlob]] = ((i, job.run(i)) for i in order)
     else:
-        done = _in_processes(job, order, cores)
-    for i, blob in done:
+        results = _in_processes(job, order, cores)
+    for i, blob in results:
         packed[i] = blob
         on_layer(i, blob)
     return [packed[i] for i in range(len(layers))]
 
 
 def _can_be_sent(job: _Job) -> bool:
-    """Tell whether other processes can run the job: only forked ones share open files."""
+    """Tell whether worker processes can run the job; only forked ones can share open files."""
     if _CONTEXT == "fork":
         return True
     try:
@@ -100,10 +100,10 @@ class _Job:
     def run(self, i: int) -> LayerBlob:
         layer = self.layers[i]
         part = None if self.directory is None else self.directory / f".part-{i}"
-        # A layer that outweighs a core's share would keep all other cores waiting in the end.
-        total = sum(other.weight for other in self.layers)
-        aside = self.cores > 1 and layer.weight * self.cores > total
-        blob = pack(layer, part, self.compression, self.cores, hash_aside=aside)
+        # A layer heavier than a core's share is the last to finish: give it a second thread.
+        total = sum(each.weight for each in self.layers)
+        hash_aside = self.cores > 1 and layer.weight * self.cores > total
+        blob = pack(layer, part, self.compression, self.cores, hash_aside=hash_aside)
         if part is not None and self.directory is not None:
             part.rename(self.directory / hex_of(blob.digest))
         return blob
@@ -116,7 +116,7 @@ def _in_processes(job: _Job, order: Sequence[int], cores: int) -> Iterator[tuple
 
     context = get_context(_CONTEXT)
     workers = min(cores, len(order))
-    others = set(active_children())
+    earlier_children = set(active_children())
     with ProcessPoolExecutor(workers, context, _start_worker, (job, os.getpid())) as executor:
         try:
             with termination_signals_blocked():
@@ -124,8 +124,8 @@ def _in_processes(job: _Job, order: Sequence[int], cores: int) -> Iterator[tuple
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BaseException as error:
-            # The other layers are no longer needed, and may take long.
-            for worker in set(active_children()) - others:
+            # Do not wait for the other layers: they are no longer needed and may take long.
+            for worker in set(active_children()) - earlier_children:
                 worker.kill()
             executor.shutdown(wait=True, cancel_futures=True)
             if not isinstance(error, BrokenProcessPool):

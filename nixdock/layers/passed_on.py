@@ -1,4 +1,4 @@
-"""A layer that exists already, passed on as it is: the same bytes, verified on their way."""
+"""An existing layer that becomes part of another image: the same bytes, verified while copied."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from nixdock.errors import ImageError
 from nixdock.layers.decompression import DecompressedReader
 from nixdock.layers.hashed import CHUNK, HashedReader, drain
-from nixdock.layers.layer import PLAIN_PACKING, Packing, SizedBlob
+from nixdock.layers.layer import PLAIN_PACKING, Layer, Packing, SizedBlob
 from nixdock.oci.coding import Coding
 from nixdock.oci.digests import Hashing
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
@@ -25,11 +25,11 @@ __all__ = ["ExistingBlob", "PassedOnLayer"]
 
 
 class ExistingBlob(Protocol):
-    """A layer's blob wherever it is stored: in an archive, a layout or a registry."""
+    """The blob of an existing layer, wherever it is: in an archive, a layout or a registry."""
 
     @property
     def place(self) -> str:
-        """Where the blob is, for people."""
+        """Where the blob is, for error messages."""
 
     @property
     def diff_id(self) -> str:
@@ -45,42 +45,42 @@ class ExistingBlob(Protocol):
 
     @property
     def coding(self) -> Coding:
-        """How the blob is compressed."""
+        """The compression of the blob."""
 
     @property
     def history(self) -> LayerHistory:
-        """What made the layer, and what is in it."""
+        """The layer's history entry in the existing image."""
 
     def media_type_error(self) -> str | None:
-        """Return what is wrong with the declared media type, if anything."""
+        """Return a message if the declared media type is wrong, else None."""
 
     def open_raw(self) -> io.RawIOBase:
         """Open the blob for reading, unverified."""
 
     def open_tar(self) -> io.BufferedReader:
-        """Open the uncompressed tar; reading its end raises ImageError if a byte was wrong."""
+        """Open the uncompressed tar; reading its end raises ImageError if the blob is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class PassedOnLayer:
-    """An existing layer as a part of another image.
+    """An existing layer as part of another image.
 
-    Its media type is the image-spec's for the same bytes. `of` raises ImageError if the declared
-    media type contradicts the bytes; reading raises it if a byte is wrong.
+    Its media type becomes that of the image-spec for the blob's compression. Reading raises
+    ImageError if the blob is damaged.
     """
 
     blob: ExistingBlob
 
     @classmethod
     def of(cls, blob: ExistingBlob) -> PassedOnLayer:
-        """Check the blob's media type and return the layer."""
+        """Return the layer; raise ImageError if the declared media type does not fit the bytes."""
         if error := blob.media_type_error():
             raise ImageError(f"{blob.place}: {error}", place=blob.place)
         return cls(blob)
 
     @property
     def history(self) -> LayerHistory:
-        """The history of the existing image."""
+        """The layer's history entry in the existing image."""
         return self.blob.history
 
     @property
@@ -94,13 +94,13 @@ class PassedOnLayer:
         return self.blob.diff_id
 
     def sized(self, media_types: Collection[str], /) -> SizedBlob:
-        """Return the blob as it is, or uncompressed if its type is not among `media_types`."""
+        """Return the blob unchanged, or uncompressed if its type is not in `media_types`."""
         if self.blob.coding is Coding.NONE or layer_media_type(self.blob.coding) in media_types:
             return _BlobCopy(self.blob)
         return _ExpandedBlob.of(self.blob)
 
     def pack(self, write: Write | None, _packing: Packing = PLAIN_PACKING, /) -> LayerBlob:
-        """Copy the blob as it is, whatever the packing; raise ImageError if it is damaged."""
+        """Copy the blob unchanged, ignoring `_packing`; raise ImageError if it is damaged."""
         hashing = Hashing(write)
         copy = _BlobCopy(self.blob)
         copy.write_to(hashing.write)
@@ -108,7 +108,7 @@ class PassedOnLayer:
 
 
 class _BlobCopy:
-    """The copy of a blob. A compressed blob is expanded on its way to check its diff_id."""
+    """A copy of a blob; a compressed one is also decompressed meanwhile, to check its diff_id."""
 
     def __init__(self, blob: ExistingBlob) -> None:
         self._blob = blob
@@ -121,13 +121,13 @@ class _BlobCopy:
 
     def write_to(self, write: Write) -> None:
         blob = self._blob
-        with _CopyReader(blob.open_raw(), write) as copied:
+        with _CopyReader(blob.open_raw(), write) as copy:
             if blob.coding is not Coding.NONE:
-                tar = HashedReader(DecompressedReader(copied, blob.coding, blob.place))
+                tar = HashedReader(DecompressedReader(copy, blob.coding, blob.place))
                 drain(tar)
                 self._tar_digest = tar.digest
-            drain(copied)
-        self._written = copied.size
+            drain(copy)
+        self._written = copy.size
 
     def described(self, digest: str) -> LayerBlob:
         blob = self._blob
@@ -135,6 +135,7 @@ class _BlobCopy:
             raise ImageError(
                 f"{blob.place}: the layer has {self._written} bytes, but should have {blob.size}",
                 place=blob.place,
+                digest=digest,
             )
         if blob.declared_digest not in {None, digest}:
             raise ImageError(
@@ -152,14 +153,14 @@ class _BlobCopy:
 
 @dataclass(frozen=True, slots=True)
 class _ExpandedBlob:
-    """A compressed blob, written as the tar that is in it."""
+    """The tar in a compressed blob."""
 
     blob: ExistingBlob
     size: int
 
     @classmethod
     def of(cls, blob: ExistingBlob) -> _ExpandedBlob:
-        """Read the blob once for the size of its tar, and verify it."""
+        """Read the blob once to verify it and to find the size of its tar."""
         with blob.open_tar() as stream:
             return cls(blob, sum(map(len, iter(lambda: stream.read(CHUNK), b""))))
 
@@ -177,15 +178,15 @@ class _ExpandedBlob:
 
 def _diff_id_error(blob: ExistingBlob, digest: str) -> ImageError:
     return ImageError(
-        f"{blob.place}: the layer's diff_id is {blob.diff_id}, but uncompressed its digest is"
-        f" {digest}",
+        f"{blob.place}: the layer's diff_id is {blob.diff_id}, but the digest of its uncompressed"
+        f" tar is {digest}",
         place=blob.place,
         digest=digest,
     )
 
 
 class _CopyReader(ForwardReader):
-    """Read a stream, and write and count all that is read."""
+    """Pass on the bytes of a stream, count them, and hand a copy to `write`."""
 
     def __init__(self, stream: io.RawIOBase, write: Write) -> None:
         super().__init__(stream)
@@ -198,6 +199,11 @@ class _CopyReader(ForwardReader):
         count = self._stream.readinto(view) or 0
         if count:
             self.size += count
-            # A copy: the caller may reuse its buffer as soon as this returns.
+            # Copy: the caller may reuse its buffer as soon as this returns.
             self._write(bytes(view[:count]))
         return count
+
+
+if TYPE_CHECKING:
+    # Let mypy check that PassedOnLayer provides the Layer interface.
+    _LAYER: type[Layer] = PassedOnLayer

@@ -1,4 +1,4 @@
-"""One layer for everything: the image's own files, and the store paths behind them."""
+"""One layer for the whole image: the top layer's members, followed by the store paths."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ __all__ = ["SingleLayer"]
 
 @dataclass(frozen=True, slots=True)
 class SingleLayer(CreatedLayer):
-    """The members of `own`, and those members of `store` that `own` does not have."""
+    """The members of `top`, then the members of `store` that are not in `top`."""
 
-    own: TarLayer
+    top: TarLayer
     store: StoreLayer
 
     @property
     def weight(self) -> int:
         """The sum of both weights."""
-        return self.own.weight + self.store.weight
+        return self.top.weight + self.store.weight
 
     @property
     def history(self) -> LayerHistory:
-        """A comment on both parts."""
-        own, store = self.own.history, self.store.history
-        return LayerHistory(own.created_by, f"{own.comment} and {store.comment}")
+        """The history entry of the top layer, with a comment on both parts."""
+        top, store = self.top.history, self.store.history
+        return LayerHistory(top.created_by, f"{top.comment} and {store.comment}")
 
     def write_tar(self, write: Write) -> None:
         """Write the members of both as one tar."""
-        size, names = self._own_members()
+        size, names = self._top_members()
         self._write(write, size, self._store_entries(names))
 
     def measured_tar(self) -> SizedTar:
         """Return the tar with its size."""
         headers = Headers(self.store.meta)
-        size, names = self._own_members()
+        size, names = self._top_members()
         entries = list(self._store_entries(names))
-        whole = padded_size(size + sum(map(headers.member_size, entries)))
-        return SizedTar(whole, self.history, lambda write: self._write(write, size, entries))
+        total = padded_size(size + sum(map(headers.member_size, entries)))
+        return SizedTar(total, self.history, lambda write: self._write(write, size, entries))
 
-    def _own_members(self) -> tuple[int, frozenset[bytes]]:
-        """Return the size of the members of `own` in bytes, and their names."""
+    def _top_members(self) -> tuple[int, frozenset[bytes]]:
+        """Return the size in bytes of the members of `top`, and their normalised names."""
         size = 0
         names = set()
-        with self.own.file.open("rb") as stream:
-            for member in TarReader(stream, str(self.own.file)):
+        with self.top.file.open("rb") as stream:
+            for member in TarReader(stream, str(self.top.file)):
                 names.add(normalised(member.name))
                 size = member.offset + member.size + -member.size % BLOCK
         return size, frozenset(names)
@@ -67,6 +67,7 @@ class SingleLayer(CreatedLayer):
                 yield entry
 
     def _write(self, write: Write, size: int, entries: Iterable[Entry]) -> None:
+        """Write the first `size` bytes of the top layer, then `entries`."""
         left = size
 
         def write_start(data: memoryview | bytes) -> None:
@@ -74,8 +75,8 @@ class SingleLayer(CreatedLayer):
             write(data[:left])
             left -= min(left, len(data))
 
-        # The end of the file is read as well, because the digest covers the whole file.
-        self.own.write_tar(write_start)
+        # This reads the whole file, because its digest covers the end-of-archive marker, too.
+        self.top.write_tar(write_start)
         if left:
-            raise PackError(f"{self.own.file} changed while it was read", path=self.own.file)
+            raise PackError(f"{self.top.file} changed while it was read", path=self.top.file)
         write_end(size + write_members(entries, Headers(self.store.meta), write), write)

@@ -28,10 +28,10 @@ _COMMENT_NAMES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class StoreLayer(EntryLayer):
-    """Store paths, packed in the given order below the store directory's own entries.
+    """Store paths, packed in the given order after the entries of the store directory.
 
-    `root` is the directory below which the store lies if it is not at its own place.
-    `nar_hashes`, in the order of `paths`, name the layer before it is packed.
+    The files are read below the directory `root`, if it is set, as with Nix's `local?root=` stores.
+    `nar_hashes` are in the order of `paths`; `key` is computed from them.
     """
 
     paths: tuple[StorePath, ...]
@@ -49,9 +49,9 @@ class StoreLayer(EntryLayer):
 
     @property
     def key(self) -> str | None:
-        """The digest of the layer's recipe, or None if a NAR hash is missing.
+        """A digest of everything that determines the tar, or None if a NAR hash is missing.
 
-        Two layers with the same key have the same bytes, whichever machine packs them.
+        Two layers with the same key have the same bytes, on whichever machine they are packed.
         """
         hashes = [str(nar_hash) for nar_hash in self.nar_hashes if nar_hash is not None]
         if len(hashes) != len(self.paths):
@@ -69,12 +69,12 @@ class StoreLayer(EntryLayer):
 
     @property
     def history(self) -> LayerHistory:
-        """A comment with the names of the first store paths."""
+        """The layer's history entry, with a comment that names the first store paths."""
         names = listed([path.name for path in self.paths], _COMMENT_NAMES)
         return LayerHistory("nixdock", f"{counted(len(self.paths), 'store path')}: {names}")
 
     def entries(self) -> Iterator[Entry]:
-        """Yield the members: the store directory's own, then each store path's tree."""
+        """Yield the members: the store directory and its parents, then each store path's tree."""
         entries = self._plain_entries()
         return apply_rules(self.perms, entries) if self.perms else entries
 
@@ -84,7 +84,9 @@ class StoreLayer(EntryLayer):
             name = "/" + "/".join(parts[: depth + 1]) + "/"
             yield Entry(os.fsencode(name), Kind.DIRECTORY, 0o755)
         for path in self.paths:
-            place = f"{self.root}{path}"
-            if not os.path.lexists(place):
-                raise PackError(f"{place} does not exist; build or copy it into this store first")
-            yield from walk(os.fsencode(place), os.fsencode(path))
+            file = f"{self.root}{path}"
+            if not os.path.lexists(file):
+                raise PackError(
+                    f"{file} does not exist; build or copy it into this store first", path=file
+                )
+            yield from walk(os.fsencode(file), os.fsencode(path))

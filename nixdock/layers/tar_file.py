@@ -19,7 +19,7 @@ _CHUNK: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class TarLayer(CreatedLayer):
-    """An uncompressed tar in a file, and the digest that it must have."""
+    """The uncompressed tar in `file`, whose digest must be `tar_digest`."""
 
     file: Path
     tar_digest: str
@@ -32,14 +32,14 @@ class TarLayer(CreatedLayer):
 
     @property
     def weight(self) -> int:
-        """The size of the file in bytes; raise PackError if there is none."""
+        """The size of the file in bytes; raise PackError if the file can't be read."""
         try:
             return self.file.stat().st_size
         except OSError as error:
             raise PackError(f"can't read {self.file}: {error.strerror}", path=self.file) from None
 
     def write_tar(self, write: Write) -> None:
-        """Write the file's bytes; raise PackError if they don't have the expected digest."""
+        """Write the file's bytes; raise PackError if their digest is not the expected one."""
         tar = Hashing(write)
         try:
             with self.file.open("rb", buffering=0) as stream:
@@ -49,8 +49,8 @@ class TarLayer(CreatedLayer):
             raise PackError(f"can't read {self.file}: {error.strerror}", path=self.file) from None
         if tar.digest != self.tar_digest:
             raise PackError(
-                f"{self.file} has the digest {tar.digest}, not {self.tar_digest} as was recorded"
-                " when it was made",
+                f"{self.file} has the digest {tar.digest}, not {self.tar_digest}, the one"
+                " recorded when it was written",
                 path=self.file,
                 digest=tar.digest,
             )

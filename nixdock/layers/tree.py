@@ -18,15 +18,16 @@ from nixdock.tar.walk import walk
 __all__ = ["DirectoryAttributes", "TreeLayer"]
 
 DirectoryAttributes = Mapping[bytes, tuple[int, Attributes]]
-"""The modes and attributes of directories, by the names of their members."""
+"""The modes and attributes of directories, by the names of their tar members."""
 
 
 @dataclass(frozen=True, slots=True)
 class TreeLayer(EntryLayer):
-    """A directory whose contents lie at `/` of the image.
+    """A directory whose contents are put at `/` of the image.
 
-    `directories` are the modes and attributes that directories of a base image must keep; they
-    replace the default mode, 0755.
+    `directories` has the modes and attributes of directories in the base image. They replace the
+    default mode, 0755, of the same directories here. The first member is `/` itself, with mode
+    0755, unless `root_entry` is False.
     """
 
     directory: Path
@@ -38,7 +39,7 @@ class TreeLayer(EntryLayer):
     directories: DirectoryAttributes = field(default_factory=dict)
 
     def entries(self) -> Iterator[Entry]:
-        """Yield the members; the first is `/` itself, mode 0755, unless `root_entry` is False."""
+        """Yield the members, with the base image's attributes and the permission rules applied."""
         entries = self._plain_entries()
         if self.directories:
             entries = map(self._with_base_attributes, entries)
@@ -51,7 +52,7 @@ class TreeLayer(EntryLayer):
         return entry._replace(mode=mode, attributes=attributes)
 
     def _plain_entries(self) -> Iterator[Entry]:
-        # The mode of the directory in which the tree was prepared must not end up at `/`.
+        # `/` must not get the mode of the directory in which the tree was prepared.
         if self.root_entry:
             yield Entry(b"/", Kind.DIRECTORY, 0o755)
         tree = walk(os.fsencode(self.directory), b"/")
