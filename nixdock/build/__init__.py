@@ -1,1 +1,1 @@
-"""From a spec to an image: resolving, layers, and what the previous image tells."""
+"""Building: resolving a spec, preparing its layers, and reading the previous plan."""

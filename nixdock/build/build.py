@@ -1,4 +1,4 @@
-"""From a spec to the layers of an image, and to the image."""
+"""Preparing the layers of an image from its spec, and describing the image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nixdock.build.database_layer import add_database_layer
-from nixdock.build.resolve import Resolution, resolve
+from nixdock.build.resolve import Resolution, resolve_on_base
 from nixdock.errors import PlanError, SpecError
 from nixdock.layers.layer import Layer
 from nixdock.layers.single import SingleLayer
@@ -25,18 +25,18 @@ from nixdock.oci.reference import Reference
 from nixdock.rootfs.base_image import BaseImage, inherit, open_base_image
 from nixdock.rootfs.top_layer import pack_to_temporary_tar, prepare_top_layer, read_top_layer
 from nixdock.spec.checks import checked_config
-from nixdock.spec.image_spec import ImageSpec, known_nar_hash, permission_rules
+from nixdock.spec.image_spec import ImageSpec, nar_hash_of, permission_rules
 from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
 from nixdock.tar.header import MemberMeta
 
-__all__ = ["Build", "prepared_build", "prepared_top_layer", "resolved"]
+__all__ = ["Build", "prepared_build", "prepared_top_layer", "resolve_spec"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """An image to be: its layers, bottom to top, and its description.
+    """A prepared image: its layers, bottom to top, and its description.
 
     `mtime` is the time, in seconds, of the files that the build itself creates; `base_history` is
     the history of the base image's layers.
@@ -62,38 +62,38 @@ class Build:
         )
 
 
-def resolved(spec: ImageSpec) -> Resolution:
-    """Return the spec with its plan made and its times fixed.
+def resolve_spec(spec: ImageSpec) -> Resolution:
+    """Return the resolved spec, and its plan.
 
-    Raise InputError if the closure or the base image is not there or is wrong, PlanError if no
-    plan fits.
+    Raise InputError if the closure or the base image is missing or not valid, ImageError if the
+    base image is damaged, and PlanError if no plan fits.
     """
     with ExitStack() as stack:
-        return resolve(spec, _open_base(spec, stack))
+        return resolve_on_base(spec, _open_base(spec, stack))
 
 
 @contextmanager
 def prepared_build(spec: ImageSpec) -> Iterator[Build]:
-    """Give the build that `spec` describes; its layers can be packed until the block ends.
+    """Prepare the image of `spec`, which may be resolved; pack its layers within the block.
 
-    Raise what `resolved` raises, ScriptError if a script fails, and PackError if the image's own
-    files can't be prepared.
+    Raise what `resolve_spec` raises, ScriptError if a script fails, and PackError if the files of
+    the top layer can't be prepared.
     """
     with ExitStack() as stack:
         base = _open_base(spec, stack)
-        spec = resolve(spec, base).spec
-        config, unknown = checked_config(spec.config, "the spec")
-        for key in unknown:
+        spec = resolve_on_base(spec, base).spec
+        config, undefined = checked_config(spec.config)
+        for key in undefined:
             log.warning("config.%s is left out: no image specification defines it", key)
-        mtime = _own_time(spec)
+        mtime = _creation_time(spec)
         layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
-        layers += _own_layers(spec, base, stack)
+        layers += _new_layers(spec, base, stack)
         if spec.nix_db:
             layers.append(add_database_layer(spec, base, mtime, stack))
         if len(layers) > MOST_LAYERS:
-            of_base = 0 if base is None else len(base.layers)
+            base_count = 0 if base is None else len(base.layers)
             raise PlanError(
-                f"the image would have {len(layers)} layers, {of_base} of them from its base"
+                f"the image would have {len(layers)} layers, {base_count} of them from its base"
                 f" image, but Docker takes at most {MOST_LAYERS}; lower max_layers",
                 key="max_layers",
             )
@@ -110,13 +110,13 @@ def prepared_build(spec: ImageSpec) -> Iterator[Build]:
 
 @contextmanager
 def prepared_top_layer(spec: ImageSpec) -> Iterator[Layer]:
-    """Give the spec's top layer alone; it can be packed until the block ends."""
+    """Prepare the top layer of `spec` alone; pack it within the block."""
     with ExitStack() as stack:
         yield _top_layer(spec, _open_base(spec, stack), stack)
 
 
 def _open_base(spec: ImageSpec, stack: ExitStack) -> BaseImage | None:
-    """Open the base image, if the spec has one, until the stack is closed."""
+    """Open the base image, if the spec has one; closing the stack closes it."""
     if spec.from_image is None:
         return None
     path, name, tag = spec.from_image.path, spec.from_image.name, spec.from_image.tag
@@ -135,43 +135,43 @@ def _platform(spec: ImageSpec) -> Platform:
     return Platform(spec.architecture, "linux", spec.variant)
 
 
-def _inherited(spec: ImageSpec, own: ContainerConfig, base: BaseImage | None) -> ContainerConfig:
+def _inherited(spec: ImageSpec, config: ContainerConfig, base: BaseImage | None) -> ContainerConfig:
     if base is None:
-        return own
-    return inherit(base.container, own, everything=spec.inherit_config == "all")
+        return config
+    return inherit(base.container, config, everything=spec.inherit_config == "all")
 
 
-def _own_time(spec: ImageSpec) -> int:
+def _creation_time(spec: ImageSpec) -> int:
     """Return the time, in seconds, of the files that the build itself creates."""
     return source_date_epoch() if spec.source_date_epoch is None else spec.source_date_epoch
 
 
-def _own_layers(spec: ImageSpec, base: BaseImage | None, stack: ExitStack) -> Sequence[Layer]:
-    """Return the image's own layers, without that of the database."""
-    stores = _store_layers(spec)
-    if not spec.single_layer or not stores:
-        return (*stores, _top_layer(spec, base, stack))
-    if len(stores) > 1:
+def _new_layers(spec: ImageSpec, base: BaseImage | None, stack: ExitStack) -> Sequence[Layer]:
+    """Return the layers of the store paths and the top layer, or both in a single layer."""
+    store_layers = _store_layers(spec)
+    if not spec.single_layer or not store_layers:
+        return (*store_layers, _top_layer(spec, base, stack))
+    if len(store_layers) > 1:
         raise SpecError(
-            f"single_layer: store_layers must be at most one layer, not {len(stores)}",
+            f"store_layers: with single_layer, expected at most one layer, not {len(store_layers)}",
             key="store_layers",
         )
     if spec.top_layer is not None:
-        return (SingleLayer(read_top_layer(Path(spec.top_layer)), stores[0]),)
+        return (SingleLayer(read_top_layer(Path(spec.top_layer)), store_layers[0]),)
     top_layer = pack_to_temporary_tar(_top_layer(spec, base, stack), stack)
-    return (SingleLayer(top_layer, stores[0]),)
+    return (SingleLayer(top_layer, store_layers[0]),)
 
 
 def _top_layer(spec: ImageSpec, base: BaseImage | None, stack: ExitStack) -> Layer:
     if spec.top_layer is not None:
         return read_top_layer(Path(spec.top_layer))
-    return prepare_top_layer(spec, base, _own_time(spec), stack)
+    return prepare_top_layer(spec, base, _creation_time(spec), stack)
 
 
 def _store_layers(spec: ImageSpec) -> list[StoreLayer]:
     store = spec.store
     meta = MemberMeta(parse_time(store.mtime), store.uid, store.gid, store.uname, store.gname)
-    known = spec.store_paths
+    infos = spec.store_paths
     rules = permission_rules(spec)
     return [
         StoreLayer(
@@ -179,8 +179,8 @@ def _store_layers(spec: ImageSpec) -> list[StoreLayer]:
             meta=meta,
             store_dir=store.directory,
             root=store.root,
-            nar_hashes=tuple(known_nar_hash(known.get(path)) for path in paths),
-            nar_size=sum(known[path].nar_size for path in paths if path in known),
+            nar_hashes=tuple(nar_hash_of(infos.get(path)) for path in paths),
+            nar_size=sum(infos[path].nar_size for path in paths if path in infos),
             perms=tuple(rule for rule in rules if any(map(rule.concerns, paths))),
         )
         for paths in spec.store_layers or []

@@ -16,7 +16,7 @@ from nixdock.nix.registrations import Registrations, merge_registrations
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layer_blob import LayerHistory
 from nixdock.rootfs.base_image import BaseImage
-from nixdock.spec.image_spec import ImageSpec, known_nar_hash
+from nixdock.spec.image_spec import ImageSpec, nar_hash_of
 from nixdock.tar.header import MemberMeta
 
 __all__ = ["add_database_layer"]
@@ -29,8 +29,9 @@ def add_database_layer(
 ) -> TreeLayer:
     """Write the database of the resolved `spec` and return its layer.
 
-    The files are removed when the stack is closed. Raise SpecError if references of a store path
-    are not known, ClosureError if the registrations of the base image contradict the spec's.
+    Its files have `mtime`, in seconds, and closing the stack removes them. Raise SpecError if the
+    references of a store path are not known, and ClosureError if the registrations in the base
+    image contradict those of the spec.
     """
     store = spec.store
     registrations = _registrations(spec, base)
@@ -56,27 +57,29 @@ def add_database_layer(
 
 
 def _registrations(spec: ImageSpec, base: BaseImage | None) -> Registrations:
-    """Return what the database must know: exactly the store paths that the layers hold."""
-    held = set(chain.from_iterable(spec.store_layers or []))
+    """Return the registrations of exactly those store paths that the layers contain."""
+    registered = set(chain.from_iterable(spec.store_layers or []))
     stores = [] if base is None else [base.store(spec.store.directory)]
-    for path in held:
-        known = spec.store_paths.get(path)
-        if known is None or known.references is None:
+    for path in registered:
+        info = spec.store_paths.get(path)
+        if info is None or info.references is None:
             raise SpecError(
-                f"nix_db: the references of {path} are not known; give the closure",
+                f"nix_db: the references of {path} are not known; add the closure to the spec, or"
+                " the references to store_paths",
                 key="nix_db",
                 path=path,
             )
-    held.update(*(store.paths for store in stores))
+    # A resolved spec also describes the paths of its closure that are in the base image.
+    registered.update(*(store.paths for store in stores))
     added = Closure.of(
         PathInfo(
             path=StorePath(path),
-            nar_size=known.nar_size,
-            nar_hash=known_nar_hash(known),
-            references=tuple(map(StorePath, known.references)),
-            deriver=known.deriver,
+            nar_size=info.nar_size,
+            nar_hash=nar_hash_of(info),
+            references=tuple(map(StorePath, info.references)),
+            deriver=info.deriver,
         )
-        for path, known in spec.store_paths.items()
-        if path in held and known.references is not None
+        for path, info in spec.store_paths.items()
+        if path in registered and info.references is not None
     )
     return merge_registrations(stores, added)

@@ -1,4 +1,4 @@
-"""The plan of the previous image, from wherever it is kept."""
+"""Reading the previous plan, from a plan file or an image."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ log = logging.getLogger(__name__)
 
 
 def read_previous(path: Path) -> PreviousPlan:
-    """Read the plan from a plan file, or from an image in any form.
+    """Return the plan in a plan file, or that of an image in any form.
 
-    An image that nixdock built has it in a label; of any other, and where the label is too small
-    for the layers or is damaged, the layers are what their tars hold. Raise InputError if `path` is
-    neither, ImageError for a damaged image.
+    nixdock records the plan in a label of the image. If the label is missing, damaged, or has no
+    room for the layers, return the store paths in the tars of the layers instead. Raise InputError
+    if `path` is neither a plan file nor a single image, and ImageError if the image is damaged.
     """
     if _is_json(path):
         return parse_plan(path.read_bytes(), str(path))
-    from nixdock.read.opening import open_image  # noqa: PLC0415 (a plan file needs none of it)
+    from nixdock.read.opening import open_image  # noqa: PLC0415 (not needed for a plan file)
 
     with open_image(path) as file:
         if len(file.images) != 1:
             raise InputError(
-                f"{path} holds {len(file.images)} images; give one with a single image"
+                f"{path} contains {len(file.images)} images; specify a file with a single image",
+                path=path,
             )
-        labelled = _plan_in_label(file, str(path))
-        if labelled is not None and labelled.layers:
-            return labelled
-        plan = PreviousPlan(_layers_of(file))
-    return plan if labelled is None else replace(plan, history=labelled.history)
+        label_plan = _plan_in_label(file, str(path))
+        if label_plan is not None and label_plan.layers:
+            return label_plan
+        layers = _layers_of(file)
+    return PreviousPlan(layers) if label_plan is None else replace(label_plan, layers=layers)
 
 
 def _is_json(path: Path) -> bool:
@@ -51,7 +52,9 @@ def _is_json(path: Path) -> bool:
     except IsADirectoryError:
         return False
     except OSError as error:
-        raise InputError(f"can't read the previous plan {path}: {error.strerror}") from None
+        raise InputError(
+            f"can't read the previous plan {path}: {error.strerror}", path=path
+        ) from None
 
 
 def _plan_in_label(file: ImageFile, origin: str) -> PreviousPlan | None:
@@ -63,7 +66,7 @@ def _plan_in_label(file: ImageFile, origin: str) -> PreviousPlan | None:
         return parse_plan_label(text)
     except InputError as error:
         log.warning(
-            "%s: the label %s is not used, the layers are read instead: %s",
+            "%s: the label %s is ignored, and the layers are read instead: %s",
             origin,
             PLAN_LABEL,
             error,
@@ -72,12 +75,13 @@ def _plan_in_label(file: ImageFile, origin: str) -> PreviousPlan | None:
 
 
 def _layers_of(file: ImageFile) -> tuple[tuple[StorePath, ...], ...]:
-    from nixdock.read.report import inspect_images  # noqa: PLC0415 (a plan file needs none of it)
+    """Return the store paths in each layer that has any, bottom to top, each path once."""
+    from nixdock.read.report import inspect_images  # noqa: PLC0415 (not needed for a plan file)
 
     (image,) = inspect_images(file).images
     seen: set[StorePath] = set()
     layers = []
-    # What an upper layer holds again hides what is below, so it is the upper one's.
+    # A path in an upper layer hides the same path in a lower layer.
     for layer in reversed(image.layers):
         paths = [path for path in valid_store_paths(layer.store_paths) if path not in seen]
         seen.update(paths)

@@ -1,8 +1,9 @@
-"""Resolving a spec: its plan made and its time settled, so that building it plans nothing."""
+"""Resolving a spec: the resolved spec contains its plan and its time, so building plans nothing."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,65 +20,69 @@ from nixdock.nix.reference_graph import parse_closure
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.rootfs.base_image import BaseImage
-from nixdock.spec.image_spec import ImageSpec, LayeringSpec, StorePathSpec
+from nixdock.spec.image_spec import ClosureSpec, ImageSpec, LayeringSpec, StorePathSpec
 from nixdock.spec.times import source_date_epoch
 from nixdock.system.input_files import parse_json_file, read_bytes
 
-__all__ = ["Resolution", "resolve"]
+__all__ = ["Resolution", "resolve_on_base"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """A spec that plans nothing any more, and the plan in it if it was made just now."""
+    """A resolved spec, and its plan unless the spec had been resolved before."""
 
     spec: ImageSpec
     plan: LayerPlan | None = None
 
     def plan_document(self, strategy: str) -> dict[str, Any]:
-        """Return the plan file, for the image that comes next."""
+        """Return the plan file, as JSON, which the next image can use as its previous plan."""
         plan = self.plan or LayerPlan(())
         return plan_document(plan, strategy, plan.history)
 
 
-def resolve(spec: ImageSpec, base: BaseImage | None = None) -> Resolution:
-    """Return the spec with its plan made, on top of `base`, and its time settled.
+def resolve_on_base(spec: ImageSpec, base: BaseImage | None) -> Resolution:
+    """Return the resolved spec, which needs neither the graph nor SOURCE_DATE_EPOCH.
 
-    So that neither the graph nor SOURCE_DATE_EPOCH is needed any more. Store paths that the base
-    image holds are left out of the plan.
+    Its plan leaves out the store paths of `base`. A spec without a closure keeps its plan. Raise
+    InputError if the closure or a file of the layering can't be read or is not valid, and PlanError
+    if no plan fits.
     """
     if spec.source_date_epoch is None:
         spec = msgspec.structs.replace(spec, source_date_epoch=source_date_epoch())
     if spec.closure is None:
         return Resolution(spec)
-    closure = _closure_of(spec)
-    added = _without_base(closure, base, spec.store.directory)
-    plan = _plan(spec, added, base)
-    known = (closure if spec.nix_db else added).without(plan.removed)
-    made = msgspec.structs.replace(
+    closure = _read_closure(spec.closure, spec.store.directory, registered=spec.nix_db)
+    new_paths = _without_base(closure, base, spec.store.directory)
+    plan = _plan(spec, new_paths, base)
+    described = (closure if spec.nix_db else new_paths).without(plan.removed)
+    resolved = msgspec.structs.replace(
         spec,
         closure=None,
         layering=LayeringSpec(),
         config=_with_label(spec, plan),
         store_layers=[[str(path) for path in layer.paths] for layer in plan.layers],
-        store_paths={str(info.path): _known(info, with_references=spec.nix_db) for info in known},
+        store_paths={
+            str(info.path): _store_path_spec(info, with_references=spec.nix_db)
+            for info in described
+        },
     )
-    return Resolution(made, plan)
+    return Resolution(resolved, plan)
 
 
 def _without_base(closure: Closure, base: BaseImage | None, store_dir: str) -> Closure:
     if base is None:
         return closure
-    there = [path for path in base.store(store_dir).paths if path in closure]
-    if there:
+    in_base = [path for path in base.store(store_dir).paths if path in closure]
+    if in_base:
         log.info(
             "%d of %d store paths are in the base image already: %d bytes are not stored again",
-            len(there),
+            len(in_base),
             len(closure),
-            sum(closure[path].nar_size for path in there),
+            sum(closure[path].nar_size for path in in_base),
         )
-    return closure.without(there)
+    return closure.without(in_base)
 
 
 def _plan(spec: ImageSpec, closure: Closure, base: BaseImage | None) -> LayerPlan:
@@ -99,8 +104,8 @@ def _layering(spec: LayeringSpec) -> Layering:
     previous = None if spec.previous is None else read_previous(Path(spec.previous))
     groups = list(spec.groups)
     if spec.plan is not None:
-        made = parse_plan(read_bytes(Path(spec.plan), "the plan"), spec.plan)
-        groups += [[str(path) for path in layer] for layer in made.layers]
+        plan = parse_plan(read_bytes(Path(spec.plan), "the plan"), spec.plan)
+        groups += [[str(path) for path in layer] for layer in plan.layers]
     pipeline = spec.pipeline
     if isinstance(pipeline, str):
         pipeline = parse_json_file(Path(pipeline), "the pipeline")
@@ -115,7 +120,7 @@ def _layering(spec: LayeringSpec) -> Layering:
 
 
 def _with_label(spec: ImageSpec, plan: LayerPlan) -> dict[str, Any]:
-    """Return the config with the plan in a label, if the next image can make use of it."""
+    """Return the config, with the plan in a label if the next image can use it."""
     if spec.layering.strategy != "stable" or not spec.layering.label or spec.single_layer:
         return spec.config
     label = plan_label(plan)
@@ -125,7 +130,7 @@ def _with_label(spec: ImageSpec, plan: LayerPlan) -> dict[str, Any]:
     return {**spec.config, "Labels": {**labels, PLAN_LABEL: label}}
 
 
-def _known(info: PathInfo, *, with_references: bool) -> StorePathSpec:
+def _store_path_spec(info: PathInfo, *, with_references: bool) -> StorePathSpec:
     return StorePathSpec(
         nar_size=info.nar_size,
         nar_hash=str(info.nar_hash) if info.nar_hash else None,
@@ -134,23 +139,33 @@ def _known(info: PathInfo, *, with_references: bool) -> StorePathSpec:
     )
 
 
-def _closure_of(spec: ImageSpec) -> Closure:
-    if spec.closure is None:
-        return Closure.of(())
-    graph = Path(spec.closure.graph)
-    data = read_bytes(graph, "the closure's graph")
-    closure = parse_closure(data, spec.closure.keys, str(graph))
-    directory = spec.store.directory
+def _read_closure(spec: ClosureSpec, store_dir: str, *, registered: bool) -> Closure:
+    """Return the closure without the excluded paths.
+
+    With `registered`, for a Nix database, raise SpecError if another path refers to one of them.
+    """
+    graph = Path(spec.graph)
+    closure = parse_closure(read_bytes(graph, "the closure's graph"), spec.keys, str(graph))
     for path in closure.infos:
-        if path.store_dir != directory:
-            raise SpecError(f"closure: {path} does not lie in the store {directory}")
-    try:
-        excluded = [StorePath.parse(path, directory) for path in spec.closure.exclude]
-    except InputError as error:
-        raise SpecError(f"closure.exclude: {error}") from None
-    if spec.nix_db:
-        _check_registrable(closure, frozenset(excluded))
+        if path.store_dir != store_dir:
+            raise SpecError(
+                f"closure.graph: {path} is not in the store {store_dir}",
+                key="closure.graph",
+                path=path,
+            )
+    excluded = frozenset(_parse_excluded(spec.exclude, store_dir))
+    if registered:
+        _check_registrable(closure, excluded)
     return closure.without(excluded)
+
+
+def _parse_excluded(paths: Sequence[str], store_dir: str) -> Iterator[StorePath]:
+    for i, path in enumerate(paths):
+        try:
+            yield StorePath.parse(path, store_dir)
+        except InputError as error:
+            key = f"closure.exclude[{i}]"
+            raise SpecError(f"{key}: {error}", key=key, path=path) from None
 
 
 def _check_registrable(closure: Closure, excluded: frozenset[StorePath]) -> None:
@@ -159,5 +174,7 @@ def _check_registrable(closure: Closure, excluded: frozenset[StorePath]) -> None
             if reference in excluded and info.path not in excluded:
                 raise SpecError(
                     f"closure.exclude: {info.path} refers to {reference}, without which a database"
-                    " can't register it; keep it, or exclude both"
+                    " can't register it; keep it, or exclude both",
+                    key="closure.exclude",
+                    path=info.path,
                 )

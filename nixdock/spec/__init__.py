@@ -1,1 +1,1 @@
-"""The image spec: its types, checks and files."""
+"""The image spec: its types, its checks, and how it is read."""

@@ -1,8 +1,8 @@
-"""The image spec: the versioned JSON that names everything about an image to be built."""
+"""The image spec: a versioned JSON document that describes an image to be built."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -13,7 +13,6 @@ from nixdock.spec.times import LATEST
 from nixdock.tar.permissions import PermissionRule
 
 __all__ = [
-    "SCHEMA_ID",
     "ClosureSpec",
     "FromImageSpec",
     "Id",
@@ -23,51 +22,49 @@ __all__ = [
     "PermissionSpec",
     "StorePathSpec",
     "StoreSpec",
-    "known_nar_hash",
+    "nar_hash_of",
     "permission_rules",
-    "spec_schema",
 ]
-
-SCHEMA_ID: Final = "https://nixdock.dev/schema/image-spec-1.json"
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 2)]
 
 
 class ClosureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The store paths that the image is to hold, as a reference graph."""
+    """The store paths of the image, as a reference graph."""
 
     graph: Annotated[
-        str, msgspec.Meta(description="File with the graph, in any form that Nix exports.")
+        str, msgspec.Meta(description="File with the graph, in any form in which Nix exports it.")
     ]
     keys: Annotated[
-        list[str], msgspec.Meta(description="Keys of the graphs in a structured-attrs file; all.")
+        list[str],
+        msgspec.Meta(description="Keys of the graphs in a structured-attrs file; by default all."),
     ] = []
     exclude: Annotated[
-        list[str], msgspec.Meta(description="Store paths that stay out of the image.")
+        list[str], msgspec.Meta(description="Store paths to leave out of the image.")
     ] = []
 
 
 class StorePathSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is known of one store path before it is read."""
+    """The metadata of a store path."""
 
     nar_size: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     nar_hash: str | None = None
     references: Annotated[
-        list[str] | None, msgspec.Meta(description="Known where a database is to be made of them.")
+        list[str] | None, msgspec.Meta(description="Store paths that it refers to, for `nix_db`.")
     ] = None
     deriver: str | None = None
 
 
 class StoreSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Where the store is, and what its files look like in the image."""
+    """The location of the store, and the owner and time of its files in the image."""
 
     directory: Annotated[str, msgspec.Meta(pattern="^/.+[^/]$")] = DEFAULT_STORE_DIR
     root: Annotated[
         str,
-        msgspec.Meta(description="Directory below which the store lies, if not at its own place."),
+        msgspec.Meta(description="Directory below which the store lies, if it is not at `/`."),
     ] = ""
     mtime: Annotated[
-        str, msgspec.Meta(description="Time of the store's files: ISO 8601, @SECONDS or now.")
+        str, msgspec.Meta(description="Modification time of the files: ISO 8601, @SECONDS or now.")
     ] = "@1"
     uid: Id = 0
     gid: Id = 0
@@ -76,71 +73,78 @@ class StoreSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 
 class FromImageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The image that is built upon."""
+    """The base image."""
 
     path: Annotated[
         str,
         msgspec.Meta(description="A docker-archive, OCI archive or OCI layout, compressed or not."),
     ]
     name: Annotated[
-        str | None, msgspec.Meta(description="Which image, if it holds several; the first.")
+        str | None,
+        msgspec.Meta(
+            description="Name of the image, if the file has several; by default the first."
+        ),
     ] = None
     tag: str | None = None
 
 
 class PermissionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What some files have in the image instead of what their layer gives them."""
+    """Overrides the owner, mode and capabilities of matching files."""
 
     path: Annotated[str, msgspec.Meta(pattern="^/")] | None = None
     regex: Annotated[
         str | None,
-        msgspec.Meta(description="For all whose whole name matches, at and below `path` if given."),
+        msgspec.Meta(
+            description="Regex that must match the whole name, at or below `path` if set."
+        ),
     ] = None
     mode: Annotated[str, msgspec.Meta(pattern="^[0-7]{1,4}$")] | None = None
     uid: Id | None = None
     gid: Id | None = None
     uname: str | None = None
     gname: str | None = None
-    capabilities: Annotated[list[str], msgspec.Meta(description="Such as cap_net_raw=ep.")] = []
+    capabilities: Annotated[
+        list[str], msgspec.Meta(description="Capabilities, such as cap_net_raw=ep.")
+    ] = []
 
 
 class OwnerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Whom files belong to."""
+    """The owner of files."""
 
     uid: Id = 0
     gid: Id = 0
 
 
 class LayeringSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Which store paths share a layer."""
+    """How store paths are grouped into layers."""
 
     strategy: Literal["auto", "explicit", "pipeline", "popularity", "stable"] = "stable"
     volatile: Annotated[
-        list[str], msgspec.Meta(description="Store paths that are known to change often.")
+        list[str], msgspec.Meta(description="Store paths that change often, for `stable`.")
     ] = []
     previous: Annotated[
         str | None,
-        msgspec.Meta(description="The image that this one replaces, or its plan, for `stable`."),
+        msgspec.Meta(description="Previous image, or its plan file, for `stable`."),
     ] = None
     groups: Annotated[
         list[Any],
         msgspec.Meta(
-            description="For `explicit`: lists of store paths, or objects with paths or closure_of."
+            description="Lists of store paths, or objects with paths or closure_of, for `explicit`."
         ),
     ] = []
     plan: Annotated[
-        str | None, msgspec.Meta(description="For `explicit`: a plan file whose layers are groups.")
+        str | None, msgspec.Meta(description="Plan file whose layers are groups, for `explicit`.")
     ] = None
     rest: Annotated[
         Literal["auto", "popularity", "stable"],
-        msgspec.Meta(description="For `explicit`: the strategy for what the groups leave."),
+        msgspec.Meta(description="Strategy for store paths in no group, for `explicit`."),
     ] = "stable"
     pipeline: Annotated[
         list[Any] | str | None,
-        msgspec.Meta(description="For `pipeline`: dockerTools' layeringPipeline, or its file."),
+        msgspec.Meta(description="dockerTools' layeringPipeline, or its file, for `pipeline`."),
     ] = None
     label: Annotated[
-        bool, msgspec.Meta(description="Keep the plan in a label, for the image that comes next.")
+        bool, msgspec.Meta(description="Record the plan in a label, for the next image.")
     ] = True
 
 
@@ -150,61 +154,72 @@ class ImageSpec(
     """An image to be built."""
 
     version: Literal[1]
-    name: Annotated[str, msgspec.Meta(description="[HOST[:PORT]/]NAME; lower-cased.")]
+    name: Annotated[str, msgspec.Meta(description="[HOST[:PORT]/]NAME; converted to lower case.")]
     tag: str = "latest"
-    architecture: Annotated[str, msgspec.Meta(description="In Go's names.")] = "amd64"
+    architecture: Annotated[str, msgspec.Meta(description="Architecture, as in Go's GOARCH.")] = (
+        "amd64"
+    )
     variant: str | None = None
     created: Annotated[
         str | None,
-        msgspec.Meta(description="ISO 8601, @SECONDS or now; SOURCE_DATE_EPOCH when null."),
+        msgspec.Meta(description="ISO 8601, @SECONDS or now; `source_date_epoch` if null."),
     ] = None
     source_date_epoch: Annotated[
         Annotated[int, msgspec.Meta(ge=0, le=LATEST)] | None,
-        msgspec.Meta(description="Time of what the build makes; SOURCE_DATE_EPOCH if null."),
+        msgspec.Meta(
+            description="Time of files that the build creates; SOURCE_DATE_EPOCH if null."
+        ),
     ] = None
     config: Annotated[
-        dict[str, Any], msgspec.Meta(description="How to run the image: image-spec's config.")
+        dict[str, Any], msgspec.Meta(description="How to run the image: the image-spec's config.")
     ] = {}
     closure: ClosureSpec | None = None
     store_layers: Annotated[
         list[list[str]] | None,
-        msgspec.Meta(description="A plan made before, bottom to top, in place of `closure`."),
+        msgspec.Meta(description="Plan of a resolved spec, bottom to top; replaces `closure`."),
     ] = None
     store_paths: Annotated[
         dict[str, StorePathSpec],
-        msgspec.Meta(description="What is known of the paths in `store_layers`."),
+        msgspec.Meta(description="Metadata of the paths in `store_layers`."),
     ] = {}
     max_layers: Annotated[
-        int, msgspec.Meta(ge=1, description="Layers of the finished image, the top one counted.")
+        int, msgspec.Meta(ge=1, description="Most layers of the image; the top layer counts.")
     ] = 100
     layering: LayeringSpec = LayeringSpec()
     store: StoreSpec = StoreSpec()
     contents: Annotated[
-        list[str], msgspec.Meta(description="Trees that are joined, as links, at `/`.")
+        list[str], msgspec.Meta(description="Trees to merge at `/`, as symlinks.")
     ] = []
     copy_contents: Annotated[
-        bool, msgspec.Meta(description="Copy the trees' files rather than link to them.")
+        bool, msgspec.Meta(description="Copy the trees' files instead of linking to them.")
     ] = False
     keep_directory_links: Annotated[
         bool,
-        msgspec.Meta(description="Copy links to directories as links, and follow those in place."),
+        msgspec.Meta(
+            description="Copy symlinks to directories as symlinks, and follow existing ones."
+        ),
     ] = False
     extra_commands: Annotated[
-        str, msgspec.Meta(description="Script that runs in the joined tree, as in `/`.")
+        str, msgspec.Meta(description="Script to run in the merged tree.")
     ] = ""
     fake_root_commands: Annotated[
-        str, msgspec.Meta(description="Script that runs there after it, under fakeroot.")
+        str, msgspec.Meta(description="Script to run there afterwards, under fakeroot.")
     ] = ""
     enable_fakechroot: Annotated[
         bool, msgspec.Meta(description="Run it with the tree, on top of the base image, as `/`.")
     ] = False
     run_as_root: Annotated[
-        str, msgspec.Meta(description="Script that runs, as in `/`, before extra_commands.")
+        str,
+        msgspec.Meta(
+            description="Script to run first, with the tree, on top of the base image, as `/`."
+        ),
     ] = ""
-    owner: Annotated[OwnerSpec, msgspec.Meta(description="Of the image's own files.")] = OwnerSpec()
+    owner: Annotated[
+        OwnerSpec, msgspec.Meta(description="Owner of the files in the top layer.")
+    ] = OwnerSpec()
     perms: Annotated[
         list[PermissionSpec],
-        msgspec.Meta(description="Owners, modes and capabilities; later rules win."),
+        msgspec.Meta(description="Owners, modes and capabilities of files; later rules win."),
     ] = []
     single_layer: Annotated[
         bool, msgspec.Meta(description="Put all store paths into the top layer.")
@@ -215,22 +230,26 @@ class ImageSpec(
     ] = False
     top_layer: Annotated[
         str | None,
-        msgspec.Meta(description="Output of `nixdock top-layer`, in place of `contents`."),
+        msgspec.Meta(
+            description="Output of `nixdock top-layer`; replaces `contents` and the scripts."
+        ),
     ] = None
     from_image: FromImageSpec | None = None
     inherit_config: Annotated[
         Literal["env", "all"],
-        msgspec.Meta(description="Take the environment, or all, from the base image's config."),
+        msgspec.Meta(
+            description="Inherit the environment, or all keys, of the base image's config."
+        ),
     ] = "env"
 
     @property
     def reference(self) -> Reference:
-        """The name and tag, checked."""
+        """The name and tag; raise InputError if they are not valid."""
         return Reference.of(self.name, self.tag)
 
 
 def permission_rules(spec: ImageSpec) -> tuple[PermissionRule, ...]:
-    """Return the spec's rules, as packing takes them."""
+    """Return the permission rules of `spec`."""
     return tuple(
         PermissionRule(
             path=rule.path,
@@ -246,12 +265,6 @@ def permission_rules(spec: ImageSpec) -> tuple[PermissionRule, ...]:
     )
 
 
-def spec_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of an image spec."""
-    schema: dict[str, Any] = msgspec.json.schema(ImageSpec)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}
-
-
-def known_nar_hash(known: StorePathSpec | None) -> Hash | None:
+def nar_hash_of(info: StorePathSpec | None) -> Hash | None:
     """Return the NAR hash of a store path, or None if it is not known."""
-    return None if known is None or known.nar_hash is None else Hash.parse(known.nar_hash)
+    return None if info is None or info.nar_hash is None else Hash.parse(info.nar_hash)

@@ -10,7 +10,7 @@ import msgspec
 
 from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["absolute", "file_names", "rebased"]
+__all__ = ["absolute_file_names", "file_names", "rebase_file_names"]
 
 _FILE_KEYS: Final = (
     "store.root",
@@ -25,38 +25,47 @@ _FILE_LIST_KEYS: Final = ("contents",)
 
 
 def file_names(spec: ImageSpec) -> Iterator[tuple[str, str]]:
-    """Yield each name of a file in `spec` after its key; empty names stand for no file."""
+    """Yield the key and the name of each file in `spec`."""
     for key in _FILE_KEYS:
-        outer, _, inner = key.partition(".")
-        value = getattr(spec, outer)
-        value = getattr(value, inner, None) if inner else value
-        # A pipeline may stand in the spec itself instead of in a file.
-        if isinstance(value, str) and value:
-            yield key, value
+        if name := _file_name(spec, key):
+            yield key, name
     for key in _FILE_LIST_KEYS:
         for i, name in enumerate(getattr(spec, key)):
             yield f"{key}[{i}]", name
 
 
-def rebased(spec: ImageSpec, directory: Path) -> ImageSpec:
-    """Return `spec` with the relative names of files counted from `directory`."""
-    return _replace_names(spec, lambda name: str(directory / name))
+def rebase_file_names(spec: ImageSpec, directory: Path) -> ImageSpec:
+    """Return `spec` with relative names of files counted from `directory`."""
+    return _replace_file_names(spec, lambda name: str(directory / name))
 
 
-def absolute(spec: ImageSpec) -> ImageSpec:
-    """Return `spec` with absolute names of files, so that it can be read from any directory."""
-    return _replace_names(spec, lambda name: str(Path(name).absolute()))
+def absolute_file_names(spec: ImageSpec) -> ImageSpec:
+    """Return `spec` with absolute names of files, so that it works from any directory."""
+    return _replace_file_names(spec, lambda name: str(Path(name).absolute()))
 
 
-def _replace_names(spec: ImageSpec, change: Callable[[str], str]) -> ImageSpec:
+def _file_name(spec: ImageSpec, key: str) -> str:
+    """Return the name of the file at `key`, empty if there is none."""
+    value: Any = spec
+    for part in key.split("."):
+        value = getattr(value, part, None)
+    # An inline pipeline is a list, not the name of a file.
+    return value if isinstance(value, str) else ""
+
+
+def _replace_file_names(spec: ImageSpec, replace: Callable[[str], str]) -> ImageSpec:
     changes: dict[str, Any] = {}
-    for key, name in file_names(spec):
+    for key in _FILE_KEYS:
+        name = _file_name(spec, key)
+        if not name:
+            continue
         outer, _, inner = key.partition(".")
         if inner:
+            # An object may hold several names, so continue with the one that was changed last.
             value = changes.get(outer, getattr(spec, outer))
-            changes[outer] = msgspec.structs.replace(value, **{inner: change(name)})
-        elif outer in _FILE_KEYS:
-            changes[outer] = change(name)
+            changes[outer] = msgspec.structs.replace(value, **{inner: replace(name)})
+        else:
+            changes[outer] = replace(name)
     for key in _FILE_LIST_KEYS:
-        changes[key] = [change(name) for name in getattr(spec, key)]
+        changes[key] = [replace(name) for name in getattr(spec, key)]
     return msgspec.structs.replace(spec, **changes)

@@ -1,4 +1,4 @@
-"""The JSON configuration that dockerTools hands to its stream script, read as an image spec."""
+"""Converting the JSON configuration of dockerTools' stream script to an image spec."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from typing import Any
 
 import msgspec
 
-from nixdock.errors import InputError, SpecError
 from nixdock.nix.store_path import DEFAULT_STORE_DIR
 from nixdock.oci.reference import Reference
-from nixdock.spec.checks import check_spec, key_first
+from nixdock.spec.checks import check_spec, errors_at_key, type_error
 from nixdock.spec.image_spec import FromImageSpec, Id, ImageSpec, StoreSpec
 
 __all__ = ["is_stream_conf", "parse_stream_conf"]
 
 
 class StreamConf(msgspec.Struct, frozen=True, kw_only=True):
-    """The keys of dockerTools' configuration; ids are numbers written as strings."""
+    """The keys of dockerTools' configuration; its ids may be strings of digits."""
 
     repo_tag: str
     architecture: str
@@ -36,20 +35,18 @@ class StreamConf(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_stream_conf(document: object) -> bool:
-    """Tell whether `document` is such a configuration rather than an image spec."""
+    """Return whether `document` is such a configuration rather than an image spec."""
     return isinstance(document, dict) and "repo_tag" in document and "version" not in document
 
 
 def parse_stream_conf(document: dict[str, Any], origin: str) -> ImageSpec:
-    """Check `document` and return the spec that means the same; raise SpecError."""
+    """Return the spec that is equivalent to `document`; raise SpecError if it is not valid."""
     try:
         conf = msgspec.convert(document, StreamConf, strict=False)
     except msgspec.ValidationError as error:
-        raise SpecError(f"{origin}: {key_first(str(error))}") from None
-    try:
+        raise type_error(error, origin) from None
+    with errors_at_key("repo_tag", origin):
         reference = Reference.parse(conf.repo_tag)
-    except InputError as error:
-        raise SpecError(f"{origin}: repo_tag: {error}") from None
     spec = ImageSpec(
         version=1,
         name=reference.repository,

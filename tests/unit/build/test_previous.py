@@ -1,4 +1,4 @@
-"""The plan of the previous image: from a plan file, a label, or the tars of any image."""
+"""Reading the previous plan from a plan file, a label, or the tars of any image."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def test_a_plan_file(tmp_path: Path) -> None:
 def test_an_image_in_every_form(
     tmp_path: Path, sample_spec: Write, form: Format, compression: Compression
 ) -> None:
-    found = read_previous(build(sample_spec(tmp_path), form, compression.value))
-    assert sorted(found.layers) == [(LIBC,), (SCRIPT,), (LINK,), (APP,)]
+    plan = read_previous(build(sample_spec(tmp_path), form, compression.value))
+    assert sorted(plan.layers) == [(LIBC,), (SCRIPT,), (LINK,), (APP,)]
 
 
-def test_the_order_in_a_layer_is_that_of_its_tar(tmp_path: Path, sample_spec: Write) -> None:
+def test_paths_are_in_the_order_of_the_tar(tmp_path: Path, sample_spec: Write) -> None:
     file = sample_spec(
         tmp_path,
         closure=None,
@@ -87,8 +87,8 @@ def with_label(directory: Path, sample_spec: Write, label: object) -> Path:
 def test_the_label_is_preferred_to_the_tars(tmp_path: Path, sample_spec: Write) -> None:
     label = plan_label(small_plan())
     assert label is not None
-    found = read_previous(with_label(tmp_path, sample_spec, label))
-    assert found.layers == tuple(layer.paths for layer in small_plan().layers)
+    plan = read_previous(with_label(tmp_path, sample_spec, label))
+    assert plan.layers == tuple(layer.paths for layer in small_plan().layers)
 
 
 def test_a_damaged_label_is_a_warning(
@@ -98,20 +98,20 @@ def test_a_damaged_label_is_a_warning(
     with caplog.at_level(logging.WARNING):
         assert read_previous(image).layers == ((SCRIPT, LIBC), (APP, LINK))
     (record,) = caplog.records
-    assert record.getMessage().startswith(f"{image}: the label {PLAN_LABEL} is not used")
+    assert record.getMessage().startswith(f"{image}: the label {PLAN_LABEL} is ignored")
 
 
-def test_a_label_may_have_no_room_for_the_layers(
+def test_a_label_without_layers_keeps_the_history(
     tmp_path: Path, sample_spec: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = with_label(tmp_path, sample_spec, "counters")
     history = PlanHistory(steps=3)
     monkeypatch.setattr(previous, "parse_plan_label", lambda _text: PreviousPlan((), history))
-    found = read_previous(image)
-    assert found == PreviousPlan(((SCRIPT, LIBC), (APP, LINK)), history)
+    plan = read_previous(image)
+    assert plan == PreviousPlan(((SCRIPT, LIBC), (APP, LINK)), history)
 
 
-def test_of_a_path_in_two_layers_the_upper_one_counts(tmp_path: Path) -> None:
+def test_a_path_in_two_layers_belongs_to_the_upper_one(tmp_path: Path) -> None:
     layers = [["a", "b"], ["b", "c"], [], ["d"]]
     target = tmp_path / "image.tar"
     with tarfile.open(target, "w") as archive:
@@ -121,7 +121,7 @@ def test_of_a_path_in_two_layers_the_upper_one_counts(tmp_path: Path) -> None:
             with tarfile.open(tar, "w") as inner:
                 for name in layer:
                     inner.addfile(tarfile.TarInfo(str(store_path(name))))
-                # It only looks like a store path.
+                # This name only looks like a store path.
                 if layer:
                     inner.addfile(tarfile.TarInfo(f"nix/store/{'a' * 32}-.."))
             names.append(tar)
@@ -140,11 +140,11 @@ def test_of_a_path_in_two_layers_the_upper_one_counts(tmp_path: Path) -> None:
         (tmp_path / "manifest.json").write_text(json.dumps(manifest))
         for name in ("config.json", "manifest.json"):
             archive.add(tmp_path / name, name)
-    found = read_previous(target)
-    assert [[path.name for path in layer] for layer in found.layers] == [["a"], ["b", "c"], ["d"]]
+    plan = read_previous(target)
+    assert [[path.name for path in layer] for layer in plan.layers] == [["a"], ["b", "c"], ["d"]]
 
 
-def test_what_is_neither_a_plan_nor_an_image(tmp_path: Path) -> None:
+def test_files_that_are_neither_a_plan_nor_an_image(tmp_path: Path) -> None:
     file = tmp_path / "file"
     with pytest.raises(InputError, match="can't read the previous plan"):
         read_previous(file)
@@ -169,5 +169,5 @@ def test_several_images_are_refused(tmp_path: Path, sample_spec: Write) -> None:
     index = json.loads((layout / "index.json").read_text())
     index["manifests"] = []
     (layout / "index.json").write_text(json.dumps(index))
-    with pytest.raises(InputError, match="holds 0 images; give one with a single image"):
+    with pytest.raises(InputError, match="contains 0 images; specify a file with a single image"):
         read_previous(layout)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from nixdock.build.build import prepared_build, resolved
+from nixdock.build.build import prepared_build, resolve_spec
 from nixdock.errors import ImageError, InputError, PlanError
 from nixdock.layers.compressors import Compression
 from nixdock.layers.pack import pack_all
@@ -237,7 +237,7 @@ def test_store_paths_of_the_base_are_left_out(
     built(write(closure={"graph": "lib.json"}), tmp_path / "base")
     spec = write(from_image={"path": str(tmp_path / "base")})
     with caplog.at_level(logging.INFO):
-        assert resolved(read_spec(spec)).spec.store_layers == [[APP]]
+        assert resolve_spec(read_spec(spec)).spec.store_layers == [[APP]]
     assert "1 of 2 store paths are in the base image already: 30 bytes" in caplog.text
 
 
@@ -245,16 +245,16 @@ def test_store_paths_that_the_base_has_deleted_are_added(write: Write, tmp_path:
     store = layer((f"{LIB[1:]}", "x"), (f"{APP[1:]}/a", ""), (f"{APP[1:]}/b", ""))
     gone = layer((f"nix/store/.wh.{LIB[11:]}", ""), (f"{APP[1:]}/.wh.a", ""))
     base = archive(tmp_path / "base.tar", [store, gone])
-    layers = resolved(read_spec(write(from_image={"path": str(base)}))).spec.store_layers
+    layers = resolve_spec(read_spec(write(from_image={"path": str(base)}))).spec.store_layers
     assert layers == [[LIB], [APP]]
 
 
 def test_layers_of_the_base_count(write: Write, tmp_path: Path) -> None:
     base = plain(tmp_path)
     spec = read_spec(write(from_image={"path": str(base)}, max_layers=4))
-    assert resolved(spec).spec.store_layers == [[LIB, APP]]
+    assert resolve_spec(spec).spec.store_layers == [[LIB, APP]]
     with pytest.raises(PlanError, match="2 of the base image and the top layer leave no room"):
-        resolved(read_spec(write(from_image={"path": str(base)}, max_layers=3)))
+        resolve_spec(read_spec(write(from_image={"path": str(base)}, max_layers=3)))
 
 
 def test_links_of_the_base_are_not_hidden(write: Write, tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_an_image_is_chosen_by_name_and_tag(
 @pytest.mark.parametrize(("name", "tag"), [("c", None), ("a", "3"), (None, "9")])
 def test_an_image_that_is_not_there(tmp_path: Path, name: str | None, tag: str | None) -> None:
     with (
-        pytest.raises(InputError, match=r"holds no image .*, but a:1, a:2, host:5/b:1"),
+        pytest.raises(InputError, match=r"has no image .*; it has a:1, a:2, host:5/b:1"),
         open_base_image(two_images(tmp_path), name, tag, Platform()),
     ):
         pass

@@ -1,4 +1,4 @@
-"""Stream configurations of dockerTools: the spec that each means, and which key is at fault."""
+"""Stream configurations of dockerTools: the equivalent specs, and the key that errors name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def parse(**changes: object) -> ImageSpec:
     return parse_stream_conf({**CONF, **changes}, "FILE")
 
 
-def test_every_key_has_its_place_in_the_spec() -> None:
+def test_every_key_is_converted() -> None:
     assert parse() == ImageSpec(
         version=1,
         name="name",
@@ -97,8 +97,8 @@ def test_no_config_and_no_variant() -> None:
     assert parse(variant=None).variant is None
 
 
-def test_now_stays_to_be_settled() -> None:
-    """So that a spec which is read long before its image is made does not name an old time."""
+def test_now_is_kept() -> None:
+    """The time is that of the build, not that at which the spec is read."""
     spec = parse(created="now", mtime="now")
     assert (spec.created, spec.store.mtime) == ("now", "now")
 
@@ -137,7 +137,7 @@ def test_another_store() -> None:
         ({"store_layers": [[], ["x"]]}, r"FILE: store_layers\[1\]\[0\]: 'x' is not a store path"),
         (
             {"store_dir": "/gnu/store"},
-            r"FILE: store_layers\[0\]\[0\]: .* does not lie in the store",
+            r"FILE: store_layers\[0\]\[0\]: .* is not in the store",
         ),
         ({"created": "soon"}, "FILE: created: 'soon' is not a time"),
         ({"created": ""}, "FILE: created: '' is not a time"),
@@ -154,11 +154,13 @@ def test_another_store() -> None:
     ],
 )
 def test_errors_name_the_key(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(SpecError, match=message):
+    with pytest.raises(SpecError, match=message) as caught:
         parse(**changes)
+    assert caught.value.path == "FILE"
+    assert str(caught.value).startswith(f"FILE: {caught.value.key}: ")
 
 
-def test_what_is_a_stream_configuration() -> None:
+def test_recognising_a_stream_configuration() -> None:
     assert is_stream_conf(CONF)
     assert is_stream_conf({"repo_tag": None})
     assert not is_stream_conf({"version": 1, "name": "x"})
