@@ -1,1 +1,7 @@
-"""Scripts that run as if by root, without being root: owners, modes and devices are remembered."""
+"""Scripts that run as if by root, without being root.
+
+fakeroot is a library that programs load before all others. It lets them change owners and modes
+and make devices, and remembers these instead of asking the kernel for them. `run` runs a script
+under it and returns what it remembers. `enter`, `calls`, `watch` and `caller` do the same for
+statically linked programs, which load no libraries.
+"""

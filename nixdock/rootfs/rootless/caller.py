@@ -1,4 +1,9 @@
-"""What another process means by the arguments of its calls: texts, and names of files."""
+"""The arguments of another process's system calls: strings in its memory, and paths.
+
+A system call has only numbers for arguments, such as the address of a path. The process that made
+the call has its own memory, file descriptors, current directory, root directory and mounts, so
+both addresses and paths must be looked up there. /proc/PID gives access to all of these.
+"""
 
 from __future__ import annotations
 
@@ -19,136 +24,158 @@ AT_EMPTY_PATH: Final = 0x1000
 _UNSIGNED: Final = 0xFFFFFFFF
 _MOST_LINKS: Final = 40
 _MOST_PATH: Final = 4096
-_LOOK: Final = os.O_PATH | os.O_CLOEXEC
+_PAGE: Final = 4096
+_LOCATE: Final = os.O_PATH | os.O_CLOEXEC
 _UMASK: Final = re.compile(rb"^Umask:\s*([0-7]+)$", re.MULTILINE)
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
-class _Piece(ctypes.Structure):
-    """A piece of memory: struct iovec."""
+class _MemoryRange(ctypes.Structure):
+    """struct iovec."""
 
     _fields_ = (("base", ctypes.c_void_p), ("size", ctypes.c_size_t))
 
 
 class Caller:
-    """A process that is waiting in a call; its root and its mounts may be others than ours."""
+    """A process that waits in a system call.
+
+    The context managers give O_PATH descriptors of this process, which they close at the end. They
+    raise the OSError that the kernel would return to the caller.
+    """
 
     def __init__(self, pid: int) -> None:
         self._process = f"/proc/{pid}"
         self._pid = pid
 
     def has_mapped(self, library: str) -> bool:
-        """Tell whether the process has loaded a library, by a part of its name."""
+        """Tell whether the process has mapped a file whose path contains `library`."""
         return library.encode() in Path(self._process, "maps").read_bytes()
 
     def umask(self) -> int:
-        """Return the mode bits that the process does not want on what it makes."""
-        found = _UMASK.search(Path(self._process, "status").read_bytes())
-        return 0o022 if found is None else int(found[1], 8)
+        """Return the mode bits that the process keeps off its new files."""
+        umask = _UMASK.search(Path(self._process, "status").read_bytes())
+        return 0o022 if umask is None else int(umask[1], 8)
 
-    def text(self, address: int) -> bytes:
-        """Return the text at an address."""
-        text = b""
-        while b"\0" not in text and len(text) < _MOST_PATH:
-            # Up to the end of a page at a time: the next one need not be there.
-            size = _MOST_PATH - (address + len(text)) % _MOST_PATH
+    def string_at(self, address: int) -> bytes:
+        """Return the NUL-terminated string at an address, or as much of it as a path may have."""
+        string = b""
+        while b"\0" not in string and len(string) < _MOST_PATH:
+            # Stop at the end of the page: the next one need not be mapped.
+            size = _PAGE - (address + len(string)) % _PAGE
             buffer = ctypes.create_string_buffer(size)
-            ours = _Piece(ctypes.cast(buffer, ctypes.c_void_p), size)
-            theirs = _Piece(address + len(text), size)
-            read = _LIBC.process_vm_readv(
-                self._pid, ctypes.byref(ours), 1, ctypes.byref(theirs), 1, ctypes.c_ulong(0)
+            local = _MemoryRange(ctypes.cast(buffer, ctypes.c_void_p), size)
+            remote = _MemoryRange(address + len(string), size)
+            count = _LIBC.process_vm_readv(
+                self._pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, ctypes.c_ulong(0)
             )
-            if read <= 0:
+            if count <= 0:
                 raise _error(ctypes.get_errno())
-            text += buffer.raw[:read]
-        return text.partition(b"\0")[0]
+            string += buffer.raw[:count]
+        return string.partition(b"\0")[0]
 
     @contextmanager
-    def descriptor(self, number: int) -> Iterator[int]:
-        """Give what one of the process's descriptors stands for."""
-        place = "cwd" if number & _UNSIGNED == AT_CWD else f"fd/{number & _UNSIGNED}"
-        with _closed(os.open(f"{self._process}/{place}", _LOOK)) as found:
-            yield found
+    def open_descriptor(self, number: int) -> Iterator[int]:
+        """Open the file behind one of the process's descriptors, or its current directory."""
+        name = "cwd" if number & _UNSIGNED == AT_CWD else f"fd/{number & _UNSIGNED}"
+        with _closing(os.open(f"{self._process}/{name}", _LOCATE)) as descriptor:
+            yield descriptor
 
     @contextmanager
-    def file(self, start: int, address: int, flags: int = 0) -> Iterator[int]:
-        """Give the file of a name, with the flags of calls whose names end in `at`."""
-        name = self.text(address)
-        if not name and flags & AT_EMPTY_PATH:
-            with self.descriptor(start) as found:
-                yield found
+    def open_file(self, directory: int, address: int, flags: int = 0) -> Iterator[int]:
+        """Open the file at the path at `address`, relative to the process's `directory`.
+
+        `flags` are those of system calls whose names end in `at`.
+        """
+        path = self.string_at(address)
+        if not path and flags & AT_EMPTY_PATH:
+            with self.open_descriptor(directory) as descriptor:
+                yield descriptor
             return
         follow = not flags & AT_SYMLINK_NOFOLLOW
-        with _closed(self._resolved(start, _parts(name), follow=follow)) as found:
-            yield found
+        with _closing(self._resolve(directory, _parts(path), follow=follow)) as descriptor:
+            yield descriptor
 
     @contextmanager
-    def place(self, start: int, address: int) -> Iterator[tuple[int, bytes]]:
-        """Give the directory that a name is in, and the last part of the name."""
-        *above, last = _parts(self.text(address)) or [b"."]
-        if last in {b".", b"..", b"/"}:
+    def open_parent(self, directory: int, address: int) -> Iterator[tuple[int, bytes]]:
+        """Open the parent directory of the path at `address`; yield it and the path's last part."""
+        *parents, name = _parts(self.string_at(address)) or [b"."]
+        if name in {b".", b"..", b"/"}:
             raise _error(errno.EBUSY)
-        with _closed(self._resolved(start, above or [b"."], follow=True)) as directory:
-            yield directory, last
+        with _closing(self._resolve(directory, parents or [b"."], follow=True)) as parent:
+            yield parent, name
 
-    def _resolved(self, start: int, parts: list[bytes], *, follow: bool) -> int:
-        """Open a file by the parts of its name: links lead where they do in the process's root."""
+    def _resolve(self, directory: int, parts: list[bytes], *, follow: bool) -> int:
+        """Open a path, given its parts, as the kernel would for the caller.
+
+        Opening the path as a whole would resolve absolute symlinks in this process's root. With
+        `follow`, a symlink at the end is followed, too.
+        """
         if not parts:
             raise _error(errno.ENOENT)
-        root = os.open(f"{self._process}/root", _LOOK)
-        at = -1
+        root = os.open(f"{self._process}/root", _LOCATE)
+        current = -1
         try:
-            with self.descriptor(start if parts[0] != b"/" else AT_CWD) as first:
-                at = os.dup(first)
-            left, links = parts[::-1], 0
-            while left:
-                part = left.pop()
-                up = part == b".." and os.path.samestat(os.fstat(at), os.fstat(root))
-                if part == b"/" or up:
-                    found = os.dup(root)
+            with self.open_descriptor(directory if parts[0] != b"/" else AT_CWD) as start:
+                current = os.dup(start)
+            # Invariants: `current` is open, and it is the file that all parts so far lead to.
+            # `remaining` are the parts after it, the next one last. Each turn takes one part, and
+            # only a symlink adds parts, which happens at most _MOST_LINKS times: the loop ends.
+            remaining, links = parts[::-1], 0
+            while remaining:
+                part = remaining.pop()
+                is_above_root = part == b".." and os.path.samestat(
+                    os.fstat(current), os.fstat(root)
+                )
+                if part == b"/" or is_above_root:
+                    opened = os.dup(root)
                 else:
-                    found = os.open(part, _LOOK | os.O_NOFOLLOW, dir_fd=at)
-                if (left or follow) and (target := _link_target(found)):
-                    os.close(found)
-                    links = _counted(links)
-                    left += _parts(target)[::-1]
+                    opened = os.open(part, _LOCATE | os.O_NOFOLLOW, dir_fd=current)
+                if (remaining or follow) and (target := _link_target(opened)):
+                    # A relative target starts at the symlink's directory, which is `current`.
+                    os.close(opened)
+                    links += 1
+                    _check_links(links)
+                    remaining += _parts(target)[::-1]
                 else:
-                    os.close(at)
-                    at = found
+                    os.close(current)
+                    current = opened
         except BaseException:
-            if at >= 0:
-                os.close(at)
+            if current >= 0:
+                os.close(current)
             raise
         finally:
             os.close(root)
-        return at
+        return current
 
 
 def _link_target(descriptor: int) -> bytes:
-    """Return where an open link leads, nothing for all else; fakeroot need not be asked."""
+    """Return the target of an open symlink, nothing for any other file.
+
+    Trying is faster than asking for the kind of file: each `os.stat` is a request to fakeroot.
+    """
     try:
         return os.readlink(b"", dir_fd=descriptor)
     except OSError:
         return b""
 
 
-def _counted(links: int) -> int:
-    if links == _MOST_LINKS:
+def _check_links(count: int) -> None:
+    """Raise ELOOP if a path has led through more symlinks than the kernel allows."""
+    if count > _MOST_LINKS:
         raise _error(errno.ELOOP)
-    return links + 1
 
 
-def _parts(name: bytes) -> list[bytes]:
-    """Split a name; the first part of an absolute one is the root."""
-    parts = [part for part in name.split(b"/") if part and part != b"."]
-    if name.startswith(b"/"):
+def _parts(path: bytes) -> list[bytes]:
+    """Split a path into its parts; the first part of an absolute path is `/`."""
+    parts = [part for part in path.split(b"/") if part and part != b"."]
+    if path.startswith(b"/"):
         return [b"/", *parts]
-    return parts or ([b"."] if name else [])
+    return parts or ([b"."] if path else [])
 
 
 @contextmanager
-def _closed(descriptor: int) -> Iterator[int]:
+def _closing(descriptor: int) -> Iterator[int]:
     try:
         yield descriptor
     finally:

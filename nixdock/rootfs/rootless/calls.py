@@ -1,4 +1,11 @@
-"""The kernel's notices of system calls before they are made: seccomp_unotify(2)."""
+"""The kernel's notifications of system calls before it makes them: seccomp_unotify(2).
+
+A process can install a seccomp filter, a small program that the kernel runs for each system call of
+the process and its descendants. For calls that change owners, modes or names, the filter here
+answers "notify": the kernel stops the calling thread and sends a notification to whoever holds the
+filter's *listener* descriptor. That process, the supervisor, responds with a result for the caller,
+or lets the kernel make the call after all.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +15,40 @@ import os
 import re
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-__all__ = ["Notice", "answer", "listen", "receive"]
+__all__ = ["Notification", "install_filter", "receive", "respond"]
 
+# linux/prctl.h
 _NO_NEW_PRIVILEGES: Final = 38
+
+# linux/seccomp.h: seccomp(2)'s operation and flag, and a filter's return values.
 _SET_FILTER: Final = 1
 _NEW_LISTENER: Final = 1 << 3
 _ALLOW: Final = 0x7FFF0000
 _NOTIFY: Final = 0x7FC00000
 
-# linux/seccomp.h: struct seccomp_notif and seccomp_notif_resp, and what fills and takes these.
-_NOTICE: Final = struct.Struct("QIIiIQ6Q")
-_ANSWER: Final = struct.Struct("QqiI")
+# linux/seccomp.h: struct seccomp_notif and seccomp_notif_resp, and the ioctls that take them.
+_NOTIFICATION: Final = struct.Struct("QIIiIQ6Q")
+_RESPONSE: Final = struct.Struct("QqiI")
 _RECEIVE: Final = 0xC0502100
 _SEND: Final = 0xC0182101
 _CONTINUE: Final = 1
 
+# linux/bpf_common.h: load a word of struct seccomp_data, jump if it equals a value, return.
+_LOAD: Final = 0x20
+_JUMP_IF_EQUAL: Final = 0x15
+_RETURN: Final = 0x06
+# linux/seccomp.h: the places of the call's number and of the architecture in struct seccomp_data.
+_CALL_NUMBER: Final = 0
+_ARCHITECTURE: Final = 4
+
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """A kind of machine: its AUDIT_ARCH, and the numbers of seccomp(2) and of calls."""
+    """An architecture: its AUDIT_ARCH, its number of seccomp(2), and the calls to notify of."""
 
     audit: int
     seccomp: int
@@ -77,8 +96,8 @@ _MACHINES: Final = {
 }
 
 
-class _Step(ctypes.Structure):
-    """A step of a filter: struct sock_filter of linux/filter.h."""
+class _Instruction(ctypes.Structure):
+    """struct sock_filter of linux/filter.h."""
 
     _fields_ = (
         ("code", ctypes.c_ushort),
@@ -89,13 +108,17 @@ class _Step(ctypes.Structure):
 
 
 class _Program(ctypes.Structure):
-    """A filter: struct sock_fprog of linux/filter.h."""
+    """struct sock_fprog of linux/filter.h."""
 
-    _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_void_p))
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
 
-class Notice(NamedTuple):
-    """A call that a process is about to make; `instruction` is where in it."""
+class Notification(NamedTuple):
+    """A system call that a thread waits in.
+
+    `number` identifies the notification, `pid` the thread, and `instruction` is the address of the
+    system call in the caller's code.
+    """
 
     number: int
     pid: int
@@ -104,58 +127,64 @@ class Notice(NamedTuple):
     arguments: tuple[int, ...]
 
 
-def listen() -> int | None:
-    """Have the kernel tell of this process's calls from now on, and of all that it starts.
+def install_filter() -> int | None:
+    """Have the kernel notify of system calls of this process and its descendants from now on.
 
-    Return the descriptor to receive them by, or None where the system has no such thing.
+    Return the listener, or None where the kernel or the architecture does not support it.
     """
     machine = _MACHINES.get(os.uname().machine)
-    if machine is None or not _can_continue(os.uname().release):
+    if machine is None or not _supports_continue(os.uname().release):
         return None
     count = len(machine.calls)
-    # A program of the machine's own kind makes the calls: look at the number, and allow the rest.
-    code = [
-        _Step(0x20, 0, 0, 4),
-        _Step(0x15, 0, count + 1, machine.audit),
-        _Step(0x20, 0, 0, 0),
-        *(_Step(0x15, count - i, 0, call) for i, call in enumerate(machine.calls)),
-        _Step(0x06, 0, 0, _ALLOW),
-        _Step(0x06, 0, 0, _NOTIFY),
+    # Jumps skip instructions. The last two are the results: from call i, _NOTIFY is count - i
+    # instructions further. Calls of another architecture have other numbers and are allowed.
+    instructions = [
+        _Instruction(_LOAD, 0, 0, _ARCHITECTURE),
+        _Instruction(_JUMP_IF_EQUAL, 0, count + 1, machine.audit),
+        _Instruction(_LOAD, 0, 0, _CALL_NUMBER),
+        *(
+            _Instruction(_JUMP_IF_EQUAL, count - i, 0, number)
+            for i, number in enumerate(machine.calls)
+        ),
+        _Instruction(_RETURN, 0, 0, _ALLOW),
+        _Instruction(_RETURN, 0, 0, _NOTIFY),
     ]
-    steps = (_Step * len(code))(*code)
-    program = _Program(len(code), ctypes.cast(steps, ctypes.c_void_p))
+    array = (_Instruction * len(instructions))(*instructions)
+    program = _Program(len(instructions), ctypes.cast(array, ctypes.c_void_p))
     libc = ctypes.CDLL(None, use_errno=True)
-    # Without it, no filter may be set outside of a namespace of one's own.
+    # The kernel demands it from processes without CAP_SYS_ADMIN in their user namespace.
     if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
         return None
     listener: int = libc.syscall(machine.seccomp, _SET_FILTER, _NEW_LISTENER, ctypes.byref(program))
     return None if listener < 0 else listener
 
 
-def _can_continue(release: str) -> bool:
-    """Tell whether a kernel can make a call after all, as it can from 5.5 on."""
+def _supports_continue(release: str) -> bool:
+    """Tell whether a kernel supports _CONTINUE, as it does from 5.5 on."""
     return tuple(map(int, re.findall(r"\d+", release)[:2])) >= (5, 5)
 
 
-def receive(listener: int) -> Notice | None:
-    """Return the next call, or None if whoever was about to make it is gone."""
-    notice = bytearray(_NOTICE.size)
+def receive(listener: int) -> Notification | None:
+    """Return the next notification, or None if its caller has been killed meanwhile."""
+    data = bytearray(_NOTIFICATION.size)
     try:
-        fcntl.ioctl(listener, _RECEIVE, notice)
+        fcntl.ioctl(listener, _RECEIVE, data)
     except OSError:
         return None
-    number, pid, _, call, _, instruction, *arguments = _NOTICE.unpack(notice)
+    number, pid, _, call, _, instruction, *arguments = _NOTIFICATION.unpack(data)
     name = _MACHINES[os.uname().machine].calls[call]
-    return Notice(number, pid, name, instruction, tuple(arguments))
+    return Notification(number, pid, name, instruction, tuple(arguments))
 
 
-def answer(listener: int, notice: Notice, error: int | None) -> None:
-    """Let a call end with `error`, 0 being success, or let the kernel make it if that is None."""
+def respond(listener: int, notification: Notification, error: int | None) -> None:
+    """Let a call end with the errno `error`, or with success if that is 0.
+
+    If `error` is None, the kernel makes the call.
+    """
     if error is None:
-        data = _ANSWER.pack(notice.number, 0, 0, _CONTINUE)
+        data = _RESPONSE.pack(notification.number, 0, 0, _CONTINUE)
     else:
-        data = _ANSWER.pack(notice.number, 0, -error, 0)
-    try:
+        data = _RESPONSE.pack(notification.number, 0, -error, 0)
+    # This fails if the caller has been killed: then nobody waits for the response.
+    with suppress(OSError):
         fcntl.ioctl(listener, _SEND, data)
-    except OSError:
-        return

@@ -1,4 +1,4 @@
-"""A directory as the root of a script: what is mounted there, and what is there afterwards."""
+"""The root directory of a script: its mounts, their mount points, and its shell."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import ScriptError
+from nixdock.rootfs.obstacles import find_obstacle
 from nixdock.rootfs.rootless.enter import INSIDE
 
 __all__ = ["Mount", "Mounts", "mounts_for", "shell_inside"]
 
-_SYSTEM: Final = ("dev", "proc", "sys")
+_SYSTEM_DIRECTORIES: Final = ("/dev", "/proc", "/sys")
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A file or directory of this machine that is seen at `target`, absolute, in the root."""
+    """A bind mount of the host's file or directory `source` at the absolute path `target`.
+
+    With `recursive`, the mounts below `source` are mounted, too.
+    """
 
     source: str
     target: str
@@ -29,99 +33,119 @@ class Mount:
 
 @dataclass(slots=True)
 class Mounts:
-    """What is mounted in a root, and the mount points that were made for it."""
+    """The mounts in the root directory of a script, and the mount points that were created for it.
 
+    `script` is the script's key in the spec.
+    """
+
+    script: str
     root: Path
     store_dir: str
     mounts: list[Mount] = field(default_factory=list)
-    made: list[Path] = field(default_factory=list)
+    mount_points: list[Path] = field(default_factory=list)
 
     def add(self, source: str, target: str, *, recursive: bool = True) -> None:
-        """Mount `source`; make the mount point, where there is none."""
+        """Mount `source` at `target`, and create the mount point if it does not exist.
+
+        Nothing is mounted if `source` does not exist, or if it is a file and `target` exists.
+        Raise ScriptError if a part of the mount point's path is a symlink or a file in the image.
+        """
         if not os.path.lexists(source):
             return
-        point = self._directory(target if Path(source).is_dir() else os.path.dirname(target))  # noqa: PTH120
-        if not Path(source).is_dir():
-            point = point / os.path.basename(target)  # noqa: PTH119
-            if os.path.lexists(point):
+        if Path(source).is_dir():
+            self._make_directory(target)
+        else:
+            directory, name = os.path.split(target)
+            mount_point = self._make_directory(directory) / name
+            if os.path.lexists(mount_point):
                 return
-            point.touch()
-            self.made.append(point)
+            mount_point.touch()
+            self.mount_points.append(mount_point)
         self.mounts.append(Mount(source, target, recursive))
 
-    def _directory(self, target: str) -> Path:
-        """Return the directory at `target`; a link on the way could lead out of the root."""
-        at = self.root
+    def _make_directory(self, target: str) -> Path:
+        """Return the directory `target` in the root; create it if it does not exist."""
+        obstacle = find_obstacle(self.root, target)
+        if obstacle is not None:
+            path = f"/{obstacle.relative_to(self.root)}"
+            raise ScriptError(
+                f"{self.script} needs {target} of this machine, but {path} in the image is not a"
+                " directory; remove it from the image",
+                key=self.script,
+                path=path,
+            )
+        directory = self.root
         for part in target.strip("/").split("/"):
-            at = at / part
-            if at.is_symlink() or (at.exists() and not at.is_dir()):
-                raise ScriptError(
-                    f"the image has something else than a directory at {target}, where the script"
-                    " needs one of the machine"
-                )
-            if not at.exists():
-                at.mkdir()
-                at.chmod(0o755)
-                self.made.append(at)
-        return at
+            directory = directory / part
+            if not directory.exists():
+                directory.mkdir()
+                directory.chmod(0o755)
+                self.mount_points.append(directory)
+        return directory
 
     def add_store(self) -> None:
-        """Mount this machine's store, path by path where the image has store paths of its own."""
+        """Mount this machine's store; path by path if the image has store paths of its own."""
         if not Path(self.store_dir).is_dir():
             return
-        here = Path(f"{self.root}{self.store_dir}")
-        if not (here.is_dir() and any(here.iterdir())):
+        image_store = Path(f"{self.root}{self.store_dir}")
+        if not (image_store.is_dir() and any(image_store.iterdir())):
             self.add(self.store_dir, self.store_dir)
             return
-        for path in sorted(os.listdir(self.store_dir)):
-            if not os.path.lexists(here / path) and not path.startswith("."):
-                source = Path(self.store_dir, path)
-                if source.is_symlink():
-                    link = here / path
-                    link.symlink_to(os.readlink(source))
-                    self.made.append(link)
-                else:
-                    self.add(str(source), f"{self.store_dir}/{path}")
+        for name in sorted(os.listdir(self.store_dir)):
+            if name.startswith(".") or os.path.lexists(image_store / name):
+                continue
+            path = Path(self.store_dir, name)
+            if path.is_symlink():
+                link = image_store / name
+                link.symlink_to(os.readlink(path))
+                self.mount_points.append(link)
+            else:
+                self.add(str(path), f"{self.store_dir}/{name}")
 
-    def remove_points(self) -> None:
-        """Remove the mount points that were made, but for directories that hold something now."""
-        for point in reversed(self.made):
-            if point.is_symlink() or not point.is_dir():
-                point.unlink(missing_ok=True)
-            elif point.exists() and not any(point.iterdir()):
-                point.rmdir()
+    def remove_mount_points(self) -> None:
+        """Remove the created mount points, except directories that are no longer empty."""
+        for mount_point in reversed(self.mount_points):
+            if mount_point.is_symlink() or not mount_point.is_dir():
+                mount_point.unlink(missing_ok=True)
+            elif not any(mount_point.iterdir()):
+                mount_point.rmdir()
 
 
 @contextmanager
-def mounts_for(root: Path, store_dir: str, work: Path) -> Iterator[Mounts]:
-    """Give the mounts of a script that runs in `root`, and remove their mount points afterwards.
+def mounts_for(script: str, root: Path, store_dir: str, work: Path) -> Iterator[Mounts]:
+    """Yield the mounts for a script in `root`; remove their mount points at the end.
 
-    `work` is seen as `INSIDE`, and the directory of a Nix build at its own place.
+    The directory `work` is mounted at `INSIDE`, and the directory of a Nix build at its own path.
     """
-    mounts = Mounts(root, store_dir)
+    mounts = Mounts(script, root, store_dir)
     try:
-        for name in _SYSTEM:
-            mounts.add(f"/{name}", f"/{name}")
+        for directory in _SYSTEM_DIRECTORIES:
+            mounts.add(directory, directory)
         mounts.add_store()
         if top := os.environ.get("NIX_BUILD_TOP"):
-            # What is mounted below is not wanted: the root itself lies there.
+            # Not recursive: `root` is in this directory, and it has mounts by then.
             mounts.add(top, top, recursive=False)
         mounts.add(str(work), INSIDE, recursive=False)
         yield mounts
     finally:
-        mounts.remove_points()
+        mounts.remove_mount_points()
 
 
-def shell_inside(root: Path, store_dir: str, path: str | None) -> str:
-    """Return the shell that a script in `root` runs with; raise ScriptError if there is none."""
+def shell_inside(script: str, root: Path, store_dir: str, path: str | None) -> str:
+    """Return the path in `root` of the shell for a script; raise ScriptError if there is none.
+
+    A shell in `path`, the host's PATH, is used if it is in the store, which is mounted.
+    """
     for name in ("bash", "sh"):
-        found = shutil.which(name, path=path)
-        real = os.path.realpath(found) if found else ""
-        if real.startswith(f"{store_dir}/"):
-            return real
-    for inside in ("/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh"):
-        if os.path.lexists(f"{root}{inside}"):
-            return inside
+        shell = shutil.which(name, path=path)
+        real_path = os.path.realpath(shell) if shell else ""
+        if real_path.startswith(f"{store_dir}/"):
+            return real_path
+    for shell in ("/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh"):
+        if os.path.lexists(f"{root}{shell}"):
+            return shell
     raise ScriptError(
-        f"the script needs a shell, but there is none in the image, nor one of {store_dir} in PATH"
+        f"{script} needs a shell, but there is none in the image, nor one from {store_dir} in PATH;"
+        " add one to contents",
+        key=script,
     )

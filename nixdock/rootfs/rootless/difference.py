@@ -1,7 +1,7 @@
-"""What a script has made of a tree, as the members of a layer.
+"""The changes that scripts have made to a tree, as the members of a layer.
 
-A layer on top of another says what is new and what has changed, in whole files, and what is gone,
-by whiteouts (image-spec, layer.md).
+A layer has new and changed files as a whole, and whiteouts for files that have been removed
+(image-spec, layer.md, "Change Types").
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final
 
 from nixdock.errors import PackError
 from nixdock.rootfs.rootless.fakeroot import FakeFile, Inode
+from nixdock.system.text import path_text
 from nixdock.tar.header import Attributes, Entry, name_text
 from nixdock.tar.kinds import Kind
 from nixdock.tar.whiteouts import OPAQUE, WHITEOUT
@@ -24,7 +25,7 @@ __all__ = ["Snapshot", "difference"]
 
 log = logging.getLogger(__name__)
 
-_KINDS: Final = {
+_MEMBER_KINDS: Final = {
     stat.S_IFREG: Kind.FILE,
     stat.S_IFLNK: Kind.SYMLINK,
     stat.S_IFDIR: Kind.DIRECTORY,
@@ -35,8 +36,12 @@ _KINDS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A file on disk; `stamp` is what any change of its bytes, by whomever, changes as well."""
+class _File:
+    """A file on disk, with its attributes under fakeroot.
+
+    `stamp` is its change and modification time, in nanoseconds, and its size: it differs after any
+    change of the contents.
+    """
 
     inode: Inode
     fake: FakeFile
@@ -44,15 +49,15 @@ class _Found:
     path: bytes
 
     @property
-    def kind(self) -> int:
+    def file_type(self) -> int:
         return stat.S_IFMT(self.fake.mode)
 
     @property
     def is_directory(self) -> bool:
-        return self.kind == stat.S_IFDIR
+        return self.file_type == stat.S_IFDIR
 
-    def is_as(self, before: _Found) -> bool:
-        """Tell whether it is still what it was; what is in a directory does not count."""
+    def is_unchanged_since(self, before: _File) -> bool:
+        """Tell whether it is the same file with the same contents, not counting a directory's."""
         same = self.inode == before.inode and self.fake == before.fake
         return same and (self.is_directory or self.stamp == before.stamp)
 
@@ -61,29 +66,32 @@ class _Found:
 class Snapshot:
     """The files of a tree at one time, by name, parents first; the root's name is empty."""
 
-    files: Mapping[bytes, _Found] = field(default_factory=dict)
+    files: Mapping[bytes, _File] = field(default_factory=dict)
 
     @classmethod
     def of(cls, root: Path, fakes: Mapping[Inode, FakeFile]) -> Snapshot:
-        """Look at the tree in `root`, which belongs to whoever runs this.
+        """Return a snapshot of the tree in `root`; `fakes` is fakeroot's state.
 
-        What that one can't read is made readable; the mode that it had is remembered.
+        Files that can't be read are made readable on disk, but keep their mode in the snapshot.
+        Sockets are left out, with a warning.
         """
-        return cls(dict(_look(os.fsencode(root), fakes)))
+        return cls(dict(_files(os.fsencode(root), fakes)))
 
 
-def _look(root: bytes, fakes: Mapping[Inode, FakeFile]) -> Iterator[tuple[bytes, _Found]]:
+def _files(root: bytes, fakes: Mapping[Inode, FakeFile]) -> Iterator[tuple[bytes, _File]]:
     pending = [(b"", root)]
     while pending:
         name, path = pending.pop()
         info = os.lstat(path)
         if stat.S_ISSOCK(info.st_mode):
-            log.warning("/%s is a socket, which an image can't hold: it is left out", shown(name))
+            log.warning(
+                "/%s is left out: it is a socket, which a layer can't hold", path_text(name)
+            )
             continue
         inode = Inode(info.st_dev, info.st_ino)
         fake = fakes.get(inode, FakeFile(info.st_mode))
         stamp = (info.st_ctime_ns, info.st_mtime_ns, info.st_size)
-        yield name, _Found(inode, fake, stamp, path)
+        yield name, _File(inode, fake, stamp, path)
         _make_readable(path, info.st_mode)
         if stat.S_ISDIR(info.st_mode):
             children = sorted(os.listdir(path), key=name_text, reverse=True)
@@ -97,99 +105,99 @@ def _make_readable(path: bytes, mode: int) -> None:
         os.chmod(path, stat.S_IMODE(mode) | needed)
 
 
-def shown(name: bytes) -> str:
-    """Return a name for people."""
-    return name_text(name).encode("utf-8", "backslashreplace").decode()
-
-
 def difference(before: Snapshot, after: Snapshot, empty_file: Path) -> list[Entry]:
-    """Return the members of a layer that makes `after` of `before`, the root first.
+    """Return the members of a layer that turns `before` into `after`, the root first.
 
-    `empty_file` stands for whiteouts.
+    `empty_file` is the source of whiteouts. Raise PackError if a file has the name of a whiteout.
     """
-    changed = {name for name, found in after.files.items() if _has_changed(name, found, before)}
-    remade = {
+    changed = {name for name, file in after.files.items() if _has_changed(name, file, before)}
+    replaced = {
         name
-        for name, found in after.files.items()
-        if name in before.files
-        and found.is_directory
-        and before.files[name].is_directory
-        and found.inode != before.files[name].inode
+        for name in changed
+        if _is_replaced_directory(before.files.get(name), after.files[name])
     }
-    # All that lies in a directory which was made again has to be said again.
-    changed |= {name for name in after.files if any(above in remade for above in _above(name))}
-    gone = _gone(before, after, remade)
-    old = {found.inode: found for found in before.files.values()}
-    needed = changed | remade | gone.keys() | {b""}
-    needed |= {above for name in needed for above in _above(name)}
+    # An opaque whiteout hides all of the former directory: add all files of the new one.
+    changed |= {name for name in after.files if not replaced.isdisjoint(_parents(name))}
+    removed = _removed(before, after, replaced)
+    needed = changed | removed.keys() | {b""}
+    needed |= {parent for name in needed for parent in _parents(name)}
+    before_by_inode = {file.inode: file for file in before.files.values()}
     entries = []
-    for name, found in after.files.items():
+    for name, file in after.files.items():
         if name not in needed:
             continue
-        entries.append(_entry(name, found, _kept_xattrs(found, old)))
-        if name in remade:
+        entries.append(_entry(name, file, _kept_xattrs(file, before_by_inode)))
+        if name in replaced:
             entries.append(_whiteout(name, OPAQUE, empty_file))
         entries += [
             _whiteout(name, WHITEOUT + base, empty_file)
-            for base in sorted(gone.get(name, []), key=name_text)
+            for base in sorted(removed.get(name, []), key=name_text)
         ]
     return entries
 
 
-def _has_changed(name: bytes, found: _Found, before: Snapshot) -> bool:
+def _has_changed(name: bytes, file: _File, before: Snapshot) -> bool:
     old = before.files.get(name)
-    return old is None or not found.is_as(old)
+    return old is None or not file.is_unchanged_since(old)
 
 
-def _gone(before: Snapshot, after: Snapshot, remade: set[bytes]) -> dict[bytes, list[bytes]]:
-    """Return what is gone from each directory that is still there."""
-    gone: dict[bytes, list[bytes]] = {}
+def _is_replaced_directory(old: _File | None, new: _File) -> bool:
+    """Tell whether another directory is in the place of a former directory."""
+    return old is not None and old.is_directory and new.is_directory and old.inode != new.inode
+
+
+def _removed(before: Snapshot, after: Snapshot, replaced: set[bytes]) -> dict[bytes, list[bytes]]:
+    """Return the names that need whiteouts, by the directory that they were removed from."""
+    removed: dict[bytes, list[bytes]] = {}
     for name in before.files:
         if name in after.files:
             continue
         directory, _, base = name.rpartition(b"/")
         parent = after.files.get(directory)
-        if parent is not None and parent.is_directory and directory not in remade:
-            gone.setdefault(directory, []).append(base)
-    return gone
+        if parent is not None and parent.is_directory and directory not in replaced:
+            removed.setdefault(directory, []).append(base)
+    return removed
 
 
-def _above(name: bytes) -> Iterator[bytes]:
-    """Yield the names of the directories above, the root last."""
+def _parents(name: bytes) -> Iterator[bytes]:
+    """Yield the names of the parent directories, the root last."""
     while name:
         name = name.rpartition(b"/")[0]
         yield name
 
 
-def _kept_xattrs(found: _Found, before: Mapping[Inode, _Found]) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the extended attributes that a file has kept, wherever it is now.
+def _kept_xattrs(file: _File, before: Mapping[Inode, _File]) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the extended attributes that a file still has, even under another name.
 
-    The kernel takes capabilities from a file that is written to or is given away.
+    Like the kernel, remove them from a file whose contents or owner have changed: they may be
+    capabilities.
     """
-    old = before.get(found.inode)
-    if old is None or old.kind != found.kind:
+    old = before.get(file.inode)
+    if old is None or old.file_type != file.file_type:
         return ()
-    same = old.stamp[1:] == found.stamp[1:]
-    given_away = (old.fake.uid, old.fake.gid) != (found.fake.uid, found.fake.gid)
-    return old.fake.xattrs if found.is_directory or (same and not given_away) else ()
+    same_contents = old.stamp[1:] == file.stamp[1:]
+    same_owner = (old.fake.uid, old.fake.gid) == (file.fake.uid, file.fake.gid)
+    return old.fake.xattrs if file.is_directory or (same_contents and same_owner) else ()
 
 
-def _entry(name: bytes, found: _Found, xattrs: tuple[tuple[bytes, bytes], ...]) -> Entry:
-    fake = found.fake
+def _entry(name: bytes, file: _File, xattrs: tuple[tuple[bytes, bytes], ...]) -> Entry:
+    fake = file.fake
     if name.rpartition(b"/")[2].startswith(WHITEOUT):
+        path = f"/{path_text(name)}"
         raise PackError(
-            f"/{shown(name)} has the name of a whiteout: in a layer it would delete a file instead"
-            " of being one; the script must not make it"
+            f"{path} has the name of a whiteout: in a layer it would delete a file instead of being"
+            " one; the script must not create it",
+            path=path,
         )
-    kind = _KINDS[found.kind]
+    kind = _MEMBER_KINDS[file.file_type]
     mode = stat.S_IMODE(fake.mode)
     return Entry(
-        name=b"/" + name + (b"/" if found.is_directory and name else b""),
+        name=b"/" + name + (b"/" if file.is_directory and name else b""),
         kind=kind,
         mode=mode,
-        size=found.stamp[2] if kind == Kind.FILE else 0,
-        target=os.readlink(found.path) if kind == Kind.SYMLINK else b"",
-        source=found.path,
+        size=file.stamp[2] if kind == Kind.FILE else 0,
+        target=os.readlink(file.path) if kind == Kind.SYMLINK else b"",
+        source=file.path,
         attributes=Attributes.owned_by(
             fake.uid, fake.gid, (os.major(fake.rdev), os.minor(fake.rdev)), xattrs
         ),

@@ -1,13 +1,17 @@
-"""Run a program with a directory as its `/`, in namespaces of its own.
+"""Run a job's program under a supervisor, with another directory as its `/` if the job says so.
 
-This runs as a program under fakeroot, so that the process has but one thread. It becomes two: one
-enters the namespaces and is the program in the end, the other stays outside and watches it.
-What goes wrong before the program has started is written to the job's error file.
+`run` starts this module as a program of its own, under fakeroot, because a process that enters a
+user namespace must have a single thread. It forks: the child enters the namespaces and becomes the
+job's program, and the parent stays outside and supervises its system calls (see `watch`).
+
+If the program can't be started, the reason is written to the job's error file.
 """
 
 from __future__ import annotations
 
 import ctypes
+
+# Not orjson: this module and its imports need only the standard library, so that it starts fast.
 import json
 import os
 import signal
@@ -16,23 +20,23 @@ import sys
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from nixdock.rootfs.rootless.calls import listen
+from nixdock.rootfs.rootless.calls import install_filter
 from nixdock.rootfs.rootless.watch import watch
 
 __all__ = ["INSIDE", "main"]
 
 INSIDE: Final = "/.nixdock"
-"""Where the job's directory is seen in a root: a script may well empty /tmp."""
+"""The path of the job's directory in a root; not in /tmp, which a script may empty."""
 
+# linux/prctl.h, linux/sched.h and linux/mount.h
 _PARENT_DEATH_SIGNAL: Final = 1
 _NEW_USER: Final = 0x10000000
-_NEW_PROCESSES: Final = 0x20000000
+_NEW_PIDS: Final = 0x20000000
 _NEW_MOUNTS: Final = 0x00020000
 _BIND: Final = 0x1000
 _RECURSIVE: Final = 0x4000
 _PRIVATE: Final = 1 << 18
-# Neither set-id programs, devices, nor programs at all.
-_NOTHING_SPECIAL: Final = 2 | 4 | 8
+_NOSUID_NODEV_NOEXEC: Final = 2 | 4 | 8
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _LIBC.mount.argtypes = (
@@ -42,54 +46,63 @@ _LIBC.mount.argtypes = (
 
 
 class _EnterError(Exception):
-    """What could not be done, for people."""
+    """The program can't be started; the message goes to the job's error file."""
 
 
 def main(job_file: str) -> int:
-    """Run the program of a job, which is a JSON file, and return its exit status."""
-    # Whoever is interrupted ends, and with it all that it has started.
+    """Run the program of the job in a JSON file and return its exit status.
+
+    The program is killed if this process ends first.
+    """
+    # End at once on an interrupt, and so end the program as well.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     job = json.loads(Path(job_file).read_bytes())
-    library = _copied_library(Path(job_file).parent)
+    library = _copy_library(Path(job_file).parent)
     error = os.open(job["error"], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    ours, theirs = socket.socketpair()
+    parent_end, child_end = socket.socketpair()
     child = os.fork()
     if not child:
-        ours.close()
+        parent_end.close()
         try:
-            _become_program(job, library, theirs)
+            _become_program(job, library, child_end)
         except _EnterError as failure:
             os.write(error, str(failure).encode())
         os._exit(125)
-    theirs.close()
-    descriptors = socket.recv_fds(ours, 1, 1)[1]
+    child_end.close()
+    # The listener of the child's filter; none if there is no filter or the child has failed.
+    descriptors = socket.recv_fds(parent_end, 1, 1)[1]
     if descriptors and library is not None:
         watch(descriptors[0], child, library)
-    return _status(child)
+    return _wait(child)
 
 
-def _status(child: int) -> int:
-    """Wait for a process and return its exit status, as a shell does."""
+def _wait(child: int) -> int:
+    """Wait for a process and return its exit status, 128 + N if signal N ended it."""
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return code if code >= 0 else 128 - code
 
 
-def _become_program(job: dict[str, Any], library: str | None, watcher: socket.socket) -> NoReturn:
+def _become_program(job: dict[str, Any], library: str | None, parent: socket.socket) -> NoReturn:
+    """Replace this process by the job's program, and send the listener of its filter to `parent`.
+
+    Raise _EnterError if that is impossible.
+    """
     owner = (job["uid"], job["gid"])
     if job["root"] is not None:
-        _change_root(job, watcher)
+        _change_root(job, parent)
     elif owner != (0, 0) and not _LIBC.unshare(_NEW_USER):
-        # For programs that fakeroot does not reach; without it they see the builder's ids.
+        # Statically linked programs ask the kernel for their user: let it be root, if possible.
         _map_ids(*owner)
-    _end_with_parent()
+    _die_with_parent()
     for variable in ("LD_LIBRARY_PATH", "LD_PRELOAD"):
         os.environ.pop(variable, None)
     if library is not None:
         directory = os.path.dirname(job["error"]) if job["root"] is None else INSIDE  # noqa: PTH120
-        # Each kind of C library takes what is its own; those that know no $LIB take nothing.
+        # glibc's dynamic linker replaces $LIB by the name of its library directory. Others, such
+        # as musl's, do not: they find no file, and so don't load a library that needs glibc.
         os.environ["LD_PRELOAD"] = f"{directory}/$LIB/{library}"
-        if (listener := listen()) is not None:
-            socket.send_fds(watcher, [b"l"], [listener])
+        if (listener := install_filter()) is not None:
+            socket.send_fds(parent, [b"l"], [listener])
             os.close(listener)
     try:
         os.execv(job["program"][0], job["program"])
@@ -97,42 +110,48 @@ def _become_program(job: dict[str, Any], library: str | None, watcher: socket.so
         raise _EnterError(f"can't run {job['program'][0]}: {error.strerror}") from None
 
 
-def _end_with_parent() -> None:
-    """Be killed when the process that has started this one ends, from now on."""
-    # The first process of a namespace is told of no other signal.
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends."""
+    # SIGKILL, because the first process of a PID namespace ignores other signals by default.
     _LIBC.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
 
 
-def _copied_library(directory: Path) -> str | None:
-    """Copy fakeroot's library to where it is found with another root as well; return its name."""
+def _copy_library(directory: Path) -> str | None:
+    """Copy fakeroot's library to `directory`, which is in every root; return its file name.
+
+    Return None if this process does not run under fakeroot.
+    """
     name = os.environ.get("LD_PRELOAD", "").partition(":")[0]
     for place in os.environ.get("LD_LIBRARY_PATH", "").split(":"):
         library = Path(place, name)
         if name and library.is_file():
-            copied = directory / "lib" / library.name
-            copied.parent.mkdir()
-            copied.write_bytes(library.read_bytes())
-            # What $LIB is in Nix, Red Hat's and Debian's systems.
+            copy = directory / "lib" / library.name
+            copy.parent.mkdir()
+            copy.write_bytes(library.read_bytes())
+            # $LIB is lib in Nix, lib64 in Red Hat's systems and lib/MACHINE-linux-gnu in Debian's.
             (directory / "lib64").symlink_to("lib")
-            (copied.parent / f"{os.uname().machine}-linux-gnu").symlink_to(".")
-            return copied.name
+            (copy.parent / f"{os.uname().machine}-linux-gnu").symlink_to(".")
+            return copy.name
     return None
 
 
-def _change_root(job: dict[str, Any], watcher: socket.socket) -> None:
+def _change_root(job: dict[str, Any], parent: socket.socket) -> None:
+    """Enter new namespaces and make the job's root, with its mounts, the root directory."""
     root = job["root"]
     _enter_namespaces(job["uid"], job["gid"])
     _mount(root, root, recursive=True)
     for source, target, recursive in job["mounts"]:
         _mount(source, root + target, recursive=recursive)
-    # With processes of its own, nothing that the program leaves behind goes on after its end.
-    if not _LIBC.unshare(_NEW_PROCESSES):
+    # In a PID namespace, the processes that a script leaves behind are killed when it ends. Only
+    # the child enters the namespace; this process waits for it.
+    if not _LIBC.unshare(_NEW_PIDS):
         if child := os.fork():
-            _end_with_parent()
-            watcher.close()
-            os._exit(_status(child))
-        # Not allowed where parts of /proc are hidden; the one of outside is there already.
-        _LIBC.mount(b"proc", os.fsencode(f"{root}/proc"), b"proc", _NOTHING_SPECIAL, None)
+            _die_with_parent()
+            parent.close()
+            os._exit(_wait(child))
+        # Where parts of /proc are hidden, as in containers, this is not allowed. Then the /proc
+        # that is mounted already has to do.
+        _LIBC.mount(b"proc", os.fsencode(f"{root}/proc"), b"proc", _NOSUID_NODEV_NOEXEC, None)
     try:
         os.chroot(root)
         os.chdir("/")
@@ -142,23 +161,24 @@ def _change_root(job: dict[str, Any], watcher: socket.socket) -> None:
 
 def _enter_namespaces(uid: int, gid: int) -> None:
     if _LIBC.unshare(_NEW_USER | _NEW_MOUNTS):
-        raise _EnterError(f"the system allows no user namespace: {_reason()}; {_settings()}")
+        raise _EnterError(f"the system allows no user namespace: {_reason()}; {_advice()}")
     _map_ids(uid, gid)
     if _LIBC.mount(b"none", b"/", None, _RECURSIVE | _PRIVATE, None):
         raise _EnterError(
-            f"the system allows no mounts in a user namespace: {_reason()}; {_settings()}"
+            f"the system allows no mounts in a user namespace: {_reason()}; {_advice()}"
         )
 
 
 def _map_ids(uid: int, gid: int) -> None:
+    """Make the user and group outside root in this process's user namespace."""
     try:
+        # The kernel demands the first from processes without privileges outside.
         Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
         Path("/proc/self/uid_map").write_text(f"0 {uid} 1", encoding="ascii")
         Path("/proc/self/gid_map").write_text(f"0 {gid} 1", encoding="ascii")
     except OSError as error:
         raise _EnterError(
-            f"the system allows no user namespace: {error.filename}: {error.strerror};"
-            f" {_settings()}"
+            f"the system allows no user namespace: {error.filename}: {error.strerror}; {_advice()}"
         ) from None
 
 
@@ -172,19 +192,19 @@ def _reason() -> str:
     return os.strerror(ctypes.get_errno())
 
 
-def _settings() -> str:
-    """Name the settings of this machine that are in the way, or those that may be."""
-    found = [
+def _advice() -> str:
+    """Name the sysctl settings that forbid user namespaces, or all that may do so."""
+    culprits = [
         f"{name} is {value}"
-        for name, wrong in (
+        for name, forbidding in (
             ("kernel.unprivileged_userns_clone", "0"),
             ("user.max_user_namespaces", "0"),
             ("kernel.apparmor_restrict_unprivileged_userns", "1"),
         )
-        if (value := _sysctl(name)) == wrong
+        if (value := _sysctl(name)) == forbidding
     ]
-    if found:
-        return "set it otherwise with sysctl: " + ", ".join(found)
+    if culprits:
+        return "change it with sysctl: " + ", ".join(culprits)
     return (
         "look at sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone and"
         " kernel.apparmor_restrict_unprivileged_userns and, in a container, at its seccomp profile"

@@ -1,6 +1,6 @@
-"""A base image's root file system in a directory, made by whoever runs this.
+"""Extracting a base image's root file system into a directory without being root.
 
-Owners, set-id bits and devices can't be there without being root: fakeroot is told of them.
+Only root can set foreign owners and make devices. These are returned as fakeroot's state instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nixdock.tar.kinds import Kind
 
 __all__ = ["extract"]
 
-_KINDS: Final = {
+_FILE_TYPES: Final = {
     Kind.FILE: stat.S_IFREG,
     Kind.SYMLINK: stat.S_IFLNK,
     Kind.DIRECTORY: stat.S_IFDIR,
@@ -28,62 +28,66 @@ _KINDS: Final = {
     Kind.CHARACTER_DEVICE: stat.S_IFCHR,
     Kind.BLOCK_DEVICE: stat.S_IFBLK,
 }
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def extract(tree: MergedTree, directory: Path) -> dict[Inode, FakeFile]:
-    """Put the files of `tree` into the empty `directory`; return what they are under fakeroot.
+    """Extract `tree` into the empty `directory`; return fakeroot's state for the files.
 
-    Nothing is written outside: the tree's directories are directories, never links. Raise
-    ImageError for what the file system can't hold.
+    Nothing is written outside: paths of the tree lead through directories only, never through
+    symlinks. Raise ImageError if the file system can't hold a file.
     """
-    return dict(_extracted(tree, os.fsencode(directory)))
+    return dict(_extract_nodes(tree, os.fsencode(directory)))
 
 
-def _extracted(tree: MergedTree, top: bytes) -> Iterator[tuple[Inode, FakeFile]]:
-    first: dict[int, bytes] = {}
+def _extract_nodes(tree: MergedTree, top: bytes) -> Iterator[tuple[Inode, FakeFile]]:
+    """Extract all files, and yield the state of each one once it has its final mode."""
+    first_paths: dict[Node, bytes] = {}
     directories = [(top, tree.root)]
     for name, node in tree.walk():
         path = top + b"/" + name
         try:
-            if id(node) in first:
-                os.link(first[id(node)], path, follow_symlinks=False)
+            if node in first_paths:
+                os.link(first_paths[node], path, follow_symlinks=False)
                 continue
-            first[id(node)] = path
+            first_paths[node] = path
             if node.is_directory:
                 os.mkdir(path, 0o700)
                 directories.append((path, node))
                 continue
-            _make(tree, node, path)
-            yield _fake(path, node)
+            _create_file(tree, node, path)
+            yield _state(path, node)
         except OSError as error:
-            message = f"{shown(name)!r} of the base image can't be put on disk: {error.strerror}"
-            raise ImageError(message) from None
-    # Deepest first: those above must be writable as long as something is put into them.
+            raise ImageError(
+                f"can't extract {shown(name)!r} of the base image: {error.strerror}",
+                place=shown(name),
+            ) from None
+    # Set modes last: files can't be created in a read-only directory.
     for path, node in reversed(directories):
         os.chmod(path, node.mode & 0o777 | 0o700)
-        yield _fake(path, node)
+        yield _state(path, node)
 
 
-def _make(tree: MergedTree, node: Node, path: bytes) -> None:
+def _create_file(tree: MergedTree, node: Node, path: bytes) -> None:
+    """Create a file that is not a directory; an empty file stands in for a device."""
     if node.kind == Kind.SYMLINK:
         os.symlink(node.target, path)
         return
     if node.kind == Kind.FIFO:
         os.mkfifo(path, 0o600)
     else:
-        with os.fdopen(os.open(path, _NEW, 0o600), "wb") as file:
+        with os.fdopen(os.open(path, _NEW_FILE, 0o600), "wb") as file:
             if node.kind == Kind.FILE:
                 with tree.open(node) as stream:
                     shutil.copyfileobj(stream, file, 1 << 20)
-    # What comes after needs to read it.
+    # The owner must be able to read the file to pack it.
     os.chmod(path, node.mode & 0o777 | 0o400)
     os.utime(path, (node.mtime, node.mtime))
 
 
-def _fake(path: bytes, node: Node) -> tuple[Inode, FakeFile]:
+def _state(path: bytes, node: Node) -> tuple[Inode, FakeFile]:
     info = os.lstat(path)
-    mode = _KINDS[node.kind] | (0o777 if node.kind == Kind.SYMLINK else node.mode)
+    mode = _FILE_TYPES[node.kind] | (0o777 if node.kind == Kind.SYMLINK else node.mode)
     return Inode(info.st_dev, info.st_ino), FakeFile(
         mode, node.uid, node.gid, os.makedev(*node.device), node.xattrs
     )

@@ -1,6 +1,6 @@
-"""fakeroot's memory: the owners, modes and devices that files have for those who run under it.
+"""fakeroot's state: the owners, modes and devices that files have for programs under fakeroot.
 
-It is a file of one line for each file whose owner, mode or kind is not what the disk says:
+A state file has one line for each file whose owner, mode or type differs from that on disk:
 `dev=HEX,ino=DECIMAL,mode=OCTAL,uid=DECIMAL,gid=DECIMAL,nlink=DECIMAL,rdev=DECIMAL`.
 """
 
@@ -22,7 +22,7 @@ _LINE: Final = re.compile(
 
 
 class Inode(NamedTuple):
-    """What tells a file from all others: its device and inode number."""
+    """A device and inode number, which identify a file."""
 
     device: int
     number: int
@@ -30,9 +30,9 @@ class Inode(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FakeFile:
-    """What a file is under fakeroot; `mode` holds its kind as well.
+    """The attributes of a file under fakeroot; `mode` includes the file type.
 
-    fakeroot's memory does not have `xattrs`, so these say nothing about whether two are equal.
+    fakeroot does not keep `xattrs`, so they are not compared.
     """
 
     mode: int
@@ -43,12 +43,12 @@ class FakeFile:
 
 
 def parse_state(text: str) -> dict[Inode, FakeFile]:
-    """Read what `fakeroot -s` has saved; raise ToolError for what it would not write."""
+    """Parse the state file that `fakeroot -s` writes; raise ToolError for a malformed line."""
     state = {}
     for line in text.splitlines():
         match = _LINE.fullmatch(line.strip())
         if match is None:
-            raise ToolError(f"fakeroot has saved {line!r}, which is not understood")
+            raise ToolError(f"the state that fakeroot has saved has a malformed line: {line!r}")
         device, number, mode, uid, gid, rdev = match.groups()
         inode = Inode(int(device, 16), int(number))
         state[inode] = FakeFile(int(mode, 8), int(uid), int(gid), int(rdev))
@@ -56,7 +56,7 @@ def parse_state(text: str) -> dict[Inode, FakeFile]:
 
 
 def format_state(files: Iterable[tuple[Inode, FakeFile]]) -> str:
-    """Return what `fakeroot -i` reads."""
+    """Return a state file for `fakeroot -i`."""
     return "".join(
         f"dev={inode.device:x},ino={inode.number},mode={file.mode:o},uid={file.uid},"
         f"gid={file.gid},nlink=1,rdev={file.rdev}\n"
@@ -65,12 +65,12 @@ def format_state(files: Iterable[tuple[Inode, FakeFile]]) -> str:
 
 
 def fakeroot_program(environment: Mapping[str, str]) -> str:
-    """Return the path of fakeroot; raise ToolError when it is not installed."""
-    # The one that talks by message queues is hundreds of times faster than the one over TCP.
+    """Return the path of fakeroot; raise ToolError if it is not in the environment's PATH."""
+    # fakeroot-sysv uses message queues, which are hundreds of times faster than fakeroot-tcp.
     for name in ("fakeroot-sysv", "fakeroot"):
-        if found := shutil.which(name, path=environment.get("PATH")):
-            return found
+        if program := shutil.which(name, path=environment.get("PATH")):
+            return program
     raise ToolError(
-        "fakeroot is not in PATH, but a script is to run as if by root; install it, or give owners"
-        " and modes with `perms`, which needs none"
+        "fakeroot is not in PATH, but run_as_root and fake_root_commands need it; install it, or"
+        " set owners and modes with perms instead"
     )

@@ -1,4 +1,4 @@
-"""Running a script as if by root: in a tree, or with the tree as its root."""
+"""Running a script under fakeroot, in a directory or with the directory as its `/`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from nixdock.system.commands import run_command
 
 __all__ = ["run_as_root"]
 
-# The image's own programs come behind the builder's, which know fakeroot's library.
+# The builder's programs come first: unlike those of many images, they can load fakeroot's library.
 _IMAGE_PATH: Final = """
 PATH="${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 export PATH
 """
-# Where Python looks for modules is settled by whoever has started this one.
+# Python starts isolated from the user's settings (-I), with the module search path of this process.
 _ENTER: Final = """
 import sys
 sys.path[:] = sys.argv[2:]
@@ -52,8 +52,9 @@ def run_as_root(
 ) -> dict[Inode, FakeFile]:
     """Run `script` in `tree` under fakeroot; with `chroot`, `tree` is its `/`.
 
-    `fakes` is what files are for it from the start. Return what they are in the end, as far as
-    the disk does not say. Raise ScriptError, whose message starts with `name`, if it fails.
+    `fakes` is fakeroot's state before the script; return the state after it. `name` is the
+    script's key in the spec. Raise ScriptError if the script can't be run or fails, and ToolError
+    if fakeroot is not installed.
     """
     with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
         work = Path(temporary).resolve()
@@ -62,8 +63,10 @@ def run_as_root(
         with ExitStack() as stack:
             mounts: list[Mount] = []
             if chroot:
-                mounts = stack.enter_context(mounts_for(tree.resolve(), store_dir, work)).mounts
-                shell = shell_inside(tree, store_dir, os.environ.get("PATH"))
+                mounts = stack.enter_context(
+                    mounts_for(name, tree.resolve(), store_dir, work)
+                ).mounts
+                shell = shell_inside(name, tree, store_dir, os.environ.get("PATH"))
             else:
                 shell = shutil.which("bash") or shutil.which("sh") or "/bin/sh"
             prelude = BUILDER_SETUP + (_IMAGE_PATH if chroot else "") + RUN_SCRIPT
@@ -75,6 +78,7 @@ def run_as_root(
                 "program": [shell, "-c", prelude, name, f"{INSIDE if chroot else work}/script"],
                 "error": str(work / "error"),
             }
+            # Not orjson, which refuses paths that are not UTF-8.
             (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
             _run(work, tree, name)
             return parse_state((work / "after").read_text(encoding="ascii"))
@@ -86,7 +90,9 @@ def _run(work: Path, directory: Path, name: str) -> None:
         *("-i", str(work / "before"), "-s", str(work / "after"), "--"),
         *(sys.executable, "-I", "-c", _ENTER, str(work / "job.json"), *sys.path),
     ]
-    # Standard output may be the image. The build's user has but one id to give to files.
+    # nixdock may be writing the image to standard output: keep the script's output out of it.
+    # By default, fakeroot also tries to change owners on disk. That would fail for all users but
+    # one: a user namespace maps a single user.
     result = run_command(
         command,
         directory=directory,

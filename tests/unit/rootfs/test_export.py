@@ -182,7 +182,7 @@ def test_every_form_gives_the_same(
 def test_an_image_is_chosen(tmp_path: Path) -> None:
     path = archive(tmp_path / "image.tar", [layer(("a", "x"))])
     assert contents(exported(path, name="x", tag="y")) == {"./a": b"x"}
-    with pytest.raises(InputError, match=r"holds no image x:z, but x:y"):
+    with pytest.raises(InputError, match=r"has no image x:z; it has x:y"):
         exported(path, name="x", tag="z")
 
 

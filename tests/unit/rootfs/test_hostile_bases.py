@@ -113,34 +113,37 @@ def pax(name: str, **records: str) -> tarfile.TarInfo:
 # Layers that no runtime should unpack: refused by what makes a tree of them, and found by `verify`.
 
 REFUSED: Mapping[str, tuple[Sequence[bytes], str]] = {
-    "a name that leads upwards": ([layer(("../x", ""))], "leads upwards"),
-    "a name that leads upwards later": ([layer(("a/../../x", ""))], "leads upwards"),
+    "a name that leads upwards": ([layer(("../x", ""))], "contains '..'"),
+    "a name that leads upwards later": ([layer(("a/../../x", ""))], "contains '..'"),
     "a file behind an absolute link": (
-        *([layer(link("esc", OUTSIDE), ("esc/x", ""))], "lies below 'esc', a symbolic link"),
+        *([layer(link("esc", OUTSIDE), ("esc/x", ""))], "is below 'esc', a symbolic link"),
     ),
     "a file behind an escaping link": (
-        *([layer(link("esc", UP + "tmp"), ("esc/x", ""))], "lies below 'esc', a symbolic link"),
+        *([layer(link("esc", UP + "tmp"), ("esc/x", ""))], "is below 'esc', a symbolic link"),
     ),
-    "a hard link to the outside": ([layer(hard_link("h", f"{UP}etc/passwd"))], "leads upwards"),
+    "a hard link to the outside": ([layer(hard_link("h", f"{UP}etc/passwd"))], "contains '..'"),
     "a hard link to an absolute name": (
-        *([layer(hard_link("h", "/etc/passwd"))], "is no file before it in the same layer"),
+        *([layer(hard_link("h", "/etc/passwd"))], "is not an earlier file in the same layer"),
     ),
     "a hard link by way of a link": (
-        *([layer(link("s", OUTSIDE), hard_link("h", "s/secret"))], "which is no file before"),
+        *([layer(link("s", OUTSIDE), hard_link("h", "s/secret"))], "which is not an earlier file"),
     ),
-    "a hard link to itself": ([layer(hard_link("h", "h"))], "which is no file before it"),
-    "a hard link to a lower layer": ([PLAIN, layer(hard_link("h", "a"))], "which is no file"),
+    "a hard link to itself": ([layer(hard_link("h", "h"))], "which is not an earlier file"),
+    "a hard link to a lower layer": (
+        [PLAIN, layer(hard_link("h", "a"))],
+        "which is not an earlier file",
+    ),
     "an overlay's whiteout": (
         [layer(entry("n", tarfile.CHRTYPE, devmajor=0, devminor=0))],
-        "is a device 0:0, an overlay's own whiteout",
+        "is a device 0:0, which overlayfs takes for a whiteout",
     ),
     "an impossible device": (
         [layer(entry("n", tarfile.BLKTYPE, devmajor=0o7777777, devminor=1))],
-        "is a device 2097151:1, which is impossible",
+        "is a device 2097151:1, which is out of range",
     ),
     "an overlay's attributes": (
         [layer(pax("a", SCHILY__xattr__trusted__overlay__opaque="y"))],
-        "has extended attributes of an overlay's own",
+        "has extended attributes that overlayfs reserves",
     ),
     "an owner below zero": ([layer(pax("a", uid="-1"))], "has the owner -1:0"),
     "an owner that is too large": (
@@ -150,26 +153,29 @@ REFUSED: Mapping[str, tuple[Sequence[bytes], str]] = {
     "a whiteout of nothing": ([layer((".wh.", ""))], "is a whiteout of nothing"),
     "a whiteout of its directory": ([layer(("a/.wh..", ""))], "is a whiteout of nothing"),
     "a whiteout of what is above": ([layer(("a/.wh...", ""))], "is a whiteout of nothing"),
-    "a whiteout that leads upwards": ([layer(("../.wh.x", ""))], "leads upwards"),
+    "a whiteout that leads upwards": ([layer(("../.wh.x", ""))], "contains '..'"),
     "a whiteout that is a directory": ([layer(directory(".wh.x"))], "not an empty file"),
     "a whiteout that is a link": ([layer(link(".wh.x", "/etc"))], "not an empty file"),
     "a whiteout with bytes": ([layer((".wh.x", "data"))], "not an empty file"),
-    "a member twice": ([layer(("a", "1"), ("a", "2"))], "'a' stands twice in it"),
-    "a member twice, spelt differently": ([layer(("a", "1"), (".//a/.", "2"))], "'a' stands twice"),
+    "a member twice": ([layer(("a", "1"), ("a", "2"))], "'a' appears twice"),
+    "a member twice, spelt differently": (
+        [layer(("a", "1"), (".//a/.", "2"))],
+        "'a' appears twice",
+    ),
     "a link that becomes a directory": (
-        *([layer(link("a", OUTSIDE), directory("a"), ("a/x", ""))], "'a' stands twice"),
+        *([layer(link("a", OUTSIDE), directory("a"), ("a/x", ""))], "'a' appears twice"),
     ),
-    "a name of control characters": (*([layer(("../\n\x1b[31merror: x", ""))], "leads upwards"),),
-    "a file below a whiteout": ([layer((".wh.x/y", ""))], "lies below a whiteout"),
+    "a name of control characters": (*([layer(("../\n\x1b[31merror: x", ""))], "contains '..'"),),
+    "a file below a whiteout": ([layer((".wh.x/y", ""))], "is below a whiteout"),
     "a hard link to a whiteout": (
-        *([layer((".wh.x", ""), hard_link("h", ".wh.x"))], "which is no file before it"),
+        *([layer((".wh.x", ""), hard_link("h", ".wh.x"))], "which is not an earlier file"),
     ),
-    "a file below a file": ([layer(("a", ""), ("a/b", ""))], "lies below 'a', a file"),
+    "a file below a file": ([layer(("a", ""), ("a/b", ""))], "is below 'a', a file"),
     "a long component": ([layer(("a" * 256, ""))], "is too long for a file system"),
     "a long path": ([layer((f"{'a' * 200}/" * 21, ""))], "is too long for a file system"),
-    "a deep path": ([layer(("a/" * 300, ""))], "is nested more than 256 deep"),
-    "a root that is a file": ([layer(("/", ""))], "the root is not one"),
-    "a root that is a link": ([layer(link("./", "/etc"))], "the root is not one"),
+    "a deep path": ([layer(("a/" * 300, ""))], "is nested more than 256 levels deep"),
+    "a root that is a file": ([layer(("/", ""))], "the root is a file, but earlier"),
+    "a root that is a link": ([layer(link("./", "/etc"))], "the root is a symbolic link"),
     "a link without a target": ([layer(link("a", ""))], "has no target"),
     "a link with a long target": ([layer(link("a", "b/" * 2100))], "has a target that is too long"),
 }
@@ -191,14 +197,20 @@ BETWEEN: Mapping[str, tuple[Sequence[bytes], str]] = {
     "a file behind a lower layer's absolute link": (
         *(
             [layer(link("esc", OUTSIDE)), layer(("esc/x", ""))],
-            "'esc', which leads to no directory",
+            "'esc', which does not lead to a directory",
         ),
     ),
     "a file behind a lower layer's escaping link": (
-        *([layer(link("esc", UP + "tmp")), layer(("esc/x", ""))], "which leads to no directory"),
+        *(
+            [layer(link("esc", UP + "tmp")), layer(("esc/x", ""))],
+            "which does not lead to a directory",
+        ),
     ),
     "a file behind links in a circle": (
-        *([layer(link("a", "b"), link("b", "a")), layer(("a/x", ""))], "leads to no directory"),
+        *(
+            [layer(link("a", "b"), link("b", "a")), layer(("a/x", ""))],
+            "does not lead to a directory",
+        ),
     ),
     "a file behind a link to a file": (
         *([layer(("f", ""), link("l", "f")), layer(("l/x", ""))], "below 'l', which"),
@@ -265,11 +277,11 @@ def test_what_stays_inside(commands: Commands, layers: Sequence[bytes], files: l
 
 BROKEN: Mapping[str, tuple[bytes, str]] = {
     "no tar": (b"hello" * 1000, "is not an octal number"),
-    "nothing": (b"", "its end is missing"),
+    "nothing": (b"", "it is truncated: there is no end-of-archive marker"),
     "a tar that ends early": (layer(("a", "x" * 5000))[:2000], "ends in the middle of 'a'"),
     "a header that ends early": (PLAIN[:700], "ends in the middle of 'a'"),
-    "a tar without an end": (PLAIN[:1024], "its end is missing"),
-    "bytes behind the end": (PLAIN + b"garbage" + bytes(505), "other bytes than zeros behind"),
+    "a tar without an end": (PLAIN[:1024], "it is truncated: there is no end-of-archive marker"),
+    "bytes behind the end": (PLAIN + b"garbage" + bytes(505), "non-zero bytes after its end"),
     "a sparse file": (layer(entry("a", b"S")), "a sparse file"),
     "an unknown kind": (layer(entry("a", b"V")), "unknown kind"),
     "a size without its bytes": (layer(entry("a", size=1 << 62)), "ends in the middle of 'a'"),
@@ -353,21 +365,21 @@ LIES: Mapping[str, tuple[dict[str, Any], str]] = {
     ),
     "too few diff_ids": (
         {"settings": config(rootfs={"type": "layers", "diff_ids": []})},
-        "it has 0 diff_ids, but there are 1 layers",
+        "the config has 0 diff_ids, but the manifest lists 1 layer",
     ),
     "a wrong config": ({"Config": f"{'0' * 64}.json"}, "is damaged: its digest is"),
     "a missing layer": ({"Layers": ["gone.tar"]}, "gone.tar is missing"),
-    "a layer above": ({"Layers": ["../../etc/passwd"]}, "leads upwards"),
+    "a layer above": ({"Layers": ["../../etc/passwd"]}, "contains '..'"),
     "an absolute layer": ({"Layers": ["/etc/passwd"]}, "etc/passwd is missing"),
-    "a layer with a NUL": ({"Layers": ["a\0b"]}, "holds a NUL"),
+    "a layer with a NUL": ({"Layers": ["a\0b"]}, "contains a NUL byte"),
     "a link to the outside": (
         {"Layers": ["m"], "links": {"m": "/etc/passwd"}},
-        "m is a link to /etc/passwd, which is no file in the archive",
+        "m is a link to /etc/passwd, which is not a file in the archive",
     ),
     "a link upwards": ({"Layers": ["m"], "links": {"m": f"{UP}etc/passwd"}}, "m is a link to ../"),
     "links in a circle": ({"Layers": ["m"], "links": {"m": "n", "n": "m"}}, "m is a link to n"),
-    "two manifests": ({"more": [("manifest.json", b"[]")]}, "'manifest.json' stands twice"),
-    "two layers of a name": ({"more": [("./l.tar", b"")]}, "'l.tar' stands twice"),
+    "two manifests": ({"more": [("manifest.json", b"[]")]}, "'manifest.json' appears twice"),
+    "two layers of a name": ({"more": [("./l.tar", b"")]}, "'l.tar' appears twice"),
     "a giant manifest": ({"manifest": b" " * (5 << 20) + b"[]"}, "at most 4194304"),
     "a giant config": ({"settings": b" " * (5 << 20) + b"{}"}, "at most 4194304"),
     "a deep manifest": ({"manifest": DEEP}, "nested too deeply"),
@@ -427,11 +439,11 @@ def test_a_long_history(commands: Commands) -> None:
     [
         (lambda data: data[: len(data) // 2], "is malformed"),
         (lambda data: data[:600], "ends in the middle of 'config.json'"),
-        (lambda data: data + b"garbage", "other bytes than zeros behind its end"),
+        (lambda data: data + b"garbage", "non-zero bytes after its end-of-archive marker"),
         (lambda data: gzip.compress(data) + b"garbage", "is damaged"),
-        (lambda data: gzip.compress(data)[:-20], "ends in the middle"),
-        (lambda data: lzma.compress(data)[:-9], "ends in the middle"),
-        (lambda data: zstd.compress(data)[:-5], "ends in the middle"),
+        (lambda data: gzip.compress(data)[:-20], "is truncated"),
+        (lambda data: lzma.compress(data)[:-9], "is truncated"),
+        (lambda data: zstd.compress(data)[:-5], "is truncated"),
     ],
 )
 def test_damaged_archives(
@@ -559,7 +571,9 @@ def test_ten_thousand_layers(commands: Commands, distinct: bool) -> None:
     many_layers(commands.image, 10_000, distinct=distinct)
     found = commands.refusals()
     assert found.keys() == READERS | {"verify"}
-    assert found["export"] == "manifest.json[0]: it has 10000 layers, more than 1000"
+    assert found["export"] == (
+        "manifest.json[0]: the image has 10000 layers, but may have at most 1000"
+    )
     assert "Docker and Podman run at most 125" in found["verify"]
 
 
@@ -686,7 +700,7 @@ BOMBS: Mapping[str, tuple[Callable[[], Iterator[bytes]], str]] = {
     ),
     "directories that names imply": (
         lambda: (member(f"{i}/" + f"{'d' * 13}/" * 250 + "f") for i in range(700)),
-        "the names of its directories have more than 268435456 bytes in all",
+        "the names of the layer's directories have more than 268435456 bytes in total",
     ),
 }
 

@@ -42,19 +42,19 @@ def error(number: int) -> pytest.RaisesExc[OSError]:
 
 @pytest.mark.parametrize("length", [0, 1, 100, PAGE - 1])
 def test_a_text_is_read(caller: Caller, address: Address, length: int) -> None:
-    assert caller.text(address(b"x" * length)) == b"x" * length
+    assert caller.string_at(address(b"x" * length)) == b"x" * length
 
 
 def test_a_text_at_the_end_of_what_is_mapped_is_read(caller: Caller) -> None:
     with mmap.mmap(-1, PAGE) as page:
         page[-4:] = b"end\0"
         address = ctypes.addressof(ctypes.c_char.from_buffer(page, PAGE - 4))
-        assert caller.text(address) == b"end"
+        assert caller.string_at(address) == b"end"
 
 
 def test_no_text_is_where_nothing_is_mapped(caller: Caller) -> None:
     with error(errno.EFAULT):
-        caller.text(8)
+        caller.string_at(8)
 
 
 @pytest.fixture
@@ -76,32 +76,32 @@ def test_names_lead_to_files(caller: Caller, address: Address, tree: Path, name:
     expected = (tree / "a/b/file").stat().st_ino
     try:
         for start, text in ((there, address(name)), (AT_CWD, address(tree / name))):
-            with caller.file(start, text) as found:
+            with caller.open_file(start, text) as found:
                 assert os.fstat(found).st_ino == expected
     finally:
         os.close(there)
 
 
 def test_nothing_is_above_the_root(caller: Caller, address: Address) -> None:
-    with caller.file(AT_CWD, address("/../../..")) as found:
+    with caller.open_file(AT_CWD, address("/../../..")) as found:
         assert os.path.samestat(os.fstat(found), Path("/").stat())
 
 
 def test_a_link_is_not_followed_when_the_call_says_so(
     caller: Caller, address: Address, tree: Path
 ) -> None:
-    with caller.file(AT_CWD, address(tree / "relative"), AT_SYMLINK_NOFOLLOW) as found:
+    with caller.open_file(AT_CWD, address(tree / "relative"), AT_SYMLINK_NOFOLLOW) as found:
         assert os.fstat(found).st_ino == (tree / "relative").lstat().st_ino
 
 
 def test_no_name_stands_for_the_descriptor(caller: Caller, address: Address, tree: Path) -> None:
     there, text = os.open(tree / "a", os.O_PATH), address("")
     try:
-        with caller.file(there, text, AT_EMPTY_PATH) as found:
+        with caller.open_file(there, text, AT_EMPTY_PATH) as found:
             assert os.fstat(found).st_ino == (tree / "a").stat().st_ino
         with (
             pytest.raises(FileNotFoundError),
-            caller.file(there, text),
+            caller.open_file(there, text),
         ):
             pass
     finally:
@@ -119,7 +119,7 @@ def test_what_leads_nowhere_is_the_error_of_the_kernel(
     text = address(tree / name)
     with (
         error(number),
-        caller.file(AT_CWD, text),
+        caller.open_file(AT_CWD, text),
     ):
         pass
     assert len(os.listdir("/proc/self/fd")) == open_before
@@ -127,7 +127,7 @@ def test_what_leads_nowhere_is_the_error_of_the_kernel(
 
 def test_a_place_is_a_directory_and_a_name(caller: Caller, address: Address, tree: Path) -> None:
     for name in ("a/b/new", "absolute/b/new", "a/b/new/"):
-        with caller.place(AT_CWD, address(tree / name)) as (directory, last):
+        with caller.open_parent(AT_CWD, address(tree / name)) as (directory, last):
             assert os.fstat(directory).st_ino == (tree / "a/b").stat().st_ino
             assert last == b"new"
 
@@ -136,7 +136,7 @@ def test_a_place_is_a_directory_and_a_name(caller: Caller, address: Address, tre
 def test_some_names_are_no_places(caller: Caller, address: Address, name: str) -> None:
     with (
         error(errno.EBUSY),
-        caller.place(AT_CWD, address(name)),
+        caller.open_parent(AT_CWD, address(name)),
     ):
         pass
 

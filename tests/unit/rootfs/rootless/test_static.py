@@ -208,4 +208,4 @@ def _command(path: Path) -> list[bytes]:
     ("release", "can"), [("5.4.0-1-amd64", False), ("5.5", True), ("6.1.0", True), ("10.0", True)]
 )
 def test_kernels_that_can_make_a_call_after_all(release: str, can: bool) -> None:
-    assert calls._can_continue(release) is can
+    assert calls._supports_continue(release) is can
