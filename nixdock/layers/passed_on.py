@@ -178,8 +178,8 @@ class _ExpandedBlob:
 
 def _diff_id_error(blob: ExistingBlob, digest: str) -> ImageError:
     return ImageError(
-        f"{blob.place}: the layer's diff_id is {blob.diff_id}, but the digest of its uncompressed"
-        f" tar is {digest}",
+        f"{blob.place}: the layer's diff_id is {blob.diff_id}, but its digest is {digest} when"
+        " uncompressed",
         place=blob.place,
         digest=digest,
     )

@@ -6,20 +6,20 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
 from nixdock.errors import ImageError
-from nixdock.read.members import _MOST_FILES, _OPEN, _missing
+from nixdock.read.members import MOST_FILES, missing_error
 from nixdock.system.file_range import Range
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Directory"]
 
+# Not blocking: a FIFO may have taken the place of the file.
+_OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
 
 class Directory:
-    """The regular files below a directory; what links lead to outside of it is not there."""
+    """The regular files below a directory; symlinks that lead out of it are ignored."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
@@ -30,8 +30,10 @@ class Directory:
                 if self._is_own_file(path):
                     relative = path.relative_to(self._root)
                     self._sizes[relative.as_posix()] = path.stat().st_size
-            if len(self._sizes) > _MOST_FILES:
-                raise ImageError(f"{root} holds more than {_MOST_FILES} files: not an image")
+            if len(self._sizes) > MOST_FILES:
+                raise ImageError(
+                    f"{root} has more than {MOST_FILES} files: it is not an image", path=root
+                )
 
     def _is_own_file(self, path: Path) -> bool:
         try:
@@ -46,21 +48,21 @@ class Directory:
         return iter(self._sizes)
 
     def same(self, name: str) -> str:
-        """Return the name itself: where a link leads makes no difference to its bytes."""
+        """Return the name itself: reading a symlink gives the bytes of its target."""
         return name
 
     def size(self, name: str) -> int:
-        """Return the size that the file had when the directory was opened."""
+        """Return the size in bytes that the file had when the directory was opened."""
         if name not in self._sizes:
-            raise _missing(name)
+            raise missing_error(name)
         return self._sizes[name]
 
     def open(self, name: str) -> io.RawIOBase:
-        """Open the file."""
+        """Open a file for reading; raise ImageError if it can't be opened."""
         return io.FileIO(self._descriptor(name))
 
     def open_range(self, name: str) -> Range:
-        """Open the file for reading anywhere in it."""
+        """Open a file for reading at any position; raise ImageError if it can't be opened."""
         descriptor = self._descriptor(name)
         return Range(descriptor, 0, os.fstat(descriptor).st_size, owner=True)
 
@@ -68,9 +70,9 @@ class Directory:
         self.size(name)
         path = self._root / name
         try:
-            return os.open(path, _OPEN)
+            return os.open(path, _OPEN_FLAGS)
         except OSError as error:
-            raise ImageError(f"can't read {path}: {error.strerror}") from None
+            raise ImageError(f"can't read {path}: {error.strerror}", path=path) from None
 
     def close(self) -> None:
         """Do nothing: each file has its own descriptor."""

@@ -1,4 +1,4 @@
-"""The images of a docker-archive: what `manifest.json` in a tar, or a directory, tells."""
+"""The images that a docker-archive's `manifest.json` lists, in a tar or a directory."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from nixdock.oci.layout import DOCKER_MANIFEST
 from nixdock.oci.untrusted_json import MOST_JSON, MOST_JSON_IN_ALL, converted, parse_json
 from nixdock.read.members import Members, member_name, read_whole
 from nixdock.read.problem import Complain, Problem, pass_on
-from nixdock.read.stored import LayerEntry, StoredImage, parse_config, settle
+from nixdock.read.stored import LayerEntry, StoredImage, parse_config, stored_layers
 
 __all__ = ["DockerView", "read_docker_archive"]
 
-
 _MOST_IMAGES: Final = 1000
-# Of all images together.
-_MOST_LAYERS_IN_ALL: Final = 10_000
-# Names that say what the file's digest is; `HEX/layer.tar` and `HEX.tar` have other meanings.
+# In all images together.
+_MOST_LAYERS: Final = 10_000
+# Names that contain the file's digest. The digits of `HEX/layer.tar` and `HEX.tar` are no digests.
 _BLOB: Final = re.compile(r"blobs/sha256/([0-9a-f]{64})", re.ASCII)
 _CONFIG: Final = re.compile(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?", re.ASCII)
 
@@ -30,7 +29,7 @@ _CONFIG: Final = re.compile(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?", re.A
 class DockerView:
     """The images, and the names of all files that belong to them.
 
-    `json_left` is how many bytes of configs may yet be read.
+    `json_left` is the number of bytes of configs that may still be read.
     """
 
     images: list[StoredImage] = field(default_factory=list)
@@ -39,7 +38,7 @@ class DockerView:
 
 
 def read_docker_archive(members: Members, complain: Complain) -> DockerView:
-    """Read `manifest.json` and the configs; layers stay unread."""
+    """Read `manifest.json` and the configs, but no layers."""
     view = DockerView()
     try:
         value = parse_json(read_whole(members, DOCKER_MANIFEST, MOST_JSON))
@@ -48,10 +47,10 @@ def read_docker_archive(members: Members, complain: Complain) -> DockerView:
         pass_on(error, DOCKER_MANIFEST, complain)
         return view
     layers = sum(len(entry.layers or ()) for entry in entries)
-    if len(entries) > _MOST_IMAGES or layers > _MOST_LAYERS_IN_ALL:
+    if len(entries) > _MOST_IMAGES or layers > _MOST_LAYERS:
         message = (
-            f"it has {len(entries)} images and {layers} layers, but at most {_MOST_IMAGES} and"
-            f" {_MOST_LAYERS_IN_ALL} are read"
+            f"the archive has {len(entries)} images and {layers} layers, but at most {_MOST_IMAGES}"
+            f" and {_MOST_LAYERS} are read"
         )
         complain(Problem(DOCKER_MANIFEST, message))
         return view
@@ -71,8 +70,8 @@ def _read_entry(
     place: str,
     complain: Complain,
 ) -> None:
-    found = [
-        _found_layer(view, members, name, f"{place}: Layers[{j}]", complain)
+    layer_entries = [
+        _layer_entry(view, members, name, f"{place}: Layers[{j}]", complain)
         for j, name in enumerate(entry.layers or ())
     ]
     config_name = members.same(member_name(entry.config))
@@ -80,10 +79,10 @@ def _read_entry(
     data = read_whole(members, config_name, min(MOST_JSON, view.json_left))
     view.json_left -= len(data)
     digest = sha256_digest(data)
-    named = _CONFIG.fullmatch(member_name(entry.config))
-    if named and f"sha256:{named[1]}" != digest:
+    match = _CONFIG.fullmatch(member_name(entry.config))
+    if match and f"sha256:{match[1]}" != digest:
         message = f"the config {entry.config} is damaged: its digest is {digest}"
-        complain(Problem(f"{place}: Config", message))
+        complain(Problem(f"{place}: Config", message, digest))
     config_place = f"config {entry.config}"
     config = parse_config(data, config_place, complain)
     if config is None:
@@ -95,14 +94,15 @@ def _read_entry(
             config=config,
             config_data=data,
             manifest_data=None,
-            layers=settle(members, found, config, config_place, complain),
+            layers=stored_layers(members, layer_entries, config, config_place, complain),
         )
     )
 
 
-def _found_layer(
+def _layer_entry(
     view: DockerView, members: Members, text: str, place: str, complain: Complain
 ) -> LayerEntry | None:
+    """Return the layer in the file `text`, or None if the file is missing."""
     try:
         name = members.same(member_name(text))
         members.size(name)
@@ -110,5 +110,5 @@ def _found_layer(
         pass_on(error, place, complain)
         return None
     view.files.add(name)
-    named = _BLOB.fullmatch(name)
-    return LayerEntry(name, place, digest=f"sha256:{named[1]}" if named else None)
+    match = _BLOB.fullmatch(name)
+    return LayerEntry(name, place, digest=f"sha256:{match[1]}" if match else None)

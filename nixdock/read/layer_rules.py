@@ -1,4 +1,4 @@
-"""What a layer's tar must keep to so that every runtime unpacks it to the same files."""
+"""The rules for a layer's tar with which every runtime unpacks it to the same files."""
 
 from __future__ import annotations
 
@@ -17,57 +17,60 @@ __all__ = ["LayerRules"]
 
 _MOST_PROBLEMS: Final = 20
 _OVERLAY: Final = (b"trusted.overlay.", b"user.overlay.")
-# The longest target that Linux takes, in bytes.
+# The length in bytes of the longest target that Linux accepts.
 _MOST_TARGET: Final = 4095
-# The last one stands for no owner.
+# The largest 32-bit number, -1 as an ID, means "no owner".
 _MOST_ID: Final = (1 << 32) - 2
 _MOST_MAJOR: Final = (1 << 12) - 1
 _MOST_MINOR: Final = (1 << 20) - 1
-# Of the names of all directories, in bytes; one name can imply many.
-_MOST_DIRECTORIES: Final = 256 << 20
+# The total size in bytes of the names of directories; one member's name can imply many of them.
+_MOST_DIRECTORY_BYTES: Final = 256 << 20
 
 
 @dataclass(slots=True)
 class LayerRules:
-    """What can be wrong with one member of a layer in the light of those before it."""
+    """Check the members of a layer one by one, each against the members before it.
+
+    `messages` are the first problems; `unlisted` is the number of the others.
+    """
 
     messages: list[str] = field(default_factory=list)
-    unsaid: int = 0
+    unlisted: int = 0
     _kinds: dict[bytes, bytes] = field(default_factory=dict)
-    # Directories that have an entry, or are implied by what is below them.
+    # Directories that are members, or are implied by the name of a member below them.
     _directories: set[bytes] = field(default_factory=lambda: {b""})
     _directory_bytes: int = 0
 
     def complain(self, message: str) -> None:
-        """Take note of a problem, unless there are very many already."""
+        """Add a problem; only count it if there are many already."""
         if len(self.messages) < _MOST_PROBLEMS:
             self.messages.append(message)
         else:
-            self.unsaid += 1
+            self.unlisted += 1
 
     def add(self, member: Member) -> None:
-        """Check the next member; raise ImageError if there is too much to check."""
+        """Check the next member; raise ImageError if the names take too much memory."""
         try:
             name = normalised(member.name)
         except ImageError as error:
-            self.complain(f"a member's name is wrong: {error}")
+            self.complain(f"a member has an invalid name: {error}")
             return
         if name in self._kinds:
-            self.complain(f"{shown(name)!r} stands twice in it, which Docker and Podman refuse")
+            self.complain(f"{shown(name)!r} appears twice, which Docker and Podman refuse")
         parent, _, base = name.rpartition(b"/")
         if parent not in self._directories:
             self._check_parents(name, parent)
         if member.kind == Kind.DIRECTORY:
             self._directories.add(name)
         elif name in self._directories:
-            what = (
-                f"{shown(name)!r} is a {KIND_NAMES[member.kind]}" if name else "the root is not one"
+            what = repr(shown(name)) if name else "the root"
+            self.complain(
+                f"{what} is a {KIND_NAMES[member.kind]}, but earlier members need a directory there"
             )
-            self.complain(f"{what}, but members before it need a directory there")
         if base.startswith(WHITEOUT):
             self._check_whiteout(member, name, base)
         elif is_hidden(name) and not is_aufs(name):
-            self.complain(f"{shown(name)!r} lies below a whiteout")
+            self.complain(f"{shown(name)!r} is below a whiteout")
         if member.kind == Kind.HARD_LINK:
             self._check_hard_link(member, name)
         elif member.kind == Kind.SYMLINK:
@@ -79,13 +82,14 @@ class LayerRules:
         while parent not in self._directories:
             kind = self._kinds.get(parent)
             if kind is not None:
-                self.complain(f"{shown(name)!r} lies below {shown(parent)!r}, a {KIND_NAMES[kind]}")
+                self.complain(f"{shown(name)!r} is below {shown(parent)!r}, a {KIND_NAMES[kind]}")
                 return
             self._directories.add(parent)
             self._directory_bytes += len(parent)
-            if self._directory_bytes > _MOST_DIRECTORIES:
+            if self._directory_bytes > _MOST_DIRECTORY_BYTES:
                 raise ImageError(
-                    f"the names of its directories have more than {_MOST_DIRECTORIES} bytes in all"
+                    "the names of the layer's directories have more than"
+                    f" {_MOST_DIRECTORY_BYTES} bytes in total"
                 )
             parent = posixpath.dirname(parent)
 
@@ -96,29 +100,29 @@ class LayerRules:
             self.complain(f"the symbolic link {shown(name)!r} has a target that is too long")
 
     def _check_attributes(self, member: Member, name: bytes) -> None:
-        """Check what a file system can't keep, or takes for something else."""
+        """Check owners, devices and extended attributes that not every file system can store."""
         if not (0 <= member.uid <= _MOST_ID and 0 <= member.gid <= _MOST_ID):
             owner = f"{member.uid}:{member.gid}"
-            self.complain(f"{shown(name)!r} has the owner {owner}, which is impossible")
+            self.complain(f"{shown(name)!r} has the owner {owner}, which is out of range")
         major, minor = member.device
         if not (0 <= major <= _MOST_MAJOR and 0 <= minor <= _MOST_MINOR):
-            self.complain(f"{shown(name)!r} is a device {major}:{minor}, which is impossible")
+            self.complain(f"{shown(name)!r} is a device {major}:{minor}, which is out of range")
         elif member.kind == Kind.CHARACTER_DEVICE and member.device == (0, 0):
-            self.complain(f"{shown(name)!r} is a device 0:0, an overlay's own whiteout")
+            self.complain(f"{shown(name)!r} is a device 0:0, which overlayfs takes for a whiteout")
         if member.pax and any(key.startswith(_OVERLAY) for key in member.xattrs):
-            self.complain(f"{shown(name)!r} has extended attributes of an overlay's own")
+            self.complain(f"{shown(name)!r} has extended attributes that overlayfs reserves")
 
     def _check_hard_link(self, member: Member, name: bytes) -> None:
         try:
             target = normalised(member.target)
         except ImageError as error:
-            self.complain(f"the hard link {shown(name)!r} has a wrong target: {error}")
+            self.complain(f"the hard link {shown(name)!r} has an invalid target: {error}")
             return
         is_whiteout = is_hidden(target) and not is_aufs(target)
         if self._kinds.get(target) in {None, Kind.DIRECTORY} or target == name or is_whiteout:
             self.complain(
-                f"the hard link {shown(name)!r} is to {shown(target)!r}, which is no file before"
-                " it in the same layer"
+                f"the hard link {shown(name)!r} is to {shown(target)!r}, which is not an earlier"
+                " file in the same layer"
             )
 
     def _check_whiteout(self, member: Member, name: bytes, base: bytes) -> None:

@@ -1,11 +1,11 @@
-"""Named byte sources: the files of a directory, or the members of a tar that is never unpacked."""
+"""The files of an image, in a directory or in a tar."""
 
 from __future__ import annotations
 
 import io
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from nixdock.errors import ImageError
 from nixdock.layers.hashed import buffered
@@ -13,52 +13,55 @@ from nixdock.system.file_range import Range
 from nixdock.system.text import shown
 from nixdock.tar.names import normalised
 
-if TYPE_CHECKING:
-    pass
+__all__ = ["MOST_FILES", "Members", "member_name", "missing_error", "read_whole"]
 
-__all__ = ["Members", "member_name", "read_whole"]
-
-_MOST_FILES: Final = 100_000
-_OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+MOST_FILES: Final = 100_000
+"""The largest number of files that an image may have."""
 
 
 class Members(Protocol):
-    """Files by their normalised names, with sizes in bytes; safe to read from several threads."""
+    """Files by their normalised names; several threads may read them at once."""
 
     def __contains__(self, name: str) -> bool: ...
     def __iter__(self) -> Iterator[str]: ...
     def same(self, name: str) -> str:
-        """Return the name of the file that `name` is, or is a link to; raise ImageError."""
+        """Return `name`, or the name of the file to which the link `name` points.
+
+        In an archive, raise ImageError if there is no such file.
+        """
 
     def size(self, name: str) -> int:
-        """Return the size of a file in bytes; raise ImageError if there is none."""
+        """Return the size of a file in bytes; raise ImageError if it is missing."""
 
     def open(self, name: str) -> io.RawIOBase:
-        """Open a file; raise ImageError if there is none."""
+        """Open a file for reading; raise ImageError if it is missing or can't be opened."""
 
     def open_range(self, name: str) -> Range:
-        """Open a file in which one can seek; raise ImageError if there is none."""
+        """Open a file for reading at any position; raise ImageError as `open` does."""
 
     def close(self) -> None:
-        """Close what the files are read from."""
+        """Close the archive, if there is one."""
 
 
 def member_name(text: str) -> str:
-    """Normalise a name that a document gives; raise ImageError if it leads upwards."""
+    """Normalise a name from a document; raise ImageError if it is not valid or contains '..'."""
     return os.fsdecode(normalised(os.fsencode(text)))
 
 
 def read_whole(members: Members, name: str, most: int) -> bytes:
-    """Return a file's bytes; raise ImageError if there are more than `most` or it is missing."""
+    """Return a file's bytes; raise ImageError if it is missing or has more than `most` bytes."""
     size = members.size(name)
     if size > most:
-        raise ImageError(f"{shown(name)} has {size} bytes, but may have at most {most}")
+        raise ImageError(
+            f"{shown(name)} has {size} bytes, but may have at most {most}", place=shown(name)
+        )
     with buffered(members.open(name)) as stream:
         data = stream.read(most + 1)
     if len(data) != size:
-        raise ImageError(f"{shown(name)} changed while it was read")
+        raise ImageError(f"{shown(name)} changed while it was read", place=shown(name))
     return data
 
 
-def _missing(name: str) -> ImageError:
-    return ImageError(f"{shown(name)} is missing")
+def missing_error(name: str) -> ImageError:
+    """Return the error that the file `name` is missing."""
+    return ImageError(f"{shown(name)} is missing", place=shown(name))

@@ -1,4 +1,4 @@
-"""Merging layers into a tree."""
+"""Merge the layers of an image into one tree, as a runtime unpacks them."""
 
 from __future__ import annotations
 
@@ -26,26 +26,23 @@ from nixdock.tar.whiteouts import AUFS, OPAQUE, WHITEOUT, is_hidden
 
 __all__ = ["merged_tree"]
 
-
-# Of all layers together; a node takes some hundred bytes.
+# In all layers together; a node takes some hundred bytes of memory.
 _MOST_NODES: Final = 4_000_000
-
-
-# Of all names, targets and extended attributes, in bytes.
+# The total size in bytes of all names, targets and extended attributes.
 _MOST_TEXT: Final = 1 << 30
 
 
 @contextmanager
 def merged_tree(layers: Sequence[StoredLayer], *, verified: bool = True) -> Iterator[MergedTree]:
-    """Give the tree that `layers`, bottom to top, make; its files can be read within the block.
+    """Yield the merged tree of `layers`, bottom to top; its files can be read within the block.
 
-    With `verified`, every layer is read once and checked against its diff_id first. Without, an
-    uncompressed layer's headers alone are read, and whoever copies the layer must verify it.
-    Raise ImageError for a layer that is damaged or that no runtime would unpack.
+    With `verified`, every layer is first read once and checked against its diff_id. Otherwise, only
+    the headers of an uncompressed layer are read, and the code that copies the layer must verify
+    it. Raise ImageError if a layer is damaged or if runtimes can't unpack it.
     """
     with ExitStack() as stack:
-        opened = _Opened(stack, verified=verified)
-        tars = tuple(opened.tar(layer) for layer in layers)
+        opener = _TarOpener(stack, verified=verified)
+        tars = tuple(opener.tar(layer) for layer in layers)
         merging = _Merging(MergedTree(tars=tars))
         for number, (layer, tar) in enumerate(zip(layers, tars, strict=True)):
             merging.add(number, tar, layer.place)
@@ -53,8 +50,12 @@ def merged_tree(layers: Sequence[StoredLayer], *, verified: bool = True) -> Iter
 
 
 @dataclass(slots=True)
-class _Opened:
-    """Layers' tars as files in which one can seek; a layer that stands twice is read once."""
+class _TarOpener:
+    """Opens the tars of layers as seekable files; equal layers are read once.
+
+    Compressed layers are decompressed into one temporary file, whose descriptor is `expanded` and
+    which has `size` bytes so far.
+    """
 
     stack: ExitStack
     verified: bool
@@ -75,7 +76,6 @@ class _Opened:
         return self.stack.enter_context(layer.open_range())
 
     def _expanded(self, layer: StoredLayer) -> Range:
-        """Expand a layer into the one file that holds all such layers."""
         if self.expanded is None:
             temporary = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (the stack closes it)
             self.expanded = self.stack.enter_context(temporary).fileno()
@@ -85,7 +85,8 @@ class _Opened:
                 self.size += len(chunk)
                 if self.size > MOST_EXPANDED:
                     raise ImageError(
-                        f"{layer.place}: the layers expand to more than {MOST_EXPANDED} bytes"
+                        f"{layer.place}: the layers expand to more than {MOST_EXPANDED} bytes",
+                        place=layer.place,
                     )
                 while chunk:
                     chunk = chunk[os.write(self.expanded, chunk) :]
@@ -94,7 +95,10 @@ class _Opened:
 
 @dataclass(slots=True)
 class _Merging:
-    """Layers under way into one tree."""
+    """A tree to which layers are added, bottom to top.
+
+    `nodes` and `text` count the files and the bytes of their names and attributes so far.
+    """
 
     tree: MergedTree
     nodes: int = 0
@@ -103,31 +107,33 @@ class _Merging:
     def add(self, number: int, tar: Range, place: str) -> None:
         rules = LayerRules()
         whiteouts: list[bytes] = []
-        linked: dict[bytes, Node] = {}
+        # This layer's nodes by name: the possible targets of its hard links.
+        own_nodes: dict[bytes, Node] = {}
+        # The names of this layer's files with their nodes or, for hard links, their targets.
         files: list[tuple[bytes, Node | bytes]] = []
         for member in TarReader(buffered(tar.part(0, tar.size)), place):
             rules.add(member)
             if rules.messages:
-                raise ImageError(f"{place}: {rules.messages[0]}")
+                raise ImageError(f"{place}: {rules.messages[0]}", place=place)
             name = normalised(member.name)
             if is_hidden(name):
                 whiteouts.append(name)
-                # AUFS keeps hard links' targets in a directory of its own.
+                # AUFS stores the targets of hard links in the directory `.wh..wh.plnk`.
                 if member.kind == Kind.FILE:
-                    linked[name] = _node(number, member)
+                    own_nodes[name] = _node(number, member)
             elif member.kind == Kind.HARD_LINK:
                 files.append((name, normalised(member.target)))
             else:
                 files.append((name, _node(number, member)))
             self._count(member, place)
-        # What a layer deletes is what lower layers have, wherever in the tar it says so.
+        # Whiteouts delete files of lower layers only, so apply them first.
         for name in whiteouts:
             self._delete(name)
         for name, file in files:
-            self._put(name, file, linked, place)
+            self._put(name, file, own_nodes, place)
 
     def _count(self, member: Member | None, place: str) -> None:
-        """Count a file, so that a hostile layer does not take all memory."""
+        """Count a file, so that a hostile layer can't use up the memory."""
         self.nodes += 1
         if member is not None:
             self.text += len(member.name) + len(member.target)
@@ -135,8 +141,9 @@ class _Merging:
                 self.text += sum(map(len, member.pax.values()))
         if self.nodes > _MOST_NODES or self.text > _MOST_TEXT:
             raise ImageError(
-                f"{place}: the layers so far hold more than {_MOST_NODES} files, or more than"
-                f" {_MOST_TEXT} bytes of names and extended attributes"
+                f"{place}: the layers up to this one have more than {_MOST_NODES} files, or more"
+                f" than {_MOST_TEXT} bytes of names and extended attributes",
+                place=place,
             )
 
     def _delete(self, name: bytes) -> None:
@@ -151,10 +158,12 @@ class _Merging:
         elif not base.startswith(AUFS):
             parent.children.pop(base.removeprefix(WHITEOUT), None)
 
-    def _put(self, name: bytes, file: Node | bytes, linked: dict[bytes, Node], place: str) -> None:
-        # The layer's rules have seen to it that a hard link's target stands before it.
-        node = linked[file] if isinstance(file, bytes) else file
-        linked[name] = node
+    def _put(
+        self, name: bytes, file: Node | bytes, own_nodes: dict[bytes, Node], place: str
+    ) -> None:
+        # LayerRules has checked that the target of a hard link comes before it.
+        node = own_nodes[file] if isinstance(file, bytes) else file
+        own_nodes[name] = node
         if not name:
             node.children = self.tree.root.children
             _copy_attributes(node, self.tree.root)
@@ -164,22 +173,24 @@ class _Merging:
         old = siblings.get(base)
         if node.is_directory and old is not None and old.is_directory:
             _copy_attributes(node, old)
-            linked[name] = old
+            own_nodes[name] = old
         else:
             siblings[base] = node
 
     def _directory(self, name: bytes, place: str) -> Node:
-        """Return the directory of that name, made where it is missing."""
-        found = self.tree.lookup(name, follow=True)
-        if found is None:
-            found = self._made(name, place)
-        if not found.is_directory:
+        """Return the directory `name`; create missing ones."""
+        node = self.tree.lookup(name, follow=True)
+        if node is None:
+            node = self._create_directories(name, place)
+        if not node.is_directory:
             raise ImageError(
-                f"{place}: it has files below {shown(name)!r}, which is a {KIND_NAMES[found.kind]}"
+                f"{place}: the layer has files below {shown(name)!r}, which is a"
+                f" {KIND_NAMES[node.kind]}",
+                place=place,
             )
-        return found
+        return node
 
-    def _made(self, name: bytes, place: str) -> Node:
+    def _create_directories(self, name: bytes, place: str) -> Node:
         at = b""
         node = self.tree.root
         for part in name.split(b"/"):
@@ -189,7 +200,9 @@ class _Merging:
                 child = self.tree.lookup(at, follow=True)
                 if child is None or not child.is_directory:
                     raise ImageError(
-                        f"{place}: it has files below {shown(at)!r}, which leads to no directory"
+                        f"{place}: the layer has files below {shown(at)!r}, which does not lead to"
+                        " a directory",
+                        place=place,
                     )
             if child is None:
                 child = node.children[part] = Node(Kind.DIRECTORY)
@@ -215,6 +228,6 @@ def _node(number: int, member: Member) -> Node:
 
 
 def _copy_attributes(new: Node, old: Node) -> None:
-    """Give a directory that is there already what a later layer says of it."""
+    """Give an existing directory the attributes that a later layer has for it."""
     old.mode, old.uid, old.gid, old.mtime = new.mode, new.uid, new.gid, new.mtime
     old.xattrs, old.layer = new.xattrs, new.layer

@@ -1,4 +1,4 @@
-"""The Nix store that an image's layers hold: its paths, and what its database says of them."""
+"""Read the Nix store in an image's layers: its store paths and its database."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ from nixdock.tar.whiteouts import OPAQUE, WHITEOUT
 __all__ = ["ImageStore", "TarOpener", "read_image_store"]
 
 _DB: Final = b"nix/var/nix/db/db.sqlite"
-# What is still in the write-ahead log belongs to the database.
+_DB_PLACE: Final = f"/{_DB.decode()}"
+# The write-ahead log has the latest changes of the database.
 _DB_FILES: Final = (_DB, _DB + b"-wal")
 _MOST_DB: Final = 1 << 30
 _CHUNK: Final = 1 << 20
-# Enough for tens of millions of rows, counted in thousands of SQLite's virtual instructions.
+# SQLite calls the progress handler after so many virtual instructions, and at most so many times:
+# enough for tens of millions of rows.
 _STEPS: Final = 1000
 _MOST_STEPS: Final = 1_000_000
 
-
-_Registered = tuple[tuple[PathInfo, ...], dict[StorePath, dict[str, str]]]
+_Database = tuple[tuple[PathInfo, ...], dict[StorePath, dict[str, str]]]
+"""The registered paths, and the outputs of each derivation."""
 
 
 class TarOpener(Protocol):
-    """A layer whose tar can be opened as often as it takes."""
+    """A layer whose tar can be opened several times."""
 
     def open_tar(self) -> BinaryIO:
         """Open the uncompressed tar."""
@@ -44,10 +46,10 @@ class TarOpener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ImageStore:
-    """A store in an image.
+    """A Nix store in an image.
 
-    `paths` are whole in the merged layers, `damaged` ones lack what an upper layer deleted.
-    `registered` is what the database says, None where there is no database.
+    `paths` are complete in the merged layers; an upper layer deleted files in the `damaged` ones.
+    `registered` are the paths in the Nix database, or None if there is no database.
     """
 
     paths: frozenset[StorePath]
@@ -58,7 +60,11 @@ class ImageStore:
 
 @dataclass
 class _Changes:
-    """What one layer does to a store: whiteouts act on lower layers, whatever their order."""
+    """The changes that one layer makes to the store.
+
+    `removed` files and `emptied` directories are those of lower layers, wherever in the tar the
+    whiteouts are.
+    """
 
     store: bytes
     added: set[bytes] = field(default_factory=set)
@@ -84,13 +90,13 @@ class _Changes:
         elif name in _DB_FILES and member.kind == Kind.FILE:
             self.databases[name] = member
         if member.kind != Kind.DIRECTORY and (_is_below(self.store, name) or _is_below(_DB, name)):
-            # A file in the place of a directory hides what lower layers have below it.
+            # A file that replaces a directory hides the directory's contents in lower layers.
             self.removed.add(name)
 
 
 @dataclass
 class _Merged:
-    """The store as it is after the layers so far."""
+    """The store in the layers that were merged so far."""
 
     store: bytes
     paths: set[bytes] = field(default_factory=set)
@@ -105,62 +111,49 @@ class _Merged:
         self.paths |= changes.added
         for name, member in changes.databases.items():
             if name == _DB:
-                # A new database has nothing to do with the log of an old one.
+                # A new database replaces the old one together with its log.
                 self.databases.clear()
             self.databases[name] = (layer, member)
 
     def _remove(self, name: bytes) -> None:
-        if _is_below(self.store, name):
-            self._forget_all()
-        inside = name.removeprefix(self.store + b"/")
-        if inside != name:
-            path, _, deeper = inside.partition(b"/")
-            if deeper:
-                self.damaged |= {path} & self.paths
-            else:
-                self._forget(path)
-        self._drop_databases(name)
-
-    def _empty(self, directory: bytes) -> None:
-        if _is_below(self.store, directory):
-            self._forget_all()
-        inside = directory.removeprefix(self.store + b"/")
-        if inside != directory:
-            path, _, deeper = inside.partition(b"/")
-            if deeper:
-                self.damaged |= {path} & self.paths
-            else:
-                self._forget(path)
-        for name in _DB_FILES:
-            if name != directory and _is_below(name, directory):
-                self.databases.pop(name, None)
-
-    def _drop_databases(self, name: bytes) -> None:
+        self._remove_paths(name)
         for file in _DB_FILES:
             if _is_below(file, name):
                 self.databases.pop(file, None)
 
-    def _forget(self, path: bytes) -> None:
-        self.paths.discard(path)
-        self.damaged.discard(path)
+    def _empty(self, directory: bytes) -> None:
+        self._remove_paths(directory)
+        for file in _DB_FILES:
+            if file != directory and _is_below(file, directory):
+                self.databases.pop(file, None)
 
-    def _forget_all(self) -> None:
-        self.paths.clear()
-        self.damaged.clear()
+    def _remove_paths(self, name: bytes) -> None:
+        """Remove the store paths that `name` contains; mark the one that contains it as damaged."""
+        if _is_below(self.store, name):
+            self.paths.clear()
+            self.damaged.clear()
+        inside = name.removeprefix(self.store + b"/")
+        if inside == name:
+            return
+        path, _, below = inside.partition(b"/")
+        if below:
+            self.damaged |= {path} & self.paths
+        else:
+            self.paths.discard(path)
+            self.damaged.discard(path)
 
 
 def read_image_store(layers: Sequence[TarOpener], store_dir: str = DEFAULT_STORE_DIR) -> ImageStore:
-    """Return the store that `layers`, bottom to top, make together.
+    """Return the store in the merged `layers`, bottom to top.
 
-    Whiteouts and opaque directories count. Raise ImageError for a malformed layer, and for a
-    database that can't be read.
+    Raise ImageError if a layer is malformed or the Nix database can't be read.
     """
     store = normalised(store_dir.encode())
     merged = _Merged(store)
-    # A layer that stands many times in an image is read once.
+    # A layer that is in an image several times is read once.
     known: list[tuple[TarOpener, _Changes]] = []
     for layer in layers:
-        changes = next((changes for same, changes in known if same == layer), None)
+        changes = next((changes for earlier, changes in known if earlier == layer), None)
         if changes is None:
             changes = _changes(store, layer)
             known.append((layer, changes))
@@ -186,12 +179,12 @@ def _changes(store: bytes, layer: TarOpener) -> _Changes:
 
 
 def _is_below(name: bytes, directory: bytes) -> bool:
-    """Tell whether `name` is `directory` or something below it; the root is empty."""
+    """Tell whether `name` is `directory` or a file below it; the name of the root is empty."""
     return not directory or name == directory or name.startswith(directory + b"/")
 
 
 def _store_paths(names: Iterable[bytes], store_dir: str) -> frozenset[StorePath]:
-    """Return the names that are store paths; a store holds a few others, such as .links."""
+    """Return the names that are those of store paths; a store has a few others, such as .links."""
     paths = set()
     for name in names:
         try:
@@ -201,20 +194,22 @@ def _store_paths(names: Iterable[bytes], store_dir: str) -> frozenset[StorePath]
     return frozenset(paths)
 
 
-def _read_database(files: dict[bytes, tuple[TarOpener, Member]]) -> _Registered:
+def _read_database(files: dict[bytes, tuple[TarOpener, Member]]) -> _Database:
     with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
         for name, (layer, member) in files.items():
             _extract(layer, member, Path(temporary) / Path(name.decode()).name)
         try:
             with closing(sqlite3.connect(Path(temporary) / "db.sqlite")) as connection:
-                _guard(connection)
-                return tuple(_rows(connection)), _outputs(connection)
+                _restrict(connection)
+                return tuple(_registered(connection)), _outputs(connection)
         except (sqlite3.Error, InputError, TypeError, ValueError) as error:
-            raise ImageError(f"/{_DB.decode()} is not a Nix database: {error}") from None
+            raise ImageError(
+                f"{_DB_PLACE} is not a Nix database: {error}", place=_DB_PLACE
+            ) from None
 
 
 def _outputs(connection: sqlite3.Connection) -> dict[StorePath, dict[str, str]]:
-    """Return the outputs of each derivation, none included."""
+    """Return the outputs of each registered derivation, which may have none."""
     paths = {
         number: StorePath.parse(path)
         for number, path in connection.execute("select id, path from ValidPaths")
@@ -227,14 +222,19 @@ def _outputs(connection: sqlite3.Connection) -> dict[StorePath, dict[str, str]]:
     return outputs
 
 
-def _guard(connection: sqlite3.Connection) -> None:
-    """Keep a hostile database from running a program of its own, and from running for ever."""
+def _restrict(connection: sqlite3.Connection) -> None:
+    """Keep a hostile database from executing its own SQL and from running forever.
+
+    Raise ImageError if Nix's tables are missing or are views.
+    """
     connection.execute("pragma trusted_schema = off")
     kinds = connection.execute(
         "select type from sqlite_master where name in ('ValidPaths', 'Refs', 'DerivationOutputs')"
     ).fetchall()
     if kinds != [("table",)] * 3:
-        raise ImageError(f"/{_DB.decode()} is not a Nix database: it lacks Nix's tables")
+        raise ImageError(
+            f"{_DB_PLACE} is not a Nix database: it lacks Nix's tables", place=_DB_PLACE
+        )
     left = _MOST_STEPS
 
     def count() -> int:
@@ -247,41 +247,48 @@ def _guard(connection: sqlite3.Connection) -> None:
 
 def _extract(layer: TarOpener, member: Member, target: Path) -> None:
     if member.size > _MOST_DB:
-        raise ImageError(f"/{_DB.decode()} has {member.size} bytes, more than {_MOST_DB}")
+        raise ImageError(
+            f"{_DB_PLACE} has {member.size} bytes, but may have at most {_MOST_DB}", place=_DB_PLACE
+        )
     with layer.open_tar() as stream, target.open("wb") as out:
         left = member.offset
         while left:
-            left -= len(_some(stream, left))
+            left -= len(_read_some(stream, left))
         left = member.size
         while left:
-            chunk = _some(stream, left)
+            chunk = _read_some(stream, left)
             out.write(chunk)
             left -= len(chunk)
-        # Reading to the end is what verifies the layer.
+        # Read to the end, because that verifies the layer.
         while stream.read(_CHUNK):
             pass
 
 
-def _some(stream: BinaryIO, most: int) -> bytes:
+def _read_some(stream: BinaryIO, most: int) -> bytes:
+    """Read at least one byte and at most `most`; raise ImageError at the end of the stream."""
     chunk = stream.read(min(most, _CHUNK))
     if not chunk:
-        raise ImageError("a layer ends in the middle of its database")
+        raise ImageError(f"{_DB_PLACE} is truncated: the layer ends too early", place=_DB_PLACE)
     return chunk
 
 
-def _rows(connection: sqlite3.Connection) -> Iterable[PathInfo]:
+def _registered(connection: sqlite3.Connection) -> Iterable[PathInfo]:
     paths: dict[int, StorePath] = {}
     values = {}
     query = "select id, path, hash, narSize, deriver from ValidPaths"
     for number, path, nar_hash, nar_size, deriver in connection.execute(query):
         paths[number] = StorePath.parse(path)
         if not isinstance(nar_size, int) or nar_size < 0:
-            raise ImageError(f"/{_DB.decode()}: the NAR size of {path} is {nar_size!r}")
+            raise ImageError(
+                f"{_DB_PLACE}: the NAR size of {path} is {nar_size!r}", place=_DB_PLACE
+            )
         values[number] = (nar_size, Hash.parse(nar_hash), None if deriver is None else str(deriver))
     references: dict[int, set[StorePath]] = {number: set() for number in paths}
     for referrer, reference in connection.execute("select referrer, reference from Refs"):
         if referrer not in paths or reference not in paths:
-            raise ImageError(f"/{_DB.decode()}: a reference leads to no path")
+            raise ImageError(
+                f"{_DB_PLACE}: a reference is from or to an unknown path", place=_DB_PLACE
+            )
         references[referrer].add(paths[reference])
     for number, path in paths.items():
         nar_size, digest, deriver = values[number]

@@ -20,7 +20,7 @@ from nixdock.oci.media_types import CONFIG_MEDIA_TYPES, INDEX_MEDIA_TYPES, MANIF
 from nixdock.oci.untrusted_json import MOST_JSON, MOST_JSON_IN_ALL, converted, parse_json
 from nixdock.read.members import Members, read_whole
 from nixdock.read.problem import Complain, Problem, pass_on
-from nixdock.read.stored import LayerEntry, StoredImage, parse_config, settle
+from nixdock.read.stored import LayerEntry, StoredImage, parse_config, stored_layers
 
 __all__ = ["BlobUse", "LayoutView", "read_layout"]
 
@@ -32,7 +32,7 @@ _ATTESTATION: Final = "vnd.docker.reference.type"
 
 @dataclass(frozen=True, slots=True)
 class BlobUse:
-    """A blob that something refers to, and the size in bytes that it is said to have."""
+    """A blob to which a descriptor at `place` refers, with the descriptor's digest and size."""
 
     name: str
     digest: str
@@ -42,11 +42,11 @@ class BlobUse:
 
 @dataclass(slots=True)
 class LayoutView:
-    """What a layout holds: images, and what is referred to.
+    """The images of a layout, and everything to which its documents refer.
 
-    `blobs` are yet unread, unlike the documents; `files` are the names of both. `names` are the
-    annotations that name images. `complete` is False when a document could not be read, so that
-    there may be more.
+    `blobs` are the layers and other blobs that have not been read; `files` are the names of these
+    and of the documents. `names` are the keys and values of the annotations that name images.
+    `complete` is False if a document could not be read, so that references may be unknown.
     """
 
     images: list[StoredImage] = field(default_factory=list)
@@ -57,7 +57,7 @@ class LayoutView:
 
 
 class _Context(NamedTuple):
-    """What a document inherits from the descriptors that lead to it."""
+    """The properties that a document inherits from the descriptors that lead to it."""
 
     depth: int = 0
     names: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class _Context(NamedTuple):
 
 
 def read_layout(members: Members, complain: Complain) -> LayoutView:
-    """Read the layout's documents, each verified against its descriptor; layers stay unread."""
+    """Read the layout's documents, each verified against its descriptor, but no layers."""
     reader = _Reader(members, complain)
     reader.read_marker()
     try:
@@ -85,12 +85,12 @@ class _Reader:
         self.view = LayoutView()
 
     def fail(self, place: str, error: ImageError) -> None:
-        """Complain that what follows from a document stays unknown."""
+        """Report a document that can't be read, and record that the view is incomplete."""
         self.view.complete = False
         pass_on(error, place, self._complain)
 
     def read_marker(self) -> None:
-        """Check the file that tells that this is a layout."""
+        """Check the file `oci-layout`."""
         try:
             marker = parse_json(read_whole(self._members, MARKER, MOST_JSON))
             version = converted(marker, LayoutDocument).image_layout_version
@@ -99,24 +99,29 @@ class _Reader:
             return
         if version != _LAYOUT_VERSION:
             message = f"imageLayoutVersion is {version!r}, not {_LAYOUT_VERSION!r}"
-            self._complain(Problem(MARKER, message))
+            self._complain(Problem(MARKER, message, key="imageLayoutVersion"))
 
     def read_document(
         self, data: bytes, place: str, media_type: str | None, context: _Context
     ) -> None:
-        """Read an index or a manifest; raise ImageError when it is neither."""
+        """Read an index or a manifest; raise ImageError if it is neither, or could be both."""
         value = parse_json(data)
         if not isinstance(value, dict):
-            raise ImageError("is not a JSON object")
-        # Readers that look for one of them only would see another image (CVE-2021-41190).
+            raise ImageError("the document is not a JSON object", place=place)
+        # Readers could take it for an index or for a manifest, of another image (CVE-2021-41190).
         if "manifests" in value and ("layers" in value or "config" in value):
-            raise ImageError("has both manifests and layers: it could be an index or a manifest")
+            raise ImageError(
+                "the document has both manifests and layers: it could be an index or a manifest",
+                place=place,
+            )
         if "manifests" in value:
             index = converted(value, IndexDocument)
             self._check_types(index, place, media_type)
             self._read_index(index, place, context)
         elif media_type is None:
-            raise ImageError("has no manifests: it is not an index")
+            raise ImageError(
+                "the document has no manifests: it is not an index", place=place, key="manifests"
+            )
         else:
             manifest = converted(value, ManifestDocument)
             self._check_types(manifest, place, media_type)
@@ -127,36 +132,40 @@ class _Reader:
     ) -> None:
         if document.schema_version != 2:
             message = f"schemaVersion is {document.schema_version}, not 2"
-            self._complain(Problem(place, message))
+            self._complain(Problem(place, message, key="schemaVersion"))
         known, noun = MANIFEST_MEDIA_TYPES, "a manifest"
         if isinstance(document, IndexDocument):
             known, noun = INDEX_MEDIA_TYPES, "an index"
         own = document.media_type
         for text in (own, declared):
             if text is not None and text not in known:
-                self._complain(Problem(place, f"it is {noun}, but its media type is {text!r}"))
+                message = f"the document is {noun}, but its media type is {text!r}"
+                self._complain(Problem(place, message, key="mediaType"))
                 return
         if own is not None and declared is not None and own != declared:
-            message = f"its mediaType is {own!r}, but its descriptor says {declared!r}"
-            self._complain(Problem(place, message))
+            message = f"the mediaType is {own!r}, but the descriptor says {declared!r}"
+            self._complain(Problem(place, message, key="mediaType"))
 
     def _read_index(self, index: IndexDocument, place: str, context: _Context) -> None:
         if context.depth >= _MOST_NESTING:
-            raise ImageError(f"is an index within {_MOST_NESTING} others; no more are read")
+            raise ImageError(
+                f"the document is an index within {_MOST_NESTING} others; no more are read",
+                place=place,
+            )
         self._count(len(index.manifests))
-        present = [self._is_there(child) for child in index.manifests]
+        present = [self._has_blob(child) for child in index.manifests]
         for i, child in enumerate(index.manifests):
-            # A copy of one image out of many keeps the index, which its digest is about.
+            # A copy of one platform's image keeps the whole index, so that its digest stays valid.
             if context.depth and child.platform and not present[i] and any(present):
                 continue
             self._follow(child, f"{place}: manifests[{i}]", context)
 
-    def _count(self, more: int) -> None:
-        self._descriptors += more
+    def _count(self, added: int) -> None:
+        self._descriptors += added
         if self._descriptors > _MOST_DESCRIPTORS:
-            raise ImageError(f"leads to more than {_MOST_DESCRIPTORS} descriptors")
+            raise ImageError(f"the layout has more than {_MOST_DESCRIPTORS} descriptors")
 
-    def _is_there(self, descriptor: DescriptorDocument) -> bool:
+    def _has_blob(self, descriptor: DescriptorDocument) -> bool:
         return f"{BLOBS}/{hex_of(descriptor.digest)}" in self._members
 
     def _follow(self, child: DescriptorDocument, place: str, context: _Context) -> None:
@@ -182,7 +191,7 @@ class _Reader:
             self.fail(place, error)
 
     def _use(self, descriptor: DescriptorDocument, place: str) -> BlobUse | None:
-        """Check a descriptor and take note of its blob's name."""
+        """Check a descriptor and record its blob's name; return None if the blob is missing."""
         try:
             name = f"{BLOBS}/{hex_of(check_digest(descriptor.digest))}"
         except ImageError as error:
@@ -190,10 +199,11 @@ class _Reader:
             return None
         use = BlobUse(name, descriptor.digest, descriptor.size, place)
         if use.size < 0:
-            self._complain(Problem(place, f"its size is {use.size}"))
+            self._complain(Problem(place, f"the size is {use.size}", key="size"))
             return None
         if name not in self._members:
-            self._complain(Problem(place, f"the blob {descriptor.digest} is missing"))
+            message = f"the blob {descriptor.digest} is missing"
+            self._complain(Problem(place, message, descriptor.digest))
             return None
         self.view.files.add(name)
         return use
@@ -208,14 +218,15 @@ class _Reader:
         except ImageError as error:
             self.fail(place, error)
             return None
-        # One document may be referred to many times, and is read each time.
+        # Count each time: a document to which several descriptors refer is read several times.
         self._json_left -= len(data)
         if len(data) != use.size:
             message = f"the blob {use.digest} has {len(data)} bytes, but should have {use.size}"
             self._complain(Problem(place, message))
-        if sha256_digest(data) != use.digest:
-            message = f"the blob {use.digest} is damaged: its digest is {sha256_digest(data)}"
-            self._complain(Problem(place, message))
+        digest = sha256_digest(data)
+        if digest != use.digest:
+            message = f"the blob {use.digest} is damaged: its digest is {digest}"
+            self._complain(Problem(place, message, digest))
         return data
 
     def _read_manifest(
@@ -226,18 +237,18 @@ class _Reader:
         is_artifact = context.attestation or manifest.artifact_type is not None
         if not is_artifact and config_type not in CONFIG_MEDIA_TYPES:
             message = f"the config's media type {config_type!r} is not that of an image's config"
-            self._complain(Problem(place, message))
+            self._complain(Problem(place, message, key="config.mediaType"))
         config_data = self._read_blob(manifest.config, f"{place}: config")
-        found: list[LayerEntry | None] = []
+        entries: list[LayerEntry | None] = []
         for i, layer in enumerate(manifest.layers):
             layer_place = f"layer {i + 1} of {place}"
             use = self._use(layer, layer_place)
-            if use:
-                self.view.blobs.append(use)
-            found.append(
+            if use is None:
+                entries.append(None)
+                continue
+            self.view.blobs.append(use)
+            entries.append(
                 LayerEntry(use.name, layer_place, layer.media_type, use.digest, layer.size)
-                if use
-                else None
             )
         if is_artifact or config_data is None:
             return
@@ -252,7 +263,7 @@ class _Reader:
                 config=config,
                 config_data=config_data,
                 manifest_data=data,
-                layers=settle(self._members, found, config, config_place, self._complain),
+                layers=stored_layers(self._members, entries, config, config_place, self._complain),
                 declared_platform=context.platform,
                 from_index=context.depth > 1,
             )
@@ -260,6 +271,6 @@ class _Reader:
 
 
 def _names(annotations: Mapping[str, str]) -> Iterator[str]:
-    """Yield an image's names; containerd's is whole, so the tag alone is not given beside it."""
+    """Yield the image's name: containerd's full name if there is one, else the tag."""
     if name := annotations.get(CONTAINERD_NAME) or annotations.get(REF_NAME):
         yield name

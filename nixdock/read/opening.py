@@ -1,4 +1,4 @@
-"""Opening an image in whatever form it comes."""
+"""Open an image file in any format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nixdock.read.oci_layout import LayoutView, read_layout
 from nixdock.read.problem import Complain, Problem, refuse
 from nixdock.read.stored import StoredImage
 
-__all__ = ["ImageFile", "familiar", "open_image"]
+__all__ = ["ImageFile", "familiar_name", "open_image"]
 
 _HUB: Sequence[str] = ("docker.io/library/", "docker.io/")
 
@@ -26,9 +26,9 @@ _HUB: Sequence[str] = ("docker.io/library/", "docker.io/")
 class ImageFile:
     """The images in a file or directory.
 
-    `layout` is how OCI tools see it and `docker` how Docker does; at least one is there, and
-    both are in an archive of both kinds. `images` are those of the layout if there is one, with
-    the names that both views give them.
+    `layout` is the view of OCI tools and `docker` that of Docker; at least one is not None, and
+    an archive can have both. `images` are those of the layout if there is one, with their names
+    in both views.
     """
 
     path: Path
@@ -41,11 +41,11 @@ class ImageFile:
 
 @contextmanager
 def open_image(path: Path, complain: Complain = refuse) -> Iterator[ImageFile]:
-    """Open the images at `path`, which can be read until the block ends.
+    """Open the images at `path`; they can be read until the block ends.
 
     Documents are read and checked at once, layers when they are opened. Raise InputError if there
-    is no image, ImageError for a damaged one; with a `complain` that returns, problems are handed
-    to it instead and what they are about is left out.
+    is no image, and ImageError for the first problem. If `complain` returns instead of raising,
+    the damaged part is left out.
     """
     members = open_members(path, complain)
     try:
@@ -59,39 +59,39 @@ def _read(path: Path, members: Members, complain: Complain) -> ImageFile:
     has_docker = DOCKER_MANIFEST in members
     if not (has_layout or has_docker):
         raise InputError(
-            f"{path} is not an image: it has neither {INDEX} nor {DOCKER_MANIFEST} at its top"
+            f"{path} is not an image: it has neither {INDEX} nor {DOCKER_MANIFEST} at its top",
+            path=path,
         )
     layout = read_layout(members, complain) if has_layout else None
     docker = read_docker_archive(members, complain) if has_docker else None
     if layout and docker:
         _check_same(layout, docker, complain)
-    form = {
-        (True, True): Format.ARCHIVE,
-        (True, False): Format.OCI_ARCHIVE,
-        (False, True): Format.DOCKER_ARCHIVE,
-    }[has_layout, has_docker]
-    if has_layout and isinstance(members, Directory):
+    if not has_layout:
+        form = Format.DOCKER_ARCHIVE
+    elif isinstance(members, Directory):
         form = Format.OCI_LAYOUT
+    else:
+        form = Format.ARCHIVE if has_docker else Format.OCI_ARCHIVE
     return ImageFile(path, form, members, layout, docker, tuple(_images(layout, docker)))
 
 
 def _images(layout: LayoutView | None, docker: DockerView | None) -> Iterator[StoredImage]:
     tags: dict[str, list[str]] = {}
     for image in docker.images if docker else ():
-        names = [familiar(name) for name in image.names]
+        names = [familiar_name(name) for name in image.names]
         tags.setdefault(image.config_digest, []).extend(names)
         if layout is None:
             yield replace(image, names=tuple(names))
     for image in layout.images if layout else ():
-        names = [familiar(name) for name in image.names]
+        names = [familiar_name(name) for name in image.names]
         docker_names = tags.get(image.config_digest, [])
-        # A tag alone says nothing that the whole name does not.
+        # Leave out a tag if a full name ends with it.
         names = [name for name in names if not any(x.endswith(f":{name}") for x in docker_names)]
         yield replace(image, names=tuple(dict.fromkeys([*docker_names, *names])))
 
 
-def familiar(name: str) -> str:
-    """Return a full name as Docker shows it: without Docker Hub's host."""
+def familiar_name(name: str) -> str:
+    """Return a full image name as Docker shows it: without the host of Docker Hub."""
     for prefix in _HUB:
         if name.startswith(prefix):
             return name.removeprefix(prefix)
@@ -105,33 +105,36 @@ def _check_same(layout: LayoutView, docker: DockerView, complain: Complain) -> N
     for image in docker.images:
         same = in_layout.get(image.config_digest)
         if same is None:
-            message = f"{INDEX} does not lead to its config {image.config_digest}"
-            complain(Problem(image.place, message))
+            message = f"{INDEX} does not lead to the config {image.config_digest}"
+            complain(Problem(image.place, message, image.config_digest))
             continue
         _check_same_layers(image, same, complain)
         _check_same_names(image, same, complain)
     for image in layout.images:
         if image.config_digest not in in_docker and not image.from_index:
-            message = f"{DOCKER_MANIFEST} does not have its config {image.config_digest}"
-            complain(Problem(image.place, message))
+            message = f"{DOCKER_MANIFEST} does not list the config {image.config_digest}"
+            complain(Problem(image.place, message, image.config_digest))
 
 
 def _check_same_layers(docker: StoredImage, layout: StoredImage, complain: Complain) -> None:
-    # The config is the same, and so are the diff_ids; but the bytes may be compressed by one.
-    seen_by_docker = [layer.name for layer in docker.layers]
-    seen_by_others = [layer.name for layer in layout.layers]
-    if seen_by_docker != seen_by_others:
-        pairs = zip(seen_by_docker, seen_by_others, strict=False)
-        number = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
-        which = "their number differs" if number is None else f"Layers[{number}] is another file"
-        message = f"its layers are not those of {layout.place}: {which}"
-        complain(Problem(docker.place, message))
+    # Both have the same config, so the diff_ids are equal; compare the names of the blobs.
+    docker_names = [layer.name for layer in docker.layers]
+    layout_names = [layer.name for layer in layout.layers]
+    if docker_names == layout_names:
+        return
+    pairs = enumerate(zip(docker_names, layout_names, strict=False))
+    number = next(
+        (i for i, (docker_name, layout_name) in pairs if docker_name != layout_name), None
+    )
+    difference = "their number differs" if number is None else f"Layers[{number}] is another file"
+    message = f"the layers are not those of {layout.place}: {difference}"
+    complain(Problem(docker.place, message))
 
 
 def _check_same_names(docker: StoredImage, layout: StoredImage, complain: Complain) -> None:
-    tags = [familiar(name) for name in docker.names]
-    for name in map(familiar, layout.names):
+    tags = [familiar_name(name) for name in docker.names]
+    for name in map(familiar_name, layout.names):
         same = (tag == name or tag.endswith(f":{name}") for tag in tags)
         if tags and not any(same):
-            message = f"its RepoTags are {list(docker.names)}, but {INDEX} says {name!r}"
-            complain(Problem(docker.place, message))
+            message = f"RepoTags are {list(docker.names)}, but {INDEX} says {name!r}"
+            complain(Problem(docker.place, message, key="RepoTags"))

@@ -1,14 +1,13 @@
-"""What is wrong with an image, and what becomes of it: an error at once, or an entry in a list.
+"""Problems of an image, and the two ways to handle them: raise the first, or collect them all.
 
-The readers call a function with each problem that they find. `refuse` raises it, which is how an
-image is read that is to be used; a list's `append` lets them go on, which is how `verify` finds
-all that is wrong.
+The readers call a function with each problem. To use an image, pass `refuse`, which raises it. To
+find all problems of an image, as `verify` does, pass the `append` of a list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from nixdock.errors import ImageError
@@ -21,30 +20,32 @@ _MOST_SHOWN: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong, and where in the image."""
+    """A problem and its place in the image; `digest` and `key` are those of `NixdockError`."""
 
     place: str
     message: str
+    digest: str | None = field(default=None, compare=False)
+    key: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return shown(f"{self.place}: {self.message}", _MOST_SHOWN)
 
 
 Complain = Callable[[Problem], object]
-"""Takes a problem; if it returns, its caller goes on with whatever is left to read."""
+"""Takes a problem; if it returns, the caller continues with the rest of the image."""
 
 
 class _RefusedError(ImageError):
-    """A problem that was raised, and names its place already."""
+    """A problem that `refuse` raised; its message names the place already."""
 
 
 def refuse(problem: Problem) -> None:
     """Raise ImageError for `problem`."""
-    raise _RefusedError(str(problem))
+    raise _RefusedError(str(problem), place=problem.place, digest=problem.digest, key=problem.key)
 
 
 def pass_on(error: ImageError, place: str, complain: Complain) -> None:
-    """Make a problem of an error that was caught; what `refuse` raised is raised further."""
+    """Call `complain` with the error as a problem; raise it again if `refuse` raised it."""
     if isinstance(error, _RefusedError):
         raise error
-    complain(Problem(place, str(error)))
+    complain(Problem(place, str(error), error.digest, error.key))

@@ -1,4 +1,4 @@
-"""What is in an image, as a report."""
+"""Reports on the contents of images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nixdock.tar.reader import TarReader
 
 __all__ = ["FileReport", "ImageReport", "LayerReport", "inspect_images", "store_paths_in"]
 
-# A component that is a store path's, below one that holds the store.
+# The first component with the form of a store path's name, and all components before it.
 _STORE_PATH: Final = re.compile(
     rb"((?:[^/]+/)+?[0-9a-df-np-sv-z]{32}-[0-9a-zA-Z+\-._?=]{1,211})(?:/|\Z)"
 )
@@ -26,7 +26,7 @@ _STORE_PATH: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LayerReport:
-    """A layer: its size in bytes, and the store paths that its tar holds, in its order."""
+    """A layer: its size in bytes, and the store paths in its tar, in the tar's order."""
 
     digest: str
     diff_id: str
@@ -51,7 +51,7 @@ class LayerReport:
 
 @dataclass(frozen=True, slots=True)
 class ImageReport:
-    """An image; `digest`, its manifest's, is None in a docker-archive, which has no manifest."""
+    """An image; `digest` is that of the manifest, or None in a docker-archive."""
 
     tags: tuple[str, ...]
     digest: str | None
@@ -94,12 +94,13 @@ def inspect_images(file: ImageFile, cores: int | None = None) -> FileReport:
     """Read every layer and return what is in the images; raise ImageError for a damaged layer."""
     layers = {layer: layer for image in file.images for layer in image.layers}
     with ThreadPoolExecutor(available_cores() if cores is None else cores) as pool:
-        found = dict(zip(layers, pool.map(_store_paths, layers), strict=True))
-    return FileReport(file.format, tuple(_image(image, found) for image in file.images))
+        paths = dict(zip(layers, pool.map(_store_paths, layers), strict=True))
+    return FileReport(file.format, tuple(_image(image, paths) for image in file.images))
 
 
-def _image(image: StoredImage, found: Mapping[StoredLayer, Sequence[str]]) -> ImageReport:
-    store_dir = _store_dir(path for layer in image.layers for path in found[layer])
+def _image(image: StoredImage, paths: Mapping[StoredLayer, Sequence[str]]) -> ImageReport:
+    """Return the report on `image`, whose layers have the store paths `paths`."""
+    store_dir = _store_dir(path for layer in image.layers for path in paths[layer])
     config = image.config
     return ImageReport(
         tags=image.names,
@@ -118,7 +119,7 @@ def _image(image: StoredImage, found: Mapping[StoredLayer, Sequence[str]]) -> Im
                 media_type=layer.media_type,
                 created_by=layer.history.created_by,
                 comment=layer.history.comment,
-                store_paths=tuple(p for p in found[layer] if p.rpartition("/")[0] == store_dir),
+                store_paths=tuple(p for p in paths[layer] if p.rpartition("/")[0] == store_dir),
             )
             for layer in image.layers
         ),
@@ -126,7 +127,7 @@ def _image(image: StoredImage, found: Mapping[StoredLayer, Sequence[str]]) -> Im
 
 
 def _store_dir(paths: Iterable[str]) -> str:
-    """Guess where the store is: at its usual place, else where most of what looks right lies."""
+    """Guess the store directory: Nix's default if it has paths, else the one with the most."""
     counts = Counter(path.rpartition("/")[0] for path in paths)
     if not counts or DEFAULT_STORE_DIR in counts:
         return DEFAULT_STORE_DIR
@@ -139,19 +140,19 @@ def _store_paths(layer: StoredLayer) -> tuple[str, ...]:
 
 
 def store_paths_in(tar: BinaryIO, what: str = "the tar") -> tuple[str, ...]:
-    """Return what looks like a store path in `tar`, whichever the store, in the tar's order.
+    """Return the names in `tar` that look like paths of any store, in the tar's order.
 
-    Raise ImageError, which starts with `what`, for a malformed tar.
+    Raise ImageError, with `what` as its subject, if the tar is malformed.
     """
-    found: dict[bytes, None] = {}
+    paths: dict[bytes, None] = {}
     last = b"\0"
     for member in TarReader(tar, what):
-        # The members of a store path mostly stand together.
+        # Members of the same store path mostly follow each other.
         if member.name.startswith(last):
             continue
         name = member.name.lstrip(b"./")
         if match := _STORE_PATH.match(name):
-            found[match[1]] = None
+            paths[match[1]] = None
             start = len(member.name) - len(name)
             last = member.name[: start + match.end(1)] + b"/"
-    return tuple("/" + path.decode("utf-8", "backslashreplace") for path in found)
+    return tuple("/" + path.decode("utf-8", "backslashreplace") for path in paths)

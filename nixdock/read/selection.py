@@ -1,4 +1,4 @@
-"""Choosing one image out of those that a file holds."""
+"""Select one of the images in a file."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from nixdock.errors import ImageError, InputError
-from nixdock.read.opening import ImageFile, familiar
+from nixdock.read.opening import ImageFile, familiar_name
 from nixdock.read.stored import StoredImage
 
 __all__ = ["select_image"]
 
-# Several times what any runtime runs; each one is read.
-_MOST_READ: Final = 1000
+# Several times as many as any runtime accepts; merging reads each of them.
+_MOST_LAYERS: Final = 1000
 
 
 def select_image(
@@ -21,27 +21,35 @@ def select_image(
     tag: str | None = None,
     platform: tuple[str, str | None] | None = None,
 ) -> StoredImage:
-    """Return the image of that name and tag; where none is given, the first one.
+    """Return the first image with that name and tag; None matches any.
 
-    Of the images that an index has for several platforms, the one for `platform`, an architecture
-    and a variant. Raise InputError that says which images there are, ImageError for one of so many
-    layers that nothing can run it.
+    If an index has images for several platforms, prefer those for `platform`, an architecture and
+    a variant. Raise InputError if no image matches, or if several images match `name`; raise
+    ImageError if the image has more layers than any runtime accepts.
     """
     if not file.images:
-        raise InputError(f"{file.path} holds no image")
-    found = [image for image in file.images if _is_named(image, name, tag)]
-    if not found:
-        wanted = f"{name or '*'}:{tag or '*'}"
-        raise InputError(f"{file.path} holds no image {wanted}, but {_listed(file.images)}")
-    if platform is not None and any(image.from_index for image in found):
-        found = _for_platform(found, platform) or found
-    if name is not None and len({image.config_digest for image in found}) > 1:
-        raise InputError(f"{file.path} holds several images {name}: {_listed(found)}; name the tag")
-    if len(found[0].layers) > _MOST_READ:
-        raise ImageError(
-            f"{found[0].place}: it has {len(found[0].layers)} layers, more than {_MOST_READ}"
+        raise InputError(f"{file.path} has no images", path=file.path)
+    matching = [image for image in file.images if _is_named(image, name, tag)]
+    if not matching:
+        raise InputError(
+            f"{file.path} has no image {name or '*'}:{tag or '*'}; it has {_listed(file.images)}",
+            path=file.path,
         )
-    return found[0]
+    if platform is not None and any(image.from_index for image in matching):
+        matching = _for_platform(matching, platform) or matching
+    if name is not None and len({image.config_digest for image in matching}) > 1:
+        raise InputError(
+            f"{file.path} has several images {name}: {_listed(matching)}; specify the tag",
+            path=file.path,
+        )
+    image = matching[0]
+    if len(image.layers) > _MOST_LAYERS:
+        raise ImageError(
+            f"{image.place}: the image has {len(image.layers)} layers, but may have at most"
+            f" {_MOST_LAYERS}",
+            place=image.place,
+        )
+    return image
 
 
 def _is_named(image: StoredImage, name: str | None, tag: str | None) -> bool:
@@ -53,9 +61,9 @@ def _is_named(image: StoredImage, name: str | None, tag: str | None) -> bool:
 def _matches(text: str, name: str | None, tag: str | None) -> bool:
     repository, colon, own_tag = text.rpartition(":")
     if not colon or "/" in own_tag:
-        # In a layout, the name of an image is often but its tag.
+        # In a layout, the name of an image is often only its tag.
         repository, own_tag = "", text
-    same_name = not repository or name is None or repository == familiar(name.lower())
+    same_name = not repository or name is None or repository == familiar_name(name.lower())
     return same_name and (tag is None or own_tag == tag)
 
 

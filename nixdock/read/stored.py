@@ -1,4 +1,4 @@
-"""An image that was found: its documents, as parsed and as bytes, and its layers, lazily."""
+"""Stored images: their documents, which have been read, and their layers, read on demand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from nixdock.errors import ImageError
 from nixdock.layers.decompression import DecompressedReader
@@ -21,17 +21,21 @@ from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.read.members import Members
 from nixdock.read.problem import Complain, Problem, pass_on
 from nixdock.system.file_range import Range
+from nixdock.system.text import counted
 
-__all__ = ["LayerEntry", "StoredImage", "StoredLayer", "diff_ids_of", "parse_config", "settle"]
+if TYPE_CHECKING:
+    from nixdock.layers.passed_on import ExistingBlob
+
+__all__ = ["LayerEntry", "StoredImage", "StoredLayer", "parse_config", "stored_layers"]
 
 
 @dataclass(frozen=True)
 class StoredLayer:
-    """A layer in an image that exists; it satisfies `nixdock.layer.Layer`.
+    """A layer of a stored image: an `ExistingBlob`.
 
-    `declared_digest` is what a manifest says of the blob, None where only the config speaks of
-    the layer. `coding` is how the blob's first bytes say that it is compressed. Layers are equal
-    when their bytes are the same, wherever in an image they stand.
+    `declared_digest` is the blob's digest in a manifest, or None in a docker-archive that does not
+    state it. `coding` is the compression that the blob's first bytes show. Layers are equal if
+    they are the same blob, at whatever places in an image.
     """
 
     members: Members
@@ -46,7 +50,7 @@ class StoredLayer:
 
     @cached_property
     def digest(self) -> str:
-        """The digest of the blob; where none is declared, a compressed blob is read for it."""
+        """The digest of the blob; if none is declared, a compressed blob is read to compute it."""
         if self.declared_digest is not None:
             return self.declared_digest
         if self.coding is Coding.NONE:
@@ -56,7 +60,7 @@ class StoredLayer:
             return stream.digest
 
     def open(self) -> BinaryIO:
-        """Open the blob; reading raises ImageError instead of giving the end of wrong bytes."""
+        """Open the blob; reading its last bytes raises ImageError if it is damaged."""
         return buffered(self._open_verified())
 
     def open_raw(self) -> io.RawIOBase:
@@ -64,40 +68,50 @@ class StoredLayer:
         return self.members.open(self.name)
 
     def open_tar(self) -> io.BufferedReader:
-        """Open the uncompressed tar; reading its end raises ImageError if a byte was wrong."""
+        """Open the uncompressed tar; reading its end raises ImageError if the blob is damaged.
+
+        Raise ImageError at once if the media type is wrong.
+        """
         if error := self.media_type_error():
-            raise ImageError(f"{self.place}: {error}")
+            raise ImageError(f"{self.place}: {error}", place=self.place, key="mediaType")
         if self.coding is Coding.NONE and self.declared_digest in {None, self.diff_id}:
             return buffered(self._open_verified())
         stream = self._open_verified()
         if self.coding is not Coding.NONE:
             stream = DecompressedReader(stream, self.coding, self.place)
-        return buffered(VerifiedReader(stream, f"{self.place}, uncompressed,", self.diff_id, None))
+        return buffered(VerifiedReader(stream, self.place, self.diff_id, None, uncompressed=True))
 
     def open_range(self) -> Range:
-        """Open the blob for reading anywhere in it, unverified."""
+        """Open the blob for reading at any position, unverified."""
         return self.members.open_range(self.name)
 
     def media_type_error(self) -> str | None:
-        """Return what is wrong with the media type, if anything."""
+        """Return a message if the media type is unknown or does not fit the compression."""
         declared = LAYER_CODINGS.get(self.media_type)
         if declared is None:
-            return f"its media type {self.media_type!r} is not that of a layer"
-        in_any_case = self.media_type == DOCKER_LAYER and self.coding is Coding.NONE
-        if declared is not self.coding and not in_any_case:
-            return f"its media type is {self.media_type!r}, but its compression is {self.coding}"
+            return f"the media type {self.media_type!r} is not that of a layer"
+        # Some tools declare uncompressed layers with this type, too.
+        if self.media_type == DOCKER_LAYER and self.coding is Coding.NONE:
+            return None
+        if declared is not self.coding:
+            return f"the media type is {self.media_type!r}, but the compression is {self.coding}"
         return None
 
     def _open_verified(self) -> io.RawIOBase:
         return VerifiedReader(self.members.open(self.name), self.place, self.digest, self.size)
 
 
+if TYPE_CHECKING:
+    # Let mypy check that StoredLayer provides the interface.
+    _BLOB: type[ExistingBlob] = StoredLayer
+
+
 @dataclass(frozen=True)
 class StoredImage:
-    """An image: its names, config and layers; a docker-archive has no manifest.
+    """An image: its names, config and layers; in a docker-archive, it has no manifest.
 
-    `from_index` tells that an index, not the layout itself, refers to it; `declared_platform` is
-    what is said of it there.
+    `from_index` is True if an index below the layout's `index.json` refers to the image.
+    `declared_platform` is the platform in the descriptor of the image or its index.
     """
 
     place: str
@@ -121,7 +135,7 @@ class StoredImage:
 
 
 class LayerEntry(NamedTuple):
-    """A layer as a manifest names it: a file, and the blob's media type and digest, if it says."""
+    """A layer as a manifest lists it: a file, and the descriptor's fields if there is one."""
 
     name: str
     place: str
@@ -131,77 +145,83 @@ class LayerEntry(NamedTuple):
 
 
 def parse_config(data: bytes, place: str, complain: Complain) -> ConfigDocument | None:
-    """Parse an image's config; None when that can't be done."""
+    """Parse an image's config; return None if it is not valid."""
     try:
         config = converted(parse_json(data), ConfigDocument)
     except ImageError as error:
         pass_on(error, place, complain)
         return None
     if config.rootfs.type != "layers":
-        complain(Problem(place, f"rootfs.type is {config.rootfs.type!r}, not 'layers'"))
+        message = f"rootfs.type is {config.rootfs.type!r}, not 'layers'"
+        complain(Problem(place, message, key="rootfs.type"))
     return config
 
 
-def diff_ids_of(config: ConfigDocument, place: str, complain: Complain) -> list[str | None]:
-    """Return the config's diff_ids; what is no digest is None."""
-    checked: list[str | None] = []
-    for i, text in enumerate(config.rootfs.diff_ids or []):
-        try:
-            checked.append(check_digest(text))
-        except ImageError as error:
-            pass_on(error, f"{place}: rootfs.diff_ids[{i}]", complain)
-            checked.append(None)
-    return checked
-
-
-def settle(
+def stored_layers(
     members: Members,
-    found: Sequence[LayerEntry | None],
+    entries: Sequence[LayerEntry | None],
     config: ConfigDocument,
     place: str,
     complain: Complain,
 ) -> tuple[StoredLayer, ...]:
-    """Join the layers that a manifest names with the diff_ids and history of the config.
+    """Join the layers that a manifest lists with the diff_ids and history of the config.
 
-    What is missing, or None because it could not be read, is left out.
+    `place` is that of the config. Leave out layers whose entry is None, because it could not be
+    read, and layers without a diff_id.
     """
-    diff_ids = diff_ids_of(config, place, complain)
-    if len(diff_ids) != len(found):
-        message = f"it has {len(diff_ids)} diff_ids, but there are {len(found)} layers"
-        complain(Problem(place, message))
+    diff_ids = _diff_ids(config, place, complain)
+    if len(diff_ids) != len(entries):
+        message = (
+            f"the config has {counted(len(diff_ids), 'diff_id')}, but the manifest lists"
+            f" {counted(len(entries), 'layer')}"
+        )
+        complain(Problem(place, message, key="rootfs.diff_ids"))
     histories = _histories(config.history or [])
     layers = []
-    for layer, diff_id in zip_longest(found, diff_ids):
+    for entry, diff_id in zip_longest(entries, diff_ids):
         history = next(histories, LayerHistory("", ""))
-        if layer is None or diff_id is None:
+        if entry is None or diff_id is None:
             continue
         try:
-            layers.append(_settled(members, layer, diff_id, history))
+            layers.append(_stored_layer(members, entry, diff_id, history))
         except ImageError as error:
-            pass_on(error, layer.place, complain)
+            pass_on(error, entry.place, complain)
     return tuple(layers)
 
 
-def _settled(
-    members: Members, layer: LayerEntry, diff_id: str, history: LayerHistory
+def _diff_ids(config: ConfigDocument, place: str, complain: Complain) -> list[str | None]:
+    """Return the config's diff_ids, with None for each that is not a digest."""
+    diff_ids: list[str | None] = []
+    for i, text in enumerate(config.rootfs.diff_ids or []):
+        try:
+            diff_ids.append(check_digest(text))
+        except ImageError as error:
+            pass_on(error, f"{place}: rootfs.diff_ids[{i}]", complain)
+            diff_ids.append(None)
+    return diff_ids
+
+
+def _stored_layer(
+    members: Members, entry: LayerEntry, diff_id: str, history: LayerHistory
 ) -> StoredLayer:
-    name = members.same(layer.name)
+    name = members.same(entry.name)
     with members.open(name) as stream:
         coding = coding_of(stream.read(MAGIC_SIZE) or b"")
     return StoredLayer(
         members=members,
         name=name,
-        place=layer.place,
+        place=entry.place,
         diff_id=diff_id,
-        size=members.size(name) if layer.size is None else layer.size,
-        media_type=layer.media_type or layer_media_type(coding),
+        size=members.size(name) if entry.size is None else entry.size,
+        media_type=entry.media_type or layer_media_type(coding),
         coding=coding,
         history=history,
-        declared_digest=layer.digest,
+        declared_digest=entry.digest,
     )
 
 
 def _histories(entries: Sequence[HistoryDocument]) -> Iterator[LayerHistory]:
+    """Yield the history entries of layers; those with `empty_layer` have no layer."""
     for entry in entries:
         if not entry.empty_layer:
             yield LayerHistory(entry.created_by or "", entry.comment or "")

@@ -1,7 +1,6 @@
-"""The root file system that layers make together, as a tree that is never unpacked.
+"""The merged file system of an image's layers, as a tree in memory.
 
-Whiteouts and opaque directories act on what lower layers hold, links in a name's directories
-lead where they would lead in a container, and never outside.
+Symlinks are followed as in a container with the tree as its root, so they never lead out of it.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ _MOST_LINKS: Final = 40
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A file of the tree; hard links are one node under several names.
+    """A file of the tree; hard links are several names of one node.
 
-    `layer` is the number of the layer that it comes from, -1 for a directory that no layer
-    describes; `offset` is where a file's bytes start in that layer's tar.
+    `layer` is the index of the layer that the file is from, or -1 for a directory that is in no
+    layer. A regular file's contents start at the byte `offset` of that layer's tar.
     """
 
     kind: bytes
@@ -43,58 +42,58 @@ class Node:
 
     @property
     def is_directory(self) -> bool:
-        """Tell whether it is a directory."""
+        """Whether the file is a directory."""
         return self.kind == Kind.DIRECTORY
 
 
 @dataclass(frozen=True, slots=True)
 class MergedTree:
-    """The merged layers; names have neither a leading nor a trailing slash, the root is empty."""
+    """A tree of files. Names have no leading or trailing slash; that of the root is empty."""
 
     root: Node = field(default_factory=lambda: Node(Kind.DIRECTORY))
     tars: tuple[Range, ...] = ()
 
     def lookup(self, name: bytes, *, follow: bool = False) -> Node | None:
-        """Return the file of that name, or None; `follow` a link at its end, too."""
-        found = self.resolve(name, follow=follow)
-        return None if found is None else self._at(found)
+        """Return the file with that name or None, following symlinks as `resolve` does."""
+        resolved = self.resolve(name, follow=follow)
+        return None if resolved is None else self._node(resolved)
 
     def resolve(self, name: bytes, *, follow: bool = False) -> bytes | None:
-        """Return the name that `name` has when links on the way to it are followed.
+        """Return `name` with the symlinks among its directories resolved.
 
-        None if that leads through something that is not there or not a directory.
+        With `follow`, a symlink at its end is resolved, too. The last component need not exist.
+        Return None if a directory is missing or is not one, or if there are too many symlinks.
         """
-        parts = list(reversed([part for part in name.split(b"/") if part and part != b"."]))
-        at: list[tuple[bytes, Node]] = []
+        # Components yet to be resolved, the next one last.
+        parts = _components(name)[::-1]
+        # The resolved components, with their files.
+        path: list[tuple[bytes, Node]] = []
         links = 0
         while parts:
             part = parts.pop()
             if part == b"..":
-                # Above the root there is the root, as in a chroot.
-                at = at[:-1]
+                # The parent of the root is the root, as in a chroot.
+                path = path[:-1]
                 continue
-            here = at[-1][1] if at else self.root
-            if not here.is_directory:
+            directory = path[-1][1] if path else self.root
+            if not directory.is_directory:
                 return None
-            child = here.children.get(part)
-            if child is not None and child.kind == Kind.SYMLINK and (parts or follow):
+            child = directory.children.get(part)
+            if child is None:
+                return None if parts else b"/".join([*(name for name, _ in path), part])
+            if child.kind == Kind.SYMLINK and (parts or follow):
                 links += 1
                 if links > _MOST_LINKS:
                     return None
                 if child.target.startswith(b"/"):
-                    at = []
-                steps = [p for p in child.target.split(b"/") if p and p != b"."]
-                parts += reversed(steps)
+                    path = []
+                parts += reversed(_components(child.target))
                 continue
-            if child is None:
-                if parts:
-                    return None
-                return b"/".join([*(name for name, _ in at), part])
-            at.append((part, child))
-        return b"/".join(name for name, _ in at)
+            path.append((part, child))
+        return b"/".join(name for name, _ in path)
 
     def walk(self) -> Iterator[tuple[bytes, Node]]:
-        """Yield all files but the root: a directory before its contents, siblings by name."""
+        """Yield all files except the root: a directory before its contents, siblings by name."""
         pending = [self._sorted(b"", self.root)]
         while pending:
             for name, node in pending[-1]:
@@ -106,7 +105,7 @@ class MergedTree:
                 pending.pop()
 
     def open(self, node: Node) -> BinaryIO:
-        """Open a file's bytes."""
+        """Open a regular file for reading."""
         return buffered(self.tars[node.layer].part(node.offset, node.size))
 
     @staticmethod
@@ -114,8 +113,12 @@ class MergedTree:
         children = directory.children
         return iter([(prefix + name, children[name]) for name in sorted(children, key=name_text)])
 
-    def _at(self, name: bytes) -> Node | None:
+    def _node(self, name: bytes) -> Node | None:
         node: Node | None = self.root
         for part in name.split(b"/") if name else []:
             node = node.children.get(part) if node is not None else None
         return node
+
+
+def _components(name: bytes) -> list[bytes]:
+    return [part for part in name.split(b"/") if part and part != b"."]

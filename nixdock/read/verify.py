@@ -1,4 +1,4 @@
-"""Everything that can be wrong with an image, found as far as there is something to read."""
+"""Find all problems of an image, as far as it can be read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 
 from nixdock.errors import ImageError, InputError
 from nixdock.layers.hashed import HashedReader, drain
-from nixdock.oci.layout import BLOBS, REF_NAME, Format
+from nixdock.oci.layout import BLOBS, INDEX, REF_NAME, Format
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.reference import Reference
 from nixdock.read.check_layer import check_blob, check_layer
@@ -22,6 +22,7 @@ from nixdock.read.opening import ImageFile, open_image
 from nixdock.read.problem import Complain, Problem
 from nixdock.read.stored import StoredImage, StoredLayer
 from nixdock.system.cores import available_cores
+from nixdock.system.text import counted
 
 __all__ = ["Verification", "verify"]
 
@@ -37,9 +38,9 @@ _RFC3339: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was looked at, and what is wrong with it.
+    """The problems of an image file, and what was checked.
 
-    `size` is that of the layers in bytes; `format` is None when the file is too damaged to tell.
+    `size` is the total size of the layers in bytes. `format` is None if the file is too damaged.
     """
 
     format: Format | None
@@ -50,15 +51,15 @@ class Verification:
 
 
 def verify(path: Path, cores: int | None = None) -> Verification:
-    """Check all that an image says of itself, and that every runtime can unpack its layers.
+    """Check every digest, size and count in an image, and that every runtime can unpack its layers.
 
-    Each blob is read once. Raise InputError if there is no image at `path`.
+    Each blob is read once, on `cores` threads. Raise InputError if there is no image at `path`.
     """
     problems: list[Problem] = []
     try:
         return _verify(path, problems, available_cores() if cores is None else cores)
     except InputError:
-        # What is missing may be behind the damage that was found.
+        # The image's documents may be in the damaged part of the file.
         if not problems:
             raise
         return Verification(None, 0, 0, 0, tuple(problems))
@@ -66,14 +67,14 @@ def verify(path: Path, cores: int | None = None) -> Verification:
 
 def _verify(path: Path, problems: list[Problem], cores: int) -> Verification:
     with open_image(path, problems.append) as file:
-        for image in [*_of_layout(file), *_of_docker(file)]:
+        for image in [*_layout_images(file), *_docker_images(file)]:
             problems += _check_image(image)
         problems += _check_names(file)
-        problems += _check_stray(file)
+        problems += _check_references(file)
         layers = _unique_layers(file, problems.append)
         with ThreadPoolExecutor(cores) as pool:
-            for found in pool.map(lambda check: check(), _blob_checks(file, layers)):
-                problems += found
+            for blob_problems in pool.map(lambda check: check(), _blob_checks(file, layers)):
+                problems += blob_problems
         return Verification(
             format=file.format,
             images=len(file.images),
@@ -83,11 +84,11 @@ def _verify(path: Path, problems: list[Problem], cores: int) -> Verification:
         )
 
 
-def _of_layout(file: ImageFile) -> list[StoredImage]:
+def _layout_images(file: ImageFile) -> list[StoredImage]:
     return file.layout.images if file.layout else []
 
 
-def _of_docker(file: ImageFile) -> list[StoredImage]:
+def _docker_images(file: ImageFile) -> list[StoredImage]:
     return file.docker.images if file.docker else []
 
 
@@ -96,48 +97,54 @@ def _check_image(image: StoredImage) -> Iterator[Problem]:
     place = f"config of {image.place}"
     for key, value in (("architecture", config.architecture), ("os", config.os)):
         if not value:
-            yield Problem(place, f"it has no {key}")
+            yield Problem(place, f"the config has no {key}", key=key)
     for created in [config.created, *(entry.created for entry in config.history or [])]:
         if created is not None and not _RFC3339.fullmatch(created):
-            yield Problem(place, f"created is {created!r}, which is no time in RFC 3339's form")
+            message = f"created is {created!r}, which is not a time in the form of RFC 3339"
+            yield Problem(place, message, key="created")
     diff_ids = config.rootfs.diff_ids or []
-    made = sum(not entry.empty_layer for entry in config.history or [])
-    # Leaving the history out is allowed, and every reader accepts it.
-    if config.history and made != len(diff_ids):
-        message = f"its history tells of {made} layers, but there are {len(diff_ids)}"
-        yield Problem(place, message)
+    in_history = sum(not entry.empty_layer for entry in config.history or [])
+    # The history may be left out: every reader accepts that.
+    if config.history and in_history != len(diff_ids):
+        message = (
+            f"the history has entries for {counted(in_history, 'layer')}, but the config has"
+            f" {counted(len(diff_ids), 'diff_id')}"
+        )
+        yield Problem(place, message, key="history")
     if len(diff_ids) > MOST_LAYERS:
-        message = f"it has {len(diff_ids)} layers, but Docker and Podman run at most {MOST_LAYERS}"
-        yield Problem(place, message)
+        message = (
+            f"the image has {len(diff_ids)} layers, but Docker and Podman run at most {MOST_LAYERS}"
+        )
+        yield Problem(place, message, key="rootfs.diff_ids")
     platform = image.declared_platform
     if platform and (platform.architecture, platform.os) != (config.architecture, config.os):
         yield Problem(
             place,
-            f"it is for {config.os}/{config.architecture}, but its descriptor says"
+            f"the image is for {config.os}/{config.architecture}, but its descriptor says"
             f" {platform.os}/{platform.architecture}",
         )
 
 
 def _check_names(file: ImageFile) -> Iterator[Problem]:
-    for image in _of_docker(file):
+    for image in _docker_images(file):
         for tag in image.names:
             if not _is_reference(tag):
-                yield Problem(image.place, f"the tag {tag!r} is not NAME:TAG")
+                yield Problem(image.place, f"the tag {tag!r} is not NAME:TAG", key="RepoTags")
     for key, name in file.layout.names if file.layout else ():
-        fits = _REF.fullmatch(name) if key == REF_NAME else _is_reference(name.partition("@")[0])
-        if not fits:
-            yield Problem("index.json", f"{name!r} can't be a {key}")
+        valid = _REF.fullmatch(name) if key == REF_NAME else _is_reference(name.partition("@")[0])
+        if not valid:
+            yield Problem(INDEX, f"{name!r} is not a valid {key}", key=key)
 
 
 def _is_reference(text: str) -> bool:
     try:
-        # Reading a name forgives upper case and a missing tag.
+        # `parse` also accepts upper case and a missing tag, so compare its result.
         return str(Reference.parse(text)) == text
     except InputError:
         return False
 
 
-def _check_stray(file: ImageFile) -> Iterator[Problem]:
+def _check_references(file: ImageFile) -> Iterator[Problem]:
     if file.layout is None or not file.layout.complete:
         return
     used = file.layout.files | (file.docker.files if file.docker else set())
@@ -147,16 +154,17 @@ def _check_stray(file: ImageFile) -> Iterator[Problem]:
 
 
 def _unique_layers(file: ImageFile, complain: Complain) -> list[StoredLayer]:
-    """Return the layers of all images, each blob once: it can't have two diff_ids."""
-    images = [*_of_layout(file), *_of_docker(file)]
+    """Return the layers of all images, each blob once; complain if one has two diff_ids."""
+    images = [*_layout_images(file), *_docker_images(file)]
     unique: dict[str, StoredLayer] = {}
     for layer in (layer for image in images for layer in image.layers):
         first = unique.setdefault(layer.name, layer)
         if layer.diff_id != first.diff_id:
             message = (
-                f"its diff_id is {layer.diff_id}, but that of the same blob is {first.diff_id}"
+                f"the diff_id is {layer.diff_id}, but the same blob is {first.place} with the"
+                f" diff_id {first.diff_id}"
             )
-            complain(Problem(layer.place, f"{message} as {first.place}"))
+            complain(Problem(layer.place, message))
     return list(unique.values())
 
 
@@ -169,12 +177,12 @@ def _blob_checks(
     for use in file.layout.blobs if file.layout else ():
         if (use.name, use.size) not in checked:
             checked.add((use.name, use.size))
-            yield _Check(use.place, partial(_check_use, use, file.members))
+            yield _Check(use.place, partial(_check_blob_use, use, file.members))
 
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """A check to be run; what it raises is a problem of its own."""
+    """A check to be run; an ImageError that it raises becomes a problem."""
 
     place: str
     run: Callable[[], list[Problem]]
@@ -183,10 +191,10 @@ class _Check:
         try:
             return self.run()
         except ImageError as error:
-            return [Problem(self.place, str(error))]
+            return [Problem(self.place, str(error), error.digest, error.key)]
 
 
-def _check_use(use: BlobUse, members: Members) -> list[Problem]:
+def _check_blob_use(use: BlobUse, members: Members) -> list[Problem]:
     with HashedReader(members.open(use.name)) as blob:
         drain(blob)
         return check_blob(blob, use.place, use.digest, use.size)

@@ -41,7 +41,7 @@ def test_problems(layout: Path) -> None:
     assert (status, err) == (1, f"error: 3 problems in {layout}\n")
     stray, diff_id, digest = out.splitlines()
     assert stray == f"blobs/sha256/{'0' * 64}: nothing refers to this blob"
-    assert f"its diff_id is sha256:{layer.name}, but uncompressed its digest is" in diff_id
+    assert f"the layer's diff_id is sha256:{layer.name}, but its digest is sha256:" in diff_id
     assert f": the blob sha256:{layer.name} is damaged: its digest is sha256:" in digest
 
 
