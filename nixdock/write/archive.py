@@ -1,7 +1,7 @@
-"""An OCI layout in a tar, which can be a docker-archive at the same time.
+"""Write an OCI layout in a tar, which can be a docker-archive at the same time.
 
-The descriptions stand first, for readers that stream. With `manifest.json` beside `index.json`
-and pointing into the same blobs, Docker reads the archive as its own, and everyone else as OCI.
+The documents come first, for streaming readers. If `manifest.json` is next to `index.json` and
+refers to the same blobs, Docker reads the archive as a docker-archive and other tools as a layout.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def write_archive(
         for blob in (image.manifest, image.config):
             archive.add(_blob_path(blob.digest), blob.data)
         for layer in {layer.digest: layer for layer in image.layers}.values():
-            file_of_blob = blobs / hex_of(layer.digest)
-            archive.add_file(_blob_path(layer.digest), file_of_blob, layer.size)
-            # Free the space at once: the store's bytes are on disk twice meanwhile.
-            file_of_blob.unlink()
+            blob_file = blobs / hex_of(layer.digest)
+            archive.add_file(_blob_path(layer.digest), blob_file, layer.size)
+            # Free the disk space at once: the blob is also in the archive now.
+            blob_file.unlink()
         archive.finish()
     return image
 

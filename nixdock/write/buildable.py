@@ -1,4 +1,4 @@
-"""What the writers need to know of an image before its layers are packed."""
+"""The interface of images that the writers can pack and write."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from nixdock.oci.layer_blob import LayerBlob
 __all__ = ["Assemble", "Buildable", "PackInto"]
 
 PackInto = Callable[[Path], Sequence[LayerBlob]]
-"""Packs all layers into a directory, in files named by the hexadecimal digits of their digests."""
+"""Packs all layers into files in a directory, named by the hexadecimal digits of their digests."""
 
 Assemble = Callable[[Sequence[LayerBlob]], Image]
-"""Describes packed layers as an image."""
+"""Returns the image that consists of the packed layers."""
 
 
 class Buildable(Protocol):
-    """An image whose layers are not packed yet."""
+    """An image whose layers have not been packed yet."""
 
     @property
     def layers(self) -> Sequence[Layer]:
-        """The layers to be, bottom to top."""
+        """The layers, bottom to top."""
 
     @property
     def mtime(self) -> int:
-        """The time, in seconds, of the files that the writer creates."""
+        """The modification time of files that the writer creates, in seconds since the epoch."""
 
     def assemble(self, blobs: Sequence[LayerBlob]) -> Image:
-        """Describe the packed layers as an image."""
+        """Return the image that consists of the packed layers."""

@@ -1,7 +1,7 @@
-"""A docker-archive: layer tars, a config and a `manifest.json` in one tar.
+"""Write a docker-archive: layer tars, a config and a `manifest.json` in one tar.
 
-The archive is written in a single pass, and the store is read once: a layer's size is known from
-its files' sizes, and its digest is needed only by the config and the manifest, which stand last.
+The archive is written in one pass and the store is read once: the size of a layer follows from the
+sizes of its files, and only the config and the manifest, which come last, need its digest.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from nixdock.write.member import ArchiveWriter
 __all__ = ["DOCKER_READS", "write_docker_archive"]
 
 DOCKER_READS: Final = frozenset({LAYER_MEDIA_TYPE, f"{LAYER_MEDIA_TYPE}+gzip"})
-"""The media types of layers that all readers of docker-archives recognise."""
+"""The media types of layers that every reader of docker-archives accepts."""
 
 
 def write_docker_archive(
@@ -37,9 +37,10 @@ def write_docker_archive(
     mtime: int,
     on_layer: OnLayer = ignore_layer,
 ) -> Image:
-    """Pack `layers` into an archive, hand it to `write` and return the image.
+    """Pack `layers` into an archive, pass it to `write` and return the image.
 
-    One thread reads files; another hashes, and calls `write` and `on_layer`.
+    The calling thread reads files; another thread hashes, and calls `write` and `on_layer`. Raise
+    what `Layer.sized` and `Layer.pack` raise.
     """
     blobs: dict[int, LayerBlob] = {}
 
@@ -56,7 +57,7 @@ def write_docker_archive(
             paths.append(f"{i:03d}/layer.tar")
             sized = layer.sized(DOCKER_READS)
             hashing = Hashing(write)
-            # The layer's bytes join the queue of the archive's own, so they stay in order.
+            # The layer's bytes go through the same queue as the archive's, so the order is kept.
             with archive.member(paths[-1], sized.size):
                 sized.write_to(partial(background.later, hashing.write))
             background.later(partial(finish, i, sized, hashing), b"")

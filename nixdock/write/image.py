@@ -1,4 +1,4 @@
-"""Writing an image in any form."""
+"""Write an image in any format."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ def write_image(
     *,
     legacy: bool = False,
 ) -> Image:
-    """Write the image as `target`, whole or not at all, and return it.
+    """Write the image to `target`, completely or not at all, and return it.
 
-    Layers are compressed one by one. A docker-archive is compressed as a whole, because its
-    readers disagree on compressed layers; with `legacy` it also has the files that Docker needed
-    before version 1.10.
+    Each layer is compressed on its own, except in a docker-archive: it is compressed as a whole,
+    because its readers disagree on compressed layers. With `legacy`, a docker-archive also has the
+    files that Docker needed before version 1.10. Raise what `Layer.pack` raises, and OutputError
+    if `target` can't be written.
     """
     if form is Format.DOCKER_ARCHIVE:
         with ExitStack() as stack:
@@ -54,7 +55,7 @@ def write_image(
 
 
 def stream_image(build: Buildable, write: Write, on_layer: OnLayer = ignore_layer) -> Image:
-    """Hand an uncompressed docker-archive to `write` and return the image."""
+    """Pass an uncompressed docker-archive to `write` and return the image."""
     return _write_docker_archive(build, write, Compression.NONE, on_layer)
 
 
@@ -66,13 +67,13 @@ def _write_docker_archive(
     legacy_directory: Path | None = None,
 ) -> Image:
     with in_background(write) as write_later:
-        compressing = compressor(compression, write_later, available_cores())
-        out, layers, assemble, mtime = compressing.write, build.layers, build.assemble, build.mtime
+        stream = compressor(compression, write_later, available_cores())
+        out, layers, assemble, mtime = stream.write, build.layers, build.assemble, build.mtime
         if legacy_directory is None:
             image = write_docker_archive(out, layers, assemble, mtime=mtime, on_layer=on_layer)
         else:
             image = write_legacy_archive(
                 out, layers, legacy_directory, assemble, mtime=mtime, on_layer=on_layer
             )
-        compressing.finish()
+        stream.finish()
     return image

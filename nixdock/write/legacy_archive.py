@@ -1,9 +1,8 @@
-"""A docker-archive with the files of the format before `manifest.json`.
+"""Write a docker-archive that also has the files of the format before `manifest.json`.
 
-Each layer has a directory named by an ID, with `layer.tar`, `json` and `VERSION`, and
-`repositories` leads from names and tags to the topmost ID (Docker image specification 1.0).
-The names of these members depend on the layers' digests, so layers whose digests only packing
-tells are packed before anything is written.
+Each layer has a directory named by an ID, with `layer.tar`, `json` and `VERSION`; `repositories`
+maps names and tags to the topmost layer's ID (Docker image specification 1.0). The IDs depend on
+the diff_ids, so layers whose diff_id is not known are packed before anything is written.
 """
 
 from __future__ import annotations
@@ -38,7 +37,10 @@ def write_legacy_archive(
     mtime: int,
     on_layer: OnLayer = ignore_layer,
 ) -> Image:
-    """Pack `layers` by way of `directory` into an archive that is handed to `write`."""
+    """Pack `layers` into an archive, pass it to `write` and return the image.
+
+    Layers whose diff_id is not known are packed into files in `directory` first.
+    """
     packed = _pack_unknown(layers, directory, on_layer)
     blobs = dict(packed)
     diff_ids = [
@@ -76,7 +78,7 @@ def write_legacy_archive(
 def _pack_unknown(
     layers: Sequence[Layer], directory: Path, on_layer: OnLayer
 ) -> dict[int, LayerBlob]:
-    """Pack the layers whose diff_ids are not known yet, and return them by index."""
+    """Pack the layers whose diff_id is not known, and return the results by index."""
     unknown = [i for i, layer in enumerate(layers) if layer.diff_id is None]
     blobs = pack_all(
         [layers[i] for i in unknown],

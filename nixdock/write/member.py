@@ -1,4 +1,4 @@
-"""The members of an archive that holds an image: plain files with neutral owners."""
+"""Write the members of an image archive: files and symlinks with fixed modes and owners."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHUNK: Final = 1 << 20
 
 
 class ArchiveWriter:
-    """Write the members of a tar one by one; `finish` ends it."""
+    """Writes a tar member by member; `finish` ends it."""
 
     def __init__(self, write: Write, mtime: int) -> None:
         self._write = write
@@ -27,12 +27,12 @@ class ArchiveWriter:
         self._size = 0
 
     def add(self, name: str, data: bytes) -> None:
-        """Add a file that holds `data`."""
+        """Add a file with the contents `data`."""
         with self.member(name, len(data)) as write:
             write(data)
 
     def add_file(self, name: str, file: Path, size: int) -> None:
-        """Add a file of `size` bytes with the contents of `file`."""
+        """Add a file with the contents of `file`, which must have `size` bytes."""
         with self.member(name, size) as write, file.open("rb") as stream:
             while chunk := stream.read(_CHUNK):
                 write(chunk)
@@ -46,7 +46,7 @@ class ArchiveWriter:
 
     @contextmanager
     def member(self, name: str, size: int) -> Iterator[Write]:
-        """Add a file whose `size` bytes are written in the block, with what it is given."""
+        """Add a file; yield a function with which the block must write its `size` bytes."""
         header = self._headers.encode(Entry(name.encode(), Kind.FILE, 0o444, size))
         self._write(header)
         yield self._write
@@ -55,5 +55,5 @@ class ArchiveWriter:
         self._size += len(header) + size + padding
 
     def finish(self) -> None:
-        """Write the end of the archive."""
+        """Write the end-of-archive marker."""
         self._write(bytes(padded_size(self._size) - self._size))

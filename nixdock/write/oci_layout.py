@@ -1,4 +1,4 @@
-"""An OCI image layout in a directory (image-spec, image-layout.md)."""
+"""Write an OCI image layout in a directory (image-spec, image-layout.md)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ __all__ = ["write_oci_layout"]
 
 
 def write_oci_layout(target: Path, pack_into: PackInto, assemble: Assemble) -> Image:
-    """Write an image as the directory `target` and return it."""
+    """Write an image as the directory `target` and return it.
+
+    Raise OutputError if `target` is not an earlier layout or can't be written.
+    """
     with whole_directory(target, MARKER) as directory:
         blobs = directory / BLOBS
         blobs.mkdir(parents=True)
