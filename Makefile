@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 # examples: make unit HYPOTHESIS_PROFILE=random
 export HYPOTHESIS_PROFILE ?= fixed
 
-# These tests need nothing but Python and its packages, a shell, and Linux or macOS.
-PLAIN := not nix and not runtime
+# The other tests need nothing but Python, its packages and a POSIX shell with its usual programs.
+PLAIN := not nix and not runtime and not tools
 
 .PHONY: help demo test lint types unit quick coverage bench bench-layers format clean
 

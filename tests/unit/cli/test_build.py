@@ -151,7 +151,7 @@ def test_warnings_go_to_standard_error(sample_spec: SampleSpec, tmp_path: Path) 
 def test_an_output_is_needed(sample_spec: SampleSpec, tmp_path: Path) -> None:
     done = build(sample_spec(tmp_path), None)
     assert done.returncode == 2
-    assert "name the output with -o" in done.stderr
+    assert "no output: give one with -o" in done.stderr
 
 
 @pytest.mark.slow
@@ -194,6 +194,7 @@ def test_a_source_date_epoch_that_is_wrong(
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.tools
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_full_disk(sample_spec: SampleSpec, tmp_path: Path, form: str) -> None:

@@ -86,6 +86,7 @@ esac
 """
 
 
+@pytest.mark.tools
 def test_an_unprivileged_user_needs_nothing_but_python(place: Path) -> None:
     done = nixdock_demo(place, "--arch", "amd64", as_nobody=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -159,6 +160,7 @@ def unpack_image(file: Path, root: Path) -> dict[str, object]:
     return container
 
 
+@pytest.mark.tools
 def test_the_unpacked_image_holds_the_closure_and_runs(place: Path) -> None:
     assert nixdock_demo(place, "--no-run").returncode == 0
     root = place / "root"
@@ -268,7 +270,7 @@ def test_an_image_that_was_built_but_does_not_run_is_no_failure(place: Path) -> 
 
 def test_an_engine_that_names_no_image(place: Path) -> None:
     engine(place, "docker", "exit 0")
-    assert "note: docker load names no image\n" in nixdock_demo(place).stdout
+    assert "note: docker load did not print the image's name\n" in nixdock_demo(place).stdout
 
 
 def test_no_run_asks_no_engine(place: Path) -> None:
@@ -280,7 +282,7 @@ def test_no_run_asks_no_engine(place: Path) -> None:
 def test_run_says_that_no_engine_answers(place: Path) -> None:
     done = nixdock_demo(place, "--run")
     assert done.returncode == 0
-    assert "note: not run: no engine that loads the format archive answers\n" in done.stdout
+    assert "note: not run: no engine that can load the format archive is running\n" in done.stdout
 
 
 def test_docker_is_not_asked_to_load_what_it_can_not(place: Path) -> None:
@@ -305,9 +307,9 @@ def test_an_image_for_another_machine_runs_only_when_asked(place: Path) -> None:
 def test_an_engine_that_hangs_is_given_up(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine(place, "docker", "exec sleep 60")
     hanging = Engine(str(place / "bin/docker"))
-    monkeypatch.setattr("nixdock.demo.engine._ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("nixdock.demo.engine._INFO_SECONDS", 0.1)
     monkeypatch.setattr("nixdock.demo.engine._LOAD_SECONDS", 0.1)
-    assert not hanging.answers()
+    assert not hanging.is_available()
     with pytest.raises(NixdockError, match=r"docker load took longer than 0\.1 seconds"):
         hanging.run(Path("demo.tar"))
 

@@ -186,6 +186,7 @@ def native() -> Iterator[DemoClosure]:
         yield closure
 
 
+@pytest.mark.tools
 def test_the_program_runs_where_nothing_but_its_closure_is(native: DemoClosure) -> None:
     done = in_root(native.root, native.program, "one", "two words")
     assert (done.returncode, done.stderr) == (0, "")
@@ -203,6 +204,7 @@ def test_the_program_runs_where_nothing_but_its_closure_is(native: DemoClosure) 
     ]
 
 
+@pytest.mark.tools
 def test_the_program_says_that_its_greeting_is_missing(native: DemoClosure) -> None:
     (greeting,) = (native.root / "nix/store").glob("*-nixdock-demo-greeting.txt")
     greeting.unlink()

@@ -303,6 +303,7 @@ def run(program: str, package: str, *arguments: str | Path) -> None:
     assert done.returncode == 0, done.stderr.decode(errors="replace")
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize(("program", "package"), [("tar", "tar"), ("bsdtar", "libarchive-tools")])
 def test_other_tars_read_it_back(tmp_path: Path, program: str, package: str) -> None:
     source = tmp_path / "t"
@@ -315,6 +316,7 @@ def test_other_tars_read_it_back(tmp_path: Path, program: str, package: str) -> 
     assert listing(Path(f"{tmp_path}/out{ROOT}")) == listing(source)
 
 
+@pytest.mark.tools
 def test_umoci_reads_it_back(tmp_path: Path) -> None:
     path = f"/nix/store/{'a' * 32}-t"
     source = Path(f"{tmp_path}/root{path}")
