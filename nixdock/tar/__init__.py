@@ -1,1 +1,1 @@
-"""Reading and writing tars."""
+"""The tar format: reading, writing, and walking the files to write."""

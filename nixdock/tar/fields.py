@@ -1,4 +1,4 @@
-"""The fields of tar headers, for reading and for writing: blocks, numbers and checksums.
+"""The fields of tar headers, shared by reading and writing: blocks, numbers and checksums.
 
 The format is ustar (POSIX.1-2008, pax, "ustar Interchange Format") with GNU's base-256 numbers.
 """
@@ -20,37 +20,37 @@ __all__ = [
 ]
 
 BLOCK: Final = 512
-"""The size of a header, and the unit to which contents are padded, in bytes."""
+"""The size of a header in bytes, and the multiple to which contents are padded."""
 
 RECORD: Final = 10240
-"""The unit to which a whole archive is padded, in bytes."""
+"""The multiple in bytes to which an archive is padded."""
 
 CHECKSUM: Final = slice(148, 156)
-"""Where the checksum stands in a header; it counts its own bytes as spaces."""
+"""The field of the checksum, which counts its own bytes as spaces."""
 
 XATTR_PREFIX: Final = b"SCHILY.xattr."
-"""What the key of an extended attribute starts with in a PAX record."""
+"""The prefix of the keys of extended attributes in PAX records."""
 
 _OCTAL: Final = re.compile(rb"[0-7]+")
 
 
 def padded_size(size: int) -> int:
-    """Return the size of an archive whose members take `size` bytes."""
+    """Return the size in bytes of an archive whose members take `size` bytes."""
     return size + 2 * BLOCK + -(size + 2 * BLOCK) % RECORD
 
 
 def ascii_sum(data: bytes) -> int:
-    """Return the sum of at most 511 ASCII bytes, much faster than Python adds them up.
+    """Return the sum of at most 511 ASCII bytes, much faster than `sum` does.
 
-    The sum stays below the modulus of Adler-32, whose lower half is then that sum plus one.
+    The sum is less than the modulus of Adler-32, so the lower half of that is the sum plus one.
     """
     return (zlib.adler32(data) & 0xFFFF) - 1
 
 
 def parse_number(field: bytes) -> int | None:
-    """Return the number in a field, in octal digits or GNU's base-256; None if it has neither."""
+    """Parse octal digits or GNU's base-256; return None if `field` is neither."""
     if field[0] & 0x80:
-        # Two's complement below the first bit.
+        # The first bit marks base-256; the others are a number in two's complement.
         bits = 8 * len(field) - 1
         value = int.from_bytes(field, "big") - (1 << bits)
         return value - (1 << bits) if field[0] & 0x40 else value

@@ -1,8 +1,8 @@
-"""Headers of tar members, as CPython's `tarfile` writes them in its PAX format.
+"""Headers of tar members, with the same bytes as those of CPython's `tarfile` in its PAX format.
 
-That is what dockerTools writes: a ustar header of NUL-padded fields for each member, and an
-extended header before it when a name, a link target or a number does not fit. Headers that fit,
-or that have nothing but a long name, are put together from precomputed parts.
+dockerTools writes such headers: a ustar header of NUL-padded fields for each member, preceded by
+an extended header if a name, a link target or a number does not fit. For speed, a header that
+needs no extended header, or one with a long path alone, is assembled from precomputed parts.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from nixdock.tar.kinds import Kind
 
 __all__ = ["Attributes", "Entry", "Headers", "MemberMeta", "name_text", "owner_name"]
 
-_MAX_SIZE: Final = 8**11
-_MAX_ID: Final = 8**7
+_SIZE_LIMIT: Final = 8**11
+_ID_LIMIT: Final = 8**7
 _MAGIC: Final = b"ustar\x0000"
-# The unused name prefix and the end of the block, and the device numbers before them.
+# The name prefix, which is not used, and the end of the block.
 _END: Final = bytes(155 + 12)
+# The same after the device numbers of a member that is not a device.
 _UNUSED: Final = bytes(16) + _END
-# The checksum counts its own eight bytes as spaces, and leaves the last one so.
+# The checksum counts its own eight bytes as spaces; the last one remains a space.
 _BLANK_CHECKSUM: Final = b"        "
 _PATH: Final = b"path"
 
@@ -32,10 +33,10 @@ _Constants = tuple[bytes, bytes, int]
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What sets one member apart from the others of its layer.
+    """The attributes of one member that differ from those of its layer.
 
-    What is None is as in all members. `device` is the major and minor number of a device;
-    extended attributes are names and values, as bytes.
+    None means the layer's value. `mtime` is in seconds, `device` is the major and minor number,
+    and `xattrs` are the names and values of extended attributes.
     """
 
     uid: int | None = None
@@ -54,14 +55,14 @@ class Attributes:
         device: tuple[int, int] = (0, 0),
         xattrs: tuple[tuple[bytes, bytes], ...] = (),
     ) -> Attributes:
-        """Return the attributes of a file with this owner, with names where they are certain."""
+        """Return the attributes of a file with this owner, whose names are empty unless root."""
         return cls(uid, gid, owner_name(uid), owner_name(gid), device=device, xattrs=xattrs)
 
 
 class Entry(NamedTuple):
-    """One member to be: its name in the archive and, for a file or directory, where it lies.
+    """A member to write: `name` is its name in the archive, `source` the file or directory on disk.
 
-    Names and targets are bytes, as in the file system. A directory's name ends in a slash.
+    Names and targets are bytes, as in the file system. The name of a directory ends with a slash.
     """
 
     name: bytes
@@ -75,7 +76,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MemberMeta:
-    """What every member of a layer shares: its time, in seconds, and its owner."""
+    """The mtime in seconds and the owner that all members of a layer share."""
 
     mtime: int = 1
     uid: int = 0
@@ -85,14 +86,14 @@ class MemberMeta:
 
 
 class Headers:
-    """Make the headers of members that share `meta`."""
+    """The headers of members that share `meta`."""
 
     def __init__(self, meta: MemberMeta) -> None:
         self._meta = meta
         self._shared_fits = (
-            0 <= meta.mtime < _MAX_SIZE
-            and 0 <= meta.uid < _MAX_ID
-            and 0 <= meta.gid < _MAX_ID
+            0 <= meta.mtime < _SIZE_LIMIT
+            and 0 <= meta.uid < _ID_LIMIT
+            and 0 <= meta.gid < _ID_LIMIT
             and all(len(name) <= 32 and name.isascii() for name in (meta.uname, meta.gname))
         )
         self._time = b"%011o\0" % meta.mtime if self._shared_fits else b""
@@ -100,7 +101,7 @@ class Headers:
         self._constants: dict[tuple[int, bytes], _Constants] = {}
 
     def member_size(self, entry: Entry) -> int:
-        """Return how many bytes `entry` takes in an archive: header, file and padding."""
+        """Return the size in bytes of `entry` in an archive: headers, contents and padding."""
         name, _, _, size, _, _, _ = entry
         if not self._fits(entry):
             header = len(self._extended(entry))
@@ -111,7 +112,7 @@ class Headers:
         return header + size + -size % BLOCK
 
     def encode(self, entry: Entry) -> bytes:
-        """Return the header of `entry`, after an extended header where one is needed."""
+        """Return the header of `entry`, preceded by an extended header if it needs one."""
         if not self._fits(entry):
             return self._extended(entry)
         name, kind, mode, size, target, _, _ = entry
@@ -122,7 +123,7 @@ class Headers:
         )
         extension = b""
         if len(name) > 100:
-            # A long path and nothing else: most members of a store full of Python modules.
+            # Common: most members of a store with Python modules have long paths.
             before, after = _long_path(len(name))
             extension = before + name + after
             name = name[:100]
@@ -140,12 +141,12 @@ class Headers:
         )
 
     def _fits(self, entry: Entry) -> bool:
-        """Tell whether nothing but, perhaps, a long ASCII path needs an extended header."""
+        """Return whether no field except the path, if it is ASCII, needs an extended header."""
         name, _, _, size, target, _, attributes = entry
         return (
             attributes is None
             and name.isascii()
-            and size < _MAX_SIZE
+            and size < _SIZE_LIMIT
             and self._shared_fits
             and (not target or (len(target) <= 100 and target.isascii()))
         )
@@ -155,7 +156,7 @@ class Headers:
         return constants
 
     def _make_constants(self, mode: int, kind: bytes, target: bytes) -> _Constants:
-        """Put together what stands between name and size, and behind the checksum."""
+        """Return the fields between name and size, those after the checksum, and their sum."""
         numbers = b"%07o\0%07o\0%07o\0" % (mode & 0o7777, self._meta.uid, self._meta.gid)
         rest = kind + target.ljust(100, b"\0") + self._tail
         constant = numbers + self._time + _BLANK_CHECKSUM + rest
@@ -172,10 +173,10 @@ class Headers:
             ("gname", meta.gname, 32),
         )
         numbers = (
-            ("uid", meta.uid, _MAX_ID),
-            ("gid", meta.gid, _MAX_ID),
-            ("size", entry.size, _MAX_SIZE),
-            ("mtime", meta.mtime, _MAX_SIZE),
+            ("uid", meta.uid, _ID_LIMIT),
+            ("gid", meta.gid, _ID_LIMIT),
+            ("size", entry.size, _SIZE_LIMIT),
+            ("mtime", meta.mtime, _SIZE_LIMIT),
         )
         records = [(key, value) for key, value, n in texts if len(value) > n or not value.isascii()]
         records += [(key, str(value)) for key, value, limit in numbers if not 0 <= value < limit]
@@ -196,10 +197,10 @@ class Headers:
             _pax_record(key.encode(), value.encode("utf-8", "surrogateescape"))
             for key, value in records
         ]
-        # Bytes that are no UTF-8 can't be told apart from text without this mark.
+        # This record marks the others as bytes, because some are not UTF-8.
         if any("\udc80" <= char <= "\udcff" for _, value in records for char in value):
             encoded.insert(0, b"21 hdrcharset=BINARY\n")
-        # All readers take the values of extended attributes for bytes, with or without the mark.
+        # The values of extended attributes are bytes with or without that record.
         encoded += [_pax_record(XATTR_PREFIX + key, value) for key, value in attributes.xattrs]
         return (_pax_member(encoded) if encoded else b"") + _with_checksum(header)
 
@@ -226,12 +227,12 @@ def _device(kind: bytes, device: tuple[int, int]) -> bytes:
 
 
 def owner_name(number: int) -> str:
-    """Return the name of a user or group by its id; only root's is the same everywhere."""
+    """Return the name of a user or group: "root" for 0, else empty, as names differ by system."""
     return "root" if number == 0 else ""
 
 
 def name_text(name: bytes) -> str:
-    """Return a file's name as text, as Python shows it, whatever the locale."""
+    """Decode a file name as `os.fsdecode` does in a UTF-8 locale."""
     return name.decode("utf-8", "surrogateescape")
 
 
@@ -244,7 +245,7 @@ def _with_checksum(header: bytes) -> bytes:
 
 
 def _pax_length(key: bytes, size: int) -> int:
-    """Return the length of a record with a value of `size` bytes: it counts its own digits."""
+    """Return the length of a record with a value of `size` bytes; it includes its own digits."""
     length = len(key) + size + len(b" =\n")
     digits = len(str(length))
     return length + digits + (len(str(length + digits)) > digits)
@@ -256,7 +257,7 @@ def _pax_record(key: bytes, value: bytes) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _long_path(size: int) -> tuple[bytes, bytes]:
-    """Return what stands before and behind a path of `size` bytes in its extended header."""
+    """Return the bytes before and after a path of `size` bytes in its extended header."""
     member = _pax_member([_pax_record(_PATH, bytes(size))])
     at = member.index(b" path=") + len(b" path=")
     return member[:at], member[at + size :]

@@ -1,4 +1,4 @@
-"""The kinds of members in a tar."""
+"""The kinds of tar members."""
 
 from __future__ import annotations
 
@@ -33,4 +33,4 @@ KIND_NAMES: Final[Mapping[bytes, str]] = MappingProxyType(
         Kind.FIFO: "FIFO",
     }
 )
-"""The names of the kinds, for people."""
+"""The names of the kinds in messages."""

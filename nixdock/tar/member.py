@@ -1,4 +1,4 @@
-"""The members of a tar, as they are read."""
+"""The members of a tar that is read."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["Member"]
 
 
 class Member(NamedTuple):
-    """One member; names and targets are bytes, as they stand in the archive.
+    """A member of a tar; its name and its target are bytes, unchanged from the archive.
 
-    `kind` is one of `Kind`. `offset` is where a file's `size` bytes start; other members have no
-    bytes. `mtime` is in seconds; `pax` holds the records of the extended header.
+    `kind` is a constant of `Kind`. The `size` bytes of a file start at `offset`; other members
+    have none. `mtime` is in seconds, and `pax` has the records of the extended header.
     """
 
     name: bytes
@@ -31,7 +31,7 @@ class Member(NamedTuple):
 
     @property
     def xattrs(self) -> dict[bytes, bytes]:
-        """The extended attributes."""
+        """The extended attributes by name."""
         return {
             key.removeprefix(XATTR_PREFIX): value
             for key, value in self.pax.items()

@@ -1,4 +1,4 @@
-"""Names of members, normalised: the same file has the same name, and none leads outside."""
+"""Normalised names of members: one name for each file, and none outside the root."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from nixdock.system.text import shown
 
 __all__ = ["normalised"]
 
-# What Linux can unpack: PATH_MAX with its final NUL, and NAME_MAX, in bytes.
+# The longest names that Linux can unpack, in bytes: PATH_MAX without its NUL, and NAME_MAX.
 _MOST_PATH: Final = 4095
 _MOST_COMPONENT: Final = 255
-# Far more than any program nests; work and memory grow with the square of the depth.
+# Far more than real trees have. Work and memory grow with the square of the depth.
 _MOST_DEPTH: Final = 256
 
 
 def normalised(name: bytes) -> bytes:
-    """Return `name` without leading, trailing and doubled slashes and `.`; the root is empty.
+    """Return `name` without `.` and needless slashes; the name of the root is empty.
 
-    Raise ImageError for an empty name, `..`, NUL, and what is too long for a file system
-    or nested more than 256 deep.
+    Raise ImageError if the name is empty, contains `..` or NUL, is too long for a file system, or
+    is nested more than 256 levels deep.
     """
     if not name:
         raise ImageError("a name is empty")
     parts = [part for part in name.split(b"/") if part and part != b"."]
     if b".." in parts:
-        raise ImageError(f"the name {shown(name)!r} leads upwards")
+        raise ImageError(f"the name {shown(name)!r} contains '..'")
     if b"\0" in name:
-        raise ImageError(f"the name {shown(name)!r} holds a NUL")
+        raise ImageError(f"the name {shown(name)!r} contains a NUL byte")
     if len(name) > _MOST_COMPONENT and (
         len(name) > _MOST_PATH or max(map(len, parts)) > _MOST_COMPONENT
     ):
         raise ImageError(f"the name {shown(name)!r} is too long for a file system")
     if len(parts) > _MOST_DEPTH:
-        raise ImageError(f"the name {shown(name)!r} is nested more than {_MOST_DEPTH} deep")
+        raise ImageError(f"the name {shown(name)!r} is nested more than {_MOST_DEPTH} levels deep")
     return b"/".join(parts)

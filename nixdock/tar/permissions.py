@@ -1,7 +1,7 @@
-"""Permission rules: owners, modes and capabilities that files have in the image alone.
+"""Permission rules: owners, modes and capabilities that files have only in the image.
 
-They are applied to the headers of a layer's members while it is packed, so nothing on disk needs
-to have them, and no root is needed, not even a feigned one.
+The rules change the headers of members while a layer is packed. The files on disk keep their
+owners and modes, so neither root nor fakeroot is needed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["PermissionRule", "apply_rules"]
 
 @dataclass(frozen=True, slots=True)
 class PermissionRule:
-    """What the files that it is for have instead of what their layer gives them.
+    """Overrides the owner, mode and capabilities of matching files.
 
-    It is for the file at `path`; or, with `regex`, for those whose whole name in the image
-    matches, of all files or of those at and below `path`.
+    Without `regex`, the rule matches the file at `path`. With `regex`, it matches the files at and
+    below `path` (default: all files) whose whole path in the image matches.
     """
 
     path: str | None = None
@@ -37,11 +37,11 @@ class PermissionRule:
     capabilities: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """Return what a layer's recipe must say of the rule."""
+        """Return the fields by name, for the key of a layer."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     def concerns(self, directory: str) -> bool:
-        """Tell whether it may be for a file at or below `directory`."""
+        """Return whether the rule may match a file at or below `directory`."""
         if self.path is None:
             return True
         path = self.path.rstrip("/")
@@ -51,30 +51,30 @@ class PermissionRule:
 
 
 def apply_rules(rules: Sequence[PermissionRule], entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Yield `entries` as the rules, of which later ones win, want them.
+    """Yield `entries` with the rules applied; later rules win.
 
-    Raise PackError for a rule that names a link where it must name a file.
+    Raise PackError if a rule without a regex gives a symlink a mode or capabilities.
     """
-    compiled = [_Compiled.of(rule) for rule in rules]
+    compiled = [_CompiledRule.of(rule) for rule in rules]
     for entry in entries:
         name = name_text(entry.name)
         name = name if name == "/" else name.rstrip("/")
         changed = entry
         for rule in compiled:
             if rule.matches(name):
-                changed = rule.applied(changed, name)
+                changed = rule.apply(changed, name)
         yield changed
 
 
 @dataclass(frozen=True, slots=True)
-class _Compiled:
+class _CompiledRule:
     rule: PermissionRule
     path: str | None
     pattern: re.Pattern[str] | None
     xattrs: tuple[tuple[bytes, bytes], ...]
 
     @classmethod
-    def of(cls, rule: PermissionRule) -> _Compiled:
+    def of(cls, rule: PermissionRule) -> _CompiledRule:
         return cls(
             rule=rule,
             path=None if rule.path is None else rule.path.rstrip("/") or "/",
@@ -91,14 +91,16 @@ class _Compiled:
             return False
         return self.pattern.fullmatch(name) is not None
 
-    def applied(self, entry: Entry, name: str) -> Entry:
+    def apply(self, entry: Entry, name: str) -> Entry:
         rule = self.rule
         mode, xattrs = rule.mode, self.xattrs
         if entry.kind == Kind.SYMLINK and (mode is not None or xattrs):
             if self.pattern is None:
                 raise PackError(
-                    f"perms: {name} is a link to {name_text(entry.target)}, and a link has neither"
-                    " mode nor capabilities; name the file that it leads to"
+                    f"perms: {name} is a symlink to {name_text(entry.target)}, and symlinks have"
+                    " neither mode nor capabilities; give the path of its target",
+                    path=name,
+                    key="perms",
                 )
             mode, xattrs = None, ()
         if entry.kind != Kind.FILE:
@@ -110,21 +112,21 @@ class _Compiled:
                 old,
                 uid=old.uid if rule.uid is None else rule.uid,
                 gid=old.gid if rule.gid is None else rule.gid,
-                uname=_name(rule.uname, rule.uid, old.uname),
-                gname=_name(rule.gname, rule.gid, old.gname),
-                xattrs=_joined(old.xattrs, xattrs),
+                uname=_owner_name(rule.uname, rule.uid, old.uname),
+                gname=_owner_name(rule.gname, rule.gid, old.gname),
+                xattrs=_merged_xattrs(old.xattrs, xattrs),
             ),
         )
 
 
-def _name(name: str | None, number: int | None, old: str | None) -> str | None:
-    """Return the name of an owner; that of another number would be wrong."""
+def _owner_name(name: str | None, number: int | None, old: str | None) -> str | None:
+    """Return the name of an owner: a new number without a name must not keep the old name."""
     if name is None and number is not None:
         return owner_name(number)
     return old if name is None else name
 
 
-def _joined(
+def _merged_xattrs(
     old: tuple[tuple[bytes, bytes], ...], new: tuple[tuple[bytes, bytes], ...]
 ) -> tuple[tuple[bytes, bytes], ...]:
     return tuple(sorted({**dict(old), **dict(new)}.items())) if new else old

@@ -1,7 +1,7 @@
-"""TarSum: a checksum of a tar's files that their order does not change.
+"""TarSum: a checksum of the files in a tar that does not depend on their order.
 
-The algorithm is that of Docker's "TarSum Checksum Specification". What it leaves open is done as
-Go's archive/tar does it, which read the tars of the sums that there are.
+The algorithm is defined by Docker's "TarSum Checksum Specification". Where that is ambiguous, this
+module follows Go's archive/tar, because the published sums were computed with it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 __all__ = ["ALGORITHMS", "TarSumVersion", "tarsum"]
 
 ALGORITHMS: Final = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
-"""The hash functions with which sums were published, the usual one first."""
+"""The hash functions of published sums, the usual one first."""
 
 _ZEROS: Final = bytes(2 * BLOCK)
-# More than the reader takes in advance: a chunk, an extended header and a member's own.
+# More than the reader reads in advance: a chunk, an extended header and the header after it.
 _LOOK_BACK: Final = 4 << 20
 
 
 class TarSumVersion(StrEnum):
-    """Which fields count; the value is a sum's prefix. `DEV` is, to this day, `V1` by its name."""
+    """The version decides which fields count. `DEV` has the same rules as `V1`."""
 
     V0 = "tarsum"
     V1 = "tarsum.v1"
@@ -59,10 +59,10 @@ def tarsum(
 ) -> str:
     """Return the sum of the tar in `stream`, as VERSION+ALGORITHM:HEX.
 
-    Without `names`, those of users and groups count as empty: so does Docker since 2018, though
-    its specification has them. `extra` is hashed before the files' sums, as the registries of old
-    did with a layer's JSON. A tar without blocks of zeros at its end has the sum of one with them.
-    Raise ImageError where it is malformed.
+    Without `names`, the names of users and groups count as empty: Docker does so since 2018,
+    although its specification includes them. `extra` is hashed before the sums of the files; old
+    registries put the layer's JSON there. A missing end-of-archive marker does not change the sum.
+    Raise ImageError, with `what` as its subject, if the tar is malformed.
     """
 
     def fields(member: Member, header: _Header) -> Iterator[bytes]:
@@ -80,7 +80,7 @@ def _new(algorithm: str) -> _Hash:
 
 
 def _in_order(files: list[tuple[bytes, str]]) -> list[str]:
-    """Sort the sums; those of one path stand among the others as their members stood."""
+    """Return the sorted sums, except that sums of the same path keep the order of their members."""
     by_path: defaultdict[bytes, list[str]] = defaultdict(list)
     for path, digest in files:
         by_path[path].append(digest)
@@ -97,7 +97,7 @@ def _files(
     """Yield each member's path and sum."""
     tap = _Tap(stream)
     path, digest = b"", None
-    # No buffer: it would ask for the end of the tar before its last member is known.
+    # Do not buffer `tap`: that would read the end of the tar before its last member is known.
     for member in TarReader(cast(BinaryIO, tap), what):
         if digest is not None:
             yield path, digest.hexdigest()
@@ -114,7 +114,7 @@ def _files(
 def _fields(
     member: Member, header: _Header, version: TarSumVersion, *, names: bool
 ) -> Iterator[bytes]:
-    """Yield what is hashed of a member's header."""
+    """Yield the bytes to hash for a member's header."""
     pax = member.pax
     size = int(pax[b"size"]) if b"size" in pax else header.number(124, 136, "size")
     yield b"name" + member.name
@@ -138,7 +138,7 @@ def _flag_of(member: Member) -> bytes:
 
 
 def _seconds(member: Member) -> int:
-    # Whole seconds, rounded down: a float may be the next second already.
+    # Round down the text: a float may be rounded up to the next second.
     text = member.pax.get(b"mtime")
     if text is None:
         return int(member.mtime)
@@ -148,25 +148,25 @@ def _seconds(member: Member) -> int:
 
 
 class _Header:
-    """The fields of a header that the reader of tars does not hand out as they are."""
+    """The fields of a header that `Member` does not have, or not unchanged."""
 
     def __init__(self, block: bytes, what: str) -> None:
         self._block = block
         self._what = what
         self.flag = block[156:157]
-        # Before there was a magic number there were no names of users, nor devices.
+        # Headers without this magic number have neither owner names nor device numbers.
         self._extended = block[257:262] == b"ustar"
 
     def text(self, start: int, end: int) -> bytes:
-        """Return a string."""
+        """Return a string; it is empty in a header before ustar."""
         return self._block[start:end].partition(b"\0")[0] if self._extended else b""
 
     def device(self, start: int, end: int) -> int:
-        """Return a device's number, which everything may have."""
+        """Return a device number, which members of any kind may have; it is 0 before ustar."""
         return self.number(start, end, "device") if self._extended else 0
 
     def number(self, start: int, end: int, name: str) -> int:
-        """Return a number, in octal or GNU's base-256."""
+        """Return a number; raise ImageError if it is neither octal nor base-256."""
         data = self._block[start:end]
         number = parse_number(data)
         if number is None:
@@ -177,12 +177,12 @@ class _Header:
 
 
 class _Tap(ReadOnlyStream):
-    """Pass on a stream; give the header of a member that was just read, and hash its content."""
+    """Pass on a stream, keep the header of the current member, and hash its contents."""
 
     def __init__(self, stream: io.RawIOBase | BinaryIO) -> None:
         super().__init__()
         self._stream = stream
-        # What was read since `_start`, and may be asked for.
+        # The last bytes before `_position`, from `_start` on.
         self._window = bytearray()
         self._start = 0
         self._position = 0
@@ -192,12 +192,12 @@ class _Tap(ReadOnlyStream):
         self._ended = False
 
     def header(self, member: Member) -> bytes:
-        """Return the block before the member's content."""
+        """Return the block before the contents of `member`, which the reader has just returned."""
         at = member.offset - self._start
         return bytes(self._window[at - BLOCK : at])
 
     def pass_to(self, digest: _Hash, member: Member) -> None:
-        """Let `digest` have the member's content, be it read or not."""
+        """Pass the contents of `member` to `digest`, now or when they are read."""
         at = member.offset - self._start
         with memoryview(self._window) as view:
             ready = view[at : at + member.size]
@@ -208,11 +208,11 @@ class _Tap(ReadOnlyStream):
         self._padded_end = member.offset + member.size + -member.size % BLOCK
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read the next bytes; where only the end of the tar is missing, make one up."""
+        """Read the next bytes; add the end-of-archive marker if the stream has none."""
         with memoryview(buffer) as view:
             count = _read_into(self._stream, view)
             if count:
-                self._take(view[:count])
+                self._record(view[:count])
             elif self._at_member_boundary() and not self._ended:
                 self._ended = True
                 count = min(len(view), len(_ZEROS))
@@ -222,14 +222,14 @@ class _Tap(ReadOnlyStream):
     def _at_member_boundary(self) -> bool:
         return self._position % BLOCK == 0 and self._position >= self._padded_end
 
-    def _take(self, data: memoryview) -> None:
+    def _record(self, data: memoryview) -> None:
         self._position += len(data)
         if self._missing and self._digest is not None:
             content = data[: self._missing]
             self._digest.update(content)
             self._missing -= len(content)
             data = data[len(content) :]
-            # All before is content, or was asked for.
+            # The bytes before these are contents too, or a header that is no longer needed.
             self._window.clear()
         elif len(self._window) > 2 * _LOOK_BACK:
             del self._window[:-_LOOK_BACK]

@@ -1,7 +1,7 @@
 """Writing deterministic tar archives of file trees.
 
-The bytes are those of CPython's `tarfile` in its PAX format: members depth first, in the order of
-their names as text, hard links as whole files, the end padded to records of 10240 bytes.
+The bytes are the same as those of CPython's `tarfile` in its PAX format. Hard links are written as
+whole files, and the end is padded to a multiple of 10240 bytes.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from nixdock.tar.kinds import Kind
 
 __all__ = ["write_end", "write_members", "write_tar"]
 
-# What was a file when its tree was walked may be a link or a FIFO by now: neither is waited for.
+# A file may have become a symlink or a FIFO since its tree was walked: do not follow or wait.
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
 _POOL: Final = BufferPool()
+_ZEROS: Final = bytes(RECORD + 2 * BLOCK)
 
 
 def write_tar(entries: Iterable[Entry], headers: Headers, write: Write) -> int:
-    """Write a whole archive of `entries` and return its size in bytes.
+    """Write an archive of `entries` and return its size in bytes.
 
-    Raise PackError if a file is not, to the byte, what its entry says.
+    Raise PackError if a file can't be read or does not have the size of its entry.
     """
     return write_end(write_members(entries, headers, write), write)
 
 
 def write_end(size: int, write: Write) -> int:
-    """Write the end of an archive whose members took `size` bytes, and return its whole size."""
+    """Write the end of an archive whose members took `size` bytes; return the archive's size."""
     whole = padded_size(size)
     write(memoryview(_ZEROS)[: whole - size])
     return whole
 
 
 def write_members(entries: Iterable[Entry], headers: Headers, write: Write) -> int:
-    """Write a part of an archive, as `write_tar` does, and return the size of its members."""
+    """Write `entries` without the end of an archive, as `write_tar` does; return their size."""
     buffer = _POOL.free_buffer()
+    # buffer[:at] is filled and not written yet; `total` bytes are written.
     at = 0
     total = 0
     for entry in entries:
         header = headers.encode(entry)
         size = entry.size
-        # One byte more than the file: reading it tells that the file grew without another system
-        # call. There is always room for it, and for the padding, within a block.
+        # Read one byte more than the file has, to notice without another system call that it grew.
+        # The last term leaves room for that byte or the padding, which are at most a block.
         if at + len(header) + size + BLOCK > BUFFER_SIZE:
             if at:
                 write(buffer[:at])
@@ -77,11 +77,8 @@ def write_members(entries: Iterable[Entry], headers: Headers, write: Write) -> i
     return total + at
 
 
-_ZEROS: Final = bytes(RECORD + 2 * BLOCK)
-
-
 def _read_file(entry: Entry, view: memoryview) -> None:
-    """Fill `view`, all but its last byte, with the whole file."""
+    """Read a whole file into `view`, which has one byte more than the file."""
     try:
         descriptor = os.open(entry.source, _OPEN)
         try:
@@ -100,7 +97,7 @@ def _read_file(entry: Entry, view: memoryview) -> None:
 
 
 def _fill(entry: Entry, header: bytes, buffer: memoryview) -> Iterator[memoryview]:
-    """Yield buffers filled with `header`, a file that does not fit into one, and its padding."""
+    """Yield buffers with `header`, a file that does not fit into one buffer, and its padding."""
     at = len(header)
     buffer[:at] = header
     left = entry.size
@@ -122,21 +119,24 @@ def _fill(entry: Entry, header: bytes, buffer: memoryview) -> Iterator[memoryvie
             os.close(descriptor)
     except OSError as error:
         raise _read_error(entry, error) from None
-    # Buffers and headers are whole blocks, so the padding is within the last buffer.
+    # Buffers and headers are multiples of BLOCK, so the padding fits into the last buffer.
     padding = -entry.size % BLOCK
     buffer[at : at + padding] = _ZEROS[:padding]
     yield buffer[: at + padding]
 
 
 def _read_error(entry: Entry, error: OSError) -> PackError:
+    path = path_text(entry.source)
     if isinstance(error, FileNotFoundError):
-        return PackError(f"{path_text(entry.source)} vanished while its layer was packed")
-    return PackError(f"can't read {path_text(entry.source)}: {error.strerror}")
+        return PackError(f"{path} vanished while its layer was packed", path=path)
+    return PackError(f"can't read {path}: {error.strerror}", path=path)
 
 
 def _size_error(entry: Entry, *, grew: bool) -> PackError:
+    path = path_text(entry.source)
     change = "grew" if grew else "shrank"
     return PackError(
-        f"{path_text(entry.source)} {change} while its layer was packed: it had {entry.size} bytes;"
-        " nothing may write to what is being packed"
+        f"{path} {change} while its layer was packed: it had {entry.size} bytes; no process may"
+        " write to a file that is being packed",
+        path=path,
     )

@@ -413,7 +413,7 @@ SYMLINK = tarfile.SYMTYPE
         (tar("a", pax_headers={"comment": "x"}), "PAX global header"),
         (tar("a" * 256), "too long for a file system"),
         (tar("a")[:-1024], None),
-        (tar("a")[:1024], "it is truncated: there is no end-of-archive marker"),
+        (tar("a")[:1024], "its end-of-archive marker has one block of zeros, not two"),
         (tar("a") + b"x", "non-zero bytes after its end-of-archive marker"),
         (tar(member("a", size=2000))[:1024], "in the middle of 'a'"),
     ],

@@ -1,4 +1,4 @@
-"""Permission rules: which files they are for, and what they give them."""
+"""Permission rules: the files that they match, and how they change them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from nixdock.build.build import prepared_build
 from nixdock.errors import InputError, PackError
 from nixdock.layers.store import StoreLayer
 from nixdock.layers.tree import TreeLayer
+from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
 from nixdock.spec.reading import read_spec
 from nixdock.tar.capabilities import capability_xattr
 from nixdock.tar.header import Attributes, Entry, MemberMeta
 from nixdock.tar.kinds import Kind
 from nixdock.tar.permissions import PermissionRule, apply_rules
+from nixdock.tar.reader import TarReader
 
 FILES = [
     Entry(b"/", Kind.DIRECTORY, 0o755),
@@ -30,7 +32,7 @@ FILES = [
 
 
 def changed(*rules: PermissionRule) -> dict[str, Entry]:
-    """The entries that the rules change, by name."""
+    """Return the entries that the rules change, by name."""
     return {
         old.name.decode(): new
         for old, new in zip(FILES, apply_rules(rules, FILES), strict=True)
@@ -53,11 +55,11 @@ def changed(*rules: PermissionRule) -> dict[str, Entry]:
         (None, ".*/(ping|binary)", ["/bin/ping", "/binary"]),
     ],
 )
-def test_files_that_a_rule_is_for(path: str | None, regex: str | None, names: list[str]) -> None:
+def test_files_that_a_rule_matches(path: str | None, regex: str | None, names: list[str]) -> None:
     assert list(changed(PermissionRule(path, regex, uid=5))) == names
 
 
-def test_what_a_rule_gives() -> None:
+def test_all_overrides_of_a_rule() -> None:
     rule = PermissionRule("/bin/ping", None, 0o4711, 1, 2, "one", None, ("cap_net_raw=ep",))
     entry = changed(rule)["/bin/ping"]
     assert entry.mode == 0o4711
@@ -66,19 +68,21 @@ def test_what_a_rule_gives() -> None:
     )
 
 
-def test_later_rules_win_and_others_stay() -> None:
+def test_later_rules_win() -> None:
     rules = PermissionRule("/binary", uid=1, gid=1), PermissionRule(None, ".*", uid=0, mode=0o400)
     entry = changed(*rules)["/binary"]
     assert (entry.mode, entry.attributes) == (0o400, Attributes(0, 1, "root", ""))
 
 
-def test_links_have_owners_alone() -> None:
+def test_symlinks_have_only_owners() -> None:
     link = changed(PermissionRule(None, ".*", mode=0o700, uid=4, capabilities=("cap_kill",)))
     assert link["/bin/sh"].mode == 0o777
     assert link["/bin/sh"].attributes == Attributes(4, uname="")
     assert link["/bin/"].attributes == Attributes(4, uname="")
-    with pytest.raises(PackError, match=r"/bin/sh is a link to bash.*name the file"):
+    message = r"/bin/sh is a symlink to bash, .*give the path of its target"
+    with pytest.raises(PackError, match=message) as caught:
         changed(PermissionRule("/bin/sh", mode=0o700))
+    assert (caught.value.path, caught.value.key) == ("/bin/sh", "perms")
 
 
 @pytest.mark.parametrize(
@@ -111,18 +115,27 @@ def test_capabilities(clauses: list[str], value: str) -> None:
     assert capability_xattr(clauses).hex() == value
 
 
-@pytest.mark.parametrize("clauses", [["cap_x"], ["cap_kill=z"], [""], ["cap_kill=ep", "bpf=p"]])
-def test_what_is_no_capability(clauses: list[str]) -> None:
-    with pytest.raises(InputError):
+@pytest.mark.parametrize(
+    ("clauses", "message"),
+    [
+        (["cap_x"], "^'cap_x': Linux has no capability 'cap_x'$"),
+        (
+            ["cap_kill=z"],
+            "^'cap_kill=z' is not a capability; expected something like cap_net_raw=ep",
+        ),
+        ([""], "^'' is not a capability"),
+        (["cap_kill=ep", "bpf=p"], "^capabilities cap_kill=ep, bpf=p: either all"),
+    ],
+)
+def test_invalid_capabilities(clauses: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         capability_xattr(clauses)
 
 
-def test_rules_are_part_of_a_layers_recipe() -> None:
+def test_rules_are_part_of_the_key_of_a_layer() -> None:
     path = StorePath(f"/nix/store/{'0' * 32}-x")
     layer = StoreLayer((path,), perms=(PermissionRule("/x"),), nar_hashes=())
     assert layer.key is None
-    from nixdock.nix.hashes import Hash
-
     hashes = (Hash.parse("sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),)
     keys = {
         StoreLayer((path,), nar_hashes=hashes, perms=perms).key
@@ -151,17 +164,22 @@ def test_rules_reach_every_layer(tmp_path: Path) -> None:
             }
         )
     )
-    found: dict[str, tarfile.TarInfo] = {}
+    members: dict[str, tarfile.TarInfo] = {}
     with prepared_build(read_spec(spec)) as build:
         for source in build.layers:
             assert isinstance(source, StoreLayer | TreeLayer)
             out = io.BytesIO()
             source.pack(out.write)
             with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as tar:
-                found |= {member.name: member for member in tar}
-    su, made = found[f"{path}/bin/su"], found["/build"]
+                members |= {member.name: member for member in tar}
+    su, built = members[f"{path}/bin/su"], members["/build"]
     assert (su.mode, su.uid, su.gname) == (0o4555, 0, "ü")
-    assert (made.uid, made.gid, made.uname, made.mode) == (1000, 3_000_000, "", 0o755)
+    assert (built.uid, built.gid, built.uname, built.mode) == (
+        1000,
+        3_000_000,
+        "",
+        0o755,
+    )
 
 
 def test_extended_attributes_are_kept_to_the_byte(tmp_path: Path) -> None:
@@ -174,7 +192,5 @@ def test_extended_attributes_are_kept_to_the_byte(tmp_path: Path) -> None:
     )
     out = io.BytesIO()
     layer.pack(out.write)
-    from nixdock.tar.reader import TarReader
-
     members = {member.name: member for member in TarReader(io.BytesIO(out.getvalue()))}
     assert members[b"/f"].xattrs == {b"security.capability": capability_xattr(["cap_net_raw"])}

@@ -1,9 +1,13 @@
-"""The strict tar reader: agrees with tarfile on what is well formed, refuses all else."""
+"""The strict tar reader: it agrees with tarfile about valid tars and refuses all others."""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
+import re
 import tarfile
+import tempfile
 from collections.abc import Iterable
 from typing import Any
 
@@ -54,32 +58,30 @@ def members(draw: st.DrawFn) -> tuple[tarfile.TarInfo, bytes]:
 
 
 def archive(
-    found: Iterable[tuple[tarfile.TarInfo, bytes]], form: int = tarfile.PAX_FORMAT, **kwargs: Any
+    entries: Iterable[tuple[tarfile.TarInfo, bytes]], form: int = tarfile.PAX_FORMAT, **kwargs: Any
 ) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=form, **kwargs) as tar:
-        for info, data in found:
+        for info, data in entries:
             tar.addfile(info, io.BytesIO(data))
     return out.getvalue()
 
 
 def info(name: str, **values: Any) -> tarfile.TarInfo:
-    made = tarfile.TarInfo(name)
+    header = tarfile.TarInfo(name)
     for key, value in values.items():
-        setattr(made, key, value)
-    return made
+        setattr(header, key, value)
+    return header
 
 
 def read(data: bytes, *, seekable: bool = True) -> list[Member]:
     if seekable:
         return list(TarReader(io.BytesIO(data)))
-    return list(TarReader(buffered(HashedReader(io.FileIO(_pipe(data))))))
+    with buffered(HashedReader(io.FileIO(_descriptor_of(data)))) as stream:
+        return list(TarReader(stream))
 
 
-def _pipe(data: bytes) -> int:
-    import os
-    import tempfile
-
+def _descriptor_of(data: bytes) -> int:
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()
@@ -89,13 +91,13 @@ def _pipe(data: bytes) -> int:
 
 @settings(deadline=None)
 @given(st.lists(members(), max_size=6), st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]))
-def test_agrees_with_tarfile(found: list[tuple[tarfile.TarInfo, bytes]], form: int) -> None:
-    data = archive(found, form)
+def test_agrees_with_tarfile(entries: list[tuple[tarfile.TarInfo, bytes]], form: int) -> None:
+    data = archive(entries, form)
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         expected = tar.getmembers()
     got = read(data)
-    assert len(got) == len(expected) == len(found)
-    for member, other, (_, content) in zip(got, expected, found, strict=True):
+    assert len(got) == len(expected) == len(entries)
+    for member, other, (_, content) in zip(got, expected, entries, strict=True):
         assert normalised(member.name) == normalised(other.name.encode("utf-8", "surrogateescape"))
         assert member.kind is KINDS[other.type]
         assert (member.mode, member.uid, member.gid) == (other.mode, other.uid, other.gid)
@@ -107,19 +109,19 @@ def test_agrees_with_tarfile(found: list[tuple[tarfile.TarInfo, bytes]], form: i
 
 @settings(deadline=None)
 @given(st.lists(members(), max_size=6))
-def test_the_same_whether_files_are_skipped_or_read(
-    found: list[tuple[tarfile.TarInfo, bytes]],
+def test_the_same_members_of_seekable_streams_and_others(
+    entries: list[tuple[tarfile.TarInfo, bytes]],
 ) -> None:
-    data = archive(found)
+    data = archive(entries)
     assert read(data) == read(data, seekable=False)
 
 
 @settings(deadline=None)
 @given(st.lists(members(), max_size=3), st.data())
-def test_damage_never_ends_in_anything_but_an_image_error(
-    found: list[tuple[tarfile.TarInfo, bytes]], draw: st.DataObject
+def test_damage_causes_image_errors_only(
+    entries: list[tuple[tarfile.TarInfo, bytes]], draw: st.DataObject
 ) -> None:
-    data = bytearray(archive(found))
+    data = bytearray(archive(entries))
     for _ in range(draw.draw(st.integers(1, 4))):
         data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
     try:
@@ -128,18 +130,16 @@ def test_damage_never_ends_in_anything_but_an_image_error(
         assert "malformed" in str(error)
 
 
-def test_large_files_are_passed_over() -> None:
+def test_large_files_are_skipped() -> None:
     files = [(info(f"f{i}", size=size), bytes(size)) for i, size in enumerate([3 << 20, 0, 511])]
     data = archive(files)
     for seekable in (True, False):
         assert [m.size for m in read(data, seekable=seekable)] == [3 << 20, 0, 511]
 
 
-def test_everything_is_hashed_on_the_way() -> None:
-    import hashlib
-
+def test_all_bytes_of_a_stream_are_read() -> None:
     data = archive([(info("a", size=3 << 20), bytes(3 << 20)), (info("b"), b"")])
-    stream = HashedReader(io.FileIO(_pipe(data)))
+    stream = HashedReader(io.FileIO(_descriptor_of(data)))
     with buffered(stream) as buffer:
         list(TarReader(buffer))
         buffer.read()
@@ -158,7 +158,7 @@ def test_names_that_are_not_text_and_fractions_of_seconds() -> None:
     assert member.mtime == 1.5
 
 
-def test_a_prefix_and_directories_told_by_their_name() -> None:
+def test_name_prefixes_and_directories_marked_by_a_slash() -> None:
     long = "d" * 80 + "/" + "f" * 80
     (member,) = read(archive([(info(long), b"")], tarfile.USTAR_FORMAT))
     assert member.name == long.encode()
@@ -170,16 +170,16 @@ def test_an_empty_archive() -> None:
     assert read(archive([])) == []
 
 
-def test_a_global_header_is_counted_unless_it_renames() -> None:
+def test_a_global_header_is_counted_unless_it_changes_names() -> None:
     reader = TarReader(io.BytesIO(archive([(info("a"), b"")], pax_headers={"comment": "git"})))
     assert [member.name for member in reader] == [b"a"]
     assert reader.global_headers == 1
-    with pytest.raises(ImageError, match="global header sets path"):
+    with pytest.raises(ImageError, match="global header sets path of all members after it"):
         read(archive([(info("a"), b"")], pax_headers={"path": "b"}))
 
 
 def raw(name: bytes = b"f", size: bytes = b"0", flag: bytes = b"0", **fields: bytes) -> bytes:
-    """A header block, with fields as they are given."""
+    """Return a header block with these fields."""
     block = bytearray(512)
     block[0 : len(name)] = name
     block[100:108] = b"0000644\0"
@@ -213,11 +213,11 @@ def extension(flag: bytes, data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "end is missing"),
-        (raw(), "end is missing"),
-        (raw() + bytes(512), "one block of zeros"),
-        (raw() + bytes(512) + raw(b"g") + END, "other bytes than zeros"),
-        (raw() + END + b"x", "other bytes than zeros"),
+        (b"", "it is truncated: there is no end-of-archive marker"),
+        (raw(), "it is truncated: there is no end-of-archive marker"),
+        (raw() + bytes(512), "its end-of-archive marker has one block of zeros, not two"),
+        (raw() + bytes(512) + raw(b"g") + END, "non-zero bytes after its end-of-archive marker"),
+        (raw() + END + b"x", "non-zero bytes after its end-of-archive marker"),
         (raw()[:300], "middle of a header"),
         (raw(size=b"1000") + b"abc", "middle of 'f'"),
         (raw()[:20] + b"x" + raw()[21:] + END, "checksum"),
@@ -236,7 +236,10 @@ def extension(flag: bytes, data: bytes) -> bytes:
         (pax(record("size", "0x1")) + raw() + END, "not a number"),
         (pax(record("mtime", "nan")) + raw() + END, "not a number"),
         (pax(record("uid", "1_")) + raw() + END, "not a number"),
-        (pax(b"10 path=a\n" * 2) + raw() + END, "'path' twice"),
+        (
+            pax(b"10 path=a\n" * 2) + raw() + END,
+            "the key 'path' appears twice in an extended header",
+        ),
         (pax(b"8 path=a\n") + raw() + END, "LENGTH KEY=VALUE"),
         (pax(b"10 path=a\n", b"path=b\n") + raw() + END, "LENGTH KEY=VALUE"),
         (pax(b"10 path=a\n", b"0 path=b\n") + raw() + END, "LENGTH KEY=VALUE"),
@@ -245,28 +248,29 @@ def extension(flag: bytes, data: bytes) -> bytes:
         (pax(b"10 path=a\n") + extension(b"L", b"b\0") + raw() + END, "two long names"),
         (extension(b"L", b"b\0") * 2 + raw() + END, "two long names"),
         (extension(b"K", b"b\0") * 2 + raw() + END, "two long link targets"),
-        (pax(b"10 path=a\n") + END, "no member behind it"),
+        (pax(b"10 path=a\n") + END, "no member after it"),
         (raw(b"x", b"7777777", b"x") + END, "more than 1048576"),
         (raw(b"x", b"1000", b"x") + b"abc", "middle of an extended header"),
     ],
 )
 def test_malformed(data: bytes, message: str) -> None:
     for seekable in (True, False):
-        with pytest.raises(ImageError, match=f"malformed at byte [0-9]+: .*{message}"):
+        with pytest.raises(ImageError, match=f"malformed at byte [0-9]+: .*{message}") as caught:
             read(data, seekable=seekable)
+        assert re.fullmatch("byte [0-9]+ of the tar", caught.value.place or "")
 
 
-def test_what_is_odd_but_has_one_meaning() -> None:
-    # GNU's base-256, a size where there are no bytes, checksums of signed bytes.
+def test_unusual_but_unambiguous_headers() -> None:
+    # GNU's base-256, a size without contents, and a checksum of signed bytes.
     big = raw(uid=b"\x80\0\0\0\0\x10\0\0")
     link = raw(b"d", b"1000", b"5")
     signed = bytearray(raw(b"\xe9"))
     signed[148:156] = b" " * 8
     signed[148:156] = b"%06o\0 " % (sum(signed) - 256)
-    found = read(big + link + bytes(signed) + END)
-    assert [m.uid for m in found] == [1 << 20, 0, 0]
-    assert [m.size for m in found] == [0, 0, 0]
-    assert found[2].name == b"\xe9"
+    entries = read(big + link + bytes(signed) + END)
+    assert [m.uid for m in entries] == [1 << 20, 0, 0]
+    assert [m.size for m in entries] == [0, 0, 0]
+    assert entries[2].name == b"\xe9"
 
 
 @pytest.mark.parametrize(
@@ -277,7 +281,19 @@ def test_normalised(name: bytes, expected: bytes) -> None:
     assert normalised(name) == expected
 
 
-@pytest.mark.parametrize("name", [b"", b"..", b"a/../b", b"/..", b"a\0b", b"a" * 256, b"a/" * 2100])
-def test_names_that_are_refused(name: bytes) -> None:
-    with pytest.raises(ImageError, match="name"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (b"", r"^a name is empty$"),
+        (b"..", r"^the name '\.\.' contains '\.\.'$"),
+        (b"a/../b", r"contains '\.\.'"),
+        (b"/..", r"contains '\.\.'"),
+        (b"a\0b", r"^the name 'a\\\\x00b' contains a NUL byte$"),
+        (b"a" * 256, "is too long for a file system"),
+        (b"a/" * 2100, "is too long for a file system"),
+        (b"a/" * 300, "is nested more than 256 levels deep"),
+    ],
+)
+def test_invalid_names(name: bytes, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
         normalised(name)

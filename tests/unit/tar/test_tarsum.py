@@ -256,7 +256,7 @@ found = st.lists(entries(), max_size=6, unique_by=lambda one: posixpath.normpath
 
 @pytest.mark.slow
 @given(found, st.sampled_from(TarSumVersion), st.booleans())
-def test_it_is_what_tarfile_and_hashlib_make_of_it(
+def test_sums_agree_with_tarfile_and_hashlib(
     found: list[Entry], version: TarSumVersion, names: bool
 ) -> None:
     expected = expected_sum(found, version, names=names)
@@ -291,7 +291,7 @@ def test_a_tar_without_any_end_is_whole_when_its_last_file_is() -> None:
 
 def test_an_extended_header_needs_its_member() -> None:
     data = tar([entry("n" * 200, b"x")])
-    with pytest.raises(ImageError, match="no member behind it"):
+    with pytest.raises(ImageError, match="no member after it"):
         sum_of(data[:1024])
 
 
