@@ -163,6 +163,7 @@ class Headers:
         return numbers, rest, sum(constant)
 
     def _extended(self, entry: Entry) -> bytes:
+        """Return the header of any entry, preceded by an extended header if it needs one."""
         attributes = entry.attributes or _NO_ATTRIBUTES
         meta = _with_attributes(self._meta, attributes)
         name, target = name_text(entry.name), name_text(entry.target)
@@ -264,6 +265,7 @@ def _long_path(size: int) -> tuple[bytes, bytes]:
 
 
 def _pax_member(records: Iterable[bytes]) -> bytes:
+    """Return an extended header with `records`."""
     payload = b"".join(records)
     header = _with_checksum(
         _text("././@PaxHeader", 100)

@@ -1,4 +1,4 @@
-"""TarSum: the published sums, and tarfile with hashlib as the second opinion."""
+"""TarSum: the published sums, and those that tarfile and hashlib compute."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_the_published_sums_of_single_files(made: Entry, names: bool, expected: 
 
 
 @pytest.mark.parametrize("data", [b"", bytes(512), bytes(1024), bytes(10240)])
-def test_the_published_sum_of_nothing(data: bytes) -> None:
+def test_the_published_sum_of_an_empty_tar(data: bytes) -> None:
     assert sum_of(data, V0) == f"tarsum+sha256:{EMPTY}"
 
 
@@ -247,11 +247,13 @@ def expected_digest(
 
 
 def expected_sum(found: Sequence[Entry], version: TarSumVersion = V1, *, names: bool = True) -> str:
-    digests = sorted(expected_digest(*one, version, names=names) for one in found)
+    digests = sorted(expected_digest(*each, version, names=names) for each in found)
     return f"{version}+sha256:{hashlib.sha256(''.join(digests).encode()).hexdigest()}"
 
 
-found = st.lists(entries(), max_size=6, unique_by=lambda one: posixpath.normpath(f"/{one[0].name}"))
+found = st.lists(
+    entries(), max_size=6, unique_by=lambda pair: posixpath.normpath(f"/{pair[0].name}")
+)
 
 
 @pytest.mark.slow
@@ -272,7 +274,7 @@ def test_order_does_not_matter(found: list[Entry], chance: random.Random) -> Non
 
 @pytest.mark.slow
 @given(found.filter(len), st.integers(1, 20))
-def test_an_end_that_is_missing_or_padded_does_not_matter(found: list[Entry], more: int) -> None:
+def test_a_truncated_or_padded_end_does_not_matter(found: list[Entry], more: int) -> None:
     whole = tar(found)
     content = whole.rstrip(b"\0")
     content += bytes(-len(content) % 512)
@@ -280,7 +282,7 @@ def test_an_end_that_is_missing_or_padded_does_not_matter(found: list[Entry], mo
         assert sum_of(data) == expected_sum(found)
 
 
-def test_a_tar_without_any_end_is_whole_when_its_last_file_is() -> None:
+def test_a_tar_without_an_end_is_valid_if_its_last_file_is_whole() -> None:
     whole = tar([entry("a", b"a" * 700), entry("b", b"b" * 1024)])
     end = 512 + 1024 + 512 + 1024
     assert sum_of(whole[:end]) == sum_of(whole)
@@ -295,7 +297,7 @@ def test_an_extended_header_needs_its_member() -> None:
         sum_of(data[:1024])
 
 
-def test_paths_that_are_equal_keep_their_order_among_others() -> None:
+def test_members_of_the_same_path_keep_their_order() -> None:
     twice = [entry("./a", b"1"), entry("a", b"2"), entry("/a", b"3"), entry("x/../a/", b"4")]
     others = [entry(name, b"-") for name in ("b", "c", "d")]
     sums = {sum_of(tar([*twice[turn:], *others, *twice[:turn]])) for turn in range(len(twice))}
@@ -304,25 +306,25 @@ def test_paths_that_are_equal_keep_their_order_among_others() -> None:
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_the_form_of_the_tar_does_not_matter(form: int) -> None:
+def test_the_format_of_the_tar_does_not_matter(form: int) -> None:
     found = [entry("a" * 90 + "/" + "b" * 90, b"x", uname="u"), entry("c", mode=0o4755)]
     assert sum_of(tar(found, form)) == expected_sum(found)
 
 
-def test_a_member_of_the_oldest_kind_is_a_file_or_a_directory_by_its_name() -> None:
+def test_members_without_a_type_flag_are_files_or_directories_by_name() -> None:
     for name, kind in (("d/", tarfile.DIRTYPE), ("f", tarfile.REGTYPE)):
         old = tar([entry(name, type=tarfile.AREGTYPE)])
         assert sum_of(old) == expected_sum([entry(name.rstrip("/"), type=kind)])
 
 
-def test_before_ustar_there_are_no_names_of_owners() -> None:
+def test_headers_before_ustar_have_no_owner_names() -> None:
     data = tar([entry("f", uname="u", gname="g")])
     for magic, owner in ((b"ustar  \0", ("u", "g")), (bytes(8), ("", ""))):
         expected = entry("f", uname=owner[0], gname=owner[1])
         assert sum_of(with_field(data, 257, magic)) == expected_sum([expected])
 
 
-def test_the_size_of_what_has_no_content_counts() -> None:
+def test_the_size_of_a_member_without_contents_counts() -> None:
     link = entry("l", type=tarfile.LNKTYPE, linkname="f")
     data = with_field(tar([link]), 124, b"00000000007\0")
     link[0].size = 7
@@ -343,11 +345,11 @@ def test_version_0_counts_whole_seconds(mtime: str, seconds: int) -> None:
     assert sum_of(tar([made]), V0) == expected_sum([entry("f", mtime=seconds)], V0)
 
 
-def test_version_1_does_not_count_them() -> None:
+def test_version_1_does_not_count_seconds() -> None:
     assert sum_of(tar([entry("f", mtime=1)])) == sum_of(tar([entry("f", mtime=2)]))
 
 
-def test_a_wrong_number_is_an_error_with_its_name() -> None:
+def test_a_malformed_number_is_an_error_with_its_name() -> None:
     data = with_field(tar([entry("f")]), 329, b"what??!\0")
     with pytest.raises(ImageError, match=r"my\.tar is malformed: the device .* not an octal"):
         sum_of(data, what="my.tar")
@@ -361,7 +363,7 @@ def test_numbers_in_base_256_are_understood() -> None:
 
 
 class Zeros(io.RawIOBase):
-    """A tar with one large file, which is nowhere."""
+    """A tar with one large file, which is generated while it is read."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -411,7 +413,7 @@ def test_the_command_reads_a_file_and_standard_input(tmp_path: Path) -> None:
         assert output.startswith(f"tarsum.dev+{algorithm}:")
 
 
-def test_the_command_says_which_file_is_no_tar(tmp_path: Path) -> None:
+def test_the_command_names_the_file_that_is_not_a_tar(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_bytes(b"no tar " * 100)
     for arguments, name in (([str(file)], str(file)), ([], "standard input")):

@@ -1,4 +1,4 @@
-"""The tar writer: the bytes of CPython's tarfile, and nothing that a layer can't hold."""
+"""The tar writer: its bytes equal those of CPython's tarfile, and bad files are refused."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from nixdock.tar.kinds import Kind
 from nixdock.tar.walk import walk
 from nixdock.tar.write import write_tar
 
-# Names with what they are: a file's content and mode, a link's target, a directory's own tree, or
-# a number for a hard link to one of the files before.
+# Files by name: contents and mode of a file, the target of a symlink, the tree of a directory, or a
+# number for a hard link to one of the earlier files.
 Tree = dict[bytes, Any]
 
 ROOT = "/nix/store/root"
 
 
 def make(directory: Path, tree: Mapping[bytes, Any]) -> None:
-    """Make `tree` in `directory`, which does not exist yet."""
+    """Create `directory` with the files of `tree`."""
     directory.mkdir()
     _make_below(directory, tree, [])
 
@@ -59,7 +59,7 @@ def _make_below(directory: Path, tree: Mapping[bytes, Any], files: list[Path]) -
 
 
 def packed(source: Path, name: str = ROOT, meta: MemberMeta | None = None) -> bytes:
-    """What nixdock writes for the tree at `source`."""
+    """Return the archive that nixdock writes for the tree at `source`."""
     out = io.BytesIO()
     headers = Headers(meta or MemberMeta())
     size = write_tar(walk(os.fsencode(source), os.fsencode(name)), headers, out.write)
@@ -68,13 +68,13 @@ def packed(source: Path, name: str = ROOT, meta: MemberMeta | None = None) -> by
 
 
 def below(directory: Path) -> Iterator[Path]:
-    """What `rglob` gives, which before Python 3.11.4 stumbled over links that are too long."""
+    """Yield the same as `rglob`, which fails for long symlinks before Python 3.11.4."""
     for parent, directories, files in os.walk(directory):
         yield from (Path(parent, name) for name in directories + files)
 
 
 def by_tarfile(source: Path, name: str = ROOT, meta: MemberMeta | None = None) -> bytes:
-    """What dockerTools writes for it, by `tarfile` and pathlib."""
+    """Return the archive that dockerTools writes for it, with `tarfile` and pathlib."""
     meta = meta or MemberMeta()
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w|", encoding="utf-8") as tar:
@@ -164,7 +164,7 @@ def test_headers_equal_those_of_tarfile(
     headers = Headers(meta)
     expected = member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
     assert headers.encode(entry) == expected
-    assert headers.encode(entry) == expected, "the second time, with what the first one kept"
+    assert headers.encode(entry) == expected, "the second time, with cached parts"
     assert headers.member_size(entry) == len(expected) + -(-entry.size // BLOCK) * BLOCK
 
 
@@ -217,7 +217,7 @@ def test_a_large_sparse_file_is_written_in_full(tmp_path: Path) -> None:
     assert digest.digest() == expected.digest()
 
 
-# Each size around which the writer does something else: its buffer holds 1 MiB.
+# The sizes around those at which the writer changes its method; its buffer has 1 MiB.
 @pytest.mark.parametrize("size", [1, 511, 512, 513, 2**20 - 1024, 2**20 - 1023, 2**20, 3 * 2**20])
 def test_file_sizes_around_the_buffer(tmp_path: Path, size: int) -> None:
     data = hashlib.shake_256(b"%d" % size).digest(size)
@@ -225,7 +225,7 @@ def test_file_sizes_around_the_buffer(tmp_path: Path, size: int) -> None:
     assert packed(tmp_path / "t") == by_tarfile(tmp_path / "t")
 
 
-def test_siblings_stand_in_the_order_of_pathlib(tmp_path: Path) -> None:
+def test_siblings_have_the_order_of_pathlib(tmp_path: Path) -> None:
     leaf = (b"", 0o444)
     tree = {b"a-b": leaf, b"a": {b"z": leaf, b"A": leaf}, b"a.b": leaf, b"\xff": leaf, b"B": leaf}
     tree |= {"é".encode(): leaf, "\U00010000".encode(): leaf, "\uffff".encode(): leaf}
@@ -271,7 +271,7 @@ READ_BACK: Tree = {
 
 
 def listing(directory: Path) -> dict[bytes, tuple[int, int, bytes]]:
-    """What lies below a directory: mode, time, and content or target."""
+    """Return mode, mtime and contents or target of all files at and below a directory."""
     found = {}
     for path in [directory, *directory.rglob("*")]:
         info = path.lstat()
@@ -286,13 +286,13 @@ def listing(directory: Path) -> dict[bytes, tuple[int, int, bytes]]:
 
 
 def with_time(directory: Path, seconds: int) -> None:
-    """Set the time of everything below a directory."""
+    """Set the mtime of all files at and below a directory."""
     for path in [*directory.rglob("*"), directory]:
         os.utime(path, (seconds, seconds), follow_symlinks=False)
 
 
 def run(program: str, package: str, *arguments: str | Path) -> None:
-    """Run a reader of tars; a missing one is a failure."""
+    """Run a program that reads tars; fail if it is missing."""
     found = shutil.which(program)
     if found is None:
         pytest.fail(f"{program} is not installed; on Debian: apt-get install {package}")
@@ -305,7 +305,7 @@ def run(program: str, package: str, *arguments: str | Path) -> None:
 
 @pytest.mark.tools
 @pytest.mark.parametrize(("program", "package"), [("tar", "tar"), ("bsdtar", "libarchive-tools")])
-def test_other_tars_read_it_back(tmp_path: Path, program: str, package: str) -> None:
+def test_other_tars_can_read_it(tmp_path: Path, program: str, package: str) -> None:
     source = tmp_path / "t"
     make(source, READ_BACK)
     file = tmp_path / "t.tar"
@@ -317,7 +317,7 @@ def test_other_tars_read_it_back(tmp_path: Path, program: str, package: str) -> 
 
 
 @pytest.mark.tools
-def test_umoci_reads_it_back(tmp_path: Path) -> None:
+def test_umoci_can_read_it(tmp_path: Path) -> None:
     path = f"/nix/store/{'a' * 32}-t"
     source = Path(f"{tmp_path}/root{path}")
     source.parent.mkdir(parents=True)
@@ -347,7 +347,7 @@ def test_umoci_reads_it_back(tmp_path: Path) -> None:
     assert listing(Path(f"{tmp_path}/bundle/rootfs{path}")) == listing(source)
 
 
-# What goes wrong.
+# Errors.
 
 Change = Callable[[Path], None]
 
@@ -404,6 +404,7 @@ def test_a_file_that_changes_after_the_walk(
     with pytest.raises(PackError, match=message) as caught:
         write_tar(entries, Headers(MemberMeta()), lambda view: None)
     assert str(file) in str(caught.value)
+    assert caught.value.path == str(file)
 
 
 @pytest.mark.parametrize(("change", "word"), [(_empty, "shrank"), (_grow, "grew")])
@@ -448,7 +449,7 @@ def test_a_directory_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.Mo
         list(walk(os.fsencode(tmp_path / "t"), b"/t"))
 
 
-def test_what_vanishes_during_the_walk(tmp_path: Path) -> None:
+def test_a_directory_that_vanishes_during_the_walk(tmp_path: Path) -> None:
     make(tmp_path / "t", {b"a": {b"b": (b"", 0o444)}})
     entries = walk(os.fsencode(tmp_path / "t"), b"/t")
     assert [next(entries).name, next(entries).name] == [b"/t/", b"/t/a/"]
@@ -466,7 +467,7 @@ def test_a_file_that_vanishes_during_the_walk(
     scandir = os.scandir
 
     class Scan:
-        """A directory whose file goes between being listed and being looked at."""
+        """A directory with a file that vanishes between `scandir` and `stat`."""
 
         def __init__(self, path: bytes) -> None:
             self._found = list(scandir(path))
@@ -497,7 +498,8 @@ def test_names_of_whiteouts_are_refused(tmp_path: Path, name: str) -> None:
     make(tmp_path / "t", {b"d": {name.encode(): (b"", 0o444)}})
     with pytest.raises(PackError, match="whiteout") as caught:
         list(walk(os.fsencode(tmp_path / "t"), b"/t"))
-    assert f"{tmp_path}/t/d/{name} " in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path}/t/d/{name} ")
+    assert caught.value.path == f"{tmp_path}/t/d/{name}"
 
 
 def test_names_like_whiteouts_are_not_refused(tmp_path: Path) -> None:
