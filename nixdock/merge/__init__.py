@@ -1,1 +1,1 @@
-"""Putting several images into one archive."""
+"""Merging several images into one archive."""

@@ -1,8 +1,8 @@
-"""Writing several images into one docker-archive, each layer once."""
+"""Writing several images to one docker-archive, with each layer once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -25,10 +25,10 @@ __all__ = ["write_merged_archive"]
 def write_merged_archive(
     images: Sequence[NamedImage], write: Write, *, mtime: int, legacy: bool
 ) -> None:
-    """Hand a docker-archive of `images` to `write`; configs and layers stay as they are.
+    """Write a docker-archive of `images`; configs and layers are unchanged.
 
-    With `legacy`, it also has the files that Docker needed before version 1.10. Raise ImageError
-    if a layer is damaged.
+    With `legacy`, add the files that Docker needed before version 1.10. All times are `mtime`, in
+    seconds. Raise ImageError if a layer is damaged.
     """
     archive = ArchiveWriter(write, mtime)
     for layer in _unique_layers(images):
@@ -53,11 +53,13 @@ def write_merged_archive(
     archive.finish()
 
 
-def _unique_layers(images: Sequence[NamedImage]) -> Iterator[StoredLayer]:
-    """Yield one layer for each diff_id, in the order in which these first appear."""
-    layers = {layer.diff_id: layer for named in reversed(images) for layer in named.image.layers}
-    for diff_id in dict.fromkeys(layer.diff_id for named in images for layer in named.image.layers):
-        yield layers[diff_id]
+def _unique_layers(images: Iterable[NamedImage]) -> Iterable[StoredLayer]:
+    """Return the first layer with each diff_id, in the order of the images."""
+    layers: dict[str, StoredLayer] = {}
+    for named in images:
+        for layer in named.image.layers:
+            layers.setdefault(layer.diff_id, layer)
+    return layers.values()
 
 
 def _layer_path(layer: StoredLayer) -> str:
@@ -69,7 +71,7 @@ def _config_path(image: StoredImage) -> str:
 
 
 def _write_legacy(images: Iterable[NamedImage], archive: ArchiveWriter) -> None:
-    """Write the files of the format before 1.10: a directory per layer, and `repositories`."""
+    """Write the files that Docker needed before 1.10: a directory per layer, and `repositories`."""
     repositories: dict[str, dict[str, str]] = {}
     documents: dict[str, Mapping[str, Any]] = {}
     tars: dict[str, str] = {}
@@ -79,7 +81,8 @@ def _write_legacy(images: Iterable[NamedImage], archive: ArchiveWriter) -> None:
         tars.update(zip(ids, map(_layer_path, layers), strict=True))
         config = orjson.loads(named.image.config_data)
         for name, document in legacy_documents(ids, config).items():
-            # The topmost layer of one image, which says how to run it, may be within others.
+            # Only the document of a top layer has a config. The same layer may be below others in
+            # another image, so prefer a document with a config.
             if name not in documents or "config" not in documents[name]:
                 documents[name] = document
         for reference in map(Reference.parse, named.tags if ids else ()):

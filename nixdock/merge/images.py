@@ -1,4 +1,4 @@
-"""Merging: all images of several files in one docker-archive, each layer in it once."""
+"""Merging the images of several files into one docker-archive."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["compression_like", "merge_images"]
 
 
 def compression_like(paths: Sequence[Path]) -> Compression:
-    """Return how the last of `paths` is compressed as a whole, as far as Docker can read it.
+    """Return the compression of the last of `paths` as a whole.
 
-    The answer is gzip if there are no paths, as in dockerTools, and in place of xz, which nixdock
-    does not write. Raise InputError if the file can't be read.
+    Return gzip if there are no paths, as dockerTools does, and instead of xz, which nixdock does
+    not write. Raise InputError if the file can't be read.
     """
     if not paths:
         return Compression.GZIP
@@ -38,10 +38,10 @@ def compression_like(paths: Sequence[Path]) -> Compression:
 
 
 def merge_images(paths: Sequence[Path], write: Write, *, mtime: int) -> None:
-    """Hand a docker-archive with all images of `paths`, in their order, to `write`.
+    """Write a docker-archive with all images of `paths`, in their order.
 
-    Configs and layers stay as they are, so the images keep their IDs. All times are `mtime`, in
-    seconds. Raise InputError if there is no image at a path, ImageError if one is damaged.
+    Configs and layers are unchanged, so the images keep their IDs. All times are `mtime`, in
+    seconds. Raise InputError if there is no image at a path, and ImageError if one is damaged.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(open_image(path)) for path in paths]

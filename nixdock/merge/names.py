@@ -1,4 +1,4 @@
-"""Which image has which name when the images of several files are put together."""
+"""Assigning names to the images of several files, each name to one image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class NamedImage:
-    """An image and the names that it keeps, as NAME:TAG."""
+    """An image and its names in the merged archive, as NAME:TAG."""
 
     image: StoredImage
     tags: list[str] = field(default_factory=list)
@@ -27,7 +27,7 @@ class NamedImage:
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    """The image that has a name, by its config's digest, and the file that names it so."""
+    """The image that has a name, by the digest of its config, and the file that gives the name."""
 
     digest: str
     file: ImageFile
@@ -35,10 +35,10 @@ class _Owner:
 
 
 def named_images(files: Iterable[ImageFile]) -> list[NamedImage]:
-    """Return the images of all files, equal images as one, each name with one of them.
+    """Return the distinct images of all files, and assign each name to one of them.
 
-    Of several images with the same name the last one has it, as when the files are loaded one
-    after another. Images that one index has for several platforms share a name: the first has it.
+    The last of several images with a name keeps it, as if the files were loaded one after another.
+    Of the images of one index, which share a name for several platforms, the first keeps it.
     """
     images: dict[str, NamedImage] = {}
     owners: dict[str, _Owner] = {}
@@ -47,30 +47,34 @@ def named_images(files: Iterable[ImageFile]) -> list[NamedImage]:
             digest = image.config_digest
             images.setdefault(digest, NamedImage(image))
             for tag in _complete_names(image, file):
-                owner = owners.get(tag)
-                if owner is None or owner.digest == digest:
-                    owners[tag] = _Owner(digest, file, image.from_index)
-                elif owner.file is file and owner.from_index and image.from_index:
-                    log.warning(
-                        "%s has %s for several platforms; the first one keeps the name",
-                        file.path,
-                        tag,
-                    )
-                else:
-                    log.warning(
-                        "%s is in %s and in %s; the last one has the name",
-                        tag,
-                        owner.file.path,
-                        file.path,
-                    )
-                    owners[tag] = _Owner(digest, file, image.from_index)
+                _assign(owners, tag, _Owner(digest, file, image.from_index))
     for tag, owner in owners.items():
         images[owner.digest].tags.append(tag)
     return list(images.values())
 
 
+def _assign(owners: dict[str, _Owner], tag: str, image: _Owner) -> None:
+    """Assign `tag` to `image` unless its owner keeps it; log a warning if they differ."""
+    owner = owners.get(tag)
+    if owner is not None and owner.digest != image.digest:
+        if owner.file is image.file and owner.from_index and image.from_index:
+            log.warning(
+                "%s has %s for several platforms; the first one keeps the name",
+                image.file.path,
+                tag,
+            )
+            return
+        log.warning(
+            "%s is in %s and in %s; the last one keeps the name",
+            tag,
+            owner.file.path,
+            image.file.path,
+        )
+    owners[tag] = image
+
+
 def _complete_names(image: StoredImage, file: ImageFile) -> Iterator[str]:
-    """Yield an image's names that are NAME:TAG; Docker would load no image if one were not."""
+    """Yield the names that are NAME:TAG; Docker loads no image if any name has another form."""
     for name in image.names:
         try:
             complete = str(Reference.parse(name)) == name

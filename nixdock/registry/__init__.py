@@ -1,1 +1,1 @@
-"""Images in registries."""
+"""Fetching images from registries."""

@@ -1,19 +1,20 @@
-"""Fetching an image of a registry into the Nix store, for the `pullImage` of the library.
+"""Fetching an image from a registry into the Nix store, for the Nix library's `pullImage`.
 
-The digest of a name is that of what it names when it is asked for. Where this is an index, whose
-images are for several platforms, the digest is changed for that of the one platform's image: it
-alone then says what is fetched, on every machine and without naming the platform again.
+If a name or digest refers to an index, which lists images for several platforms, it is replaced by
+the digest of the image for the requested platform. This digest alone then determines the image, on
+every machine and without specifying the platform again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import orjson
 
 from nixdock.errors import ImageError, InputError, NixdockError, OutputError
 from nixdock.nix.hashes import Hash
@@ -26,14 +27,14 @@ from nixdock.system.text import shown
 
 __all__ = ["Prefetched", "Remote", "prefetch"]
 
-# What an image for an architecture runs on when neither it nor the user says more.
-_USUAL_VARIANTS: Final = {"arm64": "v8", "arm": "v7"}
+# The variant of an architecture that an image without a variant is built for.
+_DEFAULT_VARIANTS: Final = {"arm64": "v8", "arm": "v7"}
 _MOST_NESTED: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """An image in a registry: what its `tag` or `digest` names, for one platform."""
+    """An image in a registry, by its `digest` or else its `tag`, for one platform."""
 
     name: str
     tag: str = "latest"
@@ -44,18 +45,18 @@ class Remote:
     tls_verify: bool = True
 
     def at(self, digest: str | None) -> str:
-        """Return how skopeo calls the manifest of that digest, or of the tag."""
+        """Return skopeo's name of the manifest with `digest`, or with the tag if there is none."""
         return f"docker://{self.name}" + (f"@{digest}" if digest else f":{self.tag}")
 
     @property
     def platform(self) -> str:
-        """The platform, for people."""
+        """The platform as OS/ARCHITECTURE[/VARIANT]."""
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
 
 @dataclass(frozen=True, slots=True)
 class Prefetched:
-    """An image that is in the store at `path`, and what `pullImage` needs to know of it."""
+    """An image that is in the Nix store at `path`, and the arguments that `pullImage` needs."""
 
     name: str
     digest: str
@@ -66,7 +67,7 @@ class Prefetched:
     tls_verify: bool = True
 
     def arguments(self) -> dict[str, str | bool]:
-        """Return the arguments of `pullImage`, by their names."""
+        """Return the arguments of `pullImage` by name."""
         return {
             "imageName": self.name,
             "imageDigest": self.digest,
@@ -77,7 +78,7 @@ class Prefetched:
 
     def to_json(self) -> str:
         """Return the arguments as a JSON object."""
-        return json.dumps(self.arguments(), indent=2)
+        return orjson.dumps(self.arguments(), option=orjson.OPT_INDENT_2).decode()
 
     def to_nix(self) -> str:
         """Return the arguments as a Nix attribute set."""
@@ -88,22 +89,25 @@ class Prefetched:
 def _nix(value: str | bool) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    # JSON's escapes are Nix's, but for the one that it does not know.
-    return json.dumps(value, ensure_ascii=False).replace("${", "\\${")
+    # A JSON string without control characters is a Nix string, but Nix would interpolate "${".
+    return orjson.dumps(value).decode().replace("${", "\\${")
 
 
 def prefetch(
     remote: Remote, final_name: str = "", final_tag: str = "", algorithm: str = "sha256"
 ) -> Prefetched:
-    """Fetch `remote` and add it to the store; raise NixdockError where that fails.
+    """Fetch `remote` and add it to the Nix store.
 
-    It gets the file name and the bytes of the library's `pullImage`, which finds it in the store.
+    The file has the name and the bytes that `pullImage` would give it, so that `pullImage` finds it
+    in the store. Raise InputError if there is no image for the platform, ImageError if skopeo can't
+    fetch the image, OutputError if it can't be added to the store, and ToolError if a program is
+    missing.
     """
     final_name = final_name or remote.name
     final_tag = final_tag or remote.tag
     with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
         directory = Path(temporary)
-        digest = resolve(remote, directory)
+        digest = resolve_digest(remote, directory)
         name = f"docker-image-{final_name}-{final_tag}.tar".replace("/", "-").replace(":", "-")
         file = directory / name
         _skopeo(
@@ -115,12 +119,12 @@ def prefetch(
             temporary=directory,
         )
         with file.open("rb") as stream:
-            hashed = Hash(algorithm, hashlib.file_digest(stream, algorithm).digest())
+            file_hash = Hash(algorithm, hashlib.file_digest(stream, algorithm).digest())
         path = _add_to_store(file, algorithm)
     return Prefetched(
         name=remote.name,
         digest=digest,
-        hash=hashed,
+        hash=file_hash,
         final_name=final_name,
         final_tag=final_tag,
         path=path,
@@ -128,77 +132,87 @@ def prefetch(
     )
 
 
-def resolve(remote: Remote, temporary: Path) -> str:
-    """Return the digest of the manifest of the image for the platform that is asked for."""
-    asked = remote.digest
+def resolve_digest(remote: Remote, temporary: Path) -> str:
+    """Return the digest of the manifest of the image for the platform of `remote`."""
+    requested = remote.digest
     for _ in range(_MOST_NESTED):
-        raw = _skopeo(
+        data = _skopeo(
             remote,
             "inspect",
             f"--tls-verify={str(remote.tls_verify).lower()}",
             "--raw",
-            remote.at(asked),
+            remote.at(requested),
             temporary=temporary,
         )
-        digest = asked or _digest_of(remote, raw, temporary)
-        where = remote.at(digest)
-        what = f"the manifest of {where}"
-        document = parse_json(raw, what)
-        if not _is_index(document, what):
+        digest = requested or _manifest_digest(remote, data, temporary)
+        place = remote.at(digest)
+        what = f"the manifest of {place}"
+        document = parse_json(data, what)
+        if not isinstance(document, dict):
+            raise ImageError(f"{what} is not a JSON object", place=place)
+        if not _is_index(document):
             return digest
-        asked = _choose(converted(document, IndexDocument, what), remote, where)
-    raise ImageError(f"{remote.at(remote.digest)} is an index of indexes, nested too deeply")
-
-
-def _is_index(document: Any, what: str) -> bool:
-    if not isinstance(document, dict):
-        raise ImageError(f"{what} is not a JSON object")
-    # A media type is not required of an OCI index.
-    return document.get("mediaType") in INDEX_MEDIA_TYPES or (
-        "mediaType" not in document and "manifests" in document
+        requested = _choose(converted(document, IndexDocument, what), remote, place)
+    place = remote.at(remote.digest)
+    raise ImageError(
+        f"{place} is an index of indexes that are nested too deeply: more than"
+        f" {_MOST_NESTED} levels",
+        place=place,
     )
 
 
-def _choose(index: IndexDocument, remote: Remote, where: str) -> str:
-    """Return the digest of the entry for the platform: the first of the best.
+def _is_index(document: dict[str, Any]) -> bool:
+    # The image-spec does not require a media type in an index.
+    if "mediaType" not in document:
+        return "manifests" in document
+    return document["mediaType"] in INDEX_MEDIA_TYPES
 
-    Without a variant asked for, the best is an entry without one, then one of the variant that
-    the architecture's machines usually are. The machine that this runs on does not matter.
+
+def _choose(index: IndexDocument, remote: Remote, place: str) -> str:
+    """Return the digest of the first entry for the platform with the most preferred variant.
+
+    The choice does not depend on the machine that this runs on.
     """
-    fitting = [
-        (platform.variant or "", entry.digest)
+    platforms = [
+        (platform, entry.digest)
         for entry in index.manifests
         if (platform := entry.platform) is not None
-        and (platform.os, platform.architecture) == (remote.os, remote.architecture)
     ]
-    usual = _USUAL_VARIANTS.get(remote.architecture, "")
-    if remote.variant:
-        ranks = [remote.variant] + [""] * (remote.variant == usual)
-        fitting = [entry for entry in fitting if entry[0] in ranks]
-    else:
-        ranks = ["", usual]
-    if not fitting:
-        there = ", ".join(
-            sorted({shown(_platform(p)) for entry in index.manifests if (p := entry.platform)})
-        )
-        raise InputError(
-            f"{where} has no image for {remote.platform}; give --os, --arch and --variant of one"
-            f" that it has: {there or 'none with a platform'}"
-        )
-    best = min(
-        fitting, key=lambda entry: ranks.index(entry[0]) if entry[0] in ranks else len(ranks)
+    digests: dict[str, str] = {}
+    for platform, digest in platforms:
+        if (platform.os, platform.architecture) == (remote.os, remote.architecture):
+            digests.setdefault(platform.variant or "", digest)
+    for variant in _preferred_variants(remote):
+        if variant in digests:
+            return check_digest(digests[variant])
+    if digests and not remote.variant:
+        return check_digest(next(iter(digests.values())))
+    existing = ", ".join(sorted({shown(_platform(platform)) for platform, _ in platforms}))
+    raise InputError(
+        f"{place} has no image for {remote.platform}; specify --os, --arch and --variant of an"
+        f" image that it has: {existing or 'none has a platform'}",
+        place=place,
     )
-    return check_digest(best[1])
+
+
+def _preferred_variants(remote: Remote) -> tuple[str, ...]:
+    """Return the variants of the architecture to look for, the most preferred one first."""
+    default = _DEFAULT_VARIANTS.get(remote.architecture, "")
+    if not remote.variant:
+        return ("", default)
+    if remote.variant == default:
+        return (remote.variant, "")
+    return (remote.variant,)
 
 
 def _platform(platform: PlatformDocument) -> str:
     return "/".join(filter(None, (platform.os, platform.architecture, platform.variant)))
 
 
-def _digest_of(remote: Remote, raw: bytes, temporary: Path) -> str:
-    # Not always the hash of all bytes: the oldest manifests contain signatures.
+def _manifest_digest(remote: Remote, data: bytes, temporary: Path) -> str:
+    # It is not always the hash of all bytes: manifests of schema 1 contain signatures.
     file = temporary / "manifest"
-    file.write_bytes(raw)
+    file.write_bytes(data)
     return _skopeo(remote, "manifest-digest", str(file), temporary=temporary).decode().strip()
 
 
@@ -212,12 +226,12 @@ def _skopeo(remote: Remote, command: str, *args: str, temporary: Path) -> bytes:
 
 def _add_to_store(file: Path, algorithm: str) -> str:
     argv = ["nix-store", "--add-fixed", algorithm, str(file)]
-    return _run(argv, OutputError, "the image can't be added to the Nix store").decode().strip()
+    return _run(argv, OutputError, "can't add the image to the Nix store").decode().strip()
 
 
 def _run(argv: Sequence[str], error: type[NixdockError], what: str) -> bytes:
-    done = run_command(argv)
-    if done.status:
-        last = done.reason().splitlines()[-1]
-        raise error(f"{what}: {shown(last, 1000)}")
-    return done.output
+    result = run_command(argv)
+    if result.status:
+        last_line = result.reason().splitlines()[-1]
+        raise error(f"{what}: {shown(last_line, 1000)}")
+    return result.output

@@ -1,4 +1,4 @@
-"""Merging: all images of all files in one docker-archive, each layer once."""
+"""Merging the images of several files into one docker-archive."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ONE, TWO, THREE = (layer((name, name)) for name in ("one", "two", "three"))
 
 
 def named(path: Path, names: Sequence[str], *layers: bytes, **options: Any) -> Path:
-    """A docker-archive of one image with other names."""
+    """Write a docker-archive of one image with `names`."""
     archive(path, layers, **options)
     out = io.BytesIO()
     with tarfile.open(path) as old, tarfile.open(fileobj=out, mode="w") as new:
@@ -79,7 +79,7 @@ def hexes(*layers: bytes) -> list[str]:
     return [hashlib.sha256(data).hexdigest() for data in layers]
 
 
-def test_images_stand_in_order_and_share_layers(tmp_path: Path) -> None:
+def test_images_are_in_order_and_share_layers(tmp_path: Path) -> None:
     a = named(tmp_path / "a", ["a:1", "a:2"], ONE, TWO)
     b = named(tmp_path / "b", ["host:5/b:1"], ONE, THREE)
     target = merged(tmp_path, a, b)
@@ -89,11 +89,11 @@ def test_images_stand_in_order_and_share_layers(tmp_path: Path) -> None:
     found = members(target)
     assert list(found)[:3] == [one, two, three]
     assert (found[one], found[two], found[three]) == (ONE, TWO, THREE)
-    assert ids(target) == [*ids(a), *ids(b)], "configs are as they were"
+    assert ids(target) == [*ids(a), *ids(b)], "configs are unchanged"
     assert verify(target).problems == ()
 
 
-def test_the_same_image_twice_is_one_with_all_names(
+def test_equal_images_become_one_with_all_names(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     a = named(tmp_path / "a", ["x:1"], ONE)
@@ -102,14 +102,14 @@ def test_the_same_image_twice_is_one_with_all_names(
     assert caplog.text == ""
 
 
-def test_the_last_image_has_a_name_that_several_have(
+def test_the_last_image_keeps_a_name_that_several_have(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     a = named(tmp_path / "a", ["x:1", "x:2"], ONE)
     b = named(tmp_path / "b", ["x:1"], TWO)
     target = merged(tmp_path, a, b)
     assert tags(target) == [["x:2"], ["x:1"]]
-    assert caplog.messages == [f"x:1 is in {a} and in {b}; the last one has the name"]
+    assert caplog.messages == [f"x:1 is in {a} and in {b}; the last one keeps the name"]
     assert tags(merged(tmp_path, b, named(tmp_path / "c", ["x:1"], ONE))) == [None, ["x:1"]]
 
 
@@ -135,7 +135,7 @@ def test_nothing_to_merge_is_an_archive_without_images(tmp_path: Path) -> None:
     assert manifest(target) == []
 
 
-# The form of what is merged.
+# Formats and compression.
 
 
 @pytest.mark.slow
@@ -165,7 +165,7 @@ def test_every_form_is_merged(
         (lzma.compress, Compression.GZIP),
     ],
 )
-def test_it_is_compressed_like_the_last(
+def test_it_is_compressed_like_the_last_file(
     tmp_path: Path, compress: Callable[[bytes], bytes], compression: Compression
 ) -> None:
     paths = []
@@ -189,7 +189,7 @@ def legacy(path: Path, spec: Path) -> Path:
 
 
 def test_repositories_are_joined(tmp_path: Path, sample_spec: Callable[..., Path]) -> None:
-    """Of a repository that several files have, dockerTools keeps the last file's tags only."""
+    """dockerTools would keep only the last file's tags of a repository that several files have."""
     a = legacy(tmp_path / "a", sample_spec(tmp_path, tag="1"))
     b = legacy(tmp_path / "b", sample_spec(tmp_path, tag="2", extra_commands=""))
     c = named(tmp_path / "c", ["c:1"], ONE)
@@ -214,23 +214,24 @@ def test_repositories_are_joined(tmp_path: Path, sample_spec: Callable[..., Path
     assert verify(target).problems == ()
 
 
-def test_no_repositories_where_nothing_has_them(tmp_path: Path) -> None:
+def test_there_are_no_repositories_without_a_legacy_archive(tmp_path: Path) -> None:
     assert "repositories" not in members(merged(tmp_path, named(tmp_path / "a", ["a:1"], ONE)))
 
 
-# What goes wrong.
+# Errors.
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_layer_that_lies(tmp_path: Path, which: int) -> None:
+def test_a_layer_with_the_wrong_diff_id(tmp_path: Path, which: int) -> None:
     paths = [named(tmp_path / "a", ["a:1"], ONE), named(tmp_path / "b", ["b:1"], TWO)]
-    paths[which].write_bytes(paths[which].read_bytes().replace((b"one", b"two")[which] * 1, b"xxx"))
+    contents = (b"one", b"two")[which]
+    paths[which].write_bytes(paths[which].read_bytes().replace(contents, b"xxx"))
     done = run(*paths, "-o", tmp_path / "merged")
     assert "diff_id is sha256:" in str(done.exception)
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
 
 
-def test_what_is_no_image(tmp_path: Path) -> None:
+def test_files_that_are_not_images(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     done = run(named(tmp_path / "a", ["a:1"], ONE), tmp_path / "text", "-o", tmp_path / "merged")
     assert str(done.exception).startswith(f"{tmp_path}/text is not an image")
@@ -239,7 +240,7 @@ def test_what_is_no_image(tmp_path: Path) -> None:
     assert not (tmp_path / "merged").exists()
 
 
-def test_merging_what_was_merged_changes_nothing(
+def test_merging_a_merged_archive_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
@@ -264,7 +265,7 @@ def test_an_index_for_several_platforms(tmp_path: Path, caplog: pytest.LogCaptur
 
 
 def index_of(path: Path, name: str, *images: Path) -> Path:
-    """An OCI layout of an index of images that are given as docker-archives."""
+    """Write an OCI layout with an index of the images in docker-archives."""
     blobs = path / "blobs/sha256"
     blobs.mkdir(parents=True)
 
@@ -296,7 +297,7 @@ def index_of(path: Path, name: str, *images: Path) -> Path:
 
 
 def test_links_in_archives_are_followed(tmp_path: Path) -> None:
-    """Docker once wrote equal layers as links to the first of them."""
+    """Old versions of Docker wrote equal layers as links to the first of them."""
     data = named(tmp_path / "a", ["a:1"], ONE, TWO).read_bytes()
     with (
         tarfile.open(fileobj=io.BytesIO(data)) as old,

@@ -1,4 +1,4 @@
-"""Prefetching without a registry: which image of an index, what is printed, what goes wrong."""
+"""Prefetching with a stand-in for skopeo: choosing from an index, the output, and errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nixdock.cli import main
 from nixdock.errors import ImageError, InputError, NixdockError, OutputError
 from nixdock.nix.hashes import Hash
-from nixdock.registry.prefetch import Prefetched, Remote, prefetch, resolve
+from nixdock.registry.prefetch import Prefetched, Remote, prefetch, resolve_digest
 
 MANIFEST = json.dumps({"schemaVersion": 2, "config": {}, "layers": []}).encode()
 LIST_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -27,7 +27,7 @@ def digest_of(data: bytes) -> str:
 
 
 def index(*platforms: str, **more: Any) -> tuple[bytes, dict[str, str]]:
-    """An index with an entry for each platform, and the digest of each."""
+    """Return an index with an entry for each platform, and the digest of each."""
     digests = {platform: digest_of(platform.encode()) for platform in platforms}
     manifests = []
     for platform, digest in digests.items():
@@ -49,7 +49,7 @@ def index(*platforms: str, **more: Any) -> tuple[bytes, dict[str, str]]:
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Give a function that sets what a stand-in for skopeo knows, by tag or digest."""
+    """Return a function that sets the manifests of a stand-in for skopeo, by tag or digest."""
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
 
     def serve(**manifests: bytes) -> Path:
@@ -80,23 +80,23 @@ def by_digest(*documents: bytes) -> dict[str, bytes]:
 
 
 def resolved(served: Callable[..., Path], tmp_path: Path, data: bytes, **remote: str) -> str:
-    """What `data` comes to when all its entries are manifests."""
+    """Return the digest that `data` resolves to if all its entries are manifests."""
     entries = {
         entry["digest"].replace(":", "_"): MANIFEST for entry in json.loads(data)["manifests"]
     }
     served(latest=data, **entries)
-    return resolve(Remote("x", **remote), tmp_path)  # type: ignore[arg-type]
+    return resolve_digest(Remote("x", **remote), tmp_path)  # type: ignore[arg-type]
 
 
-def test_a_manifest_is_its_own_digest(served: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_manifest_resolves_to_its_own_digest(served: Callable[..., Path], tmp_path: Path) -> None:
     asked = served(v1=MANIFEST)
-    assert resolve(Remote("x", tag="v1"), tmp_path) == digest_of(MANIFEST)
+    assert resolve_digest(Remote("x", tag="v1"), tmp_path) == digest_of(MANIFEST)
     assert "--raw docker://x:v1\n" in asked.read_text()
     assert "--insecure-policy" in asked.read_text()
 
 
 @pytest.mark.parametrize("media_type", [{}, {"mediaType": LIST_TYPE}])
-def test_an_index_is_the_digest_of_its_image_for_the_platform(
+def test_an_index_resolves_to_its_image_for_the_platform(
     served: Callable[..., Path], tmp_path: Path, media_type: dict[str, str]
 ) -> None:
     data, digests = index("linux/arm64", "linux/amd64", "windows/amd64", **media_type)
@@ -134,47 +134,48 @@ def test_a_variant_is_chosen_the_same_way_everywhere(
 @pytest.mark.parametrize(
     "remote", [{"architecture": "riscv64"}, {"os": "plan9"}, {"variant": "v5"}]
 )
-def test_a_platform_that_is_not_there_is_an_error_that_names_those_that_are(
+def test_a_missing_platform_is_an_error_that_names_the_existing_ones(
     served: Callable[..., Path], tmp_path: Path, remote: dict[str, str]
 ) -> None:
     data, _ = index("linux/arm/v7", "linux/amd64", "unknown/unknown")
     wanted = Remote("x", **{"architecture": "arm", **remote}).platform  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=f"no image for {wanted}; .*: linux/amd64, linux/arm/v7,"):
+    message = f"has no image for {wanted}; .* it has: linux/amd64, linux/arm/v7, unknown/unknown"
+    with pytest.raises(InputError, match=message):
         resolved(served, tmp_path, data, **{"architecture": "arm", **remote})
 
 
-def test_an_index_in_an_index_is_followed_so_far(
+def test_nested_indexes_are_followed_up_to_a_limit(
     served: Callable[..., Path], tmp_path: Path
 ) -> None:
     inner, digests = index("linux/amd64")
     outer = inner.replace(digests["linux/amd64"].encode(), digest_of(inner).encode())
     leaf = {digests["linux/amd64"].replace(":", "_"): MANIFEST}
     served(latest=outer, **by_digest(inner), **leaf)
-    assert resolve(Remote("x"), tmp_path) == digests["linux/amd64"]
+    assert resolve_digest(Remote("x"), tmp_path) == digests["linux/amd64"]
     served(latest=inner, **dict.fromkeys(leaf, inner))
     with pytest.raises(ImageError, match="nested too deeply"):
-        resolve(Remote("x"), tmp_path)
+        resolve_digest(Remote("x"), tmp_path)
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"manifests": 1}', b"{", b'{"a": 1, "a": 2}'])
-def test_what_is_no_manifest_is_an_error(
+def test_malformed_manifests_are_errors(
     served: Callable[..., Path], tmp_path: Path, data: bytes
 ) -> None:
     served(latest=data)
     with pytest.raises(ImageError, match=r"^the manifest of docker://x@sha256:\S+ "):
-        resolve(Remote("x"), tmp_path)
+        resolve_digest(Remote("x"), tmp_path)
 
 
-def test_a_digest_that_is_none_is_never_part_of_a_reference(
+def test_malformed_digests_in_an_index_are_errors(
     served: Callable[..., Path], tmp_path: Path
 ) -> None:
     data, digests = index("linux/amd64")
     served(latest=data.replace(digests["linux/amd64"].encode(), b"sha256:../../x"))
     with pytest.raises(ImageError, match="is not a digest"):
-        resolve(Remote("x"), tmp_path)
+        resolve_digest(Remote("x"), tmp_path)
 
 
-def test_what_skopeo_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_skopeo_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NixdockError, match="skopeo is not in PATH: install it"):
         prefetch(Remote("x"))
@@ -188,7 +189,7 @@ def test_what_skopeo_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.Monke
         prefetch(Remote("x", digest="sha256:1"))
 
 
-def test_it_is_added_to_the_store_by_the_name_that_pull_image_gives_it(
+def test_the_file_in_the_store_has_the_name_that_pull_image_uses(
     served: Callable[..., Path], tmp_path: Path
 ) -> None:
     served(v1=MANIFEST)
@@ -212,7 +213,7 @@ def test_it_is_added_to_the_store_by_the_name_that_pull_image_gives_it(
     assert f"docker://host:5000/a/b@{digest_of(MANIFEST)} docker-archive:" in asked
     assert "--src-tls-verify=false" in asked
     store.write_text("#!/bin/sh\necho disk full >&2; exit 1\n")
-    with pytest.raises(OutputError, match="added to the Nix store: disk full"):
+    with pytest.raises(OutputError, match="can't add the image to the Nix store: disk full"):
         prefetch(remote)
 
 
@@ -256,11 +257,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What the command asks for."""
     found: list[tuple[Any, ...]] = []
 
-    def record(*arguments: Any) -> Prefetched:
-        found.append(arguments)
+    def record(remote: Remote, **options: str) -> Prefetched:
+        found.append((remote, *options.values()))
         return RESULT
 
-    monkeypatch.setattr("nixdock.cli.prefetch.prefetch", record)
+    monkeypatch.setattr("nixdock.cli.prefetch.prefetch_image", record)
     monkeypatch.delenv("NIX_HASH_ALGO", raising=False)
     return found
 
