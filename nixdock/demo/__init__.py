@@ -1,7 +1,7 @@
-"""The closure that comes with nixdock, and the image that is made of it.
+"""The closure that is part of nixdock, and the spec of the demo image.
 
-`src` says how Nix built it; `closure.tar` holds its store paths and `graph.json` what Nix knows
-of them, one graph for each architecture.
+`src` has the Nix expression of the closure, `closure.tar` its store paths, and `graph.json` one
+reference graph for each architecture.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from nixdock.errors import NixdockError
+from nixdock.errors import StoreError
 from nixdock.nix.closure import Closure
 from nixdock.nix.reference_graph import parse_closure
 from nixdock.nix.store_path import StorePath
@@ -34,7 +34,10 @@ _GO_NAMES: Final = {"aarch64": "arm64", "arm64": "arm64"}
 
 
 class DemoClosure:
-    """The closure for one architecture, with its store below `root`."""
+    """The closure for one architecture.
+
+    Its store is below `root`, and its reference graph is in the file `graph`.
+    """
 
     def __init__(self, root: Path, graph: Path, architecture: str) -> None:
         self.root = root
@@ -44,16 +47,16 @@ class DemoClosure:
 
     @property
     def program(self) -> str:
-        """The program's file."""
+        """The path of the program in the image."""
         return f"{self._path(_PROGRAM)}/bin/{_PROGRAM}"
 
     def spec(self) -> ImageSpec:
-        """Return the spec of the demo's image."""
+        """Return the spec of the demo image."""
         return ImageSpec(
             version=1,
             name=_IMAGE,
             architecture=self.architecture,
-            # Not the command, so that what follows the image's name are the program's arguments.
+            # Not Cmd, which the arguments of `docker run` would replace.
             config={"Entrypoint": [self.program]},
             closure=ClosureSpec(graph=str(self.graph), keys=[self.architecture]),
             store=StoreSpec(root=str(self.root)),
@@ -65,13 +68,13 @@ class DemoClosure:
 
 
 def native_architecture() -> str:
-    """Return the one of ARCHITECTURES that this machine runs, or the first one."""
+    """Return this machine's architecture if it is one of ARCHITECTURES, else the first of them."""
     return _GO_NAMES.get(platform.machine().lower(), ARCHITECTURES[0])
 
 
 @contextmanager
 def unpacked_closure(architecture: str) -> Iterator[DemoClosure]:
-    """Unpack the closure into a temporary directory that lasts as long as the block."""
+    """Unpack the closure into a temporary directory, which is removed when the block ends."""
     package = files(__name__)
     with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
         root = Path(temporary) / "root"
@@ -82,23 +85,28 @@ def unpacked_closure(architecture: str) -> Iterator[DemoClosure]:
             graph.write_bytes(package.joinpath("graph.json").read_bytes())
             yield DemoClosure(root, graph, architecture)
         finally:
-            # A store's directories are read-only, and so can't be emptied by their owner.
+            # Store paths are read-only: make their directories writable to remove them.
             for directory, _, _ in os.walk(root):
                 Path(directory).chmod(0o700)
 
 
 def _unpack(archive: bytes, root: Path) -> None:
-    """Unpack a tar of store paths with the modes of a store, whatever the umask is.
+    """Unpack a tar of store paths with the modes of a Nix store, independently of the umask.
 
-    Not by `extractall`, whose filters differ between the releases of Python and take a profile's
-    absolute links for an attack.
+    Raise StoreError if a member is not in /nix/store.
     """
+    # Not `extractall`: its filters differ between Python versions, and they refuse the absolute
+    # symlinks of a profile.
     directories = []
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
         for member in tar:
             parts = PurePosixPath(member.name).parts
             if parts[:2] != ("nix", "store") or ".." in parts or len(parts) < 3:
-                raise NixdockError(f"the demo's closure has a member {member.name!r}")
+                raise StoreError(
+                    f"the demo's closure.tar has the member {member.name!r}, which is not in a"
+                    " store path; reinstall nixdock",
+                    place=member.name,
+                )
             target = root.joinpath(*parts)
             target.parent.mkdir(parents=True, exist_ok=True)
             if member.isdir():

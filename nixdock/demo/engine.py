@@ -1,4 +1,4 @@
-"""Container engines that happen to answer, to show that the demo's image runs."""
+"""Container engines on this machine that can run the demo image."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nixdock.errors import NixdockError, ToolError
+from nixdock.errors import ToolError
 from nixdock.oci.layout import Format
 from nixdock.system.commands import run_command
 
-__all__ = ["Engine", "answering_engines"]
+__all__ = ["Engine", "available_engines"]
 
-_READERS: Final = {
+_LOADED_FORMATS: Final = {
     "docker": frozenset({Format.ARCHIVE, Format.DOCKER_ARCHIVE}),
     "podman": frozenset({Format.ARCHIVE, Format.DOCKER_ARCHIVE, Format.OCI_ARCHIVE}),
 }
-# Podman sets up its storage when it is first asked anything.
-_ANSWER_SECONDS: Final = 10
+# Podman's first command takes longer: it sets up the storage.
+_INFO_SECONDS: Final = 10
 _LOAD_SECONDS: Final = 120
 _RUN_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A program that takes Docker's subcommands."""
+    """A container engine whose program has Docker's subcommands."""
 
     program: str
 
@@ -36,38 +36,39 @@ class Engine:
         """The program's name."""
         return Path(self.program).name
 
-    def answers(self) -> bool:
-        """Tell whether the engine is there and works."""
+    def is_available(self) -> bool:
+        """Tell whether the program runs and its daemon, if it has one, answers."""
         try:
-            self._call("info", seconds=_ANSWER_SECONDS)
-        except NixdockError:
+            self._call("info", seconds=_INFO_SECONDS)
+        except ToolError:
             return False
         return True
 
     def run(self, archive: Path) -> str:
-        """Load `archive`, run a container of its image and return what that prints.
+        """Load `archive`, run a container of its image and return the container's output.
 
-        Raise NixdockError with the engine's reason when it can't.
+        Raise ToolError with the engine's error output if the engine fails or takes too long.
         """
         output = self._call("load", "--input", str(archive), seconds=_LOAD_SECONDS)
-        # The engines don't agree on the registry that a bare name is thought to come from.
+        # Use the name from the output: engines add different registries to a name without one.
         loaded = re.search(r"^Loaded image(?:\(s\))?: (\S+)$", output, re.MULTILINE)
         if loaded is None:
-            raise ToolError(f"{self.name} load names no image", path=self.program)
-        # No network to set up, and none to fetch another image from.
+            raise ToolError(f"{self.name} load did not print the image's name", path=self.program)
+        # The demo needs no network, and another image of that name must not be pulled.
         options = ("--rm", "--network=none", "--pull=never")
         return self._call("run", *options, loaded[1], seconds=_RUN_SECONDS)
 
     def _call(self, *args: str, seconds: int) -> str:
-        done = run_command([self.program, *args], timeout=seconds)
-        if done.status:
-            raise ToolError(f"{self.name} {args[0]} failed: {done.reason()}", path=self.program)
-        return done.output.decode("utf-8", "replace")
+        """Run a subcommand and return its output; raise ToolError if it fails."""
+        result = run_command([self.program, *args], timeout=seconds)
+        if result.status:
+            raise ToolError(f"{self.name} {args[0]} failed: {result.reason()}", path=self.program)
+        return result.output.decode("utf-8", "replace")
 
 
-def answering_engines(form: Format) -> Iterator[Engine]:
-    """Yield the engines that answer and can load an image of the given form."""
-    for name, forms in _READERS.items():
-        program = shutil.which(name) if form in forms else None
-        if program is not None and (engine := Engine(program)).answers():
+def available_engines(image_format: Format) -> Iterator[Engine]:
+    """Yield the engines that are available and can load images of the given format."""
+    for name, formats in _LOADED_FORMATS.items():
+        program = shutil.which(name) if image_format in formats else None
+        if program is not None and (engine := Engine(program)).is_available():
             yield engine

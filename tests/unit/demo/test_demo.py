@@ -1,4 +1,4 @@
-"""The closure that comes with nixdock: what Nix built, unpacked as Nix had it, and runnable."""
+"""The closure that is part of nixdock: unpacked as Nix built it, and able to run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 
 from nixdock import demo
 from nixdock.demo import ARCHITECTURES, DemoClosure, native_architecture, unpacked_closure
-from nixdock.errors import NixdockError
+from nixdock.errors import StoreError
 
 PACKAGE = Path(demo.__file__).parent
 REBUILD = PACKAGE / "src/rebuild.py"
@@ -37,7 +37,7 @@ def nar_string(data: bytes) -> bytes:
 
 
 def nar_node(path: Path) -> bytes:
-    """The Nix archive of a tree, after the thesis that defines it."""
+    """The NAR serialisation of a tree, as defined in Dolstra's thesis."""
     out = [b"(", b"type"]
     if path.is_symlink():
         out += [b"symlink", b"target", os.fsencode(os.readlink(path))]
@@ -59,8 +59,8 @@ def nar(path: Path) -> bytes:
     return nar_string(b"nix-archive-1") + nar_node(path)
 
 
-def test_the_serializer_gives_the_hash_that_nix_is_known_to_give(tmp_path: Path) -> None:
-    # nix hash path of an empty directory
+def test_the_serialiser_gives_the_hash_of_nix(tmp_path: Path) -> None:
+    # The output of `nix hash path` for an empty directory.
     known = "0sjjj9z1dhilhpc8pq4154czrb79z9cm044jvn75kxcjv6v5l2m5"
     digest = hashlib.sha256(nar(tmp_path)).digest()
     number = int.from_bytes(digest, "little")
@@ -68,7 +68,7 @@ def test_the_serializer_gives_the_hash_that_nix_is_known_to_give(tmp_path: Path)
     assert "".join(alphabet[number >> 5 * i & 31] for i in reversed(range(52))) == known
 
 
-def test_what_is_unpacked_has_the_nar_hashes_that_nix_computed(unpacked: DemoClosure) -> None:
+def test_unpacked_store_paths_have_their_nar_hashes(unpacked: DemoClosure) -> None:
     infos = list(unpacked.closure)
     assert sorted(info.path.name for info in infos) == [
         "nixdock-demo",
@@ -85,7 +85,7 @@ def test_what_is_unpacked_has_the_nar_hashes_that_nix_computed(unpacked: DemoClo
         )
 
 
-def test_references_are_those_that_the_files_hold(unpacked: DemoClosure) -> None:
+def test_references_are_those_in_the_files(unpacked: DemoClosure) -> None:
     paths = {info.path.hash_part: info.path for info in unpacked.closure}
     for info in unpacked.closure:
         archive = nar(Path(f"{unpacked.root}{info.path}"))
@@ -93,7 +93,7 @@ def test_references_are_those_that_the_files_hold(unpacked: DemoClosure) -> None
         assert held - {info.path} == set(info.references)
 
 
-def test_the_licence_is_the_project_s(unpacked: DemoClosure) -> None:
+def test_the_licence_is_that_of_the_project(unpacked: DemoClosure) -> None:
     (path,) = (info.path for info in unpacked.closure if info.path.name == "nixdock-demo-licence")
     shipped = Path(f"{unpacked.root}{path}/licenses/nixdock-demo/LICENSE").read_text()
     assert shipped == (PACKAGE.parents[1] / "LICENSE").read_text()
@@ -112,7 +112,9 @@ def test_modes_are_those_of_a_store_under_any_umask(umask: int) -> None:
     assert (modes, directories) == ({0o444, 0o555}, {0o555})
 
 
-def test_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_temporary_directory_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(KeyboardInterrupt), unpacked_closure("amd64"):
         assert list(tmp_path.iterdir())
@@ -127,7 +129,7 @@ def test_a_member_outside_the_store_is_refused(tmp_path: Path, name: str) -> Non
         archive.addfile(tarfile.TarInfo(name))
     root = tmp_path / "root"
     root.mkdir()
-    with pytest.raises(NixdockError, match="has a member"):
+    with pytest.raises(StoreError, match="which is not in a store path"):
         demo._unpack(data.getvalue(), root)
     assert not list(root.iterdir())
 
@@ -153,7 +155,7 @@ def test_the_native_architecture(
     assert native_architecture() == architecture
 
 
-def test_the_program_needs_nothing_but_the_kernel(unpacked: DemoClosure) -> None:
+def test_the_program_needs_only_the_kernel(unpacked: DemoClosure) -> None:
     program = Path(f"{unpacked.root}{unpacked.program}").read_bytes()
     ident, machine = program[:7], struct.unpack_from("<H", program, 18)[0]
     assert ident == b"\x7fELF\x02\x01\x01"
@@ -164,12 +166,12 @@ def test_the_program_needs_nothing_but_the_kernel(unpacked: DemoClosure) -> None
     )
     types = [struct.unpack_from("<I", program, offset + i * size)[0] for i in range(count)]
     load, gnu_stack = 1, 0x6474E551
-    # One segment, so that it loads with any page size; no interpreter, so no library.
+    # One segment loads with any page size; without an interpreter there are no libraries.
     assert types == [load, gnu_stack]
 
 
 def in_root(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as process 1 in a root directory of its own."""
+    """Run a command as process 1 with `root` as its root directory."""
     assert shutil.which("unshare"), "unshare is missing: apt-get install util-linux"
     user = () if os.geteuid() == 0 else ("--map-root-user",)
     return subprocess.run(
@@ -187,7 +189,7 @@ def native() -> Iterator[DemoClosure]:
 
 
 @pytest.mark.tools
-def test_the_program_runs_where_nothing_but_its_closure_is(native: DemoClosure) -> None:
+def test_the_program_runs_with_only_its_closure(native: DemoClosure) -> None:
     done = in_root(native.root, native.program, "one", "two words")
     assert (done.returncode, done.stderr) == (0, "")
     greeting, blank, *lines = done.stdout.splitlines()
@@ -205,7 +207,7 @@ def test_the_program_runs_where_nothing_but_its_closure_is(native: DemoClosure) 
 
 
 @pytest.mark.tools
-def test_the_program_says_that_its_greeting_is_missing(native: DemoClosure) -> None:
+def test_the_program_reports_a_missing_greeting(native: DemoClosure) -> None:
     (greeting,) = (native.root / "nix/store").glob("*-nixdock-demo-greeting.txt")
     greeting.unlink()
     done = in_root(native.root, native.program)
@@ -215,7 +217,7 @@ def test_the_program_says_that_its_greeting_is_missing(native: DemoClosure) -> N
 
 
 @pytest.mark.nix
-def test_nix_builds_the_very_bytes_that_are_shipped(tmp_path: Path) -> None:
+def test_nix_builds_the_shipped_bytes(tmp_path: Path) -> None:
     for tool, package in {
         "nix-build": "nix-bin",
         "x86_64-linux-gnu-gcc": "gcc",

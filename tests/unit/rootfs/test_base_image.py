@@ -1,4 +1,4 @@
-"""Base images: read in every form, passed on unchanged, and nothing of them stored twice."""
+"""Base images: read in every format, passed on unchanged, and no store path added twice."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def gzip_layers(path: Path) -> Path:
 
 
 def with_links(path: Path) -> Path:
-    """What Docker once wrote: equal layers as links to the first of them, all read-only."""
+    """An archive as old versions of Docker wrote it: an equal layer is a link to the first."""
     data = plain(path).read_bytes()
     file = path / "links.tar"
     with tarfile.open(fileobj=io.BytesIO(data)) as old, tarfile.open(file, "w") as new:
@@ -186,7 +186,7 @@ def test_zstd_layers_are_expanded_where_docker_would_not_know_them(
     spec = write(from_image={"path": str(plain(tmp_path))}, closure=None, store_layers=[])
     with prepared_build(read_spec(spec)) as build:
         write_image(build, tmp_path / "zstd", Format.OCI_LAYOUT, Compression.ZSTD)
-    # Of its layers the third one, its own, is compressed.
+    # Only the third layer, its top layer, is compressed.
     base = tmp_path / "zstd"
     image = built(
         write(from_image={"path": str(base)}, closure=None, store_layers=[]),
@@ -209,7 +209,7 @@ def test_the_history_of_a_base_is_kept(write: Write, tmp_path: Path) -> None:
     assert sum(not entry.get("empty_layer") for entry in found) == 2 + 2 + 1
 
 
-def test_a_history_that_is_not_that_of_the_layers_is_mended(write: Write, tmp_path: Path) -> None:
+def test_a_history_that_does_not_fit_the_layers_is_corrected(write: Write, tmp_path: Path) -> None:
     base = archive(tmp_path / "base.tar", [LOWER, UPPER], history=[{"created_by": "all"}])
     config = config_of(built(write(from_image={"path": str(base)}), tmp_path / "out"))
     assert [entry.get("created_by") for entry in config["history"]][:2] == ["all", None]
@@ -217,7 +217,7 @@ def test_a_history_that_is_not_that_of_the_layers_is_mended(write: Write, tmp_pa
 
 
 @pytest.mark.parametrize("wrong", ["layer", "diff_id"])
-def test_a_base_that_lies_is_an_error(write: Write, tmp_path: Path, wrong: str) -> None:
+def test_a_base_with_wrong_digests_is_an_error(write: Write, tmp_path: Path, wrong: str) -> None:
     data = plain(tmp_path).read_bytes()
     lie = (b"debian", b"nebian") if wrong == "layer" else (diff_ids(LOWER)[0].encode()[:20],) * 2
     if wrong == "diff_id":
@@ -389,11 +389,11 @@ BASE: Mapping[str, Any] = {
 }
 
 
-def test_nothing_but_the_environment_is_inherited() -> None:
+def test_only_the_environment_is_inherited() -> None:
     assert inherit(BASE, ContainerConfig(Cmd=["x"])) == ContainerConfig(Env=["A=1"], Cmd=["x"])
 
 
-def test_all_is_inherited() -> None:
+def test_everything_is_inherited() -> None:
     own = ContainerConfig(Labels={"b": "3"}, WorkingDir="/w")
     assert inherit(BASE, own, everything=True) == ContainerConfig(
         User="u",
@@ -411,13 +411,13 @@ def test_a_new_entrypoint_takes_no_commands_of_the_old_one() -> None:
     assert (inherited.Entrypoint, inherited.Cmd) == (["new"], None)
 
 
-def test_a_config_that_is_none() -> None:
+def test_an_invalid_config() -> None:
     with pytest.raises(ImageError, match="the base image's config is not valid: "):
         inherit({"Env": "A=1"}, ContainerConfig())
 
 
 def test_stacked_images(write: Write, tmp_path: Path) -> None:
-    """Each image holds the layers of all below it, unchanged."""
+    """Each image has the layers of all images below it, unchanged."""
     found: list[str] = []
     base = None
     for i in range(5):

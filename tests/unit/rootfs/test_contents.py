@@ -1,4 +1,4 @@
-"""Joining trees at `/`: real directories, links to files, and what lies below."""
+"""Joining trees at `/`: directories, symlinks to files, copies, and base images below them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from nixdock.rootfs.underlay import Underlay
 from nixdock.tar.header import Attributes
 from tests.unit.docker_archive import archive, directory, layer, link
 
-# Below a store path: the text of a file, None for a directory, or what a link points to.
+# The contents of a store path: the text of a file, None for a directory, or a symlink's target.
 Files = Mapping[str, "str | Link | None"]
 
 
 class Link(str):
-    """The target of a symbolic link."""
+    """The target of a symlink."""
 
     __slots__ = ()
 
@@ -37,7 +37,7 @@ class Store:
         self.root = str(root)
 
     def add(self, letter: str, files: Files) -> str:
-        """Make a store path of these files and return it."""
+        """Make a store path with these files and return it."""
         path = f"/nix/store/{letter * 32}-{letter}"
         for name, content in files.items():
             file = Path(f"{self.root}{path}/{name}")
@@ -64,7 +64,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def shown(tree: Path) -> dict[str, str]:
-    """Each name below `tree` with the target of its link, or a slash for a directory."""
+    """Each path below `tree` with the target of a symlink, or a slash for anything else."""
     return {
         str(path.relative_to(tree)): os.readlink(path) if path.is_symlink() else "/"
         for path in sorted(tree.rglob("*"))
@@ -99,7 +99,7 @@ def test_modes_do_not_depend_on_the_mask(store: Store, tree: Path, mask: int) ->
     assert [p.stat().st_mode & 0o7777 for p in (tree, tree / "d", tree / "d/e")] == [0o755] * 3
 
 
-def test_a_store_at_its_own_place(tmp_path: Path, tree: Path) -> None:
+def test_contents_without_a_root(tmp_path: Path, tree: Path) -> None:
     (tmp_path / "content").mkdir()
     (tmp_path / "content" / "file").write_text("x")
     link_contents([str(tmp_path / "content")], tree)
@@ -164,7 +164,7 @@ def test_equal_files_need_no_warning(
     assert caplog.messages == []
 
 
-def test_what_differs_needs_a_warning(
+def test_different_files_need_a_warning(
     store: Store, tree: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     a = store.add("a", {"mode": "same", "link": Link("a"), "kind": "same"})
@@ -238,7 +238,7 @@ def test_a_content_that_can_not_be_read(
         link_contents([a], tree, store.root)
 
 
-# A base image below.
+# On top of a base image.
 
 
 @contextmanager
@@ -250,7 +250,7 @@ def below(path: Path, *files: tarfile.TarInfo) -> Iterator[Underlay]:
         yield Underlay(tree)
 
 
-def test_what_lies_below_a_link_of_the_base_goes_where_it_leads(
+def test_files_below_a_link_of_the_base_go_where_it_leads(
     store: Store, tree: Path, tmp_path: Path
 ) -> None:
     a = store.add("a", {"bin/tool": "a", "var/run/x": "a", "lib/a/b": "b"})
@@ -327,7 +327,7 @@ def test_shared_directories_keep_the_attributes_of_the_base(tree: Path, tmp_path
 
 
 def files(tree: Path) -> dict[str, str]:
-    """Each name below `tree` with a link's target, a slash for a directory, or a file's text."""
+    """Each path below `tree` with a symlink's target, a slash for a directory, or a file's text."""
     return {
         name: (tree / name).read_text() if target == "/" and (tree / name).is_file() else target
         for name, target in shown(tree).items()
@@ -366,7 +366,7 @@ def test_a_copied_directory_takes_the_place_of_a_file(store: Store, tree: Path) 
     assert files(tree) == {"d": "/", "d/y": "y"}
 
 
-def test_copies_keep_modes_but_those_of_directories(store: Store, tree: Path) -> None:
+def test_copies_keep_the_modes_of_files_only(store: Store, tree: Path) -> None:
     a = store.add("a", {"d/run": "x"})
     (Path(f"{store.root}{a}") / "d/run").chmod(0o555)
     (Path(f"{store.root}{a}") / "d").chmod(0o555)

@@ -1,4 +1,4 @@
-"""Exports: the root file system as a container has it, in one tar."""
+"""Exports: the root file system of a container in one tar."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_names_of_any_bytes_and_length(tmp_path: Path) -> None:
 
 
 def test_sixty_layers(tmp_path: Path) -> None:
-    """dockerTools fails above sixteen or so, at the length of a mount's options."""
+    """dockerTools fails above about 16 layers, because of the length of the mount options."""
     layers = [layer((f"{i:02d}", str(i)), ("top", str(i))) for i in range(60)]
     data = image(tmp_path, *layers, compress=True)
     assert contents(data)["./top"] == b"59"
@@ -195,7 +195,7 @@ def test_a_layer_that_lies_is_found_before_anything_is_written(tmp_path: Path) -
     assert written == []
 
 
-# Whatever files a layer holds, tarfile finds them again in the export.
+# A property test: tarfile reads all files of the layers back from the export.
 
 NAMES = st.lists(
     st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=20).filter(

@@ -34,7 +34,7 @@ ALL = frozenset({"build", "export", "merge", "inspect", "verify"})
 
 
 class Commands:
-    """All commands that read an image, run on one in a directory that is watched."""
+    """All commands that read an image, in a directory that is checked for changes."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -46,7 +46,7 @@ class Commands:
         (directory / "tmp").mkdir()
 
     def arguments(self) -> Iterator[list[str]]:
-        """The command lines; those that write do so into `work`."""
+        """The command lines; outputs are written to `work`."""
         target = str(self.directory / "work" / "out")
         image = str(self.image)
         spec = self.directory / "spec.json"
@@ -64,7 +64,7 @@ class Commands:
         yield ["verify", image]
 
     def refusals(self) -> dict[str, str]:
-        """Run them all, and return what those say that refuse."""
+        """Run all commands; return the error output of those that fail, by command."""
         found: dict[str, str] = {}
         for args in self.arguments():
             before = self._seen()
@@ -82,7 +82,7 @@ class Commands:
         return found
 
     def _seen(self) -> list[tuple[str, bytes]]:
-        """All files but the outputs."""
+        """The contents of all files except the outputs."""
         files = (Path(top, name) for top, _, names in os.walk(self.directory) for name in names)
         work = self.directory / "work"
         return sorted((str(f), f.read_bytes()) for f in files if not f.is_relative_to(work))
@@ -110,7 +110,7 @@ def pax(name: str, **records: str) -> tarfile.TarInfo:
     )
 
 
-# Layers that no runtime should unpack: refused by what makes a tree of them, and found by `verify`.
+# Layers that no runtime should unpack: commands that merge them fail, and `verify` reports them.
 
 REFUSED: Mapping[str, tuple[Sequence[bytes], str]] = {
     "a name that leads upwards": ([layer(("../x", ""))], "contains '..'"),
@@ -191,7 +191,7 @@ def test_layers_that_are_refused(commands: Commands, name: str, compress: bool) 
     assert all(message in text for text in found.values()), found
 
 
-# Tricks between layers, each of which is in order: only the tree shows them.
+# Layers that are valid one by one, but not together: only commands that merge them fail.
 
 BETWEEN: Mapping[str, tuple[Sequence[bytes], str]] = {
     "a file behind a lower layer's absolute link": (
@@ -227,7 +227,7 @@ def test_tricks_between_layers(commands: Commands, name: str) -> None:
     assert all(message in text for text in found.values()), found
 
 
-# What is unusual but means something: it stays within the image.
+# Unusual layers that are valid: nothing leaves the image.
 
 
 @pytest.mark.slow
@@ -273,7 +273,7 @@ def test_what_stays_inside(commands: Commands, layers: Sequence[bytes], files: l
         assert [member.name for member in tar if not member.isdir()] == files
 
 
-# Layers that are not whole tars.
+# Layers that are damaged or unsupported tars.
 
 BROKEN: Mapping[str, tuple[bytes, str]] = {
     "no tar": (b"hello" * 1000, "is not an octal number"),
@@ -318,7 +318,7 @@ def test_compressed_layers_that_are_not_whole(commands: Commands, end: bytes | i
     assert commands.refusals().keys() == ALL
 
 
-# Documents that lie, and archives that are damaged.
+# Wrong or damaged documents and archives.
 
 
 def diff_id(data: bytes) -> str:
@@ -340,7 +340,7 @@ def damaged_archive(
     links: Mapping[str, str] | None = None,
     **entry_keys: Any,
 ) -> None:
-    """An archive of one layer, `l.tar`, some of it other than it should be."""
+    """Write an archive with one layer, `l.tar`; the arguments replace valid parts."""
     described = {"Config": "config.json", "RepoTags": ["x:y"], "Layers": ["l.tar"], **entry_keys}
     files = [
         (described["Config"].lstrip("/"), config() if settings is None else settings),
@@ -462,7 +462,7 @@ def test_files_that_are_no_archives(commands: Commands, data: bytes) -> None:
     assert commands.refusals().keys() == ALL
 
 
-# OCI layouts, where digests say what is true.
+# OCI layouts, which have digests of everything.
 
 LAYOUT_LIES: Mapping[str, tuple[str, Callable[[bytes], bytes]]] = {
     "a changed layer": ("layer", lambda data: data.replace(b"x", b"y")),
@@ -474,7 +474,7 @@ LAYOUT_LIES: Mapping[str, tuple[str, Callable[[bytes], bytes]]] = {
 
 
 def oci_layout(path: Path) -> dict[str, Path]:
-    """A layout of one image; the files of its layer, config and manifest."""
+    """Write a layout with one image; return the files of its layer, config and manifest."""
     blobs = path / "blobs/sha256"
     blobs.mkdir(parents=True)
     files: dict[str, Path] = {}
@@ -506,7 +506,7 @@ def test_layouts_that_lie(commands: Commands, name: str) -> None:
 
 
 def test_a_layer_that_skopeo_calls_compressed_and_is_not(commands: Commands) -> None:
-    """A manifest of Docker's kind has one media type for all layers, whatever they are."""
+    """Skopeo writes Docker manifests with one media type for all layers, compressed or not."""
     files = oci_layout(commands.image)
     index = commands.image / "index.json"
     manifest = files["manifest"].read_bytes()
@@ -535,7 +535,7 @@ def test_a_layout_whose_blobs_are_links_to_the_outside(commands: Commands) -> No
 
 
 def test_a_layout_of_pipes(commands: Commands) -> None:
-    """Nothing waits for somebody who writes into them."""
+    """Commands must not wait for a writer of the FIFO."""
     blob = oci_layout(commands.image)["layer"]
     blob.unlink()
     os.mkfifo(blob)
@@ -554,7 +554,7 @@ def test_a_digest_that_is_a_path(commands: Commands) -> None:
     assert all("is not a digest" in text for text in found.values())
 
 
-# Too much of everything.
+# Large numbers and sizes.
 
 
 def many_layers(path: Path, count: int, *, distinct: bool) -> None:
@@ -648,7 +648,7 @@ def test_a_compression_bomb(
     compress: Callable[[bytes], bytes],
     whole: bool,
 ) -> None:
-    """The limit is 64 GiB; here it is small, so that nobody has to wait for it."""
+    """The limit is 64 GiB; the test lowers it to save time."""
     from nixdock.layers import decompression as decompress
 
     assert decompress.MOST_EXPANDED == 64 << 30
@@ -678,7 +678,7 @@ def test_bombs_that_are_small_each(commands: Commands, monkeypatch: pytest.Monke
 
 
 def bomb(path: Path, members: Iterator[bytes]) -> None:
-    """An archive whose only layer, compressed, has those members."""
+    """Write an archive with one compressed layer of `members`."""
     digest, packer = hashlib.sha256(), zlib.compressobj(1, wbits=31)
     packed = bytearray()
     for data in (*members, bytes(1024)):
@@ -708,7 +708,7 @@ BOMBS: Mapping[str, tuple[Callable[[], Iterator[bytes]], str]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_of_headers(commands: Commands, name: str) -> None:
-    """Small files that would take gigabytes of memory, run apart so that it can be limited."""
+    """Small files that would need gigabytes of memory; child processes have a memory limit."""
     members, message = BOMBS[name]
     bomb(commands.image, members())
     assert commands.image.stat().st_size < 3_000_000
@@ -729,7 +729,7 @@ def test_bombs_of_headers(commands: Commands, name: str) -> None:
             assert message in done.stdout
 
 
-# As users see it.
+# Through the command line.
 
 
 @pytest.mark.slow

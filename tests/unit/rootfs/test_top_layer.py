@@ -1,4 +1,4 @@
-"""The top layer: what the scripts may do, and keeping the result."""
+"""The top layer: its script, and writing and reading it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from nixdock.spec.image_spec import ImageSpec, StoreSpec
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """An empty directory in which scripts run."""
+    """An empty directory for scripts to run in."""
     (tmp_path / "tree").mkdir()
     return tmp_path / "tree"
 
 
 @contextmanager
 def prepared(script: str = "", *contents: str, root: str = "", mtime: int = 1) -> Iterator[Layer]:
-    """The top layer of an image that has no base image."""
+    """The top layer of an image without a base image."""
     spec = ImageSpec(
         version=1,
         name="x",
@@ -117,7 +117,7 @@ def test_no_shell(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         run_script("true", tree)
 
 
-# The whole.
+# The layer.
 
 
 def tar_of(source: Layer) -> bytes:
@@ -165,7 +165,7 @@ def test_a_tree_lasts_as_long_as_its_block(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_nix_directory_for_nothing() -> None:
+def test_an_empty_top_layer_has_only_the_root() -> None:
     with prepared("  \n") as source:
         assert [member.name for member in members(tar_of(source))] == [""]
 
@@ -187,7 +187,7 @@ def test_written_and_read(tmp_path: Path) -> None:
     assert read_top_layer(target).diff_id != read.diff_id, "an earlier one is replaced"
 
 
-def test_no_top_layer_in_it(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_a_top_layer(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"is not a top layer with layer\.tar and checksum"):
         read_top_layer(tmp_path)
     (tmp_path / "checksum").write_text("../../etc/passwd\n")

@@ -1,4 +1,4 @@
-"""What another process means by the arguments of its calls; here that process is this one."""
+"""Strings and paths in the arguments of system calls; here, the caller is this process."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def caller() -> Caller:
 
 @pytest.fixture
 def address() -> Callable[[Path | str | bytes], int]:
-    """A function that puts a text somewhere in memory, for as long as the test runs."""
+    """A function that stores a string in memory until the test ends, and returns its address."""
     buffers = []
 
-    def put(text: Path | str | bytes) -> int:
-        buffers.append(ctypes.create_string_buffer(os.fsencode(text)))
+    def store(string: Path | str | bytes) -> int:
+        buffers.append(ctypes.create_string_buffer(os.fsencode(string)))
         return ctypes.addressof(buffers[-1])
 
-    return put
+    return store
 
 
 Address = Callable[[Path | str | bytes], int]
@@ -41,18 +41,18 @@ def error(number: int) -> pytest.RaisesExc[OSError]:
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, PAGE - 1])
-def test_a_text_is_read(caller: Caller, address: Address, length: int) -> None:
+def test_a_string_is_read(caller: Caller, address: Address, length: int) -> None:
     assert caller.string_at(address(b"x" * length)) == b"x" * length
 
 
-def test_a_text_at_the_end_of_what_is_mapped_is_read(caller: Caller) -> None:
+def test_a_string_at_the_end_of_a_mapping_is_read(caller: Caller) -> None:
     with mmap.mmap(-1, PAGE) as page:
         page[-4:] = b"end\0"
         address = ctypes.addressof(ctypes.c_char.from_buffer(page, PAGE - 4))
         assert caller.string_at(address) == b"end"
 
 
-def test_no_text_is_where_nothing_is_mapped(caller: Caller) -> None:
+def test_an_unmapped_address(caller: Caller) -> None:
     with error(errno.EFAULT):
         caller.string_at(8)
 
@@ -71,48 +71,50 @@ def tree(tmp_path: Path) -> Path:
     "name",
     ["a/b/file", "./a//b/./file", "a/b/../b/file", "relative", "absolute/b/file"],
 )
-def test_names_lead_to_files(caller: Caller, address: Address, tree: Path, name: str) -> None:
-    there = os.open(tree, os.O_PATH)
+def test_paths_lead_to_files(caller: Caller, address: Address, tree: Path, name: str) -> None:
+    directory = os.open(tree, os.O_PATH)
     expected = (tree / "a/b/file").stat().st_ino
     try:
-        for start, text in ((there, address(name)), (AT_CWD, address(tree / name))):
+        for start, text in ((directory, address(name)), (AT_CWD, address(tree / name))):
             with caller.open_file(start, text) as found:
                 assert os.fstat(found).st_ino == expected
     finally:
-        os.close(there)
+        os.close(directory)
 
 
-def test_nothing_is_above_the_root(caller: Caller, address: Address) -> None:
+def test_the_root_is_its_own_parent(caller: Caller, address: Address) -> None:
     with caller.open_file(AT_CWD, address("/../../..")) as found:
         assert os.path.samestat(os.fstat(found), Path("/").stat())
 
 
-def test_a_link_is_not_followed_when_the_call_says_so(
+def test_a_link_is_not_followed_if_the_call_says_so(
     caller: Caller, address: Address, tree: Path
 ) -> None:
     with caller.open_file(AT_CWD, address(tree / "relative"), AT_SYMLINK_NOFOLLOW) as found:
         assert os.fstat(found).st_ino == (tree / "relative").lstat().st_ino
 
 
-def test_no_name_stands_for_the_descriptor(caller: Caller, address: Address, tree: Path) -> None:
-    there, text = os.open(tree / "a", os.O_PATH), address("")
+def test_an_empty_path_is_the_descriptor_itself(
+    caller: Caller, address: Address, tree: Path
+) -> None:
+    start, text = os.open(tree / "a", os.O_PATH), address("")
     try:
-        with caller.open_file(there, text, AT_EMPTY_PATH) as found:
+        with caller.open_file(start, text, AT_EMPTY_PATH) as found:
             assert os.fstat(found).st_ino == (tree / "a").stat().st_ino
         with (
             pytest.raises(FileNotFoundError),
-            caller.open_file(there, text),
+            caller.open_file(start, text),
         ):
             pass
     finally:
-        os.close(there)
+        os.close(start)
 
 
 @pytest.mark.parametrize(
     ("name", "number"),
     [("missing/x", errno.ENOENT), ("loop", errno.ELOOP), ("a/b/file/x", errno.ENOTDIR)],
 )
-def test_what_leads_nowhere_is_the_error_of_the_kernel(
+def test_a_path_that_leads_nowhere_raises_the_kernels_error(
     caller: Caller, address: Address, tree: Path, name: str, number: int
 ) -> None:
     open_before = len(os.listdir("/proc/self/fd"))
@@ -125,7 +127,7 @@ def test_what_leads_nowhere_is_the_error_of_the_kernel(
     assert len(os.listdir("/proc/self/fd")) == open_before
 
 
-def test_a_place_is_a_directory_and_a_name(caller: Caller, address: Address, tree: Path) -> None:
+def test_the_parent_of_a_path(caller: Caller, address: Address, tree: Path) -> None:
     for name in ("a/b/new", "absolute/b/new", "a/b/new/"):
         with caller.open_parent(AT_CWD, address(tree / name)) as (directory, last):
             assert os.fstat(directory).st_ino == (tree / "a/b").stat().st_ino
@@ -133,7 +135,7 @@ def test_a_place_is_a_directory_and_a_name(caller: Caller, address: Address, tre
 
 
 @pytest.mark.parametrize("name", ["/", "a/.."])
-def test_some_names_are_no_places(caller: Caller, address: Address, name: str) -> None:
+def test_paths_without_a_name(caller: Caller, address: Address, name: str) -> None:
     with (
         error(errno.EBUSY),
         caller.open_parent(AT_CWD, address(name)),
@@ -141,7 +143,7 @@ def test_some_names_are_no_places(caller: Caller, address: Address, name: str) -
         pass
 
 
-def test_what_a_process_has_loaded_and_masks(caller: Caller) -> None:
+def test_loaded_libraries_and_the_umask(caller: Caller) -> None:
     assert caller.has_mapped("libc.so.6")
     assert not caller.has_mapped("libnothing")
     old = os.umask(0o137)

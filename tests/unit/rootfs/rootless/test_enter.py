@@ -1,4 +1,4 @@
-"""Where the system does not allow what a script needs, and where the user has had enough."""
+"""Scripts on systems that forbid user namespaces, and scripts that the user interrupts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_error_says_which_setting_it_is(tmp_path: Path, setting: str, messag
     (tmp_path / "tree/bin/sh").touch()
     document = json.loads(spec.read_text()) | {"contents": [str(tmp_path / "tree")]}
     spec.write_text(json.dumps(document | {"copy_contents": True}))
-    # In a user namespace of one's own these settings are one's own, too.
+    # Each user namespace has its own values of these settings.
     forbid = f'echo 0 > /proc/sys/{setting.replace(".", "/")} && exec "$@"'
     done = subprocess.run(
         [
@@ -84,7 +84,7 @@ def test_an_interrupt_ends_the_script(tmp_path: Path, key: str) -> None:
 
 
 def with_argument(argument: str) -> list[str]:
-    """The processes that were started with an argument."""
+    """The IDs of the processes that have `argument` in their command line."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

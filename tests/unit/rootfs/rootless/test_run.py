@@ -1,4 +1,4 @@
-"""Scripts that run as if by root: what they see, and what becomes a layer."""
+"""Scripts that run as if by root: their view of the files, and the resulting layer."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ ids = st.integers(0, 2**32 - 2)
         st.builds(FakeFile, st.integers(0, 0o177777), ids, ids, st.integers(0, 2**32)),
     )
 )
-def test_the_state_is_read_as_it_is_written(state: dict[Inode, FakeFile]) -> None:
+def test_a_formatted_state_is_parsed_again(state: dict[Inode, FakeFile]) -> None:
     assert parse_state(format_state(state.items())) == state
 
 
-def test_a_state_of_fakeroots_own() -> None:
+def test_a_state_that_fakeroot_wrote() -> None:
     line = "dev=fe00,ino=2695217,mode=20644,uid=0,gid=6,nlink=1,rdev=259\n"
     assert parse_state(line) == {Inode(0xFE00, 2695217): FakeFile(0o20644, 0, 6, 259)}
     with pytest.raises(NixdockError, match="has a malformed line"):
@@ -57,7 +57,7 @@ def test_no_fakeroot() -> None:
         fakeroot_program({"PATH": "/nowhere"})
 
 
-# What has become different.
+# Differences.
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def changes(tree: Path, change: Callable[[], object]) -> dict[str, str]:
-    """The members of the layer that a change makes, with their contents."""
+    """The contents or kinds of the members of the layer that `change` makes, by name."""
     before = Snapshot.of(tree, {})
     change()
     empty = tree.parent / "empty"
@@ -84,7 +84,7 @@ def changes(tree: Path, change: Callable[[], object]) -> dict[str, str]:
     }
 
 
-def test_nothing_but_the_root_is_said_of_what_stays(tree: Path) -> None:
+def test_unchanged_files_are_not_in_the_layer(tree: Path) -> None:
     assert changes(tree, lambda: None) == {"/": "5"}
 
 
@@ -98,12 +98,12 @@ def test_a_mode_alone_is_a_change(tree: Path) -> None:
     assert "/file" in changes(tree, lambda: (tree / "file").chmod(0o600))
 
 
-def test_what_is_gone_is_whited_out_at_its_top(tree: Path) -> None:
+def test_removed_files_get_whiteouts(tree: Path) -> None:
     assert changes(tree, lambda: shutil.rmtree(tree / "gone")) == {"/": "5", "/.wh.gone": ""}
     assert list(changes(tree, (tree / "kept/b").unlink)) == ["/", "/kept/", "/kept/.wh.b"]
 
 
-def test_a_directory_made_again_is_opaque(tree: Path) -> None:
+def test_a_replaced_directory_is_opaque(tree: Path) -> None:
     def remake() -> None:
         (tree / "remade").rename(tree / "away")
         (tree / "remade").mkdir()
@@ -115,7 +115,7 @@ def test_a_directory_made_again_is_opaque(tree: Path) -> None:
     }  # fmt: skip
 
 
-def test_directories_and_files_change_places(tree: Path) -> None:
+def test_files_and_directories_replace_each_other(tree: Path) -> None:
     def swap() -> None:
         shutil.rmtree(tree / "kept")
         (tree / "kept").write_text("file now")
@@ -150,7 +150,7 @@ def test_a_file_with_the_name_of_a_whiteout(tree: Path) -> None:
         changes(tree, (tree / ".wh.x").touch)
 
 
-def test_what_can_not_be_read_is_made_readable_and_keeps_its_mode(tree: Path) -> None:
+def test_unreadable_files_are_made_readable_and_keep_their_mode(tree: Path) -> None:
     (tree / "kept/a").chmod(0)
     (tree / "kept").chmod(0o500)
     files = Snapshot.of(tree, {}).files
@@ -160,10 +160,10 @@ def test_what_can_not_be_read_is_made_readable_and_keeps_its_mode(tree: Path) ->
     assert (tree / "kept").stat().st_mode & 0o777 == 0o700
 
 
-# A base image on disk.
+# Extracting a base image.
 
 
-def test_a_base_image_is_extracted_and_what_it_is_remembered(tmp_path: Path) -> None:
+def test_a_base_image_is_extracted_with_its_attributes_as_state(tmp_path: Path) -> None:
     lower = layer(
         directory("bin", mode=0o555, uid=3),
         entry("bin/su", mode=0o4755, size=0),
@@ -248,11 +248,11 @@ def test_no_shell(tmp_path: Path) -> None:
     assert shell_inside("run_as_root", tmp_path, "/nix/store", None) == "/bin/sh"
 
 
-# With this machine's fakeroot, on the commands' own way.
+# With this machine's fakeroot, through the same functions as the commands.
 
 
-def own_files(tmp_path: Path, **keys: object) -> dict[str, tarfile.TarInfo]:
-    """The members of the top layer of a spec."""
+def top_layer_members(tmp_path: Path, **keys: object) -> dict[str, tarfile.TarInfo]:
+    """The members of the top layer of a spec with `keys`."""
     spec = tmp_path / "spec.json"
     spec.write_text(json.dumps({"version": 1, "name": "x", **keys}))
     out = io.BytesIO()
@@ -269,7 +269,7 @@ def own_files(tmp_path: Path, **keys: object) -> dict[str, tarfile.TarInfo]:
 
 @pytest.mark.runtime
 def test_fake_root_commands(tmp_path: Path) -> None:
-    found = own_files(
+    found = top_layer_members(
         tmp_path,
         extra_commands="mkdir etc",
         fake_root_commands="""
@@ -292,14 +292,14 @@ def test_fake_root_commands(tmp_path: Path) -> None:
 def test_a_root_script_that_fails(tmp_path: Path, key: str) -> None:
     keys = {key: "false; echo not reached"}
     with pytest.raises(NixdockError, match=f"{key} failed with exit status 1|needs a shell"):
-        own_files(tmp_path, **keys)
+        top_layer_members(tmp_path, **keys)
 
 
 BUSYBOX = shutil.which("busybox")
 
 
 def with_busybox(tmp_path: Path, *files: Sequence[object]) -> Path:
-    """A base image of a static shell."""
+    """A base image with a static shell."""
     assert BUSYBOX is not None, "install busybox-static"
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -319,7 +319,7 @@ def with_busybox(tmp_path: Path, *files: Sequence[object]) -> Path:
 def test_a_static_program_as_root_of_a_base_image(tmp_path: Path) -> None:
     (tmp_path / "tree/bin").mkdir(parents=True)
     (tmp_path / "tree/bin/mine").write_text("x")
-    found = own_files(
+    found = top_layer_members(
         tmp_path,
         from_image={"path": str(with_busybox(tmp_path))},
         contents=[str(tmp_path / "tree")],
@@ -341,7 +341,7 @@ def test_a_static_program_as_root_of_a_base_image(tmp_path: Path) -> None:
 
 @pytest.mark.runtime
 def test_directories_of_a_base_image_keep_their_owners_without_a_chroot(tmp_path: Path) -> None:
-    found = own_files(
+    found = top_layer_members(
         tmp_path,
         from_image={"path": str(with_busybox(tmp_path))},
         fake_root_commands="mkdir -p home/alice bin; touch bin/x; chown 5 home/alice",
@@ -355,7 +355,7 @@ def test_directories_of_a_base_image_keep_their_owners_without_a_chroot(tmp_path
 @pytest.mark.parametrize("chroot", [False, True])
 def test_static_programs_may_give_files_away(tmp_path: Path, chroot: bool) -> None:
     busybox = "/bin/busybox" if chroot else BUSYBOX
-    found = own_files(
+    found = top_layer_members(
         tmp_path,
         from_image={"path": str(with_busybox(tmp_path))},
         enable_fakechroot=chroot,
@@ -374,6 +374,6 @@ def test_static_programs_may_give_files_away(tmp_path: Path, chroot: bool) -> No
     assert owners["/a"] == owners["/a/b"] == (5, 6)
     assert owners["/a/b/c"] == ((10, 11) if chroot else (5, 6))
     assert owners["/link"] == (7, 0)
-    assert owners["/plain"] == (0, 8), "it asks for the user that it sees"
+    assert owners["/plain"] == (0, 8), "busybox asks the kernel for the owner"
     assert owners["/new"] == (0, 0)
     assert owners["/again"] == ((0, 0) if chroot else (10, 11))

@@ -1,4 +1,4 @@
-"""Programs that fakeroot's library does not reach: what they do is remembered like all else."""
+"""Statically linked programs: fakeroot remembers their changes like those of all programs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ pytestmark = pytest.mark.runtime
 BUSYBOX = shutil.which("busybox")
 
 
-def made(tmp_path: Path, script: str, base: Path | None = None) -> dict[str, tarfile.TarInfo]:
-    """The members of a layer that `script` makes; with a base image, in its root."""
+def layer_members(
+    tmp_path: Path, script: str, base: Path | None = None
+) -> dict[str, tarfile.TarInfo]:
+    """The members of the layer that `script` makes; with a base image, in its root."""
     key = "fake_root_commands" if base is None else "run_as_root"
     spec = {"version": 1, "name": "x", key: f'busybox() {{ {BUSYBOX} "$@"; }}\n{script}'}
     if base is not None:
@@ -40,7 +42,7 @@ def made(tmp_path: Path, script: str, base: Path | None = None) -> dict[str, tar
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """An image of a static shell and files of several kinds."""
+    """An image with a static shell and files of several kinds."""
     assert BUSYBOX is not None, "install busybox-static"
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -59,8 +61,8 @@ def base(tmp_path: Path) -> Path:
     return archive(tmp_path / "base.tar", [out.getvalue()])
 
 
-def test_the_last_owner_counts_whoever_gave_it(tmp_path: Path) -> None:
-    found = made(
+def test_the_last_owner_counts_whichever_program_set_it(tmp_path: Path) -> None:
+    found = layer_members(
         tmp_path,
         """
         touch a b c
@@ -71,11 +73,11 @@ def test_the_last_owner_counts_whoever_gave_it(tmp_path: Path) -> None:
     )
     owners = {name: (member.uid, member.gid) for name, member in found.items()}
     assert (owners["/a"], owners["/b"]) == ((6, 5), (6, 6))
-    assert owners["/c"] == owners["/d"] == (7, 8), "other programs see it"
+    assert owners["/c"] == owners["/d"] == (7, 8), "other programs see the owner"
 
 
 def test_modes_and_devices(tmp_path: Path) -> None:
-    found = made(
+    found = layer_members(
         tmp_path,
         """
         umask 027
@@ -96,16 +98,16 @@ def test_modes_and_devices(tmp_path: Path) -> None:
 
 
 def test_modes_of_a_base_images_files(tmp_path: Path, base: Path) -> None:
-    found = made(tmp_path, "busybox chmod 600 /etc/secret1; chmod 4711 /etc/secret2", base)
+    found = layer_members(tmp_path, "busybox chmod 600 /etc/secret1; chmod 4711 /etc/secret2", base)
     one, two = found["/etc/secret1"], found["/etc/secret2"]
     assert (one.mode, one.uid, one.gid) == (0o600, 7, 42)
     assert (two.mode, two.uid, two.gid) == (0o4711, 7, 42)
     assert sorted(found) == ["", "/etc", "/etc/secret1", "/etc/secret2"]
 
 
-def test_nothing_is_inherited_from_files_that_are_gone(tmp_path: Path, base: Path) -> None:
-    # File systems give the numbers of files that are gone to new ones.
-    found = made(
+def test_new_files_inherit_nothing_from_removed_ones(tmp_path: Path, base: Path) -> None:
+    # File systems reuse the inode numbers of removed files.
+    found = layer_members(
         tmp_path,
         """
         for i in 0 1 2 3 4 5 6 7 8 9; do rm /etc/secret$i; done
@@ -128,7 +130,7 @@ def test_nothing_is_inherited_from_files_that_are_gone(tmp_path: Path, base: Pat
 
 
 def test_mount_points_can_not_be_removed(tmp_path: Path, base: Path) -> None:
-    found = made(
+    found = layer_members(
         tmp_path,
         """
         ! rmdir /proc; ! mv /bin/busybox /missing/x
@@ -152,13 +154,15 @@ def at_most_open(files: int) -> Iterator[None]:
 
 def test_more_files_than_may_be_open(tmp_path: Path) -> None:
     with at_most_open(100):
-        found = made(tmp_path, "mkdir d; cd d; seq 300 | xargs touch; busybox chown -R 5:6 ../d")
+        found = layer_members(
+            tmp_path, "mkdir d; cd d; seq 300 | xargs touch; busybox chown -R 5:6 ../d"
+        )
     assert {(m.uid, m.gid) for name, m in found.items() if name} == {(5, 6)}
     assert len(found) == 302
 
 
-def test_extended_attributes_stay_with_what_has_not_changed(tmp_path: Path, base: Path) -> None:
-    found = made(
+def test_unchanged_files_keep_extended_attributes(tmp_path: Path, base: Path) -> None:
+    found = layer_members(
         tmp_path,
         """
         chmod 700 /usr/ping; echo > /usr/written; chown 5 /usr/given; touch /usr/acl/new
@@ -171,23 +175,25 @@ def test_extended_attributes_stay_with_what_has_not_changed(tmp_path: Path, base
     assert found["/usr/pong"].mode == 0o700
     assert found["/usr/acl"].pax_headers["SCHILY.xattr.user.x"] == "y"
     assert key not in found["/usr/written"].pax_headers
-    assert key not in found["/usr/given"].pax_headers, "who gives a file away takes what it may do"
+    assert key not in found["/usr/given"].pax_headers, "a new owner removes capabilities"
 
 
 def test_an_unreadable_file_of_the_base_is_no_change(tmp_path: Path, base: Path) -> None:
-    assert sorted(made(tmp_path, "touch /new", base)) == ["", "/new"]
-    shadow = made(tmp_path, "chown 4 /etc/shadow", base)["/etc/shadow"]
+    assert sorted(layer_members(tmp_path, "touch /new", base)) == ["", "/new"]
+    shadow = layer_members(tmp_path, "chown 4 /etc/shadow", base)["/etc/shadow"]
     assert (shadow.uid, shadow.mode) == (4, 0)
 
 
 def test_a_script_may_empty_the_temporary_directory(tmp_path: Path, base: Path) -> None:
-    found = made(tmp_path, "mkdir -p /tmp; rm -rf /tmp/* /.nix*/x; touch /y; chown 5 /y", base)
+    found = layer_members(
+        tmp_path, "mkdir -p /tmp; rm -rf /tmp/* /.nix*/x; touch /y; chown 5 /y", base
+    )
     assert found["/y"].uid == 5
 
 
-def test_nothing_that_a_script_leaves_behind_goes_on(tmp_path: Path, base: Path) -> None:
-    # It would hold the pipe, and write when the layer is made already.
-    found = made(tmp_path, "(sleep 600; touch /late) & touch /new; [ $$ = 1 ]", base)
+def test_processes_that_a_script_leaves_behind_are_killed(tmp_path: Path, base: Path) -> None:
+    # A process left behind would keep the pipe open, and write after the layer was made.
+    found = layer_members(tmp_path, "(sleep 600; touch /late) & touch /new; [ $$ = 1 ]", base)
     assert sorted(found) == ["", "/new"]
     running = [
         path
@@ -205,7 +211,8 @@ def _command(path: Path) -> list[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("release", "can"), [("5.4.0-1-amd64", False), ("5.5", True), ("6.1.0", True), ("10.0", True)]
+    ("release", "supported"),
+    [("5.4.0-1-amd64", False), ("5.5", True), ("6.1.0", True), ("10.0", True)],
 )
-def test_kernels_that_can_make_a_call_after_all(release: str, can: bool) -> None:
-    assert calls._supports_continue(release) is can
+def test_kernels_that_support_continuing_a_call(release: str, supported: bool) -> None:
+    assert calls._supports_continue(release) is supported
