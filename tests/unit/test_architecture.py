@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "read": "errors system oci tar nix layers",
     "write": "errors system oci tar layers",
     "rootfs": "errors system oci tar spec layers read",
-    "build": "errors system oci tar nix spec layering layers read write rootfs",
+    "build": "errors system oci tar nix spec layering layers read rootfs",
     "diff": "errors system oci nix layering read",
     "merge": "errors system oci layers read write",
     "registry": "errors system oci nix",
