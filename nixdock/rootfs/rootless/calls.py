@@ -2,9 +2,9 @@
 
 A process can install a seccomp filter, a small program that the kernel runs for each system call of
 the process and its descendants. For calls that change owners, modes or names, the filter here
-answers "notify": the kernel stops the calling thread and sends a notification to whoever holds the
-filter's *listener* descriptor. That process, the supervisor, responds with a result for the caller,
-or lets the kernel make the call after all.
+answers "notify": the kernel stops the calling thread and sends a notification to the process that
+holds the filter's *listener* descriptor. That process, the supervisor, responds with a result for
+the caller, or lets the kernel make the call after all.
 """
 
 from __future__ import annotations

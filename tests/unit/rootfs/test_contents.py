@@ -182,6 +182,7 @@ def test_a_file_against_a_directory(store: Store, tree: Path, leaf: str) -> None
     with pytest.raises(SpecError) as caught:
         link_contents([a, b], tree, store.root)
     assert str(caught.value) == f"contents: at /etc/x, {a} has a file, but {b} has a directory"
+    assert (caught.value.key, caught.value.path) == ("contents", b)
 
 
 @pytest.mark.parametrize("leaf", ["file", Link("/nix/store/x")])
@@ -204,8 +205,9 @@ def test_a_content_that_is_a_file(
 
 def test_a_content_that_does_not_exist(store: Store, tree: Path) -> None:
     missing = f"/nix/store/{'d' * 32}-missing"
-    with pytest.raises(SpecError, match=f"contents: {missing} does not exist"):
+    with pytest.raises(SpecError, match=f"contents: {missing} does not exist") as caught:
         link_contents([missing], tree, store.root)
+    assert (caught.value.key, caught.value.path) == ("contents", missing)
 
 
 def test_a_content_that_is_a_link_to_a_directory(store: Store, tree: Path, tmp_path: Path) -> None:
@@ -316,6 +318,32 @@ def test_a_script_may_put_a_directory_in_the_place_of_a_link(tree: Path, tmp_pat
     assert shown(tree) == {"bin": "/", "usr": "/", "usr/bin": "/"}
 
 
+@pytest.mark.parametrize("is_directory", [False, True])
+def test_a_script_may_not_make_a_file_and_a_directory_at_the_same_path(
+    tree: Path, tmp_path: Path, is_directory: bool
+) -> None:
+    (tree / "usr/bin").mkdir(parents=True)
+    (tree / "bin").mkdir()
+    file, other_directory = ("usr/bin/x", "bin/x") if is_directory else ("bin/x", "usr/bin/x")
+    (tree / file).touch()
+    (tree / other_directory).mkdir()
+    with (
+        below(tmp_path, directory("usr/bin"), link("bin", "usr/bin")) as underlay,
+        pytest.raises(PackError, match="only one of /bin/x and /usr/bin/x is a dir") as caught,
+    ):
+        underlay.remove_directory_links(tree, {})
+    assert caught.value.path == "/bin/x"
+
+
+def test_without_a_base_image_paths_stay_as_they_are(tree: Path) -> None:
+    underlay = Underlay()
+    for path in ("", "bin", "usr/bin", os.fsdecode(b"latin-\xe9/x")):
+        assert underlay.real_directory(path) == underlay.real_path(path) == path
+    (tree / "bin").mkdir()
+    assert underlay.shared_directories(tree) == {}
+    assert underlay.add_directory_links(tree) == {}
+
+
 def test_shared_directories_keep_the_attributes_of_the_base(tree: Path, tmp_path: Path) -> None:
     (tree / "tmp/mine").mkdir(parents=True)
     with below(tmp_path, directory("tmp", mode=0o1777, uid=7), directory("opt")) as underlay:
@@ -353,6 +381,13 @@ def test_links_to_directories_in_copies(store: Store, tree: Path, keep: bool) ->
         else {"bin": "/", "bin/x": "x", "bin/y": "y", "usr": "/", "usr/bin": "/", "usr/bin/x": "x"}
     )
     assert files(tree) == expected
+
+
+def test_a_fifo_can_not_be_copied(store: Store, tree: Path) -> None:
+    a = store.add("a", {"f": "x"})
+    os.mkfifo(f"{store.root}{a}/pipe")
+    with pytest.raises(PackError, match=rf"can't join {a} at /: .*/pipe. is a named pipe"):
+        copy_contents([a], tree, store.root)
 
 
 def test_a_copied_file_on_a_full_directory(store: Store, tree: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nixdock.build.build import prepared_top_layer
-from nixdock.errors import ImageError, NixdockError, PackError
+from nixdock.errors import ImageError, NixdockError, PackError, ScriptError
 from nixdock.read.merging import merged_tree
 from nixdock.read.opening import open_image
 from nixdock.rootfs.rootless.chroot import Mounts, shell_inside
@@ -235,14 +235,16 @@ def test_mount_points_never_lead_through_links(tmp_path: Path, target: str) -> N
     (tmp_path / "root").mkdir()
     (tmp_path / "outside").mkdir()
     (tmp_path / "root" / target.split("/")[1]).symlink_to(tmp_path / "outside")
-    with pytest.raises(NixdockError, match="in the image is not a directory"):
+    with pytest.raises(ScriptError, match="in the image is not a directory") as caught:
         Mounts("run_as_root", tmp_path / "root", "/nowhere").add(str(tmp_path), target)
+    assert (caught.value.key, caught.value.path) == ("run_as_root", f"/{target.split('/')[1]}")
     assert not any((tmp_path / "outside").iterdir())
 
 
 def test_no_shell(tmp_path: Path) -> None:
-    with pytest.raises(NixdockError, match="there is none in the image"):
+    with pytest.raises(ScriptError, match="there is none in the image") as caught:
         shell_inside("run_as_root", tmp_path, "/nix/store", "/usr/bin:/bin")
+    assert caught.value.key == "run_as_root"
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/sh").touch()
     assert shell_inside("run_as_root", tmp_path, "/nix/store", None) == "/bin/sh"
