@@ -86,7 +86,7 @@ class Underlay:
         """Remove the `links` that `add_directory_links` has added to `tree`.
 
         Also move files out of directories where the base image has a symlink to a directory, to
-        where that leads. Raise PackError if a file would replace a directory.
+        where that leads. Raise PackError if a file and a directory would get the same path.
         """
         if self.is_empty:
             return
