@@ -1,14 +1,14 @@
-"""The auto strategy: what dockerTools does by default, large paths first.
+"""The auto strategy: the layers that dockerTools makes by default, formed around large paths.
 
-A large path is worth a layer of its own: it is what hurts when a neighbour changes. So the paths
-are taken from the largest down, and each that gets a layer, a primary, also splits what is left:
-what only it refers to belongs with it, as that changes and goes together with it, and what other
-primaries share with it stays apart from what they don't. Paths that the same primaries claim
-share a layer. The first primary that would need more layers than there are ends it, although a
-smaller one might still fit.
+A large path is worth a layer of its own, because it costs most when it is transferred for the sake
+of a neighbour. Paths become primaries from the largest down. A new primary claims itself and every
+path below it, that is, every path it refers to, directly or not. Of a path's claimants, only the
+lowest count: a primary does not claim a path if another of the path's claimants is below it. Paths
+with the same claimants share a layer. The first primary that would need more layers than the
+budget ends the search, although a smaller primary might still fit.
 
-Layers are stacked by the size of all they refer to, so that what stands on little is below. Where
-dockerTools leaves a tie to the order of its input or of a set, the name decides before the hash.
+Layers are ordered by the size of their closures, smallest at the bottom. Where dockerTools leaves
+a tie to the order of its input or of a set, the name decides, then the hash.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["auto_layers", "plan_auto", "split_by_primaries"]
 def plan_auto(
     closure: Closure, budget: int, _options: LayeringOptions = DEFAULT_OPTIONS, /
 ) -> LayerPlan:
-    """Give large paths layers of their own, and share out the others by which of these use them."""
+    """Give large paths their own layers, and group the others by which of these refer to them."""
     return LayerPlan.of(closure, auto_layers(closure, budget))
 
 
@@ -44,7 +44,7 @@ def auto_layers(closure: Closure, budget: int) -> list[list[StorePath]]:
 
 
 def split_by_primaries(reach: Reach, budget: int) -> dict[int, int]:
-    """Return the layers as sets: for each set of primaries, the paths that these claim."""
+    """Return the layers as bit sets: for each set of claimants, the paths they claim."""
     closure = reach.closure
     if len(closure) <= budget:
         return {1 << i: 1 << i for i in range(len(closure))}
@@ -66,14 +66,13 @@ def _split(split: dict[int, int], reach: Reach, primary: int) -> dict[int, int]:
     below = reach.down[primary] & ~own
     above = reach.up[primary] & ~own
     finer: dict[int, int] = {own: own}
-    for claimed_by, members in split.items():
-        stay = members & ~below & ~own
-        if stay:
-            finer[claimed_by] = finer.get(claimed_by, 0) | stay
-        if claim := members & below:
-            # A primary that refers to this one claims through it.
-            claimants = claimed_by & ~above
-            if not claimants & below:
-                claimants |= own
-            finer[claimants] = finer.get(claimants, 0) | claim
+    for claimants, members in split.items():
+        if unaffected := members & ~below & ~own:
+            finer[claimants] = finer.get(claimants, 0) | unaffected
+        if claimed := members & below:
+            # Claimants above the new primary give way to it, and it gives way to those below it.
+            lowest = claimants & ~above
+            if not lowest & below:
+                lowest |= own
+            finer[lowest] = finer.get(lowest, 0) | claimed
     return finer

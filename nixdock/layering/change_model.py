@@ -1,13 +1,14 @@
-"""How likely it is that a layer changes with the next update, and what that costs.
+"""How likely a layer is to change with the next update, and what that costs.
 
-A path changes when it or anything that it refers to, its cone, is changed by itself. So a layer
-changes with the probability that anything in the union of its paths' cones does, and it then costs
-its bytes. There are two kinds of updates, and a plan must do well in both: in one, just the app is
-changed, the paths at the top of the image; in the other, dependencies are updated.
+A path changes if the path itself, or anything it refers to, directly or not, is updated; these
+paths together are its *cone*. So a layer changes if anything in the union of its paths' cones is
+updated, and then its bytes are transferred. There are two kinds of updates, and a plan must do
+well in both: those that change only the app, that is, the paths at the top of the image, and those
+that update dependencies.
 
-Paths with the same probabilities form a class, so that weighing a cone takes one count of bits per
+Paths with the same rates form a class, so that the probability of a cone takes one bit count per
 class. Probabilities are products in plain floating point, without logarithms, so that every machine
-comes to the same plan.
+makes the same plan.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _CLASS_BOUNDS: Final = (0.003, 0.006, 0.0125, 0.025, 0.05, 0.1, 0.25, 0.5)
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How likely a path is changed by itself, in an update of the app and in one of the others."""
+    """The probabilities that an update of the app, or any other update, changes a path itself."""
 
     app: float
     other: float
@@ -51,21 +52,25 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class _RateClass:
-    """The paths of one rate, and the chance that none of N of them changes, for each N."""
+    """The paths of one rate.
+
+    `app_unchanged[n]` and `other_unchanged[n]` are the probabilities that an update changes none of
+    n members itself.
+    """
 
     members: int
     app_weight: float
     other_weight: float
-    app_calm: tuple[float, ...]
-    other_calm: tuple[float, ...]
+    app_unchanged: tuple[float, ...]
+    other_unchanged: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class ChangeModel:
-    """The probabilities of changes of a closure's paths.
+    """The probabilities with which the paths of a closure change.
 
-    `sizes` are those that plans go by, in the order of `reach`. `app_share` is the share of updates
-    that concern the app alone; `top` are the paths that these change by themselves.
+    `sizes` are the sizes to plan with, in the order of `reach`. `app_share` is the share of updates
+    that change only the app. `top` is the set of paths that such an update may change itself.
     """
 
     reach: Reach
@@ -75,33 +80,33 @@ class ChangeModel:
     top: int
 
     @cached_property
-    def _usual(self) -> tuple[float, ...]:
-        """The probabilities of cones by how many paths they have, all of the only other class."""
-        (usual,) = self._others
-        rest = 1.0 - self.app_share
-        return tuple(rest * (1.0 - calm) for calm in usual.other_calm)
+    def _single_class(self) -> tuple[float, ...]:
+        """The probability of a cone by its number of paths, if there is one class outside `top`."""
+        (rates,) = self._classes_below_top
+        dependency_share = 1.0 - self.app_share
+        return tuple(dependency_share * (1.0 - unchanged) for unchanged in rates.other_unchanged)
 
     @cached_property
-    def _others(self) -> tuple[_RateClass, ...]:
+    def _classes_below_top(self) -> tuple[_RateClass, ...]:
         return tuple(rates for rates in self.classes if not rates.members & self.top)
 
     def probability(self, cone: int) -> float:
-        """Return how likely an update changes what has this cone."""
+        """Return the probability that an update changes a path of `cone` itself."""
         classes = self.classes
         if not cone & self.top:
-            classes = self._others
+            classes = self._classes_below_top
             if len(classes) == 1:
-                return self._usual[cone.bit_count()]
+                return self._single_class[cone.bit_count()]
         app = other = 1.0
         for rates in classes:
             count = (cone & rates.members).bit_count()
             if count:
-                app *= rates.app_calm[count]
-                other *= rates.other_calm[count]
+                app *= rates.app_unchanged[count]
+                other *= rates.other_unchanged[count]
         return self.app_share * (1.0 - app) + (1.0 - self.app_share) * (1.0 - other)
 
     def weight(self, cone: int) -> float:
-        """Return the sum of the members' rates, which, unlike probabilities, add up."""
+        """Return the sum of the members' weights; unlike probabilities, weights can be added."""
         weight = 0.0
         for rates in self.classes:
             count = (cone & rates.members).bit_count()
@@ -111,46 +116,49 @@ class ChangeModel:
         return weight
 
     def cost(self, size: int, cone: int) -> float:
-        """Return the bytes that a layer is expected to cost in an update."""
+        """Return the bytes that an update is expected to transfer for a layer."""
         return (size + LAYER_OVERHEAD) * self.probability(cone)
 
 
 def prior_model(reach: Reach, depths: Mapping[StorePath, int]) -> ChangeModel:
-    """Return the model of a closure of which nothing is known but its shape.
+    """Return the model of a closure of which only the graph and the sizes are known.
 
-    Its sizes are coarse: a new version is a little larger or smaller, and if that alone moved
-    paths to other layers, these would change for nothing.
+    Sizes are rounded up to powers of two: a new version is a little larger or smaller, and if that
+    alone moved paths to other layers, these layers would change for nothing.
     """
     sizes = tuple(1 << size.bit_length() for size in reach.sizes)
     return replace(model_of(reach, prior_rates(reach, depths), _PRIOR_APP_SHARE), sizes=sizes)
 
 
 def model_of(reach: Reach, rates: Mapping[StorePath, Rate], app_share: float) -> ChangeModel:
-    """Return the model in which paths have `rates`, rounded to a few classes."""
-    classes: dict[tuple[float, int], list[StorePath]] = {}
+    """Return the model in which paths have `rates`, averaged within a few classes."""
+    paths_by_class: dict[tuple[float, int], list[StorePath]] = {}
     for path in reach.order:
         rate = rates[path]
-        kind = sum(1 for bound in _CLASS_BOUNDS if rate.other >= bound)
-        classes.setdefault((rate.app, kind), []).append(path)
-    found = []
+        interval = sum(1 for bound in _CLASS_BOUNDS if rate.other >= bound)
+        paths_by_class.setdefault((rate.app, interval), []).append(path)
+    classes = []
     top = 0
-    for (app, _kind), paths in sorted(classes.items()):
+    for (app, _interval), paths in sorted(paths_by_class.items()):
         members = reach.bits(paths)
         other = fsum(rates[path].other for path in paths) / len(paths)
-        found.append(
+        classes.append(
             _RateClass(
                 members=members,
                 app_weight=_weight(app),
                 other_weight=_weight(other),
-                app_calm=_powers(1.0 - app, len(paths)),
-                other_calm=_powers(1.0 - other, len(paths)),
+                app_unchanged=_powers(1.0 - app, len(paths)),
+                other_unchanged=_powers(1.0 - other, len(paths)),
             )
         )
         if app:
             top |= members
-    # Most paths are in the largest class.
-    found.sort(key=lambda rates: (-len(rates.app_calm), rates.app_weight, rates.other_weight))
-    return ChangeModel(reach, reach.sizes, tuple(found), app_share, top)
+    # The largest class first, and an order that does not depend on hashes: it decides how sums and
+    # products are rounded.
+    classes.sort(
+        key=lambda rates: (-len(rates.app_unchanged), rates.app_weight, rates.other_weight)
+    )
+    return ChangeModel(reach, reach.sizes, tuple(classes), app_share, top)
 
 
 def _powers(base: float, count: int) -> tuple[float, ...]:
@@ -161,12 +169,15 @@ def _powers(base: float, count: int) -> tuple[float, ...]:
 
 
 def _weight(rate: float) -> float:
-    # -log(1 - rate) to within what an order needs, and the same on every machine.
+    # Approximates -log(1 - rate) closely enough for an order, and equally on every machine.
     return 2.0 * rate / (2.0 - rate)
 
 
 def prior_rates(reach: Reach, depths: Mapping[StorePath, int]) -> dict[StorePath, Rate]:
-    """Return the rates to assume of a closure of which nothing is known but its shape."""
+    """Return the rates to assume for a closure of which only the graph is known.
+
+    `depths` are the paths at the top of the image with their distance from the root.
+    """
     usual = usual_rate(len(reach.order))
     rates = dict.fromkeys(reach.order, Rate(0.0, usual))
     for path, depth in depths.items():
@@ -176,6 +187,6 @@ def prior_rates(reach: Reach, depths: Mapping[StorePath, int]) -> dict[StorePath
 
 
 def usual_rate(count: int) -> float:
-    """Return the rate of a path in a closure of about `count`: two are updated at a time."""
-    # As with sizes, one path more must not change every plan a little.
+    """Return the rate of a path among `count`, such that an update changes about two of them."""
+    # Rounded: otherwise every plan would change a little when a path is added.
     return min(0.01, 2.0 / (1 << count.bit_length()))

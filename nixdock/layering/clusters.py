@@ -1,4 +1,4 @@
-"""Clusters: paths that share a layer, with what matters of them to its cost."""
+"""Clusters: sets of paths that share a layer, with the figures that determine their cost."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["Cluster", "clusters_of", "joined", "paths_of"]
+__all__ = ["Cluster", "clusters_of", "paths_of", "union_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cluster:
-    """Paths that share a layer: their places in the model's `reach`, and what these add up to."""
+    """Paths that share a layer.
+
+    `members` are their positions in the model's `reach`, `size` is the sum of their sizes, `cone`
+    the union of their cones, and `probability` how likely an update changes the cone.
+    """
 
     members: tuple[int, ...]
     size: int
@@ -27,23 +31,23 @@ class Cluster:
 
     @property
     def cost(self) -> float:
-        """The bytes that this is expected to cost in an update, as a layer."""
+        """The bytes that an update is expected to transfer for this layer."""
         return (self.size + LAYER_OVERHEAD) * self.probability
 
 
 def clusters_of(model: ChangeModel, paths: Iterable[StorePath]) -> list[Cluster]:
     """Return a cluster for each path, in the order of their names."""
     reach = model.reach
-    found = []
+    clusters = []
     for path in sorted(paths, key=name_then_path):
         i = reach.index[path]
         cone = reach.down[i]
-        found.append(Cluster((i,), model.sizes[i], cone, model.probability(cone)))
-    return found
+        clusters.append(Cluster((i,), model.sizes[i], cone, model.probability(cone)))
+    return clusters
 
 
-def joined(model: ChangeModel, clusters: Iterable[Cluster]) -> Cluster:
-    """Return the cluster of all members."""
+def union_of(model: ChangeModel, clusters: Iterable[Cluster]) -> Cluster:
+    """Return one cluster with all members of `clusters`."""
     members: list[int] = []
     size = cone = 0
     for cluster in clusters:
@@ -54,6 +58,6 @@ def joined(model: ChangeModel, clusters: Iterable[Cluster]) -> Cluster:
 
 
 def paths_of(model: ChangeModel, cluster: Cluster) -> tuple[StorePath, ...]:
-    """Return the members by name, so that a layer's bytes depend on nothing but these."""
+    """Return the members by name, so that a layer's bytes depend only on its set of paths."""
     order = model.reach.order
     return tuple(sorted((order[i] for i in cluster.members), key=name_then_path))

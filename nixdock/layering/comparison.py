@@ -1,14 +1,15 @@
-"""Plans side by side: what an update of the image would transfer with each of them.
+"""Comparison of plans: what an update of the image would transfer with each of them.
 
-The model is simple, and the same for all. A rebuild: each path is as likely as any other to be
-the one that changes, and all that refers to it is rebuilt with it. An update of the app: that
-changes, with all that refers to it. The app is what is declared volatile, or else the root with
-the largest closure and, as this is often a wrapper, up to two paths below it: at each step, of
-the references that nothing else uses, the one with the largest closure.
+The model is simple, and the same for all plans. It has two updates. In a rebuild, one path changes,
+each with the same probability, and all paths that refer to it, directly or not, are rebuilt. In an
+update of the app, the app changes, and all paths that refer to it. The app is the paths that are
+declared volatile. If there are none, it is the root with the largest closure and, because this is
+often a wrapper, up to two paths below it: at each step, the one with the largest closure among the
+references that no other path uses.
 
-For either, `pull` counts the layers that hold a changed path, which is what registries,
-containerd and Podman transfer; `chain` counts these and all layers above the lowest of them,
-which is what Docker's classic storage downloads. The least that is possible is the changed paths.
+For either update, `pull` counts the layers that contain a changed path: registries, containerd and
+Podman transfer these. `chain` counts these and all layers above the lowest of them: Docker's
+classic storage downloads these. No plan can transfer less than the changed paths.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _MOST_WRAPPED: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a plan costs, in bytes of NAR; those of a rebuild are means."""
+    """The number of layers of a plan, and sizes in bytes of NAR; those of a rebuild are means."""
 
     layers: int
     largest_layer: int
@@ -43,7 +44,10 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The figures of each plan; `least` are those of a layer for each path, and none above."""
+    """The figures of each plan by its name; `least` are the figures that no plan can beat.
+
+    `app` are the paths that an update of the app changes.
+    """
 
     app: tuple[StorePath, ...]
     least: Figures
@@ -61,7 +65,7 @@ class Comparison:
 def compare_plans(
     closure: Closure, plans: Mapping[str, LayerPlan], volatile: Collection[StorePath] = ()
 ) -> Comparison:
-    """Return what updates of `closure` would cost with each of `plans`."""
+    """Return what updates of `closure` would transfer with each of `plans`."""
     reach = Reach(closure)
     app = app_of(reach, volatile)
     changed = reach.users(app)
@@ -82,13 +86,13 @@ def compare_plans(
 
 
 def app_of(reach: Reach, volatile: Collection[StorePath] = ()) -> tuple[StorePath, ...]:
-    """Return what stands for the app: `volatile`, or else the top of the largest closure."""
+    """Return the paths of the app: those of `volatile`, or else the top of the largest closure."""
     if declared := sorted((p for p in volatile if p in reach.closure), key=name_then_path):
         return tuple(declared)
     app: list[StorePath] = []
     candidates = reach.closure.roots
     while candidates and len(app) < _MOST_WRAPPED:
-        # Sorted first, so that the name decides where closures are equally large.
+        # Sorted first, so that of equally large closures the first by name is taken.
         by_name = sorted(candidates, key=name_then_path)
         app.append(max(by_name, key=lambda path: reach.size(reach.cone([path]))))
         graph = reach.closure.graph
@@ -97,7 +101,12 @@ def app_of(reach: Reach, volatile: Collection[StorePath] = ()) -> tuple[StorePat
 
 
 def _figures(reach: Reach, layers: Iterable[Iterable[StorePath]], app: int) -> Figures:
-    """Weigh each layer with the number of paths whose rebuild changes it, out of all."""
+    """Return the figures of `layers`, which are bottom to top; `app` is the changed set.
+
+    A layer changes if any path of its cone is rebuilt. So its share in the mean is the size of its
+    cone over the number of paths. For `chain`, it is transferred if anything in the cones of this
+    layer or of those below is rebuilt.
+    """
     sizes = []
     pull = chain = app_pull = app_chain = below = 0
     app_changed = False

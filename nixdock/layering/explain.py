@@ -1,4 +1,4 @@
-"""Why a path is in its layer, told for people."""
+"""The reasons why a path is in its layer, as sentences for people."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nixdock.errors import ClosureError
 from nixdock.layering.auto import split_by_primaries
-from nixdock.layering.explicit import contracted, group_layers, options_for_rest
+from nixdock.layering.explicit import contract, group_layers, options_for_rest
 from nixdock.layering.pipeline.planning import trace
 from nixdock.layering.plan import PlannedLayer
 from nixdock.layering.reach import Reach, name_then_path
 from nixdock.layering.strategies import Layering
-from nixdock.system.text import listed
+from nixdock.system.text import counted, listed
 
 if TYPE_CHECKING:
     from nixdock.layering.options import LayeringOptions
@@ -29,10 +29,11 @@ _MOST_NAMED: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Where a path is and why; `layer` counts from 1, at the bottom, and is None if it is removed.
+    """The layer of a path, and the reasons for it.
 
-    `changed_by` is how many paths rebuild it when they change, itself among them, and
-    `layer_changed_by` the same for its layer.
+    `layer` counts from 1, at the bottom; it is None if the path is left out of the image. A change
+    of any of `changed_by` paths, of which the path is one, rebuilds it; `layer_changed_by` is the
+    same number for its layer.
     """
 
     path: StorePath
@@ -53,9 +54,9 @@ class Explanation:
 def explain(
     closure: Closure, plan: LayerPlan, layering: Layering, budget: int, path: StorePath
 ) -> Explanation:
-    """Tell why `path` is where it is in `plan`, which `layering` made of `closure`.
+    """Explain the layer of `path` in `plan`, which `layering` made of `closure` within `budget`.
 
-    Raise PlanError if the closure doesn't have it.
+    Raise ClosureError if `path` is not in the closure.
     """
     if path not in closure:
         raise ClosureError(f"{path} is not in the closure, so it is in no layer", path=path)
@@ -80,7 +81,10 @@ def explain(
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """The path that is asked about, the paths of its layer, and what the whole plan is made of."""
+    """The path to explain and the paths of its layer, in the whole closure.
+
+    `explicit` plans part of the closure by another strategy; the question stays the same then.
+    """
 
     path: StorePath
     layer: tuple[StorePath, ...]
@@ -94,55 +98,65 @@ def _reasons(
     path, options = question.path, layering.options
     match layering.strategy:
         case "popularity":
-            yield from _by_popularity(closure, budget, path)
+            yield from _reasons_of_popularity(closure, budget, path)
         case "auto":
-            yield from _by_primaries(closure, budget, path)
+            yield from _reasons_of_auto(closure, budget, path)
         case "explicit":
-            yield from _by_groups(closure, budget, options, question)
+            yield from _reasons_of_explicit(closure, budget, options, question)
         case "pipeline":
             yield from trace(closure, options, path)
         case _:
-            yield from _by_history(question)
-            yield from _by_cost(closure, budget, options, path)
+            yield from _reasons_of_history(question)
+            yield from _reasons_of_cost(closure, budget, options, path)
 
 
-def _by_popularity(closure: Closure, budget: int, path: StorePath) -> Iterator[str]:
-    from nixdock.layering.ranking import by_popularity  # noqa: PLC0415 (one strategy's)
+def _enough_layers(closure: Closure) -> str:
+    return f"there are enough layers to give each of the {len(closure)} paths its own"
 
-    ranked = by_popularity(closure)
-    rank, score = next((i, s) for i, (p, s) in enumerate(ranked, 1) if p == path)
-    yield f"it is number {rank} of {len(ranked)} by popularity, with a score of {score}"
-    if len(ranked) <= budget:
-        yield f"there is a layer for each of the {len(ranked)} paths"
+
+def _reasons_of_popularity(closure: Closure, budget: int, path: StorePath) -> Iterator[str]:
+    from nixdock.layering.ranking import popularity_ranking  # noqa: PLC0415 (one strategy's)
+
+    ranking = popularity_ranking(closure)
+    rank, score = next((i, s) for i, (p, s) in enumerate(ranking, 1) if p == path)
+    yield f"it is number {rank} of {len(ranking)} by popularity, with a score of {score}"
+    if len(ranking) <= budget:
+        yield _enough_layers(closure)
+    elif budget == 1:
+        yield "all paths share the only layer"
     elif rank < budget:
         yield f"the {budget - 1} most popular paths have a layer each"
     else:
         yield f"only the {budget - 1} most popular paths have a layer each; the others share one"
 
 
-def _by_primaries(closure: Closure, budget: int, path: StorePath) -> Iterator[str]:
-    reach = Reach(closure)
+def _reasons_of_auto(closure: Closure, budget: int, path: StorePath) -> Iterator[str]:
     if len(closure) <= budget:
-        yield f"there is a layer for each of the {len(closure)} paths"
+        yield _enough_layers(closure)
         return
+    reach = Reach(closure)
     own = reach.bits([path])
     split = split_by_primaries(reach, budget)
-    claimants = next(claimed for claimed, members in split.items() if members & own)
+    claimants = next(claimants for claimants, members in split.items() if members & own)
+    # Every primary claims at least itself.
     primaries = 0
-    for claimed in split:
-        primaries |= claimed
+    for bits in split:
+        primaries |= bits
     count = primaries.bit_count()
     if claimants == own:
-        yield f"it is one of the {count} largest paths, which split the closure"
-    elif claimants:
-        names = _named([*reach.paths(claimants)])
-        yield f"of the {count} largest paths, which split the closure, it is with {names}"
-        yield "what the same ones of these use, most directly, shares a layer"
+        yield f"it is one of the {count} largest paths, each of which starts a layer"
+        return
+    yield f"each of the {count} largest paths starts a layer, and it is not one of these"
+    if claimants:
+        names = _names_of([*reach.paths(claimants)])
+        verb = "refers" if claimants.bit_count() == 1 else "refer"
+        yield f"of these, {names} {verb} to it most directly"
+        yield "paths that the same ones refer to most directly share a layer"
     else:
-        yield f"none of the {count} largest paths, which split the closure, uses it"
+        yield "none of these refers to it; all such paths share a layer"
 
 
-def _by_groups(
+def _reasons_of_explicit(
     closure: Closure, budget: int, options: LayeringOptions, question: _Question
 ) -> Iterator[str]:
     path = question.path
@@ -155,67 +169,70 @@ def _by_groups(
             reach = Reach(closure)
             users = reach.users([path])
             roots = [r for r in group.closure_of if r in closure and reach.bits([r]) & users]
-            yield f"group {number} has the closure of {_named(roots)}"
+            yield f"it is in the closure of {_names_of(roots)}, which group {number} names"
             return
     grouped = frozenset(p for layer in layers for p in layer)
     left = budget - sum(1 for layer in layers if layer)
-    yield f"no group has it; what they leave is planned by {options.rest!r} in {left} layers"
-    rest = contracted(closure, grouped)
+    yield "it is in no group"
+    yield f"{options.rest!r} plans the paths outside the groups, within {counted(left, 'layer')}"
+    rest = contract(closure, grouped)
     layering = Layering(options.rest, options_for_rest(options, grouped))
     yield from _reasons(rest, left, layering, question)
 
 
-def _by_cost(
+def _reasons_of_cost(
     closure: Closure, budget: int, options: LayeringOptions, path: StorePath
 ) -> Iterator[str]:
-    # It is one strategy's, and much to load.
+    # One strategy's, and slow to load.
     from nixdock.layering.fresh import large_size  # noqa: PLC0415
     from nixdock.layering.top import top_depths, top_paths  # noqa: PLC0415
 
     if len(closure) <= budget and options.previous is None:
-        yield f"there is a layer for each of the {len(closure)} paths"
+        yield _enough_layers(closure)
         return
     sizes = [info.nar_size for info in closure]
     size = closure[path].nar_size
     yield f"it is number {sum(1 for s in sizes if s > size) + 1} of {len(sizes)} by size"
     reach = Reach(closure)
     volatile = frozenset(p for p in options.volatile if p in closure)
-    in_top = path in top_paths(reach, top_depths(reach, volatile), volatile)
+    at_top = path in top_paths(reach, top_depths(reach, volatile), volatile)
     if path in volatile:
         yield "it is declared volatile"
-    elif in_top:
-        yield "it is at the top of the image, and so expected to change with the app"
+    elif at_top:
+        yield "it is at the top of the image, so it is expected to change with the app"
     if options.previous is not None:
         return
     if size >= large_size(sizes, budget):
-        yield "it is so large that it has a layer of its own"
-    elif not in_top:
-        yield "it is small, and where it adds least to what updates are expected to transfer"
+        yield "it is large enough to have a layer of its own"
+    elif not at_top:
+        yield "it is small, so it is in the layer where it is expected to add least to updates"
 
 
-def _by_history(question: _Question) -> Iterator[str]:
+def _reasons_of_history(question: _Question) -> Iterator[str]:
     if question.previous is None:
         return
-    found = [
-        (number, old)
-        for number, old in enumerate(question.previous.layers, 1)
-        if question.path in old
-    ]
-    if not found:
-        yield "the previous plan does not have it: it is new, or it was rebuilt"
+    number, old = next(
+        ((n, old) for n, old in enumerate(question.previous.layers, 1) if question.path in old),
+        (0, ()),
+    )
+    if not old:
+        yield "it is not in the previous plan: it is new, or it was rebuilt"
         return
-    number, old = found[0]
     if set(old) == set(question.layer):
-        yield f"its layer is layer {number} of the previous plan, kept as it was"
+        yield f"its layer is layer {number} of the previous plan, unchanged"
     elif gone := [p for p in old if p not in question.closure]:
-        are = "is" if len(gone) == 1 else "are"
+        verb = "is" if len(gone) == 1 else "are"
         yield (
-            f"it was in layer {number} of the previous plan, which broke: {_named(gone)} {are} gone"
+            f"it was in layer {number} of the previous plan, which can't be kept:"
+            f" {_names_of(gone)} {verb} no longer in the closure"
         )
     else:
-        yield f"it was in layer {number} of the previous plan, which had to make room"
+        yield (
+            f"it was in layer {number} of the previous plan, which was split up to make room"
+            " for other paths"
+        )
 
 
-def _named(paths: list[StorePath]) -> str:
+def _names_of(paths: list[StorePath]) -> str:
     names = [path.name for path in sorted(paths, key=name_then_path)]
     return listed(names, _MOST_NAMED)

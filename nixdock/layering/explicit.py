@@ -1,10 +1,10 @@
-"""The explicit strategy: groups that the user names, the rest by another strategy.
+"""The explicit strategy: a layer for each group that the user names, the rest by another strategy.
 
-Who knows what changes together knows more than any graph says. Each group is a layer, in the
-order in which the groups stand, at the bottom of the image; a path that two groups name is in the
-first. What no group names goes above them, planned within the layers that are left, where the
-paths that the groups took still carry references through: what used a path by way of a grouped
-one depends on it as before.
+Users who know which paths change together know more than the graph tells. Each group is a layer at
+the bottom of the image, in the order of the groups; a path that two groups name is in the first.
+The paths outside the groups are planned above them, within the layers that are left. In the graph
+for that plan, references pass through grouped paths: a path that refers to another only by way of
+a grouped path still depends on it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["contracted", "group_layers", "options_for_rest", "plan_explicit"]
+__all__ = ["contract", "group_layers", "options_for_rest", "plan_explicit"]
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +33,12 @@ log = logging.getLogger(__name__)
 def plan_explicit(
     closure: Closure, budget: int, options: LayeringOptions, plan_rest: Planner
 ) -> LayerPlan:
-    """Give each of the options' groups a layer, and plan the remaining paths with `plan_rest`.
+    """Give each group of the options a layer, and plan the other paths with `plan_rest`.
 
-    Raise PlanError if there are more layers to make than `budget`. Paths that are not in the
+    Raise PlanError if that takes more layers than `budget`. Grouped paths that are not in the
     closure are ignored with a warning.
     """
-    _warn_of_strangers(closure, options.groups)
+    _warn_of_missing(closure, options.groups)
     layers = [layer for layer in group_layers(closure, options.groups) if layer]
     grouped = frozenset(path for layer in layers for path in layer)
     left = len(closure) - len(grouped)
@@ -47,11 +47,11 @@ def plan_explicit(
         rest = f" and the {left} store paths left over" if left else ""
         raise PlanError(
             f"{counted(len(layers), 'group')}{rest} need at least {needed} layers, but there is"
-            f" room for {budget}: join groups or raise max_layers"
+            f" room for {budget}: merge groups or raise max_layers"
         )
     if not left:
         return LayerPlan.of(closure, layers)
-    remaining = contracted(closure, grouped)
+    remaining = contract(closure, grouped)
     plan = plan_rest(remaining, budget - len(layers), options_for_rest(options, grouped))
     above = [layer.paths for layer in plan.layers]
     return replace(
@@ -60,7 +60,7 @@ def plan_explicit(
 
 
 def group_layers(closure: Closure, groups: Sequence[Group]) -> list[tuple[StorePath, ...]]:
-    """Return the layer of each group, empty if the groups before have taken all of its paths."""
+    """Return the layer of each group; it is empty if earlier groups have all of its paths."""
     reach = Reach(closure)
     taken = 0
     layers = []
@@ -74,14 +74,17 @@ def group_layers(closure: Closure, groups: Sequence[Group]) -> list[tuple[StoreP
     return layers
 
 
-def contracted(closure: Closure, removed: frozenset[StorePath]) -> Closure:
-    """Return the closure less `removed`, whose referrers refer to what they referred to."""
+def contract(closure: Closure, removed: frozenset[StorePath]) -> Closure:
+    """Return the closure without `removed`, whose references pass to the paths that use them."""
     exposed: dict[StorePath, frozenset[StorePath]] = {}
     kept: dict[StorePath, frozenset[StorePath]] = {}
+    # References come before the paths that use them, so those of a removed path are known by then,
+    # and contain no removed path themselves.
     for path in reversed(Reach(closure).order):
         references: set[StorePath] = set()
         for reference in closure[path].references:
             if reference in removed:
+                # A removed path that refers to itself is not in `exposed` yet.
                 references |= exposed.get(reference, frozenset())
             else:
                 references.add(reference)
@@ -96,7 +99,7 @@ def contracted(closure: Closure, removed: frozenset[StorePath]) -> Closure:
 
 
 def options_for_rest(options: LayeringOptions, grouped: frozenset[StorePath]) -> LayeringOptions:
-    """Return the options for planning what the groups leave."""
+    """Return the options with which the paths outside the groups are planned."""
     return replace(
         options,
         volatile=options.volatile - grouped,
@@ -106,19 +109,26 @@ def options_for_rest(options: LayeringOptions, grouped: frozenset[StorePath]) ->
 
 
 def _without(previous: PreviousPlan, grouped: frozenset[StorePath]) -> PreviousPlan:
-    # The groups' own layers are none of the rest's; a layer that held others beside is broken.
+    """Drop the previous layers that contain grouped paths."""
     layers = tuple(layer for layer in previous.layers if grouped.isdisjoint(layer))
     return replace(previous, layers=layers)
 
 
-def _warn_of_strangers(closure: Closure, groups: Sequence[Group]) -> None:
-    strangers = [
+def _warn_of_missing(closure: Closure, groups: Sequence[Group]) -> None:
+    # A warning, not an error: groups are often written once for several images, or have outlived an
+    # update. It changes nothing in the plan, which remains a function of the arguments.
+    missing = [
         (number, path)
         for number, group in enumerate(groups, 1)
         for path in (*group.paths, *group.closure_of)
         if path not in closure
     ]
-    if strangers:
-        number, path = strangers[0]
-        more = f", and {len(strangers) - 1} more" if len(strangers) > 1 else ""
-        log.warning("not in the closure, so left out: %s in group %d%s", path, number, more)
+    if missing:
+        number, path = missing[0]
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        log.warning(
+            "ignoring grouped paths that are not in the closure: %s in group %d%s",
+            path,
+            number,
+            more,
+        )

@@ -1,9 +1,10 @@
-"""The partition of paths of which nothing is known but their sizes and references.
+"""The partition of paths of which only sizes and references are known.
 
-Large paths are alone, as they hurt most when a neighbour changes. What is large is a coarse
-threshold, which hardly ever moves from one closure to the next, and so another image that has the
-same path most likely has the same layer. The small paths at the top of the image, which change
-whenever the app does, share a layer; the others are merged into those that are left.
+Large paths get layers of their own, because they cost most when they are transferred for the sake
+of a neighbour. The threshold for this is on a coarse scale, so that it rarely differs between two
+closures; another image with the same path then most likely has the same layer. The small paths at
+the top of the image, which change with the app, share a layer. The other paths are merged into the
+layers that are left.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["partition_fresh"]
+__all__ = ["large_size", "partition_fresh"]
 
 _LARGE_SHARE: Final = 0.75
 _LEAST_LARGE: Final = 1024.0
 _LARGE_STEP: Final = 1.25
-# Without a memory of the last plan, small improvements are not worth that the next plan has others.
+# Which small savings are found depends on details of the closure. The plan of the next image would
+# find others, and the layers that differ for that would cost more than is saved.
 _LEAST_SAVED: Final = 0.1
 
 
@@ -47,13 +49,13 @@ def partition_fresh(
         clusters += merged
         left -= len(merged)
     if upper:
-        # Layers that nobody else needs keep the app apart from what it alone refers to.
+        # Layers that the rest doesn't need keep the app apart from paths that only it refers to.
         clusters += partition(model, upper, left)
     return clusters
 
 
 def large_size(sizes: Sequence[int], budget: int) -> float:
-    """Return the least size of a coarse scale that at most three quarters of the layers have."""
+    """Return the size from which paths are large: at most three quarters of `budget` paths are."""
     ordered = sorted(sizes, reverse=True)
     most = int(_LARGE_SHARE * budget)
     threshold = _LEAST_LARGE

@@ -1,9 +1,9 @@
-"""What the updates of an image teach about its packages: how often each changes by itself.
+"""The change rates that the updates of an image teach: how often each package changes itself.
 
-A path that is rebuilt because something below it was changed says nothing about itself. So a change
-is a package's own if its version differs, or if all that it refers to stayed the same. An update
-that rebuilds most of the image, as a new compiler does, teaches nothing: counted, it would make
-everything look volatile for long.
+A path that is rebuilt because one of its references changed tells nothing about its own package.
+So a change counts as the package's own if its version differs, or if all its references stayed the
+same. An update that rebuilds most of the image, such as one of the compiler, is not counted: it
+would make every package look volatile for a long time.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ __all__ = ["app_share", "learn", "learned_rates"]
 
 _PRIOR_STRENGTH: Final = 0.2
 _UPDATES_TO_DOUBT: Final = 2
+"""After more updates than this, counts decide whether a path at the top changes with the app."""
 _UPDATES_TO_TRUST: Final = 5
+"""After more updates than this, counts decide it for the other paths as well."""
 _APP_FREQUENCY: Final = 0.75
 
 
 def learn(previous: PreviousPlan, closure: Closure, prior: Mapping[StorePath, Rate]) -> PlanHistory:
-    """Return the history of the previous image with the update to `closure` counted."""
+    """Return the history of the previous image, with the update to `closure` counted."""
     known = previous.history
     old = package_keys(path for layer in previous.layers for path in layer)
     new = package_keys(closure.infos)
@@ -37,17 +39,18 @@ def learn(previous: PreviousPlan, closure: Closure, prior: Mapping[StorePath, Ra
         return known
     origins = dict(_origins(old, new))
     changed = [path for path in new.values() if path not in origins or origins[path][1] != path]
-    taught = 2 * len(changed) <= len(new)
+    is_counted = 2 * len(changed) <= len(new)
     own = [path for path in changed if path in origins and _own_change(path, origins, closure)]
     counts = {}
     for key, path in new.items():
-        counts[key] = NEVER_SEEN
-        if path in origins:
-            before = known.of_package(origins[path][0])
-            counts[key] = (
-                ChangeCounts(before.seen + 1, before.changed + (path in own)) if taught else before
-            )
-    if not taught:
+        if path not in origins:
+            counts[key] = NEVER_SEEN
+            continue
+        before = known.of_package(origins[path][0])
+        counts[key] = (
+            ChangeCounts(before.seen + 1, before.changed + (path in own)) if is_counted else before
+        )
+    if not is_counted:
         return PlanHistory.of(known.steps, known.app_only, counts)
     learned = PlanHistory.of(known.steps + 1, known.app_only, counts)
     rates = learned_rates(learned, closure, prior)
@@ -59,7 +62,11 @@ def learn(previous: PreviousPlan, closure: Closure, prior: Mapping[StorePath, Ra
 def _origins(
     old: Mapping[str, StorePath], new: Mapping[str, StorePath]
 ) -> Iterator[tuple[StorePath, tuple[str, StorePath]]]:
-    """Yield the key and the path that paths had in the previous image: itself or an older one."""
+    """Yield each path with its key and path in the previous image.
+
+    A path that was there is its own origin, even if its ordinal has changed. Any other path
+    has the first path of the same package that is gone, so that each is used once.
+    """
     kept = set(new.values())
     gone: dict[str, list[tuple[str, StorePath]]] = {}
     for key, path in old.items():
@@ -76,7 +83,7 @@ def _origins(
 def _own_change(
     path: StorePath, origins: Mapping[StorePath, tuple[str, StorePath]], closure: Closure
 ) -> bool:
-    """Tell whether a path, which differs from its origin, was changed by itself."""
+    """Return whether a path that differs from its origin was changed itself."""
     if version_of(path) != version_of(origins[path][1]):
         return True
     return all(
@@ -89,7 +96,7 @@ def _own_change(
 def learned_rates(
     history: PlanHistory, closure: Closure, prior: Mapping[StorePath, Rate]
 ) -> dict[StorePath, Rate]:
-    """Return how likely the paths change, starting from `prior`."""
+    """Return the rates of all paths: those of `prior`, corrected by the counts of `history`."""
     rates = {}
     for key, path in package_keys(closure.infos).items():
         counts = history.of_package(key)
@@ -97,18 +104,18 @@ def learned_rates(
         rate = (counts.changed + _PRIOR_STRENGTH) / (counts.seen + _PRIOR_STRENGTH / before.other)
         app = before.app
         if counts.seen > _UPDATES_TO_DOUBT:
-            # A library that happened to be updated every time at first is no app.
+            # A library is not part of the app just because the first few updates all changed it.
             enough = _UPDATES_TO_DOUBT if app else _UPDATES_TO_TRUST
             app = 0.0
             if counts.seen > enough and counts.changed > _APP_FREQUENCY * counts.seen:
-                # What has changed every time changes together: as certain as it looks.
+                # Paths that change in almost every update change together, whatever their prior
+                # rate. Rounding gives them few different rates, and so few classes.
                 rate = (counts.changed + _PRIOR_STRENGTH) / (counts.seen + _PRIOR_STRENGTH)
-                # Few different rates are few classes.
                 app = rate = round(rate, 2)
         rates[path] = Rate(app, rate)
     return rates
 
 
 def app_share(history: PlanHistory) -> float:
-    """Return the share of updates that concern the app alone."""
+    """Return the share of updates that change only the app."""
     return (1 + history.app_only) / (2 + history.steps)

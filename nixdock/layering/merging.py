@@ -1,8 +1,7 @@
-"""Join clusters, those first that cost least to have together.
+"""Greedy merging of clusters: always the pair whose merger raises the expected cost least.
 
-The pair whose merging raises the expected cost least is merged, again and again. All pairs of
-thousands of clusters are too many, so if there are that many, first just neighbours in the order
-of how likely they change are merged.
+Thousands of clusters have too many pairs. Of so many, only neighbours are merged at first: those
+that follow each other when clusters are sorted by how likely they change.
 """
 
 from __future__ import annotations
@@ -10,20 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.change_model import LAYER_OVERHEAD
-from nixdock.layering.clusters import Cluster, joined
+from nixdock.layering.clusters import Cluster, union_of
 
 if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
 
-__all__ = ["Merger", "bucketed", "merge", "mergers"]
+__all__ = ["Merger", "merge", "merge_neighbours", "mergers"]
+
+_DEAD: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Merger:
-    """The step that joins two clusters, and by how much that raises the cost."""
+    """The merger of the clusters with the numbers `first` and `second`, which costs `rise` more."""
 
     rise: float
     first: int
@@ -32,7 +33,7 @@ class Merger:
 
 
 def merge(model: ChangeModel, clusters: Sequence[Cluster], budget: int) -> list[Cluster]:
-    """Join `clusters` to at most `budget`, and to fewer as long as that saves anything."""
+    """Merge `clusters` until there are at most `budget` and no further merger saves anything."""
     alive: dict[int, Cluster] = dict(enumerate(clusters))
     for number, merger in enumerate(mergers(model, clusters), len(clusters)):
         if len(alive) <= budget and merger.rise >= 0:
@@ -43,9 +44,14 @@ def merge(model: ChangeModel, clusters: Sequence[Cluster], budget: int) -> list[
 
 
 def mergers(model: ChangeModel, clusters: Sequence[Cluster]) -> Iterator[Merger]:
-    """Yield the cheapest merger again and again, until all are one.
+    """Yield the cheapest merger again and again, until there is one cluster.
 
-    Clusters are numbered in order; those that mergers make are numbered on from there.
+    `clusters` are numbered from 0; each merger adds a cluster with the next number.
+
+    The heap has an entry (rise, exact, first, second) for every pair of clusters that are alive,
+    and outdated ones, which are skipped. A rise that is not exact is a lower bound. So when an
+    exact entry is the least, no pair is cheaper; of equal entries, a bound comes first, because it
+    may stand for a pair that is as cheap and has lower numbers.
     """
     alive: dict[int, Cluster] = {}
     heap: list[tuple[float, bool, int, int]] = []
@@ -56,15 +62,15 @@ def mergers(model: ChangeModel, clusters: Sequence[Cluster]) -> Iterator[Merger]
     probability = model.probability
     while heap:
         rise, exact, first, second = heappop(heap)
-        one, other = alive.get(first), alive.get(second)
-        if one is None or other is None:
+        left, right = alive.get(first), alive.get(second)
+        if left is None or right is None:
             continue
         if not exact:
-            # Most pairs are never looked at this closely: the bound rules them out.
-            rise = _rise(one, other, probability(one.cone | other.cone))
+            # The costly probability is needed for few pairs: the bound rules out the others.
+            rise = _rise(left, right, probability(left.cone | right.cone))
             heappush(heap, (rise, True, first, second))
             continue
-        merged = joined(model, (one, other))
+        merged = union_of(model, (left, right))
         yield Merger(rise, first, second, merged)
         del alive[first], alive[second]
         number += 1
@@ -76,9 +82,9 @@ def mergers(model: ChangeModel, clusters: Sequence[Cluster]) -> Iterator[Merger]
 def _bounds(
     alive: Mapping[int, Cluster], number: int, cluster: Cluster
 ) -> list[tuple[float, bool, int, int]]:
-    """Return the least by which mergers with `cluster` can raise the cost.
+    """Return heap entries with lower bounds for the mergers of `cluster` with all of `alive`.
 
-    Together, two change at least as likely as the likelier one.
+    The union of two cones is at least as likely to change as the likelier of the two.
     """
     likely = cluster.probability
     return [
@@ -87,42 +93,47 @@ def _bounds(
     ]
 
 
-def _rise(one: Cluster, other: Cluster, probability: float) -> float:
-    """Return what the merger of two costs more than they do, if it has that probability."""
-    together = (one.size + other.size + LAYER_OVERHEAD) * probability
-    return together - one.cost - other.cost
+def _rise(left: Cluster, right: Cluster, probability: float) -> float:
+    """Return how much more the union costs than both clusters, if it has that probability."""
+    cost = (left.size + right.size + LAYER_OVERHEAD) * probability
+    return cost - left.cost - right.cost
 
 
-def bucketed(model: ChangeModel, pieces: Sequence[Cluster], count: int) -> list[Cluster]:
-    """Join neighbours, by how likely they change, until there are at most `count`."""
+def merge_neighbours(model: ChangeModel, pieces: Sequence[Cluster], count: int) -> list[Cluster]:
+    """Merge neighbours, in the order of how likely they change, until at most `count` are left.
+
+    `line` holds the clusters in that order. A merger puts the union in the place of the first of
+    the two and leaves the place of the second dead; `before` and `after` link the places that are
+    alive. Every change of a place counts up its stamp, and a dead place has the stamp `_DEAD`.
+    A heap entry holds the stamps of its two places, so it is valid if these are current: then both
+    places are alive and unchanged, and therefore still neighbours.
+    """
     line = sorted(pieces, key=lambda piece: (piece.probability, piece.cone.bit_count()))
     before, after = [*range(-1, len(line) - 1)], [*range(1, len(line) + 1)]
     stamps = [0] * len(line)
     heap: list[tuple[float, int, int, int, int]] = []
 
-    def weigh(first: int, second: int) -> None:
+    def push(first: int, second: int) -> None:
         if first >= 0 and second < len(line):
-            one, other = line[first], line[second]
-            rise = _rise(one, other, model.probability(one.cone | other.cone))
+            left, right = line[first], line[second]
+            rise = _rise(left, right, model.probability(left.cone | right.cone))
             heappush(heap, (rise, first, second, stamps[first], stamps[second]))
 
-    left = len(line)
-    if left > count:
+    remaining = len(line)
+    if remaining > count:
         for i in range(len(line) - 1):
-            weigh(i, i + 1)
-    gone = set()
-    while left > count:
+            push(i, i + 1)
+    while remaining > count:
         _, first, second, *seen = heappop(heap)
         if seen != [stamps[first], stamps[second]]:
             continue
-        line[first] = joined(model, (line[first], line[second]))
-        gone.add(second)
+        line[first] = union_of(model, (line[first], line[second]))
         stamps[first] += 1
-        stamps[second] = -1
+        stamps[second] = _DEAD
         after[first] = after[second]
         if after[first] < len(line):
             before[after[first]] = first
-        weigh(before[first], first)
-        weigh(first, after[first])
-        left -= 1
-    return [cluster for i, cluster in enumerate(line) if i not in gone]
+        push(before[first], first)
+        push(first, after[first])
+        remaining -= 1
+    return [cluster for cluster, stamp in zip(line, stamps, strict=True) if stamp != _DEAD]

@@ -1,4 +1,4 @@
-"""What a layering strategy goes by, apart from the closure and the number of layers."""
+"""The options of layering strategies, besides the closure and the number of layers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT_STRATEGY: Final = "stable"
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Store paths that the user wants in one layer: `paths`, and the closures of `closure_of`."""
+    """The store paths of one layer of `explicit`: `paths`, and the closures of `closure_of`."""
 
     paths: tuple[StorePath, ...] = ()
     closure_of: tuple[StorePath, ...] = ()
@@ -25,11 +25,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class LayeringOptions:
-    """What strategies go by; each reads what concerns it and ignores the rest.
+    """The options of all strategies; each strategy ignores those that it doesn't use.
 
-    `volatile` are paths that are known to change often, `previous` is the plan of the image that
-    this one replaces. `groups` are for `explicit`, and `rest` is its strategy for what they leave.
-    `pipeline` is for the strategy of that name.
+    `volatile` are paths that are known to change often, and `previous` is the plan of the image
+    that this one replaces; both are for `stable`. `groups` are for `explicit`, and `rest` is the
+    strategy by which it plans the paths outside the groups. `pipeline` is for `pipeline`.
     """
 
     volatile: frozenset[StorePath] = frozenset()

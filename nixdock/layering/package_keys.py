@@ -1,7 +1,7 @@
-"""What stays the same of a store path's name when the package is updated.
+"""Package keys: the part of a store path's name that an update of the package keeps.
 
-A name such as openssl-3.0.13-dev is the package openssl, its version 3.0.13 and its output dev. A
-closure may hold several of one package and output; an ordinal tells these apart.
+A name such as openssl-3.0.13-dev consists of the package openssl, its version 3.0.13 and its output
+dev. If a closure contains several paths of one package and output, an ordinal tells them apart.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ __all__ = ["package_keys", "split_name", "version_of"]
 
 
 def split_name(name: str) -> tuple[str, str, str]:
-    """Return package, version and output of a store path's name; what is missing is empty."""
+    """Return the package, version and output of a store path's name; missing parts are empty."""
     package, version, output = name, "", ""
-    # As Nix's own parser of names has it: a version starts at the first dash before a digit.
+    # As builtins.parseDrvName does it: the version starts after the first dash before a digit.
     for at in _dashes(name):
         if name[at + 1 : at + 2].isdigit():
             package, version = name[:at], name[at + 1 :]
@@ -39,18 +39,18 @@ def _dashes(name: str) -> Iterable[int]:
 
 
 def version_of(path: StorePath) -> str:
-    """Return the version that the path's name has."""
+    """Return the version in the path's name; it may be empty."""
     return split_name(path.name)[1]
 
 
 def package_keys(paths: Iterable[StorePath]) -> dict[str, StorePath]:
     """Return the paths by package, output and ordinal: "openssl", "openssl-dev", "openssl#1"."""
-    found: dict[str, StorePath] = {}
-    times: dict[str, int] = {}
+    keys: dict[str, StorePath] = {}
+    counts: dict[str, int] = {}
     for path in sorted(paths, key=name_then_path):
         package, _version, output = split_name(path.name)
         key = f"{package}-{output}" if output else package
-        ordinal = times.get(key, 0)
-        times[key] = ordinal + 1
-        found[f"{key}#{ordinal}" if ordinal else key] = path
-    return found
+        ordinal = counts.get(key, 0)
+        counts[key] = ordinal + 1
+        keys[f"{key}#{ordinal}" if ordinal else key] = path
+    return keys

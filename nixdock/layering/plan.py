@@ -40,7 +40,11 @@ class LayerPlan:
         groups: Iterable[Iterable[StorePath]],
         removed: frozenset[StorePath] = frozenset(),
     ) -> LayerPlan:
-        """Hold `groups`, which with `removed` partition `closure`; anything else is a bug."""
+        """Return the plan with `groups` as its layers.
+
+        Raise AssertionError if `groups` and `removed` are not a partition of `closure`, or if a
+        group is empty.
+        """
         layers = tuple(
             PlannedLayer(paths, sum(closure[path].nar_size for path in paths))
             for paths in map(tuple, groups)
@@ -54,7 +58,7 @@ class LayerPlan:
 
 
 class Planner(Protocol):
-    """A layering strategy: a pure function of the closure, the number of layers and its options."""
+    """A layering strategy: a pure function of the closure, the number of layers and the options."""
 
     def __call__(
         self, closure: Closure, budget: int, options: LayeringOptions = ..., /
@@ -63,16 +67,17 @@ class Planner(Protocol):
 
 
 def store_layer_budget(max_layers: int, base_layers: int = 0, top_layers: int = 1) -> int:
-    """Return how many store layers fit into an image of `max_layers` layers in all.
+    """Return how many store layers fit into an image of `max_layers` layers in total.
 
-    Raise PlanError when the base image and the layers on top leave no room.
+    Raise PlanError if the base image and the layers on top leave no room for one.
     """
     budget = max_layers - base_layers - top_layers
     if budget < 1:
         base = f"{base_layers} of the base image and " if base_layers else ""
         top = "the top layer" if top_layers == 1 else f"{top_layers} layers on top"
+        verb = "leaves" if top_layers == 1 and not base_layers else "leave"
         raise PlanError(
-            f"max_layers is {max_layers}, but {base}{top} leave no room for a store layer:"
+            f"max_layers is {max_layers}, but {base}{top} {verb} no room for a store layer:"
             f" at least {base_layers + top_layers + 1} layers are needed"
         )
     return budget

@@ -1,7 +1,7 @@
-"""What an image leaves behind for the plan of the next one: its layers, and its history.
+"""Plan files: the layers and the history of an image, from which the next image is planned.
 
-There are two forms: the plan file, for people and for version control, and the label, which
-travels in the image. Both name a format version, and are checked as anything from outside is.
+A plan has two formats: the plan file, for people and for version control, and the label in the
+image. Both contain a format version, and both are checked as untrusted input.
 """
 
 from __future__ import annotations
@@ -19,13 +19,18 @@ from nixdock.nix.store_path import StorePath
 if TYPE_CHECKING:
     from nixdock.layering.plan import LayerPlan
 
-__all__ = ["parse_plan", "plan_document"]
-
+__all__ = [
+    "PLAN_VERSION",
+    "Count",
+    "checked_plan",
+    "parse_plan",
+    "parse_versioned",
+    "plan_document",
+]
 
 PLAN_VERSION: Final = 1
 
 _Document = TypeVar("_Document")
-
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
@@ -76,35 +81,59 @@ def plan_document(plan: LayerPlan, strategy: str, history: PlanHistory | None) -
 
 
 def parse_plan(data: bytes, origin: str) -> PreviousPlan:
-    """Read a plan file; raise LayeringError that names `origin` and the key that is wrong."""
-    try:
-        file = parse_versioned(data, _File)
-        counts = {key: (c.seen, c.changed) for key, c in file.history.counts.items()}
-        history = checked_history(file.history.steps, file.history.app_only, counts)
-        return PreviousPlan(checked_layers(layer.paths for layer in file.layers), history)
-    except InputError as error:
-        raise LayeringError(f"{origin}: {error}") from None
+    """Read a plan file.
+
+    Raise LayeringError, which names `origin`, if it is not JSON, not a plan, or contradicts itself.
+    """
+    file = parse_versioned(data, _File, origin)
+    history = file.history
+    return checked_plan(
+        origin,
+        (layer.paths for layer in file.layers),
+        history.steps,
+        history.app_only,
+        {key: (counts.seen, counts.changed) for key, counts in history.counts.items()},
+    )
 
 
-def parse_versioned(data: bytes, kind: type[_Document]) -> _Document:
+def parse_versioned(data: bytes, kind: type[_Document], origin: str) -> _Document:
+    """Read JSON as `kind`; raise LayeringError if it is not that, or has another version."""
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise LayeringError(f"not valid JSON: {error}") from None
+        raise LayeringError(f"{origin} is not valid JSON: {error}") from None
     try:
         version = msgspec.convert(document, _Version).version
         if version != PLAN_VERSION:
             raise LayeringError(
-                f"version: the plan has format {version}, but this nixdock reads format"
-                f" {PLAN_VERSION}; make it anew, or use the nixdock that made it"
+                f"{origin}: the plan has format {version}, but this nixdock reads format"
+                f" {PLAN_VERSION}; make a new plan, or use the nixdock that made this one",
+                key="version",
             )
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
-        raise LayeringError(f"not a plan: {error}") from None
+        raise LayeringError(f"{origin} is not a plan: {error}") from None
 
 
-def checked_layers(texts: Iterable[Iterable[str]]) -> tuple[tuple[StorePath, ...], ...]:
-    """Return the layers of a plan; raise LayeringError for a text that is not a store path."""
+def checked_plan(
+    origin: str,
+    layers: Iterable[Iterable[str]],
+    steps: int,
+    app_only: int,
+    counts: Mapping[str, tuple[int, int]],
+) -> PreviousPlan:
+    """Return the plan; raise LayeringError if a text is no store path or counts are impossible.
+
+    `counts` are the numbers of updates that saw and that changed each package.
+    """
+    try:
+        history = _checked_history(steps, app_only, counts)
+        return PreviousPlan(_checked_layers(layers), history)
+    except LayeringError as error:
+        raise LayeringError(f"{origin}: {error}", path=error.path, key=error.key) from None
+
+
+def _checked_layers(texts: Iterable[Iterable[str]]) -> tuple[tuple[StorePath, ...], ...]:
     layers = []
     for number, paths in enumerate(texts):
         layer = []
@@ -118,18 +147,22 @@ def checked_layers(texts: Iterable[Iterable[str]]) -> tuple[tuple[StorePath, ...
     return tuple(layers)
 
 
-def checked_history(
+def _checked_history(
     steps: int, app_only: int, counts: Mapping[str, tuple[int, int]]
 ) -> PlanHistory:
-    """Return the history of a plan; raise LayeringError if its counts contradict each other."""
     if app_only > steps:
-        raise LayeringError(f"history.app_only: {app_only} is more than all steps, {steps}")
-    for key, (seen, changed) in counts.items():
+        key = "history.app_only"
+        raise LayeringError(f"{key}: {app_only} is more than history.steps, {steps}", key=key)
+    for package, (seen, changed) in counts.items():
         if not changed <= seen <= steps:
+            key = f"history.counts[{package!r}]"
             raise LayeringError(
-                f"history.counts[{key!r}]: of {steps} steps, {seen} can't have seen it and"
-                f" {changed} changed it"
+                f"{key}: changed ({changed}) must not exceed seen ({seen}), nor seen exceed"
+                f" history.steps ({steps})",
+                key=key,
             )
     return PlanHistory.of(
-        steps, app_only, {key: ChangeCounts(*found) for key, found in counts.items()}
+        steps,
+        app_only,
+        {package: ChangeCounts(*numbers) for package, numbers in counts.items()},
     )

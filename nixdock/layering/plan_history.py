@@ -1,23 +1,23 @@
-"""What earlier images have taught."""
+"""The previous plan of an image, and the counts of changes that its updates have taught."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from nixdock.errors import LayeringError
 from nixdock.nix.store_path import StorePath
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["NEVER_SEEN", "ChangeCounts", "PlanHistory", "PreviousPlan"]
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeCounts:
-    """The updates that a package was there before and after, and those that changed it itself."""
+    """The number of updates before and after which the image had a package.
+
+    `changed` of these `seen` updates changed the package itself.
+    """
 
     seen: int
     changed: int
@@ -28,10 +28,10 @@ NEVER_SEEN: Final = ChangeCounts(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class PlanHistory:
-    """The updates that an image has had, and those of the app alone among them.
+    """The number of updates of an image, `steps`; `app_only` of these changed only the app.
 
-    `counts` are the packages' by key; one that is not in it was there in all updates, and never
-    changed by itself.
+    `counts` has the counts of packages by their keys. A package that it lacks was seen by all
+    updates and changed by none.
     """
 
     steps: int = 0
@@ -40,31 +40,33 @@ class PlanHistory:
 
     @classmethod
     def of(cls, steps: int, app_only: int, counts: Mapping[str, ChangeCounts]) -> PlanHistory:
-        """Hold `counts`, less those that go without saying."""
+        """Return the history with `counts`, leaving out those that `of_package` implies."""
         usual = ChangeCounts(steps, 0)
-        told = {key: c for key, c in sorted(counts.items()) if c != usual}
-        return cls(steps, app_only, told)
+        unusual = {key: c for key, c in sorted(counts.items()) if c != usual}
+        return cls(steps, app_only, unusual)
 
     def of_package(self, key: str) -> ChangeCounts:
-        """Return the counts of a package that the image has."""
+        """Return the counts of the package with this key, which the image must have."""
         return self.counts.get(key) or ChangeCounts(self.steps, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class PreviousPlan:
-    """The store layers of an image, bottom to top, their paths as packed, and its history."""
+    """The store layers of an image, bottom to top, with paths in order of packing; and its history.
+
+    Raise LayeringError if a store path is in the layers twice.
+    """
 
     layers: tuple[tuple[StorePath, ...], ...]
     history: PlanHistory = PlanHistory()
 
     def __post_init__(self) -> None:
-        """Raise LayeringError if a store path is in two places."""
         seen: dict[StorePath, int] = {}
         for number, layer in enumerate(self.layers):
             for i, path in enumerate(layer):
                 if path in seen:
                     key = f"layers[{number}].paths[{i}]"
                     raise LayeringError(
-                        f"{key}: {path} is in layers[{seen[path]}] already", key=key, path=path
+                        f"{key}: {path} is already in layers[{seen[path]}]", key=key, path=path
                     )
                 seen[path] = number

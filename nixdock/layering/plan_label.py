@@ -7,27 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import orjson
 
-from nixdock.layering.plan_file import (
-    PLAN_VERSION,
-    Count,
-    checked_history,
-    checked_layers,
-    parse_versioned,
-)
-from nixdock.layering.plan_history import PlanHistory, PreviousPlan
+from nixdock.layering.plan_file import PLAN_VERSION, Count, checked_plan, parse_versioned
+from nixdock.layering.plan_history import PlanHistory
 
 if TYPE_CHECKING:
     from nixdock.layering.plan import LayerPlan
+    from nixdock.layering.plan_history import PreviousPlan
 
 __all__ = ["MOST_LABEL", "PLAN_LABEL", "parse_plan_label", "plan_label"]
 
-
 PLAN_LABEL: Final = "dev.nixdock.plan"
-"""The label of an image that its plan is in."""
-
+"""The label of an image that contains its plan."""
 
 MOST_LABEL: Final = 48 << 10
-"""The length that the label may have: configs are read whole, by everybody."""
+"""The greatest length of the label: every program that uses an image reads the whole config."""
+
+_ORIGIN: Final = "the plan in the label"
 
 
 class _Label(msgspec.Struct, frozen=True):
@@ -39,18 +34,21 @@ class _Label(msgspec.Struct, frozen=True):
 
 
 def plan_label(plan: LayerPlan, most: int = MOST_LABEL) -> str | None:
-    """Return the text of the label, or None if even the history alone is longer than `most`."""
+    """Return the text of the label, at most `most` characters.
+
+    Without room for the layers, the text has only the history; without room for that, it is None.
+    """
     history = plan.history or PlanHistory()
     store = next((p.store_dir for layer in plan.layers for p in layer.paths), "/nix/store")
     layers = [
         [path.base_name if path.store_dir == store else path for path in layer.paths]
         for layer in plan.layers
     ]
-    for told in (layers, []):
+    for stored_layers in (layers, []):
         document = {
             "version": PLAN_VERSION,
             "store": store,
-            "layers": told,
+            "layers": stored_layers,
             "steps": history.steps,
             "app_only": history.app_only,
             "counts": {key: [c.seen, c.changed] for key, c in history.counts.items()},
@@ -62,10 +60,13 @@ def plan_label(plan: LayerPlan, most: int = MOST_LABEL) -> str | None:
 
 
 def parse_plan_label(text: str) -> PreviousPlan:
-    """Read the label; its layers may have had no room. Raise LayeringError if it is damaged."""
-    label = parse_versioned(text.encode("utf-8", "surrogatepass"), _Label)
-    layers = checked_layers(
+    """Read the label; the plan has no layers if the label had no room for them.
+
+    Raise LayeringError if the label is damaged.
+    """
+    label = parse_versioned(text.encode("utf-8", "surrogatepass"), _Label, _ORIGIN)
+    layers = (
         [path if "/" in path else f"{label.store}/{path}" for path in layer]
         for layer in label.layers
     )
-    return PreviousPlan(layers, checked_history(label.steps, label.app_only, label.counts))
+    return checked_plan(_ORIGIN, layers, label.steps, label.app_only, label.counts)

@@ -1,7 +1,7 @@
-"""The popularity strategy: the most popular paths alone, the rest together.
+"""The popularity strategy: a layer for each of the most popular paths, one for all others.
 
-What many paths depend on is likely to be shared with other images, so it gets a layer of its
-own, most popular at the bottom. The last store layer is the catch-all for what is left.
+A path on which many others depend is likely to be in other images too, so it gets a layer of its
+own. The most popular path is at the bottom; the last store layer contains all remaining paths.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.plan import LayerPlan
-from nixdock.layering.ranking import by_popularity
+from nixdock.layering.ranking import popularity_ranking
 
 if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
@@ -21,8 +21,8 @@ __all__ = ["plan_by_popularity"]
 def plan_by_popularity(
     closure: Closure, budget: int, _options: LayeringOptions = DEFAULT_OPTIONS, /
 ) -> LayerPlan:
-    """Give the `budget` - 1 most popular paths a layer each and put the others in one."""
-    ranked = [path for path, _ in by_popularity(closure)]
+    """Give the `budget` - 1 most popular paths a layer each, and put the others into one."""
+    ranked = [path for path, _ in popularity_ranking(closure)]
     alone = budget if len(ranked) <= budget else budget - 1
     groups = [(path,) for path in ranked[:alone]]
     rest = tuple(ranked[alone:])

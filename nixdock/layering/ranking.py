@@ -1,31 +1,36 @@
-"""The popularity contest: how much of a closure depends on each of its paths.
+"""The popularity of store paths, and the ranking by it: how much of a closure depends on each.
 
-Let N(c) be the number of distinct walks from a root (a path that nothing else refers to) to c,
-with 1 for a root itself. A path's popularity is the sum of N(c) over itself and all its
-transitive referrers. It counts every (child, descendant) pair once for each way in which the
-child is reached, which is what dockerTools' ranking does by merging counters upward, without
-walking the same subgraph twice.
+Let N(c) be the number of distinct walks from a root (a path that no other path refers to) to c,
+with N = 1 for a root itself. The popularity of a path is the sum of N over the path and all its
+direct and indirect referrers. It counts every (child, descendant) pair once for each way in which
+the child is reached. dockerTools gets the same numbers by merging counters upward, but walks shared
+subgraphs once for each way to reach them.
 
-The numbers grow exponentially with the graph's depth, so they are Python's exact integers. The
-set of transitive referrers is one integer per path, a bit per referrer, and is dropped as soon
-as the last reference has used it; a path's sum starts from that of its best-connected referrer
-and adds just the referrers which that one lacks, so shared ancestry is summed once.
+The numbers grow exponentially with the depth of the graph, so they are Python's exact integers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["by_popularity", "popularity"]
+__all__ = ["popularity_ranking", "popularity_scores"]
 
 
-def popularity(closure: Closure) -> Mapping[StorePath, int]:
-    """Return the exact popularity of every path."""
+def popularity_scores(closure: Closure) -> Mapping[StorePath, int]:
+    """Return the exact popularity of every path.
+
+    Paths are visited after all their referrers. After path i, `walks[i]` is N of it, `scores[i]`
+    its popularity, and `referrers[i]`, as a bit set, the path and all its direct and indirect
+    referrers. A set is dropped as soon as the last reference of its path has used it.
+
+    A score is the sum of `walks` over a union of such sets. It starts from the score of the parent
+    with the largest set, its base, so that only the referrers that the base lacks are added up.
+    """
     import networkx as nx  # noqa: PLC0415 (0.1 s that only planning needs)
 
     graph = closure.graph
@@ -41,11 +46,11 @@ def popularity(closure: Closure) -> Mapping[StorePath, int]:
         walks.append(sum(walks[parent] for parent in parents) if parents else 1)
         if parents:
             base = max(parents, key=lambda parent: (referrers[parent].bit_count(), -parent))
-            known = referrers[base]
-            union = known
+            union = referrers[base]
             for parent in parents:
                 union |= referrers[parent]
-            score = scores[base] + sum(walks[j] for j in _set_bits(union ^ known))
+            lacking = union ^ referrers[base]
+            score = scores[base] + sum(walks[j] for j in _set_bits(lacking))
         else:
             union, score = 0, 0
         scores.append(score + walks[i])
@@ -58,13 +63,14 @@ def popularity(closure: Closure) -> Mapping[StorePath, int]:
     return dict(zip(order, scores, strict=True))
 
 
-def by_popularity(closure: Closure) -> list[tuple[StorePath, int]]:
+def popularity_ranking(closure: Closure) -> list[tuple[StorePath, int]]:
     """Return the paths with their popularity, most popular first.
 
-    Equally popular paths stand in ascending order of their path with the hash moved to the end.
+    Equally popular paths are sorted by their path with the hash moved to the end.
     """
     return sorted(
-        popularity(closure).items(), key=lambda scored: (-scored[1], _name_before_hash(scored[0]))
+        popularity_scores(closure).items(),
+        key=lambda scored: (-scored[1], _name_before_hash(scored[0])),
     )
 
 
@@ -80,4 +86,4 @@ def _set_bits(bits: int) -> Iterator[int]:
             yield from (at * 8 + offset for offset in _OFFSETS[byte])
 
 
-_OFFSETS = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
+_OFFSETS: Final = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))

@@ -1,7 +1,7 @@
-"""Who reaches whom in a closure, as sets of bits: one integer per path, a bit per path.
+"""Reachability in a closure, as bit sets: one integer per path, with one bit per path.
 
-Unions and intersections of large sets are then single operations, which is what makes planning
-20,000 paths a matter of a second. A bit's number is the path's place in `order`.
+Unions and intersections of large sets are single operations on integers; that makes it possible to
+plan 20,000 paths in a second. The number of a path's bit is the position of the path in `order`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["Reach", "chosen", "name_then_path"]
+__all__ = ["Reach", "name_then_path", "select"]
 
 _TRUTHS: Final = bytes.maketrans(b"01", b"\0\1")
 
@@ -24,25 +24,26 @@ Item = TypeVar("Item")
 
 
 def name_then_path(path: StorePath) -> tuple[str, str]:
-    """Return the key that sorts by name before hash, as a hash changes with every rebuild."""
+    """Return the key that sorts by name before hash, because every rebuild changes the hash."""
     return path.name, path
 
 
-def chosen(items: Sequence[Item], bits: int) -> Iterator[Item]:
-    """Yield those of `items` whose bits are set."""
-    # Python reads a number's bits one at a time in quadratic time, but prints them in linear.
+def select(items: Sequence[Item], bits: int) -> Iterator[Item]:
+    """Yield the items whose bits are set."""
+    # Shifting bit by bit takes quadratic time, printing the number in binary linear time. The slice
+    # reverses the digits, lowest first, and drops the prefix 0b; compress wants 0 and 1 as bytes.
     return compress(items, bin(bits)[:1:-1].encode().translate(_TRUTHS))
 
 
 @dataclass(frozen=True)
 class Reach:
-    """For each path of a closure, what it refers to and what refers to it, however indirectly."""
+    """For each path of a closure, its direct and indirect references and referrers."""
 
     closure: Closure
 
     @cached_property
     def order(self) -> tuple[StorePath, ...]:
-        """The paths, referrers before what they refer to."""
+        """The paths, referrers before their references."""
         import networkx as nx  # noqa: PLC0415 (0.1 s that only planning needs)
 
         return tuple(nx.topological_sort(self.closure.graph))
@@ -59,8 +60,9 @@ class Reach:
 
     @cached_property
     def down(self) -> tuple[int, ...]:
-        """For each path in `order`, itself and all that it refers to."""
+        """For each path in `order`, its bit and those of its direct and indirect references."""
         reached = [0] * len(self.order)
+        # From the end of the order: the sets of all references of path i are complete.
         for i in reversed(range(len(self.order))):
             bits = 1 << i
             for reference in self._references[i]:
@@ -70,8 +72,9 @@ class Reach:
 
     @cached_property
     def up(self) -> tuple[int, ...]:
-        """For each path in `order`, itself and all that refers to it."""
+        """For each path in `order`, its bit and those of its direct and indirect referrers."""
         reached = [1 << i for i in range(len(self.order))]
+        # Each path passes its set on. All its referrers come before it, so its set is complete.
         for i, references in enumerate(self._references):
             for reference in references:
                 reached[reference] |= reached[i]
@@ -86,7 +89,7 @@ class Reach:
         )
 
     def bits(self, paths: Iterable[StorePath]) -> int:
-        """Return the set of `paths`, all of them members."""
+        """Return `paths`, which must be in the closure, as a set."""
         raw = bytearray((len(self.order) + 7) // 8)
         for path in paths:
             i = self.index[path]
@@ -95,21 +98,21 @@ class Reach:
 
     def paths(self, bits: int) -> Iterator[StorePath]:
         """Yield the members of a set, in `order`."""
-        return chosen(self.order, bits)
+        return select(self.order, bits)
 
     def size(self, bits: int) -> int:
         """Return the sum of the members' NAR sizes."""
-        return sum(chosen(self.sizes, bits))
+        return sum(select(self.sizes, bits))
 
     def cone(self, paths: Iterable[StorePath]) -> int:
-        """Return the set of `paths` and all that they refer to: what makes them change."""
+        """Return `paths` and their direct and indirect references: a change of any changes them."""
         union = 0
         for path in paths:
             union |= self.down[self.index[path]]
         return union
 
     def users(self, paths: Iterable[StorePath]) -> int:
-        """Return the set of `paths` and all that refers to them: what changes with them."""
+        """Return `paths` and their direct and indirect referrers: these change with them."""
         union = 0
         for path in paths:
             union |= self.up[self.index[path]]

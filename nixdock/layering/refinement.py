@@ -1,6 +1,6 @@
 """Improve a partition by moving single pieces to the cluster where they cost least.
 
-Merging never takes back what it did early, when clusters were small; this does.
+Merging never undoes its early steps, which it took while clusters were small; refinement does.
 """
 
 from __future__ import annotations
@@ -11,30 +11,31 @@ from operator import or_
 from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.change_model import LAYER_OVERHEAD
-from nixdock.layering.clusters import Cluster, joined
+from nixdock.layering.clusters import Cluster, union_of
 
 if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
 
-__all__ = ["LEAST_SAVED", "MOST_MOVES", "refined"]
+__all__ = ["LEAST_SAVED", "MOST_MOVES", "refine"]
 
 MOST_MOVES: Final = 200_000
-"""How many moves are looked at in all, so that time is bounded."""
+"""How many moves are considered in total, to bound the time."""
 
 LEAST_SAVED: Final = 1e-6
-"""The share of its cluster's cost that a move has to save, so that rounding errors move nothing."""
+"""The share of its cluster's cost that a move must save, so that rounding errors move nothing."""
 
 
-def refined(
+def refine(
     model: ChangeModel,
     pieces: Sequence[Cluster],
     clusters: Sequence[Cluster],
     budget: int,
     least_saved: float = LEAST_SAVED,
 ) -> list[Cluster]:
-    """Return `clusters`, which are made of `pieces`, after moving pieces while that saves.
+    """Return at most `budget` clusters that cost no more than `clusters`, by moving `pieces`.
 
-    A move has to save `least_saved` of what the cluster costs that the piece is in.
+    `clusters` must consist of whole pieces. A move must save more than the share `least_saved` of
+    the cost of the cluster that the piece leaves.
     """
     search = _Search(model, pieces, clusters, budget, least_saved)
     search.run()
@@ -42,6 +43,14 @@ def refined(
 
 
 class _Search:
+    """A local search.
+
+    `groups[n]` are the pieces of cluster n, and `totals[n]` has its size, cone and probability (not
+    its members). Every move updates both. A group that has become empty keeps its number and is
+    never used again; a new cluster gets the next number. `moves_left` counts down the moves that
+    may still be considered. Every move lowers the total cost, so the search ends.
+    """
+
     def __init__(
         self,
         model: ChangeModel,
@@ -53,7 +62,7 @@ class _Search:
         self.model = model
         self.least_saved = least_saved
         self.budget = budget
-        self.left = MOST_MOVES
+        self.moves_left = MOST_MOVES
         cluster_of = {i: n for n, cluster in enumerate(clusters) for i in cluster.members}
         self.groups: list[list[Cluster]] = [[] for _ in clusters]
         for piece in pieces:
@@ -61,32 +70,42 @@ class _Search:
         self.totals = list(clusters)
 
     def clusters(self) -> list[Cluster]:
-        return [joined(self.model, group) for group in self.groups if group]
+        return [union_of(self.model, group) for group in self.groups if group]
 
     def run(self) -> None:
+        """Go through all clusters again and again, until a whole round moves nothing."""
         moved = True
-        while moved and self.left > 0:
+        while moved and self.moves_left > 0:
             moved = False
             for number in range(len(self.groups)):
                 moved = self._relieve(number) or moved
 
     def _relieve(self, number: int) -> bool:
-        """Move pieces out of a cluster; return whether any was."""
+        """Move pieces out of a cluster; return whether any was moved.
+
+        `other_cones` always belongs to the current group. After a move, the next piece has taken
+        the position `at`.
+        """
         moved = False
         at = 0
-        rests = _rests(self.groups[number])
-        while at < len(self.groups[number]) and self.left > 0:
-            if self._move(number, at, rests[at]):
-                rests = _rests(self.groups[number])
+        other_cones = _other_cones(self.groups[number])
+        while at < len(self.groups[number]) and self.moves_left > 0:
+            if self._move(number, at, other_cones[at]):
+                other_cones = _other_cones(self.groups[number])
                 moved = True
             else:
                 at += 1
         return moved
 
     def _move(self, number: int, at: int, rest_cone: int) -> bool:
+        """Move a piece to where it costs least, if that saves enough; return whether it did.
+
+        `rest_cone` is the cone of the other pieces of its group.
+        """
         group, total = self.groups[number], self.totals[number]
         piece = group[at]
         rest = Cluster((), total.size - piece.size, rest_cone, self.model.probability(rest_cone))
+        # Without its last piece, the cluster is no layer and costs nothing.
         saved = total.cost - (rest.cost if len(group) > 1 else 0.0)
         target = self._cheapest(number, piece, saved - self.least_saved * total.cost)
         if target is None:
@@ -97,38 +116,47 @@ class _Search:
         del group[at]
         self.totals[number] = rest
         self.groups[target].append(piece)
-        there = self.totals[target]
-        cone = there.cone | piece.cone
+        before = self.totals[target]
+        cone = before.cone | piece.cone
         probability = self.model.probability(cone)
-        self.totals[target] = Cluster((), there.size + piece.size, cone, probability)
+        self.totals[target] = Cluster((), before.size + piece.size, cone, probability)
         return True
 
     def _cheapest(self, number: int, piece: Cluster, limit: float) -> int | None:
-        """Return the cluster to which `piece` adds least, if that is less than `limit`."""
-        found = None
+        """Return the other cluster to which `piece` adds least cost, if that is below `limit`.
+
+        `len(groups)` stands for a new cluster, which is possible while there are fewer than
+        `budget`. `limit` always is the least cost known so far. The costly probability of a union
+        is needed only if a lower bound is below `limit`: the union is at least as likely to change
+        as the likelier of the two.
+        """
+        cheapest = None
         probability = self.model.probability
         cone, likely = piece.cone, piece.probability
         size = piece.size + LAYER_OVERHEAD
-        self.left -= len(self.groups)
-        for n, there in enumerate(self.totals):
+        self.moves_left -= len(self.groups)
+        for n, total in enumerate(self.totals):
             if n == number or not self.groups[n]:
                 continue
-            cost = (there.size + LAYER_OVERHEAD) * there.probability
-            least = (there.size + size) * max(likely, there.probability) - cost
-            if least < limit:
-                added = (there.size + size) * probability(there.cone | cone) - cost
+            cost = (total.size + LAYER_OVERHEAD) * total.probability
+            bound = (total.size + size) * max(likely, total.probability) - cost
+            if bound < limit:
+                added = (total.size + size) * probability(total.cone | cone) - cost
                 if added < limit:
-                    found, limit = n, added
+                    cheapest, limit = n, added
         if len(self.groups[number]) > 1 and piece.cost < limit:
-            used = [group for group in self.groups if group]
-            if len(used) < self.budget:
+            used = sum(1 for group in self.groups if group)
+            if used < self.budget:
                 return len(self.groups)
-        return found
+        return cheapest
 
 
-def _rests(group: Sequence[Cluster]) -> list[int]:
-    """Return, for each piece of a group, what the others refer to."""
+def _other_cones(group: Sequence[Cluster]) -> list[int]:
+    """Return, for each piece of a group, the union of the cones of all other pieces.
+
+    It is the union of those before it, `before[i]`, and those after it, `after[i + 1]`.
+    """
     cones = [piece.cone for piece in group]
-    below = [0, *accumulate(cones, or_)]
-    above = [0, *accumulate(reversed(cones), or_)][::-1]
-    return [one | other for one, other in zip(below[:-1], above[1:], strict=True)]
+    before = [0, *accumulate(cones, or_)]
+    after = [0, *accumulate(reversed(cones), or_)][::-1]
+    return [lower | upper for lower, upper in zip(before[:-1], after[1:], strict=True)]

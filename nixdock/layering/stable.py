@@ -1,13 +1,13 @@
 """The stable strategy: layers that change as little as possible from one image to the next.
 
-Without the previous image, the plan rests on the shape of the closure: large paths alone, the app
-on top, the rest merged by what an update is expected to cost.
+Without a previous plan, the plan rests on the graph and the sizes: large paths get layers of their
+own, the app is on top, and the other paths are merged by the expected cost of an update.
 
-With it, what already lies in registries and on machines decides: a layer whose paths all still
-exist stays as it is, byte for byte, and the unbroken layers at the bottom stay in their order. Just
-the rest, which has to be transferred anyway, is partitioned again, and there what earlier updates
-have taught takes effect. To plan everything anew with better knowledge would cost more than it
-saves, as every layer would change.
+With a previous plan, layers that registries and machines already have stay. A layer whose paths
+are all still in the closure is kept, byte for byte, and the unbroken layers at the bottom keep
+their order. Only the other paths, which must be transferred anyway, are partitioned again, with the
+rates that earlier updates have taught. To plan all paths again with better rates would cost more
+than it saves, because every layer would change.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.change_model import model_of, prior_model, prior_rates
-from nixdock.layering.clusters import clusters_of, joined, paths_of
+from nixdock.layering.clusters import clusters_of, paths_of, union_of
 from nixdock.layering.fresh import partition_fresh
 from nixdock.layering.history import app_share, learn, learned_rates
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
-from nixdock.layering.order import stacked
+from nixdock.layering.order import layer_order
 from nixdock.layering.partition import partition
 from nixdock.layering.plan import LayerPlan
 from nixdock.layering.plan_history import PlanHistory, PreviousPlan
@@ -37,12 +37,13 @@ __all__ = ["plan_stable"]
 
 _TOP_RATE: Final = 0.2
 _SPARE_SHARE: Final = 8
+"""When previous layers are dissolved for lack of room, one layer per so many of them is free."""
 
 
 def plan_stable(
     closure: Closure, budget: int, options: LayeringOptions = DEFAULT_OPTIONS, /
 ) -> LayerPlan:
-    """Keep the layers of the previous image, and plan what is left by its expected cost."""
+    """Keep the layers of the previous plan, and plan the other paths by their expected cost."""
     reach = Reach(closure)
     volatile = frozenset(path for path in options.volatile if path in closure)
     depths = top_depths(reach, volatile)
@@ -51,7 +52,7 @@ def plan_stable(
         model = prior_model(reach, depths)
         upper = top_paths(reach, depths, volatile)
         clusters = partition_fresh(model, [*closure.infos], budget, upper)
-        layers = [paths_of(model, c) for c in stacked(model, clusters, reach.bits(upper))]
+        layers = [paths_of(model, c) for c in layer_order(model, clusters, reach.bits(upper))]
         return replace(LayerPlan.of(closure, layers), history=PlanHistory())
     prior = prior_rates(reach, depths)
     history = learn(previous, closure, prior)
@@ -59,74 +60,85 @@ def plan_stable(
     rates.update({path: prior[path] for path in volatile})
     model = model_of(reach, rates, app_share(history))
     top = reach.users(path for path, rate in rates.items() if rate.app > _TOP_RATE)
-    layers = _renewed(model, previous, budget, top)
+    layers = _next_layers(model, previous, budget, top)
     return replace(LayerPlan.of(closure, layers), history=history)
 
 
-def _renewed(
+def _next_layers(
     model: ChangeModel, previous: PreviousPlan, budget: int, top: int
 ) -> list[tuple[StorePath, ...]]:
-    """Return the layers: the previous ones that are whole, and what is left in new ones."""
+    """Return the layers: the previous ones that can be kept, and new ones for the other paths.
+
+    The kept layers of the unbroken bottom stay in place; all others are ordered anew above them.
+    """
     reach = model.reach
     closure = reach.closure
-    clean, prefix = _whole(previous, closure)
-    kept = _kept(clean, prefix, closure, budget)
+    whole, unbroken = _whole_layers(previous, closure)
+    kept = _layers_to_keep(whole, unbroken, closure, budget)
     settled = frozenset(path for layer in kept for path in layer)
-    dirty = [path for path in closure.infos if path not in settled]
-    lower = kept[: _common(kept, clean[:prefix])]
+    others = [path for path in closure.infos if path not in settled]
+    lower = kept[: _common_length(kept, whole[:unbroken])]
     clusters = {}
     for layer in kept[len(lower) :]:
-        clusters[joined(model, clusters_of(model, layer))] = layer
+        clusters[union_of(model, clusters_of(model, layer))] = layer
     if len(closure) <= budget:
-        new = clusters_of(model, dirty)
+        new = clusters_of(model, others)
     else:
-        new = partition(model, dirty, budget - len(kept)) if dirty else []
+        new = partition(model, others, budget - len(kept)) if others else []
     for cluster in new:
         clusters[cluster] = paths_of(model, cluster)
     below = reach.cone(path for layer in lower for path in layer)
-    upper = stacked(model, clusters, top, below)
+    upper = layer_order(model, clusters, top, below)
     return [*lower, *(clusters[cluster] for cluster in upper)]
 
 
-def _whole(previous: PreviousPlan, closure: Closure) -> tuple[list[tuple[StorePath, ...]], int]:
-    """Return the layers whose paths all still exist, and how many at the bottom are unbroken.
+def _whole_layers(
+    previous: PreviousPlan, closure: Closure
+) -> tuple[list[tuple[StorePath, ...]], int]:
+    """Return the layers with all paths in the closure, and how many at the bottom are unbroken.
 
-    Layers at the bottom that have nothing in common with the closure are a base image's.
+    Layers at the bottom without any path of the closure are ignored: they are a base image's.
     """
-    clean = []
-    prefix = None
+    whole = []
+    unbroken = None
     for layer in previous.layers:
-        held = sum(1 for path in layer if path in closure)
-        if held and held == len(layer):
-            clean.append(layer)
-        elif (held or clean) and prefix is None:
-            prefix = len(clean)
-    return clean, len(clean) if prefix is None else prefix
+        present = sum(1 for path in layer if path in closure)
+        if present and present == len(layer):
+            whole.append(layer)
+        elif (present or whole) and unbroken is None:
+            unbroken = len(whole)
+    return whole, len(whole) if unbroken is None else unbroken
 
 
-def _kept(
-    clean: Sequence[tuple[StorePath, ...]], prefix: int, closure: Closure, budget: int
+def _layers_to_keep(
+    whole: Sequence[tuple[StorePath, ...]], unbroken: int, closure: Closure, budget: int
 ) -> list[tuple[StorePath, ...]]:
-    """Return the clean layers that can stay, so that there is room for the rest."""
-    others = len(closure) - sum(len(layer) for layer in clean)
+    """Return the whole layers to keep, so that the budget has room for the other paths.
+
+    Layers are dissolved until that is so: those above the unbroken bottom first, then the smallest.
+    There must be a layer left for the other paths, if there are any; and one for every
+    `_SPARE_SHARE` dissolved layers, so that their paths need not all share a single layer.
+    """
+    others = len(closure) - sum(len(layer) for layer in whole)
     by_size = sorted(
-        range(len(clean)),
-        key=lambda i: (i < prefix, sum(closure[path].nar_size for path in clean[i]), i),
+        range(len(whole)),
+        key=lambda i: (i < unbroken, sum(closure[path].nar_size for path in whole[i]), i),
     )
     dissolved: set[int] = set()
     for i in by_size:
-        left = budget - len(clean) + len(dissolved)
+        left = budget - len(whole) + len(dissolved)
         if left >= 0 and not others:
             break
         if left >= max(1, len(dissolved) // _SPARE_SHARE):
             break
         dissolved.add(i)
-        others += len(clean[i])
-    return [layer for i, layer in enumerate(clean) if i not in dissolved]
+        others += len(whole[i])
+    return [layer for i, layer in enumerate(whole) if i not in dissolved]
 
 
-def _common(one: Sequence[object], other: Sequence[object]) -> int:
+def _common_length(left: Sequence[object], right: Sequence[object]) -> int:
+    """Return how many items at the start of both sequences are equal."""
     count = 0
-    while count < min(len(one), len(other)) and one[count] == other[count]:
+    while count < min(len(left), len(right)) and left[count] == right[count]:
         count += 1
     return count

@@ -1,4 +1,4 @@
-"""The strategies by name, and what turns their settings into a plan.
+"""The strategies by name, and layerings: a strategy with its options, which makes plans.
 
 ::
 
@@ -33,8 +33,8 @@ __all__ = ["STRATEGIES", "Layering", "layering_of", "parse_groups", "planner"]
 
 
 def planner(strategy: str) -> Planner:
-    """Return the planner of `strategy`; raise LayeringError if there is none of that name."""
-    _check_strategy(strategy)
+    """Return the planner of `strategy`; raise LayeringError if there is no such strategy."""
+    _check_strategy(strategy, "strategy")
     return STRATEGIES[strategy]
 
 
@@ -43,7 +43,8 @@ def _plan_explicit(
 ) -> LayerPlan:
     if options.rest == "explicit":
         raise LayeringError(
-            "rest can't be 'explicit': name the strategy for what the groups leave", key="rest"
+            "rest can't be 'explicit': choose the strategy for the paths outside the groups",
+            key="rest",
         )
     return plan_explicit(closure, budget, options, planner(options.rest))
 
@@ -62,7 +63,7 @@ STRATEGIES: Final[Mapping[str, Planner]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Layering:
-    """A strategy and what it goes by."""
+    """A strategy with its options."""
 
     strategy: str = DEFAULT_STRATEGY
     options: LayeringOptions = DEFAULT_OPTIONS
@@ -70,9 +71,9 @@ class Layering:
     def budget(
         self, max_layers: int, base_layers: int = 0, top_layers: int = 1, *, most_layers: int
     ) -> int:
-        """Return how many store layers there may be; raise PlanError if there is no room for one.
+        """Return the greatest number of store layers; raise PlanError if there is no room for one.
 
-        A pipeline itself says how many layers it makes, so only `most_layers`, the limit of the
+        A pipeline sets its own number of layers, so only `most_layers`, the limit of container
         runtimes, applies to it.
         """
         if self.strategy == "pipeline":
@@ -80,7 +81,7 @@ class Layering:
         return store_layer_budget(max_layers, base_layers, top_layers)
 
     def plan(self, closure: Closure, budget: int) -> LayerPlan:
-        """Plan the layers of `closure`, at most `budget`."""
+        """Return the plan of `closure`, with at most `budget` layers."""
         return planner(self.strategy)(closure, budget, self.options)
 
 
@@ -93,14 +94,14 @@ def layering_of(
     rest: str = DEFAULT_STRATEGY,
     pipeline: Any = None,
 ) -> Layering:
-    """Check the settings of a layering, as they stand in JSON.
+    """Return the layering with the given options, which are as in JSON.
 
-    A group is a list of store paths, or an object with `paths` or `closure_of` or both; a
-    `pipeline` is dockerTools' `layeringPipeline`. Raise InputError or LayeringError that says which
-    setting is wrong.
+    A group is a list of store paths, or an object with `paths`, `closure_of` or both. A `pipeline`
+    is dockerTools' `layeringPipeline`. Raise LayeringError, with the key, if an option is not
+    valid.
     """
-    _check_strategy(strategy)
-    _check_strategy(rest)
+    _check_strategy(strategy, "strategy")
+    _check_strategy(rest, "rest")
     return Layering(
         strategy,
         LayeringOptions(
@@ -113,16 +114,16 @@ def layering_of(
     )
 
 
-def _check_strategy(name: str) -> None:
+def _check_strategy(name: str, key: str) -> None:
     if name not in STRATEGIES:
         names = ", ".join(STRATEGIES)
-        raise LayeringError(f"there is no layering strategy {name!r}; there are: {names}")
+        raise LayeringError(f"there is no layering strategy {name!r}; choose from {names}", key=key)
 
 
 def parse_groups(groups: object, place: str = "groups") -> tuple[Group, ...]:
-    """Read the groups for `explicit`; raise LayeringError that says where it can't be done."""
+    """Return the groups for `explicit`; raise LayeringError, with the key, if one is not valid."""
     if not isinstance(groups, Sequence) or isinstance(groups, str):
-        raise LayeringError(f"{place}: must be a list of groups, not {groups!r}")
+        raise LayeringError(f"{place}: must be a list of groups, not {groups!r}", key=place)
     return tuple(_group(group, f"{place}[{i}]") for i, group in enumerate(groups))
 
 
@@ -130,7 +131,7 @@ def _group(group: object, place: str) -> Group:
     if isinstance(group, Mapping):
         if unknown := sorted(group.keys() - {"paths", "closure_of"}):
             raise LayeringError(
-                f"{place}: unknown key {unknown[0]!r}; there are: paths, closure_of"
+                f"{place}: unknown key {unknown[0]!r}; the keys are paths and closure_of", key=place
             )
         return Group(
             _store_paths(group.get("paths", []), f"{place}.paths"),
@@ -141,11 +142,12 @@ def _group(group: object, place: str) -> Group:
 
 def _store_paths(values: object, place: str) -> tuple[StorePath, ...]:
     if not isinstance(values, Sequence) or isinstance(values, str):
-        raise LayeringError(f"{place}: must be a list of store paths, not {values!r}")
+        raise LayeringError(f"{place}: must be a list of store paths, not {values!r}", key=place)
     paths = []
     for i, value in enumerate(values):
         try:
             paths.append(StorePath.parse(value))
         except InputError as error:
-            raise LayeringError(f"{place}[{i}]: {error}") from None
+            key = f"{place}[{i}]"
+            raise LayeringError(f"{key}: {error}", key=key) from None
     return tuple(paths)

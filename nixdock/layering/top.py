@@ -1,9 +1,10 @@
-"""The top of an image: what changes whenever the app does.
+"""The top of an image: the paths that change with every release of the app.
 
-Below a root that is the app itself, or a wrapper of it, there may be more wrappers: a path that
-together with the wrappers above it reaches all that the root does. These are the chain; the lowest
-of it, or the first that is too large for a wrapper, is taken for the app. What just the wrappers
-above the app use is at the top, too.
+The root of the closure is the app or a wrapper of it, and there may be more wrappers below it.
+These form a chain: the next path of the chain is used only by those above it, and its closure
+has all paths of the root's closure except those above it and at most two others. The chain ends at
+the app: the lowest such path, or the first that is too large for a wrapper. Other paths that only
+the wrappers use are at the top, too.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ if TYPE_CHECKING:
 __all__ = ["top_depths", "top_paths"]
 
 _MOST_APP_ROOTS: Final = 3
-_MOST_BESIDE: Final = 2
+_MOST_OTHERS: Final = 2
 _LONGEST_CHAIN: Final = 16
 _LARGEST_WRAPPER: Final = 64 << 10
 
 
 def top_depths(reach: Reach, volatile: Collection[StorePath] = ()) -> dict[StorePath, int]:
-    """Return the paths at the top of the image, and how far below a root they are at most.
+    """Return the paths at the top of the image, each with its greatest distance from the root.
 
-    Of an image with many roots, which is an environment rather than an app, the root with the
-    largest closure counts as the app's; declared `volatile` paths always count.
+    An image with many roots is an environment rather than an app: only the root with the largest
+    closure counts. Paths of `volatile` always count, at distance 0.
     """
     depths: dict[StorePath, int] = {}
     for root in _app_roots(reach):
         depths.update(_top_below(reach, root))
-    # Who declares what is volatile knows the app: what is below it is not.
+    # Users who declare volatile paths know the app, and paths below it don't change with it.
     below = reach.cone(volatile)
     depths = {path: depth for path, depth in depths.items() if not below >> reach.index[path] & 1}
     return depths | dict.fromkeys(volatile, 0)
@@ -42,7 +43,7 @@ def top_depths(reach: Reach, volatile: Collection[StorePath] = ()) -> dict[Store
 def top_paths(
     reach: Reach, depths: Iterable[StorePath], volatile: Collection[StorePath] = ()
 ) -> frozenset[StorePath]:
-    """Return the paths that change with the app: those of `depths`, and all above `volatile`."""
+    """Return the paths that change with the app: `depths`, and `volatile` and its referrers."""
     return frozenset(depths).union(reach.paths(reach.users(volatile)))
 
 
@@ -54,6 +55,7 @@ def _app_roots(reach: Reach) -> tuple[StorePath, ...]:
 
 
 def _top_below(reach: Reach, root: StorePath) -> dict[StorePath, int]:
+    """Return the depths of the chain from `root`, and of other paths that only its wrappers use."""
     depths = {root: 0}
     lowest: StorePath | None = root
     while lowest is not None and reach.closure[lowest].nar_size <= _LARGEST_WRAPPER:
@@ -61,7 +63,7 @@ def _top_below(reach: Reach, root: StorePath) -> dict[StorePath, int]:
         if lowest is not None:
             depths[lowest] = _depth(reach, lowest, depths)
     app = max(depths, key=lambda path: depths[path])
-    for path in _exclusive(reach, depths.keys() - {app}):
+    for path in _used_only_by(reach, depths.keys() - {app}):
         if path not in depths:
             depths[path] = _depth(reach, path, depths)
     return depths
@@ -69,9 +71,9 @@ def _top_below(reach: Reach, root: StorePath) -> dict[StorePath, int]:
 
 def _next_of_chain(reach: Reach, root: StorePath, chain: Collection[StorePath]) -> StorePath | None:
     above = reach.bits(chain)
-    for path in _exclusive(reach, chain):
-        beside = reach.cone([root]) & ~reach.cone([path]) & ~above
-        if beside.bit_count() <= _MOST_BESIDE and reach.closure.graph.out_degree(path):
+    for path in _used_only_by(reach, chain):
+        others = reach.cone([root]) & ~reach.cone([path]) & ~above
+        if others.bit_count() <= _MOST_OTHERS and reach.closure.graph.out_degree(path):
             return path
     return None
 
@@ -80,8 +82,8 @@ def _depth(reach: Reach, path: StorePath, depths: Mapping[StorePath, int]) -> in
     return 1 + max(depths[user] for user in reach.closure.graph.predecessors(path))
 
 
-def _exclusive(reach: Reach, users: Collection[StorePath]) -> list[StorePath]:
-    """Return, by name, the paths that `users` alone refer to."""
+def _used_only_by(reach: Reach, users: Collection[StorePath]) -> list[StorePath]:
+    """Return the direct references of `users` that have no other referrers, by name."""
     graph = reach.closure.graph
     below = {path for user in users for path in graph.successors(user) if path not in users}
     return sorted(

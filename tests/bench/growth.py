@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from nixdock.layering.ranking import by_popularity
+from nixdock.layering.ranking import popularity_ranking
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.database import write_nix_db
 from nixdock.nix.hashes import Hash
@@ -33,7 +33,7 @@ def main(what: str, count: int) -> None:
         if what == "database":
             write_nix_db(closure, Path(directory), registration_time=1)
         else:
-            by_popularity(closure)
+            popularity_ranking(closure)
         print(time.perf_counter() - start)
 
 

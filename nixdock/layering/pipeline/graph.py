@@ -1,4 +1,4 @@
-"""What flows through a pipeline: graphs, lists of them, and graphs by name."""
+"""The data of a pipeline: graphs, lists of graphs, and graphs by name."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 from nixdock.layering.reach import name_then_path
+from nixdock.system.text import counted
 
 if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["Data", "Graph", "address", "described", "graphs_of"]
+__all__ = ["Data", "Graph", "address", "graphs_of", "kind_of"]
 
 Data: TypeAlias = Union["Graph", list["Data"], dict[str, "Data"]]
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A part of the closure: store paths, smallest first, and who refers to whom among them.
+    """A part of the closure: store paths, smallest first, and the references among them.
 
-    `references` may hold more than the members: what is no member does not count.
+    `nodes` and `members` are the same paths, as a sequence and as a set. `references` may contain
+    other paths, which are ignored.
     """
 
     closure: Closure
@@ -32,7 +34,7 @@ class Graph:
 
     @classmethod
     def of(cls, closure: Closure) -> Graph:
-        """Return the whole closure; of equal sizes, the name decides before the hash."""
+        """Return the graph of the whole closure; equal sizes are sorted by name before hash."""
         infos = sorted(closure, key=lambda info: (info.nar_size, name_then_path(info.path)))
         nodes = tuple(info.path for info in infos)
         references = {info.path: info.references for info in infos}
@@ -40,9 +42,9 @@ class Graph:
 
     @classmethod
     def merged(cls, graphs: Sequence[Graph]) -> Graph:
-        """Return one graph of several, with the members in their order.
+        """Return one graph with the members of all `graphs`, in their order.
 
-        References from one graph to another are lost, as they are in dockerTools.
+        References between the graphs are lost, as in dockerTools.
         """
         if len(graphs) == 1:
             return graphs[0]
@@ -51,68 +53,72 @@ class Graph:
         return cls(graphs[0].closure, nodes, frozenset(nodes), references)
 
     def references_of(self, node: StorePath) -> list[StorePath]:
-        """Return what a member refers to, itself left out."""
+        """Return the members that a member refers to, except itself."""
         return [r for r in self.references.get(node, ()) if r in self.members and r != node]
 
     def part(self, members: Collection[StorePath]) -> Graph:
-        """Return the graph of some of the members."""
+        """Return the graph of these members."""
         nodes = tuple(node for node in self.nodes if node in members)
         return Graph(self.closure, nodes, frozenset(nodes), self.references)
 
     def split(self, paths: Iterable[StorePath]) -> dict[str, Graph]:
-        """Part off `paths` and what only they reach; `common` is what others reach, too."""
-        split_off = self.members.intersection(paths)
-        if not split_off:
+        """Return the members in three parts, without empty ones.
+
+        `main` are `paths` and the paths that only they reach, `common` the paths that others reach
+        too, and `rest` all others.
+        """
+        chosen = self.members.intersection(paths)
+        if not chosen:
             return {"rest": self}
-        main = self.below(split_off)
+        main = self.below(chosen)
         used = {reference for node in self.nodes for reference in self.references_of(node)}
-        roots = [node for node in self.nodes if node not in used and node not in split_off]
-        rest = self.below(roots, never=split_off)
+        roots = [node for node in self.nodes if node not in used and node not in chosen]
+        rest = self.below(roots, without=chosen)
         parts = {"main": main - rest, "common": main & rest, "rest": rest - main}
         return {name: self.part(members) for name, members in parts.items() if members}
 
     def below(
-        self, start: Iterable[StorePath], never: Collection[StorePath] = ()
+        self, start: Iterable[StorePath], without: Collection[StorePath] = ()
     ) -> set[StorePath]:
-        """Return `start` and all that it reaches without passing through `never`."""
-        found = set(start)
-        waiting = list(found)
+        """Return `start` and all paths that it reaches without passing through `without`."""
+        reached = set(start)
+        waiting = list(reached)
         while waiting:
             for reference in self.references_of(waiting.pop()):
-                if reference not in found and reference not in never:
-                    found.add(reference)
+                if reference not in reached and reference not in without:
+                    reached.add(reference)
                     waiting.append(reference)
-        return found
+        return reached
 
     def above(self, start: Iterable[StorePath]) -> set[StorePath]:
-        """Return `start` and all that reaches it."""
+        """Return `start` and all paths that reach it."""
         users: dict[StorePath, list[StorePath]] = {node: [] for node in self.nodes}
         for node in self.nodes:
             for reference in self.references_of(node):
                 users[reference].append(node)
-        found = set(start)
-        waiting = list(found)
+        reached = set(start)
+        waiting = list(reached)
         while waiting:
             for user in users[waiting.pop()]:
-                if user not in found:
-                    found.add(user)
+                if user not in reached:
+                    reached.add(user)
                     waiting.append(user)
-        return found
+        return reached
 
     def children(self, paths: Iterable[StorePath]) -> set[StorePath]:
-        """Return what the members among `paths` refer to directly."""
+        """Return the members to which members among `paths` refer directly."""
         return {r for path in paths if path in self.members for r in self.references_of(path)}
 
-    def by_popularity(self) -> list[StorePath]:
+    def popularity_ranking(self) -> list[StorePath]:
         """Return the members, most popular within this graph first."""
-        from nixdock.layering.ranking import by_popularity  # noqa: PLC0415 (few pipelines rank)
+        from nixdock.layering.ranking import popularity_ranking  # noqa: PLC0415 (few pipelines rank)
         from nixdock.nix.closure import Closure, PathInfo  # noqa: PLC0415 (the closure's own loads it)
 
         infos = {
             node: PathInfo(node, references=tuple(sorted(self.references_of(node))))
             for node in sorted(self.nodes)
         }
-        return [path for path, _ in by_popularity(Closure(infos))]
+        return [path for path, _ in popularity_ranking(Closure(infos))]
 
 
 def graphs_of(data: Data) -> Iterator[Graph]:
@@ -129,15 +135,15 @@ def graphs_of(data: Data) -> Iterator[Graph]:
 
 
 def address(data: Data, path: StorePath) -> str | None:
-    """Return where in `data` a path is, for people; None if it is nowhere."""
+    """Return a text for people that tells where in `data` a path is, or None if it is nowhere."""
     waiting: list[tuple[str, Data]] = [("", data)]
     while waiting:
         place, item = waiting.pop()
         if isinstance(item, Graph):
             if path in item.members:
                 more = len(item.nodes) - 1
-                beside = f", with {more} other{'s' if more > 1 else ''}" if more else ", alone"
-                return (place.removeprefix(".") or "the graph") + beside
+                company = f"with {counted(more, 'other')}" if more else "alone"
+                return f"{place.removeprefix('.') or 'the graph'}, {company}"
         elif isinstance(item, dict):
             waiting += [(f"{place}.{name}", part) for name, part in item.items()]
         else:
@@ -145,8 +151,8 @@ def address(data: Data, path: StorePath) -> str | None:
     return None
 
 
-def described(data: Data) -> str:
-    """Say what kind of thing `data` is."""
+def kind_of(data: Data) -> str:
+    """Return a noun for the kind of `data`, for messages."""
     if isinstance(data, Graph):
         return "a graph"
     if isinstance(data, dict):

@@ -1,4 +1,4 @@
-"""Reading a pipeline: everything in it is checked before anything runs."""
+"""Reading a pipeline: all of it is checked before any operation runs."""
 
 from __future__ import annotations
 
@@ -24,50 +24,54 @@ log = logging.getLogger(__name__)
 
 
 def read_pipeline(data: bytes, origin: str) -> tuple[Operation, ...]:
-    """Read a pipeline from JSON; raise LayeringError that names `origin` and the place in it."""
+    """Read a pipeline from JSON.
+
+    Raise LayeringError, which names `origin` and the key, if it is not JSON or not a pipeline.
+    """
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise LayeringError(f"{origin}: not valid JSON: {error}") from None
+        raise LayeringError(f"{origin} is not valid JSON: {error}") from None
     try:
         return parse_pipeline(document)
     except LayeringError as error:
-        raise LayeringError(f"{origin}: {error}") from None
+        raise LayeringError(f"{origin}: {error}", key=error.key) from None
 
 
 def parse_pipeline(document: object, place: str = "pipeline") -> tuple[Operation, ...]:
-    """Check a pipeline, a list of operations; raise LayeringError that says where it is wrong."""
+    """Check a pipeline; raise LayeringError, with the key, if it is not a list of operations."""
     try:
         return _operations(document, place)
     except RecursionError:
-        raise LayeringError(f"{place}: is nested too deeply") from None
+        raise _error(place, "the operations are nested too deeply") from None
+
+
+def _error(place: str, message: str) -> LayeringError:
+    return LayeringError(f"{place}: {message}", key=place)
 
 
 def _operations(value: object, place: str) -> tuple[Operation, ...]:
     if not isinstance(value, list | tuple):
-        raise LayeringError(f"{place}: must be a list of operations, not {_shown(value)}")
-    parsed = []
-    for i, item in enumerate(value):
-        parsed.append(_operation(item, f"{place}[{i}]"))
-    return tuple(parsed)
+        raise _error(place, f"must be a list of operations, not {_json_text(value)}")
+    return tuple([_operation(item, f"{place}[{i}]") for i, item in enumerate(value)])
 
 
 def _operation(value: object, place: str) -> Operation:
     if not isinstance(value, list | tuple) or not value or not isinstance(value[0], str):
-        raise LayeringError(
-            f"{place}: an operation is a list of its name and its arguments, not {_shown(value)}"
+        raise _error(
+            place,
+            f"an operation is a list of its name and its arguments, not {_json_text(value)}",
         )
     name, *arguments = value
     if name not in _OPERATIONS:
         names = ", ".join(sorted(_OPERATIONS))
-        raise LayeringError(f"{place}: there is no operation {name!r}; there are: {names}")
+        raise _error(place, f"there is no operation {name!r}; choose from {names}")
     run, readers = _OPERATIONS[name]
     place = f"{place}.{name}"
     if len(arguments) != len(readers):
-        takes = ", ".join(reader.__name__.strip("_") for reader in readers) or "no arguments"
-        raise LayeringError(
-            f"{place}: takes {takes}, but has {counted(len(arguments), 'argument', zero='no')}"
-        )
+        expected = ", ".join(reader.__name__.strip("_") for reader in readers) or "no arguments"
+        count = counted(len(arguments), "argument", zero="no")
+        raise _error(place, f"takes {expected}, but has {count}")
     if name == "over":
         key = _name(arguments[0], place)
         return Operation(place, run, (key, _operation(arguments[1], f"{place}.{key}")))
@@ -78,19 +82,19 @@ def _operation(value: object, place: str) -> Operation:
 
 def _name(value: object, place: str) -> str:
     if not isinstance(value, str):
-        raise LayeringError(f'{place}: expected a name, such as "main", not {_shown(value)}')
+        raise _error(place, f'expected a name, such as "main", not {_json_text(value)}')
     return value
 
 
 def _names(value: object, place: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
-        raise LayeringError(f"{place}: expected a list of names, not {_shown(value)}")
+        raise _error(place, f"expected a list of names, not {_json_text(value)}")
     return tuple(_name(item, f"{place}[{i}]") for i, item in enumerate(value))
 
 
 def _count(value: object, place: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise LayeringError(f"{place}: expected a whole number from 1 on, not {_shown(value)}")
+        raise _error(place, f"expected a positive whole number, not {_json_text(value)}")
     return value
 
 
@@ -98,15 +102,16 @@ def _store_paths(value: object, place: str) -> Paths:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple):
-        raise LayeringError(f"{place}: expected a list of store paths, not {_shown(value)}")
+        raise _error(place, f"expected a list of store paths, not {_json_text(value)}")
     paths = []
     for i, item in enumerate(value):
         if not isinstance(item, str):
-            raise LayeringError(f"{place}[{i}]: expected a store path, not {_shown(item)}")
+            raise _error(f"{place}[{i}]", f"expected a store path, not {_json_text(item)}")
         try:
             paths.append(StorePath.parse(item))
         except InputError as error:
-            # dockerTools takes it for a path that has left the closure.
+            # A warning, not an error: dockerTools treats any text that is not in the closure alike,
+            # as a path that has left it, and pipelines written for dockerTools must work.
             log.warning("%s[%d]: %s; it is ignored", place, i, error)
     return Paths(tuple(paths))
 
@@ -116,12 +121,14 @@ def _store_paths_or_children_of(value: object, place: str) -> Paths:
         return _store_paths(value, place)
     if list(value) != ["children_of"]:
         keys = ", ".join(map(str, value)) or "none"
-        raise LayeringError(f"{place}: the only key there may be is children_of; there are: {keys}")
-    named = _store_paths(value["children_of"], f"{place}.children_of")
-    return Paths(named.names, children_of=True)
+        raise _error(place, f"the only key must be children_of, but the keys are: {keys}")
+    parents = _store_paths(value["children_of"], f"{place}.children_of")
+    return Paths(parents.names, children_of=True)
 
 
-def _shown(value: object) -> str:
+def _json_text(value: object) -> str:
+    # Not by orjson, which refuses integers of more than 64 bits and unpaired surrogates. A value
+    # that is nested too deeply raises RecursionError, which `parse_pipeline` reports.
     text = json.dumps(value, default=repr)
     return text if len(text) <= 60 else f"{text[:60]}..."
 

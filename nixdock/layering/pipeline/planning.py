@@ -23,9 +23,9 @@ __all__ = ["plan_by_pipeline", "trace"]
 def plan_by_pipeline(
     closure: Closure, budget: int, options: LayeringOptions = DEFAULT_OPTIONS, /
 ) -> LayerPlan:
-    """Run the options' pipeline; raise PlanError when it makes more than `budget` layers.
+    """Run the pipeline of the options; raise PlanError if it makes more than `budget` layers.
 
-    What the pipeline removed is in the plan's `removed`.
+    The paths that the pipeline leaves out are the plan's `removed`.
     """
     data: Data = Graph.of(closure)
     for _operation, after in _steps(data, operations_of(options)):
@@ -42,14 +42,16 @@ def plan_by_pipeline(
 
 
 def operations_of(options: LayeringOptions) -> Sequence[Operation]:
-    """Return the options' pipeline; raise PlanError if there is none."""
+    """Return the pipeline of the options; raise LayeringError if there is none."""
     if options.pipeline is None:
-        raise LayeringError("the strategy 'pipeline' needs a pipeline: give a list of operations")
+        raise LayeringError(
+            "the strategy 'pipeline' needs a pipeline: give a list of operations", key="pipeline"
+        )
     return options.pipeline
 
 
 def trace(closure: Closure, options: LayeringOptions, path: StorePath) -> Iterator[str]:
-    """Yield where `path` is after each operation, for people."""
+    """Yield a sentence for each operation that moves `path`, for people."""
     before = "the graph"
     for operation, data in _steps(Graph.of(closure), operations_of(options)):
         place = address(data, path)
@@ -66,5 +68,7 @@ def _steps(data: Data, operations: Sequence[Operation]) -> Iterator[tuple[Operat
         try:
             data = operation.apply(data)
         except RecursionError:
-            raise LayeringError(f"{operation.place}: the pipeline is nested too deeply") from None
+            raise LayeringError(
+                f"{operation.place}: the pipeline is nested too deeply", key=operation.place
+            ) from None
         yield operation, data

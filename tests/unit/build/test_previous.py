@@ -157,10 +157,10 @@ def test_files_that_are_neither_a_plan_nor_an_image(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not an image"):
         read_previous(tmp_path)
     file.write_text(" {")
-    with pytest.raises(InputError, match=f"^{file}: not valid JSON"):
+    with pytest.raises(InputError, match=f"^{file} is not valid JSON"):
         read_previous(file)
     file.write_text("[]")
-    with pytest.raises(InputError, match=f"^{file}: not a plan"):
+    with pytest.raises(InputError, match=f"^{file} is not a plan"):
         read_previous(file)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from nixdock.errors import ClosureError
-from nixdock.layering import STRATEGIES, Group, Layering, LayeringOptions, LayerPlan
+from nixdock.layering import STRATEGIES, Layering, LayeringOptions, LayerPlan
 from nixdock.layering.explain import Explanation, explain
+from nixdock.layering.options import Group
 from nixdock.layering.pipeline.parse import parse_pipeline
 from nixdock.layering.plan_history import PreviousPlan
 from nixdock.nix.closure import Closure
@@ -61,21 +62,28 @@ def test_popularity() -> None:
     assert told("app", "popularity").reasons[1] == (
         "only the 2 most popular paths have a layer each; the others share one"
     )
-    assert told("app", "popularity", 5).reasons[1] == "there is a layer for each of the 5 paths"
+    assert (
+        told("app", "popularity", 5).reasons[1]
+        == "there are enough layers to give each of the 5 paths its own"
+    )
 
 
 def test_auto() -> None:
     assert told("libc", "auto").reasons == (
-        "it is one of the 2 largest paths, which split the closure",
+        "it is one of the 2 largest paths, each of which starts a layer",
     )
     assert told("data", "auto").reasons == (
-        "none of the 2 largest paths, which split the closure, uses it",
+        "each of the 2 largest paths starts a layer, and it is not one of these",
+        "none of these refers to it; all such paths share a layer",
     )
     assert told("data", "auto", 4).reasons == (
-        "of the 4 largest paths, which split the closure, it is with app",
-        "what the same ones of these use, most directly, shares a layer",
+        "each of the 4 largest paths starts a layer, and it is not one of these",
+        "of these, app refers to it most directly",
+        "paths that the same ones refer to most directly share a layer",
     )
-    assert told("app", "auto", 9).reasons == ("there is a layer for each of the 5 paths",)
+    assert told("app", "auto", 9).reasons == (
+        "there are enough layers to give each of the 5 paths its own",
+    )
 
 
 def test_explicit() -> None:
@@ -87,11 +95,14 @@ def test_explicit() -> None:
         rest="popularity",
     )
     assert told("data", "explicit", 3, options).reasons == ("group 1 names it",)
-    assert told("libc", "explicit", 3, options).reasons == ("group 2 has the closure of lib",)
+    assert told("libc", "explicit", 3, options).reasons == (
+        "it is in the closure of lib, which group 2 names",
+    )
     assert told("tool", "explicit", 3, options).reasons == (
-        "no group has it; what they leave is planned by 'popularity' in 1 layers",
+        "it is in no group",
+        "'popularity' plans the paths outside the groups, within 1 layer",
         "it is number 2 of 2 by popularity, with a score of 1",
-        "only the 0 most popular paths have a layer each; the others share one",
+        "all paths share the only layer",
     )
 
 
@@ -121,7 +132,7 @@ def test_stable_by_size_and_place() -> None:
     found = explain(closure, settled.plan(closure, 2), settled, 2, store_path("d"))
     assert found.reasons == (
         "it is number 1 of 4 by size",
-        "it is small, and where it adds least to what updates are expected to transfer",
+        "it is small, so it is in the layer where it is expected to add least to updates",
     )
     assert told_of(plan, "data", options) == (
         "it is number 5 of 5 by size",
@@ -129,7 +140,7 @@ def test_stable_by_size_and_place() -> None:
     )
     assert told_of(plan, "app", options) == (
         "it is number 3 of 5 by size",
-        "it is at the top of the image, and so expected to change with the app",
+        "it is at the top of the image, so it is expected to change with the app",
     )
 
 
@@ -139,9 +150,9 @@ def test_stable_leaves_large_paths_alone() -> None:
     layering = Layering("stable")
     found = explain(closure, layering.plan(closure, 3), layering, 3, store_path("libc"))
     assert found.layer_paths == 1
-    assert found.reasons[-1] == "it is so large that it has a layer of its own"
+    assert found.reasons[-1] == "it is large enough to have a layer of its own"
     found = explain(closure, layering.plan(closure, 5), layering, 5, store_path("app"))
-    assert found.reasons == ("there is a layer for each of the 5 paths",)
+    assert found.reasons == ("there are enough layers to give each of the 5 paths its own",)
 
 
 def test_stable_by_history() -> None:
@@ -150,17 +161,18 @@ def test_stable_by_history() -> None:
     previous = PreviousPlan(tuple(tuple(store_path(n) for n in layer) for layer in old))
     options = LayeringOptions(previous=previous)
     assert told_of(plan, "libc", options)[:2] == (
-        "its layer is layer 1 of the previous plan, kept as it was",
+        "its layer is layer 1 of the previous plan, unchanged",
         "it is number 1 of 5 by size",
     )
     assert told_of(plan, "lib", options)[0] == (
-        "it was in layer 2 of the previous plan, which broke: gone is gone"
+        "it was in layer 2 of the previous plan, which can't be kept:"
+        " gone is no longer in the closure"
     )
     assert told_of(plan, "tool", options)[0] == (
-        "it was in layer 3 of the previous plan, which had to make room"
+        "it was in layer 3 of the previous plan, which was split up to make room for other paths"
     )
     assert told_of(plan, "app", options)[0] == (
-        "the previous plan does not have it: it is new, or it was rebuilt"
+        "it is not in the previous plan: it is new, or it was rebuilt"
     )
 
 
@@ -168,9 +180,10 @@ def test_stable_for_what_groups_leave() -> None:
     previous = PreviousPlan(((store_path("data"),), (store_path("libc"),)))
     groups = (Group(paths=(store_path("data"),)),)
     found = told("libc", "explicit", 3, LayeringOptions(groups=groups, previous=previous))
-    assert found.reasons[:3] == (
-        "no group has it; what they leave is planned by 'stable' in 2 layers",
-        "its layer is layer 2 of the previous plan, kept as it was",
+    assert found.reasons[:4] == (
+        "it is in no group",
+        "'stable' plans the paths outside the groups, within 2 layers",
+        "its layer is layer 2 of the previous plan, unchanged",
         "it is number 1 of 4 by size",
     )
 

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nixdock.errors import LayeringError, PlanError
-from nixdock.layering import Group, LayeringOptions, LayerPlan, parse_groups
+from nixdock.layering import LayeringOptions, LayerPlan, parse_groups
 from nixdock.layering.auto import plan_auto
 from nixdock.layering.explicit import contract
+from nixdock.layering.options import Group
 from nixdock.layering.pipeline.parse import parse_pipeline
 from nixdock.layering.plan_history import PlanHistory, PreviousPlan
 from nixdock.layering.strategies import planner
@@ -74,8 +75,10 @@ def test_what_is_not_in_the_closure_is_left_out_with_a_warning(
     assert names(found)[:2] == [["libc"], ["app"]]
     assert len(found.layers) == 3
     (record,) = caplog.records
-    expected = f"not in the closure, so left out: {store_path('gone')} in group 2, and 1 more"
-    assert record.getMessage() == expected
+    assert record.getMessage() == (
+        "ignoring grouped paths that are not in the closure:"
+        f" {store_path('gone')} in group 2 (and 1 more)"
+    )
 
 
 def test_too_many_groups_are_an_error_with_the_figures() -> None:
@@ -84,14 +87,14 @@ def test_too_many_groups_are_an_error_with_the_figures() -> None:
         plan(APP, 3, *groups)
     assert str(error.value) == (
         "3 groups and the 4 store paths left over need at least 4 layers, but there is"
-        " room for 3: join groups or raise max_layers"
+        " room for 3: merge groups or raise max_layers"
     )
     with pytest.raises(PlanError, match=r"^3 groups need at least 3 layers, but .* for 2: "):
         plan(edges("libc; lib; app"), 2, *groups)
 
 
 def test_the_rest_can_not_be_explicit() -> None:
-    with pytest.raises(LayeringError, match="name the strategy for what the groups leave"):
+    with pytest.raises(LayeringError, match="choose the strategy for the paths outside the groups"):
         plan(APP, 3, rest="explicit")
 
 
@@ -146,7 +149,7 @@ def test_contracting_keeps_who_reaches_whom(nodes: Nodes, data: st.DataObject) -
         ("x", "groups: must be a list of groups, not 'x'"),
         ([1], "groups[0]: must be a list of store paths, not 1"),
         ([[], ["x"]], "groups[1][0]: 'x' is not a store path"),
-        ([{"path": []}], "groups[0]: unknown key 'path'; there are: paths, closure_of"),
+        ([{"path": []}], "groups[0]: unknown key 'path'; the keys are paths and closure_of"),
         ([{"closure_of": ["/x"]}], "groups[0].closure_of[0]: '/x' is not a store path"),
         ([{"paths": "/x"}], "groups[0].paths: must be a list of store paths, not '/x'"),
     ],

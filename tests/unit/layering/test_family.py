@@ -148,7 +148,7 @@ def test_closures_that_contradict_each_other() -> None:
 @pytest.mark.parametrize("budgets", [{}, {"a": 3}, {"a": 3, "b": 0}])
 def test_every_image_needs_a_budget(budgets: dict[str, int]) -> None:
     closures = dict.fromkeys(("a", "b"), closure_of({"x": (1, [])}))
-    with pytest.raises(PlanError, match=r"^[ab]: an image of a family needs a budget"):
+    with pytest.raises(PlanError, match=r"^the image [ab] needs a budget of at least one layer"):
         plan_family(closures, budgets)
 
 

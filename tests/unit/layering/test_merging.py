@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nixdock.layering.change_model import ChangeModel, Rate, model_of, prior_model
-from nixdock.layering.clusters import Cluster, clusters_of, joined, paths_of
-from nixdock.layering.merging import bucketed, merge, mergers
+from nixdock.layering.clusters import Cluster, clusters_of, paths_of, union_of
+from nixdock.layering.merging import merge, merge_neighbours, mergers
 from nixdock.layering.reach import Reach
 from nixdock.layering.top import top_depths
 from tests.unit.closures import Nodes, closure_of, node_sets, store_path, tied
@@ -76,7 +76,7 @@ def test_every_merger_is_the_cheapest(nodes: Nodes) -> None:
     alive = dict(enumerate(clusters))
     for number, step in enumerate(mergers(model, clusters), len(clusters)):
         least = min(
-            joined(model, (one, other)).cost - one.cost - other.cost
+            union_of(model, (one, other)).cost - one.cost - other.cost
             for i, one in alive.items()
             for j, other in alive.items()
             if i < j
@@ -92,7 +92,7 @@ def test_every_merger_is_the_cheapest(nodes: Nodes) -> None:
 def test_buckets_are_as_few_as_asked_for(nodes: Nodes, count: int) -> None:
     model = model_for(nodes)
     pieces = clusters_of(model, model.reach.order)
-    found = bucketed(model, pieces, count)
+    found = merge_neighbours(model, pieces, count)
     assert len(found) == min(count, len(pieces))
     assert members(found) == list(range(len(nodes)))
     for cluster in found:
@@ -102,7 +102,7 @@ def test_buckets_are_as_few_as_asked_for(nodes: Nodes, count: int) -> None:
 def test_a_bucket_holds_what_changes_about_as_often() -> None:
     nodes: Nodes = {f"p{i:02}": (100_000, [f"p{i - 1:02}"] if i else []) for i in range(60)}
     model = uniform(nodes)
-    found = bucketed(model, clusters_of(model, model.reach.order), 10)
+    found = merge_neighbours(model, clusters_of(model, model.reach.order), 10)
     for cluster in found:
         numbers = [int(path.name[1:]) for path in paths_of(model, cluster)]
         assert numbers == list(range(numbers[0], numbers[-1] + 1))
@@ -114,7 +114,7 @@ def test_clusters_are_by_name_and_not_by_hash() -> None:
         reach = Reach(closure_of(tied(200), salt))
         model = prior_model(reach, top_depths(reach))
         pieces = clusters_of(model, reach.order)
-        found.append(names_of(model, merge(model, bucketed(model, pieces, 50), 9)))
+        found.append(names_of(model, merge(model, merge_neighbours(model, pieces, 50), 9)))
     assert found[0] == found[1]
 
 

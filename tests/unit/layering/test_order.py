@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nixdock.layering.change_model import Rate, model_of, prior_model
 from nixdock.layering.clusters import clusters_of, paths_of
-from nixdock.layering.order import stacked
+from nixdock.layering.order import layer_order
 from nixdock.layering.reach import Reach
 from nixdock.layering.top import top_depths
 from tests.unit.closures import Nodes, closure_of, node_sets, store_path
@@ -20,7 +20,9 @@ def order_of(nodes: Nodes, rates: dict[str, float], top: str = "", below: str = 
     model = model_of(reach, {path: Rate(0.0, rates[path.name]) for path in reach.order}, 0.0)
     placed = [store_path(name) for name in below.split()]
     clusters = clusters_of(model, [path for path in reach.order if path not in placed])
-    found = stacked(model, clusters, reach.bits(map(store_path, top.split())), reach.cone(placed))
+    found = layer_order(
+        model, clusters, reach.bits(map(store_path, top.split())), reach.cone(placed)
+    )
     return [path.name for cluster in found for path in paths_of(model, cluster)]
 
 
@@ -68,7 +70,7 @@ def test_of_independent_layers_the_order_is_the_best(parts: list[tuple[int, floa
             total += weight * (cluster.size + 20_000)
         return total
 
-    found = chain(stacked(model, clusters, 0))
+    found = chain(layer_order(model, clusters, 0))
     assert found <= min(map(chain, permutations(clusters))) * (1 + 1e-9)
 
 
@@ -78,7 +80,7 @@ def test_all_layers_are_placed(nodes: Nodes) -> None:
     depths = top_depths(reach)
     model = prior_model(reach, depths)
     clusters = clusters_of(model, reach.order)
-    found = stacked(model, clusters, reach.bits(depths))
+    found = layer_order(model, clusters, reach.bits(depths))
     assert sorted(map(id, found)) == sorted(map(id, clusters))
     held = [reach.order[cluster.members[0]] in depths for cluster in found]
     assert held == sorted(held)

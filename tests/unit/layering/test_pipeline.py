@@ -259,20 +259,23 @@ OVER = ["over", "main", ["pipe", [["flatten"], ["map", ["split_every", -1]]]]]
         ([["flatten"], []], "pipeline[1]: an operation is a list of its name and its arguments"),
         (["flatten"], 'pipeline[0]: an operation is a list of its name and its arguments, not "fl'),
         ([[1]], "pipeline[0]: an operation is a list of its name and its arguments, not [1]"),
-        ([["flat"]], "pipeline[0]: there is no operation 'flat'; there are: flatten, limit_layers"),
+        (
+            [["flat"]],
+            "pipeline[0]: there is no operation 'flat'; choose from flatten, limit_layers",
+        ),
         ([["flatten", 1]], "pipeline[0].flatten: takes no arguments, but has 1 argument"),
         ([["flatten"]] * 2 + [["over", "x"]], "pipeline[2].over: takes name, operation, but has 1"),
         ([["limit_layers"]], "pipeline[0].limit_layers: takes count, but has no arguments"),
-        ([["limit_layers", 0]], "pipeline[0].limit_layers: expected a whole number from 1 on"),
-        ([["limit_layers", True]], "pipeline[0].limit_layers: expected a whole number from 1 on"),
-        ([["limit_layers", 2.5]], "pipeline[0].limit_layers: expected a whole number from 1 on"),
-        ([OVER], "pipeline[0].over.main.pipe[1].map.split_every: expected a whole number"),
+        ([["limit_layers", 0]], "pipeline[0].limit_layers: expected a positive whole number"),
+        ([["limit_layers", True]], "pipeline[0].limit_layers: expected a positive whole number"),
+        ([["limit_layers", 2.5]], "pipeline[0].limit_layers: expected a positive whole number"),
+        ([OVER], "pipeline[0].over.main.pipe[1].map.split_every: expected a positive whole"),
         ([["over", 1, ["flatten"]]], "pipeline[0].over: expected a name, such as"),
         ([["over", "x", "flatten"]], "pipeline[0].over.x: an operation is a list"),
         ([["pipe", "flatten"]], "pipeline[0].pipe: must be a list of operations"),
         ([["remove_paths", {}]], "pipeline[0].remove_paths: expected a list of store paths, not"),
         ([["remove_paths", [1]]], "pipeline[0].remove_paths[0]: expected a store path, not 1"),
-        ([["split_paths", {"x": 1}]], "pipeline[0].split_paths: the only key there may be is"),
+        ([["split_paths", {"x": 1}]], "pipeline[0].split_paths: the only key must be children_of"),
         (
             [["split_paths", {"children_of": 1}]],
             "pipeline[0].split_paths.children_of: expected a list of store paths, not 1",
@@ -334,7 +337,7 @@ def test_the_strategy_needs_a_pipeline() -> None:
 def test_a_file() -> None:
     text = json.dumps([["split_every", 2]]).encode()
     assert read_pipeline(text, "x.json") == parse_pipeline([["split_every", 2]])
-    with pytest.raises(LayeringError, match=r"^x.json: not valid JSON: "):
+    with pytest.raises(LayeringError, match=r"^x.json is not valid JSON: "):
         read_pipeline(b"[", "x.json")
     with pytest.raises(LayeringError, match=r"^x.json: pipeline\[0\]: there is no operation 'x'"):
         read_pipeline(b'[["x"]]', "x.json")

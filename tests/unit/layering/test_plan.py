@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nixdock.errors import PlanError
-from nixdock.layering import LayerPlan, PlannedLayer, Planner, plan_by_popularity
-from nixdock.layering.plan import store_layer_budget
+from nixdock.layering.plan import LayerPlan, PlannedLayer, Planner, store_layer_budget
+from nixdock.layering.popularity import plan_by_popularity
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.store_path import StorePath
 
@@ -67,10 +67,22 @@ def test_what_is_left_is_for_store_layers(arguments: tuple[int, ...], budget: in
 @pytest.mark.parametrize(
     ("arguments", "figures"),
     [
-        ((1, 0, 1), ["max_layers is 1,", "the top layer", "at least 2 layers are needed"]),
-        ((0, 0, 1), ["max_layers is 0,", "the top layer", "at least 2 layers are needed"]),
-        ((-5, 0, 1), ["max_layers is -5,", "the top layer", "at least 2 layers are needed"]),
-        ((2, 0, 2), ["max_layers is 2,", "2 layers on top", "at least 3 layers are needed"]),
+        (
+            (1, 0, 1),
+            ["max_layers is 1,", "the top layer leaves no", "at least 2 layers are needed"],
+        ),
+        (
+            (0, 0, 1),
+            ["max_layers is 0,", "the top layer leaves no", "at least 2 layers are needed"],
+        ),
+        (
+            (-5, 0, 1),
+            ["max_layers is -5,", "the top layer leaves no", "at least 2 layers are needed"],
+        ),
+        (
+            (2, 0, 2),
+            ["max_layers is 2,", "2 layers on top leave no", "at least 3 layers are needed"],
+        ),
         (
             (10, 9, 1),
             ["max_layers is 10,", "9 of the base image and the top layer", "at least 11 layers"],

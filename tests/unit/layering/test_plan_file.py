@@ -145,14 +145,14 @@ def test_a_plan_with_history_can_be_in_a_set() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "not valid JSON"),
-        (b"{", "not valid JSON"),
-        (b"\xff", "not valid JSON"),
-        (b"[]", "not a plan: Expected `object`, got `array`"),
-        (b"{}", "not a plan: Object missing required field `version`"),
+        (b"", "is not valid JSON"),
+        (b"{", "is not valid JSON"),
+        (b"\xff", "is not valid JSON"),
+        (b"[]", "is not a plan: Expected `object`, got `array`"),
+        (b"{}", "is not a plan: Object missing required field `version`"),
         (b'{"version": "1"}', r"Expected `int`, got `str` - at `\$.version`"),
-        (document(version=2), "version: the plan has format 2, but this nixdock reads format 1"),
-        (document(version=0), "version: the plan has format 0"),
+        (document(version=2), "the plan has format 2, but this nixdock reads format 1"),
+        (document(version=0), "the plan has format 0"),
         (b'{"version": 1}', "missing required field `layers`"),
         (document(layers={}), r"Expected `array`, got `object` - at `\$.layers`"),
         (document(layers=[[]]), r"Expected `object`, got `array` - at `\$.layers\[.+\]`"),
@@ -161,30 +161,33 @@ def test_a_plan_with_history_can_be_in_a_set() -> None:
         (document(layers=[{"paths": ["/x"]}]), r"layers\[0\].paths\[0\]: '/x' is not a store path"),
         (
             document(layers=[{"paths": [LAYERS[0][0]]}, {"paths": [LAYERS[2][0], LAYERS[0][0]]}]),
-            r"layers\[1\].paths\[1\]: /nix/store/\S+-libc is in layers\[0\] already",
+            r"layers\[1\].paths\[1\]: /nix/store/\S+-libc is already in layers\[0\]",
         ),
         (
             document(layers=[{"paths": [LAYERS[0][0]] * 2}]),
-            r"layers\[0\].paths\[1\]: /nix/store/\S+-libc is in layers\[0\] already",
+            r"layers\[0\].paths\[1\]: /nix/store/\S+-libc is already in layers\[0\]",
         ),
         (document(history=[]), r"at `\$.history`"),
         (document(history={"steps": -1}), r"Expected `int` >= 0 - at `\$.history.steps`"),
         (document(history={"steps": 2**40}), r"at `\$.history.steps`"),
         (document(history={"steps": 1.5}), r"at `\$.history.steps`"),
-        (document(history={"steps": 1, "app_only": 2}), "app_only: 2 is more than all steps, 1"),
+        (
+            document(history={"steps": 1, "app_only": 2}),
+            "history.app_only: 2 is more than history.steps, 1",
+        ),
         (
             document(history={"steps": 1, "counts": {"a": {"seen": 2, "changed": 0}}}),
-            r"history.counts\['a'\]: of 1 steps, 2 can't have seen it",
+            r"history.counts\['a'\]: changed \(0\) must not exceed seen \(2\), nor .* \(1\)",
         ),
         (
             document(history={"steps": 3, "counts": {"a": {"seen": 1, "changed": 2}}}),
-            r"history.counts\['a'\]: of 3 steps, 1 can't have seen it and 2 changed it",
+            r"history.counts\['a'\]: changed \(2\) must not exceed seen \(1\), nor .* \(3\)",
         ),
         (document(history={"counts": {"a": {"seen": 1}}}), "missing required field `changed`"),
     ],
 )
 def test_plans_that_are_wrong_are_refused(data: bytes, message: str) -> None:
-    with pytest.raises(LayeringError, match=rf"^image\.plan\.json: .*{message}"):
+    with pytest.raises(LayeringError, match=rf"^image\.plan\.json:? .*{message}"):
         parse_plan(data, "image.plan.json")
 
 
@@ -211,7 +214,7 @@ def test_labels_that_are_wrong_are_refused(text: str) -> None:
 
 @given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
 def test_noise_is_refused(data: bytes) -> None:
-    with pytest.raises(LayeringError, match=r"^noise: "):
+    with pytest.raises(LayeringError, match=r"^noise is not "):
         parse_plan(data, "noise")
 
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nixdock.errors import PlanError
-from nixdock.layering import LayerPlan, plan_by_popularity, store_layer_budget
-from nixdock.layering.ranking import by_popularity
+from nixdock.layering import LayerPlan, store_layer_budget
+from nixdock.layering.popularity import plan_by_popularity
+from nixdock.layering.ranking import popularity_ranking
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.store_path import StorePath
 
@@ -51,7 +52,7 @@ def test_nothing_is_lost_and_nothing_doubled(count: int, budget: int, seed: int)
     plan = plan_by_popularity(closure, budget)
     planned = [path for layer in plan.layers for path in layer.paths]
     assert sorted(planned) == list(closure.infos)
-    assert planned == [path for path, _ in by_popularity(closure)]
+    assert planned == [path for path, _ in popularity_ranking(closure)]
     assert 1 <= len(plan.layers) <= budget
     assert all(layer.paths for layer in plan.layers)
     assert sum(layer.nar_size for layer in plan.layers) == closure.nar_size
@@ -83,7 +84,7 @@ def test_budget_counts_every_layer_of_the_image() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((1, 0, 1), "max_layers is 1, but the top layer leave no room for a store layer"),
+        ((1, 0, 1), "max_layers is 1, but the top layer leaves no room for a store layer"),
         ((0, 0, 1), "at least 2 layers are needed"),
         ((-5, 0, 1), "max_layers is -5"),
         ((2, 0, 2), "2 layers on top leave no room .* at least 3 layers are needed"),

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nixdock.layering import LayerPlan, plan_by_popularity
-from nixdock.layering.ranking import by_popularity
+from nixdock.layering import LayerPlan
+from nixdock.layering.popularity import plan_by_popularity
+from nixdock.layering.ranking import popularity_ranking
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.store_path import StorePath
 
@@ -87,7 +88,7 @@ def test_nothing_is_lost_and_nothing_doubled(closure: Closure, budget: int) -> N
 @given(closures(), st.integers(1, 45))
 def test_layers_follow_the_ranking(closure: Closure, budget: int) -> None:
     plan = plan_by_popularity(closure, budget)
-    assert planned_paths(plan) == [path for path, _ in by_popularity(closure)]
+    assert planned_paths(plan) == [path for path, _ in popularity_ranking(closure)]
     assert all(len(layer.paths) == 1 for layer in plan.layers[:-1])
 
 

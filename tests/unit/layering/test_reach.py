@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nixdock.layering.reach import Reach, chosen, name_then_path
+from nixdock.layering.reach import Reach, name_then_path, select
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.store_path import StorePath
 from tests.unit.closures import Nodes, chain_of, closure_of, edges, node_sets, store_path
@@ -53,7 +53,7 @@ def test_a_reference_to_itself_does_not_count() -> None:
 @given(st.lists(st.integers(), max_size=70), st.integers(0, 2**70 - 1))
 def test_chosen_items(items: list[int], bits: int) -> None:
     expected = [item for i, item in enumerate(items) if bits >> i & 1]
-    assert list(chosen(items, bits)) == expected
+    assert list(select(items, bits)) == expected
 
 
 def test_names_before_hashes() -> None:

@@ -264,7 +264,7 @@ def test_the_order_in_a_kept_layer_is_that_of_the_image() -> None:
 
 def test_a_previous_plan_can_not_have_a_path_twice() -> None:
     layers = previous_of(plan_stable(product().closure(), 24)).layers
-    with pytest.raises(LayeringError, match=r"is in layers\[3\] already"):
+    with pytest.raises(LayeringError, match=r"is already in layers\[3\]"):
         PreviousPlan((*layers, layers[3]))
 
 

@@ -18,14 +18,14 @@ from nixdock.errors import LayeringError, PlanError
 from nixdock.layering import (
     DEFAULT_STRATEGY,
     STRATEGIES,
-    Group,
     Layering,
     LayeringOptions,
     LayerPlan,
     layering_of,
-    planner,
 )
+from nixdock.layering.options import Group
 from nixdock.layering.pipeline.parse import parse_pipeline
+from nixdock.layering.strategies import planner
 from nixdock.nix.closure import Closure
 from tests.unit.closures import Nodes, chain_of, closure_of, names, node_sets, store_path, tied
 
@@ -143,7 +143,9 @@ def test_the_hash_seed_does_not_matter() -> None:
 
 def test_a_strategy_that_does_not_exist() -> None:
     for call in (lambda: planner("best"), lambda: layering_of("best")):
-        with pytest.raises(LayeringError, match="no layering strategy 'best'; there are: auto, ex"):
+        with pytest.raises(
+            LayeringError, match="no layering strategy 'best'; choose from auto, ex"
+        ):
             call()
     with pytest.raises(LayeringError, match="no layering strategy 'worst'"):
         layering_of("explicit", rest="worst")
