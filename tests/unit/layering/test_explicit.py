@@ -158,6 +158,7 @@ def test_bad_groups_say_where(groups: object, message: str) -> None:
     with pytest.raises(LayeringError) as error:
         parse_groups(groups)
     assert str(error.value).startswith(message)
+    assert error.value.key == message.partition(":")[0]
 
 
 def test_groups_from_json() -> None:

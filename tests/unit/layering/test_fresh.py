@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nixdock.layering import fresh
 from nixdock.layering.change_model import prior_model
 from nixdock.layering.clusters import paths_of
 from nixdock.layering.fresh import large_size, partition_fresh
 from nixdock.layering.reach import Reach
 from nixdock.layering.top import top_depths, top_paths
+from tests.bench.layers import trace_of
+from tests.bench.replay import replay
 from tests.unit.closures import Nodes, closure_of, edges, node_sets
 
 
@@ -53,6 +56,24 @@ def test_large_paths_are_alone(nodes: Nodes, budget: int) -> None:
         for cluster in found:
             sizes = [reach.sizes[i] for i in cluster.members]
             assert len(sizes) == 1 or max(sizes) < threshold
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("imagemagick", marks=pytest.mark.slow),
+        pytest.param("php-fpm", marks=pytest.mark.slow),
+        "postgres",
+    ],
+)
+def test_when_a_dependency_comes_or_goes_few_layers_change(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Moving paths for every small saving makes a plan cheaper, but changes more in the next."""
+    trace = trace_of(name, "churn", 8)
+    cost = replay(trace, 24, "stable")
+    monkeypatch.setattr(fresh, "_LEAST_SAVED", 0.0)
+    assert cost.pulled < 0.98 * replay(trace, 24, "stable").pulled
 
 
 def test_without_room_the_top_is_with_the_rest() -> None:

@@ -109,7 +109,18 @@ def test_rates_start_from_the_prior_and_end_with_the_counts() -> None:
     assert by_name["libc-1"].other < 0.003
 
 
-def test_what_stands_on_top_but_never_changes_is_no_app() -> None:
+def test_a_library_that_every_update_changes_becomes_part_of_the_app_after_six() -> None:
+    closure = made(BASE)
+    lib = store_path("lib-1")
+    for steps, at_top in ((3, False), (5, False), (6, True), (12, True)):
+        always = PlanHistory(steps, 0, {"lib": ChangeCounts(steps, steps)})
+        assert (learned_rates(always, closure, prior(closure))[lib].app > 0) is at_top
+        # An update in four that leaves it alone is enough to keep it apart.
+        mostly = PlanHistory(steps, 0, {"lib": ChangeCounts(steps, steps * 3 // 4)})
+        assert learned_rates(mostly, closure, prior(closure))[lib].app == 0.0
+
+
+def test_a_path_at_the_top_that_never_changes_is_not_the_app() -> None:
     closure = made(BASE)
     for steps, app in ((2, 0.9), (3, 0.0)):
         history = PlanHistory(steps, 0, {})

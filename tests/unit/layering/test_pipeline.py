@@ -288,6 +288,7 @@ def test_mistakes_are_found_before_anything_runs(pipeline: Any, message: str) ->
     with pytest.raises(LayeringError) as error:
         parse_pipeline(pipeline)
     assert str(error.value).startswith(message)
+    assert error.value.key == message.partition(":")[0]
 
 
 @pytest.mark.parametrize(
@@ -320,7 +321,9 @@ def test_an_operation_for_another_kind_says_what_would_help(
 ) -> None:
     with pytest.raises(LayeringError) as error:
         run(SIZED, *pipeline)
-    assert str(error.value).startswith(f"pipeline[{len(pipeline) - 1}].{message}")
+    expected = f"pipeline[{len(pipeline) - 1}].{message}"
+    assert str(error.value).startswith(expected)
+    assert error.value.key == expected.partition(":")[0]
 
 
 def test_more_layers_than_fit_are_an_error_with_the_figures() -> None:

@@ -212,6 +212,18 @@ def test_labels_that_are_wrong_are_refused(text: str) -> None:
         parse_plan_label(text)
 
 
+def test_errors_have_the_key_that_is_wrong() -> None:
+    for data, key in (
+        (document(version=2), "version"),
+        (document(layers=[{"paths": ["/x"]}]), "layers[0].paths[0]"),
+        (document(layers=[{"paths": [LAYERS[0][0]] * 2}]), "layers[0].paths[1]"),
+        (document(history={"steps": 1, "app_only": 2}), "history.app_only"),
+    ):
+        with pytest.raises(LayeringError) as error:
+            parse_plan(data, "x")
+        assert error.value.key == key
+
+
 @given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
 def test_noise_is_refused(data: bytes) -> None:
     with pytest.raises(LayeringError, match=r"^noise is not "):

@@ -242,6 +242,19 @@ def test_the_budget_may_have_changed(before: int, budget: int) -> None:
         assert len(kept) >= 97
 
 
+@pytest.mark.parametrize(("before", "budget"), [(99, 24), (99, 60), (99, 98), (60, 24)])
+def test_dissolved_layers_leave_a_layer_for_every_eight(before: int, budget: int) -> None:
+    closure = product().closure()
+    plan = plan_stable(closure, before)
+    renewed = after(plan, closure, budget)
+    old = {layer.paths for layer in plan.layers}
+    kept = sum(1 for layer in renewed.layers if layer.paths in old)
+    dissolved = before - kept
+    assert budget - kept >= max(1, dissolved // 8)
+    # No layer is dissolved without need.
+    assert budget - kept - 1 < max(1, (dissolved - 1) // 8)
+
+
 def test_base_layers_below_do_not_break_the_prefix() -> None:
     closure = product().closure()
     plan = plan_stable(closure, 24)

@@ -147,8 +147,9 @@ def test_a_strategy_that_does_not_exist() -> None:
             LayeringError, match="no layering strategy 'best'; choose from auto, ex"
         ):
             call()
-    with pytest.raises(LayeringError, match="no layering strategy 'worst'"):
+    with pytest.raises(LayeringError, match="no layering strategy 'worst'") as error:
         layering_of("explicit", rest="worst")
+    assert error.value.key == "rest"
 
 
 def test_networkx_is_loaded_when_a_graph_is_needed() -> None:
@@ -190,8 +191,9 @@ def test_settings_from_json() -> None:
     ],
 )
 def test_wrong_settings_say_where(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(LayeringError, match=message):
+    with pytest.raises(LayeringError, match=message) as error:
         layering_of(**changes)
+    assert error.value.key == str(error.value).partition(":")[0]
 
 
 def test_a_pipeline_has_dockers_limit_only() -> None:
