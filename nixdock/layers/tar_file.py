@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from nixdock.errors import PackError
 from nixdock.layers.created import CreatedLayer, SizedTar
+from nixdock.layers.hashed import CHUNK
 from nixdock.oci.digests import Hashing
 from nixdock.oci.layer_blob import LayerHistory
 from nixdock.system.buffers import Write
 
 __all__ = ["TarLayer"]
-
-_CHUNK: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class TarLayer(CreatedLayer):
         tar = Hashing(write)
         try:
             with self.file.open("rb", buffering=0) as stream:
-                while chunk := stream.read(_CHUNK):
+                while chunk := stream.read(CHUNK):
                     tar.write(chunk)
         except OSError as error:
             raise PackError(f"can't read {self.file}: {error.strerror}", path=self.file) from None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from nixdock.errors import ImageError, InputError
+from nixdock.layers.hashed import CHUNK
 from nixdock.nix.closure import PathInfo
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
@@ -27,7 +28,6 @@ _DB_PLACE: Final = f"/{_DB.decode()}"
 # The write-ahead log has the latest changes of the database.
 _DB_FILES: Final = (_DB, _DB + b"-wal")
 _MOST_DB: Final = 1 << 30
-_CHUNK: Final = 1 << 20
 # SQLite calls the progress handler after so many virtual instructions, and at most so many times:
 # enough for tens of millions of rows.
 _STEPS: Final = 1000
@@ -260,13 +260,13 @@ def _extract(layer: TarOpener, member: Member, target: Path) -> None:
             out.write(chunk)
             left -= len(chunk)
         # Read to the end, because that verifies the layer.
-        while stream.read(_CHUNK):
+        while stream.read(CHUNK):
             pass
 
 
 def _read_some(stream: BinaryIO, most: int) -> bytes:
     """Read at least one byte and at most `most`; raise ImageError at the end of the stream."""
-    chunk = stream.read(min(most, _CHUNK))
+    chunk = stream.read(min(most, CHUNK))
     if not chunk:
         raise ImageError(f"{_DB_PLACE} is truncated: the layer ends too early", place=_DB_PLACE)
     return chunk

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from nixdock.layers.hashed import CHUNK
 from nixdock.system.buffers import Write
 from nixdock.tar.fields import BLOCK, padded_size
 from nixdock.tar.header import Entry, Headers, MemberMeta
@@ -15,7 +16,6 @@ from nixdock.tar.kinds import Kind
 __all__ = ["ArchiveWriter"]
 
 _PADDING: Final = bytes(BLOCK)
-_CHUNK: Final = 1 << 20
 
 
 class ArchiveWriter:
@@ -34,7 +34,7 @@ class ArchiveWriter:
     def add_file(self, name: str, file: Path, size: int) -> None:
         """Add a file with the contents of `file`, which must have `size` bytes."""
         with self.member(name, size) as write, file.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
+            while chunk := stream.read(CHUNK):
                 write(chunk)
 
     def link(self, name: str, target: str) -> None:

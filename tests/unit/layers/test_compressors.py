@@ -1,4 +1,4 @@
-"""Compression: the same bytes whatever the machine, and no time or name in them."""
+"""Compression: the same bytes with any number of workers, without a time or a name in them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,12 @@ from hypothesis import strategies as st
 from nixdock.errors import ToolError
 from nixdock.layers import libdeflate
 from nixdock.layers.compressors import Compression, compressor
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from nixdock.layers.libzstd import zstd
 
 MIB = 1 << 20
 BOTH = [Compression.GZIP, Compression.ZSTD]
 
-# Text-like and random parts, over the edges of gzip members (1 MiB) and zstd jobs (8 MiB).
+# Text-like and random parts, longer than gzip members (1 MiB) and zstd jobs (8 MiB).
 SAMPLE = b"".join(
     (b"line %d of a file in a store\n" % i) * 300 + random.Random(i).randbytes(2000)
     for i in range(1500)
@@ -80,7 +76,9 @@ def test_more_workers_than_any_library_allows(compression: Compression) -> None:
 
 
 @pytest.mark.parametrize("compression", BOTH)
-def test_what_comes_out_went_in(alone: dict[Compression, bytes], compression: Compression) -> None:
+def test_decompression_restores_the_input(
+    alone: dict[Compression, bytes], compression: Compression
+) -> None:
     assert decompressed(compression, alone[compression]) == SAMPLE
     assert len(alone[compression]) < len(SAMPLE) // 2
 
@@ -135,7 +133,7 @@ def test_zstd_has_a_checksum() -> None:
         zstd.decompress(bytes(data))
 
 
-def test_uncompressed_bytes_pass() -> None:
+def test_uncompressed_bytes_are_passed_on() -> None:
     assert compressed(Compression.NONE, [b"a", memoryview(b"bc")]) == b"abc"
 
 
@@ -170,12 +168,12 @@ def test_errors_of_writing_are_passed_on(compression: Compression, workers: int)
         compressing.finish()
 
 
-# The two ways to libdeflate.
+# The shared library and the wheel.
 
 
 @pytest.fixture
 def fresh_search(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The search for libdeflate, not yet done and forgotten afterwards."""
+    """Search for libdeflate again in this test, and again after it."""
     monkeypatch.delenv("NIXDOCK_LIBDEFLATE", raising=False)
     libdeflate.gzip_member_compressor.cache_clear()
     yield
@@ -205,7 +203,7 @@ def test_library_and_wheel_agree(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("fresh_search")
-def test_the_location_can_be_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_location_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
 
     def load(name: str) -> SimpleNamespace:

@@ -1,4 +1,4 @@
-"""Decompression of untrusted bytes: whole, exact and bounded."""
+"""Decompression of untrusted bytes: damage is an error, and so is excessive expansion."""
 
 from __future__ import annotations
 
@@ -15,22 +15,7 @@ from nixdock.layers.compressors import Compression, compressor
 from nixdock.layers.decompression import DecompressedReader
 from nixdock.layers.hashed import buffered
 from nixdock.oci.coding import MAGIC_SIZE, Coding, coding_of
-
-
-class Source(io.RawIOBase):
-    """Bytes that come in small pieces."""
-
-    def __init__(self, data: bytes, piece: int = 1 << 18) -> None:
-        super().__init__()
-        self._stream = io.BytesIO(data)
-        self._piece = piece
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object, /) -> int:
-        view = memoryview(buffer)  # type: ignore[arg-type]
-        return self._stream.readinto(view[: self._piece])
+from tests.unit.layers.blobs import Pieces
 
 
 def compressed(data: bytes, coding: Coding) -> bytes:
@@ -44,7 +29,7 @@ def compressed(data: bytes, coding: Coding) -> bytes:
 
 
 def expanded(data: bytes, coding: Coding, piece: int = 1 << 18, most: int = 1 << 30) -> bytes:
-    with buffered(DecompressedReader(Source(data, piece), coding, most=most)) as stream:
+    with buffered(DecompressedReader(Pieces(data, piece), coding, most=most)) as stream:
         return stream.read()
 
 

@@ -1,4 +1,4 @@
-"""Layers and their sources: store paths, a tree, a tar that exists."""
+"""New layers: of store paths, of a directory, and of a tar in a file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LINK = StorePath(f"/nix/store/{'c' * 32}-link")
 
 @pytest.fixture
 def root(tmp_path: Path) -> str:
-    """A directory below which a store with a tree, a plain file and a link lies."""
+    """A directory with a store in it: a tree, a regular file and a symlink."""
     (tmp_path / f"root{LIBC}/lib").mkdir(parents=True)
     lib = tmp_path / f"root{LIBC}/lib"
     (lib / "libc.so.6").write_bytes(bytes(range(256)) * 8)
@@ -46,11 +46,11 @@ def root(tmp_path: Path) -> str:
     return str(tmp_path / "root")
 
 
-def tar_of(source: Layer) -> bytes:
-    """The tar of a source, whose size is known before."""
+def tar_of(layer: Layer) -> bytes:
+    """Return the tar of a layer; check that its size is known before it is written."""
     out = io.BytesIO()
-    source.pack(out.write)
-    sized = source.sized(())
+    layer.pack(out.write)
+    sized = layer.sized(())
     assert sized.size == out.tell()
     measured = io.BytesIO()
     sized.write_to(measured.write)
@@ -58,14 +58,14 @@ def tar_of(source: Layer) -> bytes:
     return out.getvalue()
 
 
-def members(source: Layer) -> list[tarfile.TarInfo]:
-    """The members of a source's tar; their names as they stand there, less the final slash."""
-    with tarfile.open(fileobj=io.BytesIO(tar_of(source))) as tar:
+def members(layer: Layer) -> list[tarfile.TarInfo]:
+    """Return the members of a layer's tar; tarfile strips the final slash of their names."""
+    with tarfile.open(fileobj=io.BytesIO(tar_of(layer))) as tar:
         return tar.getmembers()
 
 
-def names(source: Layer) -> list[str]:
-    return [member.name for member in members(source)]
+def names(layer: Layer) -> list[str]:
+    return [member.name for member in members(layer)]
 
 
 def test_store_directories_come_first(root: str) -> None:
@@ -153,10 +153,12 @@ KEYED = StoreLayer(
 
 def test_keys_name_recipes() -> None:
     assert KEYED.key == "sha256:c00d4ac854afb0e2b8fac5c62da317d2466e8b2051535a9836e69f2d53faa18c"
-    assert replace(KEYED, root="/elsewhere", nar_size=7).key == KEYED.key, "where and how large"
+    assert replace(KEYED, root="/elsewhere", nar_size=7).key == KEYED.key, (
+        "the place and the size do not matter"
+    )
 
 
-def test_every_ingredient_changes_the_key() -> None:
+def test_every_part_of_the_recipe_changes_the_key() -> None:
     recipes = [
         KEYED,
         replace(KEYED, paths=(SCRIPT, LIBC)),
@@ -176,9 +178,9 @@ def test_every_ingredient_changes_the_key() -> None:
             )
         ),
     ]
-    for one, other in itertools.combinations(recipes, 2):
-        assert one.key is not None
-        assert one.key != other.key, (one, other)
+    for first, second in itertools.combinations(recipes, 2):
+        assert first.key is not None
+        assert first.key != second.key, (first, second)
 
 
 def test_no_key_without_every_nar_hash() -> None:
@@ -199,7 +201,7 @@ def test_weight_of_a_store_layer() -> None:
     assert StoreLayer((LIBC,), nar_size=5).weight == 5
 
 
-# A tree.
+# Layers of a directory.
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o555])
@@ -233,7 +235,7 @@ def test_a_tree_has_no_name_twice(tmp_path: Path) -> None:
     assert found == ["", "/a", "/a/b", "/a/b/d", "/a-c"]
 
 
-# A tar that exists.
+# Layers of a tar in a file.
 
 
 def _tar_layer(file: Path, data: bytes) -> TarLayer:
@@ -258,7 +260,7 @@ def test_a_tar_with_another_digest(tmp_path: Path) -> None:
         layer.write_tar(lambda data: None)
 
 
-def test_a_tar_that_can_not_be_read(tmp_path: Path) -> None:
+def test_a_tar_that_can_t_be_read(tmp_path: Path) -> None:
     missing = _tar_layer(tmp_path / "missing.tar", b"")
     with pytest.raises(PackError, match=r"missing\.tar: No such file or directory"):
         missing.write_tar(lambda data: None)

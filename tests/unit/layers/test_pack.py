@@ -1,4 +1,4 @@
-"""Packing: in processes as alone, whatever happens to them."""
+"""Packing: the same layers with and without worker processes, and errors from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HISTORY = LayerHistory("a test", "bytes")
 
 @dataclass(frozen=True)
 class Bytes(CreatedLayer):
-    """A source of given bytes, which may do something first."""
+    """A layer with the given bytes as its tar; packing it calls `before` first."""
 
     data: bytes
     weight: int = 0
@@ -45,8 +45,8 @@ class Bytes(CreatedLayer):
         return SizedTar(len(self.data), self.history, self.write_tar)
 
 
-def sources(count: int = 7) -> list[Bytes]:
-    """Sources of several sizes, two of them equal."""
+def some_layers(count: int = 7) -> list[Bytes]:
+    """Layers of several sizes, some of them equal."""
     datas = [hashlib.shake_256(b"%d" % (i % 5)).digest(1000 + i % 5 * 90_000) for i in range(count)]
     return [Bytes(data, len(data)) for data in datas]
 
@@ -78,17 +78,17 @@ def test_one_layer(tmp_path: Path, compression: Compression, weight: int) -> Non
 def test_processes_make_no_difference(tmp_path: Path, compression: Compression, cores: int) -> None:
     (tmp_path / "alone").mkdir()
     (tmp_path / "together").mkdir()
-    alone = pack_all(sources(), tmp_path / "alone", compression, cores=1)
-    together = pack_all(sources(), tmp_path / "together", compression, cores=cores)
+    alone = pack_all(some_layers(), tmp_path / "alone", compression, cores=1)
+    together = pack_all(some_layers(), tmp_path / "together", compression, cores=cores)
     assert together == alone
-    assert [layer.diff_id for layer in alone] == [digest(source.data) for source in sources()]
+    assert [layer.diff_id for layer in alone] == [digest(each.data) for each in some_layers()]
     for layer in together:
         file = tmp_path / "together" / layer.digest.removeprefix("sha256:")
         assert digest(file.read_bytes()) == layer.digest
 
 
 def test_equal_layers_are_kept_once(tmp_path: Path) -> None:
-    layers = pack_all(sources(), tmp_path, cores=2)
+    layers = pack_all(some_layers(), tmp_path, cores=2)
     assert len(layers) == 7
     assert sorted(os.listdir(tmp_path)) == sorted({layer.digest[7:] for layer in layers})
     assert len(os.listdir(tmp_path)) == 5
@@ -98,11 +98,11 @@ def test_nothing_is_kept_without_a_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert len(pack_all(sources(), cores=2)) == 7
+    assert len(pack_all(some_layers(), cores=2)) == 7
     assert os.listdir(tmp_path) == []
 
 
-def test_no_sources() -> None:
+def test_no_layers() -> None:
     assert pack_all([], cores=2) == []
 
 
@@ -114,7 +114,7 @@ def test_every_layer_is_reported_once(cores: int) -> None:
         assert index not in reported
         reported[index] = layer
 
-    layers = pack_all(sources(), cores=cores, on_layer=on_layer)
+    layers = pack_all(some_layers(), cores=cores, on_layer=on_layer)
     assert reported == dict(enumerate(layers))
 
 

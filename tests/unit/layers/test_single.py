@@ -1,4 +1,4 @@
-"""One layer for all: two tars joined, and nothing twice in them."""
+"""One layer for the whole image: two tars joined, without duplicate members."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from nixdock.layers.single import SingleLayer
 from nixdock.layers.store import StoreLayer
 from nixdock.layers.tar_file import TarLayer
 from nixdock.nix.store_path import StorePath
+from nixdock.oci.digests import sha256_digest
 from nixdock.tar.header import MemberMeta
 from tests.unit.docker_archive import directory, layer
 
@@ -29,17 +30,14 @@ def store(tmp_path: Path) -> StoreLayer:
     return StoreLayer((PATH,), MemberMeta(mtime=7), root=str(tmp_path), nar_size=3000)
 
 
-def single(tmp_path: Path, store: StoreLayer, data: bytes) -> SingleLayer:
+def single_layer(tmp_path: Path, store: StoreLayer, data: bytes) -> SingleLayer:
     file = tmp_path / "layer.tar"
     file.write_bytes(data)
-    packed = TarLayer(file, "", OWN_FILES_HISTORY)
-    from nixdock.oci.digests import sha256_digest
-
-    return SingleLayer(TarLayer(packed.file, sha256_digest(data), OWN_FILES_HISTORY), store)
+    return SingleLayer(TarLayer(file, sha256_digest(data), OWN_FILES_HISTORY), store)
 
 
 @pytest.mark.parametrize(
-    "own",
+    "top",
     [
         [("a", "text")],
         [directory("nix"), directory("nix/store"), ("nix/x", "")],
@@ -47,11 +45,11 @@ def single(tmp_path: Path, store: StoreLayer, data: bytes) -> SingleLayer:
         [],
     ],
 )
-def test_members_of_both(tmp_path: Path, store: StoreLayer, own: list[tuple[str, str]]) -> None:
-    source = single(tmp_path, store, layer(*own))
+def test_members_of_both(tmp_path: Path, store: StoreLayer, top: list[tuple[str, str]]) -> None:
+    both = single_layer(tmp_path, store, layer(*top))
     out = io.BytesIO()
-    source.pack(out.write)
-    sized = source.sized(())
+    both.pack(out.write)
+    sized = both.sized(())
     measured = io.BytesIO()
     sized.write_to(measured.write)
     assert out.getvalue() == measured.getvalue()
@@ -65,17 +63,17 @@ def test_members_of_both(tmp_path: Path, store: StoreLayer, own: list[tuple[str,
         assert tar.getmember(f"{PATH}/f").mtime == 7
     assert len(set(names)) == len(names)
     assert {"nix", "nix/store", str(PATH)[1:]} <= set(names)
-    assert pack(source).size == sized.size
+    assert pack(both).size == sized.size
 
 
-def test_what_it_says_of_itself(tmp_path: Path, store: StoreLayer) -> None:
-    source = single(tmp_path, store, layer())
-    assert source.history.comment == "the image's own files and 1 store path: x"
-    assert source.weight == 10240 + 3000
+def test_history_and_weight(tmp_path: Path, store: StoreLayer) -> None:
+    both = single_layer(tmp_path, store, layer())
+    assert both.history.comment == "the image's own files and 1 store path: x"
+    assert both.weight == 10240 + 3000
 
 
-def test_an_own_part_that_was_changed(tmp_path: Path, store: StoreLayer) -> None:
-    source = single(tmp_path, store, layer(("a", "text")))
+def test_a_top_layer_that_changed(tmp_path: Path, store: StoreLayer) -> None:
+    both = single_layer(tmp_path, store, layer(("a", "text")))
     (tmp_path / "layer.tar").write_bytes(layer(("a", "tent")))
     with pytest.raises(PackError, match="has the digest"):
-        pack(source)
+        pack(both)

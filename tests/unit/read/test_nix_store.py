@@ -1,4 +1,4 @@
-"""The store of an image is what its layers leave of it, one over the other."""
+"""The Nix store in the merged layers of an image."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def layer(*names: str, **contents: bytes) -> Layer:
     return Layer({**{name.lstrip("/"): b"" for name in names}, **contents})
 
 
-def held(*layers: Layer) -> list[StorePath]:
+def store_paths(*layers: Layer) -> list[StorePath]:
     return sorted(read_image_store(layers).paths)
 
 
@@ -67,12 +67,14 @@ def info(path: StorePath, *references: StorePath) -> PathInfo:
 
 
 def test_paths_of_all_layers() -> None:
-    both = held(layer("/nix/", "/nix/store/", f"{A}/", f"{A}/f"), layer(f"./{B}", "etc/passwd"))
+    both = store_paths(
+        layer("/nix/", "/nix/store/", f"{A}/", f"{A}/f"), layer(f"./{B}", "etc/passwd")
+    )
     assert both == [A, B]
 
 
 def test_what_is_no_store_path_does_not_count() -> None:
-    assert held(layer("/nix/store/.links/", "/nix/store/x", f"/other{A}", f"{A}/")) == [A]
+    assert store_paths(layer("/nix/store/.links/", "/nix/store/x", f"/other{A}", f"{A}/")) == [A]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_what_is_no_store_path_does_not_count() -> None:
     ],
 )
 def test_a_whiteout_removes_a_path(whiteout: str) -> None:
-    assert held(layer(f"{A}/f", f"{B}/f"), layer(whiteout)) == [B]
+    assert store_paths(layer(f"{A}/f", f"{B}/f"), layer(whiteout)) == [B]
 
 
 @pytest.mark.parametrize(
@@ -100,15 +102,15 @@ def test_a_whiteout_removes_a_path(whiteout: str) -> None:
 )
 def test_all_paths_go_with_their_store(whiteout: str) -> None:
     """Also when a file takes a directory's place; what the same layer adds is kept."""
-    assert held(layer(f"{A}/f", f"{B}/f"), layer(whiteout)) == []
+    assert store_paths(layer(f"{A}/f", f"{B}/f"), layer(whiteout)) == []
     if not whiteout.endswith(("nix", "store")) or ".wh." in whiteout:
-        assert held(layer(f"{A}/f"), layer(f"{C}/f", whiteout)) == [C]
+        assert store_paths(layer(f"{A}/f"), layer(f"{C}/f", whiteout)) == [C]
 
 
 def test_a_path_that_comes_back_is_whole() -> None:
     removed = layer(f"/nix/store/.wh.{A.base_name}")
-    assert held(layer(f"{A}/f"), removed, layer(f"{A}/f")) == [A]
-    assert held(layer(f"{A}/f"), layer(f"/nix/store/.wh.{A.base_name}", f"{A}/f")) == [A]
+    assert store_paths(layer(f"{A}/f"), removed, layer(f"{A}/f")) == [A]
+    assert store_paths(layer(f"{A}/f"), layer(f"/nix/store/.wh.{A.base_name}", f"{A}/f")) == [A]
 
 
 def test_a_whiteout_inside_a_path_damages_it() -> None:
@@ -120,7 +122,7 @@ def test_a_whiteout_inside_a_path_damages_it() -> None:
 
 
 def test_whiteouts_act_on_lower_layers_only() -> None:
-    assert held(layer(f"/nix/store/.wh.{A.base_name}"), layer(f"{A}/f")) == [A]
+    assert store_paths(layer(f"/nix/store/.wh.{A.base_name}"), layer(f"{A}/f")) == [A]
 
 
 def test_the_uppermost_database_counts(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Opening what nixdock and others write: the same image in every form, lazily and verified."""
+"""Opening images that nixdock and other tools wrote: the same in every format, and verified."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Build = Callable[[Format, Compression], Path]
 
 @pytest.fixture
 def build(tmp_path: Path, sample_spec: Write) -> Build:
-    """Give a function that builds the sample image in a form and compression."""
+    """Return a function that builds the sample image in a format and compression."""
     spec = sample_spec(tmp_path)
 
     def run(form: Format, compression: Compression) -> Path:

@@ -1,4 +1,4 @@
-"""The merged tree: what a container would see of an image's layers."""
+"""The merged tree: the files that a container would have."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_upper_layers_win(path: Path, compress: bool, verified: bool) -> None:
 
 def test_whiteouts_act_on_lower_layers_alone(path: Path) -> None:
     lower = layer(("a/gone", ""), ("a/kept", ""), ("b/x", ""), ("b/y/z", ""))
-    # Opaque markers count wherever they stand.
+    # An opaque marker may follow files of its directory.
     upper = layer(("a/.wh.gone", ""), ("b/new", ""), ("b/.wh..wh..opq", ""), (".wh.no", ""))
     with merged(path, lower, upper) as tree:
         assert names(tree) == ["a", "a/kept", "b", "b/new"]
@@ -95,7 +95,7 @@ def test_hard_links_are_one_node(path: Path) -> None:
         assert tree.lookup(b"a") is tree.lookup(b"b")
 
 
-def test_endless_links_are_no_way(path: Path) -> None:
+def test_circular_links_lead_nowhere(path: Path) -> None:
     with merged(path, layer(link("a", "b"), link("b", "a"))) as tree:
         assert tree.resolve(b"a/x") is None
 

@@ -1,4 +1,4 @@
-"""Verifying: a good image passes in every form, and whatever is broken is named."""
+"""Verifying: good images pass in every format, and each problem is reported."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def encoded(value: object) -> bytes:
 
 
 def member(name: str, **values: Any) -> tarfile.TarInfo:
-    made = tarfile.TarInfo(name)
+    info = tarfile.TarInfo(name)
     for key, value in values.items():
-        setattr(made, key, value)
-    return made
+        setattr(info, key, value)
+    return info
 
 
 def tar(*members: tarfile.TarInfo | str, **kwargs: Any) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, **kwargs) as archive:
         for item in members:
-            made = member(item) if isinstance(item, str) else item
-            archive.addfile(made, io.BytesIO(bytes(made.size)))
+            info = member(item) if isinstance(item, str) else item
+            archive.addfile(info, io.BytesIO(bytes(info.size)))
     return out.getvalue()
 
 
@@ -75,7 +75,10 @@ def image(
     docker: Edit = lambda _: None,
     media_type: str = LAYER,
 ) -> Files:
-    """An archive of both kinds; each edit changes a document before its digest is taken."""
+    """Return the files of an archive that is a layout and a docker-archive.
+
+    Each edit changes a document before its digest is computed.
+    """
     layers = TARS if layers is None else layers
     unpacked = [gzip.decompress(x) if x.startswith(b"\x1f\x8b") else x for x in layers]
     config_document: dict[str, Any] = {
@@ -142,7 +145,7 @@ def problems(path: Path) -> list[str]:
 
 
 def check(tmp_path: Path, files: Files, *expected: str) -> None:
-    """Assert that exactly so many problems are found, in an archive and in a directory."""
+    """Assert that these problems are found and no others, in an archive and in a directory."""
     directory = tmp_path / "image"
     for name, data in files.items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
@@ -376,7 +379,7 @@ def test_broken(tmp_path: Path, name: str) -> None:
     check(tmp_path, files, *expected)
 
 
-# No danger to who reads it.
+# Problems with which an image can still be read.
 HARMLESS = ("history", "no arch", "126", "stray", "platform", "tag", "control")
 
 
@@ -443,7 +446,7 @@ def test_good_layers(tmp_path: Path) -> None:
     assert problems(put(tmp_path, image([layer]))) == []
 
 
-def test_very_many_problems_are_summed_up(tmp_path: Path) -> None:
+def test_many_problems_are_only_counted(tmp_path: Path) -> None:
     found = problems(put(tmp_path, image([tar(*[f"f{i % 60}" for i in range(120)])])))
     assert len(found) == 21
     assert found[-1].endswith("and 40 more problems")
@@ -525,7 +528,7 @@ def test_nested_indexes(tmp_path: Path) -> None:
     assert any("index within 4 others" in x for x in problems(put(tmp_path, nested(4))))
 
 
-def test_an_index_of_which_one_platform_was_copied(tmp_path: Path) -> None:
+def test_an_index_with_one_platform_copied(tmp_path: Path) -> None:
     gone = descriptor(
         "manifest.v1+json", b"gone", platform={"architecture": "s390x", "os": "linux"}
     )
@@ -620,7 +623,7 @@ def test_strange_documents_are_never_a_crash(
     tmp_path: Path, draw: st.DataObject, which: str
 ) -> None:
     def edit(document: Any) -> None:
-        """Put a strange value in the place of some other."""
+        """Replace one value by a strange one."""
         while True:
             keys = list(range(len(document)) if isinstance(document, list) else document)
             key = draw.draw(st.sampled_from(keys))

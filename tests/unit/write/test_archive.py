@@ -37,22 +37,22 @@ def assemble(layers: Sequence[LayerBlob]) -> Image:
 
 @pytest.fixture
 def pack_into(tmp_path: Path) -> PackInto:
-    """Packs three layers, two of them equal."""
+    """Return a function that packs three layers, two of them equal."""
     for name in "ab":
         (tmp_path / "trees" / name).mkdir(parents=True)
         (tmp_path / "trees" / name / "file").write_bytes(os.urandom(30_000))
-    sources = [TreeLayer(tmp_path / "trees" / name, MemberMeta()) for name in "aba"]
-    return partial(pack_all, sources, compression=Compression.GZIP, cores=1)
+    trees = [TreeLayer(tmp_path / "trees" / name, MemberMeta()) for name in "aba"]
+    return partial(pack_all, trees, compression=Compression.GZIP, cores=1)
 
 
 def read(file: Path) -> dict[str, bytes]:
-    """The members of an archive in their order."""
+    """Return the files in an archive, in order."""
     with tarfile.open(file) as tar:
         return {m.name: stream.read() for m in tar if (stream := tar.extractfile(m))}
 
 
 @pytest.mark.parametrize("docker", [True, False])
-def test_descriptions_first_then_every_blob_once(
+def test_documents_come_first_then_every_blob_once(
     tmp_path: Path, pack_into: PackInto, *, docker: bool
 ) -> None:
     target = tmp_path / "out" / "x.tar"
@@ -75,7 +75,7 @@ def test_descriptions_first_then_every_blob_once(
     assert os.listdir(target.parent) == ["x.tar"]
 
 
-def test_descriptions_point_into_the_blobs(tmp_path: Path, pack_into: PackInto) -> None:
+def test_documents_refer_to_the_blobs(tmp_path: Path, pack_into: PackInto) -> None:
     image = write_archive(tmp_path / "x.tar", pack_into, assemble, docker=True, mtime=1)
     files = read(tmp_path / "x.tar")
     assert json.loads(files["oci-layout"]) == {"imageLayoutVersion": "1.0.0"}

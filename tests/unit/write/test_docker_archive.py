@@ -1,4 +1,4 @@
-"""The docker-archive: one pass, sizes before bytes, descriptions last."""
+"""The docker-archive: written in one pass, with the documents after the layers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def assemble(layers: Sequence[LayerBlob]) -> Image:
 
 
 @pytest.fixture
-def sources(tmp_path: Path) -> list[Layer]:
+def trees(tmp_path: Path) -> list[Layer]:
     """Three layers, two of them equal."""
     for name, size in (("a", 3_000_000), ("b", 10)):
         (tmp_path / name).mkdir()
@@ -45,18 +45,18 @@ def sources(tmp_path: Path) -> list[Layer]:
     return [TreeLayer(tmp_path / name, MemberMeta()) for name in "aba"]
 
 
-def tar_of(source: Layer) -> bytes:
+def tar_of(layer: Layer) -> bytes:
     out = io.BytesIO()
-    source.pack(out.write)
+    layer.pack(out.write)
     return out.getvalue()
 
 
-def test_members_and_their_order(sources: list[Layer]) -> None:
+def test_members_and_their_order(trees: list[Layer]) -> None:
     out = io.BytesIO()
     reported: list[tuple[int, str]] = []
     image = write_docker_archive(
         out.write,
-        sources,
+        trees,
         assemble,
         mtime=77,
         on_layer=lambda index, layer: reported.append((index, layer.digest)),
@@ -72,7 +72,7 @@ def test_members_and_their_order(sources: list[Layer]) -> None:
     assert {(m.mtime, m.mode, m.uid, m.gid, m.type) for m in members} == {
         (77, 0o444, 0, 0, tarfile.REGTYPE)
     }
-    assert contents[:3] == [tar_of(source) for source in sources]
+    assert contents[:3] == [tar_of(tree) for tree in trees]
     digests = [f"sha256:{hashlib.sha256(content).hexdigest()}" for content in contents]
     assert digests[3] == image.config.digest
     assert json.loads(contents[3])["rootfs"]["diff_ids"] == digests[:3]
@@ -96,7 +96,7 @@ def test_without_layers() -> None:
 
 @dataclass(frozen=True)
 class Wrong(CreatedLayer):
-    """A layer that does not write what it promised."""
+    """A layer whose tar does not have the declared size."""
 
     history: LayerHistory
     weight: int = 0
@@ -108,14 +108,14 @@ class Wrong(CreatedLayer):
         return SizedTar(5, self.history, self.write_tar)
 
 
-def test_a_size_that_was_not_kept() -> None:
+def test_a_tar_of_another_size() -> None:
     with pytest.raises(PackError, match="layer 0 has 4 bytes, but 5 were expected"):
         write_docker_archive(
             io.BytesIO().write, [Wrong(LayerHistory("a test", "wrong"))], assemble, mtime=1
         )
 
 
-def test_errors_of_writing_are_passed_on(sources: list[Layer]) -> None:
+def test_errors_of_writing_are_passed_on(trees: list[Layer]) -> None:
     written = 0
 
     def write(data: memoryview | bytes) -> None:
@@ -125,4 +125,4 @@ def test_errors_of_writing_are_passed_on(sources: list[Layer]) -> None:
             raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        write_docker_archive(write, sources, assemble, mtime=1)
+        write_docker_archive(write, trees, assemble, mtime=1)

@@ -1,4 +1,4 @@
-"""Writing an image in any form: the same layers in all of them."""
+"""Writing an image: the same layers in every format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,16 +16,12 @@ import pytest
 from nixdock.build.build import prepared_build
 from nixdock.errors import NixdockError
 from nixdock.layers.compressors import Compression
+from nixdock.layers.libzstd import zstd
 from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.layout import Format
 from nixdock.spec.reading import read_spec
 from nixdock.write.image import stream_image, write_image
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 SampleSpec = Callable[..., Path]
 ALL = [(form, compression) for form in Format for compression in Compression]
@@ -34,7 +29,7 @@ ALL = [(form, compression) for form in Format for compression in Compression]
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing around that would change the image."""
+    """Unset the variables that would change the image."""
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
 
 
@@ -50,7 +45,7 @@ def digest(data: bytes) -> str:
 
 
 def files(target: Path) -> dict[str, bytes]:
-    """The files of an image in any form, decompressed where the whole is compressed."""
+    """Return the files of an image in any format; decompress an archive first."""
     if target.is_dir():
         found = [path for path in target.rglob("*") if path.is_file()]
         return {str(path.relative_to(target)): path.read_bytes() for path in found}

@@ -1,4 +1,4 @@
-"""The legacy docker-archive: the old format's files beside the new one's."""
+"""The legacy docker-archive: the files of both the old and the new format."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DIFF_IDS = [f"sha256:{digit * 64}" for digit in "abc"]
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """A legacy archive of two base layers, one of which stands twice, and a top layer."""
+    """A legacy archive of three base layers, two of them equal, and a top layer."""
     lower = layer(("x", "1"))
     base = archive(tmp_path / "base.tar", [lower, layer(("y", "2")), lower])
     spec = tmp_path / "spec.json"
@@ -78,7 +78,7 @@ def test_it_is_reproducible_and_has_the_layers_of_the_plain_one(image: Path) -> 
         assert f"{digest[7:]}.json" in tar.getnames()
 
 
-def test_ids_name_a_layer_and_all_below_it() -> None:
+def test_an_id_depends_on_a_layer_and_all_layers_below_it() -> None:
     ids = legacy_ids(DIFF_IDS)
     assert len(set(ids)) == 3
     assert legacy_ids(DIFF_IDS[:2]) == ids[:2]

@@ -34,7 +34,7 @@ def assemble(layers: Sequence[LayerBlob]) -> Image:
 
 
 def packing(tree: Path, content: str) -> PackInto:
-    """Packs a tree of one file twice."""
+    """Return a function that packs two equal layers, of a tree of one file."""
     tree.mkdir()
     (tree / "file").write_text(content)
     return partial(pack_all, [TreeLayer(tree, MemberMeta())] * 2, cores=1)
@@ -45,7 +45,7 @@ def files(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in found}
 
 
-def test_all_that_is_in_it(tmp_path: Path) -> None:
+def test_the_files_of_a_layout(tmp_path: Path) -> None:
     image = write_oci_layout(tmp_path / "out", packing(tmp_path / "t", "x"), assemble)
     found = files(tmp_path / "out")
     blobs = {image.config.digest, image.manifest.digest, image.layers[0].digest}
