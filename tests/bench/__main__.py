@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: measure nixdock's figures and print them beside their targets."""
+"""`python -m tests.bench`: measure nixdock's figures; print them with targets and the last ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from .figures import Bench
+from .figures import Bench, Figure
+from .record import last_values, save_figures
 from .synthetic import Closure, Shape, synthetic_closure
 
 _UNITS: Final = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -21,18 +22,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.graph is not None:
         closure = Closure(options.graph, options.root)
+        settings: dict[str, object] = {"graph": str(options.graph.resolve())}
     else:
         shape = Shape(paths=options.paths, files=options.files, size=options.bytes)
         closure = synthetic_closure(shape, options.cache)
-    missed = 0
-    print(f"{'figure':<34} {'measured':<48} {'target':<10}")
+        settings = {"paths": options.paths, "files": options.files, "bytes": options.bytes}
+    record = options.record or options.cache / "figures.json"
+    last = last_values(record, settings)
+    figures: list[Figure] = []
+    print(f"{'figure':<36} {'measured':<46} {'target':<9} / last")
     with tempfile.TemporaryDirectory(prefix="nixdock-bench-") as directory:
         for figure in Bench(closure, Path(directory), options.repeat).figures():
             verdict = {None: "", True: "ok", False: "missed"}[figure.ok]
-            line = f"{figure.name:<34} {figure.measured:<48} {figure.target:<10} {verdict}"
+            ratio = _ratio(figure.value, last.get(figure.name))
+            line = (
+                f"{figure.name:<36} {figure.measured:<46} {figure.target:<9} {ratio:>6} {verdict}"
+            )
             print(line.rstrip(), flush=True)
-            missed += figure.ok is False
-    return 1 if missed and options.check else 0
+            figures.append(figure)
+    save_figures(record, settings, figures)
+    print(f"recorded in {record}, for the next run to compare with")
+    return 1 if options.check and any(figure.ok is False for figure in figures) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,9 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--files", type=int, default=shape.files, help="of a made-up closure")
     parser.add_argument("--bytes", type=_size, default=shape.size, help="such as 3MB")
     parser.add_argument("--cache", type=Path, default=_cache(), help="where it is kept")
+    parser.add_argument("--record", type=Path, help="the last figures (default: in the cache)")
     parser.add_argument("--repeat", type=int, default=3, help="turns of the slowest measurements")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     return parser
+
+
+def _ratio(value: float | None, last: float | None) -> str:
+    return f"{value / last:.2f}x" if value is not None and last else ""
 
 
 def _size(text: str) -> int:
