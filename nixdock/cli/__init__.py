@@ -1,4 +1,8 @@
-"""The command line: one module per subcommand, loaded when it is called."""
+"""The command line: one module per subcommand, loaded when it is called.
+
+The commands do their work through the public interface of `nixdock`; what is theirs are options,
+and text for people.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import logging
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from contextvars import ContextVar
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -20,37 +24,32 @@ __all__ = ["main", "run"]
 
 _COMMANDS: Final = {
     "build": "Build an image from a spec.",
-    "db": "Write the Nix database of a closure.",
+    "db": "Write a Nix database with the store paths of a closure.",
     "demo": "Build an image from the small closure that comes with nixdock.",
     "diff": "Show what an update of an image transfers, and why.",
     "export": "Write an image's root file system as a tar.",
-    "inspect": "Show what is in an image.",
-    "merge": "Put several images into one docker-archive.",
+    "inspect": "Show an image's config, layers and store paths.",
+    "merge": "Combine the images of several files into one docker-archive.",
     "plan": "Show which store paths would share a layer.",
     "plan-family": "Plan several images together, so that they share layers.",
     "prefetch": "Fetch an image from a registry into the Nix store, for pullImage.",
     "registration": "Print the registration text of a closure.",
-    "resolve": "Make a spec's plan, so that its graph is no longer needed.",
+    "resolve": "Plan a spec's layers, so that its graph is no longer needed.",
     "schema": "Print the JSON Schema of an image spec.",
     "stream": "Write an image to standard output, as a docker-archive.",
     "tarsum": "Print a checksum of a tar that does not depend on its order.",
-    "top-layer": "Pack the image's own files, for the spec's top_layer.",
+    "top-layer": "Pack the image's own files, for the top_layer of a spec.",
     "verify": "Check every digest, size and count of an image.",
 }
-# The modules of the commands whose names are those of modules in the standard library.
+# Commands whose modules would otherwise have the name of a module in the standard library.
 _MODULES: Final = {"inspect": "inspect_image"}
 
-
-@dataclass
-class _Diagnostics:
-    """What the user wants to see beside the result."""
-
-    debug: bool = False
+_debug: ContextVar[bool] = ContextVar("debug", default=False)
 
 
-def _set_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+def _set_debug(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
-        ctx.find_root().ensure_object(_Diagnostics).debug = True
+        _debug.set(True)
 
 
 def _set_verbose(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -59,7 +58,7 @@ def _set_verbose(_ctx: click.Context, _param: click.Parameter, value: bool) -> N
 
 
 def _diagnostic_options() -> list[click.Parameter]:
-    """Return the options that stand before or after the subcommand's name."""
+    """Return the options that may be given before or after the subcommand's name."""
     return [
         click.Option(
             ["-v", "--verbose"],
@@ -73,7 +72,7 @@ def _diagnostic_options() -> list[click.Parameter]:
             is_flag=True,
             expose_value=False,
             callback=_set_debug,
-            help="Show a traceback with an error.",
+            help="Show a traceback if there is an error.",
         ),
     ]
 
@@ -97,7 +96,8 @@ class _LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # click would end silently, and Python flushes standard output again at exit.
+            # Without this, click would exit silently, and Python would fail to flush standard
+            # output at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise OutputError("the reader of standard output closed it before the end") from None
 
@@ -119,13 +119,12 @@ def main() -> None:
 def run() -> NoReturn:
     """Run the command line and exit: 0 after success, 1 if the job failed, 2 for wrong input."""
     signal.signal(signal.SIGTERM, _on_terminate)
-    # Reference counts free what matters in a short life; collecting cycles would walk every object
-    # of a large closure for nothing.
+    # The process is short-lived, and reference counts free nearly all garbage. Collecting cycles
+    # would visit every object of a large closure again and again.
     gc.disable()
-    logging.basicConfig(format="%(message)s", handlers=[_Warnings()], level=logging.INFO)
-    diagnostics = _Diagnostics()
+    logging.basicConfig(format="%(message)s", handlers=[_LogLines()], level=logging.INFO)
     try:
-        status = main.main(prog_name="nixdock", standalone_mode=False, obj=diagnostics)
+        status = main.main(prog_name="nixdock", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
@@ -138,32 +137,33 @@ def run() -> NoReturn:
         _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
-    except NixdockError as error:
-        if diagnostics.debug:
-            raise
-        _fail(str(error), error.exit_status)
-    except (OSError, MemoryError) as error:
-        if diagnostics.debug:
-            raise
-        _fail(f"{type(error).__name__}: {error}", 1)
     except Exception as error:
-        if diagnostics.debug:
+        if _debug.get():
             raise
-        _fail(f"a bug in nixdock: {type(error).__name__}: {error}; --debug shows where", 1)
-    # Everything is written and closed, so tearing the interpreter down would change nothing.
+        _fail(*_message_and_status(error))
+    # All output is written and closed; tearing the interpreter down would only take time.
     sys.stderr.flush()
     os._exit(status if isinstance(status, int) else 0)
 
 
-class _Warnings(logging.StreamHandler):  # type: ignore[type-arg]
-    """Print log records to standard error the way errors are printed."""
+def _message_and_status(error: Exception) -> tuple[str, int]:
+    if isinstance(error, NixdockError):
+        return str(error), error.exit_status
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError | MemoryError):
+        return text, 1
+    return f"{text}; this is a bug in nixdock, and --debug shows where", 1
+
+
+class _LogLines(logging.StreamHandler):  # type: ignore[type-arg]
+    """Write log records to standard error in the form of errors: `warning: MESSAGE`."""
 
     def format(self, record: logging.LogRecord) -> str:
         return f"{record.levelname.lower()}: {record.getMessage()}"
 
 
 def _on_terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    # An exception, so that temporary files are removed as after an error.
+    # An exception lets context managers remove temporary files, as they do after an error.
     raise SystemExit(128 + signal.SIGTERM)
 
 

@@ -6,35 +6,39 @@ from pathlib import Path
 
 import click
 
-from nixdock.build.build import prepared_build
-from nixdock.cli.form import format_option
-from nixdock.cli.progress import layer_progress, quiet_option
-from nixdock.cli.settling import settled, settling_options, tag_of
-from nixdock.layers.compressors import Compression
-from nixdock.layers.pack import pack_all
-from nixdock.oci.layout import Format
-from nixdock.spec.reading import read_spec
-from nixdock.write.image import write_image
+from nixdock import Compression, Format, build_image, image_digests, read_spec
+from nixdock.cli.options import (
+    FILE,
+    format_option,
+    output_tag,
+    overridden,
+    override_options,
+    quiet_option,
+    spec_argument,
+)
+from nixdock.cli.progress import layer_progress
 
 __all__ = ["command"]
 
 
 @click.command("build")
-@click.argument("spec", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("-o", "--output", "target", type=click.Path(path_type=Path), help="What to write.")
+@spec_argument
+@click.option("-o", "--output", "target", type=FILE, help="File or directory to write.")
 @format_option
 @click.option(
     "--compression",
     type=click.Choice([compression.value for compression in Compression]),
     default=Compression.NONE.value,
     show_default=True,
-    help="Of each layer; of the whole file for docker-archive.",
+    help="Compression of each layer or, for a docker-archive, of the whole file.",
 )
 @click.option(
-    "--legacy", is_flag=True, help="Add to a docker-archive what Docker needed before 1.10."
+    "--legacy",
+    is_flag=True,
+    help="Add to a docker-archive the files that Docker needed before version 1.10.",
 )
-@settling_options
-@click.option("--dry-run", is_flag=True, help="Write nothing, print each layer's digest and size.")
+@override_options
+@click.option("--dry-run", is_flag=True, help="Only print each layer's digest and size.")
 @quiet_option
 def command(
     spec: Path,
@@ -51,26 +55,29 @@ def command(
 ) -> None:
     """Build the image that SPEC describes and print its digest.
 
-    The digest is that of the image's manifest or, for a docker-archive, which has none, that of
-    its config. Existing files are replaced, and only by a whole image.
+    The digest is that of the image's manifest or, for a docker-archive, which has no manifest, of
+    its config. An existing file is replaced only once the new image is complete.
     """
     if target is None and not dry_run:
-        raise click.UsageError("name the output with -o, or ask for a --dry-run")
+        raise click.UsageError("no output: give one with -o, or use --dry-run")
     if legacy and form != Format.DOCKER_ARCHIVE:
         raise click.UsageError(f"--legacy is for --format {Format.DOCKER_ARCHIVE}, not {form}")
     if tag_of_output:
-        tag = tag_of(target, tag)
-    chosen = Compression(compression)
-    with (
-        prepared_build(settled(read_spec(spec), graph, tag)) as build,
-        layer_progress(len(build.layers), quiet=quiet or dry_run) as on_layer,
-    ):
-        if target is None or dry_run:
-            image = build.assemble(pack_all(build.layers, None, chosen, on_layer=on_layer))
-        else:
-            image = write_image(build, target, Format(form), chosen, on_layer, legacy=legacy)
-    if dry_run:
+        tag = output_tag(target, tag)
+    parsed = overridden(read_spec(spec), graph, tag)
+    if target is None or dry_run:
+        image = image_digests(parsed, compression=compression)
         for layer in image.layers:
             click.echo(f"{layer.digest} {layer.size}")
+    else:
+        with layer_progress(quiet=quiet) as progress:
+            image = build_image(
+                parsed,
+                target,
+                form=form,
+                compression=compression,
+                legacy=legacy,
+                progress=progress,
+            )
     docker_only = form == Format.DOCKER_ARCHIVE
     click.echo((image.config if docker_only else image.manifest).digest)

@@ -8,18 +8,11 @@ from typing import Final
 
 import click
 
-from nixdock.build.build import prepared_build
-from nixdock.cli.form import format_option
-from nixdock.cli.progress import size_text
+from nixdock import Format, Image, NixdockError, build_image, inspect_image
+from nixdock.cli.options import FILE, format_option
+from nixdock.cli.output import size_text
 from nixdock.demo import ARCHITECTURES, native_architecture, unpacked_closure
-from nixdock.demo.engine import answering_engines
-from nixdock.errors import NixdockError
-from nixdock.layers.compressors import Compression
-from nixdock.oci.image import Image
-from nixdock.oci.layout import Format
-from nixdock.read.opening import open_image
-from nixdock.read.report import inspect_images
-from nixdock.write.image import write_image
+from nixdock.demo.engine import available_engines
 
 __all__ = ["command"]
 
@@ -36,36 +29,33 @@ _TRANSPORTS: Final = {
     "-o",
     "--output",
     "target",
-    type=click.Path(path_type=Path),
-    help="What to write.  [default: demo.tar, or demo.oci for an oci-layout]",
+    type=FILE,
+    help="File or directory to write.  [default: demo.tar, or demo.oci for an oci-layout]",
 )
 @format_option
 @click.option(
     "--arch",
     "architecture",
     type=click.Choice(ARCHITECTURES),
-    help="Where the image is to run.  [default: as this machine]",
+    help="Architecture of the image.  [default: that of this machine]",
 )
 @click.option(
     "--run/--no-run",
     default=None,
-    help="Also run the image.  [default: if Docker or Podman answers]",
+    help="Run the image, too.  [default: if Docker or Podman is running]",
 )
 def command(target: Path | None, form: str, architecture: str | None, *, run: bool | None) -> None:
     """Build an image from the small closure that comes with nixdock.
 
-    Nix built the closure; this command needs neither Nix nor Docker, nor root or a network.
+    This command needs no Nix, Docker, root or network: the closure was built in advance.
     """
     chosen = Format(form)
     native = native_architecture()
     architecture = architecture or native
     if target is None:
         target = Path("demo.oci" if chosen is Format.OCI_LAYOUT else "demo.tar")
-    with (
-        unpacked_closure(architecture) as closure,
-        prepared_build(closure.spec()) as build,
-    ):
-        image = write_image(build, target, chosen, Compression.NONE)
+    with unpacked_closure(architecture) as closure:
+        image = build_image(closure.spec(), target, form=chosen)
     click.echo(_table(target))
     click.echo()
     click.echo(_summary(image, target, chosen))
@@ -77,8 +67,7 @@ def command(target: Path | None, form: str, architecture: str | None, *, run: bo
 
 def _table(target: Path) -> str:
     """Return a table of the layers in the image at `target`, and of their store paths."""
-    with open_image(target) as file:
-        (image,) = inspect_images(file).images
+    (image,) = inspect_image(target).images
     lines = [f"{'layer':>5}  {'digest':<19} {'size':>9}  contents"]
     for number, layer in enumerate(image.layers, 1):
         names = [path.rpartition("/")[2] for path in layer.store_paths]
@@ -89,12 +78,13 @@ def _table(target: Path) -> str:
 
 
 def _summary(image: Image, target: Path, form: Format) -> str:
-    # A docker-archive has no manifest of the kind that has a digest.
-    of, blob = ("config", image.config)
-    if form is not Format.DOCKER_ARCHIVE:
-        of, blob = ("manifest", image.manifest)
     platform = f"linux/{image.platform.architecture}"
-    return f"image     {image.reference} ({platform}), as {form} in {target}\n{of:<9} {blob.digest}"
+    # A docker-archive has no OCI manifest.
+    docker_only = form is Format.DOCKER_ARCHIVE
+    name, blob = ("config", image.config) if docker_only else ("manifest", image.manifest)
+    return (
+        f"image     {image.reference} ({platform}), as {form} in {target}\n{name:<9} {blob.digest}"
+    )
 
 
 def _instructions(image: Image, target: Path, form: Format) -> str:
@@ -118,10 +108,13 @@ def _instructions(image: Image, target: Path, form: Format) -> str:
 
 
 def _run(target: Path, form: Format, *, asked: bool) -> None:
-    """Run the image with the first engine that can; the image is built, so nothing fails here."""
-    tried = False
-    for engine in answering_engines(form):
-        tried = True
+    """Run the image with the first engine that can.
+
+    A failure is only noted: the image is built.
+    """
+    any_engine = False
+    for engine in available_engines(form):
+        any_engine = True
         try:
             output = engine.run(target)
         except NixdockError as error:
@@ -129,5 +122,5 @@ def _run(target: Path, form: Format, *, asked: bool) -> None:
         else:
             click.echo(f"\nFrom {engine.name} run:\n\n{output}", nl=False)
             return
-    if asked and not tried:
-        click.echo(f"\nnote: not run: no engine that loads the format {form} answers")
+    if asked and not any_engine:
+        click.echo(f"\nnote: not run: no engine that can load the format {form} is running")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-import orjson
 
-from nixdock.cli.progress import size_text
-from nixdock.read.opening import open_image
-from nixdock.read.report import FileReport, ImageReport, LayerReport, inspect_images
+from nixdock import FileReport, inspect_image
+from nixdock.cli.options import FILE
+from nixdock.cli.output import pretty_json, size_text
 from nixdock.system.text import shown
+
+if TYPE_CHECKING:
+    from nixdock.read.report import ImageReport, LayerReport
 
 __all__ = ["command"]
 
@@ -21,20 +23,19 @@ _SHOWN_FIRST: Final = ("Entrypoint", "Cmd", "Env", "WorkingDir", "User")
 
 
 @click.command("inspect")
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(image: Path, *, as_json: bool) -> None:
-    """Show what is in IMAGE: its names, its config, and each layer with its store paths.
+    """Show IMAGE's names and config, and each layer with its store paths.
 
-    IMAGE is an archive or a directory in any form that is written, or that Docker, Podman or
-    skopeo save. Its layers are read to see what they hold, and are verified on the way.
+    IMAGE is an archive or directory in any format that nixdock writes or that Docker, Podman or
+    skopeo save. Its layers are read to list their store paths, and verified in the process.
     """
-    with open_image(image) as file:
-        report = inspect_images(file)
+    report = inspect_image(image)
     if as_json:
-        click.echo(orjson.dumps(report.document(), option=orjson.OPT_INDENT_2))
+        click.echo(pretty_json(report.document()), nl=False)
     else:
-        texts = ["\n".join(_lines(report, found)) for found in report.images]
+        texts = ["\n".join(_lines(report, image_report)) for image_report in report.images]
         click.echo("\n\n".join(texts or [f"no image, as {report.format}"]))
 
 
@@ -61,13 +62,14 @@ def _field(name: str, value: str) -> str:
 
 
 def _setting(key: str, value: Any) -> Iterator[str]:
+    """Yield a line for each item of a list or object, or one line for anything else."""
     name = key.lower()
     if isinstance(value, dict):
         texts = [f"{k}={v}" if isinstance(v, str) else k for k, v in value.items()]
     elif isinstance(value, list) and key not in {"Entrypoint", "Cmd"}:
         texts = [v if isinstance(v, str) else json.dumps(v) for v in value]
     else:
-        # The words of a command may hold spaces.
+        # JSON keeps the words of a command apart, which may contain spaces.
         texts = [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)]
     for text in texts:
         yield _field(name, text)

@@ -1,70 +1,53 @@
-"""Progress on standard error: a bar for a terminal, a line per layer for a log."""
+"""Progress on standard error: a bar on a terminal, a line for each layer in a log."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from enum import Enum, auto
-from typing import Final
+from contextlib import ExitStack, contextmanager
 
 import click
 
+from nixdock.cli.output import size_text
 from nixdock.oci.layer_blob import LayerBlob
 
-__all__ = ["layer_progress", "quiet_option", "size_text"]
+__all__ = ["layer_progress"]
 
-_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
-
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
-
-
-class _Style(Enum):
-    NONE = auto()
-    LINES = auto()
-    BAR = auto()
+_OnLayer = Callable[[int, LayerBlob], object]
 
 
 @contextmanager
-def layer_progress(count: int, *, quiet: bool) -> Iterator[Callable[[int, LayerBlob], None]]:
-    """Give the function to call with each packed layer's index and the layer."""
-    match _Style.NONE if quiet else _Style.BAR if _is_watched() else _Style.LINES:
-        case _Style.NONE:
-            yield lambda _index, _layer: None
-        case _Style.LINES:
-            yield lambda index, layer: click.echo(_line(index, count, layer), err=True)
-        case _Style.BAR:
-            with _bar(count) as on_layer:
-                yield on_layer
+def layer_progress(*, quiet: bool) -> Iterator[Callable[[int], _OnLayer] | None]:
+    """Give the argument `progress` of `build_image` and `stream_image`; the block ends the bar."""
+    if quiet:
+        yield None
+    elif _on_terminal():
+        with ExitStack() as stack:
+            yield lambda layers: stack.enter_context(_bar(layers))
+    else:
+        yield _lines
 
 
-def _is_watched() -> bool:
-    # What a Nix build writes goes to a pseudo-terminal, and from there to a log.
+def _on_terminal() -> bool:
+    # Nix reads a build's output from a pseudo-terminal and writes it to a log.
     in_nix_build = "NIX_BUILD_TOP" in os.environ and "IN_NIX_SHELL" not in os.environ
     return sys.stderr.isatty() and not in_nix_build
 
 
-def size_text(size: int) -> str:
-    """Return a size in bytes for people, in decimal units."""
-    value = float(size)
-    for unit in _UNITS:
-        if value < 999.95 or unit == _UNITS[-1]:
-            break
-        value /= 1000
-    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+def _lines(layers: int) -> _OnLayer:
+    def on_layer(index: int, layer: LayerBlob) -> None:
+        number = f"{index + 1}/{layers}"
+        size = size_text(layer.size)
+        comment = layer.history.comment
+        click.echo(f"layer {number} {layer.digest[:19]} {size} {comment}", err=True)
 
-
-def _line(index: int, count: int, layer: LayerBlob) -> str:
-    return (
-        f"layer {index + 1}/{count} {layer.digest[:19]} {size_text(layer.size)}"
-        f" {layer.history.comment}"
-    )
+    return on_layer
 
 
 @contextmanager
-def _bar(count: int) -> Iterator[Callable[[int, LayerBlob], None]]:
-    from rich.console import Console  # noqa: PLC0415 (only where a terminal watches)
+def _bar(layers: int) -> Iterator[_OnLayer]:
+    from rich.console import Console  # noqa: PLC0415 (needed on a terminal only)
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
 
     columns = (
@@ -74,11 +57,11 @@ def _bar(count: int) -> Iterator[Callable[[int, LayerBlob], None]]:
         TextColumn("{task.fields[last]}"),
     )
     console = Console(stderr=True)
-    # Without a refreshing thread: workers are forked while the bar is shown.
-    with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
-        task = progress.add_task("layers", total=count, last="")
+    # No refresh thread: worker processes are forked while the bar is shown.
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
+        task = bar.add_task("layers", total=layers, last="")
 
         def on_layer(_index: int, layer: LayerBlob) -> None:
-            progress.update(task, advance=1, last=layer.history.comment[:40], refresh=True)
+            bar.update(task, advance=1, last=layer.history.comment[:40], refresh=True)
 
         yield on_layer

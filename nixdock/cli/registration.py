@@ -6,10 +6,8 @@ from pathlib import Path
 
 import click
 
-from nixdock.cli.graph import graph_argument, key_option
-from nixdock.nix.reference_graph import parse_closure
-from nixdock.nix.registrations import render_registration
-from nixdock.system.input_files import read_bytes
+from nixdock import read_closure, registration_text
+from nixdock.cli.options import graph_argument, key_option
 
 __all__ = ["command"]
 
@@ -18,9 +16,8 @@ __all__ = ["command"]
 @graph_argument
 @key_option
 def command(graph: Path, keys: tuple[str, ...]) -> None:
-    """Print what `nix-store --load-db` reads to register the store paths of GRAPH.
+    """Print the text with which `nix-store --load-db` registers the store paths of GRAPH.
 
     GRAPH is a reference graph in any form in which Nix exports one.
     """
-    closure = parse_closure(read_bytes(graph, "the graph"), keys, str(graph))
-    click.echo(render_registration(closure), nl=False)
+    click.echo(registration_text(read_closure(graph, keys)), nl=False)

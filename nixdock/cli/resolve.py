@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 import click
-import msgspec
-import orjson
 
-from nixdock.build.build import resolved
-from nixdock.cli.settling import settled, settling_options, tag_of
-from nixdock.spec.paths import absolute
-from nixdock.spec.reading import read_spec
+from nixdock import read_spec, resolve_spec, spec_json
+from nixdock.cli.options import (
+    FILE,
+    output_tag,
+    overridden,
+    override_options,
+    spec_argument,
+)
+from nixdock.cli.output import pretty_json
 from nixdock.system.atomic import whole_file
 
 __all__ = ["command"]
 
-# A person may want to read it, and a version control system to compare it.
-_PRETTY: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-
 
 @click.command("resolve")
-@click.argument("spec", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("-o", "--output", "target", type=click.Path(path_type=Path), required=True)
+@spec_argument
 @click.option(
-    "--plan", type=click.Path(path_type=Path), help="Write the plan alone to this file as well."
+    "-o",
+    "--output",
+    "target",
+    type=FILE,
+    required=True,
+    help="File to write the resolved spec to.",
 )
-@settling_options
+@click.option("--plan", type=FILE, help="File to write the plan to as well.")
+@override_options
 def command(
     spec: Path,
     target: Path,
@@ -37,16 +41,17 @@ def command(
     *,
     tag_of_output: bool,
 ) -> None:
-    """Write SPEC with its plan made: the layers and what is known of their store paths.
+    """Plan the layers of SPEC and write the resolved spec.
 
-    The result needs no graph and plans nothing, so an image can be built from it at any time.
+    The resolved spec contains the layers and what is known about their store paths, so an image can
+    be built from it at any time without the graph.
     """
     if tag_of_output:
-        tag = tag_of(target, tag)
-    parsed = settled(read_spec(spec), graph, tag)
-    made = resolved(parsed)
+        tag = output_tag(target, tag)
+    parsed = overridden(read_spec(spec), graph, tag)
+    resolution = resolve_spec(parsed)
     with whole_file(target) as file:
-        file.write(msgspec.json.encode(absolute(made.spec), order="sorted"))
+        file.write(spec_json(resolution.spec))
     if plan is not None:
         with whole_file(plan) as file:
-            file.write(orjson.dumps(made.plan_document(parsed.layering.strategy), option=_PRETTY))
+            file.write(pretty_json(resolution.plan_document(parsed.layering.strategy)))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Final
 
 import click
 
-from nixdock.tar.tarsum import ALGORITHMS, TarSumVersion, tarsum
+from nixdock import tarsum
+from nixdock.tar.tarsum import ALGORITHMS, TarSumVersion
 
 __all__ = ["command"]
 
-_VERSIONS = {version.name.lower(): version for version in TarSumVersion}
+_VERSIONS: Final = [version.name.lower() for version in TarSumVersion]
 
 
 @click.command("tarsum")
@@ -23,10 +25,10 @@ _VERSIONS = {version.name.lower(): version for version in TarSumVersion}
 )
 @click.option(
     "--version",
-    type=click.Choice(list(_VERSIONS)),
+    type=click.Choice(_VERSIONS),
     default="v1",
     show_default=True,
-    help="v0 counts the times of change; v1, and dev, the extended attributes.",
+    help="v0 includes modification times; v1 and dev include extended attributes.",
 )
 @click.option(
     "--hash",
@@ -39,13 +41,15 @@ _VERSIONS = {version.name.lower(): version for version in TarSumVersion}
 @click.option(
     "--names/--ignore-names",
     default=True,
-    help="Count the names of users and groups, or take them as empty, like Docker since 2018.",
+    help="Include the names of owners and groups or, as Docker does since 2018, ignore them.",
 )
 def command(file: Path, version: str, algorithm: str, *, names: bool) -> None:
-    """Print the TarSum of the tar in FILE, or on standard input.
+    """Print the TarSum of the tar in FILE or, by default, on standard input.
 
-    It does not depend on the order of the files in the tar.
+    The sum does not depend on the order of the tar's members.
     """
-    what = "standard input" if str(file) == "-" else str(file)
-    with nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as stream:
-        click.echo(tarsum(stream, _VERSIONS[version], algorithm, names=names, what=what))
+    is_stdin = str(file) == "-"
+    origin = "standard input" if is_stdin else str(file)
+    with nullcontext(sys.stdin.buffer) if is_stdin else file.open("rb") as stream:
+        text = tarsum(stream, version=version, algorithm=algorithm, names=names, origin=origin)
+    click.echo(text)

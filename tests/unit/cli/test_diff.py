@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from nixdock.cli import main
-from nixdock.cli.progress import size_text
+from nixdock.cli.output import size_text
 from nixdock.oci.layout import Format
 
 LIBC, SCRIPT, LINK, APP = (
@@ -107,8 +107,8 @@ def test_neighbours_that_stay_share_a_row(tmp_path: Path) -> None:
     one, two, three = names
     rows = diff(one, two).splitlines()[4:8]
     assert rows == [
-        "      1  moved       10 B      1  from 4; classic Docker fetches it, too",
-        "    2-3  moved       20 B      2  from 1; classic Docker fetches it, too",
+        "      1  moved       10 B      1  from 4; classic Docker fetches it too",
+        "    2-3  moved       20 B      2  from 1; classic Docker fetches it too",
         "         gone        10 B      1  was layer 3",
         "",
     ]
@@ -250,7 +250,7 @@ def test_a_gate(graphs: tuple[Path, Path], size: str, status: int) -> None:
 def test_a_wrong_size_is_an_error(graphs: tuple[Path, Path], size: str) -> None:
     done = nixdock("diff", *graphs, "--fail-over", size)
     assert done.returncode == 2
-    assert "is not a size: expected bytes, or such as 50MB, 1GiB" in done.stderr
+    assert "is not a size; expected a size like 50MB or 1GiB" in done.stderr
 
 
 @pytest.mark.slow
@@ -271,7 +271,7 @@ def test_a_wrong_size_is_an_error(graphs: tuple[Path, Path], size: str) -> None:
         (json.dumps({"version": 1, "layers": [{"paths": ["x"]}]}), "layers[0].paths[0]"),
         ("", "it is neither a directory nor a tar"),
         ("some text", "it is neither a directory nor a tar"),
-        ("/nix/store", "line 2: the text ends"),
+        ("/nix/store", "line 2: expected a NAR hash"),
     ],
 )
 def test_what_is_no_side_is_an_error(

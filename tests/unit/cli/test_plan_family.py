@@ -44,7 +44,7 @@ def layers(file: Path) -> list[list[str]]:
 def test_shared_paths_are_layers_of_both(graphs: Path, tmp_path: Path) -> None:
     done = plan_family(f"a={graphs}#one", f"b={graphs}#two", "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output
-    assert done.output == "2 images, 4 layers, of which 3 are different\n"
+    assert done.output == "2 images, 4 layers, 3 of them different\n"
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         "a.plan.json",
         "b.plan.json",

@@ -1,0 +1,43 @@
+"""Output that several commands share: sizes, JSON, and binary data on standard output."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import click
+import orjson
+
+from nixdock.system.atomic import StreamWriter
+
+__all__ = ["pretty_json", "size_text", "standard_output"]
+
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+
+
+def size_text(size: int) -> str:
+    """Return a size in bytes for people, in decimal units: 999 B, 1.0 kB."""
+    value = float(size)
+    for unit in _UNITS:
+        # 999.95 would be rounded to 1000.0.
+        if value < 999.95 or unit == _UNITS[-1]:
+            break
+        value /= 1000
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def pretty_json(document: object) -> bytes:
+    """Return `document` as indented JSON with a newline at the end."""
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def standard_output(hint: str) -> StreamWriter:
+    """Return a writer of binary data to standard output.
+
+    Raise UsageError, with `hint` at the end, if standard output is closed or a terminal.
+    """
+    if sys.stdout is None:
+        raise click.UsageError(f"standard output is closed; {hint}")
+    if sys.stdout.isatty():
+        raise click.UsageError(f"standard output is a terminal; {hint}")
+    return StreamWriter(sys.stdout.fileno(), "standard output")

@@ -1,0 +1,102 @@
+"""Closures: reading reference graphs, and registering store paths with Nix."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nixdock.errors import InputError
+from nixdock.nix import reference_graph
+from nixdock.system.input_files import read_bytes
+
+if TYPE_CHECKING:
+    from nixdock.nix.closure import Closure
+    from nixdock.nix.store_path import StorePath
+    from nixdock.read.nix_store import ImageStore
+
+__all__ = ["parse_closure", "read_closure", "registration_text", "write_database"]
+
+log = logging.getLogger(__name__)
+
+
+def parse_closure(data: bytes, keys: Iterable[str] = (), origin: str = "the graph") -> Closure:
+    """Return the closure in `data`, in any form in which Nix exports a reference graph.
+
+    The forms are a structured-attrs file with `exportReferencesGraph`, the output of
+    `nix path-info --json`, a list of path infos, and registration text. `keys` are the keys of the
+    graphs to read from a structured-attrs file; without keys, all are read. `origin` names the data
+    in error messages. Raise ClosureError if the data is not valid.
+    """
+    return reference_graph.parse_closure(data, tuple(keys), origin)
+
+
+def read_closure(file: str | os.PathLike[str], keys: Iterable[str] = ()) -> Closure:
+    """Read a reference graph as `parse_closure` does, from a file or, for `-`, standard input.
+
+    Raise InputError if the file can't be read, ClosureError if it is not valid.
+    """
+    return parse_closure(read_bytes(Path(file), "the graph"), keys, os.fspath(file))
+
+
+def registration_text(closure: Closure) -> bytes:
+    """Return the text with which `nix-store --load-db` registers the store paths of `closure`.
+
+    Raise ClosureError if a store path has no SHA-256 NAR hash.
+    """
+    from nixdock.nix.registrations import render_registration
+
+    return render_registration(closure)
+
+
+def write_database(
+    closure: Closure,
+    directory: str | os.PathLike[str],
+    *,
+    base_images: Iterable[str | os.PathLike[str]] = (),
+    gc_roots: Iterable[StorePath] = (),
+    registration_time: int = 1,
+    root: str = "",
+) -> None:
+    """Write a Nix database with the store paths of `closure` to nix/var/nix/db in `directory`.
+
+    Store paths in the layers of `base_images`, lowest first, are registered too, if a database
+    there knows them; a warning is logged for each path that can't be registered. Symlinks in
+    nix/var/nix/gcroots/docker protect `gc_roots` from garbage collection: by default, the roots of
+    all registered paths. `registration_time` is in seconds since 1970. `root` is the directory that
+    contains the store; it is read only for derivations.
+
+    Raise ClosureError if a store path has no NAR hash, a garbage collector root is not in the
+    closure or registrations contradict each other, InputError or ImageError if a base image can't
+    be used, and OutputError if the database exists already or can't be written.
+    """
+    from nixdock.nix.database import write_nix_db
+    from nixdock.nix.registrations import merge_registrations
+
+    stores = [_store_of(Path(base)) for base in base_images]
+    registrations = merge_registrations(stores, closure)
+    for warning in registrations.warnings:
+        log.warning("%s", warning)
+    write_nix_db(
+        registrations.closure,
+        Path(directory),
+        gc_roots=gc_roots,
+        registration_time=registration_time,
+        root=root,
+        derivation_outputs=registrations.derivation_outputs,
+    )
+
+
+def _store_of(base: Path) -> ImageStore:
+    from nixdock.read.nix_store import read_image_store
+    from nixdock.read.opening import open_image
+
+    with open_image(base) as file:
+        if len(file.images) != 1:
+            raise InputError(
+                f"{base} contains {len(file.images)} images; give a file with a single image",
+                path=base,
+            )
+        return read_image_store(file.images[0].layers)

@@ -1,0 +1,158 @@
+"""Images that exist already: reading, checking, comparing, converting and fetching them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from nixdock.diff.result import Diff
+    from nixdock.layering.strategies import Layering
+    from nixdock.layers.compressors import Compression
+    from nixdock.read.report import FileReport
+    from nixdock.read.verify import Verification
+    from nixdock.registry.prefetch import Prefetched, Remote
+    from nixdock.system.buffers import Write
+
+__all__ = [
+    "diff_images",
+    "export_image",
+    "inspect_image",
+    "merge_images",
+    "prefetch_image",
+    "tarsum",
+    "verify_image",
+]
+
+
+def inspect_image(path: str | os.PathLike[str]) -> FileReport:
+    """Return the configs and layers of the images at `path`, and the store paths in each layer.
+
+    Every layer is read and verified. Raise InputError if there is no image at `path`, ImageError if
+    one is damaged.
+    """
+    from nixdock.read.opening import open_image
+    from nixdock.read.report import inspect_images
+
+    with open_image(Path(path)) as file:
+        return inspect_images(file)
+
+
+def verify_image(path: str | os.PathLike[str]) -> Verification:
+    """Check every digest, size and count of the images at `path`, and that their layers unpack.
+
+    The result lists all problems. Raise InputError if there is no image at `path` at all.
+    """
+    from nixdock.read.verify import verify
+
+    return verify(Path(path))
+
+
+def diff_images(
+    old: str | os.PathLike[str],
+    new: str | os.PathLike[str],
+    *,
+    layering: Layering | None = None,
+    new_layering: Layering | None = None,
+    max_layers: int = 100,
+    architecture: str | None = None,
+) -> Diff:
+    """Return how many bytes an update from `old` to `new` transfers, and why.
+
+    Each of the two is an image in any format, a plan file, or a reference graph. A graph is planned
+    first, by `layering` within `max_layers`; for `new`, `new_layering` is used if it is given.
+    `architecture` selects an image from a file with images for several platforms; by default, the
+    first image is used. Raise InputError if a path is none of these, ImageError if an image is
+    damaged, and PlanError if no plan fits.
+    """
+    from nixdock.diff.comparison import compare_sides
+    from nixdock.diff.reading import Planning, read_side
+    from nixdock.layering.strategies import Layering
+
+    layering = layering or Layering()
+    return compare_sides(
+        read_side(Path(old), Planning(layering, max_layers), architecture),
+        read_side(Path(new), Planning(new_layering or layering, max_layers), architecture),
+    )
+
+
+def export_image(
+    path: str | os.PathLike[str],
+    write: Write,
+    *,
+    mtime: int = 1,
+    name: str | None = None,
+    tag: str | None = None,
+) -> None:
+    """Pass the root file system of the image at `path` to `write`, as a tar.
+
+    `write` takes memoryviews and bytes. All modification times are `mtime`, in seconds since 1970.
+    `name` and `tag` select one of several images. All layers are verified before the first byte is
+    written. Raise InputError if there is no such image, ImageError if it is damaged.
+    """
+    from nixdock.rootfs import export
+
+    export.export_image(Path(path), write, mtime=mtime, name=name, tag=tag)
+
+
+def merge_images(
+    paths: Iterable[str | os.PathLike[str]],
+    write: Write,
+    *,
+    compression: Compression | str | None = "none",
+    mtime: int = 1,
+) -> None:
+    """Pass all images of the files at `paths` to `write`, as one docker-archive.
+
+    Images keep their IDs, and equal layers are written once. `compression` applies to the whole
+    archive; None selects the compression of the last file, or gzip if that is xz or there are no
+    files. All modification times are `mtime`, in seconds since 1970. Raise InputError if there is
+    no image at a path, ImageError if one is damaged.
+    """
+    from nixdock.layers.compressors import Compression, compressor
+    from nixdock.merge import images
+    from nixdock.system.cores import available_cores
+
+    files = [Path(path) for path in paths]
+    chosen = images.compression_like(files) if compression is None else Compression(compression)
+    compressing = compressor(chosen, write, available_cores())
+    images.merge_images(files, compressing.write, mtime=mtime)
+    compressing.finish()
+
+
+def tarsum(
+    stream: BinaryIO,
+    *,
+    version: str = "v1",
+    algorithm: str = "sha256",
+    names: bool = True,
+    origin: str = "the tar",
+) -> str:
+    """Return the TarSum of the tar in `stream`, as VERSION+ALGORITHM:HEX.
+
+    `version` is v0, which includes modification times, or v1 or dev, which include extended
+    attributes. `names` says whether the names of owners and groups are included. `origin` names
+    the tar in error messages. Raise ImageError if the tar is malformed.
+    """
+    from nixdock.tar import tarsum as sums
+
+    return sums.tarsum(
+        stream, sums.TarSumVersion[version.upper()], algorithm, names=names, what=origin
+    )
+
+
+def prefetch_image(
+    remote: Remote, *, final_name: str = "", final_tag: str = "", algorithm: str = "sha256"
+) -> Prefetched:
+    """Fetch an image from a registry into the Nix store, for `pullImage`.
+
+    The image is called `final_name:final_tag` in the store; by default, it keeps the name and tag
+    of `remote`. `algorithm` is that of the returned hash, sha256 or sha512. Raise InputError if the
+    registry has no image for the platform, ToolError if skopeo or nix-store is missing, ImageError
+    if the image can't be fetched, and OutputError if it can't be added to the store.
+    """
+    from nixdock.registry.prefetch import prefetch
+
+    return prefetch(remote, final_name, final_tag, algorithm)

@@ -1,0 +1,43 @@
+"""Image specs: reading, resolving and writing them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from nixdock.build import build
+from nixdock.spec import reading
+from nixdock.spec.paths import absolute_file_names
+
+if TYPE_CHECKING:
+    from nixdock.build.resolve import Resolution
+    from nixdock.spec.image_spec import ImageSpec
+
+__all__ = ["read_spec", "resolve_spec", "spec_json"]
+
+
+def read_spec(file: str | os.PathLike[str]) -> ImageSpec:
+    """Read an image spec, or the configuration of dockerTools' stream script, from a JSON file.
+
+    `-` is standard input. Relative file names in a spec are relative to the spec's own directory.
+    Raise InputError if the file can't be read, SpecError if it is not valid.
+    """
+    return reading.read_spec(Path(file))
+
+
+def resolve_spec(spec: ImageSpec) -> Resolution:
+    """Return the resolved spec, which needs neither a graph nor SOURCE_DATE_EPOCH, and its plan.
+
+    The plan is None if `spec` was resolved already. Raise InputError if the closure or the base
+    image is missing or not valid, PlanError if no plan fits within `max_layers`, and ImageError if
+    the base image is damaged.
+    """
+    return build.resolve_spec(spec)
+
+
+def spec_json(spec: ImageSpec) -> bytes:
+    """Return `spec` as JSON with sorted keys and absolute file names."""
+    return msgspec.json.encode(absolute_file_names(spec), order="sorted")

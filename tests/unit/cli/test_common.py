@@ -1,0 +1,108 @@
+"""What all commands have in common: help, wrong usage, `-v`, `--debug`, and errors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+COMMANDS = (
+    "build", "db", "demo", "diff", "export", "inspect", "merge", "plan", "plan-family", "prefetch",
+    "registration", "resolve", "schema", "stream", "tarsum", "top-layer", "verify",
+)  # fmt: skip
+
+
+def nixdock(
+    *arguments: object, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nixdock", *map(str, arguments)]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("words", ["none", "plan", "plan --none", "plan x --max-layers y"])
+def test_wrong_usage_is_status_2(words: str) -> None:
+    done = nixdock(*words.split())
+    assert done.returncode == 2
+    assert "Usage: nixdock" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_help_is_complete() -> None:
+    text = nixdock("--help").stdout
+    for name in (*COMMANDS, "-v, --verbose", "--debug", "--version", "-h, --help"):
+        assert f"  {name} " in text
+
+
+def test_help_loads_nothing_heavy() -> None:
+    script = (
+        "import sys, nixdock.cli;"
+        "print(*{'networkx', 'rich', 'msgspec', 'orjson'} & sys.modules.keys())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    done = nixdock(command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: nixdock {command} ")
+    for option in ("-v, --verbose", "--debug", "-h, --help"):
+        assert done.stdout.count(f"  {option} ") == 1
+
+
+def test_debug_shows_a_traceback_in_either_position(tmp_path: Path) -> None:
+    file = tmp_path / "none"
+    assert "Traceback" not in nixdock("plan", file).stderr
+    for words in (("--debug", "plan", file), ("plan", "--debug", file), ("plan", file, "--debug")):
+        done = nixdock(*words)
+        assert done.returncode != 0
+        assert done.stderr.startswith("Traceback")
+        assert f"nixdock.errors.InputError: can't read the graph {file}" in done.stderr
+
+
+def test_verbose_shows_command_lines_in_either_position(
+    sample_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    spec = sample_spec(tmp_path)
+    secret = "a secret of the environment"
+
+    def log_of_build(*words: str) -> list[str]:
+        done = nixdock(*words, spec, "-o", tmp_path / "x", env={**os.environ, "TOKEN": secret})
+        assert done.returncode == 0, done.stderr
+        assert secret not in done.stderr
+        assert "TOKEN" not in done.stderr
+        return done.stderr.splitlines()
+
+    assert log_of_build("build", "-q") == []
+    for words in (("-v", "build", "-q"), ("build", "-q", "-v"), ("build", "-q", "--verbose")):
+        log = log_of_build(*words)
+        # The script that runs the spec's commands makes the command line more than one line.
+        assert any(line.startswith("debug: run: ") for line in log)
+        assert log[-1].startswith("debug: ")
+
+
+def test_an_unexpected_error_is_a_bug() -> None:
+    script = (
+        "import nixdock.cli, nixdock.cli.schema as schema;"
+        "schema.command.callback = lambda: {}['x'];"
+        "nixdock.cli.run()"
+    )
+
+    def error_of(*words: str) -> str:
+        command = [sys.executable, "-c", script, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        return done.stderr
+
+    assert error_of("schema") == (
+        "error: KeyError: 'x'; this is a bug in nixdock, and --debug shows where\n"
+    )
+    assert error_of("schema", "--debug").startswith("Traceback")
