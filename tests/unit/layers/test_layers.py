@@ -126,8 +126,9 @@ def test_owner_and_time(root: str) -> None:
 
 def test_a_missing_store_path(root: str) -> None:
     missing = StorePath(f"/nix/store/{'d' * 32}-missing")
-    with pytest.raises(PackError, match=f"{root}{missing} does not exist"):
+    with pytest.raises(PackError, match=f"{root}{missing} does not exist") as caught:
         tar_of(StoreLayer((LIBC, missing), root=root))
+    assert caught.value.path == f"{root}{missing}"
 
 
 # The digests must never change: images that exist share layers with those to come.

@@ -1,0 +1,39 @@
+"""Problems as errors: what a caller may want to act on is in the error's fields."""
+
+from __future__ import annotations
+
+import pytest
+
+from nixdock.errors import ImageError
+from nixdock.read.problem import Problem, pass_on, refuse
+
+DIGEST = f"sha256:{'0' * 64}"
+
+
+def test_a_refused_problem_is_an_error_with_its_fields() -> None:
+    with pytest.raises(ImageError, match=r"^index\.json: the size is -1$") as caught:
+        refuse(Problem("index.json", "the size is -1", DIGEST, "size"))
+    error = caught.value
+    assert (error.place, error.digest, error.key) == ("index.json", DIGEST, "size")
+
+
+def test_an_error_becomes_a_problem_at_a_place() -> None:
+    problems: list[Problem] = []
+    error = ImageError("the document is malformed", digest=DIGEST, key="layers[0]")
+    pass_on(error, "manifest.json", problems.append)
+    (problem,) = problems
+    assert str(problem) == "manifest.json: the document is malformed"
+    assert (problem.digest, problem.key) == (DIGEST, "layers[0]")
+
+
+def test_a_refused_problem_keeps_its_place() -> None:
+    with pytest.raises(ImageError) as inner:
+        refuse(Problem("layer 1", "the layer is damaged"))
+    with pytest.raises(ImageError) as outer:
+        pass_on(inner.value, "manifest.json", refuse)
+    assert outer.value is inner.value
+
+
+def test_equal_problems_are_equal_whatever_else_is_known_of_them() -> None:
+    assert Problem("a", "b", DIGEST, "c") == Problem("a", "b")
+    assert len({Problem("a", "b", DIGEST), Problem("a", "b")}) == 1
