@@ -127,13 +127,13 @@ def write_nix_db(
         ) from None
 
 
-OutputsOf = Callable[[StorePath], Mapping[str, str]]
+_OutputsOf = Callable[[StorePath], Mapping[str, str]]
 
 
 class _Rows:
     """The rows of the tables; ids number the paths from 1, in ascending order."""
 
-    def __init__(self, closure: Closure, registration_time: int, outputs_of: OutputsOf) -> None:
+    def __init__(self, closure: Closure, registration_time: int, outputs_of: _OutputsOf) -> None:
         self._closure = closure
         self._ids = {path: i for i, path in enumerate(closure.infos, 1)}
         self.valid_paths = [

@@ -25,7 +25,6 @@ __all__ = [
     "checked_config",
     "errors_at_key",
     "parse_spec",
-    "spec_error",
     "type_error",
 ]
 
@@ -71,7 +70,7 @@ def _check_names_and_times(spec: ImageSpec, origin: str) -> None:
 def _check_files(spec: ImageSpec, origin: str) -> None:
     for key, file in file_names(spec):
         if "\0" in file:
-            raise spec_error(f"{file!r} can't be the name of a file", origin, key)
+            raise _spec_error(f"{file!r} can't be the name of a file", origin, key)
 
 
 def _check_store_layers(spec: ImageSpec, origin: str) -> None:
@@ -82,7 +81,7 @@ def _check_store_layers(spec: ImageSpec, origin: str) -> None:
     planned: set[str] = set()
     for path in chain.from_iterable(spec.store_layers or []):
         if path in planned:
-            raise spec_error(f"{path} appears twice", origin, "store_layers")
+            raise _spec_error(f"{path} appears twice", origin, "store_layers")
         planned.add(path)
 
 
@@ -98,22 +97,26 @@ def _check_store_path(path: str, info: StorePathSpec, store_dir: str) -> None:
 
 def _check_combinations(spec: ImageSpec, origin: str) -> None:
     if spec.closure is not None and spec.store_layers is not None:
-        raise spec_error("can't be combined with closure; omit one of them", origin, "store_layers")
+        raise _spec_error(
+            "can't be combined with closure; omit one of them", origin, "store_layers"
+        )
     if spec.top_layer is not None:
         for key in ("contents", "extra_commands", "fake_root_commands", "run_as_root"):
             if getattr(spec, key):
-                raise spec_error("can't be combined with top_layer, which replaces it", origin, key)
+                raise _spec_error(
+                    "can't be combined with top_layer, which replaces it", origin, key
+                )
 
 
 def _check_perms(spec: ImageSpec, origin: str) -> None:
     for i, rule in enumerate(spec.perms):
         key = f"perms[{i}]"
         if rule.path is None and rule.regex is None:
-            raise spec_error("expected a path, a regex or both, to match files", origin, key)
+            raise _spec_error("expected a path, a regex or both, to match files", origin, key)
         try:
             re.compile(rule.regex or "")
         except re.error as error:
-            raise spec_error(str(error), origin, f"{key}.regex") from None
+            raise _spec_error(str(error), origin, f"{key}.regex") from None
         with errors_at_key(f"{key}.capabilities", origin):
             capability_xattr(rule.capabilities)
 
@@ -143,17 +146,17 @@ def errors_at_key(key: str, origin: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise spec_error(str(error), origin, key) from None
+        raise _spec_error(str(error), origin, key) from None
 
 
 def type_error(error: msgspec.ValidationError, origin: str | None, parent: str = "") -> SpecError:
     """Turn msgspec's "MESSAGE - at `$.KEY`" into a SpecError; the KEY is relative to `parent`."""
     message, _, path = str(error).partition(" - at `$")
     key = parent + path.rstrip("`")
-    return spec_error(message, origin, key.lstrip("."))
+    return _spec_error(message, origin, key.lstrip("."))
 
 
-def spec_error(message: str, origin: str | None, key: str) -> SpecError:
+def _spec_error(message: str, origin: str | None, key: str) -> SpecError:
     """Return the error "ORIGIN: KEY: MESSAGE"; `origin` is the spec's file, if it is known."""
     subject = f"{key}: " if key else ""
     return SpecError(f"{origin or 'the spec'}: {subject}{message}", path=origin, key=key or None)
