@@ -65,7 +65,7 @@ class ExistingStore(Protocol):
 
     @property
     def damaged(self) -> frozenset[StorePath]:
-        """The paths of which a layer deleted a part."""
+        """The incomplete paths: a layer deleted a part of each."""
 
     @property
     def registered(self) -> tuple[PathInfo, ...] | None:

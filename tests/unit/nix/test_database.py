@@ -32,7 +32,7 @@ def store_path(number: int, name: str = "package") -> StorePath:
     return StorePath(f"/nix/store/{code}-{name}-{number}")
 
 
-def made_closure(count: int, seed: int = 1) -> Closure:
+def random_closure(count: int, seed: int = 1) -> Closure:
     draw = random.Random(seed)
     paths = [store_path(i) for i in range(count)]
     return Closure.of(
@@ -81,7 +81,7 @@ def load_db(root: Path, registration: bytes) -> Path:
 
 @pytest.mark.nix
 def test_rows_and_schema_equal_those_of_nix(tmp_path: Path) -> None:
-    closure = made_closure(60)
+    closure = random_closure(60)
     theirs = load_db(tmp_path / "theirs", render_registration(closure))
     write_nix_db(closure, tmp_path / "ours", registration_time=1)
     ours = tmp_path / "ours/nix/var/nix/db"
@@ -128,7 +128,7 @@ def test_a_missing_derivation_is_an_error(tmp_path: Path) -> None:
 
 
 def test_bytes_depend_on_the_registrations_alone(tmp_path: Path) -> None:
-    infos = list(made_closure(300))
+    infos = list(random_closure(300))
     written = []
     for i, order in enumerate((infos, infos[::-1], random.Random(5).sample(infos, len(infos)))):
         old = os.umask((0o022, 0o077, 0o000)[i])
@@ -145,7 +145,7 @@ def test_bytes_depend_on_the_registrations_alone(tmp_path: Path) -> None:
 
 
 def test_the_header_does_not_depend_on_the_version_of_sqlite(tmp_path: Path) -> None:
-    write_nix_db(made_closure(3), tmp_path, registration_time=1)
+    write_nix_db(random_closure(3), tmp_path, registration_time=1)
     header = (tmp_path / "nix/var/nix/db/db.sqlite").read_bytes()[:100]
     # Write-ahead logging, as in Nix; a change counter of 1; a constant library version.
     assert header[18:20] == b"\x02\x02"
@@ -154,7 +154,7 @@ def test_the_header_does_not_depend_on_the_version_of_sqlite(tmp_path: Path) -> 
 
 
 def test_gc_roots(tmp_path: Path) -> None:
-    closure = made_closure(20)
+    closure = random_closure(20)
     write_nix_db(closure, tmp_path / "own", registration_time=1)
     links = tmp_path / "own/nix/var/nix/gcroots/docker"
     assert {link.readlink() for link in links.iterdir()} == set(map(Path, closure.roots))
@@ -167,15 +167,15 @@ def test_gc_roots(tmp_path: Path) -> None:
 def test_a_root_outside_of_the_closure_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ClosureError, match=f"the gc root {store_path(99)} is not in the closure"):
         write_nix_db(
-            made_closure(3), tmp_path / "o", registration_time=1, gc_roots=[store_path(99)]
+            random_closure(3), tmp_path / "o", registration_time=1, gc_roots=[store_path(99)]
         )
     assert not (tmp_path / "o").exists()
 
 
 def test_an_existing_database_is_kept(tmp_path: Path) -> None:
-    write_nix_db(made_closure(3), tmp_path, registration_time=1)
+    write_nix_db(random_closure(3), tmp_path, registration_time=1)
     with pytest.raises(OutputError, match="already exists; remove it"):
-        write_nix_db(made_closure(4), tmp_path, registration_time=1)
+        write_nix_db(random_closure(4), tmp_path, registration_time=1)
 
 
 def run_db(tmp_path: Path, graph: object, *options: str) -> subprocess.CompletedProcess[str]:
@@ -223,7 +223,7 @@ def test_registration_time_is_source_date_epoch(
 
 
 def test_the_registration_text_reads_back(tmp_path: Path) -> None:
-    closure = made_closure(50)
+    closure = random_closure(50)
     text = render_registration(closure)
     assert parse_closure(text) == closure
     (tmp_path / "reg").write_bytes(text)

@@ -23,8 +23,10 @@ def info(name: str, *references: str, size: int = 1, deriver: str | None = None)
     return PathInfo(path(name), size, digest, tuple(map(path, references)), deriver)
 
 
-def store(held: Sequence[str], *registered: PathInfo, damaged: Sequence[str] = ()) -> ImageStore:
-    return ImageStore(frozenset(map(path, held)), frozenset(map(path, damaged)), registered)
+def store(
+    complete: Sequence[str], *registered: PathInfo, damaged: Sequence[str] = ()
+) -> ImageStore:
+    return ImageStore(frozenset(map(path, complete)), frozenset(map(path, damaged)), registered)
 
 
 def test_the_union_of_base_and_added() -> None:
