@@ -1,10 +1,20 @@
-"""Replay updates through every layering strategy: `python -m tests.bench.layers`.
+"""Replay updates with every layering strategy.
 
-For each kind of trace, number of layers and strategy, print the bytes that the updates transfer,
-as a multiple of the bytes of changed store paths, which is the least that is possible. `set` counts
-the layers that are new, as registries, containerd and Podman transfer them; `chain` also those
-above the first new one, as Docker's classic storage does. Figures are geometric means over the
-products; the worst product is beside them. Then come times and memory of planning large closures.
+::
+
+    python -m tests.bench.layers            print the figures (make bench-layers)
+    python -m tests.bench.layers --check    exit with 1 if a target is missed
+    python -m tests.bench.layers --record   renew the record, tests/bench/layers.json
+
+For each kind of trace, number of layers and strategy, the table shows the bytes that the updates
+transfer as a multiple of the bytes of changed store paths, which no plan can avoid. `set` counts
+the layers that are new: registries, containerd and Podman transfer these. `chain` also counts those
+above the first new layer: Docker's classic storage transfers these. The figures are geometric means
+over the products; the worst product is beside them. Then come the time and the memory that it takes
+to plan large closures.
+
+The record has the figures of a few short traces. A test fails if one gets worse, and also if one
+gets better: then renew the record, and commit it with the change that made the figure better.
 """
 
 from __future__ import annotations
@@ -18,6 +28,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Final
+
+import orjson
 
 from nixdock.nix.closure import Closure
 from nixdock.nix.reference_graph import parse_closure
@@ -34,6 +46,13 @@ TRACES: Final[Mapping[str, tuple[Callable[[Product, int], Iterator[Product]], in
     "single": (single_steps, 30),
 }
 DATED: Final = "dated"
+
+RECORD: Final = Path(__file__).with_name("layers.json")
+_RECORDED_PRODUCTS: Final = ("imagemagick", "php-fpm", "postgres")
+_RECORDED_TRACES: Final = (("weekly", 20), ("churn", 12))
+_RECORDED_LAYERS: Final = (25, 60)
+_RECORDED_STRATEGIES: Final = ("stable", "stable+previous")
+_TOLERANCE: Final = 0.002
 
 _CEILINGS: Final = {
     ("app", "stable", layers): (1.0, 1.0) for layers in LAYERS
@@ -53,12 +72,16 @@ _MEMORY: Final = 500
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the tables and return the exit status."""
+    """Print the tables, or renew the record, and return the exit status."""
     options = _parser().parse_args(arguments)
+    if options.record:
+        document = orjson.dumps(quick_figures(), option=orjson.OPT_INDENT_2)
+        RECORD.write_bytes(document + b"\n")
+        return 0
     products = [p for p in graphs() if not options.product or p in options.product]
-    missed = _replayed(products, options.trace or [*TRACES, DATED], options.layers, options.steps)
+    missed = _replay_all(products, options.trace or [*TRACES, DATED], options.layers, options.steps)
     if not options.no_times:
-        missed += _timed()
+        missed += _time_large_closures()
     return 1 if missed and options.check else 0
 
 
@@ -66,22 +89,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench.layers", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--product", action="append", help="just this one; repeatable")
+    parser.add_argument("--product", action="append", help="replay only this product; repeatable")
     parser.add_argument("--trace", action="append", choices=[*TRACES, DATED])
     parser.add_argument("--layers", type=int, nargs="+", default=LAYERS, help="max_layers")
-    parser.add_argument("--steps", type=int, help="of every trace; as many as each needs")
+    parser.add_argument("--steps", type=int, help="the length of every trace")
     parser.add_argument("--no-times", action="store_true", help="do not plan large closures")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
+    parser.add_argument("--record", action="store_true", help=f"renew {RECORD.name} and exit")
     return parser
 
 
 def graphs() -> dict[str, dict[str, Path]]:
     """Return the graph files of each product by date."""
-    found: dict[str, dict[str, Path]] = {}
+    files: dict[str, dict[str, Path]] = {}
     for path in sorted(GRAPHS.glob("*.json.gz")):
         product, date = path.name.removesuffix(".json.gz").rsplit(".", 1)
-        found.setdefault(product, {})[date] = path
-    return found
+        files.setdefault(product, {})[date] = path
+    return files
 
 
 def read_graph(path: Path) -> Closure:
@@ -90,7 +114,7 @@ def read_graph(path: Path) -> Closure:
 
 
 def trace_of(product: str, kind: str, steps: int | None = None) -> list[Closure]:
-    """Return the closures of a product, one after the other; none if there are no dated ones."""
+    """Return the closures of a product over time; none if `kind` is dated and there is one date."""
     files = graphs()[product]
     if kind == DATED:
         return [read_graph(path) for path in files.values()] if len(files) > 1 else []
@@ -103,7 +127,7 @@ Results = dict[tuple[str, int], Cost]
 
 
 def costs(product: str, kind: str, layers: Iterable[int], steps: int | None) -> Results:
-    """Return what a trace costs with each number of layers and each strategy."""
+    """Return the cost of a trace for each strategy and number of layers."""
     trace = trace_of(product, kind, steps)
     if not trace:
         return {}
@@ -114,30 +138,73 @@ def costs(product: str, kind: str, layers: Iterable[int], steps: int | None) -> 
     }
 
 
-def _replayed(
+Figures = dict[str, dict[str, float]]
+
+
+def quick_figures() -> Figures:
+    """Return `set` and `chain` of the recorded traces; it takes some ten seconds."""
+    figures: Figures = {}
+    for product in _RECORDED_PRODUCTS:
+        for kind, steps in _RECORDED_TRACES:
+            trace = trace_of(product, kind, steps)
+            for most in _RECORDED_LAYERS:
+                for strategy in _RECORDED_STRATEGIES:
+                    cost = replay(trace, most - 1, strategy)
+                    figures[f"{product}, {kind}, {most} layers, {strategy}"] = {
+                        "set": round(cost.pulled / cost.least, 5),
+                        "chain": round(cost.chain / cost.least, 5),
+                    }
+    return figures
+
+
+def recorded_figures() -> Figures:
+    """Return the figures of the record."""
+    figures: Figures = orjson.loads(RECORD.read_bytes())
+    return figures
+
+
+def differences(record: Figures, figures: Figures) -> tuple[list[str], list[str]]:
+    """Return lines about the figures that are worse, and those that are better, than the record.
+
+    Both arguments must have the same keys. Changes of at most 0.2 % are ignored.
+    """
+    worse: list[str] = []
+    better: list[str] = []
+    for key, before in record.items():
+        for column, old in before.items():
+            new = figures[key][column]
+            if abs(new / old - 1) > _TOLERANCE:
+                line = f"{key}: {column} was {old:.4f} and is {new:.4f} ({new / old - 1:+.2%})"
+                (worse if new > old else better).append(line)
+    return worse, better
+
+
+def _replay_all(
     products: Sequence[str], kinds: Sequence[str], layers: Sequence[int], steps: int | None
 ) -> int:
+    """Print the table, and return how many targets are missed."""
     print(f"{'trace':<8}{'layers':>6}  {'strategy':<16}{'set':>7}{'chain':>8}  worst product")
     missed = 0
     with ProcessPoolExecutor() as executor:
         for kind in kinds:
             running = {p: executor.submit(costs, p, kind, layers, steps) for p in products}
-            found = {p: future.result() for p, future in running.items() if future.result()}
-            for most in layers if found else ():
+            results = {p: future.result() for p, future in running.items() if future.result()}
+            for most in layers if results else ():
                 for strategy in STRATEGIES:
-                    by_product = {p: results[strategy, most] for p, results in found.items()}
+                    by_product = {p: result[strategy, most] for p, result in results.items()}
                     missed += _row(kind, most, strategy, by_product)
-                missed += _against_auto(kind, most, found)
+                missed += _against_auto(kind, most, results)
     return missed
 
 
-def _row(kind: str, layers: int, strategy: str, found: Mapping[str, Cost]) -> bool:
-    pulled = geometric_mean([cost.pulled / cost.least for cost in found.values()])
-    chain = geometric_mean([cost.chain / cost.least for cost in found.values()])
-    worst = max(found, key=lambda product: found[product].pulled / found[product].least)
-    ratio = found[worst].pulled / found[worst].least
+def _row(kind: str, layers: int, strategy: str, cost_of: Mapping[str, Cost]) -> bool:
+    """Print a row of the table, and return whether its target is missed."""
+    pulled = geometric_mean([cost.pulled / cost.least for cost in cost_of.values()])
+    chain = geometric_mean([cost.chain / cost.least for cost in cost_of.values()])
+    worst = max(cost_of, key=lambda product: cost_of[product].pulled / cost_of[product].least)
+    ratio = cost_of[worst].pulled / cost_of[worst].least
     ceilings = _CEILINGS.get((kind, strategy, layers))
-    # Three decimals are what a target of 1.00 is about.
+    # Figures are compared as they are printed, to three decimals.
     missed = ceilings is not None and (pulled > ceilings[0] + 5e-4 or chain > ceilings[1] + 5e-4)
     verdict = "" if ceilings is None else "  missed" if missed else "  ok"
     print(
@@ -148,11 +215,11 @@ def _row(kind: str, layers: int, strategy: str, found: Mapping[str, Cost]) -> bo
     return missed
 
 
-def _against_auto(kind: str, layers: int, found: Mapping[str, Results]) -> bool:
-    """Tell how `stable` does against `auto` where it does worst."""
+def _against_auto(kind: str, layers: int, results: Mapping[str, Results]) -> bool:
+    """Print the product for which `stable` is worst in comparison with `auto`."""
     ratios = {
-        product: results["stable", layers].pulled / results["auto", layers].pulled
-        for product, results in found.items()
+        product: result["stable", layers].pulled / result["auto", layers].pulled
+        for product, result in results.items()
     }
     worst = max(ratios, key=lambda product: ratios[product])
     missed = layers == 100 and ratios[worst] > _WORSE_THAN_AUTO
@@ -162,22 +229,24 @@ def _against_auto(kind: str, layers: int, found: Mapping[str, Results]) -> bool:
 
 
 def geometric_mean(values: Sequence[float]) -> float:
-    """Return the mean that ratios have."""
+    """Return the geometric mean, which is the mean for ratios."""
     return math.exp(math.fsum(math.log(value) for value in values) / len(values))
 
 
-def _timed() -> int:
+def _time_large_closures() -> int:
+    """Print times and memory, and return how many closures exceed their limits."""
     missed = 0
     print(f"\n{'closure':<8}  planned by stable, with a previous plan, and after a mass rebuild")
     for shape, most in _SHAPES:
-        # A process of its own, so that its memory is that of the one plan.
+        # Each in a process of its own, to measure the memory of one closure.
         command = [sys.executable, "-m", "tests.bench.large", shape]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         *seconds, memory = map(float, done.stdout.split())
-        late = max(seconds) > most or memory > _MEMORY
-        missed += late
-        shown = ", ".join(f"{s:.2f} s" for s in seconds)
-        print(f"{shape:<8}  {shown}, {memory:.0f} MB  {'missed' if late else 'ok'}", flush=True)
+        exceeded = max(seconds) > most or memory > _MEMORY
+        missed += exceeded
+        times = ", ".join(f"{s:.2f} s" for s in seconds)
+        verdict = "missed" if exceeded else "ok"
+        print(f"{shape:<8}  {times}, {memory:.0f} MB  {verdict}", flush=True)
     return missed
 
 

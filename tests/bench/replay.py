@@ -1,4 +1,4 @@
-"""Replay a trace through a layering strategy, and count the bytes that each update transfers."""
+"""Replay a trace with a layering strategy, and count the bytes that the updates transfer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ Step = Callable[[Closure, int, LayerPlan | None], LayerPlan]
 
 @dataclass(frozen=True)
 class Cost:
-    """The bytes of changed layers, of these and all above, and of changed paths."""
+    """The bytes that updates transfer.
+
+    `pulled` are those of new layers, `chain` those of the lowest new layer and all above it, and
+    `least` those of new paths, which no plan can avoid.
+    """
 
     pulled: int = 0
     chain: int = 0
@@ -31,7 +35,7 @@ class Cost:
 
 
 def successor(closure: Closure, budget: int, before: LayerPlan | None) -> LayerPlan:
-    """Plan by `stable` with the previous plan."""
+    """Return the plan of `stable`, with `before` as the previous plan if it is one of `stable`."""
     if before is None or before.history is None:
         return plan_stable(closure, budget)
     previous = PreviousPlan(tuple(layer.paths for layer in before.layers), before.history)
@@ -47,7 +51,7 @@ STRATEGIES: dict[str, Step] = {
 
 
 def replay(trace: Sequence[Closure], budget: int, strategy: str) -> Cost:
-    """Return what the updates from each closure of `trace` to the next cost together."""
+    """Return the total cost of the updates from each closure of `trace` to the next."""
     step = STRATEGIES[strategy]
     total = Cost()
     before: tuple[Closure, LayerPlan] | None = None
@@ -60,15 +64,15 @@ def replay(trace: Sequence[Closure], budget: int, strategy: str) -> Cost:
 
 
 def cost_of(old: Closure, before: LayerPlan, new: Closure, after: LayerPlan) -> Cost:
-    """Return what the update from one closure and plan to the next transfers."""
+    """Return the cost of the update from one closure and plan to the next."""
     known = {layer.paths for layer in before.layers}
-    same = 0
-    for layer, other in zip(before.layers, after.layers, strict=False):
-        if layer.paths != other.paths:
+    unchanged = 0
+    for old_layer, new_layer in zip(before.layers, after.layers, strict=False):
+        if old_layer.paths != new_layer.paths:
             break
-        same += 1
+        unchanged += 1
     return Cost(
-        sum(layer.nar_size for layer in after.layers if layer.paths not in known),
-        sum(layer.nar_size for layer in after.layers[same:]),
-        sum(info.nar_size for info in new if info.path not in old),
+        pulled=sum(layer.nar_size for layer in after.layers if layer.paths not in known),
+        chain=sum(layer.nar_size for layer in after.layers[unchanged:]),
+        least=sum(info.nar_size for info in new if info.path not in old),
     )

@@ -11,7 +11,17 @@ import pytest
 from nixdock.layering.package_keys import package_keys
 from nixdock.layering.plan import LayerPlan
 from nixdock.nix.closure import Closure
-from tests.bench.layers import GRAPHS, costs, geometric_mean, graphs, read_graph, trace_of
+from tests.bench.layers import (
+    GRAPHS,
+    costs,
+    differences,
+    geometric_mean,
+    graphs,
+    quick_figures,
+    read_graph,
+    recorded_figures,
+    trace_of,
+)
 from tests.bench.replay import STRATEGIES, Cost, cost_of
 from tests.bench.traces import Product
 from tests.unit.closures import closure_of, store_path
@@ -44,6 +54,26 @@ def test_large_closures_are_timed() -> None:
     assert memory > 1
 
 
+@pytest.mark.slow
+def test_figures_are_those_of_the_record() -> None:
+    record, figures = recorded_figures(), quick_figures()
+    renew = "renew the record with: python -m tests.bench.layers --record"
+    assert figures.keys() == record.keys(), renew
+    worse, better = differences(record, figures)
+    assert not worse, "worse than the record:\n" + "\n".join(worse)
+    assert not better, "better than the record:\n" + "\n".join([*better, renew])
+
+
+def test_figures_differ_from_the_record_beyond_a_tolerance() -> None:
+    record = {"a": {"set": 1.0, "chain": 2.0}, "b": {"set": 1.5, "chain": 1.5}}
+    figures = {"a": {"set": 1.0019, "chain": 2.005}, "b": {"set": 1.4969, "chain": 1.4971}}
+    assert differences(record, record) == ([], [])
+    assert differences(record, figures) == (
+        ["a: chain was 2.0000 and is 2.0050 (+0.25%)"],
+        ["b: set was 1.5000 and is 1.4969 (-0.21%)"],
+    )
+
+
 def test_the_graphs_are_closures_of_one_root() -> None:
     for path in GRAPHS.glob("*.json.gz"):
         closure = read_graph(path)
@@ -69,7 +99,7 @@ def test_an_update_changes_the_source_and_all_dependents() -> None:
     assert names_changed(before, product.updated("app").closure()) == {
         "app-1.0.0+u1", "app-config-1.0.0+u1", "entrypoint-1.0.0+u1",
     }  # fmt: skip
-    # Of one version, and so of one source.
+    # They have the same version, and so the same source.
     assert {"lib-2+u1", "tool-2+u1", "app-1.0.0"} <= names_changed(
         before, product.updated("2").closure()
     )
@@ -85,11 +115,11 @@ def test_a_rebuild_keeps_the_version() -> None:
 @pytest.mark.parametrize("kind", ["app", "weekly", "churn", "single"])
 def test_traces_are_the_same_every_time(kind: str) -> None:
     random.seed(1)
-    one = trace_of("nginx", kind, 4)
+    trace = trace_of("nginx", kind, 4)
     random.seed(2)
-    assert trace_of("nginx", kind, 4) == one
-    assert len(one) == 4
-    for old, new in pairwise(one):
+    assert trace_of("nginx", kind, 4) == trace
+    assert len(trace) == 4
+    for old, new in pairwise(trace):
         assert names_changed(old, new)
 
 
@@ -116,9 +146,9 @@ def test_what_an_update_costs() -> None:
 
 
 def test_costs_are_those_of_all_steps() -> None:
-    found = costs("tiny-static", "app", [25], 4)
-    assert {strategy for strategy, _ in found} == set(STRATEGIES)
-    for cost in found.values():
+    results = costs("tiny-static", "app", [25], 4)
+    assert {strategy for strategy, _ in results} == set(STRATEGIES)
+    for cost in results.values():
         assert cost == Cost(3 * 20_015_000, 3 * 20_015_000, 3 * 20_015_000) or cost.least > 6e7
 
 

@@ -1,7 +1,7 @@
-"""How images change over time: made-up updates of real reference graphs, hashed as Nix does it.
+"""Traces of images that change over time: invented updates of real reference graphs.
 
-A product is a graph whose paths have versions. To update one gives it another version, and by that
-another hash, to itself and to all that refers to it.
+A product is a graph of packages with versions. As in Nix, an update of a package gives it another
+version and hash, and all packages that refer to it, directly or not, another hash.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ APP = "app"
 _APP_SIZE = 20_000_000
 _WRAPPERS = {"app-config": 12_000, "entrypoint": 3_000}
 
-# Updates in a year, as counted in three years of Debian's stable release.
+# Updates per year, counted over three years of Debian's stable release.
 _RATES = {
     "chromium": 47.6,
     "libsystemd0": 7.6,
@@ -50,14 +50,17 @@ _RATES = {
     "libexpat1": 1.5,
     "libkrb5": 1.5,
 }
-# Of the others, the share that has this many updates in a year.
+# The other packages: cumulative shares of them, and their updates per year.
 _OTHER_RATES = ((0.87, 0.0), (0.96, 0.45), (1.0, 1.7))
 _WEEKS = 52
 
 
 @dataclass(frozen=True)
 class Package:
-    """A path but for its hash; packages of one source have the same version, and change with it."""
+    """A store path without its hash; packages of one source are updated together.
+
+    `references` are the keys of packages.
+    """
 
     name: str
     source: str
@@ -67,7 +70,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Product:
-    """The packages of an image by key, and how often each was updated or rebuilt."""
+    """The packages of an image by key, with the numbers of updates and rebuilds of each."""
 
     name: str
     packages: Mapping[str, Package] = field(repr=False)
@@ -76,7 +79,7 @@ class Product:
 
     @classmethod
     def of(cls, name: str, closure: Closure) -> Product:
-        """Take a closure apart, and put an app and its wrappers above it if it has none."""
+        """Return the packages of a closure, adding an app and its wrappers if it has no app."""
         keys = {path: key for key, path in package_keys(closure.infos).items()}
         packages = {
             keys[info.path]: Package(
@@ -108,23 +111,23 @@ class Product:
         return replace(self, rebuilds=_counted_up(self.rebuilds, [key]))
 
     def with_extra(self, key: str, packages: Mapping[str, Package]) -> Product:
-        """Return the product with `packages`, of which the app uses `key`."""
+        """Return the product with more `packages`; the app refers to the one with `key`."""
         app = self.packages[APP]
         used = replace(app, references=(*app.references, key))
         return replace(self, packages={**self.packages, **packages, APP: used})
 
     def without_extra(self, keys: Iterable[str]) -> Product:
-        """Return the product without packages that nothing but the app uses."""
-        gone = frozenset(keys)
+        """Return the product without packages that only the app uses."""
+        removed = frozenset(keys)
         packages = {
-            key: replace(p, references=tuple(r for r in p.references if r not in gone))
+            key: replace(p, references=tuple(r for r in p.references if r not in removed))
             for key, p in self.packages.items()
-            if key not in gone
+            if key not in removed
         }
         return replace(self, packages=packages)
 
     def closure(self) -> Closure:
-        """Return the store paths, each hashed with all that it refers to."""
+        """Return the closure; a path's hash depends on its name, build and references."""
         paths: dict[str, StorePath] = {}
         infos = []
         for key in self._references_first():
@@ -141,12 +144,13 @@ class Product:
         return Closure.of(infos)
 
     def _references_first(self) -> list[str]:
+        """Return the keys, references before the packages that refer to them."""
         done: dict[str, None] = {}
         stack = [*self.packages]
         while stack:
-            left = [r for r in self.packages[stack[-1]].references if r not in done]
-            if left:
-                stack += left
+            missing = [r for r in self.packages[stack[-1]].references if r not in done]
+            if missing:
+                stack += missing
             else:
                 done.setdefault(stack.pop())
         return [*done]
@@ -164,7 +168,7 @@ def app_steps(product: Product, steps: int) -> Iterator[Product]:
 
 
 def single_steps(product: Product, steps: int) -> Iterator[Product]:
-    """Rebuild any one path at a time, with all that refers to it."""
+    """Rebuild one random package at a time, and with it all packages that refer to it."""
     draw = random.Random(product.name)
     for _ in range(steps):
         yield product
@@ -172,51 +176,56 @@ def single_steps(product: Product, steps: int) -> Iterator[Product]:
 
 
 def weekly_steps(product: Product, steps: int, weeks: int = 1) -> Iterator[Product]:
-    """Release the app every so many weeks, with the updates of its dependencies since."""
+    """Release the app every `weeks` weeks, with the updates of dependencies since."""
     draw = random.Random(f"{product.name} weekly")
     rates = _source_rates(product)
     for _ in range(steps):
         yield product
-        due = [s for s, rate in rates.items() if draw.random() < 1 - math.exp(-rate * weeks / 52)]
+        due = [
+            s for s, rate in rates.items() if draw.random() < 1 - math.exp(-rate * weeks / _WEEKS)
+        ]
         product = product.updated(APP, *due)
 
 
 def churn_steps(product: Product, steps: int) -> Iterator[Product]:
-    """Add or remove a dependency of the app at every release, four weeks apart."""
+    """Add or remove a dependency of the app in every release, four weeks apart."""
     draw = random.Random(f"{product.name} churn")
     extras = [_extra(draw, product, number) for number in range(16)]
-    there: list[int] = []
+    present: set[int] = set()
     rates = _source_rates(product)
     for _ in range(steps):
         yield product
         due = [s for s, rate in rates.items() if draw.random() < 1 - math.exp(-rate * 4 / _WEEKS)]
         product = product.updated(APP, *due)
         number = draw.randrange(len(extras))
-        if number in there:
-            there.remove(number)
+        if number in present:
+            present.remove(number)
             product = product.without_extra(extras[number])
         else:
-            there.append(number)
+            present.add(number)
             product = product.with_extra(next(iter(extras[number])), extras[number])
 
 
 def _extra(draw: random.Random, product: Product, number: int) -> dict[str, Package]:
-    """Return a package that the product doesn't have, and up to three that just it needs."""
+    """Return a package that the product doesn't have, and up to three that only it needs.
+
+    The package that the app uses is the first.
+    """
     usable = sorted(set(product.packages) - {APP, *_WRAPPERS})
-    found: dict[str, Package] = {}
+    packages: dict[str, Package] = {}
     below: tuple[str, ...] = ()
     for part in reversed(range(draw.randint(1, 4))):
         name = f"extra{number}-{part}.0"
         size = int(min(draw.lognormvariate(12.5, 1.8), 5e7))
         references = {*below, *draw.sample(usable, min(3, len(usable)))}
         key = f"extra{number}.{part}"
-        found = {key: Package(name, key, size, tuple(sorted(references))), **found}
+        packages = {key: Package(name, key, size, tuple(sorted(references))), **packages}
         below = (key,)
-    return found
+    return packages
 
 
 def _source_rates(product: Product) -> dict[str, float]:
-    """Return how often each source is updated in a year."""
+    """Return the updates per year of each source, except the app."""
     rates: dict[str, float] = {}
     for key, package in sorted(product.packages.items()):
         if package.source == APP:
