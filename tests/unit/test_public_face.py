@@ -1,34 +1,151 @@
-"""What is public, and that errors are what their documentation says."""
+"""The public interface: its names, when they are loaded, and a call of each function."""
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import importlib
+import inspect
+import io
+import json
 import pkgutil
 import re
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
 
 import nixdock
 from nixdock import errors
 
+SampleSpec = Callable[..., Path]
 
-def modules() -> list[str]:
-    found = [module.name for module in pkgutil.walk_packages(nixdock.__path__, "nixdock.")]
-    return sorted(name for name in found if not name.endswith("__main__"))
+FUNCTIONS = [
+    "build_image",
+    "compare_plans",
+    "diff_images",
+    "explain_path",
+    "export_image",
+    "image_digests",
+    "inspect_image",
+    "merge_images",
+    "pack_top_layer",
+    "parse_closure",
+    "plan_document",
+    "plan_family",
+    "plan_layers",
+    "prefetch_image",
+    "read_closure",
+    "read_previous",
+    "read_spec",
+    "registration_text",
+    "resolve_spec",
+    "spec_json",
+    "stream_image",
+    "tarsum",
+    "verify_image",
+    "write_database",
+]
+TYPES = [
+    "Closure",
+    "Comparison",
+    "Compression",
+    "Diff",
+    "Explanation",
+    "FileReport",
+    "Format",
+    "Group",
+    "Hash",
+    "Image",
+    "ImageSpec",
+    "LayerBlob",
+    "LayerPlan",
+    "Layering",
+    "LayeringOptions",
+    "PathInfo",
+    "Prefetched",
+    "PreviousPlan",
+    "Remote",
+    "Resolution",
+    "StorePath",
+    "Verification",
+]
+ERRORS = [
+    "ClosureError",
+    "ImageError",
+    "InputError",
+    "LayeringError",
+    "NixdockError",
+    "OutputError",
+    "PackError",
+    "PlanError",
+    "ScriptError",
+    "SpecError",
+    "StoreError",
+    "ToolError",
+]
 
 
-def test_all_is_sorted_and_there() -> None:
+def test_the_names() -> None:
+    assert nixdock.__all__ == sorted([*FUNCTIONS, *TYPES, *ERRORS])
     assert nixdock.__all__ == sorted(nixdock.__all__)
-    assert all(hasattr(nixdock, name) for name in nixdock.__all__)
-    assert set(errors.__all__) <= set(nixdock.__all__)
+    assert dir(nixdock) == nixdock.__all__
+    folders = {module.name for module in pkgutil.iter_modules(nixdock.__path__)}
+    assert folders.isdisjoint(nixdock.__all__)
 
 
-def test_every_module_says_what_it_is_and_what_is_public() -> None:
-    for name in modules():
-        module = importlib.import_module(name)
-        assert module.__doc__, name
-        # Only a package may have nothing of its own: its modules are what it gives.
-        assert hasattr(module, "__all__") or hasattr(module, "__path__"), name
-        for public in getattr(module, "__all__", ()):
-            assert hasattr(module, public), f"{name}.{public}"
+def test_every_name_is_loaded_from_where_it_is_defined() -> None:
+    for name in nixdock.__all__:
+        value = getattr(nixdock, name)
+        assert value.__name__ == name
+        assert inspect.getdoc(value)
+        assert value.__module__ == nixdock._MODULES.get(name, "nixdock.errors")
+    with pytest.raises(AttributeError, match="module 'nixdock' has no attribute 'none'"):
+        nixdock.none  # noqa: B018
+
+
+def test_names_for_type_checkers_are_those_that_are_loaded() -> None:
+    assert nixdock.__file__
+    tree = ast.parse(Path(nixdock.__file__).read_bytes())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    imported = {
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert imported == nixdock._MODULES
+    assert sorted([*imported, *errors.__all__]) == nixdock.__all__
+    assert list(imported) == sorted(imported, key=lambda name: (imported[name] or "", name))
+    assert list(nixdock._MODULES) == sorted(nixdock._MODULES)
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    script = (
+        "import sys, nixdock;"
+        "heavy = {'networkx', 'msgspec', 'orjson', 'click', 'rich'};"
+        "print(*heavy & sys.modules.keys());"
+        "print(*sorted(name for name in sys.modules if name.startswith('nixdock')))"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "\nnixdock nixdock.errors\n"
+
+
+def test_every_public_name_of_a_module_exists() -> None:
+    for found in pkgutil.walk_packages(nixdock.__path__, "nixdock."):
+        if not found.name.endswith("__main__"):
+            module = importlib.import_module(found.name)
+            for public in getattr(module, "__all__", ()):
+                assert hasattr(module, public), f"{found.name}.{public}"
+
+
+# Errors.
 
 
 def test_the_error_tree_is_the_one_in_the_documentation() -> None:
@@ -36,15 +153,12 @@ def test_the_error_tree_is_the_one_in_the_documentation() -> None:
     drawn: dict[str, str | None] = {}
     stack: list[tuple[int, str]] = []
     for line in errors.__doc__.splitlines():
-        found = re.match(r"([\s│├└─]*)([A-Z]\w*Error)\b", line)
-        if found:
-            depth, name = len(found[1]), found[2]
+        if match := re.match(r"([\s│├└─]*)([A-Z]\w*Error)\b", line):
+            depth, name = len(match[1]), match[2]
             while stack and stack[-1][0] >= depth:
                 stack.pop()
             drawn[name] = stack[-1][1] if stack else None
             stack.append((depth, name))
-    for name in modules():
-        importlib.import_module(name)
     actual: dict[str, str | None] = {"NixdockError": None}
     waiting = [errors.NixdockError]
     while waiting:
@@ -59,3 +173,258 @@ def test_the_error_tree_is_the_one_in_the_documentation() -> None:
 def test_exit_statuses() -> None:
     assert errors.NixdockError.exit_status == errors.PackError.exit_status == 1
     assert errors.SpecError.exit_status == errors.ClosureError.exit_status == 2
+
+
+# Each function, once.
+
+
+@pytest.fixture
+def spec(sample_spec: SampleSpec, tmp_path: Path) -> nixdock.ImageSpec:
+    return nixdock.read_spec(sample_spec(tmp_path))
+
+
+@pytest.fixture
+def closure(sample_spec: SampleSpec, tmp_path: Path) -> nixdock.Closure:
+    sample_spec(tmp_path)
+    return nixdock.read_closure(tmp_path / "graph.json")
+
+
+@pytest.fixture
+def image(spec: nixdock.ImageSpec, tmp_path: Path) -> Path:
+    nixdock.build_image(spec, tmp_path / "image.tar")
+    return tmp_path / "image.tar"
+
+
+@pytest.fixture
+def other_image(sample_spec: SampleSpec, tmp_path: Path) -> Path:
+    spec = nixdock.read_spec(sample_spec(tmp_path, tag="v2", config={}))
+    nixdock.build_image(spec, tmp_path / "other.tar")
+    return tmp_path / "other.tar"
+
+
+class Progress:
+    """The calls of a `progress` argument."""
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+        self.digests: dict[int, str] = {}
+
+    def __call__(self, layers: int) -> Callable[[int, nixdock.LayerBlob], object]:
+        self.counts.append(layers)
+        return lambda index, blob: self.digests.update({index: blob.digest})
+
+    def assert_shows(self, image: nixdock.Image) -> None:
+        assert self.counts == [len(image.layers)]
+        assert self.digests == {i: layer.digest for i, layer in enumerate(image.layers)}
+
+
+def test_a_spec_is_read_and_resolved(spec: nixdock.ImageSpec, tmp_path: Path) -> None:
+    assert isinstance(spec, nixdock.ImageSpec)
+    resolution = nixdock.resolve_spec(spec)
+    assert isinstance(resolution, nixdock.Resolution)
+    assert resolution.plan is not None
+    assert [[*layer.paths] for layer in resolution.plan.layers] == resolution.spec.store_layers
+    (tmp_path / "resolved.json").write_bytes(nixdock.spec_json(resolution.spec))
+    again = nixdock.read_spec(str(tmp_path / "resolved.json"))
+    assert nixdock.resolve_spec(again).plan is None
+    assert nixdock.image_digests(again) == nixdock.image_digests(spec)
+
+
+def test_an_image_is_built_streamed_and_digested(spec: nixdock.ImageSpec, tmp_path: Path) -> None:
+    built, digested, streamed = Progress(), Progress(), Progress()
+    image = nixdock.build_image(spec, tmp_path / "image.tar", progress=built)
+    assert isinstance(image, nixdock.Image)
+    assert nixdock.image_digests(spec, progress=digested) == image
+    archive = io.BytesIO()
+    assert nixdock.stream_image(spec, archive.write, progress=streamed) == image
+    for progress in (built, digested, streamed):
+        progress.assert_shows(image)
+    target = tmp_path / "docker.tar"
+    nixdock.build_image(spec, str(target), form="docker-archive")
+    assert target.read_bytes() == archive.getvalue()
+    compressed = nixdock.build_image(
+        spec,
+        tmp_path / "layout",
+        form=nixdock.Format.OCI_LAYOUT,
+        compression=nixdock.Compression.GZIP,
+    )
+    assert compressed == nixdock.image_digests(spec, compression="gzip")
+    with pytest.raises(nixdock.OutputError):
+        nixdock.build_image(spec, tmp_path / "none" / "image.tar")
+
+
+def test_the_top_layer_is_packed(spec: nixdock.ImageSpec, tmp_path: Path) -> None:
+    nixdock.pack_top_layer(spec, tmp_path / "top")
+    data = (tmp_path / "top" / "layer.tar").read_bytes()
+    *_, top_layer = nixdock.image_digests(spec).layers
+    assert top_layer.digest == f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def test_an_image_is_inspected_and_verified(image: Path) -> None:
+    report = nixdock.inspect_image(image)
+    assert isinstance(report, nixdock.FileReport)
+    assert [image.tags for image in report.images] == [("x/y:v1",)]
+    verification = nixdock.verify_image(str(image))
+    assert isinstance(verification, nixdock.Verification)
+    assert not verification.problems
+    assert verification.layers == 5
+
+
+def test_images_are_compared(image: Path, tmp_path: Path) -> None:
+    diff = nixdock.diff_images(image, str(image))
+    assert isinstance(diff, nixdock.Diff)
+    assert diff.transfers.registry.total == 0
+    layering = nixdock.Layering("popularity")
+    diff = nixdock.diff_images(image, tmp_path / "graph.json", layering=layering)
+    assert [layer.fetched for layer in diff.layers] == [False] * 4
+    separate = nixdock.diff_images(
+        tmp_path / "graph.json",
+        tmp_path / "graph.json",
+        layering=layering,
+        new_layering=nixdock.Layering("auto"),
+        max_layers=3,
+    )
+    assert len(separate.old.layers) == len(separate.new.layers) == 2
+
+
+def test_an_image_is_exported_and_summed(image: Path, tmp_path: Path) -> None:
+    root = io.BytesIO()
+    nixdock.export_image(image, root.write, mtime=7, name="x/y", tag="v1")
+    root.seek(0)
+    with tarfile.open(fileobj=root) as tar:
+        assert {member.mtime for member in tar} == {7}
+        assert f"./nix/store/{'d' * 32}-app/bin/app" in tar.getnames()
+    root.seek(0)
+    assert re.fullmatch(r"tarsum\.v1\+sha256:[0-9a-f]{64}", nixdock.tarsum(root))
+    root.seek(0)
+    text = nixdock.tarsum(root, version="v0", algorithm="sha512", names=False)
+    assert re.fullmatch(r"tarsum\+sha512:[0-9a-f]{128}", text)
+    with pytest.raises(nixdock.ImageError, match=r"^image\.txt"):
+        nixdock.tarsum(io.BytesIO(b"text" * 300), origin="image.txt")
+    with pytest.raises(nixdock.InputError):
+        nixdock.export_image(image, root.write, name="other")
+
+
+@pytest.mark.parametrize(("compression", "mode"), [("none", "r:"), ("gzip", "r:gz"), (None, "r:")])
+def test_images_are_merged(
+    image: Path, other_image: Path, compression: str | None, mode: Literal["r:", "r:gz"]
+) -> None:
+    merged = io.BytesIO()
+    nixdock.merge_images([image, other_image], merged.write, compression=compression, mtime=7)
+    merged.seek(0)
+    with tarfile.open(fileobj=merged, mode=mode) as tar:
+        assert {member.mtime for member in tar} == {7}
+        manifest = tar.extractfile("manifest.json")
+        assert manifest is not None
+        assert [entry["RepoTags"] for entry in json.load(manifest)] == [["x/y:v1"], ["x/y:v2"]]
+
+
+def test_a_closure_is_read_and_registered(closure: nixdock.Closure, tmp_path: Path) -> None:
+    assert isinstance(closure, nixdock.Closure)
+    data = (tmp_path / "graph.json").read_bytes()
+    assert nixdock.parse_closure(data).infos == closure.infos
+    attrs = json.dumps({"exportReferencesGraph": {}, "key": json.loads(data), "other": []})
+    assert nixdock.parse_closure(attrs.encode(), ["key"]).infos == closure.infos
+    with pytest.raises(nixdock.ClosureError, match=r"^the file: "):
+        nixdock.parse_closure(b"[1]", origin="the file")
+    text = nixdock.registration_text(closure)
+    assert nixdock.parse_closure(text).infos.keys() == closure.infos.keys()
+    assert all(isinstance(info, nixdock.PathInfo) for info in closure)
+
+
+def test_a_database_is_written(
+    closure: nixdock.Closure, image: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = nixdock.StorePath.parse(f"/nix/store/{'d' * 32}-app")
+    nixdock.write_database(
+        closure, tmp_path / "database", gc_roots=[app], base_images=[image], registration_time=7
+    )
+    directory = tmp_path / "database/nix/var/nix"
+    assert sorted(file.name for file in (directory / "db").iterdir()) == ["db.sqlite", "schema"]
+    assert [link.name for link in (directory / "gcroots/docker").iterdir()] == [app.base_name]
+    assert not caplog.records
+    with pytest.raises(nixdock.OutputError, match="already exists"):
+        nixdock.write_database(closure, tmp_path / "database")
+
+
+def test_a_base_image_of_a_database_is_a_single_image(
+    closure: nixdock.Closure, image: Path, other_image: Path, tmp_path: Path
+) -> None:
+    with (tmp_path / "both.tar").open("wb") as file:
+        nixdock.merge_images([image, other_image], file.write)
+    with pytest.raises(nixdock.InputError, match="contains 2 images") as caught:
+        nixdock.write_database(closure, tmp_path / "db", base_images=[tmp_path / "both.tar"])
+    assert caught.value.path == str(tmp_path / "both.tar")
+
+
+def test_layers_are_planned_compared_and_explained(
+    closure: nixdock.Closure, tmp_path: Path
+) -> None:
+    (libc, *_), (app, *_) = sorted(closure.infos), closure.roots
+    layering = nixdock.Layering("popularity")
+    plan = nixdock.plan_layers(closure, layering=layering, max_layers=3)
+    assert isinstance(plan, nixdock.LayerPlan)
+    assert len(plan.layers) == 2
+    explanation = nixdock.explain_path(closure, libc, layering=layering, max_layers=3)
+    assert isinstance(explanation, nixdock.Explanation)
+    assert (explanation.layer, explanation.layers) == (1, 2)
+    comparison = nixdock.compare_plans(
+        closure, {"a": plan, "b": nixdock.plan_layers(closure)}, volatile=[app]
+    )
+    assert isinstance(comparison, nixdock.Comparison)
+    assert (list(comparison.plans), comparison.app) == (["a", "b"], (app,))
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(nixdock.plan_document(plan, "popularity")))
+    previous = nixdock.read_previous(file)
+    assert isinstance(previous, nixdock.PreviousPlan)
+    assert previous.layers == tuple(layer.paths for layer in plan.layers)
+    continued = nixdock.Layering("stable", nixdock.LayeringOptions(previous=previous))
+    assert nixdock.plan_layers(closure, layering=continued, max_layers=3).layers == plan.layers
+    grouped = nixdock.Layering(
+        "explicit", nixdock.LayeringOptions(groups=(nixdock.Group(paths=(libc, app)),))
+    )
+    assert {libc, app} in [
+        set(layer.paths) for layer in nixdock.plan_layers(closure, layering=grouped).layers
+    ]
+    with pytest.raises(nixdock.PlanError):
+        nixdock.plan_layers(closure, max_layers=1)
+
+
+def test_a_family_is_planned(closure: nixdock.Closure) -> None:
+    closures = {"one": closure, "two": closure.without(closure.roots)}
+    limits: list[Any] = [3, {"one": 3, "two": 2}]
+    for max_layers in limits:
+        plans = nixdock.plan_family(closures, max_layers=max_layers, volatile=closure.roots)
+        assert list(plans) == ["one", "two"]
+        assert len(plans["one"].layers) == 2
+    assert len(plans["two"].layers) == 1
+
+
+def test_an_image_is_prefetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With programs that answer like skopeo and nix-store."""
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text('{"schemaVersion": 2, "config": {}, "layers": []}')
+    digest = f"sha256:{hashlib.sha256(manifest.read_bytes()).hexdigest()}"
+    programs = {
+        "skopeo": f"""
+            for last; do :; done
+            case " $* " in
+              *" inspect "*) cat {manifest} ;;
+              *" manifest-digest "*) printf %s {digest} ;;
+              *" copy "*) file=${{last#docker-archive:}}; printf image >"${{file%%:*}}" ;;
+            esac
+        """,
+        "nix-store": "echo /nix/store/image",
+    }
+    for name, script in programs.items():
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    prefetched = nixdock.prefetch_image(nixdock.Remote("debian", tag="12"), final_tag="mine")
+    assert isinstance(prefetched, nixdock.Prefetched)
+    assert (prefetched.digest, prefetched.path) == (digest, "/nix/store/image")
+    assert (prefetched.final_name, prefetched.final_tag) == ("debian", "mine")
+    hashed = nixdock.Hash("sha256", hashlib.sha256(b"image").digest())
+    assert prefetched.hash == hashed
