@@ -1,4 +1,4 @@
-"""Comparing two images, or what is planned of them: what an update transfers, and why.
+"""Comparing two images, plans or graphs: how many bytes an update transfers, and why.
 
 ::
 

@@ -1,9 +1,9 @@
-"""The comparison itself, a pure function of both sides.
+"""The comparison of two sides, as a pure function.
 
-A layer is the same where its digest is, or else its store paths in their order. A layer that the
-old side has not replaces the one there that has most in common with it: the same store paths, or
-other versions of them. A store path has moved when it is in a layer that neither is nor replaces
-the one where it was.
+Two layers are the same if their digests are equal or, without digests, if they have the same store
+paths in the same order. A layer that is only on the new side replaces the one of the old side with
+which it has most in common: the same store paths, or other versions of them. A store path has moved
+if its new layer neither is its old layer nor replaces it.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ __all__ = ["compare_sides"]
 
 
 def compare_sides(old: Side, new: Side) -> Diff:
-    """Return what becomes of `old`'s layers and store paths in `new`, and what is transferred."""
+    """Return which layers and store paths of `new` are in `old`, and what an update transfers."""
     basis = basis_of(old, new)
     unplanned: tuple[SideLayer, ...] = ()
     if basis is Basis.STORE_PATHS and new.kind is not old.kind:
         image = new if new.kind == SideKind.IMAGE else old
         unplanned = tuple(layer for layer in image.layers if not layer.paths)
-    comparison = _Comparison(_planned(old, unplanned), _planned(new, unplanned), basis)
+    comparison = _Comparison(_compared(old, unplanned), _compared(new, unplanned), basis)
     return Diff(
         old=old,
         new=new,
@@ -53,24 +53,26 @@ def compare_sides(old: Side, new: Side) -> Diff:
     )
 
 
-def _planned(side: Side, unplanned: Sequence[SideLayer]) -> tuple[SideLayer, ...]:
+def _compared(side: Side, unplanned: Sequence[SideLayer]) -> tuple[SideLayer, ...]:
     return tuple(layer for layer in side.layers if not unplanned or layer.paths)
 
 
 def _transfers(comparison: _Comparison, old: Side, new: Side) -> Transfers:
-    transfer = Transfer(
+    documents = Transfer(
         layers=0,
         layer_bytes=0,
         config_bytes=_size(new.config, old.config),
         manifest_bytes=_size(new.manifest, old.manifest),
     )
 
-    def of(indices: Iterable[int]) -> Transfer:
-        # A blob that stands twice is fetched once.
+    def with_layers(indices: Iterable[int]) -> Transfer:
+        # Several layers may be the same blob, which is fetched once.
         blobs = {comparison.new_ids[i]: comparison.new[i].size for i in indices}
-        return replace(transfer, layers=len(blobs), layer_bytes=sum(blobs.values()))
+        return replace(documents, layers=len(blobs), layer_bytes=sum(blobs.values()))
 
-    return Transfers(registry=of(comparison.unknown), docker=of(comparison.above_change))
+    return Transfers(
+        registry=with_layers(comparison.added), docker=with_layers(comparison.from_first_change)
+    )
 
 
 def _size(document: Document | None, known: Document | None) -> int:
@@ -79,14 +81,14 @@ def _size(document: Document | None, known: Document | None) -> int:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """The layers of both sides; indices count them from 0, less those left out."""
+    """The layers of both sides, without unplanned ones; layers are identified by their indices."""
 
     old: tuple[SideLayer, ...]
     new: tuple[SideLayer, ...]
     basis: Basis
 
     def new_layers(self) -> Iterator[NewLayer]:
-        """Yield what became of each layer of the new side."""
+        """Yield each layer of the new side."""
         for i, layer in enumerate(self.new):
             same = self.same.get(i)
             if same is not None:
@@ -95,19 +97,19 @@ class _Comparison:
             else:
                 status = Status.NEW
                 changes = tuple(self._changes(i))
-            source = self.replaced.get(i) if same is None else same
+            old_index = self.replaced.get(i) if same is None else same
             yield NewLayer(
                 layer=layer,
                 status=status,
-                old_layer=None if source is None else self.old[source].number,
-                fetched=i in self.unknown,
-                fetched_by_docker=i in self.above_change,
+                old_layer=None if old_index is None else self.old[old_index].number,
+                fetched=i in self.added,
+                fetched_by_docker=i in self.from_first_change,
                 changes=changes,
-                paths=tuple(self._new_path(path, source, changes) for path in layer.paths),
+                paths=tuple(self._new_path(path, old_index, changes) for path in layer.paths),
             )
 
     def gone_layers(self) -> Iterator[GoneLayer]:
-        """Yield the layers of the old side that the new one has not."""
+        """Yield the layers that are only on the old side."""
         new_ids = set(self.new_ids)
         replacing = {old: new for new, old in self.replaced.items()}
         for i, layer in enumerate(self.old):
@@ -129,7 +131,7 @@ class _Comparison:
 
     @cached_property
     def same(self) -> dict[int, int]:
-        """The old layer that a new one is; that of the same number, if there are several."""
+        """For new layers, the same layer of the old side: at the same index, or else the first."""
         first: dict[Hashable, int] = {}
         for i, identity in enumerate(self.old_ids):
             first.setdefault(identity, i)
@@ -140,116 +142,121 @@ class _Comparison:
         }
 
     @cached_property
-    def unknown(self) -> frozenset[int]:
-        """The new layers that are not among the old ones."""
+    def added(self) -> frozenset[int]:
+        """The layers that are only on the new side."""
         return frozenset(range(len(self.new))) - self.same.keys()
 
     @cached_property
-    def above_change(self) -> frozenset[int]:
-        """The first new layer that is not the old one of its number, and all above."""
+    def from_first_change(self) -> frozenset[int]:
+        """The first new layer that differs from the old one at its index, and all above it."""
         kept = 0
         while kept < min(len(self.old), len(self.new)) and self.old_ids[kept] == self.new_ids[kept]:
             kept += 1
         return frozenset(range(kept, len(self.new)))
 
     @cached_property
-    def old_homes(self) -> Mapping[StorePath, list[int]]:
-        """The old layers that hold a store path: more than one, where an upper one hides it."""
-        return _homes(self.old)
+    def old_layers_of(self) -> Mapping[StorePath, list[int]]:
+        """The old layers with each store path, bottom to top; an upper layer hides lower ones."""
+        return _layers_of(self.old)
 
     @cached_property
-    def new_homes(self) -> Mapping[StorePath, list[int]]:
-        """The new layers that hold a store path."""
-        return _homes(self.new)
+    def new_layers_of(self) -> Mapping[StorePath, list[int]]:
+        """The new layers with each store path, bottom to top."""
+        return _layers_of(self.new)
 
     @cached_property
     def predecessors(self) -> dict[StorePath, StorePath]:
-        """For new store paths, the ones of the same package that are gone."""
-        gone = package_keys(self.old_homes.keys() - self.new_homes.keys())
-        new = package_keys(self.new_homes.keys() - self.old_homes.keys())
+        """For new store paths, the gone store path of the same package."""
+        gone = package_keys(self.old_layers_of.keys() - self.new_layers_of.keys())
+        new = package_keys(self.new_layers_of.keys() - self.old_layers_of.keys())
         return {path: gone[key] for key, path in new.items() if key in gone}
 
     @cached_property
     def replaced(self) -> dict[int, int]:
-        """For layers of the new side alone, that of the old side alone which they replace."""
-        shared: Counter[tuple[int, int]] = Counter()
-        renewed: Counter[tuple[int, int]] = Counter()
+        """For layers only on the new side, the layer only on the old side that they replace.
+
+        Pairs are formed greedily: those with most in common first, then those with more unchanged
+        store paths, then those closest to each other. Layers without store paths have their history
+        comments in common.
+        """
+        unchanged: Counter[tuple[int, int]] = Counter()
+        updated: Counter[tuple[int, int]] = Counter()
         comments: dict[str, list[int]] = defaultdict(list)
         known = set(self.new_ids)
         free = {i for i, identity in enumerate(self.old_ids) if identity not in known}
         for i in sorted(free):
             if not self.old[i].paths:
                 comments[self.old[i].comment].append(i)
-        for i in self.unknown:
+        for i in self.added:
             for path in self.new[i].paths:
                 before = self.predecessors.get(path, path)
-                count = shared if before is path else renewed
-                count.update((i, j) for j in self.old_homes.get(before, ()) if j in free)
+                count = unchanged if before is path else updated
+                count.update((i, j) for j in self.old_layers_of.get(before, ()) if j in free)
             if not self.new[i].paths:
-                shared.update((i, j) for j in comments[self.new[i].comment])
+                unchanged.update((i, j) for j in comments[self.new[i].comment])
         pairs = sorted(
-            shared.keys() | renewed.keys(),
-            key=lambda p: (-shared[p] - renewed[p], -shared[p], abs(p[0] - p[1]), p),
+            unchanged.keys() | updated.keys(),
+            key=lambda p: (-unchanged[p] - updated[p], -unchanged[p], abs(p[0] - p[1]), p),
         )
-        found: dict[int, int] = {}
+        replaced: dict[int, int] = {}
         for i, j in pairs:
-            if i not in found and j in free:
-                found[i] = j
+            if i not in replaced and j in free:
+                replaced[i] = j
                 free.remove(j)
-        return found
+        return replaced
 
     def _changes(self, i: int) -> Iterator[Change]:
-        """Yield how a new layer differs from the one that it replaces, the weightiest first."""
-        source = self.replaced.get(i)
-        before = () if source is None else self.old[source].paths
+        """Yield how a new layer differs from the one that it replaces, the main change first."""
+        old_index = self.replaced.get(i)
+        before = () if old_index is None else self.old[old_index].paths
         after = self.new[i].paths
-        own, former = set(after), set(before)
+        new_paths, old_paths = set(after), set(before)
         for path in after:
-            if path not in self.old_homes:
+            if path not in self.old_layers_of:
                 yield Change(Cause.NEW, path, self.predecessors.get(path))
         for path in after:
-            if path not in former and path in self.old_homes:
-                yield Change(
-                    Cause.ARRIVED, path, layer=self._number(self.old, self.old_homes[path])
-                )
+            if path not in old_paths and path in self.old_layers_of:
+                layer = _top_number(self.old, self.old_layers_of[path])
+                yield Change(Cause.ARRIVED, path, layer=layer)
         successors = {self.predecessors.get(path) for path in after}
         for path in before:
-            if path not in own and path in self.new_homes:
-                yield Change(Cause.LEFT, path, layer=self._number(self.new, self.new_homes[path]))
-            elif path not in own and path not in successors:
+            if path not in new_paths and path in self.new_layers_of:
+                layer = _top_number(self.new, self.new_layers_of[path])
+                yield Change(Cause.LEFT, path, layer=layer)
+            elif path not in new_paths and path not in successors:
                 yield Change(Cause.GONE, path)
-        if source is not None and own == former:
+        if old_index is not None and new_paths == old_paths:
             yield Change(Cause.BYTES if before == after else Cause.ORDER)
 
     def _new_path(
-        self, path: StorePath, source: int | None, changes: Sequence[Change]
+        self, path: StorePath, old_index: int | None, changes: Sequence[Change]
     ) -> PathStatus:
-        homes = self.old_homes.get(path)
-        if homes is None:
+        indices = self.old_layers_of.get(path)
+        if indices is None:
             return PathStatus(path, Status.NEW, replaces=self.predecessors.get(path))
-        if source in homes:
+        if old_index is not None and old_index in indices:
             reason = changes[0].of_neighbour() if changes else None
-            return PathStatus(path, Status.KEPT, self._number(self.old, [source]), reason=reason)
-        layer = self._number(self.old, homes)
+            return PathStatus(path, Status.KEPT, self.old[old_index].number, reason=reason)
+        layer = _top_number(self.old, indices)
         return PathStatus(path, Status.MOVED, layer, reason=f"it was in layer {layer}")
 
-    def _old_path(self, path: StorePath, target: int | None) -> PathStatus:
-        homes = self.new_homes.get(path)
-        if homes is None:
+    def _old_path(self, path: StorePath, new_index: int | None) -> PathStatus:
+        indices = self.new_layers_of.get(path)
+        if indices is None:
             return PathStatus(path, Status.GONE)
-        if target in homes:
-            return PathStatus(path, Status.KEPT, self._number(self.new, [target]))
-        return PathStatus(path, Status.MOVED, self._number(self.new, homes))
-
-    @staticmethod
-    def _number(layers: Sequence[SideLayer], indices: Sequence[int]) -> int:
-        # What an upper layer holds again hides what is below.
-        return layers[indices[-1]].number
+        if new_index is not None and new_index in indices:
+            return PathStatus(path, Status.KEPT, self.new[new_index].number)
+        return PathStatus(path, Status.MOVED, _top_number(self.new, indices))
 
 
-def _homes(layers: Sequence[SideLayer]) -> Mapping[StorePath, list[int]]:
-    homes: dict[StorePath, list[int]] = defaultdict(list)
+def _top_number(layers: Sequence[SideLayer], indices: Sequence[int]) -> int:
+    """Return the number of the topmost layer; it hides its store paths in lower layers."""
+    return layers[indices[-1]].number
+
+
+def _layers_of(layers: Sequence[SideLayer]) -> Mapping[StorePath, list[int]]:
+    indices: dict[StorePath, list[int]] = defaultdict(list)
     for i, layer in enumerate(layers):
         for path in layer.paths:
-            homes[path].append(i)
-    return dict(homes)
+            indices[path].append(i)
+    return dict(indices)

@@ -1,4 +1,4 @@
-"""Reading a side of a comparison from whatever it is kept in."""
+"""Reading a side of a comparison from an image, a plan file or a reference graph."""
 
 from __future__ import annotations
 
@@ -22,21 +22,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Planning", "read_side"]
 
-# JSON, or a registration text, which starts with a store path; no tar that holds an image does.
+# The start of JSON, or of registration text, which starts with a store path. The tar of an image
+# starts with neither.
 _TEXT: Final = re.compile(rb"\s*[\[{/]")
 _START: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Planning:
-    """How a graph is planned that is a side of a comparison."""
+    """How a reference graph is planned; `max_layers` includes the top layer."""
 
     layering: Layering
     max_layers: int = 100
 
     def plan(self, data: bytes, origin: str) -> LayerPlan:
-        """Plan a graph; raise ClosureError if it is none."""
-        from nixdock.nix.reference_graph import parse_closure  # noqa: PLC0415 (images need none of it)
+        """Plan the graph in `data`.
+
+        Raise ClosureError if it is not a valid graph, PlanError if no plan fits.
+        """
+        from nixdock.nix.reference_graph import parse_closure  # noqa: PLC0415 (only for graphs)
 
         budget = self.layering.budget(self.max_layers, most_layers=MOST_LAYERS)
         return self.layering.plan(parse_closure(data, (), origin), budget)
@@ -45,11 +49,11 @@ class Planning:
 def read_side(
     path: Path, planning: Planning | None = None, architecture: str | None = None
 ) -> Side:
-    """Read an image in any form, a plan file, or a graph, which is planned by `planning`.
+    """Read an image in any format, a plan file, or a graph, which is planned by `planning`.
 
-    Of the images in a file it is the first one or, of those for several platforms, the one for
-    `architecture`. `-` is standard input, for a plan or graph. Raise InputError if it is none of
-    these, ImageError for a damaged image.
+    From a file with several images, the first one is read, or the first one for `architecture`. `-`
+    is standard input, for a plan or graph. Raise InputError or one of its subclasses if the file
+    can't be read or is none of these, ImageError if an image is damaged.
     """
     if path.is_dir() or not _is_text(path):
         return _image(path, architecture)
@@ -58,33 +62,41 @@ def read_side(
     if (document := _plan_document(data)) is not None:
         return Side(origin, SideKind.PLAN, tuple(_plan_layers(document, data, origin)))
     if not _TEXT.match(data):
+        name = "standard input" if origin == "-" else origin
         raise InputError(
-            f"{origin} is neither a plan nor a graph; an image has to be given as a file"
+            f"{name} is neither a plan nor a graph; an image must be given as a file",
+            path=path,
         )
     plan = (planning or _default_planning()).plan(data, origin)
-    layers = (SideLayer(i, x.paths, x.nar_size) for i, x in enumerate(plan.layers, 1))
+    layers = (
+        SideLayer(number, layer.paths, layer.nar_size)
+        for number, layer in enumerate(plan.layers, 1)
+    )
     return Side(origin, SideKind.GRAPH, tuple(layers))
 
 
 def _default_planning() -> Planning:
-    from nixdock.layering import Layering  # noqa: PLC0415 (images need none of it)
+    from nixdock.layering import Layering  # noqa: PLC0415 (only for graphs)
 
     return Planning(Layering())
 
 
 def _is_text(path: Path) -> bool:
-    """Tell whether it is no image, without reading what can be read but once."""
+    """Return whether `path` is a plan or graph, not an image.
+
+    Standard input and FIFOs, which can be read only once, can't be images, so they are not read.
+    """
     if str(path) == "-" or (path.exists() and not path.is_file()):
         return True
     try:
         with path.open("rb") as stream:
             return _TEXT.match(stream.read(_START)) is not None
     except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror}") from None
+        raise InputError(f"can't read {path}: {error.strerror}", path=path) from None
 
 
 def _plan_document(data: bytes) -> dict[str, Any] | None:
-    """Return the plan file that `data` is, or None if it may be a graph."""
+    """Return the JSON object of a plan file, or None if `data` may be a graph."""
     if not data.lstrip().startswith(b"{"):
         return None
     try:
@@ -97,23 +109,26 @@ def _plan_document(data: bytes) -> dict[str, Any] | None:
 
 
 def _plan_layers(document: dict[str, Any], data: bytes, origin: str) -> Iterator[SideLayer]:
-    from nixdock.layering.plan_file import parse_plan  # noqa: PLC0415 (images need none of it)
+    from nixdock.layering.plan_file import parse_plan  # noqa: PLC0415 (only for plans)
 
     plan = parse_plan(data, origin)
     for i, paths in enumerate(plan.layers):
-        # What is a plan for other purposes may do without.
+        # `parse_plan` does not check the size, which a plan of layers does not need.
         size = document["layers"][i].get("nar_size")
         if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            key = f"layers[{i}].nar_size"
             raise LayeringError(
-                f"{origin}: layers[{i}].nar_size: must be a number of bytes, not {size!r}; make the"
-                " plan with `nixdock plan -o`"
+                f"{origin}: {key}: must be a number of bytes, not {size!r}; make the plan with"
+                " `nixdock plan -o`",
+                path=origin,
+                key=key,
             )
         yield SideLayer(i + 1, paths, size)
 
 
 def _image(path: Path, architecture: str | None) -> Side:
-    from nixdock.read.opening import open_image  # noqa: PLC0415
-    from nixdock.read.report import inspect_images  # noqa: PLC0415 (plans need none of it)
+    from nixdock.read.opening import open_image  # noqa: PLC0415 (only for images)
+    from nixdock.read.report import inspect_images  # noqa: PLC0415
     from nixdock.read.selection import select_image  # noqa: PLC0415
 
     with open_image(path) as file:

@@ -1,4 +1,4 @@
-"""What a comparison found."""
+"""The result of a comparison."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Status(StrEnum):
-    """What became of a layer or a store path; what moved is elsewhere."""
+    """The state of a layer or store path after the update: `MOVED` is in another place."""
 
     NEW = "new"
     GONE = "gone"
@@ -36,7 +36,7 @@ class Status(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a layer is not the one that it replaces."""
+    """Why a layer differs from the one that it replaces."""
 
     NEW = "new"
     ARRIVED = "arrived"
@@ -50,8 +50,8 @@ class Cause(StrEnum):
 class Change:
     """One difference between a layer and the one that it replaces.
 
-    `path` is new, has arrived from or left for `layer`, or is gone; `replaces` is the path of the
-    same package that a new one stands for. Without a path, the order or the bytes alone differ.
+    `path` is new, arrived from or left for another `layer`, or is gone. `replaces` is the path of
+    the same package that a new path replaces. `path` is None if only the order or the bytes differ.
     """
 
     cause: Cause
@@ -70,7 +70,7 @@ class Change:
         }
 
     def __str__(self) -> str:
-        """Say it for the layer."""
+        """Describe the change of the layer."""
         name = self.path.name if self.path else ""
         match self.cause:
             case Cause.NEW:
@@ -84,10 +84,10 @@ class Change:
             case Cause.ORDER:
                 return "the same store paths in another order"
             case Cause.BYTES:
-                return "other bytes of the same store paths"
+                return "the same store paths with different bytes"
 
     def of_neighbour(self) -> str:
-        """Say it for a store path that has not changed itself."""
+        """Describe the change for a store path of the layer that is unchanged."""
         name = self.path.name if self.path else ""
         match self.cause:
             case Cause.NEW:
@@ -101,7 +101,7 @@ class Change:
             case Cause.ORDER:
                 return "its layer has the same store paths in another order"
             case Cause.BYTES:
-                return "its layer has other bytes of the same store paths"
+                return "its layer has the same store paths with different bytes"
 
     @property
     def _in_place(self) -> str:
@@ -113,9 +113,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class PathStatus:
-    """What became of a store path, as seen from a layer.
+    """The status of a store path in a layer.
 
-    `layer` is where it is on the other side; `reason` tells why it is sent again, if it is.
+    `layer` is the number of its layer on the other side, if any. `reason` says why an old store
+    path is transferred again, if it is. `replaces` is the old path of the package of a new path.
     """
 
     path: StorePath
@@ -124,12 +125,12 @@ class PathStatus:
     replaces: StorePath | None = None
     reason: str | None = None
 
-    def document(self, other: str) -> dict[str, Any]:
-        """Return the JSON object, in which `other` is the key of the layer on the other side."""
+    def document(self, layer_key: str) -> dict[str, Any]:
+        """Return the JSON object; `layer_key` is the key of the layer on the other side."""
         return {
             "path": self.path,
             "status": self.status.value,
-            other: self.layer,
+            layer_key: self.layer,
             "replaces": self.replaces,
             "reason": self.reason,
         }
@@ -139,9 +140,9 @@ class PathStatus:
 class NewLayer:
     """A layer of the new side.
 
-    `old_layer` is the same layer on the old side or, of a new one, that which it replaces.
-    `fetched` tells that clients fetch it which know layers by digest, `fetched_by_docker` that
-    Docker's classic storage does.
+    `old_layer` is the number of the same layer on the old side or, for a new layer, of the layer
+    that it replaces. `fetched` is true if registries, containerd and Podman transfer the layer,
+    `fetched_by_docker` if Docker's classic storage does. `changes` is empty unless it is new.
     """
 
     layer: SideLayer
@@ -171,7 +172,7 @@ class NewLayer:
 
 @dataclass(frozen=True, slots=True)
 class GoneLayer:
-    """A layer of the old side that the new one has not; `new_layer` is what replaces it, if any."""
+    """A layer only on the old side; `new_layer` is the number of its replacement, if any."""
 
     layer: SideLayer
     new_layer: int | None
@@ -193,7 +194,7 @@ class GoneLayer:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What a client fetches that has the old image: blobs, each once, and their bytes."""
+    """What a client with the old image fetches: the number of layers, and bytes; each blob once."""
 
     layers: int
     layer_bytes: int
@@ -202,7 +203,7 @@ class Transfer:
 
     @property
     def total(self) -> int:
-        """All bytes."""
+        """The number of all bytes."""
         return self.layer_bytes + self.config_bytes + self.manifest_bytes
 
     def document(self) -> dict[str, Any]:
@@ -218,10 +219,10 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Transfers:
-    """What an update transfers.
+    """What an update transfers, by client.
 
-    Registries, containerd and Podman know a layer by its digest, wherever it stands; Docker's
-    classic storage fetches all layers from the first that differs.
+    Registries, containerd and Podman identify a layer by its digest; Docker's classic storage
+    fetches all layers from the first one that differs.
     """
 
     registry: Transfer
@@ -229,7 +230,7 @@ class Transfers:
 
     @property
     def containerd(self) -> Transfer:
-        """What containerd fetches, which keeps the blobs of layers."""
+        """What containerd fetches: the same, as it keeps the blobs of layers."""
         return self.registry
 
     def document(self) -> dict[str, Any]:
@@ -243,10 +244,10 @@ class Transfers:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """Two sides compared: each layer of the new one, and those of the old one that it has not.
+    """The comparison of two sides: all layers of the new side, and those only on the old side.
 
-    `unplanned` are layers of an image that hold no store paths, of which a plan knows nothing;
-    they are left out where the other side is no image.
+    `unplanned` are an image's layers without store paths; they are left out of a comparison with a
+    plan or graph, which has no such layers.
     """
 
     old: Side
@@ -259,15 +260,15 @@ class Diff:
 
     def path_counts(self) -> dict[Status, int]:
         """Return how many store paths are new, gone, kept and moved."""
-        status: dict[StorePath, Status] = {}
-        for found in self._paths():
-            # One that stands in several layers is where it was if any of them is.
-            if status.get(found.path) is not Status.KEPT:
-                status[found.path] = found.status
-        counts = Counter(status.values())
-        return {each: counts[each] for each in Status}
+        statuses: dict[StorePath, Status] = {}
+        for path_status in self._path_statuses():
+            # A path in several layers is kept if one of them keeps it.
+            if statuses.get(path_status.path) is not Status.KEPT:
+                statuses[path_status.path] = path_status.status
+        counts = Counter(statuses.values())
+        return {status: counts[status] for status in Status}
 
-    def _paths(self) -> Iterator[PathStatus]:
+    def _path_statuses(self) -> Iterator[PathStatus]:
         for gone in self.gone:
             yield from (path for path in gone.paths if path.status is Status.GONE)
         for layer in self.layers:

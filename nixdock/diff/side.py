@@ -1,4 +1,4 @@
-"""One side of a comparison: layers with the store paths that they hold."""
+"""One side of a comparison: layers with their store paths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Basis", "Document", "Side", "SideKind", "SideLayer", "basis_of"]
 
 
 class SideKind(StrEnum):
-    """What a side was read from."""
+    """The kind of file that a side was read from."""
 
     IMAGE = "image"
     PLAN = "plan"
@@ -23,10 +23,10 @@ class SideKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SideLayer:
-    """A layer by its number, from 1 at the bottom.
+    """A layer; `number` counts from 1 at the bottom.
 
-    `size` is that of the blob in an image, and of the NARs otherwise, in bytes; a plan knows no
-    digests. `comment` is how an image's history names the layer.
+    `size` is in bytes: the size of an image's blob, or of the NARs in a plan or graph. Only layers
+    of images have digests. `comment` describes the layer in the image's history.
     """
 
     number: int
@@ -39,7 +39,7 @@ class SideLayer:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A config or manifest, as a registry has it."""
+    """A config or manifest: a blob in a registry, with its size in bytes."""
 
     digest: str
     size: int
@@ -47,7 +47,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """An image, a plan or a planned graph; only an image has documents."""
+    """An image, a plan or a planned graph; only an image has a config and a manifest.
+
+    `origin` is the path that was read, for people.
+    """
 
     origin: str
     kind: SideKind
@@ -68,7 +71,7 @@ class Side:
 
 
 class Basis(StrEnum):
-    """What makes two layers the same."""
+    """The property that two layers share if they are the same."""
 
     DIGEST = "digest"
     DIFF_ID = "diff_id"
@@ -76,22 +79,22 @@ class Basis(StrEnum):
 
     @property
     def identity(self) -> Callable[[SideLayer], Hashable]:
-        """The function that gives a layer's identity."""
+        """The function that returns this property of a layer."""
         match self:
             case Basis.DIGEST:
                 return lambda layer: layer.digest
             case Basis.DIFF_ID:
                 return lambda layer: layer.diff_id
             case Basis.STORE_PATHS:
-                # In their order, as it is that of the tar.
+                # The order matters: it is the order of the tar.
                 return lambda layer: layer.paths
 
 
 def basis_of(old: Side, new: Side) -> Basis:
-    """Return what the layers of both sides can be compared by."""
+    """Return a property that the layers of both sides have."""
     if not old.kind is new.kind == SideKind.IMAGE:
         return Basis.STORE_PATHS
     if old.manifest and new.manifest:
         return Basis.DIGEST
-    # A docker-archive has its layers as they are before they are compressed for a registry.
+    # A docker-archive contains uncompressed layers; a registry has them compressed.
     return Basis.DIFF_ID

@@ -295,7 +295,9 @@ def test_what_is_not_there_is_an_error(graphs: tuple[Path, Path], tmp_path: Path
     assert done.stderr == f"error: can't read {tmp_path}/none: No such file or directory\n"
     piped = nixdock("diff", graphs[0], "-", data="an image")
     assert piped.returncode == 2
-    assert "an image has to be given as a file" in piped.stderr
+    assert piped.stderr == (
+        "error: standard input is neither a plan nor a graph; an image must be given as a file\n"
+    )
 
 
 def test_a_damaged_image_is_an_error(build: Callable[..., Path]) -> None:

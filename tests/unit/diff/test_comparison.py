@@ -1,4 +1,4 @@
-"""The comparison of two sides, on sides made up by hand and on planned closures."""
+"""The comparison of two sides, on small plans and images and on random plans."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEW_MANIFEST = Document("sha256:new manifest", 20)
 
 
 def paths(text: str) -> tuple[StorePath, ...]:
-    """Read "app:2 lib": names, each perhaps with what makes its hash another one."""
+    """Parse "app:2 lib": names, each with an optional salt, which changes the path's hash."""
     return tuple(
         store_path(name, salt) for name, _, salt in (word.partition(":") for word in text.split())
     )
@@ -72,7 +72,7 @@ def counts(diff: Diff) -> dict[str, int]:
     return {status.value: count for status, count in diff.path_counts().items()}
 
 
-def test_what_is_the_same_transfers_nothing() -> None:
+def test_equal_sides_transfer_nothing() -> None:
     for side in (plan("libc", "lib app"), image(("a", "libc", 5), ("b", "", 7)), plan()):
         found = compare_sides(side, side)
         assert set(statuses(found)) <= {"kept"}
@@ -108,7 +108,7 @@ def test_an_app_is_updated() -> None:
     ]
 
 
-def test_docker_fetches_what_is_above_the_first_new_layer() -> None:
+def test_docker_fetches_all_layers_from_the_first_new_one() -> None:
     found = compare_sides(plan("libc", "lib", "tool", "app"), plan("libc", "lib:2", "tool", "app"))
     assert statuses(found) == ["kept", "new", "kept", "kept"]
     assert [layer.fetched for layer in found.layers] == [False, True, False, False]
@@ -119,7 +119,7 @@ def test_docker_fetches_what_is_above_the_first_new_layer() -> None:
     assert changes(found, 2) == ["lib is new, in place of another build"]
 
 
-def test_layers_that_stand_elsewhere_have_moved() -> None:
+def test_layers_at_another_position_have_moved() -> None:
     found = compare_sides(plan("a", "b", "c"), plan("b", "a", "c"))
     assert statuses(found) == ["moved", "moved", "kept"]
     assert [layer.old_layer for layer in found.layers] == [2, 1, 3]
@@ -152,7 +152,7 @@ def test_a_store_path_moves_between_layers() -> None:
     assert counts(found) == {"new": 0, "gone": 0, "kept": 4, "moved": 1}
 
 
-def test_what_has_gone_is_a_reason_and_so_is_the_order() -> None:
+def test_a_gone_path_is_a_reason_and_so_is_the_order() -> None:
     found = compare_sides(plan("a b", "c d", "e"), plan("a", "d c", "e"))
     assert changes(found, 1) == ["b is gone"]
     assert reasons(found)["a"] == "its layer also held b, which is gone"
@@ -160,14 +160,14 @@ def test_what_has_gone_is_a_reason_and_so_is_the_order() -> None:
     assert reasons(found)["c"] == "its layer has the same store paths in another order"
 
 
-def test_a_layer_of_news_alone_replaces_none() -> None:
+def test_a_layer_of_new_packages_replaces_none() -> None:
     found = compare_sides(plan("a"), plan("a", "b"))
     assert statuses(found) == ["kept", "new"]
     assert found.layers[1].old_layer is None
     assert [change.cause for change in found.layers[1].changes] == [Cause.NEW]
 
 
-def test_a_layer_replaces_the_one_that_has_most_in_common_with_it() -> None:
+def test_a_layer_replaces_the_one_with_which_it_has_most_in_common() -> None:
     found = compare_sides(
         plan("x a", "b c d", "app-1 wrapper-1"), plan("b c x", "a d", "app-2 wrapper-2")
     )
@@ -190,13 +190,15 @@ def test_images_are_compared_by_digest() -> None:
     old = image(("a", "libc", 5), ("b", "app", 7), ("c", "", 9))
     found = compare_sides(old, updated(image(("a", "libc", 5), ("x", "app", 8), ("y", "", 10))))
     assert statuses(found) == ["kept", "new", "new"]
-    assert changes(found, 2) == ["other bytes of the same store paths"]
-    assert reasons(found)["app"] == "its layer has other bytes of the same store paths"
-    assert found.layers[2].old_layer == 3, "what has no store paths is known by its comment"
+    assert changes(found, 2) == ["the same store paths with different bytes"]
+    assert reasons(found)["app"] == "its layer has the same store paths with different bytes"
+    assert found.layers[2].old_layer == 3, (
+        "layers without store paths are matched by their comments"
+    )
     assert found.transfers.registry.layer_bytes == 18
 
 
-def test_a_blob_that_stands_twice_is_fetched_once() -> None:
+def test_a_blob_of_two_layers_is_fetched_once() -> None:
     old = image(("a", "libc", 5))
     found = compare_sides(old, updated(image(("x", "", 7), ("a", "libc", 5), ("x", "", 7))))
     assert found.transfers.registry.layers == 1
@@ -204,7 +206,7 @@ def test_a_blob_that_stands_twice_is_fetched_once() -> None:
     assert found.transfers.docker.layer_bytes == 12
 
 
-def test_a_docker_archive_is_compared_by_what_is_uncompressed() -> None:
+def test_a_docker_archive_is_compared_by_diff_ids() -> None:
     old = image(("a", "libc", 5), ("b", "app", 7))
     other = tuple(replace(layer, digest="another", size=100) for layer in old.layers)
     for one, two in (
@@ -217,7 +219,7 @@ def test_a_docker_archive_is_compared_by_what_is_uncompressed() -> None:
     assert set(statuses(compare_sides(old, replace(old, layers=other)))) == {"new"}
 
 
-def test_a_plan_says_nothing_of_layers_without_store_paths() -> None:
+def test_layers_without_store_paths_are_left_out_of_a_comparison_with_a_plan() -> None:
     built = image(("a", "libc", 5), ("b", "", 7), ("c", "app", 11))
     found = compare_sides(plan("libc", "app:1"), built)
     assert statuses(found) == ["kept", "new"]
@@ -240,7 +242,7 @@ def test_a_path_in_two_layers_counts_once() -> None:
 
 @st.composite
 def plans(draw: st.DrawFn) -> Side:
-    """Draw a plan of few packages in a few versions, so that two have much in common."""
+    """Draw a plan of few packages in two versions, so that two plans have much in common."""
     packages = draw(st.lists(st.integers(0, 9), unique=True))
     layers: list[list[str]] = [[] for _ in range(4)]
     for package in packages:
@@ -280,7 +282,7 @@ def test_every_layer_and_store_path_is_accounted_for(old: Side, new: Side) -> No
 
 
 @given(plans(), plans())
-def test_what_is_gone_one_way_is_new_the_other_way(old: Side, new: Side) -> None:
+def test_paths_gone_in_one_direction_are_new_in_the_other(old: Side, new: Side) -> None:
     there, back = compare_sides(old, new), compare_sides(new, old)
     assert there.path_counts()[Status.NEW] == back.path_counts()[Status.GONE]
     assert {gone.layer.paths for gone in there.gone} == {
@@ -289,7 +291,7 @@ def test_what_is_gone_one_way_is_new_the_other_way(old: Side, new: Side) -> None
 
 
 @pytest.mark.parametrize("sides", [(plan("a b"), plan("b c")), (plan(), plan("a"))])
-def test_the_document_has_it_all(sides: Sequence[Side]) -> None:
+def test_the_keys_of_the_document(sides: Sequence[Side]) -> None:
     document = compare_sides(*sides).document()
     keys = {"old", "new", "compared_by", "size_of", "transfers", "paths", "layers", "gone"}
     assert document.keys() == keys | {"unplanned"}
