@@ -1,4 +1,4 @@
-"""How likely a layer is to change with the next update, and what that costs.
+"""The probability that a layer changes with the next update, and the bytes that this costs.
 
 A path changes if the path itself, or anything it refers to, directly or not, is updated; these
 paths together are its *cone*. So a layer changes if anything in the union of its paths' cones is

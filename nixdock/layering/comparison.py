@@ -1,4 +1,4 @@
-"""Comparison of plans: what an update of the image would transfer with each of them.
+"""Comparison of plans: the bytes that an update of the image would transfer with each of them.
 
 The model is simple, and the same for all plans. It has two updates. In a rebuild, one path changes,
 each with the same probability, and all paths that refer to it, directly or not, are rebuilt. In an
@@ -65,7 +65,7 @@ class Comparison:
 def compare_plans(
     closure: Closure, plans: Mapping[str, LayerPlan], volatile: Collection[StorePath] = ()
 ) -> Comparison:
-    """Return what updates of `closure` would transfer with each of `plans`."""
+    """Return the bytes that updates of `closure` would transfer with each of `plans`."""
     reach = Reach(closure)
     app = app_of(reach, volatile)
     changed = reach.users(app)

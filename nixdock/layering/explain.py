@@ -31,9 +31,9 @@ _MOST_NAMED: Final = 3
 class Explanation:
     """The layer of a path, and the reasons for it.
 
-    `layer` counts from 1, at the bottom; it is None if the path is left out of the image. A change
-    of any of `changed_by` paths, of which the path is one, rebuilds it; `layer_changed_by` is the
-    same number for its layer.
+    `layer` counts from 1, at the bottom; it is None if the path is left out of the image.
+    `changed_by` is the number of paths whose change rebuilds the path, itself included, and
+    `layer_changed_by` is the same number for its layer.
     """
 
     path: StorePath

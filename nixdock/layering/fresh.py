@@ -1,4 +1,4 @@
-"""The partition of paths of which only sizes and references are known.
+"""The partition of paths when only their sizes and references are known.
 
 Large paths get layers of their own, because they cost most when they are transferred for the sake
 of a neighbour. The threshold for this is on a coarse scale, so that it rarely differs between two

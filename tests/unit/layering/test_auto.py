@@ -75,7 +75,7 @@ def test_no_paths_are_no_layers() -> None:
 
 
 def model(closure: Closure, budget: int) -> set[frozenset[StorePath]]:
-    """Split path by path, with sets, as the rule is told."""
+    """Apply the rule to one path after the other, with plain sets."""
     down: dict[StorePath, set[StorePath]] = {}
 
     def below(path: StorePath) -> set[StorePath]:
@@ -108,7 +108,7 @@ def test_the_groups_are_those_of_the_rule(nodes: Nodes, budget: int) -> None:
 
 @pytest.mark.slow
 @given(node_sets(), st.integers(1, 32))
-def test_layers_stand_by_the_size_of_all_they_refer_to(nodes: Nodes, budget: int) -> None:
+def test_layers_are_ordered_by_the_size_of_their_closures(nodes: Nodes, budget: int) -> None:
     closure = closure_of(nodes)
 
     def closure_size(layer: list[StorePath]) -> int:

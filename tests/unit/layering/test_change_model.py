@@ -1,4 +1,4 @@
-"""Probabilities of changes: by shape, in classes, the same on every machine."""
+"""The probabilities of changes, from the graph or from rates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_rates_fall_with_depth() -> None:
     assert by_name["libc"] == Rate(0.0, 0.01)
 
 
-def test_two_paths_are_updated_at_a_time_however_many_there_are() -> None:
+def test_two_paths_are_updated_at_a_time_in_closures_of_any_size() -> None:
     assert usual_rate(0) == usual_rate(100) == 0.01
     assert usual_rate(1000) == usual_rate(1023) == 2 / 1024
 
@@ -53,7 +53,7 @@ def test_probability_is_that_anything_in_the_cone_changes() -> None:
     assert model.probability(0) == 0.0
 
 
-def test_what_is_certain_to_change_does_not_break_the_sums() -> None:
+def test_paths_that_are_certain_to_change() -> None:
     reach = Reach(SHAPE)
     model = model_of(reach, dict.fromkeys(reach.order, Rate(1.0, 1.0)), 0.5)
     assert model.probability(reach.cone([store_path("root")])) == 1.0
@@ -72,7 +72,7 @@ def test_more_below_is_never_less_likely_to_change(nodes: Nodes, one: int, other
     assert model.weight(one & whole) <= model.weight((one | other) & whole)
 
 
-def test_sizes_are_coarse_as_long_as_nothing_is_known() -> None:
+def test_sizes_are_coarse_without_a_history() -> None:
     one, other = ({"a": (size, ["b"]), "b": (size // 3, [])} for size in (9_000_000, 9_200_000))
     models = [
         prior_model(reach, top_depths(reach))

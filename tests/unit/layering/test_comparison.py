@@ -1,4 +1,4 @@
-"""Plans side by side: what the model says of them, worked out by hand and by brute force."""
+"""The comparison of plans, against figures computed by hand and by brute force."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ APP: Nodes = {
 }
 
 
-def told(
+def explained(
     name: str, strategy: str, budget: int = 3, options: LayeringOptions | None = None
 ) -> Explanation:
     layering = Layering(strategy, options or LayeringOptions())
@@ -31,19 +31,19 @@ def told(
     return explain(closure, plan, layering, budget, store_path(name))
 
 
-def told_of(plan: list[list[str]], name: str, options: LayeringOptions) -> tuple[str, ...]:
-    """Explain a plan by `stable` that is settled, whatever that strategy would make of it."""
+def reasons_in(plan: list[list[str]], name: str, options: LayeringOptions) -> tuple[str, ...]:
+    """Explain a path in the given plan, as if `stable` had planned it."""
     closure = closure_of(APP)
-    made = LayerPlan.of(closure, [[store_path(n) for n in layer] for layer in plan])
-    return explain(closure, made, Layering("stable", options), 3, store_path(name)).reasons
+    planned = LayerPlan.of(closure, [[store_path(n) for n in layer] for layer in plan])
+    return explain(closure, planned, Layering("stable", options), 3, store_path(name)).reasons
 
 
 def test_where_it_is_and_what_changes_it() -> None:
-    found = told("lib", "auto")
+    found = explained("lib", "auto")
     assert (found.layer, found.layers, found.layer_paths, found.layer_nar_size) == (2, 3, 1, 50)
     assert (found.nar_size, found.changed_by, found.layer_changed_by) == (50, 2, 2)
-    # Its layer has app and what only that uses.
-    found = told("tool", "auto", 1)
+    # All paths share its layer.
+    found = explained("tool", "auto", 1)
     assert (found.layer, found.layer_paths, found.changed_by, found.layer_changed_by) == (
         1,
         5,
@@ -55,33 +55,33 @@ def test_where_it_is_and_what_changes_it() -> None:
 
 
 def test_popularity() -> None:
-    assert told("libc", "popularity").reasons == (
+    assert explained("libc", "popularity").reasons == (
         "it is number 1 of 5 by popularity, with a score of 6",
         "the 2 most popular paths have a layer each",
     )
-    assert told("app", "popularity").reasons[1] == (
+    assert explained("app", "popularity").reasons[1] == (
         "only the 2 most popular paths have a layer each; the others share one"
     )
     assert (
-        told("app", "popularity", 5).reasons[1]
+        explained("app", "popularity", 5).reasons[1]
         == "there are enough layers to give each of the 5 paths its own"
     )
 
 
 def test_auto() -> None:
-    assert told("libc", "auto").reasons == (
+    assert explained("libc", "auto").reasons == (
         "it is one of the 2 largest paths, each of which starts a layer",
     )
-    assert told("data", "auto").reasons == (
+    assert explained("data", "auto").reasons == (
         "each of the 2 largest paths starts a layer, and it is not one of these",
         "none of these refers to it; all such paths share a layer",
     )
-    assert told("data", "auto", 4).reasons == (
+    assert explained("data", "auto", 4).reasons == (
         "each of the 4 largest paths starts a layer, and it is not one of these",
         "of these, app refers to it most directly",
         "paths that the same ones refer to most directly share a layer",
     )
-    assert told("app", "auto", 9).reasons == (
+    assert explained("app", "auto", 9).reasons == (
         "there are enough layers to give each of the 5 paths its own",
     )
 
@@ -94,11 +94,11 @@ def test_explicit() -> None:
         ),
         rest="popularity",
     )
-    assert told("data", "explicit", 3, options).reasons == ("group 1 names it",)
-    assert told("libc", "explicit", 3, options).reasons == (
+    assert explained("data", "explicit", 3, options).reasons == ("group 1 names it",)
+    assert explained("libc", "explicit", 3, options).reasons == (
         "it is in the closure of lib, which group 2 names",
     )
-    assert told("tool", "explicit", 3, options).reasons == (
+    assert explained("tool", "explicit", 3, options).reasons == (
         "it is in no group",
         "'popularity' plans the paths outside the groups, within 1 layer",
         "it is number 2 of 2 by popularity, with a score of 1",
@@ -112,13 +112,13 @@ def test_pipeline() -> None:
         ["over", "main", ["remove_paths", [str(store_path("data"))]]],
     ]
     options = LayeringOptions(pipeline=parse_pipeline(operations))
-    found = told("app", "pipeline", 3, options)
+    found = explained("app", "pipeline", 3, options)
     assert found.layer == 1
     assert found.reasons == (
         "pipeline[0].split_paths puts it into main, with 1 other",
         "pipeline[1].over puts it into main, alone",
     )
-    found = told("data", "pipeline", 3, options)
+    found = explained("data", "pipeline", 3, options)
     assert (found.layer, found.layer_paths, found.layer_changed_by) == (None, 0, 0)
     assert found.reasons[-1] == "pipeline[1].over removes it"
 
@@ -134,11 +134,11 @@ def test_stable_by_size_and_place() -> None:
         "it is number 1 of 4 by size",
         "it is small, so it is in the layer where it is expected to add least to updates",
     )
-    assert told_of(plan, "data", options) == (
+    assert reasons_in(plan, "data", options) == (
         "it is number 5 of 5 by size",
         "it is declared volatile",
     )
-    assert told_of(plan, "app", options) == (
+    assert reasons_in(plan, "app", options) == (
         "it is number 3 of 5 by size",
         "it is at the top of the image, so it is expected to change with the app",
     )
@@ -160,18 +160,18 @@ def test_stable_by_history() -> None:
     old = [["libc"], ["lib", "gone"], ["data", "tool"]]
     previous = PreviousPlan(tuple(tuple(store_path(n) for n in layer) for layer in old))
     options = LayeringOptions(previous=previous)
-    assert told_of(plan, "libc", options)[:2] == (
+    assert reasons_in(plan, "libc", options)[:2] == (
         "its layer is layer 1 of the previous plan, unchanged",
         "it is number 1 of 5 by size",
     )
-    assert told_of(plan, "lib", options)[0] == (
+    assert reasons_in(plan, "lib", options)[0] == (
         "it was in layer 2 of the previous plan, which can't be kept:"
         " gone is no longer in the closure"
     )
-    assert told_of(plan, "tool", options)[0] == (
+    assert reasons_in(plan, "tool", options)[0] == (
         "it was in layer 3 of the previous plan, which was split up to make room for other paths"
     )
-    assert told_of(plan, "app", options)[0] == (
+    assert reasons_in(plan, "app", options)[0] == (
         "it is not in the previous plan: it is new, or it was rebuilt"
     )
 
@@ -179,7 +179,7 @@ def test_stable_by_history() -> None:
 def test_stable_for_what_groups_leave() -> None:
     previous = PreviousPlan(((store_path("data"),), (store_path("libc"),)))
     groups = (Group(paths=(store_path("data"),)),)
-    found = told("libc", "explicit", 3, LayeringOptions(groups=groups, previous=previous))
+    found = explained("libc", "explicit", 3, LayeringOptions(groups=groups, previous=previous))
     assert found.reasons[:4] == (
         "it is in no group",
         "'stable' plans the paths outside the groups, within 2 layers",
@@ -190,7 +190,7 @@ def test_stable_for_what_groups_leave() -> None:
 
 def test_a_path_from_elsewhere() -> None:
     with pytest.raises(ClosureError, match="-gone is not in the closure, so it is in no layer"):
-        told("gone", "auto")
+        explained("gone", "auto")
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

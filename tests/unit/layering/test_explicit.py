@@ -1,4 +1,4 @@
-"""The explicit strategy: the user's groups, and another strategy for what they leave."""
+"""The explicit strategy: the user's groups, and another strategy for the other paths."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_without_groups_it_is_the_other_strategy() -> None:
     assert planner("explicit")(closure, 3, options).layers == plan_auto(closure, 3).layers
 
 
-def test_what_is_not_in_the_closure_is_left_out_with_a_warning(
+def test_grouped_paths_outside_the_closure_are_ignored_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -110,7 +110,7 @@ def test_the_rest_may_be_a_pipeline() -> None:
     assert found.removed == set(paths("blas"))
 
 
-def test_what_a_group_takes_still_carries_references() -> None:
+def test_references_pass_through_grouped_paths() -> None:
     closure = closure_of(APP)
     rest = contract(closure, frozenset(paths("env", "numpy")))
     references = {info.path.name: {r.name for r in info.references} for info in rest}
@@ -124,7 +124,7 @@ def test_what_a_group_takes_still_carries_references() -> None:
 
 
 @given(node_sets(20), st.data())
-def test_contracting_keeps_who_reaches_whom(nodes: Nodes, data: st.DataObject) -> None:
+def test_contracting_keeps_reachability(nodes: Nodes, data: st.DataObject) -> None:
     closure = closure_of(nodes)
     removed = data.draw(st.sets(st.sampled_from(list(closure.infos))))
     rest = contract(closure, frozenset(removed))
@@ -180,7 +180,7 @@ def test_the_rest_remembers_the_previous_plan() -> None:
     again = planner("explicit")(closure, 30, replace(options, previous=previous))
     assert again.layers == first.layers
     assert again.history is not None
-    # The root is rebuilt: what does not hold it stays where it is.
+    # The root is rebuilt: layers without it stay where they are.
     rebuilt = Closure.of(
         replace(info, path=store_path("p00000", "new")) if info.path.name == "p00000" else info
         for info in closure

@@ -1,4 +1,4 @@
-"""Plans of several images together: the same layers in all, and as little twice as possible."""
+"""Plans of several images together: they share layers, and few paths are stored twice."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ BASE: Nodes = {
 }
 
 
-def test_what_images_have_in_common_they_share() -> None:
+def test_common_paths_are_in_shared_layers() -> None:
     closures = {name: sub_closure(BASE, [name]) for name in ("one", "two")}
     plans = plan_family(closures, dict.fromkeys(closures, 8))
     one, two = ({layer.paths for layer in plan.layers} for plan in plans.values())

@@ -1,4 +1,4 @@
-"""The partition by shape alone: what is large, what is at the top, and the rest."""
+"""The partition by sizes and references alone: large paths, the top, and the other paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What updates teach: own changes, mass rebuilds, packages that come and go."""
+"""Learning from updates: own changes, mass rebuilds, packages that come and go."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BASE: Parts = {
 }
 
 
-def made(parts: Parts) -> Closure:
+def build(parts: Parts) -> Closure:
     paths = {name: store_path(name, salt) for name, (salt, _) in parts.items()}
     return Closure.of(
         PathInfo(paths[name], 1, None, tuple(sorted(paths[r] for r in references)))
@@ -41,8 +41,8 @@ def prior(closure: Closure, app: str = "app") -> dict[StorePath, Rate]:
 
 
 def learned(old: Parts, new: Parts, history: PlanHistory | None = None) -> PlanHistory:
-    closure = made(new)
-    return learn(previous_of(made(old), history), closure, prior(closure))
+    closure = build(new)
+    return learn(previous_of(build(old), history), closure, prior(closure))
 
 
 def test_an_unchanged_closure_teaches_nothing() -> None:
@@ -55,13 +55,13 @@ def test_another_build_with_the_same_references_is_an_own_change() -> None:
     assert found == PlanHistory(1, 1, {"app": ChangeCounts(1, 1)})
 
 
-def test_what_is_rebuilt_because_of_its_references_did_not_change_itself() -> None:
+def test_a_rebuild_because_of_references_is_not_an_own_change() -> None:
     found = learned(BASE, {**BASE, "lib-1": ("x", ["libc-1"]), "app-1": ("x", ["lib-1", "tool-1"])})
-    # Not of the app alone: the library is none of it.
+    # It changed not only the app, because the library is not part of it.
     assert found == PlanHistory(1, 0, {"lib": ChangeCounts(1, 1)})
 
 
-def test_another_version_is_an_own_change_whatever_it_refers_to() -> None:
+def test_another_version_is_an_own_change_with_any_references() -> None:
     new = {key: value for key, value in BASE.items() if key not in ("lib-1", "app-1")}
     new |= {"lib-2": ("", ["libc-1"]), "app-2": ("", ["lib-2", "tool-1"])}
     found = learned(BASE, new)
@@ -94,7 +94,7 @@ def test_counts_follow_a_package_to_another_ordinal() -> None:
 
 
 def test_rates_start_from_the_prior_and_end_with_the_counts() -> None:
-    closure = made(BASE)
+    closure = build(BASE)
     before = prior(closure)
     by_name = {p.name: r for p, r in learned_rates(PlanHistory(), closure, before).items()}
     assert by_name["app-1"].app == 0.9
@@ -110,7 +110,7 @@ def test_rates_start_from_the_prior_and_end_with_the_counts() -> None:
 
 
 def test_a_library_that_every_update_changes_becomes_part_of_the_app_after_six() -> None:
-    closure = made(BASE)
+    closure = build(BASE)
     lib = store_path("lib-1")
     for steps, at_top in ((3, False), (5, False), (6, True), (12, True)):
         always = PlanHistory(steps, 0, {"lib": ChangeCounts(steps, steps)})
@@ -121,7 +121,7 @@ def test_a_library_that_every_update_changes_becomes_part_of_the_app_after_six()
 
 
 def test_a_path_at_the_top_that_never_changes_is_not_the_app() -> None:
-    closure = made(BASE)
+    closure = build(BASE)
     for steps, app in ((2, 0.9), (3, 0.0)):
         history = PlanHistory(steps, 0, {})
         rates = learned_rates(history, closure, prior(closure))

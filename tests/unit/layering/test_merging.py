@@ -1,4 +1,4 @@
-"""Merging: the cheapest first, as many as must be, and more where that saves."""
+"""Merging: the cheapest pair first, until the budget is met and no merger saves anything."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PAIRS: Nodes = {
 }  # fmt: skip
 
 
-def test_what_changes_together_is_merged() -> None:
+def test_paths_that_change_together_are_merged() -> None:
     model = uniform(PAIRS)
     clusters = clusters_of(model, model.reach.order)
     found = merge(model, clusters, 4)

@@ -1,4 +1,4 @@
-"""The order of layers: what rarely changes for its size below, the app on top."""
+"""The order of layers: large layers that rarely change at the bottom, the app on top."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_large_and_calm_below_small_and_restless() -> None:
     assert order_of(nodes, rates) == ["b", "d", "a", "c"]
 
 
-def test_the_top_is_last_whatever_its_size() -> None:
+def test_the_top_is_last_at_any_size() -> None:
     nodes: Nodes = {"app": (10**9, []), "lib": (10, [])}
     rates = {"app": 0.1, "lib": 0.9}
     assert order_of(nodes, rates) == ["app", "lib"]
     assert order_of(nodes, rates, top="app") == ["lib", "app"]
 
 
-def test_what_is_covered_already_costs_nothing_more() -> None:
+def test_paths_that_layers_below_depend_on_cost_nothing_more() -> None:
     nodes: Nodes = {"a": (10**6, ["x"]), "b": (3 * 10**6, []), "x": (10**6, [])}
     rates = {"a": 0.01, "b": 0.02, "x": 0.5}
     assert order_of(nodes, rates) == ["b", "x", "a"]
@@ -57,7 +57,7 @@ def test_ties_are_by_name() -> None:
 def test_of_independent_layers_the_order_is_the_best(parts: list[tuple[int, float]]) -> None:
     nodes: Nodes = {f"p{i}": (size, []) for i, (size, _) in enumerate(parts)}
     reach = Reach(closure_of(nodes))
-    # All of one rate: weights then add up as the model has it, whatever the classes.
+    # All have the same rate: classes average rates, which would change the weights.
     rate = parts[0][1]
     model = model_of(reach, dict.fromkeys(reach.order, Rate(0.0, rate)), 0.0)
     clusters = clusters_of(model, reach.order)

@@ -1,4 +1,4 @@
-"""What of a name stays when a package is updated."""
+"""Package keys: the parts of a name that an update keeps."""
 
 from __future__ import annotations
 

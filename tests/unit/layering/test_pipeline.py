@@ -1,4 +1,4 @@
-"""Pipelines: dockerTools' operations and results, lenient where it fails, strict on mistakes."""
+"""Pipelines: dockerTools' operations and results, with fewer failures and clear errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NAMES = {"A", "B", "C", "D", "E", "F", "G", "X", "Root1", "Root2", "Root3", "gon
 
 
 def with_paths(value: Any, salt: str = "") -> Any:
-    """Put store paths where names stand."""
+    """Replace the names in `value` by store paths."""
     if isinstance(value, str):
         return str(store_path(value, salt)) if value in NAMES else value
     if isinstance(value, dict):
@@ -222,11 +222,11 @@ def test_reorder() -> None:
     assert names(run(nodes, out, ["reorder", ["none", "rest"]])) == [["A", "Root1"], ["B", "D"]]
 
 
-def test_where_dockertools_fails_the_sense_is_taken() -> None:
+def test_some_pipelines_that_fail_in_dockertools_work() -> None:
     assert names(run(SIZED)) == [["A", "B", "C", "D"]]
     gone = [["split_paths", ["gone"]], ["over", "main", ["popularity_contest"]]]
     assert names(run(SIZED, *gone)) == [["A", "B", "C", "D"]]
-    # The last of five layers would be empty, and so would what nothing is split off to.
+    # Empty layers are left out: the last of five, and a part to which nothing is split off.
     assert len(run(SIZED, ["split_every", 1], ["limit_layers", 5]).layers) == 4
     assert len(run(SIZED, ["subcomponent_out", ["gone"]]).layers) == 1
     assert run(SIZED, ["remove_paths", ["A", "B", "C", "D"]]).layers == ()
@@ -239,7 +239,7 @@ def test_removed_paths_are_in_the_plan_but_in_no_layer() -> None:
     assert [layer.nar_size for layer in plan.layers] == [4, 8]
 
 
-def test_a_name_that_is_no_store_path_is_ignored_with_a_warning(
+def test_a_text_that_is_no_store_path_is_ignored_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -316,7 +316,7 @@ def test_mistakes_are_found_before_anything_runs(pipeline: Any, message: str) ->
         ([["split_every", 1], ["reorder", []]], "reorder: takes graphs by name, but gets a list"),
     ],
 )
-def test_an_operation_for_another_kind_says_what_would_help(
+def test_an_operation_on_the_wrong_kind_of_data_is_an_error_with_a_hint(
     pipeline: list[Any], message: str
 ) -> None:
     with pytest.raises(LayeringError) as error:
@@ -347,7 +347,7 @@ def test_a_file() -> None:
 
 
 def nested(depth: int) -> list[Any]:
-    """Return a pipeline that goes into the rest of the rest."""
+    """Return a pipeline whose operations are nested `depth` times, each in the rest of the last."""
     names_ = [f"p{i:05}" for i in range(depth)]
     found: Any = ["flatten"]
     for name in names_:
@@ -356,7 +356,7 @@ def nested(depth: int) -> list[Any]:
     return [found]
 
 
-def test_deeply_nested_pipelines_run_or_say_so() -> None:
+def test_deeply_nested_pipelines_work_or_are_an_error() -> None:
     closure = closure_of(chain_of(300))
     options = LayeringOptions(pipeline=parse_pipeline(nested(124)))
     assert len(plan_by_pipeline(closure, 124, options).layers) == 124

@@ -1,4 +1,4 @@
-"""Plans: what is one, and how many store layers an image has room for."""
+"""Plans are partitions of a closure, and the number of store layers that an image has room for."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def test_no_paths_are_no_layers() -> None:
         ([[ONE, TWO, THREE], []], "has an empty layer"),
     ],
 )
-def test_what_is_no_plan_is_a_bug(groups: list[list[StorePath]], message: str) -> None:
+def test_groups_that_are_no_partition_are_a_bug(
+    groups: list[list[StorePath]], message: str
+) -> None:
     with pytest.raises(AssertionError, match=message):
         LayerPlan.of(CLOSURE, groups)
 
@@ -60,7 +62,7 @@ def test_popularity_is_a_planner() -> None:
     ("arguments", "budget"),
     [((100,), 99), ((2,), 1), ((3, 1), 1), ((3, 0, 2), 1), ((100, 10, 2), 88), ((5, 0, 0), 5)],
 )
-def test_what_is_left_is_for_store_layers(arguments: tuple[int, ...], budget: int) -> None:
+def test_the_remaining_layers_are_for_store_paths(arguments: tuple[int, ...], budget: int) -> None:
     assert store_layer_budget(*arguments) == budget
 
 
@@ -69,15 +71,27 @@ def test_what_is_left_is_for_store_layers(arguments: tuple[int, ...], budget: in
     [
         (
             (1, 0, 1),
-            ["max_layers is 1,", "the top layer leaves no", "at least 2 layers are needed"],
+            [
+                "max_layers is 1,",
+                "but the top layer leaves no room for a store layer",
+                "at least 2 layers are needed",
+            ],
         ),
         (
             (0, 0, 1),
-            ["max_layers is 0,", "the top layer leaves no", "at least 2 layers are needed"],
+            [
+                "max_layers is 0,",
+                "but the top layer leaves no room for a store layer",
+                "at least 2 layers are needed",
+            ],
         ),
         (
             (-5, 0, 1),
-            ["max_layers is -5,", "the top layer leaves no", "at least 2 layers are needed"],
+            [
+                "max_layers is -5,",
+                "but the top layer leaves no room for a store layer",
+                "at least 2 layers are needed",
+            ],
         ),
         (
             (2, 0, 2),

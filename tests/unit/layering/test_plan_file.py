@@ -1,4 +1,4 @@
-"""What an image leaves behind: plan files and labels, and what may be wrong with them."""
+"""Plan files and labels, and the errors that they may have."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def test_a_plan_file_is_for_people() -> None:
     }
 
 
-def test_what_is_removed_is_told() -> None:
+def test_removed_paths_are_in_the_file() -> None:
     lib = store_path("lib")
     plan = LayerPlan.of(
         CLOSURE, [[store_path("app"), store_path("libc"), store_path("data")]], frozenset([lib])
     )
-    made = plan_document(plan, "pipeline", None)
-    assert made["removed"] == [lib]
-    assert "history" not in made
-    (layer,) = parse_plan(orjson.dumps(made), "x").layers
+    file = plan_document(plan, "pipeline", None)
+    assert file["removed"] == [lib]
+    assert "history" not in file
+    (layer,) = parse_plan(orjson.dumps(file), "x").layers
     assert lib not in layer
 
 
@@ -82,7 +82,7 @@ def test_files_and_labels_are_read_back() -> None:
 
 
 @given(node_sets(), histories)
-def test_whatever_is_written_is_read_back(nodes: Nodes, history: PlanHistory) -> None:
+def test_any_plan_is_read_back(nodes: Nodes, history: PlanHistory) -> None:
     closure = closure_of(nodes)
     layers = tuple((path,) for path in reversed([*closure.infos]))
     plan = replace(LayerPlan.of(closure, layers), history=history)
@@ -131,7 +131,7 @@ def test_a_label_without_room_for_the_layers_keeps_the_history() -> None:
     assert plan_label(PLAN, most=50) is None
 
 
-def test_counts_that_go_without_saying_are_not_kept() -> None:
+def test_implied_counts_are_not_kept() -> None:
     counts = {"z": ChangeCounts(4, 1), "usual": ChangeCounts(4, 0), "a": NEVER_SEEN}
     history = PlanHistory.of(4, 1, counts)
     assert list(history.counts) == ["a", "z"]

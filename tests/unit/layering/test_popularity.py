@@ -93,7 +93,7 @@ def test_layers_follow_the_ranking(closure: Closure, budget: int) -> None:
 
 
 @given(closures(), st.integers(1, 45), st.randoms(use_true_random=False))
-def test_the_same_plan_whatever_the_inputs_order(
+def test_the_order_of_the_input_does_not_matter(
     closure: Closure, budget: int, draw: random.Random
 ) -> None:
     infos = list(closure)

@@ -1,4 +1,4 @@
-"""Popularity: the published vectors, and a direct model of the contest."""
+"""The ranking by popularity: published examples, and a direct model of the contest."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_an_empty_closure() -> None:
 
 
 def model(closure: Closure) -> Counter[StorePath]:
-    """The contest as it is told: siblings pass their descendants' counts up, plus one each."""
+    """Run the contest as dockerTools does: siblings pass the counts of descendants up, plus one."""
     children = {info.path: [r for r in info.references if r != info.path] for info in closure}
 
     def contest(siblings: Iterable[StorePath]) -> Counter[StorePath]:
@@ -138,7 +138,7 @@ def test_scores_are_those_of_the_contest(infos: list[PathInfo]) -> None:
 
 @pytest.mark.slow
 @given(dags(), st.randoms(use_true_random=False))
-def test_order_is_that_of_the_contest_whatever_the_inputs_order(
+def test_the_ranking_is_that_of_the_contest_for_any_order_of_the_input(
     infos: list[PathInfo], draw: random.Random
 ) -> None:
     counts = model(Closure.of(infos))

@@ -1,4 +1,4 @@
-"""Who reaches whom: sets of bits against plain walks."""
+"""Reachability: bit sets against plain walks."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def test_cones_and_users_are_what_walks_find(nodes: Nodes) -> None:
 def test_sets_of_several(nodes: Nodes, data: st.DataObject) -> None:
     closure = closure_of(nodes)
     reach = Reach(closure)
-    some = data.draw(st.sets(st.sampled_from(list(closure.infos))))
-    assert set(reach.paths(reach.bits(some))) == some
-    assert set(reach.paths(reach.cone(some))) == {p for q in some for p in walked(closure, q)}
-    assert reach.users(some) == sum(
-        reach.bits([p]) for p in closure.infos if not some.isdisjoint(walked(closure, p))
+    chosen = data.draw(st.sets(st.sampled_from(list(closure.infos))))
+    assert set(reach.paths(reach.bits(chosen))) == chosen
+    assert set(reach.paths(reach.cone(chosen))) == {p for q in chosen for p in walked(closure, q)}
+    assert reach.users(chosen) == sum(
+        reach.bits([p]) for p in closure.infos if not chosen.isdisjoint(walked(closure, p))
     )
 
 
@@ -51,7 +51,7 @@ def test_a_reference_to_itself_does_not_count() -> None:
 
 
 @given(st.lists(st.integers(), max_size=70), st.integers(0, 2**70 - 1))
-def test_chosen_items(items: list[int], bits: int) -> None:
+def test_selected_items(items: list[int], bits: int) -> None:
     expected = [item for i, item in enumerate(items) if bits >> i & 1]
     assert list(select(items, bits)) == expected
 

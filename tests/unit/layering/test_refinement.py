@@ -1,4 +1,4 @@
-"""Refinement and the partition that it ends: never dearer than before it."""
+"""Refinement never makes a partition more expensive, and partitions that end with it are cheap."""
 
 from __future__ import annotations
 

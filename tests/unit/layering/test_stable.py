@@ -1,4 +1,4 @@
-"""The stable strategy: what it makes of a closure, and of the plan before."""
+"""The stable strategy: plans of a closure, without and with a previous plan."""
 
 from __future__ import annotations
 
@@ -129,10 +129,10 @@ def test_any_previous_plan_gives_a_plan(
     # Part of the paths are the same, part have another hash, part other sizes and references.
     old = closure_of(others, draw.choice(["", "salt"]))
     plan = plan_stable(old, before)
-    made = after(plan, closure, budget)
-    assert_is_plan(made, closure, budget)
-    again = after(made, closure, budget)
-    assert again == made
+    renewed = after(plan, closure, budget)
+    assert_is_plan(renewed, closure, budget)
+    again = after(renewed, closure, budget)
+    assert again == renewed
 
 
 @given(node_sets(), st.integers(1, 35), st.integers(0, 2**32))
@@ -145,11 +145,11 @@ def test_arbitrary_layers_are_a_previous_plan(nodes: Nodes, budget: int, seed: i
     for path in paths:
         draw.choice(layers).append(path)
     previous = PreviousPlan(tuple(tuple(layer) for layer in layers))
-    made = plan_stable(closure, budget, LayeringOptions(previous=previous))
-    assert_is_plan(made, closure, budget)
+    renewed = plan_stable(closure, budget, LayeringOptions(previous=previous))
+    assert_is_plan(renewed, closure, budget)
     whole = [layer for layer in previous.layers if layer and all(p in closure for p in layer)]
     if len(whole) < budget:
-        assert {layer.paths for layer in made.layers} >= set(whole)
+        assert {layer.paths for layer in renewed.layers} >= set(whole)
 
 
 def product(count: int = 150, seed: int = 0) -> Product:
@@ -201,7 +201,7 @@ def test_a_release_of_the_app_transfers_the_app_alone() -> None:
             assert list(plan.layers[-len(changed) :]) == changed
 
 
-def test_what_proves_volatile_is_set_apart() -> None:
+def test_a_package_that_proves_volatile_is_set_apart() -> None:
     base = product()
     # A package in a layer with others, that now changes with every release.
     closure = base.closure()
@@ -230,11 +230,11 @@ def test_what_proves_volatile_is_set_apart() -> None:
 def test_the_budget_may_have_changed(before: int, budget: int) -> None:
     closure = product().closure()
     plan = plan_stable(closure, before)
-    made = after(plan, closure, budget)
-    assert_is_plan(made, closure, budget)
-    kept = {layer.paths for layer in made.layers} & {layer.paths for layer in plan.layers}
+    renewed = after(plan, closure, budget)
+    assert_is_plan(renewed, closure, budget)
+    kept = {layer.paths for layer in renewed.layers} & {layer.paths for layer in plan.layers}
     if budget >= before:
-        assert made == plan
+        assert renewed == plan
     else:
         largest = max(plan.layers, key=lambda layer: layer.nar_size)
         assert budget == 1 or largest.paths in kept
@@ -260,8 +260,8 @@ def test_base_layers_below_do_not_break_the_prefix() -> None:
     plan = plan_stable(closure, 24)
     base = tuple(store_path(f"base{i}") for i in range(3))
     previous = PreviousPlan((base, *previous_of(plan).layers), PlanHistory())
-    made = plan_stable(closure, 24, LayeringOptions(previous=previous))
-    assert made.layers == plan.layers
+    renewed = plan_stable(closure, 24, LayeringOptions(previous=previous))
+    assert renewed.layers == plan.layers
 
 
 def test_the_order_in_a_kept_layer_is_that_of_the_image() -> None:
@@ -271,8 +271,8 @@ def test_the_order_in_a_kept_layer_is_that_of_the_image() -> None:
         (store_path("lib"),),
         (store_path("app"),),
     )
-    made = plan_stable(closure, 3, LayeringOptions(previous=PreviousPlan(layers)))
-    assert tuple(layer.paths for layer in made.layers) == layers
+    renewed = plan_stable(closure, 3, LayeringOptions(previous=PreviousPlan(layers)))
+    assert tuple(layer.paths for layer in renewed.layers) == layers
 
 
 def test_a_previous_plan_can_not_have_a_path_twice() -> None:
@@ -284,12 +284,12 @@ def test_a_previous_plan_can_not_have_a_path_twice() -> None:
 def test_a_previous_plan_of_another_image_is_a_clean_start() -> None:
     closure = closure_of(APP_WITH_ALL)
     other = PreviousPlan(((store_path("x"), store_path("y")), (store_path("z"),)))
-    made = plan_stable(closure, 6, LayeringOptions(previous=other))
-    assert_is_plan(made, closure, 6)
-    assert made == plan_stable(closure, 6, LayeringOptions(previous=PreviousPlan(())))
+    renewed = plan_stable(closure, 6, LayeringOptions(previous=other))
+    assert_is_plan(renewed, closure, 6)
+    assert renewed == plan_stable(closure, 6, LayeringOptions(previous=PreviousPlan(())))
 
 
-def test_the_label_is_all_the_memory_there_is() -> None:
+def test_the_label_contains_the_whole_memory() -> None:
     trace = [step.closure() for step in weekly_steps(product(), 6)]
     plan = plan_stable(trace[0], 24)
     by_label = plan
@@ -314,6 +314,7 @@ def test_names_decide_and_not_hashes(nodes: Nodes, budget: int, salt: str) -> No
     assert names(plan_stable(closure_of(nodes, salt), budget)) == names(plan)
 
 
+@pytest.mark.slow
 def test_names_decide_among_hundreds_of_ties() -> None:
     plans = [plan_stable(closure_of(tied(500), salt), 30) for salt in "abc"]
     assert names(plans[0]) == names(plans[1]) == names(plans[2])
@@ -328,7 +329,7 @@ def test_a_chain_of_20_000_paths(budget: int) -> None:
     assert after(plan, closure, budget) == plan
 
 
-def test_nothing_is_planned_of_nothing() -> None:
+def test_an_empty_closure_has_an_empty_plan() -> None:
     empty = Closure.of(())
     plan = plan_stable(empty, 5)
     assert plan.layers == ()

@@ -1,4 +1,4 @@
-"""What holds for every strategy, and the settings that choose one."""
+"""Properties of every strategy, and the options that choose one."""
 
 from __future__ import annotations
 

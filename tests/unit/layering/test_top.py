@@ -1,4 +1,4 @@
-"""The top of an image: the app and its wrappers, whatever their shape."""
+"""The top of an image: the app and its wrappers, in graphs of many shapes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_an_app_far_below() -> None:
     assert depths_of(text) == {"w0": 0, "w1": 1, "w2": 2, "w3": 3, "w4": 4, "app": 5}
 
 
-def test_what_is_large_is_no_wrapper() -> None:
+def test_a_large_path_is_not_a_wrapper() -> None:
     for size, found in ((60_000, {"app", "main"}), (20_000_000, {"app"})):
         nodes = edges("app->main,a; main->a,b,c,d; a->x; b->x; c->x; d->x", app=size)
         reach = Reach(closure_of(nodes))
@@ -44,12 +44,12 @@ def test_wrappers_beside_each_other() -> None:
     assert depths_of(text) == {"entry": 0, "one": 1, "two": 1, "app": 2}
 
 
-def test_what_just_the_wrappers_use() -> None:
+def test_paths_that_only_the_wrappers_use() -> None:
     assert depths_of(f"entry->app,conf; {APP}") == {"entry": 0, "app": 1, "conf": 1}
     assert depths_of(f"entry->app,tini; tini->libc; {APP}") == {"entry": 0, "app": 1, "tini": 1}
 
 
-def test_what_just_the_app_uses_is_not_at_the_top() -> None:
+def test_paths_that_only_the_app_uses_are_not_at_the_top() -> None:
     assert depths_of("app->a,b; a->c,d; b->e,f; c->g; e->g") == {"app": 0}
 
 
@@ -89,6 +89,6 @@ def test_users_of_the_top_are_at_the_top(nodes: Nodes, salt: str) -> None:
     assert by_name == {path.name: depth for path, depth in plain.items()}
 
 
-def test_large_graphs_are_no_trouble() -> None:
+def test_large_graphs_have_a_small_top() -> None:
     assert 0 < len(top_depths(Reach(closure_of(chain_of(5000))))) < 50
     assert len(top_depths(Reach(closure_of(tied(500))))) >= 1
