@@ -1,4 +1,4 @@
-"""`nixdock build` as a program: what it writes and says, and how it ends."""
+"""`nixdock build` as a program: its output, messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pty
 import shutil
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,20 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.cli.program import PROGRAM, environment
+
 SampleSpec = Callable[..., Path]
 
 FORMATS = ["archive", "docker-archive", "oci-archive", "oci-layout"]
 COMPRESSIONS = ["none", "gzip", "zstd"]
-PROGRAM = [sys.executable, "-m", "nixdock"]
-
-
-def environment(**changes: str) -> dict[str, str]:
-    """An environment in which nothing steers nixdock, but for `changes`."""
-    steering = ("NIX_", "NIXDOCK_", "LC_", "LANG", "PYTHON")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(steering)}
-    for name in ("SOURCE_DATE_EPOCH", "TZ", "stdenv", "IN_NIX_SHELL"):
-        kept.pop(name, None)
-    return kept | changes
 
 
 def build(
@@ -60,7 +51,7 @@ def build(
 
 
 def contents(target: Path) -> dict[str, bytes]:
-    """The bytes of a file, or of all files of a directory."""
+    """Return the bytes of a file, or of all files in a directory by their names."""
     if target.is_file():
         return {"": target.read_bytes()}
     found = [path for path in target.rglob("*") if path.is_file()]
@@ -112,7 +103,7 @@ def test_quiet(sample_spec: SampleSpec, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_dry_run_says_all_digests_and_writes_nothing(
+def test_a_dry_run_prints_all_digests_and_writes_nothing(
     sample_spec: SampleSpec, tmp_path: Path
 ) -> None:
     spec = sample_spec(tmp_path)
@@ -145,7 +136,7 @@ def test_warnings_go_to_standard_error(sample_spec: SampleSpec, tmp_path: Path) 
     )
 
 
-# What goes wrong.
+# Errors.
 
 
 def test_an_output_is_needed(sample_spec: SampleSpec, tmp_path: Path) -> None:
@@ -166,7 +157,7 @@ def test_an_output_is_needed(sample_spec: SampleSpec, tmp_path: Path) -> None:
         ({"store": {"root": "/none"}, "contents": []}, 1, "does not exist; build or copy it"),
     ],
 )
-def test_input_that_is_wrong(
+def test_invalid_input(
     sample_spec: SampleSpec,
     tmp_path: Path,
     changes: dict[str, object],
@@ -184,9 +175,7 @@ def test_input_that_is_wrong(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", ["soon", "-1", "1.5", " 1", "\u0661"])
-def test_a_source_date_epoch_that_is_wrong(
-    sample_spec: SampleSpec, tmp_path: Path, text: str
-) -> None:
+def test_an_invalid_source_date_epoch(sample_spec: SampleSpec, tmp_path: Path, text: str) -> None:
     env = environment(SOURCE_DATE_EPOCH=text)
     done = build(sample_spec(tmp_path), tmp_path / "x", env=env)
     assert done.returncode == 2
@@ -198,7 +187,7 @@ def test_a_source_date_epoch_that_is_wrong(
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_full_disk(sample_spec: SampleSpec, tmp_path: Path, form: str) -> None:
-    """The target is in a file system of 2 MB that is gone with the process that mounts it."""
+    """The target is in a file system of 2 MB, which disappears with the process that mounts it."""
     spec = sample_spec(
         tmp_path, extra_commands="for i in 1 2 3 4; do head -c 1000000 /dev/urandom > $i; done"
     )
@@ -232,7 +221,7 @@ def test_a_full_disk(sample_spec: SampleSpec, tmp_path: Path, form: str) -> None
 
 @pytest.fixture
 def slow_spec(sample_spec: SampleSpec, tmp_path: Path) -> Path:
-    """A spec whose layers take seconds to compress, but no room on the disk."""
+    """A spec with layers of sparse files: they take seconds to compress, but no disk space."""
     spec = sample_spec(tmp_path, contents=[], extra_commands="")
     for letter, name in (("a", "libc/lib/libc.so.6"), ("d", "app/bin/app")):
         file = tmp_path / "root/nix/store" / f"{letter * 32}-{name}"
@@ -242,7 +231,7 @@ def slow_spec(sample_spec: SampleSpec, tmp_path: Path) -> Path:
 
 
 def workers_of(process: int) -> list[int]:
-    """The children of a process."""
+    """Return the IDs of the children of a process."""
     children = Path(f"/proc/{process}/task/{process}/children")
     return [int(child) for child in children.read_text().split()]
 
@@ -266,7 +255,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 def under_way(
     spec: Path, target: Path, cores: int, *options: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
-    """A build that is in the middle of writing its blobs, and its workers."""
+    """Give a build that is writing its blobs, and the IDs of its worker processes."""
     process = subprocess.Popen(
         [*PROGRAM, "build", spec, "-o", target, "--compression", "gzip", *options],
         env=environment(NIX_BUILD_CORES=str(cores)),
@@ -291,7 +280,7 @@ def under_way(
 @pytest.mark.parametrize("form", ["archive", "oci-layout"])
 @pytest.mark.parametrize("cores", [1, 2])
 @pytest.mark.parametrize(("cause", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_build_that_is_told_to_end(
+def test_a_build_that_is_terminated(
     slow_spec: Path, tmp_path: Path, form: str, cores: int, cause: signal.Signals, status: int
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -344,11 +333,11 @@ def test_a_worker_that_is_killed(slow_spec: Path, tmp_path: Path, before: bytes 
     assert before is None or target.read_bytes() == before
 
 
-# The same input, the same bytes.
+# Reproducibility.
 
 
 def reordered(source: Path, target: Path, *, linked: bool) -> None:
-    """Make `target` equal to `source`, in the other order and with equal files hard-linked."""
+    """Copy `source` to `target` in the reverse order, with equal files hard-linked."""
     target.mkdir()
     seen: dict[tuple[int, bytes], Path] = {}
     for path in sorted(source.iterdir(), reverse=True):
@@ -372,7 +361,7 @@ def reordered(source: Path, target: Path, *, linked: bool) -> None:
     ("form", "compression"),
     [("archive", "none"), ("archive", "gzip"), ("docker-archive", "gzip"), ("oci-layout", "zstd")],
 )
-def test_nothing_around_changes_the_bytes(
+def test_the_environment_does_not_change_the_bytes(
     sample_spec: SampleSpec, tmp_path: Path, form: str, compression: str
 ) -> None:
     script = "mkdir -m 1777 tmp; echo 'größe' > größe; date -d @0 +%p > /dev/null"
@@ -384,7 +373,7 @@ def test_nothing_around_changes_the_bytes(
         (0o077, {"TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "1"}),
         (0o000, {"LC_ALL": "C", "NIX_BUILD_CORES": "1", "PYTHONHASHSEED": "2"}),
         (0o022, {"LANG": "POSIX", "NIX_BUILD_CORES": "2", "TZ": "America/St_Johns"}),
-        # Python then takes the file system's names for ASCII.
+        # Python then decodes file names as ASCII.
         (0o022, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
         (0o027, {"NIX_BUILD_CORES": "7"}),
     ]
@@ -421,7 +410,7 @@ def test_the_graphs_order_does_not_change_the_bytes(
     assert contents(tmp_path / "again") == contents(tmp_path / "expected")
 
 
-def test_where_source_date_epoch_counts(sample_spec: SampleSpec, tmp_path: Path) -> None:
+def test_the_times_that_are_source_date_epoch(sample_spec: SampleSpec, tmp_path: Path) -> None:
     spec = sample_spec(tmp_path)
     seconds = 1_600_000_000
     env = environment(SOURCE_DATE_EPOCH=str(seconds))
@@ -454,7 +443,7 @@ def _member(archive: tarfile.TarFile, name: str) -> tarfile.ExFileObject:
     return stream
 
 
-def test_a_progress_bar_where_a_terminal_watches(sample_spec: SampleSpec, tmp_path: Path) -> None:
+def test_a_progress_bar_on_a_terminal(sample_spec: SampleSpec, tmp_path: Path) -> None:
     shown = _on_terminal(sample_spec(tmp_path), tmp_path / "x", environment(TERM="xterm"))
     assert b"layers" in shown
     assert b"5/5" in shown
@@ -470,14 +459,14 @@ def test_lines_in_the_log_of_a_nix_build(sample_spec: SampleSpec, tmp_path: Path
 
 
 def _on_terminal(spec: Path, target: Path, env: Mapping[str, str]) -> bytes:
-    """What a build shows on a terminal that is its standard error."""
+    """Return what a build writes to a terminal that is its standard error."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [*PROGRAM, "build", spec, "-o", target], env=env, stdout=subprocess.PIPE, stderr=theirs
     )
     os.close(theirs)
     shown = b""
-    # Linux ends a terminal without a writer with an error.
+    # On Linux, reading from a terminal without a writer is an error.
     with suppress(OSError):
         while chunk := os.read(ours, 4096):
             shown += chunk
@@ -501,7 +490,7 @@ def test_a_standard_output_that_is_closed(sample_spec: SampleSpec, tmp_path: Pat
     assert tarfile.is_tarfile(tmp_path / "x")
 
 
-def test_a_reader_of_the_digest_that_is_gone(sample_spec: SampleSpec, tmp_path: Path) -> None:
+def test_a_standard_output_without_a_reader(sample_spec: SampleSpec, tmp_path: Path) -> None:
     source, sink = os.pipe()
     os.close(source)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`nixdock demo`: an image from nothing but Python, and the engines that may run it."""
+"""`nixdock demo`: the image is built without other programs, and run by an engine if any."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOBODY = "65534"
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory that any user may write to, with an empty `bin` in it."""
+    """A directory that is writable by all users, with empty directories `bin` and `tmp`."""
     with tempfile.TemporaryDirectory(prefix="nixdock-") as directory:
         path = Path(directory)
         path.chmod(0o777)
@@ -45,7 +45,7 @@ def nixdock_demo(
     umask: int = 0o022,
     as_nobody: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `nixdock demo` where PATH has nothing but what the test puts there."""
+    """Run `nixdock demo` with only the programs in PATH that the test puts into `bin`."""
     command = [sys.executable, "-B", "-m", "nixdock", "demo", *args]
     if as_nobody and os.geteuid() == 0:
         setpriv = shutil.which("setpriv")
@@ -70,7 +70,7 @@ def nixdock_demo(
 
 
 def engine(place: Path, name: str, script: str) -> Path:
-    """Put an engine into PATH that writes down how it is called; the log of its calls."""
+    """Put a fake engine into `bin` and return the file to which it logs its arguments."""
     log = place / f"{name}.log"
     file = place / "bin" / name
     file.write_text(f'#!/bin/sh\necho "$*" >>{log}\n{script}\n')
@@ -218,12 +218,12 @@ def test_every_format(place: Path, form: str, target: str, way: str) -> None:
     assert ("config    sha256:" in done.stdout) == (form == "docker-archive")
 
 
-def test_the_shell_can_take_what_is_printed(place: Path) -> None:
+def test_printed_commands_are_quoted(place: Path) -> None:
     done = nixdock_demo(place, "--no-run", "-o", "my demo.tar")
     assert "docker load < 'my demo.tar' &&" in done.stdout
 
 
-def test_no_image_is_a_failure(place: Path) -> None:
+def test_an_image_that_can_not_be_written_is_a_failure(place: Path) -> None:
     done = nixdock_demo(place, "-o", "missing/demo.tar")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ")
@@ -242,7 +242,7 @@ def test_an_engine_that_answers_runs_the_image(place: Path) -> None:
     ]
 
 
-def test_the_next_engine_runs_what_the_first_one_can_not(place: Path) -> None:
+def test_the_second_engine_runs_the_image_if_the_first_one_fails(place: Path) -> None:
     failing = "case $1 in load) echo 'Error: no space' >&2; exit 125 ;; esac"
     engine(place, "docker", failing)
     engine(place, "podman", WORKING)
@@ -253,7 +253,7 @@ def test_the_next_engine_runs_what_the_first_one_can_not(place: Path) -> None:
 
 
 @pytest.mark.parametrize("script", ["exit 1", "kill -9 $$"])
-def test_an_engine_that_does_not_answer_is_passed_over(place: Path, script: str) -> None:
+def test_an_engine_that_does_not_answer_is_skipped(place: Path, script: str) -> None:
     log = engine(place, "docker", script)
     done = nixdock_demo(place)
     assert done.returncode == 0
@@ -261,7 +261,7 @@ def test_an_engine_that_does_not_answer_is_passed_over(place: Path, script: str)
     assert log.read_text() == "info\n"
 
 
-def test_an_image_that_was_built_but_does_not_run_is_no_failure(place: Path) -> None:
+def test_an_image_that_does_not_run_is_not_a_failure(place: Path) -> None:
     engine(place, "podman", WORKING.replace("echo 'Hello from a container'", "exit 126"))
     done = nixdock_demo(place)
     assert done.returncode == 0
@@ -273,7 +273,7 @@ def test_an_engine_that_names_no_image(place: Path) -> None:
     assert "note: docker load did not print the image's name\n" in nixdock_demo(place).stdout
 
 
-def test_no_run_asks_no_engine(place: Path) -> None:
+def test_no_run_calls_no_engine(place: Path) -> None:
     log = engine(place, "docker", WORKING)
     assert nixdock_demo(place, "--no-run").returncode == 0
     assert not log.exists()
@@ -285,7 +285,7 @@ def test_run_says_that_no_engine_answers(place: Path) -> None:
     assert "note: not run: no engine that can load the format archive is running\n" in done.stdout
 
 
-def test_docker_is_not_asked_to_load_what_it_can_not(place: Path) -> None:
+def test_docker_is_not_called_for_formats_that_it_can_not_load(place: Path) -> None:
     docker = engine(place, "docker", WORKING)
     podman = engine(place, "podman", WORKING)
     assert "From podman run" in nixdock_demo(place, "--format", "oci-archive").stdout
@@ -296,7 +296,7 @@ def test_docker_is_not_asked_to_load_what_it_can_not(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_image_for_another_machine_runs_only_when_asked(place: Path) -> None:
+def test_an_image_for_another_architecture_runs_only_on_request(place: Path) -> None:
     log = engine(place, "docker", WORKING)
     foreign = "amd64" if os.uname().machine == "aarch64" else "arm64"
     assert "From" not in nixdock_demo(place, "--arch", foreign).stdout
@@ -304,7 +304,7 @@ def test_an_image_for_another_machine_runs_only_when_asked(place: Path) -> None:
     assert "From docker run" in nixdock_demo(place, "--arch", foreign, "--run").stdout
 
 
-def test_an_engine_that_hangs_is_given_up(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_hangs_times_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine(place, "docker", "exec sleep 60")
     hanging = Engine(str(place / "bin/docker"))
     monkeypatch.setattr("nixdock.demo.engine._INFO_SECONDS", 0.1)

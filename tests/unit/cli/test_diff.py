@@ -1,4 +1,4 @@
-"""`nixdock diff`: images, plans and graphs in any mix, for people and as JSON."""
+"""`nixdock diff`: images, plans and graphs in any combination, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def graphs(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def build(tmp_path: Path, sample_spec: Callable[..., Path]) -> Callable[..., Path]:
-    """Give a function that builds the sample image, as a form, with changes to its spec."""
+    """Give a function that builds the sample image in a format, with changes to its spec."""
 
     def run(name: str, form: Format = Format.ARCHIVE, **changes: object) -> Path:
         spec = sample_spec(tmp_path, **changes)
@@ -96,7 +96,7 @@ classic Docker: 21.5 kB in 1 of 2 layers
     )
 
 
-def test_neighbours_that_stay_share_a_row(tmp_path: Path) -> None:
+def test_adjacent_layers_that_are_kept_share_a_row(tmp_path: Path) -> None:
     layers = [[LIBC], [SCRIPT], [APP], [LINK]]
     names = []
     for name, order in (("one", (0, 1, 2, 3)), ("two", (3, 0, 1)), ("three", (0, 1, 2))):
@@ -157,7 +157,7 @@ def test_images_by_digest(build: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize("form", Format)
-def test_every_form_of_an_image_is_the_same_image(build: Callable[..., Path], form: Format) -> None:
+def test_an_image_is_the_same_in_every_format(build: Callable[..., Path], form: Format) -> None:
     found = document(build("old", Format.OCI_LAYOUT), build("new", form))
     by = "diff_id" if form is Format.DOCKER_ARCHIVE else "digest"
     assert found["compared_by"] == by
@@ -165,7 +165,7 @@ def test_every_form_of_an_image_is_the_same_image(build: Callable[..., Path], fo
     assert found["transfers"]["registry"]["bytes"] == 0
 
 
-def test_an_image_is_what_its_plan_says(
+def test_an_image_equals_its_plan(
     build: Callable[..., Path], graphs: tuple[Path, Path], tmp_path: Path
 ) -> None:
     image = build("image.tar", max_layers=3)
@@ -189,7 +189,7 @@ def test_a_graph_is_planned_on_the_previous_image(
     graphs: tuple[Path, Path], tmp_path: Path
 ) -> None:
     old, new = graphs
-    # No strategy would come to this by itself.
+    # No strategy makes these layers without a previous plan.
     layers = [{"paths": [path], "nar_size": 1} for path in (LINK, SCRIPT, LIBC, APP)]
     previous = tmp_path / "old.plan.json"
     previous.write_text(json.dumps({"version": 1, "layers": layers}))
@@ -232,7 +232,7 @@ def test_a_pipe_is_read_once(graphs: tuple[Path, Path]) -> None:
         ("0", 1),
     ],
 )
-def test_a_gate(graphs: tuple[Path, Path], size: str, status: int) -> None:
+def test_a_limit(graphs: tuple[Path, Path], size: str, status: int) -> None:
     options = ("--strategy", "popularity", "--max-layers", 3, "--fail-over", size)
     done = nixdock("diff", *graphs, *options)
     assert done.returncode == status
@@ -247,7 +247,7 @@ def test_a_gate(graphs: tuple[Path, Path], size: str, status: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["", "-1", "many", "5m", "1e3", "5 parsecs", "1.MB", "\u0661"])
-def test_a_wrong_size_is_an_error(graphs: tuple[Path, Path], size: str) -> None:
+def test_an_invalid_size_is_an_error(graphs: tuple[Path, Path], size: str) -> None:
     done = nixdock("diff", *graphs, "--fail-over", size)
     assert done.returncode == 2
     assert "is not a size; expected a size like 50MB or 1GiB" in done.stderr
@@ -274,7 +274,7 @@ def test_a_wrong_size_is_an_error(graphs: tuple[Path, Path], size: str) -> None:
         ("/nix/store", "line 2: expected a NAR hash"),
     ],
 )
-def test_what_is_no_side_is_an_error(
+def test_an_invalid_side_is_an_error(
     graphs: tuple[Path, Path], tmp_path: Path, content: str, message: str
 ) -> None:
     file = tmp_path / "wrong"
@@ -289,7 +289,7 @@ def test_what_is_no_side_is_an_error(
         assert not done.stdout
 
 
-def test_what_is_not_there_is_an_error(graphs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_missing_side_is_an_error(graphs: tuple[Path, Path], tmp_path: Path) -> None:
     done = nixdock("diff", graphs[0], tmp_path / "none")
     assert done.returncode == 2
     assert done.stderr == f"error: can't read {tmp_path}/none: No such file or directory\n"

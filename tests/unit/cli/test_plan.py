@@ -110,7 +110,7 @@ def test_groups_imply_their_strategy(graph: Path) -> None:
 def test_a_pipeline_implies_its_strategy(graph: Path, tmp_path: Path) -> None:
     file = tmp_path / "pipeline.json"
     file.write_text(json.dumps([["remove_paths", PATHS[9]], ["split_every", 2]]))
-    # It is its own limit, up to that of Docker.
+    # A pipeline sets its own limit, up to the most layers that Docker can handle.
     found = document(graph, "--pipeline", file, "--max-layers", 3, "--json")
     assert found["strategy"] == "pipeline"
     assert len(found["layers"]) == 75
@@ -126,7 +126,7 @@ def test_a_pipeline_implies_its_strategy(graph: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_plan_file_is_the_memory_of_the_next_plan(graph: Path, tmp_path: Path) -> None:
+def test_a_plan_continues_a_plan_file(graph: Path, tmp_path: Path) -> None:
     file = tmp_path / "image.plan.json"
     done = nixdock("plan", graph, "--max-layers", 10, "-o", file)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -216,7 +216,7 @@ def test_why_a_path_is_in_its_layer(graph: Path) -> None:
         ("--max-layers 2 --group " + PATHS[0], "1 group and the 149 store paths left over"),
     ],
 )
-def test_options_that_do_not_fit(graph: Path, words: str, message: str) -> None:
+def test_incompatible_options(graph: Path, words: str, message: str) -> None:
     done = nixdock("plan", graph, *words.split())
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
@@ -270,7 +270,7 @@ def test_bad_input_is_one_line_and_status_2(
     assert not done.stdout
 
 
-def test_files_that_are_not_there_or_no_files(tmp_path: Path) -> None:
+def test_missing_files_and_directories(tmp_path: Path) -> None:
     for file in (tmp_path / "none", tmp_path):
         done = nixdock("plan", file)
         assert done.returncode == 2

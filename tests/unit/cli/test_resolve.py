@@ -54,7 +54,7 @@ def write(tmp_path: Path) -> WriteSpec:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """A file in a store of its own, for the result."""
+    """The path of the result, in a separate store."""
     file = tmp_path / "store" / f"{'7' * 32}-conf.json"
     file.parent.mkdir()
     return file
@@ -85,7 +85,7 @@ def test_a_database_needs_the_references(write: WriteSpec, out: Path) -> None:
     assert spec["store_paths"][PATHS[5]]["references"] == [PATHS[6]]
 
 
-def test_once_is_enough(write: WriteSpec, out: Path, tmp_path: Path) -> None:
+def test_a_resolved_spec_stays_the_same(write: WriteSpec, out: Path, tmp_path: Path) -> None:
     first = resolved(out, write(max_layers=4))
     (tmp_path / "graph.json").unlink()
     again = tmp_path / "again.json"
@@ -99,7 +99,7 @@ def test_the_inputs_order_does_not_matter(write: WriteSpec, out: Path, tmp_path:
     assert resolved(out, tmp_path / "spec.json", PYTHONHASHSEED="5") == first
 
 
-def test_the_graph_lies_beside_the_spec_or_where_told(
+def test_the_graph_is_beside_the_spec_or_at_the_given_path(
     write: WriteSpec, out: Path, tmp_path: Path
 ) -> None:
     spec = write()
@@ -123,7 +123,7 @@ def test_tags(write: WriteSpec, out: Path) -> None:
     assert resolved(out, spec, "--tag-of-output")["tag"] == "7" * 32
 
 
-def test_the_time_is_settled(write: WriteSpec, out: Path) -> None:
+def test_the_time_is_resolved(write: WriteSpec, out: Path) -> None:
     assert resolved(out, write(), SOURCE_DATE_EPOCH="77")["source_date_epoch"] == 77
     spec = write(source_date_epoch=5)
     assert resolved(out, spec, SOURCE_DATE_EPOCH="77")["source_date_epoch"] == 5
@@ -180,7 +180,7 @@ def test_bad_input_is_one_line_and_status_2(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"version": 1}'])
-def test_what_is_no_spec(tmp_path: Path, out: Path, content: str) -> None:
+def test_a_file_that_is_not_a_spec(tmp_path: Path, out: Path, content: str) -> None:
     file = tmp_path / "spec.json"
     file.write_text(content)
     done = resolve(file, "-o", out)
@@ -189,7 +189,7 @@ def test_what_is_no_spec(tmp_path: Path, out: Path, content: str) -> None:
     assert not out.exists()
 
 
-def test_an_epoch_that_is_none(write: WriteSpec, out: Path) -> None:
+def test_an_invalid_epoch(write: WriteSpec, out: Path) -> None:
     done = resolve(write(), "-o", out, SOURCE_DATE_EPOCH="soon")
     assert done.returncode == 2
     assert done.stderr.startswith("error: SOURCE_DATE_EPOCH is 'soon'")
@@ -207,14 +207,14 @@ def test_wrong_usage(write: WriteSpec, out: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
-def test_what_can_not_be_written_is_status_1(write: WriteSpec, tmp_path: Path) -> None:
+def test_an_output_that_can_not_be_written_is_status_1(write: WriteSpec, tmp_path: Path) -> None:
     done = resolve(write(), "-o", tmp_path / "none" / "out.json")
     assert done.returncode == 1
     assert done.stderr.startswith("error: can't write")
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_result_that_fails_leaves_what_was_there(write: WriteSpec, out: Path) -> None:
+def test_a_failure_keeps_an_existing_file(write: WriteSpec, out: Path) -> None:
     out.write_text("before")
     assert resolve(write(max_layers=1), "-o", out).returncode == 2
     assert out.read_text() == "before"

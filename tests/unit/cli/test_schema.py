@@ -29,7 +29,7 @@ def test_the_checked_in_schema_is_printed() -> None:
         validator.validate({"version": 2, "name": "x"})
 
 
-def test_there_is_nothing_to_choose() -> None:
+def test_no_arguments_are_accepted() -> None:
     done = schema("1")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: ")

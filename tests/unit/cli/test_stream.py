@@ -1,4 +1,4 @@
-"""`nixdock stream` as a program: a docker-archive in a pipe, and how that can end."""
+"""`nixdock stream` as a program: a docker-archive in a pipe, and errors of the pipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Callable, Mapping
@@ -19,20 +18,10 @@ from typing import Any
 
 import pytest
 
+from tests.unit.cli.program import PROGRAM, environment
 from tests.unit.docker_archive import archive, layer
 
 SampleSpec = Callable[..., Path]
-
-PROGRAM = [sys.executable, "-m", "nixdock"]
-
-
-def environment(**changes: str) -> dict[str, str]:
-    """An environment in which nothing steers nixdock, but for `changes`."""
-    steering = ("NIX_", "NIXDOCK_", "LC_", "LANG", "PYTHON")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(steering)}
-    for name in ("SOURCE_DATE_EPOCH", "TZ", "stdenv", "IN_NIX_SHELL"):
-        kept.pop(name, None)
-    return kept | changes
 
 
 def stream(
@@ -58,7 +47,7 @@ def files(archive: bytes) -> dict[str, bytes]:
 
 
 def described(archive: bytes) -> tuple[dict[str, Any], dict[str, Any], list[bytes]]:
-    """The entry of the archive's manifest, its config and its layers."""
+    """Return the entry of the archive's manifest, the config and the layers."""
     found = files(archive)
     (entry,) = json.loads(found["manifest.json"])
     return entry, json.loads(found[entry["Config"]]), [found[name] for name in entry["Layers"]]
@@ -120,14 +109,14 @@ def test_another_name(
     assert config == described(stream(spec).stdout)[1], "only the name is another"
 
 
-def test_a_name_that_is_none(sample_spec: SampleSpec, tmp_path: Path) -> None:
+def test_an_invalid_name(sample_spec: SampleSpec, tmp_path: Path) -> None:
     done = stream(sample_spec(tmp_path), "-t", "not a name")
     assert done.returncode == 2
     assert done.stderr.startswith(b"error: 'not a name' is not an image name")
     assert done.stdout == b""
 
 
-def test_nothing_around_changes_the_bytes(sample_spec: SampleSpec, tmp_path: Path) -> None:
+def test_the_environment_does_not_change_the_bytes(sample_spec: SampleSpec, tmp_path: Path) -> None:
     spec = sample_spec(tmp_path)
     expected = stream(spec).stdout
     assert expected
@@ -147,7 +136,7 @@ def test_the_script_does_not_write_into_the_archive(
     assert len(described(done.stdout)[2]) == 5
 
 
-# What goes wrong.
+# Errors.
 
 
 def test_a_terminal_is_refused(sample_spec: SampleSpec, tmp_path: Path) -> None:
@@ -184,7 +173,7 @@ def test_a_standard_output_that_is_closed(sample_spec: SampleSpec, tmp_path: Pat
 
 @pytest.fixture
 def large_spec(sample_spec: SampleSpec, tmp_path: Path) -> Path:
-    """A spec of a layer that no pipe holds."""
+    """A spec with a layer that is larger than the buffer of any pipe."""
     spec = sample_spec(tmp_path, contents=[])
     file = tmp_path / "root/nix/store" / f"{'a' * 32}-libc/lib/libc.so.6"
     file.chmod(0o644)
@@ -192,7 +181,7 @@ def large_spec(sample_spec: SampleSpec, tmp_path: Path) -> Path:
     return spec
 
 
-def test_a_reader_that_ends_early(large_spec: Path) -> None:
+def test_a_reader_that_exits_early(large_spec: Path) -> None:
     process = subprocess.Popen(
         [*PROGRAM, "stream", large_spec],
         env=environment(),
@@ -228,7 +217,7 @@ def test_a_full_disk(large_spec: Path) -> None:
 def test_a_reader_that_is_stuck(
     large_spec: Path, tmp_path: Path, cause: signal.Signals, status: int
 ) -> None:
-    """Being told to end is obeyed, though nobody reads what is being written."""
+    """A signal ends the program even while it waits for its reader."""
     (tmp_path / "tmp").mkdir()
     process = subprocess.Popen(
         [*PROGRAM, "stream", large_spec],
@@ -249,7 +238,7 @@ def test_a_reader_that_is_stuck(
     assert os.listdir(tmp_path / "tmp") == []
 
 
-def test_a_store_that_changes_in_the_middle(large_spec: Path, tmp_path: Path) -> None:
+def test_a_store_that_changes_while_it_is_streamed(large_spec: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*PROGRAM, "stream", large_spec],
         env=environment(),
@@ -263,15 +252,15 @@ def test_a_store_that_changes_in_the_middle(large_spec: Path, tmp_path: Path) ->
     out, err = process.communicate(timeout=30)
     assert process.returncode == 1
     assert err.startswith(f"error: {file} shrank while its layer was packed".encode())
-    assert b"manifest.json" not in out, "nobody can take it for a whole image"
+    assert b"manifest.json" not in out, "the archive is recognisably incomplete"
 
 
-# dockerTools' own configuration.
+# The configuration of dockerTools' stream script.
 
 
 @pytest.fixture
 def conf(sample_spec: SampleSpec, tmp_path: Path) -> dict[str, Any]:
-    """What dockerTools hands to its stream script, for a store of this test."""
+    """The configuration that dockerTools passes to its stream script, for a temporary store."""
     store = tmp_path / "root/nix/store"
     subprocess.run(
         [*PROGRAM, "top-layer", sample_spec(tmp_path), "-o", tmp_path / "top"],
@@ -299,7 +288,7 @@ def conf(sample_spec: SampleSpec, tmp_path: Path) -> dict[str, Any]:
 
 
 def by_tarfile(conf: Mapping[str, Any], paths: list[str]) -> bytes:
-    """A store layer as dockerTools' script writes it, with every parent of the store."""
+    """Return a store layer as dockerTools' script writes it, with all parents of the store."""
 
     def owned(member: tarfile.TarInfo, name: str) -> tarfile.TarInfo:
         member.name = name
@@ -373,7 +362,7 @@ def test_the_base_image_of_a_configuration(conf: dict[str, Any], tmp_path: Path)
         assert first.read() == layer(("etc/base", "x"))
 
 
-def test_a_base_image_that_is_not_there(conf: dict[str, Any], tmp_path: Path) -> None:
+def test_a_missing_base_image(conf: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "conf.json").write_text(json.dumps(conf | {"from_image": "/nowhere.tar"}))
     done = stream(tmp_path / "conf.json")
     assert done.returncode == 2

@@ -45,7 +45,7 @@ def test_problems(layout: Path) -> None:
     assert f": the blob sha256:{layer.name} is damaged: its digest is sha256:" in digest
 
 
-def test_what_can_not_be_read_at_all(tmp_path: Path) -> None:
+def test_paths_without_an_image(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello\n" * 1000)
     status, out, err = nixdock("verify", tmp_path / "text")
     assert (status, out) == (2, "")
