@@ -52,12 +52,13 @@ types: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 unit: $(VENV)/dev.stamp
-	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow'
+	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow' tests/unit
 
-# The command line's tests start a process each; `make unit` runs them.
+# The tests of the command line and of the documentation start processes; `make unit` runs them.
+PROCESSES := tests/unit/cli tests/unit/test_documentation.py
 quick: export HYPOTHESIS_PROFILE := quick
 quick: $(VENV)/dev.stamp
-	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow' --ignore tests/unit/cli tests/unit
+	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow' $(PROCESSES:%=--ignore=%) tests/unit
 
 # Of this process alone: child processes (the command line's tests, packing in several processes,
 # scripts in namespaces) are not measured, so the floor is below what the tests really reach.

@@ -1,4 +1,4 @@
-"""See that the programs which the tests use are there; on Debian, as root, install them."""
+"""Check that the programs which the tests use are installed; on Debian, as root, install them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TOOLS = {
 
 
 def main() -> int:
-    """Return 0 when everything is there in the end."""
+    """Install missing programs, and return 1 if some are still missing."""
     missing = _missing()
     if not missing:
         return _read_lists()
@@ -79,7 +79,7 @@ def _missing() -> dict[str, str]:
         for tool, package in TOOLS.items()
         if not (Path(tool).exists() if "/" in tool else shutil.which(tool, path=path))
     }
-    # Debian keeps what virtual environments need apart from its Python.
+    # Debian packages ensurepip, which virtual environments need, apart from Python.
     if importlib.util.find_spec("ensurepip") is None:
         missing["python3 -m venv"] = "python3-venv"
     return missing

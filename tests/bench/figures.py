@@ -1,4 +1,4 @@
-"""The figures: what is measured, against what, and what it is to be."""
+"""The figures: measurements, the baselines that they are compared with, and their targets."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _SAMPLE = 32 * _MB
 class Figure:
     """One line of the table; `ok` is None where there is no target.
 
-    `value` is what was measured, in seconds, bytes or as a ratio; less is better, except where the
-    target is a least ratio.
+    `value` is a number of seconds or bytes, or a ratio; less is better, unless the target is a
+    least ratio.
     """
 
     name: str
@@ -199,7 +199,7 @@ def _database(repeat: int) -> Iterator[Figure]:
     small, middle, large = interleaved(repeat, *(partial(measure, count) for count in _GROWTH))
     yield Figure(f"database, {_GROWTH[0]} paths", str(small), small.median)
     yield _seconds(f"database, {_GROWTH[1]} paths", middle, str(middle), most=2)
-    # Linear, with room for what a larger index costs.
+    # Linear, with room for the cost of a larger index.
     name = f"database, {_GROWTH[2]} / {_GROWTH[1]} paths"
     yield _ratio(name, Ratio(large, middle), most=1.5 * _GROWTH[2] / _GROWTH[1])
 

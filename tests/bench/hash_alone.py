@@ -26,7 +26,7 @@ def _hash(size: int) -> None:
 
 
 def main(sizes: Sequence[int]) -> None:
-    """Share the sizes among the cores through a pipe: whoever is free reads the next one."""
+    """Share the sizes among the cores through a pipe: each free process reads the next one."""
     todo, fill = os.pipe()
     os.write(fill, b"".join(size.to_bytes(_WIDTH, "little") for size in sorted(sizes)[::-1]))
     os.close(fill)

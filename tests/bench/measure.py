@@ -22,14 +22,14 @@ _SAMPLE_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Run:
-    """What one process did, with all that it started."""
+    """The result of a process, together with its child processes."""
 
     seconds: float
     output_size: int
     output: bytes = field(repr=False)
     errors: bytes = field(repr=False)
     largest_process: int
-    """Bytes of memory that the largest one of its processes had."""
+    """Peak memory of the largest of its processes, in bytes."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ def run(
     keep: bool = True,
     watch: Callable[[int], object] = lambda _pid: None,
 ) -> Run:
-    """Run a command whose standard output is a pipe; `keep` what it writes or drop it.
+    """Run a command whose standard output is a pipe; `keep` its output or drop it.
 
     `watch` is called with the process id as soon as there is one. Raise SystemExit when the
     command fails: figures of failed runs mean nothing.

@@ -59,7 +59,7 @@ class Shape:
 
     @property
     def key(self) -> str:
-        """A name for what this shape and this module's version give."""
+        """A name for the closure of this shape from this version of the module."""
         text = json.dumps([_FORMAT, asdict(self)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

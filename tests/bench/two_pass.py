@@ -1,4 +1,4 @@
-"""The baseline for streaming: what one does with `tarfile` alone.
+"""The baseline for streaming: a writer based on `tarfile` alone.
 
     python two_pass.py PLAN ROOT > IMAGE
 
@@ -22,7 +22,7 @@ _STORE = "/nix/store"
 
 
 class _Sink(io.RawIOBase):
-    """A file that counts what it is given, and passes it on."""
+    """A file that counts the bytes written to it, and passes them on."""
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write

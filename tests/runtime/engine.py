@@ -56,7 +56,7 @@ class Engine:
         return [name for line in loaded for name in line.strip().split(",")]
 
     def pull(self, reference: str, *options: str) -> str:
-        """Fetch an image; what to call it from now on."""
+        """Fetch an image and return its local name."""
         flags = [*self.image_options, *self.pull_options, "--quiet", *options]
         return self("pull", *flags, reference).stdout.split()[-1]
 
@@ -148,7 +148,7 @@ class Podman(Engine):
 
 
 def environment_without(*prefixes: str) -> dict[str, str]:
-    """This process's environment, less what would redirect a tool to the user's own setup."""
+    """Return this process's environment without variables that name the user's own setup."""
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
 
 

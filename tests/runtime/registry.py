@@ -63,7 +63,7 @@ class Registry:
         return found
 
     def _wait_for_log(self) -> None:
-        """Ask for what is not there: when the log tells of it, it has told of all before."""
+        """Request a missing repository: once the log shows it, the log is complete."""
         mark = f"none-{uuid.uuid4().hex}"
         with suppress(HTTPError):
             urlopen(f"{self.url}/v2/{mark}/tags/list").close()
