@@ -28,9 +28,8 @@ __all__ = ["command"]
 @click.option(
     "--compression",
     type=click.Choice([compression.value for compression in Compression]),
-    default=Compression.NONE.value,
-    show_default=True,
-    help="Compression of each layer or, for a docker-archive, of the whole file.",
+    help="Compression of each layer or, for a docker-archive, of the whole file."
+    "  [default: gzip, for a docker-archive none]",
 )
 @click.option(
     "--legacy",
@@ -44,7 +43,7 @@ def command(
     spec: Path,
     target: Path | None,
     form: str,
-    compression: str,
+    compression: str | None,
     graph: str | None,
     tag: str | None,
     *,
@@ -66,7 +65,7 @@ def command(
         tag = output_tag(target, tag)
     parsed = overridden(read_spec(spec), graph, tag)
     if target is None or dry_run:
-        image = image_digests(parsed, compression=compression)
+        image = image_digests(parsed, form=form, compression=compression)
         for layer in image.layers:
             click.echo(f"{layer.digest} {layer.size}")
     else:

@@ -97,12 +97,14 @@ def _instructions(image: Image, target: Path, form: Format) -> str:
         docker = f"skopeo copy {here} docker-daemon:{image.reference}"
     if form is Format.OCI_LAYOUT:
         podman = f"skopeo copy {here} containers-storage:{image.reference}"
+    # Without the option, skopeo may compress the layers again, and then the digest is another one.
+    preserve = "" if form is Format.DOCKER_ARCHIVE else "--preserve-digests "
     return "\n".join(
         [
             "To load and run it, or to push it:",
             f"  {docker} && docker run --rm {name}",
             f"  {podman} && podman run --rm {name}",
-            f"  skopeo copy {here} docker://REGISTRY/{name}",
+            f"  skopeo copy {preserve}{here} docker://REGISTRY/{name}",
         ]
     )
 

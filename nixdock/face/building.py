@@ -32,7 +32,7 @@ def build_image(
     target: str | os.PathLike[str],
     *,
     form: Format | str = "archive",
-    compression: Compression | str = "none",
+    compression: Compression | str | None = None,
     legacy: bool = False,
     progress: Progress | None = None,
 ) -> Image:
@@ -40,7 +40,8 @@ def build_image(
 
     `target` is replaced only by a complete image. `form` is archive, docker-archive, oci-archive or
     oci-layout. `compression` is none, gzip or zstd; it applies to each layer or, in a
-    docker-archive, to the whole file. `legacy` adds to a docker-archive the files that Docker
+    docker-archive, to the whole file. By default, layers are compressed with gzip, and a
+    docker-archive is not compressed. `legacy` adds to a docker-archive the files that Docker
     needed before version 1.10.
 
     `progress` is called with the number of layers once that is known. It returns a function, which
@@ -52,12 +53,13 @@ def build_image(
     ImageError if the base image is damaged, ToolError if a program is missing, and OutputError if
     the target can't be written.
     """
+    chosen = Format(form)
     with prepared_build(spec) as build:
         return image_writer.write_image(
             build,
             Path(target),
-            Format(form),
-            Compression(compression),
+            chosen,
+            _compression(compression, chosen),
             _on_layer(progress, len(build.layers)),
             legacy=legacy,
         )
@@ -66,7 +68,8 @@ def build_image(
 def image_digests(
     spec: ImageSpec,
     *,
-    compression: Compression | str = "none",
+    form: Format | str = "archive",
+    compression: Compression | str | None = None,
     progress: Progress | None = None,
 ) -> Image:
     """Return the image that `build_image` would build, without writing it.
@@ -76,7 +79,8 @@ def image_digests(
     """
     with prepared_build(spec) as build:
         on_layer = _on_layer(progress, len(build.layers))
-        blobs = pack_all(build.layers, None, Compression(compression), on_layer=on_layer)
+        chosen = _compression(compression, Format(form))
+        blobs = pack_all(build.layers, None, chosen, on_layer=on_layer)
         return build.assemble(blobs)
 
 
@@ -99,6 +103,10 @@ def pack_top_layer(spec: ImageSpec, target: str | os.PathLike[str]) -> None:
     """
     with prepared_top_layer(spec) as layer:
         write_top_layer(layer, Path(target))
+
+
+def _compression(asked: Compression | str | None, form: Format) -> Compression:
+    return image_writer.default_compression(form) if asked is None else Compression(asked)
 
 
 def _on_layer(progress: Progress | None, layers: int) -> OnLayer:

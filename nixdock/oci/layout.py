@@ -8,6 +8,7 @@ from typing import Final
 __all__ = [
     "BLOBS",
     "CONTAINERD_NAME",
+    "DIRECTORIES",
     "DOCKER_MANIFEST",
     "INDEX",
     "MARKER",
@@ -27,6 +28,9 @@ INDEX: Final = "index.json"
 
 BLOBS: Final = "blobs/sha256"
 """The directory of an OCI layout's blobs, which are named by the hex digits of their digests."""
+
+DIRECTORIES: Final = ("blobs", BLOBS)
+"""The directories of an OCI layout, each before those in it."""
 
 DOCKER_MANIFEST: Final = "manifest.json"
 """The list of images in a docker-archive."""

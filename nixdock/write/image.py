@@ -20,7 +20,17 @@ from nixdock.write.docker_archive import write_docker_archive
 from nixdock.write.legacy_archive import write_legacy_archive
 from nixdock.write.oci_layout import write_oci_layout
 
-__all__ = ["stream_image", "write_image"]
+__all__ = ["default_compression", "stream_image", "write_image"]
+
+
+def default_compression(form: Format) -> Compression:
+    """Return the compression to use if none is asked for.
+
+    Layers are compressed wherever the format allows it, so that the digest of the manifest is the
+    one that a registry serves: registries get no uncompressed layers from the usual tools. The
+    readers of docker-archives disagree on compressed archives, so these are not compressed.
+    """
+    return Compression.NONE if form is Format.DOCKER_ARCHIVE else Compression.GZIP
 
 
 def write_image(

@@ -37,9 +37,15 @@ class ArchiveWriter:
             while chunk := stream.read(CHUNK):
                 write(chunk)
 
+    def add_directory(self, name: str) -> None:
+        """Add a directory."""
+        self._add_header(Entry(f"{name}/".encode(), Kind.DIRECTORY, 0o755))
+
     def link(self, name: str, target: str) -> None:
         """Add a symlink."""
-        entry = Entry(name.encode(), Kind.SYMLINK, 0o777, target=target.encode())
+        self._add_header(Entry(name.encode(), Kind.SYMLINK, 0o777, target=target.encode()))
+
+    def _add_header(self, entry: Entry) -> None:
         header = self._headers.encode(entry)
         self._write(header)
         self._size += len(header)

@@ -86,10 +86,30 @@ def test_every_form(sample_spec: SampleSpec, tmp_path: Path, form: str, compress
             assert f"{done.stdout.strip()[7:]}.json" in tar.getnames()
 
 
-def test_the_default_is_the_uncompressed_archive(sample_spec: SampleSpec, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "compression"),
+    [
+        ("archive", "gzip"),
+        ("oci-archive", "gzip"),
+        ("oci-layout", "gzip"),
+        ("docker-archive", "none"),
+    ],
+)
+def test_layers_are_compressed_by_default(
+    sample_spec: SampleSpec, tmp_path: Path, form: str, compression: str
+) -> None:
+    spec = sample_spec(tmp_path)
+    default = build(spec, tmp_path / "default", "--format", form)
+    named = build(spec, tmp_path / "named", "--format", form, "--compression", compression)
+    assert contents(tmp_path / "default") == contents(tmp_path / "named")
+    dry_run = build(spec, None, "--dry-run", "--format", form)
+    assert dry_run.stdout.split()[-1] == default.stdout.strip() == named.stdout.strip()
+
+
+def test_the_default_format_is_the_archive(sample_spec: SampleSpec, tmp_path: Path) -> None:
     spec = sample_spec(tmp_path)
     build(spec, tmp_path / "default")
-    build(spec, tmp_path / "named", "--format", "archive", "--compression", "none")
+    build(spec, tmp_path / "named", "--format", "archive")
     assert contents(tmp_path / "default") == contents(tmp_path / "named")
 
 

@@ -20,8 +20,8 @@ from nixdock.demo.engine import Engine
 from nixdock.errors import NixdockError
 
 MANIFESTS = {
-    "amd64": "sha256:59f06c66dd27e7ee7a47ab4654b1c01578e80f733fe5fc30c973e8cbbfd150f2",
-    "arm64": "sha256:897714cd4cacdbaae622871320578d5ea30b0a2ffa4ab44fac1c4d478109fa37",
+    "amd64": "sha256:e3fed17c08fc16d0a7c60e8572363d7300fa7df697ba73d54101203d6f810d69",
+    "arm64": "sha256:42f89275e89a7fa9e57827b8bf88dda9ffba2cc6e9dfc95b3ba58df28e5e2eea",
 }
 NOBODY = "65534"
 
@@ -94,11 +94,11 @@ def test_an_unprivileged_user_needs_nothing_but_python(place: Path) -> None:
         done.stdout
         == f"""\
 layer  digest                   size  contents
-    1  sha256:406604972551   10.2 kB  b9l27sb49xkl56fvhs84glig6fzmiand-nixdock-demo-greeting.txt
-    2  sha256:2bc5c06beded   10.2 kB  lg60p5h482a3d7fs5j8hr74qcbpsa979-nixdock-demo
-    3  sha256:fbe0146e096e   10.2 kB  sd60mi5bxbfdkqclgynrx6mwrsv8pqs6-nixdock-demo-licence
-    4  sha256:bd821c3f2f01   10.2 kB  fdqn67k0kxmfr48g6gnqpv9hsynk6has-nixdock-demo-profile
-    5  sha256:4508c4de790d   10.2 kB  the image's own files
+    1  sha256:841cfa896b3d     264 B  b9l27sb49xkl56fvhs84glig6fzmiand-nixdock-demo-greeting.txt
+    2  sha256:219a6e4ec141     988 B  lg60p5h482a3d7fs5j8hr74qcbpsa979-nixdock-demo
+    3  sha256:88bacfb1156f     911 B  sd60mi5bxbfdkqclgynrx6mwrsv8pqs6-nixdock-demo-licence
+    4  sha256:820344b5d3d2     292 B  fdqn67k0kxmfr48g6gnqpv9hsynk6has-nixdock-demo-profile
+    5  sha256:518358beb94f     225 B  the image's own files
 
 image     nixdock-demo:latest (linux/amd64), as archive in demo.tar
 manifest  {MANIFESTS["amd64"]}
@@ -106,7 +106,7 @@ manifest  {MANIFESTS["amd64"]}
 To load and run it, or to push it:
   docker load < demo.tar && docker run --rm nixdock-demo
   podman load < demo.tar && podman run --rm nixdock-demo
-  skopeo copy oci-archive:demo.tar docker://REGISTRY/nixdock-demo
+  skopeo copy --preserve-digests oci-archive:demo.tar docker://REGISTRY/nixdock-demo
 """
     )
     assert not list((place / "tmp").iterdir())

@@ -176,5 +176,5 @@ def test_digests(sample_spec: SampleSpec, tmp_path: Path) -> None:
     assert archive.manifest.digest == image.manifest.digest
     assert (
         digest((tmp_path / "y").read_bytes())
-        == "sha256:4cbf72a7d2ac16e5117b4b5c6fe5d9d890e88cf3d980e26b29e9c6a818d6f346"
+        == "sha256:6a382e14032e9502455e095686b40c3364c8b5a69e74b3bc0eb0409051283d74"
     )
