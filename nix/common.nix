@@ -75,7 +75,16 @@ rec {
       chosen = compressorFor imageName compressor;
     in
     runNixdock "${fileName}${extensionFor imageName format chosen}"
-      ({ inherit (stream) imageName; } // attrs)
+      (
+        {
+          inherit (stream) imageName;
+          # The result is a file and no program.
+          passthru = removeAttrs stream.passthru [ "isExe" ] // {
+            inherit stream;
+          };
+        }
+        // attrs
+      )
       ''
         nixdock build ${stream.conf} -o $out --format ${format} --compression ${chosen.compression}
       '';

@@ -145,13 +145,7 @@ let
         imageName = name;
         fileName = baseNameOf name;
       }
-      {
-        passthru = {
-          inherit (stream) imageTag updatePlan;
-          inherit stream;
-        };
-        inherit meta;
-      }
+      { inherit meta; }
   );
 in
 {

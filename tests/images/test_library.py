@@ -130,6 +130,29 @@ def test_attributes_of_an_image(library: Library) -> None:
     }
 
 
+def test_an_image_passes_on_the_attributes_of_its_stream(library: Library) -> None:
+    """All but the one that says that the result is a program."""
+    found = library.evaluate(
+        """let i = nixdock.buildLayeredImage {
+                 name = "x"; passthru = { mine = 1; tests.runs = pkgs.hello; }; };
+               s = nixdock.buildNixShellImage { drv = pkgs.hello; };
+           in { inherit (i) mine; tests = i.tests.runs == pkgs.hello; again = i.passthru.mine;
+                overridden = (i.override { tag = "t"; }).mine;
+                same = i.conf == i.stream.conf && i.streamScript == i.stream.streamScript;
+                shell = s.conf == s.stream.conf;
+                programs = [ (i.isExe or false) (s.isExe or false) i.stream.isExe ]; }"""
+    )
+    assert found == {
+        "mine": 1,
+        "again": 1,
+        "overridden": 1,
+        "tests": True,
+        "same": True,
+        "shell": True,
+        "programs": [False, False, True],
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
