@@ -195,9 +195,41 @@ def test_an_overlay_takes_the_place_of_docker_tools(library: Library) -> None:
         "same": True,
         "examples": True,
         "shellScript": "old",
-        "names": sorted([*LIBRARY_NAMES, "shellScript"]),
+        "names": sorted([*LIBRARY_NAMES, "override", "shellScript"]),
         "prefetch": True,
         "alone": True,
+    }
+
+
+def test_an_override_of_docker_tools_stays_nixdock(library: Library) -> None:
+    """With the given packages in the place of those that nixdock runs or puts into images."""
+    found = library.evaluate(
+        f"""let
+          before = _: _: {{ dockerTools.override = _: {{ buildImage = "old"; }}; }};
+          overlay = import {LIBRARY}/docker-tools-overlay.nix;
+          tools = ((pkgs.extend before).extend overlay).dockerTools;
+          fakeroot = pkgs.hello // {{ name = "mine"; }};
+          inputs = tools: map (input: input.name)
+            (tools.buildImage {{ name = "x"; runAsRoot = "true"; }}).layer.nativeBuildInputs;
+          image = tools: (tools.buildLayeredImage {{ name = "x"; }}).drvPath;
+          first = tools.override {{ inherit fakeroot; }};
+        in {{
+          same = image (tools.override {{ }}) == image nixdock;
+          replaced = builtins.elem "mine" (inputs first);
+          kept = builtins.elem "mine"
+            (inputs (first.override (old: {{ skopeo = old.fakeroot; }})));
+          contents = (tools.override {{ bashInteractive = pkgs.busybox; }}).binSh != tools.binSh;
+          package = (tools.override {{ libdeflate = pkgs.hello; }}).package != tools.package;
+          derivations = tools ? overrideDerivation;
+        }}"""
+    )
+    assert found == {
+        "same": True,
+        "replaced": True,
+        "kept": True,
+        "contents": True,
+        "package": True,
+        "derivations": False,
     }
 
 
