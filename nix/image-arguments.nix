@@ -79,7 +79,7 @@ in
               {
                 nativeBuildInputs = lib.optionals (
                   spec.fake_root_commands or "" != "" || spec.run_as_root or "" != ""
-                ) [ pkgs.fakeroot ];
+                ) [ pkgs.buildPackages.fakeroot ];
               }
               ''
                 nixdock top-layer ${common.writeSpec "${drvName}.json" spec} -o $out

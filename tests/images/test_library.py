@@ -233,6 +233,23 @@ def test_an_override_of_docker_tools_stays_nixdock(library: Library) -> None:
     }
 
 
+def test_cross_builds_run_programs_of_the_build_platform(library: Library) -> None:
+    """Also for a package set that is not spliced, such as the argument of an overlay."""
+    expression = f"""let
+        host = name: throw "${{name}} of the host platform runs in a build";
+        cross = pkgs.extend (_: _: {{ buildPackages = pkgs; }}
+          // pkgs.lib.genAttrs [ "fakeroot" "skopeo" "jq" ] host);
+        tools = import {LIBRARY} {{ pkgs = cross; }};
+        base = tools.pullImage {{ imageName = "x"; imageDigest = "sha256:y"; hash = ""; }};
+      in map (drv: drv.drvPath) [
+        (tools.buildImage {{ name = "x"; runAsRoot = "true"; }})
+        (tools.buildLayeredImage {{ name = "x"; fakeRootCommands = "true"; fromImage = base; }})
+        tools.tests.dates
+        tools.nix-prefetch-docker
+      ]"""
+    assert len(library.nix.evaluate(expression)) == 4
+
+
 # Of dockerTools' examples: all that need neither the Internet nor NixOS.
 EXAMPLES = [
     "another-layered-image", "bash", "bashLayeredUncompressed", "bashLayeredWithUser",
