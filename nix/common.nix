@@ -107,9 +107,20 @@ rec {
   # dockerTools accepts an id as a number or as a string of digits.
   toId = id: if builtins.isString id then builtins.fromJSON id else id;
 
+  # Before the first build, the file of the previous plan does not exist yet.
+  missingPlan =
+    name: previous:
+    "nixdock: image ${name}: layering.previous: there is no ${toString previous}, so this image is planned without a previous one; "
+    + (
+      if lib.hasPrefix "${builtins.storeDir}/" (toString previous) then
+        "a flake has only files that git knows: write the file with the image's updatePlan, and `git add` it"
+      else
+        "write the file with the image's updatePlan"
+    );
+
   # The layering section of a spec. Files and store paths may be given as paths or as derivations.
   layeringSpec =
-    layering: pipeline:
+    name: layering: pipeline:
     let
       isFile = value: !(builtins.isList value);
       file = value: "${value}";
@@ -143,13 +154,14 @@ rec {
         // lib.optionalAttrs (given ? volatile) { volatile = map file (lib.toList given.volatile); }
         // lib.optionalAttrs (given ? groups) { groups = map group given.groups; }
         // whenGiven {
-          # Before the first build, the file of the previous plan does not exist yet.
           previous =
             let
               previous = given.previous or null;
             in
-            if previous == null || (builtins.isPath previous && !builtins.pathExists previous) then
+            if previous == null then
               null
+            else if builtins.isPath previous && !builtins.pathExists previous then
+              lib.warn (missingPlan name previous) null
             else
               file previous;
           plan = if given.plan or null == null then null else file given.plan;

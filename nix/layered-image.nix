@@ -63,7 +63,7 @@ let
             }
             // image.owner;
           }
-          // common.layeringSpec layering layeringPipeline
+          // common.layeringSpec image.name layering layeringPipeline
           // (
             if includeStorePaths then
               { closure = image.closureSpec topLayer; }
@@ -93,8 +93,12 @@ let
         # Rewrites the file that `layering.previous` names.
         updatePlan = pkgs.buildPackages.writeShellScriptBin "update-plan" ''
           target=''${1:-${baseName}.plan.json}
-          cp --no-preserve=mode,ownership ${conf.plan} "$target.new" && mv "$target.new" "$target"
+          cat ${conf.plan} > "$target.new" && mv "$target.new" "$target" || exit
           echo "wrote $target" >&2
+          inGit() { git -C "$(dirname "$target")" "$@" > /dev/null 2>&1; }
+          if inGit rev-parse && ! inGit ls-files --error-unmatch "$(basename "$target")"; then
+            echo "a flake has only files that git knows: git add $target" >&2
+          fi
         '';
       in
       pkgs.runCommandLocal "stream-${baseName}"

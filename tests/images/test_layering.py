@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from itertools import chain
 from pathlib import Path
@@ -85,6 +86,36 @@ def test_the_last_image_is_remembered(library: Library, tmp_path: Path) -> None:
 
 def test_a_plan_that_is_yet_to_be_made(library: Library) -> None:
     assert layers_of(library, "layering.previous = /nowhere/plan.json;") == layers_of(library, "")
+
+
+@pytest.mark.parametrize(
+    ("directory", "hint"),
+    [("/nowhere", "updatePlan$"), ("/nix/store/absent", "updatePlan, and `git add` it$")],
+    ids=["plain", "flake"],
+)
+def test_a_missing_plan_is_named_in_a_warning(library: Library, directory: str, hint: str) -> None:
+    """In a flake, whose source is in the store, the file may only be unknown to git."""
+    image = f'{{ name = "x"; layering.previous = {directory}/plan.json; }}'
+    warnings = library.warnings(f"(nixdock.streamLayeredImage {image}).drvPath")
+    assert f"image x: layering.previous: there is no {directory}/plan.json" in warnings
+    assert re.search(hint, warnings.strip())
+
+
+def test_the_new_plan_asks_to_be_added_to_git(library: Library, tmp_path: Path) -> None:
+    """Where it is in a repository that does not know it."""
+    build = f"(nixdock.buildLayeredImage {{ {PRODUCT % '1'} }}).updatePlan"
+    program = library.build(build) / "bin/update-plan"
+
+    def update() -> list[str]:
+        done = subprocess.run([program], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stderr.splitlines()
+
+    assert update() == ["wrote product.plan.json"]
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    hint = "a flake has only files that git knows: git add product.plan.json"
+    assert update() == ["wrote product.plan.json", hint]
+    subprocess.run(["git", "add", "product.plan.json"], cwd=tmp_path, check=True)
+    assert update() == ["wrote product.plan.json"]
 
 
 def test_a_family_shares_layers(library: Library) -> None:

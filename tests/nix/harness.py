@@ -30,12 +30,19 @@ class NixError(Exception):
 
 def run(args: Sequence[str | Path], env: Mapping[str, str], cwd: Path | None = None) -> str:
     """Run a command and return its standard output, or raise with its standard error."""
+    return run_with_log(args, env, cwd)[0]
+
+
+def run_with_log(
+    args: Sequence[str | Path], env: Mapping[str, str], cwd: Path | None = None
+) -> tuple[str, str]:
+    """Run a command and return its standard output and error, or raise with the error."""
     command = [str(arg) for arg in args]
     done = subprocess.run(command, env=env, cwd=cwd, text=True, capture_output=True, check=False)
     if done.returncode != 0:
         shown = " ".join(command)
         raise NixError(f"{shown[:400]}\nexited with {done.returncode}:\n{done.stderr[-8000:]}")
-    return done.stdout
+    return done.stdout, done.stderr
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,11 @@ class Nix:
                 *("-E", self._with_pkgs(expression)),
             )
         )
+
+    def warnings(self, expression: str) -> str:
+        """Return what Nix warns of while it evaluates an expression, `pkgs` being the set."""
+        options = ("--eval", "--strict", "--read-write-mode", "-E", self._with_pkgs(expression))
+        return run_with_log(["nix-instantiate", *options], self.env)[1]
 
     def build(self, expression: str, *options: str) -> Path:
         """Build an expression, `pkgs` being the set, and return its first output."""
