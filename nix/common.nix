@@ -7,6 +7,8 @@ in
 rec {
   inherit lib package pkgs;
 
+  checks = import ./checks.nix { inherit pkgs; };
+
   defaultArchitecture = go.GOARCH;
   defaultVariant = lib.optionalString (go.GOARM or "" != "") "v${go.GOARM}";
   constantTime = "1970-01-01T00:00:01Z";

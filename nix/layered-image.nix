@@ -38,9 +38,6 @@ let
       assert lib.assertMsg (
         layeringPipeline == null -> maxLayers > 1
       ) "nixdock: image ${image.name}: maxLayers must be greater than 1, not ${toString maxLayers}: the top layer counts too";
-      assert lib.assertMsg (
-        enableFakechroot -> pkgs.stdenv.hostPlatform.isLinux
-      ) "nixdock: image ${image.name}: enableFakechroot needs Linux, because it enters a namespace; use perms, or fakeRootCommands with relative paths";
       let
         inherit (image) baseName;
 
@@ -50,7 +47,11 @@ let
           }
           // lib.optionalAttrs (fakeRootCommands != "") {
             fake_root_commands = fakeRootCommands;
-            enable_fakechroot = enableFakechroot;
+            enable_fakechroot =
+              enableFakechroot
+              && common.checks.onLinux image.name "enableFakechroot"
+                "use perms, or fakeRootCommands with relative paths"
+                true;
           }
         );
 
