@@ -36,7 +36,16 @@ rec {
       compression = "zstd";
     };
   };
-  compressorFor = name: choose name "compressor" compressors;
+  compressorFor =
+    name: compressor:
+    let
+      # The names of the programs, and of the file extensions, that have another name here.
+      aliases = {
+        gzip = "gz";
+        zst = "zstd";
+      };
+    in
+    choose name "compressor" compressors (aliases.${compressor} or compressor);
 
   certificateBundle = "${lib.getOutput "out" pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
 

@@ -184,3 +184,16 @@ def test_namespaces_need_linux(library: Library, expression: str, message: str) 
         tools = import {LIBRARY} {{ pkgs = pkgs // {{ inherit stdenv; }}; }};
       in {expression}"""
     assert refusal(library, mac) == message
+
+
+def test_programs_names_of_compressors(library: Library) -> None:
+    same = library.evaluate(
+        """pkgs.lib.mapAttrsToList (alias: name: map (build:
+             (build { name = "x"; compressor = alias; }).drvPath
+               == (build { name = "x"; compressor = name; }).drvPath)
+             [ nixdock.buildImage nixdock.buildLayeredImage
+               ({ name, compressor }:
+                 nixdock.buildNixShellImage { inherit name compressor; drv = pkgs.hello; }) ])
+           { gzip = "gz"; zst = "zstd"; }"""
+    )
+    assert same == [[True, True, True], [True, True, True]]
