@@ -197,3 +197,13 @@ def test_programs_names_of_compressors(library: Library) -> None:
            { gzip = "gz"; zst = "zstd"; }"""
     )
     assert same == [[True, True, True], [True, True, True]]
+
+
+def test_an_old_nixpkgs_is_named(library: Library) -> None:
+    old = f"""(import {LIBRARY} {{ pkgs = pkgs.extend (_: prev: {{
+        python3Packages = builtins.removeAttrs prev.python3Packages [ "backports-zstd" ]; }});
+      }}).package"""
+    assert refusal(library, old) == (
+        "nixdock needs python3Packages.backports-zstd, which nixpkgs has since 25.11; use a newer"
+        " nixpkgs"
+    )
