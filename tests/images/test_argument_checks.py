@@ -29,7 +29,8 @@ def refusal(library: Library, expression: str) -> str:
         (
             'name = "Foo Bar";',
             (
-                'nixdock: "Foo Bar" is not the name of an image: expected [HOST[:PORT]/]NAME[/NAME...],'
+                'nixdock: "Foo Bar" is not the name of an image: expected'
+                " [HOST[:PORT]/]NAME[/NAME...],"
                 " where each NAME is letters and digits, joined by '.', '_', '__' or dashes"
             ),
         ),
@@ -37,7 +38,8 @@ def refusal(library: Library, expression: str) -> str:
             'name = "ubuntu:22.04";',
             (
                 'nixdock: "ubuntu:22.04" is not the name of an image: expected'
-                " [HOST[:PORT]/]NAME[/NAME...], where each NAME is letters and digits, joined by '.',"
+                " [HOST[:PORT]/]NAME[/NAME...], where each NAME is letters and digits, joined by"
+                " '.',"
                 " '_', '__' or dashes; give the tag as the argument tag"
             ),
         ),
@@ -58,22 +60,26 @@ def refusal(library: Library, expression: str) -> str:
         (
             'name = "x"; architecture = [ "arm64" ];',
             (
-                'nixdock: image x: architecture must be one of Go\'s names, not ["arm64"]: 386, amd64,'
-                " arm, arm64, loong64, mips, mips64, mips64le, mipsle, ppc64, ppc64le, riscv64, s390x,"
+                'nixdock: image x: architecture must be one of Go\'s names, not ["arm64"]: 386,'
+                " amd64,"
+                " arm, arm64, loong64, mips, mips64, mips64le, mipsle, ppc64, ppc64le, riscv64,"
+                " s390x,"
                 " wasm"
             ),
         ),
         (
             'name = "x"; config.Cmd = "nginx  -g daemon";',
             (
-                "nixdock: image x: config.Cmd is one string with spaces, which no shell splits; write a"
+                "nixdock: image x: config.Cmd is one string with spaces, which no shell splits;"
+                " write a"
                 ' list of arguments: [ "nginx" "-g" "daemon" ]'
             ),
         ),
         (
             'name = "x"; config.entrypoint = "sh -c";',
             (
-                "nixdock: image x: config.entrypoint is one string with spaces, which no shell splits;"
+                "nixdock: image x: config.entrypoint is one string with spaces, which no shell"
+                " splits;"
                 ' write a list of arguments: [ "sh" "-c" ]'
             ),
         ),
@@ -103,7 +109,8 @@ def test_images(library: Library, builder: str, arguments: str, message: str) ->
         (
             "nixdock.mergeImages [ STREAM ]",
             (
-                "nixdock.mergeImages: an image of the list is the stream script stream-x, not an image;"
+                "nixdock.mergeImages: an image of the list is the stream script stream-x, not an"
+                " image;"
                 " use buildLayeredImage instead of streamLayeredImage"
             ),
         ),
@@ -160,7 +167,8 @@ def test_accepted(library: Library, arguments: str) -> None:
         (
             'tools.buildImage { name = "x"; runAsRoot = "true"; }',
             (
-                "nixdock: image x: runAsRoot needs Linux, because it enters a namespace; use perms or"
+                "nixdock: image x: runAsRoot needs Linux, because it enters a namespace; use perms"
+                " or"
                 " extraCommands"
             ),
         ),
