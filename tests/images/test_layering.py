@@ -139,5 +139,49 @@ def test_a_family_shares_layers(library: Library) -> None:
     assert any(name.startswith("bash") for layer in one & two for name in map(_name, layer))
 
 
+def test_a_family_may_have_base_images(library: Library) -> None:
+    """What they have is in no layer of the plan, and their layers count."""
+    base = (
+        'nixdock.buildLayeredImage { name = "base"; tag = "t"; contents = [ pkgs.bash ];'
+        ' compressor = "none"; maxLayers = 3; }'
+    )
+    stream = (
+        "let family = nixdock.planFamily {"
+        f' name = {{ name = "a"; contents = [ pkgs.redis pkgs.bash ]; fromImage = {base};'
+        ' fromImageName = "base"; fromImageTag = "t"; maxLayers = 6; includeNixDB = true; };'
+        ' b-2 = { name = "b"; contents = [ pkgs.redis pkgs.bash ]; }; };'
+        " in (nixdock.streamLayeredImage family.%s).conf"
+    )
+    based = json.loads(library.build(stream % "name").read_text())["store_layers"]
+    alone = json.loads(library.build(stream % "b-2").read_text())["store_layers"]
+    in_base = set(map(str, library.closure_of("[ pkgs.bash ]")))
+    assert 1 <= len(based) <= 6 - 3 - 2
+    assert in_base.isdisjoint(chain.from_iterable(based))
+    assert in_base.union(chain.from_iterable(based)) == {*chain.from_iterable(alone)}
+
+
+@pytest.mark.parametrize(
+    ("family", "message"),
+    [
+        ("{ }", "there is no image; give at least one"),
+        (
+            '{ "a b" = { name = "x"; }; c = { name = "c"; }; }',
+            """["a b"]: names of plans consist of letters, digits, '_', '.' and '-'""",
+        ),
+        (
+            '{ a = { name = "x"; fromImage = "ubuntu"; }; }',
+            'fromImage of a is a file, not a reference such as "ubuntu"',
+        ),
+    ],
+)
+def test_a_family_is_checked(library: Library, family: str, message: str) -> None:
+    expression = (
+        f"map (args: (nixdock.streamLayeredImage (args // {{ fromImage = null; }})).drvPath)"
+        f" (builtins.attrValues (nixdock.planFamily {family}))"
+    )
+    with pytest.raises(NixError, match=re.escape(f"nixdock.planFamily: {message}")):
+        library.evaluate(expression)
+
+
 def _name(path: str) -> str:
     return path.partition("-")[2]
