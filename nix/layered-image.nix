@@ -148,7 +148,8 @@ let
       {
         inherit compressor format stream;
         imageName = name;
-        fileName = baseNameOf name;
+        # The name of the derivation: the name of the image is checked first.
+        fileName = baseNameOf (builtins.seq stream.imageName name);
       }
       { inherit meta; }
   );

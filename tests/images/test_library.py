@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from nixdock.nix.reference_graph import parse_closure
+from nixdock.nix.store_path import StorePath
+from nixdock.read.opening import open_image
+from nixdock.tar.reader import TarReader
+
 from ..nix.harness import NixError
 from .conftest import LIBRARY, Library
 
@@ -352,8 +357,9 @@ def test_uid_and_times_reach_the_store_layers(library: Library) -> None:
     assert owners == {(12, 34, "u", "g", 981173106)}
 
 
-def test_the_flake_builds_with_its_nixpkgs_overridden(library: Library, tmp_path: Path) -> None:
-    """The flake as users see it: a clean checkout, pure evaluation."""
+@pytest.fixture
+def flake(tmp_path: Path) -> str:
+    """The flake as users see it: a clean checkout."""
     repository = LIBRARY.parent
     checkout = tmp_path / "checkout"
     files = subprocess.run(
@@ -367,10 +373,19 @@ def test_the_flake_builds_with_its_nixpkgs_overridden(library: Library, tmp_path
             target = checkout / name.decode()
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
-    override = ("--override-input", "nixpkgs", f"path:{library.nix.pkgs}", "--no-write-lock-file")
-    flake = f"path:{checkout}"
+    return f"path:{checkout}"
+
+
+def with_nixpkgs(library: Library) -> tuple[str, ...]:
+    return ("--override-input", "nixpkgs", f"path:{library.nix.pkgs}", "--no-write-lock-file")
+
+
+def test_the_flake_builds_with_its_nixpkgs_overridden(library: Library, flake: str) -> None:
+    override = with_nixpkgs(library)
     shown = json.loads(library.nix.nix("flake", "show", "--json", *override, flake))
-    assert set(shown) >= {"apps", "checks", "devShells", "lib", "overlays", "packages"}
+    # Newer versions of Nix show the outputs in a tree of inventory.
+    outputs = shown.get("inventory", shown)
+    assert set(outputs) >= {"apps", "checks", "devShells", "lib", "overlays", "packages"}
     names = library.nix.nix(
         "eval", "--json", *override, f"{flake}#lib.x86_64-linux", "--apply", "builtins.attrNames"
     )
@@ -378,3 +393,46 @@ def test_the_flake_builds_with_its_nixpkgs_overridden(library: Library, tmp_path
     library.nix.nix("build", "--no-link", *override, f"{flake}#checks.x86_64-linux.image")
     helped = library.nix.nix("run", *override, flake, "--", "--help")
     assert "Turn Nix closures into container images" in helped
+
+
+def test_nix_finds_nothing_wrong_in_the_flake(library: Library, flake: str) -> None:
+    """All outputs evaluate, and apps have the metadata that newer versions of Nix ask for."""
+    log = library.nix.log("nix", "flake", "check", "--no-build", *with_nixpkgs(library), flake)
+    warnings = [line for line in log.splitlines() if line.startswith("warning:")]
+    assert [
+        text for text in warnings if "lock file" not in text and "output 'lib'" not in text
+    ] == []
+    app = f"{flake}#apps.x86_64-linux.default.meta.description"
+    described = library.nix.nix("eval", "--raw", *with_nixpkgs(library), app)
+    assert described == "Turn a Nix closure into container images"
+
+
+def test_scripts_as_root_run_in_the_sandbox(library: Library) -> None:
+    image = library.build(
+        """nixdock.buildImage {
+             name = "x"; copyToRoot = pkgs.busybox;
+             runAsRoot = "#!/bin/busybox sh\nmkdir /a; chown 12:13 /a; chmod 4711 /a";
+           }"""
+    )
+    with open_image(image) as opened:
+        (layer,) = opened.images[0].layers
+        with layer.open_tar() as stream:
+            members = {member.name.strip(b"/"): member for member in TarReader(stream)}
+    made = members[b"a"]
+    assert (made.uid, made.gid, made.mode & 0o7777) == (12, 13, 0o4711)
+
+
+def test_graphs_are_read_in_each_form_of_nix(library: Library) -> None:
+    """Also without the option, which only new versions of Nix have and want to be given."""
+    hello = library.nix.build("pkgs.hello")
+    expected = {str(path) for path in library.nix.closure(hello)}
+    for option in ((), ("--json-format", "1"), ("--json-format", "2")):
+        try:
+            graph = library.nix.nix("path-info", "--json", "--recursive", *option, hello)
+        except NixError as error:
+            assert option
+            assert "json-format" in str(error)
+        else:
+            closure = parse_closure(graph.encode())
+            assert {str(info.path) for info in closure} == expected
+            assert closure[StorePath(hello)].nar_hash is not None
