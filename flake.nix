@@ -43,6 +43,7 @@
           nixdock = {
             type = "app";
             program = "${self.packages.${system}.nixdock}/bin/nixdock";
+            meta = { inherit (self.packages.${system}.nixdock.meta) description; };
           };
           default = nixdock;
         }
@@ -72,6 +73,7 @@
                 ps.jsonschema
                 ps.mypy
                 ps.pytest
+                ps.pytest-cov
                 ps.pytest-timeout
                 ps.pytest-xdist
                 ps.referencing

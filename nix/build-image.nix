@@ -39,7 +39,9 @@ let
             keep_directory_links = keepContentsDirlinks;
             inherit (image) owner;
           }
-          // lib.optionalAttrs (runAsRoot != null) { run_as_root = runAsRoot; }
+          // lib.optionalAttrs (runAsRoot != null) {
+            run_as_root = common.checks.onLinux name "runAsRoot" "use perms or extraCommands" runAsRoot;
+          }
         );
 
         spec = image.writeSpec layer {

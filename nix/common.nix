@@ -7,6 +7,8 @@ in
 rec {
   inherit lib package pkgs;
 
+  checks = import ./checks.nix { inherit pkgs; };
+
   defaultArchitecture = go.GOARCH;
   defaultVariant = lib.optionalString (go.GOARM or "" != "") "v${go.GOARM}";
   constantTime = "1970-01-01T00:00:01Z";
@@ -34,7 +36,16 @@ rec {
       compression = "zstd";
     };
   };
-  compressorFor = name: choose name "compressor" compressors;
+  compressorFor =
+    name: compressor:
+    let
+      # The names of the programs, and of the file extensions, that have another name here.
+      aliases = {
+        gzip = "gz";
+        zst = "zstd";
+      };
+    in
+    choose name "compressor" compressors (aliases.${compressor} or compressor);
 
   certificateBundle = "${lib.getOutput "out" pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
 
@@ -75,7 +86,16 @@ rec {
       chosen = compressorFor imageName compressor;
     in
     runNixdock "${fileName}${extensionFor imageName format chosen}"
-      ({ inherit (stream) imageName; } // attrs)
+      (
+        {
+          inherit (stream) imageName;
+          # The result is a file and no program.
+          passthru = removeAttrs stream.passthru [ "isExe" ] // {
+            inherit stream;
+          };
+        }
+        // attrs
+      )
       ''
         nixdock build ${stream.conf} -o $out --format ${format} --compression ${chosen.compression}
       '';
@@ -98,9 +118,20 @@ rec {
   # dockerTools accepts an id as a number or as a string of digits.
   toId = id: if builtins.isString id then builtins.fromJSON id else id;
 
+  # Before the first build, the file of the previous plan does not exist yet.
+  missingPlan =
+    name: previous:
+    "nixdock: image ${name}: layering.previous: there is no ${toString previous}, so this image is planned without a previous one; "
+    + (
+      if lib.hasPrefix "${builtins.storeDir}/" (toString previous) then
+        "a flake has only files that git knows: write the file with the image's updatePlan, and `git add` it"
+      else
+        "write the file with the image's updatePlan"
+    );
+
   # The layering section of a spec. Files and store paths may be given as paths or as derivations.
   layeringSpec =
-    layering: pipeline:
+    name: layering: pipeline:
     let
       isFile = value: !(builtins.isList value);
       file = value: "${value}";
@@ -134,13 +165,14 @@ rec {
         // lib.optionalAttrs (given ? volatile) { volatile = map file (lib.toList given.volatile); }
         // lib.optionalAttrs (given ? groups) { groups = map group given.groups; }
         // whenGiven {
-          # Before the first build, the file of the previous plan does not exist yet.
           previous =
             let
               previous = given.previous or null;
             in
-            if previous == null || (builtins.isPath previous && !builtins.pathExists previous) then
+            if previous == null then
               null
+            else if builtins.isPath previous && !builtins.pathExists previous then
+              lib.warn (missingPlan name previous) null
             else
               file previous;
           plan = if given.plan or null == null then null else file given.plan;

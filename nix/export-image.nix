@@ -1,7 +1,7 @@
 # exportImage writes the root file system of an image to one tar archive.
 { common }:
 let
-  inherit (common) lib runNixdock;
+  inherit (common) checks lib runNixdock;
 
   exportImage =
     {
@@ -13,6 +13,7 @@ let
       diskSize ? null,
     }:
     let
+      file = checks.imageFile ".exportImage: fromImage" fromImage;
       choice = lib.escapeShellArgs (
         lib.optionals (fromImageName != null) [
           "--name"
@@ -24,12 +25,9 @@ let
         ]
       );
     in
-    assert lib.assertMsg (
-      !(fromImage.isExe or false)
-    ) "nixdock.exportImage: fromImage is the stream script ${fromImage.name}, not an image; use buildLayeredImage instead of streamLayeredImage";
     runNixdock name { } ''
       ${common.noteIgnored { inherit diskSize; }}
-      nixdock export ${fromImage} ${choice} -o "$out"
+      nixdock export ${file} ${choice} -o "$out"
     '';
 in
 {

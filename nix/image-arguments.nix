@@ -2,7 +2,12 @@
 # these arguments decide.
 { common }:
 let
-  inherit (common) lib pkgs runNixdock;
+  inherit (common)
+    checks
+    lib
+    pkgs
+    runNixdock
+    ;
 in
 {
   # Adds the shared arguments to those of `make`, which takes its own arguments first, and then the
@@ -34,9 +39,10 @@ in
           ...
         }@args:
         let
-          baseName = baseNameOf name;
-          imageName = lib.toLower name;
-          configObject = if config == null then { } else config;
+          # Store paths contain it, so the name is checked first.
+          baseName = baseNameOf (builtins.seq imageName name);
+          imageName = checks.imageName name;
+          configObject = checks.config name (if config == null then { } else config);
 
           # A root of the closure, so that the image contains the store paths that the config names.
           configFile = pkgs.writeText "${baseName}-base.json" (builtins.toJSON configObject);
@@ -47,7 +53,7 @@ in
           }
           // lib.optionalAttrs (fromImage != null) {
             from_image = common.whenGiven {
-              path = "${fromImage}";
+              path = checks.imageFile ": image ${name}: fromImage" fromImage;
               name = fromImageName;
               tag = fromImageTag;
             };
@@ -79,7 +85,7 @@ in
               {
                 nativeBuildInputs = lib.optionals (
                   spec.fake_root_commands or "" != "" || spec.run_as_root or "" != ""
-                ) [ pkgs.fakeroot ];
+                ) [ pkgs.buildPackages.fakeroot ];
               }
               ''
                 nixdock top-layer ${common.writeSpec "${drvName}.json" spec} -o $out
@@ -104,7 +110,8 @@ in
               sharedSpec
               // {
                 config = configObject;
-                inherit architecture created;
+                architecture = checks.architecture name architecture;
+                inherit created;
                 variant = if variant == "" then null else variant;
                 nix_db = includeNixDB;
                 top_layer = topLayer;

@@ -38,9 +38,6 @@ let
       assert lib.assertMsg (
         layeringPipeline == null -> maxLayers > 1
       ) "nixdock: image ${image.name}: maxLayers must be greater than 1, not ${toString maxLayers}: the top layer counts too";
-      assert lib.assertMsg (
-        enableFakechroot -> pkgs.stdenv.hostPlatform.isLinux
-      ) "nixdock: image ${image.name}: enableFakechroot needs Linux, because it enters a namespace; use perms, or fakeRootCommands with relative paths";
       let
         inherit (image) baseName;
 
@@ -50,7 +47,11 @@ let
           }
           // lib.optionalAttrs (fakeRootCommands != "") {
             fake_root_commands = fakeRootCommands;
-            enable_fakechroot = enableFakechroot;
+            enable_fakechroot =
+              enableFakechroot
+              && common.checks.onLinux image.name "enableFakechroot"
+                "use perms, or fakeRootCommands with relative paths"
+                true;
           }
         );
 
@@ -63,7 +64,7 @@ let
             }
             // image.owner;
           }
-          // common.layeringSpec layering layeringPipeline
+          // common.layeringSpec image.name layering layeringPipeline
           // (
             if includeStorePaths then
               { closure = image.closureSpec topLayer; }
@@ -93,8 +94,12 @@ let
         # Rewrites the file that `layering.previous` names.
         updatePlan = pkgs.buildPackages.writeShellScriptBin "update-plan" ''
           target=''${1:-${baseName}.plan.json}
-          cp --no-preserve=mode,ownership ${conf.plan} "$target.new" && mv "$target.new" "$target"
+          cat ${conf.plan} > "$target.new" && mv "$target.new" "$target" || exit
           echo "wrote $target" >&2
+          inGit() { git -C "$(dirname "$target")" "$@" > /dev/null 2>&1; }
+          if inGit rev-parse && ! inGit ls-files --error-unmatch "$(basename "$target")"; then
+            echo "a flake has only files that git knows: git add $target" >&2
+          fi
         '';
       in
       pkgs.runCommandLocal "stream-${baseName}"
@@ -143,15 +148,10 @@ let
       {
         inherit compressor format stream;
         imageName = name;
-        fileName = baseNameOf name;
+        # The name of the derivation: the name of the image is checked first.
+        fileName = baseNameOf (builtins.seq stream.imageName name);
       }
-      {
-        passthru = {
-          inherit (stream) imageTag updatePlan;
-          inherit stream;
-        };
-        inherit meta;
-      }
+      { inherit meta; }
   );
 in
 {

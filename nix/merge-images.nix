@@ -1,17 +1,17 @@
 # mergeImages writes several images to one docker-archive.
 { common }:
 let
-  inherit (common) lib runNixdock;
+  inherit (common) checks lib runNixdock;
 
   mergeImages =
     images:
-    let
-      streams = map (image: image.name) (lib.filter (image: image.isExe or false) images);
-    in
-    assert lib.assertMsg (streams == [ ])
-      "nixdock.mergeImages: the list has stream scripts instead of images: ${toString streams}; use buildLayeredImage instead of streamLayeredImage";
+    assert lib.assertMsg (
+      images != [ ]
+    ) "nixdock.mergeImages: the list is empty; give at least one image";
     runNixdock "merge-docker-images" { } ''
-      nixdock merge ${lib.escapeShellArgs (map (image: "${image}") images)} -o "$out"
+      nixdock merge ${
+        lib.escapeShellArgs (map (checks.imageFile ".mergeImages: an image of the list") images)
+      } -o "$out"
     '';
 in
 {

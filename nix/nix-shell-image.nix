@@ -194,7 +194,7 @@ let
       inherit compressor stream;
       inherit (stream) imageName;
       fileName = "${drv.name}-env";
-    } { passthru = { inherit (stream) imageTag; }; };
+    } { };
 in
 {
   inherit buildNixShellImage streamNixShellImage;

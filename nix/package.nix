@@ -40,7 +40,10 @@ python3Packages.buildPythonApplication {
     python3Packages.orjson
     python3Packages.rich
   ]
-  ++ lib.optional (lib.versionOlder python3Packages.python.version "3.14") python3Packages.backports-zstd;
+  ++ lib.optional (lib.versionOlder python3Packages.python.version "3.14") (
+    python3Packages.backports-zstd
+      or (throw "nixdock needs python3Packages.backports-zstd, which nixpkgs has since 25.11; use a newer nixpkgs")
+  );
 
   makeWrapperArgs = [
     "--set-default"

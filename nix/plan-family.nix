@@ -2,7 +2,10 @@
 # layers once.
 { common, streamLayeredImage }:
 let
-  inherit (common) lib runNixdock;
+  inherit (common) checks lib runNixdock;
+
+  # The names of plan files.
+  isName = name: builtins.match "[A-Za-z0-9_][A-Za-z0-9._-]*" name != null;
 in
 {
   # Takes the arguments of streamLayeredImage or buildLayeredImage for each image, by name, and adds
@@ -16,34 +19,61 @@ in
       ];
       streams = lib.mapAttrs (_: args: streamLayeredImage (removeAttrs args own)) images;
       names = lib.attrNames images;
-      based = lib.filterAttrs (_: args: args.fromImage or null != null) images;
 
-      limits = lib.mapAttrs (
+      # The attributes with graphs have prefixes, because others have names such as `name`.
+      key = name: "graph-${name}";
+
+      limitOf =
+        args:
         # The Nix database takes one layer more.
-        _: args: (args.maxLayers or 100) - (if args.includeNixDB or false then 1 else 0)
-      ) images;
+        (args.maxLayers or 100) - (if args.includeNixDB or false then 1 else 0);
+
+      baseOf =
+        name: args:
+        let
+          file = checks.imageFile ".planFamily: fromImage of ${name}" args.fromImage;
+          repository = if args.fromImageName or null == null then "" else args.fromImageName;
+          tag = lib.optionalString (args.fromImageTag or null != null) ":${args.fromImageTag}";
+          variant = lib.optionalString (args.variant or "" != "") "/${args.variant}";
+        in
+        lib.optionals (args.fromImage or null != null) [
+          "--from-image"
+          "${name}=${file}${lib.optionalString (repository + tag != "") "#${repository}${tag}"}"
+          "--architecture"
+          "${name}=${args.architecture or common.defaultArchitecture}${variant}"
+        ];
+
+      optionsOf =
+        name:
+        [
+          "--max-layers"
+          "${name}=${toString (limitOf images.${name})}"
+        ]
+        ++ baseOf name images.${name}
+        ++ lib.concatMap (root: [
+          "--exclude"
+          "${root}"
+        ]) streams.${name}.closureRoots;
 
       plans =
         runNixdock "family-plans"
           {
             __structuredAttrs = true;
-            exportReferencesGraph = lib.mapAttrs (_: stream: stream.closureRoots) streams;
+            exportReferencesGraph = lib.listToAttrs (
+              map (name: lib.nameValuePair (key name) streams.${name}.closureRoots) names
+            );
           }
           ''
-            nixdock plan-family -o "$out" ${
+            nixdock plan-family -o "$out" ${lib.escapeShellArgs (lib.concatMap optionsOf names)} ${
               lib.concatMapStringsSep " " (
-                name: "--max-layers ${name}=${toString limits.${name}} ${name}=\"$NIX_ATTRS_JSON_FILE#${name}\""
+                name: "${lib.escapeShellArg "${name}="}\"$NIX_ATTRS_JSON_FILE\"${lib.escapeShellArg "#${key name}"}"
               ) names
-            } ${
-              lib.concatMapStringsSep " " (root: "--exclude ${root}") (
-                lib.concatMap (name: streams.${name}.closureRoots) names
-              )
             }
           '';
     in
-    assert lib.assertMsg (
-      based == { }
-    ) "nixdock.planFamily: ${toString (lib.attrNames based)}: images in a family can't have a base image; remove fromImage, or leave these images out";
+    assert lib.assertMsg (names != [ ]) "nixdock.planFamily: there is no image; give at least one";
+    assert lib.assertMsg (lib.all isName names)
+      "nixdock.planFamily: ${builtins.toJSON (lib.filter (name: !isName name) names)}: names of plans consist of letters, digits, '_', '.' and '-'";
     lib.mapAttrs (
       name: args:
       args

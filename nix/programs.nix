@@ -3,20 +3,22 @@
   common,
 }:
 let
-  inherit (common) lib package pkgs;
+  inherit (common) lib package;
+  # Like nixdock itself, they run on the build platform.
+  inherit (common.pkgs) buildPackages;
 in
 {
   # Prints the TarSum of standard input, as the current code of Docker computes it.
-  tarsum = pkgs.writeShellScriptBin "tarsum" ''
+  tarsum = buildPackages.writeShellScriptBin "tarsum" ''
     exec ${lib.getExe package} tarsum --ignore-names "$@"
   '';
 
-  nix-prefetch-docker = pkgs.writeShellScriptBin "nix-prefetch-docker" ''
+  nix-prefetch-docker = buildPackages.writeShellScriptBin "nix-prefetch-docker" ''
     # The user's Nix comes first, because its configuration names the user's store.
     export PATH=$PATH:${
       lib.makeBinPath [
-        pkgs.skopeo
-        pkgs.nix
+        buildPackages.skopeo
+        buildPackages.nix
       ]
     }
     exec ${lib.getExe package} prefetch "$@"

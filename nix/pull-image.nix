@@ -74,7 +74,7 @@ let
           ++ lib.optional (variant != "" && variant != null) "--override-variant=${variant}";
           verification = lib.boolToString tlsVerify;
 
-          nativeBuildInputs = [ pkgs.skopeo ];
+          nativeBuildInputs = [ pkgs.buildPackages.skopeo ];
           SSL_CERT_FILE = common.certificateBundle;
           impureEnvVars = proxyVariables ++ [ "NIX_SSL_CERT_FILE" ];
 

@@ -11,7 +11,7 @@ let
       {
         nativeBuildInputs = [
           package
-          pkgs.jq
+          pkgs.buildPackages.jq
         ];
       }
       ''
@@ -34,7 +34,7 @@ let
   ];
 
   # Checks an image, and removes the file of a stream at once, because it is as large as the image.
-  checkImage = pkgs.writeShellScript "check-image" ''
+  checkImage = pkgs.buildPackages.writeShellScript "check-image" ''
     set -e
     file=$1
     if [ "$2" = stream ]; then

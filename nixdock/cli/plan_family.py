@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,10 @@ from nixdock import (
 )
 from nixdock.cli.options import FILE
 from nixdock.cli.output import pretty_json
+from nixdock.layering.plan import store_layer_budget
+from nixdock.read.nix_store import read_image_store
+from nixdock.read.opening import open_image
+from nixdock.read.selection import select_image
 from nixdock.system.atomic import whole_directory
 
 __all__ = ["command"]
@@ -41,12 +46,28 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
     metavar="[NAME=]N",
     help="Most layers of each finished image, or of NAME, including the top layer. Repeatable.",
 )
+@click.option(
+    "--from-image",
+    "bases",
+    multiple=True,
+    metavar="NAME=FILE[#[REPOSITORY][:TAG]]",
+    help="Base image of NAME, whose store paths are left out and whose layers count. Repeatable.",
+)
+@click.option(
+    "--architecture",
+    "architectures",
+    multiple=True,
+    metavar="NAME=ARCH[/VARIANT]",
+    help="Platform of NAME, if its base image is for several. Repeatable.",
+)
 @click.option("--exclude", multiple=True, help="Store path to leave out of the images. Repeatable.")
 @click.option("--volatile", multiple=True, help="Store path that changes often. Repeatable.")
 def command(
     images: tuple[str, ...],
     target: Path,
     limits: tuple[str, ...],
+    bases: tuple[str, ...],
+    architectures: tuple[str, ...],
     exclude: tuple[str, ...],
     volatile: tuple[str, ...],
 ) -> None:
@@ -59,9 +80,19 @@ def command(
     closures = dict(_named_closure(image, excluded) for image in images)
     if len(closures) < len(images):
         raise click.UsageError("two images have the same name")
-    plans = plan_family(
-        closures,
-        max_layers=_limits(limits, closures),
+    most = _limits(limits, closures)
+    platforms = _by_name("--architecture", architectures, closures)
+    for name, base in _by_name("--from-image", bases, closures).items():
+        found = _read_base(base, platforms.get(name), closures[name])
+        closures[name] = closures[name].without(found.paths)
+        if len(closures[name]):
+            store_layer_budget(most[name], found.layers)
+        most[name] -= found.layers
+    plans = dict.fromkeys(closures, LayerPlan(()))
+    plans |= plan_family(
+        # An image whose base image has all of its store paths needs no layer for them.
+        {name: closure for name, closure in closures.items() if len(closure)},
+        max_layers=most,
         volatile=map(StorePath.parse, volatile),
     )
     with whole_directory(target, _MARKER) as directory:
@@ -100,6 +131,47 @@ def _limits(texts: Iterable[str], names: Iterable[str]) -> dict[str, int]:
             )
         limits.update({name: int(number)} if equals else dict.fromkeys(limits, int(number)))
     return limits
+
+
+def _by_name(option: str, texts: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+    """Return the value of each NAME=VALUE by its name."""
+    values: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not value or name not in names or name in values:
+            raise click.UsageError(
+                f"{option} {text}: expected NAME=VALUE, once for the name of an image"
+            )
+        values[name] = value
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What a base image has of a closure, and the number of its layers."""
+
+    paths: frozenset[StorePath]
+    layers: int
+
+
+def _read_base(text: str, platform: str | None, closure: Closure) -> _Base:
+    """Read the base image FILE[#[REPOSITORY][:TAG]]."""
+    file, _, reference = text.partition("#")
+    repository, colon, tag = reference.rpartition(":")
+    if not colon or "/" in tag:
+        repository, tag = reference, ""
+    architecture, _, variant = (platform or "").partition("/")
+    with open_image(Path(file)) as opened:
+        image = select_image(
+            opened,
+            repository or None,
+            tag or None,
+            (architecture, variant or None) if architecture else None,
+        )
+        in_base: set[StorePath] = set()
+        for store_dir in {path.store_dir for path in closure.infos}:
+            in_base |= read_image_store(image.layers, store_dir).paths
+        return _Base(frozenset(in_base & closure.infos.keys()), len(image.layers))
 
 
 def _summary(plans: Mapping[str, LayerPlan]) -> str:

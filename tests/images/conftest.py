@@ -32,6 +32,10 @@ class Library:
         """Evaluate an expression over `pkgs` and `nixdock`."""
         return self.nix.evaluate(self._in_scope(expression))
 
+    def warnings(self, expression: str) -> str:
+        """Evaluate an expression over `pkgs` and `nixdock`, and return what Nix warns of."""
+        return self.nix.warnings(self._in_scope(expression))
+
     def closure_of(self, packages: str) -> list[Path]:
         """Build the packages of a list and return the closure of them all."""
         outputs = self.nix.run(

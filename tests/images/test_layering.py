@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from itertools import chain
 from pathlib import Path
@@ -87,6 +88,36 @@ def test_a_plan_that_is_yet_to_be_made(library: Library) -> None:
     assert layers_of(library, "layering.previous = /nowhere/plan.json;") == layers_of(library, "")
 
 
+@pytest.mark.parametrize(
+    ("directory", "hint"),
+    [("/nowhere", "updatePlan$"), ("/nix/store/absent", "updatePlan, and `git add` it$")],
+    ids=["plain", "flake"],
+)
+def test_a_missing_plan_is_named_in_a_warning(library: Library, directory: str, hint: str) -> None:
+    """In a flake, whose source is in the store, the file may only be unknown to git."""
+    image = f'{{ name = "x"; layering.previous = {directory}/plan.json; }}'
+    warnings = library.warnings(f"(nixdock.streamLayeredImage {image}).drvPath")
+    assert f"image x: layering.previous: there is no {directory}/plan.json" in warnings
+    assert re.search(hint, warnings.strip())
+
+
+def test_the_new_plan_asks_to_be_added_to_git(library: Library, tmp_path: Path) -> None:
+    """Where it is in a repository that does not know it."""
+    build = f"(nixdock.buildLayeredImage {{ {PRODUCT % '1'} }}).updatePlan"
+    program = library.build(build) / "bin/update-plan"
+
+    def update() -> list[str]:
+        done = subprocess.run([program], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stderr.splitlines()
+
+    assert update() == ["wrote product.plan.json"]
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    hint = "a flake has only files that git knows: git add product.plan.json"
+    assert update() == ["wrote product.plan.json", hint]
+    subprocess.run(["git", "add", "product.plan.json"], cwd=tmp_path, check=True)
+    assert update() == ["wrote product.plan.json"]
+
+
 def test_a_family_shares_layers(library: Library) -> None:
     stream = (
         "let family = nixdock.planFamily {"
@@ -106,6 +137,50 @@ def test_a_family_shares_layers(library: Library) -> None:
     assert len(two) <= 5
     assert any(name.startswith("libc6") for name in shared)
     assert any(name.startswith("bash") for layer in one & two for name in map(_name, layer))
+
+
+def test_a_family_may_have_base_images(library: Library) -> None:
+    """What they have is in no layer of the plan, and their layers count."""
+    base = (
+        'nixdock.buildLayeredImage { name = "base"; tag = "t"; contents = [ pkgs.bash ];'
+        ' compressor = "none"; maxLayers = 3; }'
+    )
+    stream = (
+        "let family = nixdock.planFamily {"
+        f' name = {{ name = "a"; contents = [ pkgs.redis pkgs.bash ]; fromImage = {base};'
+        ' fromImageName = "base"; fromImageTag = "t"; maxLayers = 6; includeNixDB = true; };'
+        ' b-2 = { name = "b"; contents = [ pkgs.redis pkgs.bash ]; }; };'
+        " in (nixdock.streamLayeredImage family.%s).conf"
+    )
+    based = json.loads(library.build(stream % "name").read_text())["store_layers"]
+    alone = json.loads(library.build(stream % "b-2").read_text())["store_layers"]
+    in_base = set(map(str, library.closure_of("[ pkgs.bash ]")))
+    assert 1 <= len(based) <= 6 - 3 - 2
+    assert in_base.isdisjoint(chain.from_iterable(based))
+    assert in_base.union(chain.from_iterable(based)) == {*chain.from_iterable(alone)}
+
+
+@pytest.mark.parametrize(
+    ("family", "message"),
+    [
+        ("{ }", "there is no image; give at least one"),
+        (
+            '{ "a b" = { name = "x"; }; c = { name = "c"; }; }',
+            """["a b"]: names of plans consist of letters, digits, '_', '.' and '-'""",
+        ),
+        (
+            '{ a = { name = "x"; fromImage = "ubuntu"; }; }',
+            'fromImage of a is a file, not a reference such as "ubuntu"',
+        ),
+    ],
+)
+def test_a_family_is_checked(library: Library, family: str, message: str) -> None:
+    expression = (
+        f"map (args: (nixdock.streamLayeredImage (args // {{ fromImage = null; }})).drvPath)"
+        f" (builtins.attrValues (nixdock.planFamily {family}))"
+    )
+    with pytest.raises(NixError, match=re.escape(f"nixdock.planFamily: {message}")):
+        library.evaluate(expression)
 
 
 def _name(path: str) -> str:

@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from nixdock.nix.reference_graph import parse_closure
+from nixdock.nix.store_path import StorePath
+from nixdock.read.opening import open_image
+from nixdock.tar.reader import TarReader
+
 from ..nix.harness import NixError
 from .conftest import LIBRARY, Library
 
@@ -130,6 +135,29 @@ def test_attributes_of_an_image(library: Library) -> None:
     }
 
 
+def test_an_image_passes_on_the_attributes_of_its_stream(library: Library) -> None:
+    """All but the one that says that the result is a program."""
+    found = library.evaluate(
+        """let i = nixdock.buildLayeredImage {
+                 name = "x"; passthru = { mine = 1; tests.runs = pkgs.hello; }; };
+               s = nixdock.buildNixShellImage { drv = pkgs.hello; };
+           in { inherit (i) mine; tests = i.tests.runs == pkgs.hello; again = i.passthru.mine;
+                overridden = (i.override { tag = "t"; }).mine;
+                same = i.conf == i.stream.conf && i.streamScript == i.stream.streamScript;
+                shell = s.conf == s.stream.conf;
+                programs = [ (i.isExe or false) (s.isExe or false) i.stream.isExe ]; }"""
+    )
+    assert found == {
+        "mine": 1,
+        "again": 1,
+        "overridden": 1,
+        "tests": True,
+        "same": True,
+        "shell": True,
+        "programs": [False, False, True],
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -172,10 +200,59 @@ def test_an_overlay_takes_the_place_of_docker_tools(library: Library) -> None:
         "same": True,
         "examples": True,
         "shellScript": "old",
-        "names": sorted([*LIBRARY_NAMES, "shellScript"]),
+        "names": sorted([*LIBRARY_NAMES, "override", "shellScript"]),
         "prefetch": True,
         "alone": True,
     }
+
+
+def test_an_override_of_docker_tools_stays_nixdock(library: Library) -> None:
+    """With the given packages in the place of those that nixdock runs or puts into images."""
+    found = library.evaluate(
+        f"""let
+          before = _: _: {{ dockerTools.override = _: {{ buildImage = "old"; }}; }};
+          overlay = import {LIBRARY}/docker-tools-overlay.nix;
+          tools = ((pkgs.extend before).extend overlay).dockerTools;
+          fakeroot = pkgs.hello // {{ name = "mine"; }};
+          inputs = tools: map (input: input.name)
+            (tools.buildImage {{ name = "x"; runAsRoot = "true"; }}).layer.nativeBuildInputs;
+          image = tools: (tools.buildLayeredImage {{ name = "x"; }}).drvPath;
+          first = tools.override {{ inherit fakeroot; }};
+        in {{
+          same = image (tools.override {{ }}) == image nixdock;
+          replaced = builtins.elem "mine" (inputs first);
+          kept = builtins.elem "mine"
+            (inputs (first.override (old: {{ skopeo = old.fakeroot; }})));
+          contents = (tools.override {{ bashInteractive = pkgs.busybox; }}).binSh != tools.binSh;
+          package = (tools.override {{ libdeflate = pkgs.hello; }}).package != tools.package;
+          derivations = tools ? overrideDerivation;
+        }}"""
+    )
+    assert found == {
+        "same": True,
+        "replaced": True,
+        "kept": True,
+        "contents": True,
+        "package": True,
+        "derivations": False,
+    }
+
+
+def test_cross_builds_run_programs_of_the_build_platform(library: Library) -> None:
+    """Also for a package set that is not spliced, such as the argument of an overlay."""
+    expression = f"""let
+        host = name: throw "${{name}} of the host platform runs in a build";
+        cross = pkgs.extend (_: _: {{ buildPackages = pkgs; }}
+          // pkgs.lib.genAttrs [ "fakeroot" "skopeo" "jq" ] host);
+        tools = import {LIBRARY} {{ pkgs = cross; }};
+        base = tools.pullImage {{ imageName = "x"; imageDigest = "sha256:y"; hash = ""; }};
+      in map (drv: drv.drvPath) [
+        (tools.buildImage {{ name = "x"; runAsRoot = "true"; }})
+        (tools.buildLayeredImage {{ name = "x"; fakeRootCommands = "true"; fromImage = base; }})
+        tools.tests.dates
+        tools.nix-prefetch-docker
+      ]"""
+    assert len(library.nix.evaluate(expression)) == 4
 
 
 # Of dockerTools' examples: all that need neither the Internet nor NixOS.
@@ -280,8 +357,9 @@ def test_uid_and_times_reach_the_store_layers(library: Library) -> None:
     assert owners == {(12, 34, "u", "g", 981173106)}
 
 
-def test_the_flake_builds_with_its_nixpkgs_overridden(library: Library, tmp_path: Path) -> None:
-    """The flake as users see it: a clean checkout, pure evaluation."""
+@pytest.fixture
+def flake(tmp_path: Path) -> str:
+    """The flake as users see it: a clean checkout."""
     repository = LIBRARY.parent
     checkout = tmp_path / "checkout"
     files = subprocess.run(
@@ -295,10 +373,19 @@ def test_the_flake_builds_with_its_nixpkgs_overridden(library: Library, tmp_path
             target = checkout / name.decode()
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
-    override = ("--override-input", "nixpkgs", f"path:{library.nix.pkgs}", "--no-write-lock-file")
-    flake = f"path:{checkout}"
+    return f"path:{checkout}"
+
+
+def with_nixpkgs(library: Library) -> tuple[str, ...]:
+    return ("--override-input", "nixpkgs", f"path:{library.nix.pkgs}", "--no-write-lock-file")
+
+
+def test_the_flake_builds_with_its_nixpkgs_overridden(library: Library, flake: str) -> None:
+    override = with_nixpkgs(library)
     shown = json.loads(library.nix.nix("flake", "show", "--json", *override, flake))
-    assert set(shown) >= {"apps", "checks", "devShells", "lib", "overlays", "packages"}
+    # Newer versions of Nix show the outputs in a tree of inventory.
+    outputs = shown.get("inventory", shown)
+    assert set(outputs) >= {"apps", "checks", "devShells", "lib", "overlays", "packages"}
     names = library.nix.nix(
         "eval", "--json", *override, f"{flake}#lib.x86_64-linux", "--apply", "builtins.attrNames"
     )
@@ -306,3 +393,46 @@ def test_the_flake_builds_with_its_nixpkgs_overridden(library: Library, tmp_path
     library.nix.nix("build", "--no-link", *override, f"{flake}#checks.x86_64-linux.image")
     helped = library.nix.nix("run", *override, flake, "--", "--help")
     assert "Turn Nix closures into container images" in helped
+
+
+def test_nix_finds_nothing_wrong_in_the_flake(library: Library, flake: str) -> None:
+    """All outputs evaluate, and apps have the metadata that newer versions of Nix ask for."""
+    log = library.nix.log("nix", "flake", "check", "--no-build", *with_nixpkgs(library), flake)
+    warnings = [line for line in log.splitlines() if line.startswith("warning:")]
+    assert [
+        text for text in warnings if "lock file" not in text and "output 'lib'" not in text
+    ] == []
+    app = f"{flake}#apps.x86_64-linux.default.meta.description"
+    described = library.nix.nix("eval", "--raw", *with_nixpkgs(library), app)
+    assert described == "Turn a Nix closure into container images"
+
+
+def test_scripts_as_root_run_in_the_sandbox(library: Library) -> None:
+    image = library.build(
+        """nixdock.buildImage {
+             name = "x"; copyToRoot = pkgs.busybox;
+             runAsRoot = "#!/bin/busybox sh\nmkdir /a; chown 12:13 /a; chmod 4711 /a";
+           }"""
+    )
+    with open_image(image) as opened:
+        (layer,) = opened.images[0].layers
+        with layer.open_tar() as stream:
+            members = {member.name.strip(b"/"): member for member in TarReader(stream)}
+    made = members[b"a"]
+    assert (made.uid, made.gid, made.mode & 0o7777) == (12, 13, 0o4711)
+
+
+def test_graphs_are_read_in_each_form_of_nix(library: Library) -> None:
+    """Also without the option, which only new versions of Nix have and want to be given."""
+    hello = library.nix.build("pkgs.hello")
+    expected = {str(path) for path in library.nix.closure(hello)}
+    for option in ((), ("--json-format", "1"), ("--json-format", "2")):
+        try:
+            graph = library.nix.nix("path-info", "--json", "--recursive", *option, hello)
+        except NixError as error:
+            assert option
+            assert "json-format" in str(error)
+        else:
+            closure = parse_closure(graph.encode())
+            assert {str(info.path) for info in closure} == expected
+            assert closure[StorePath(hello)].nar_hash is not None

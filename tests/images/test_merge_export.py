@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ..nix.harness import NixError
 from ..runtime.engine import Docker, Podman
 from ..runtime.oci_tools import Skopeo
 from .conftest import Library
@@ -173,24 +172,6 @@ def test_old_and_new_forms_are_merged(
     for name in ("l:t", "k:t", "s:t"):
         assert docker.run(name).stdout.strip() == GREETING
         skopeo.copy(f"docker-archive:{archive}:{name}", f"oci:{tmp_path}/back:{name[0]}")
-
-
-def test_an_empty_list_is_an_empty_file_of_images(library: Library, docker: Docker) -> None:
-    archive = library.build("nixdock.mergeImages [ ]")
-    assert docker("load", "--input", archive).stdout.strip() == ""
-
-
-@pytest.mark.parametrize(
-    ("expression", "message"),
-    [
-        ("nixdock.mergeImages [ STREAM ]", "stream scripts instead of images: stream-x"),
-        ("nixdock.exportImage { fromImage = STREAM; }", "fromImage is the stream script stream-x"),
-    ],
-)
-def test_streams_are_refused(library: Library, expression: str, message: str) -> None:
-    stream = '(nixdock.streamLayeredImage { name = "x"; })'
-    with pytest.raises(NixError, match=message):
-        library.evaluate(f"({expression.replace('STREAM', stream)}).drvPath")
 
 
 def test_results_are_reproducible(library: Library) -> None:

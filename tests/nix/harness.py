@@ -15,6 +15,8 @@ SETTINGS = {
     "substituters": "",
     "sandbox": "true",
     "sandbox-fallback": "false",
+    # Debian's default is its own shell.
+    "sandbox-paths": "",
     # For the derivations that ask for it by `__impureHostDeps`, and no other.
     "allowed-impure-host-deps": "/usr /bin /lib /lib64",
     "experimental-features": "nix-command flakes",
@@ -24,18 +26,29 @@ SETTINGS = {
 }
 
 
+# What `newer.py` sets for a Nix that is not the machine's.
+KEPT = ("NIX_CACHE_HOME", "NIX_CONF_DIR", "NIX_USER_CONF_FILES")
+
+
 class NixError(Exception):
     """Carry what a failed command wrote to its standard error."""
 
 
 def run(args: Sequence[str | Path], env: Mapping[str, str], cwd: Path | None = None) -> str:
     """Run a command and return its standard output, or raise with its standard error."""
+    return run_with_log(args, env, cwd)[0]
+
+
+def run_with_log(
+    args: Sequence[str | Path], env: Mapping[str, str], cwd: Path | None = None
+) -> tuple[str, str]:
+    """Run a command and return its standard output and error, or raise with the error."""
     command = [str(arg) for arg in args]
     done = subprocess.run(command, env=env, cwd=cwd, text=True, capture_output=True, check=False)
     if done.returncode != 0:
         shown = " ".join(command)
         raise NixError(f"{shown[:400]}\nexited with {done.returncode}:\n{done.stderr[-8000:]}")
-    return done.stdout
+    return done.stdout, done.stderr
 
 
 @dataclass(frozen=True)
@@ -48,12 +61,16 @@ class Nix:
     def env(self) -> dict[str, str]:
         """Return the environment every command gets."""
         config = "".join(f"{name} = {value}\n" for name, value in SETTINGS.items())
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("NIX_")}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("NIX_") or k in KEPT}
         return kept | {"NIX_CONFIG": config, "NIX_PATH": f"nixpkgs={self.pkgs}"}
 
     def run(self, *args: str | Path, cwd: Path | None = None) -> str:
         """Run any command in that environment."""
         return run(args, self.env, cwd)
+
+    def log(self, *args: str | Path) -> str:
+        """Run any command in that environment, and return what it writes to standard error."""
+        return run_with_log(args, self.env)[1]
 
     def nix(self, *args: str | Path, cwd: Path | None = None) -> str:
         """Run `nix`."""
@@ -75,6 +92,11 @@ class Nix:
                 *("-E", self._with_pkgs(expression)),
             )
         )
+
+    def warnings(self, expression: str) -> str:
+        """Return what Nix warns of while it evaluates an expression, `pkgs` being the set."""
+        options = ("--eval", "--strict", "--read-write-mode", "-E", self._with_pkgs(expression))
+        return self.log("nix-instantiate", *options)
 
     def build(self, expression: str, *options: str) -> Path:
         """Build an expression, `pkgs` being the set, and return its first output."""

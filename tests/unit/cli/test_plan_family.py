@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -68,6 +71,92 @@ def test_excluded_paths_stay_out(graphs: Path, tmp_path: Path) -> None:
     assert layers(tmp_path / "out/a.plan.json") == [[StorePath(LIB)]]
 
 
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """An OCI layout with the images small:t, which has LIB, and full:t, which has APP too."""
+    layout = tmp_path / "base"
+    manifests = []
+    for name, paths in (("small", [[LIB]]), ("full", [[LIB], [APP]])):
+        layers = [store_layer(layout, each) for each in paths]
+        config = {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
+            "history": [{"created_by": "x"} for _ in layers],
+        }
+        manifest = {
+            "schemaVersion": 2,
+            "config": blob(layout, "config", json.dumps(config).encode()),
+            "layers": layers,
+        }
+        entry = blob(layout, "manifest", json.dumps(manifest).encode())
+        annotations = {"org.opencontainers.image.ref.name": f"{name}:t"}
+        manifests.append({**entry, "annotations": annotations})
+    (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    index = {"schemaVersion": 2, "manifests": manifests}
+    (layout / "index.json").write_text(json.dumps(index))
+    return layout
+
+
+def store_layer(layout: Path, paths: list[str]) -> dict[str, object]:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for path in paths:
+            tar.addfile(tarfile.TarInfo(path[1:]))
+    return blob(layout, "layer", data.getvalue())
+
+
+def blob(layout: Path, kind: str, data: bytes) -> dict[str, object]:
+    digest = hashlib.sha256(data).hexdigest()
+    file = layout / "blobs/sha256" / digest
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+    media_type = {
+        "layer": "application/vnd.oci.image.layer.v1.tar",
+        "config": "application/vnd.oci.image.config.v1+json",
+        "manifest": "application/vnd.oci.image.manifest.v1+json",
+    }[kind]
+    return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
+
+
+def test_paths_of_a_base_image_stay_out(graphs: Path, base: Path, tmp_path: Path) -> None:
+    """And an image whose base image has all of its paths has no store layers."""
+    options = ("--from-image", f"a={base}#small:t", "--from-image", f"b={base}#full:t")
+    images = (f"a={graphs}#one", f"b={graphs}#one", f"c={graphs}#two")
+    done = plan_family(*images, "-o", tmp_path / "out", *options)
+    assert done.exit_code == 0, done.output
+    assert layers(tmp_path / "out/a.plan.json") == [[APP]]
+    assert layers(tmp_path / "out/b.plan.json") == []
+    assert layers(tmp_path / "out/c.plan.json") == [[LIB], [OTHER]]
+
+
+def test_layers_of_a_base_image_count(graphs: Path, base: Path, tmp_path: Path) -> None:
+    def planned(limit: str) -> Result:
+        options = ("--max-layers", limit, "--from-image", f"a={base}#full:t")
+        return plan_family(f"a={graphs}#two", "-o", tmp_path / "out", *options)
+
+    done = planned("4")
+    assert done.exit_code == 0, done.output
+    assert layers(tmp_path / "out/a.plan.json") == [[OTHER]]
+    done = planned("3")
+    assert isinstance(done.exception, PlanError)
+    assert str(done.exception) == (
+        "max_layers is 3, but 2 of the base image and the top layer leave no room for a store"
+        " layer: at least 4 layers are needed"
+    )
+
+
+def test_the_reference_of_a_base_image_may_be_incomplete(
+    graphs: Path, base: Path, tmp_path: Path
+) -> None:
+    for reference, expected in (("", [[APP]]), ("#full", []), ("#:t", [[APP]])):
+        option = f"a={base}{reference}"
+        done = plan_family(f"a={graphs}#one", "-o", tmp_path / "out", "--from-image", option)
+        assert done.exit_code == 0, done.output
+        assert layers(tmp_path / "out/a.plan.json") == expected
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -76,6 +165,9 @@ def test_excluded_paths_stay_out(graphs: Path, tmp_path: Path) -> None:
         (["a=GRAPH#one", "a=GRAPH#two"], "two images have the same name"),
         (["a=GRAPH#one", "--max-layers", "x"], "expected a number, or NAME=N"),
         (["a=GRAPH#one", "--max-layers", "b=5"], "expected a number, or NAME=N"),
+        (["a=GRAPH#one", "--from-image", "b=x.tar"], "expected NAME=VALUE"),
+        (["a=GRAPH#one", "--from-image", "a"], "expected NAME=VALUE"),
+        (["a=GRAPH#one", *("--architecture", "a=arm") * 2], "expected NAME=VALUE"),
     ],
 )
 def test_wrong_usage(graphs: Path, tmp_path: Path, arguments: list[str], message: str) -> None:

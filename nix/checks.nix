@@ -1,0 +1,115 @@
+# Checks of arguments at evaluation: a mistake is named before anything is built.
+{ pkgs }:
+let
+  inherit (pkgs) lib;
+
+  # As in Python's nixdock.oci.reference, and the grammar of the distribution-spec.
+  component = "[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*";
+  label = "[a-z0-9]+(-+[a-z0-9]+)*";
+  host = "(localhost|${label}([.]${label})+)(:[0-9]+)?|${label}:[0-9]+";
+  repository = "((${host})/)?${component}(/${component})*";
+
+  # What GOARCH may be.
+  architectures = [
+    "386"
+    "amd64"
+    "arm"
+    "arm64"
+    "loong64"
+    "mips"
+    "mips64"
+    "mips64le"
+    "mipsle"
+    "ppc64"
+    "ppc64le"
+    "riscv64"
+    "s390x"
+    "wasm"
+  ];
+
+  # The names of Nix and of `uname -m`.
+  otherNames = {
+    aarch64 = "arm64";
+    armv6l = ''arm" and variant = "v6'';
+    armv7l = ''arm" and variant = "v7'';
+    i386 = "386";
+    i686 = "386";
+    loongarch64 = "loong64";
+    powerpc64le = "ppc64le";
+    x86_64 = "amd64";
+  };
+in
+{
+  # Checks the name of an image, and returns it in lower case, as images have it.
+  imageName =
+    name:
+    let
+      lower = lib.toLower name;
+    in
+    if builtins.match repository lower == null then
+      throw (
+        "nixdock: ${builtins.toJSON name} is not the name of an image: expected [HOST[:PORT]/]NAME[/NAME...], where each NAME is letters and digits, joined by '.', '_', '__' or dashes"
+        + lib.optionalString (
+          builtins.match "${repository}:[^/]*" lower != null
+        ) "; give the tag as the argument tag"
+      )
+    else
+      lower;
+
+  architecture =
+    name: architecture:
+    if lib.elem architecture architectures then
+      architecture
+    else
+      throw (
+        "nixdock: image ${name}: architecture must be one of Go's names, not ${builtins.toJSON architecture}: "
+        + (
+          if builtins.isString architecture && otherNames ? ${architecture} then
+            ''write architecture = "${otherNames.${architecture}}"''
+          else
+            lib.concatStringsSep ", " architectures
+        )
+      );
+
+  # Checks the commands of a config. A string would be the name of a program, spaces included.
+  config =
+    name: config:
+    let
+      wrong = lib.filter (
+        key:
+        lib.elem (lib.toLower key) [
+          "cmd"
+          "entrypoint"
+          "shell"
+        ]
+        && builtins.isString config.${key}
+        && lib.hasInfix " " config.${key}
+      ) (lib.attrNames config);
+      key = lib.head wrong;
+      words = lib.filter (word: word != "") (lib.splitString " " config.${key});
+    in
+    if wrong == [ ] then
+      config
+    else
+      throw "nixdock: image ${name}: config.${key} is one string with spaces, which no shell splits; write a list of arguments: [ ${
+        lib.concatMapStringsSep " " builtins.toJSON words
+      } ]";
+
+  # Checks the file of an image, and returns it as a string. `place` names the argument.
+  imageFile =
+    place: file:
+    if file.isExe or false then
+      throw "nixdock${place} is the stream script ${file.name}, not an image; use buildLayeredImage instead of streamLayeredImage"
+    else if builtins.isString file && !lib.hasPrefix "/" file then
+      throw "nixdock${place} is a file, not a reference such as ${builtins.toJSON file}; use pullImage to fetch an image from a registry"
+    else
+      "${file}";
+
+  # Checks that builds can enter namespaces. `instead` says what to do without.
+  onLinux =
+    name: argument: instead: value:
+    if pkgs.stdenv.buildPlatform.isLinux then
+      value
+    else
+      throw "nixdock: image ${name}: ${argument} needs Linux, because it enters a namespace; ${instead}";
+}
