@@ -12,6 +12,7 @@ from typing import Final
 
 from nixdock.errors import ImageError, InputError
 from nixdock.layers.hashed import HashedReader, drain
+from nixdock.oci.config_faults import config_faults
 from nixdock.oci.layout import BLOBS, INDEX, REF_NAME, Format
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.reference import Reference
@@ -29,11 +30,6 @@ __all__ = ["Verification", "verify"]
 # image-spec, annotations.md, "org.opencontainers.image.ref.name".
 _REF_COMPONENT: Final = r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
 _REF: Final = re.compile(rf"{_REF_COMPONENT}(?:/{_REF_COMPONENT})*", re.ASCII)
-_RFC3339: Final = re.compile(
-    r"[0-9]{4}-[01][0-9]-[0-3][0-9][Tt][0-2][0-9]:[0-5][0-9]:[0-6][0-9](\.[0-9]+)?"
-    r"([Zz]|[+-][0-2][0-9]:[0-5][0-9])",
-    re.ASCII,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +94,8 @@ def _check_image(image: StoredImage) -> Iterator[Problem]:
     for key, value in (("architecture", config.architecture), ("os", config.os)):
         if not value:
             yield Problem(place, f"the config has no {key}", key=key)
-    for created in [config.created, *(entry.created for entry in config.history or [])]:
-        if created is not None and not _RFC3339.fullmatch(created):
-            message = f"created is {created!r}, which is not a time in the form of RFC 3339"
-            yield Problem(place, message, key="created")
+    for fault in config_faults(config):
+        yield Problem(place, fault.message, key=fault.key)
     diff_ids = config.rootfs.diff_ids or []
     in_history = sum(not entry.empty_layer for entry in config.history or [])
     # The history may be left out: every reader accepts that.

@@ -14,6 +14,7 @@ from nixdock.errors import ImageError, PlanError
 from nixdock.layers.hashed import buffered
 from nixdock.layers.passed_on import PassedOnLayer
 from nixdock.oci.coding import Coding
+from nixdock.oci.config_faults import config_faults
 from nixdock.oci.container_config import ContainerConfig
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.documents import HistoryDocument
@@ -80,6 +81,7 @@ def open_base_image(
                 f" {MOST_LAYERS}; use a base image with fewer layers",
                 path=path,
             )
+        _check_config(image)
         yield BaseImage(
             layers=image.layers,
             history=_history(image),
@@ -88,6 +90,13 @@ def open_base_image(
                 image.config.architecture, image.config.os, image.config.variant or None
             ),
         )
+
+
+def _check_config(image: StoredImage) -> None:
+    """Raise ImageError for what other tools would refuse in the image that inherits it."""
+    for fault in config_faults(image.config):
+        place = f"config of {image.place}"
+        raise ImageError(f"{place}: {fault.message}", place=place, key=fault.key)
 
 
 def _history(image: StoredImage) -> tuple[HistoryEntry, ...]:
@@ -100,7 +109,7 @@ def _history(image: StoredImage) -> tuple[HistoryEntry, ...]:
         entries = [*layer_entries[: len(image.layers)], *padding]
     return tuple(
         HistoryEntry(
-            created=entry.created or None,
+            created=entry.created,
             created_by=entry.created_by,
             comment=entry.comment,
             author=entry.author,

@@ -314,7 +314,7 @@ def two_images(path: Path) -> Path:
                 if member.name == "manifest.json":
                     continue
                 if member.name == "config.json":
-                    content = content.replace(b'"linux"', b'"linux", "created": "%d"' % i)
+                    content = content.replace(b'"linux"', b'"linux", "author": "%d"' % i)
                 copied = entry(f"{i}-{member.name}", size=len(content))
                 new.addfile(copied, io.BytesIO(content))
             manifest.append(
@@ -326,7 +326,7 @@ def two_images(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "tag", "created"),
+    ("name", "tag", "author"),
     [
         (None, None, "0"),
         ("a", None, "0"),
@@ -337,7 +337,7 @@ def two_images(path: Path) -> Path:
     ],
 )
 def test_an_image_is_chosen_by_name_and_tag(
-    tmp_path: Path, name: str | None, tag: str | None, created: str
+    tmp_path: Path, name: str | None, tag: str | None, author: str
 ) -> None:
     path = two_images(tmp_path)
     with open_base_image(path, name, tag, Platform()) as base:
@@ -345,7 +345,7 @@ def test_an_image_is_chosen_by_name_and_tag(
     with open_image(path) as file:
         from nixdock.read.selection import select_image
 
-        assert select_image(file, name, tag).config.created == created
+        assert select_image(file, name, tag).config.author == author
 
 
 @pytest.mark.parametrize(("name", "tag"), [("c", None), ("a", "3"), (None, "9")])
