@@ -13,6 +13,7 @@ from nixdock.errors import ImageError
 from nixdock.layers.decompression import DecompressedReader
 from nixdock.layers.hashed import HashedReader, VerifiedReader, buffered, drain
 from nixdock.oci.coding import MAGIC_SIZE, Coding, coding_of
+from nixdock.oci.descriptor import Platform
 from nixdock.oci.digests import check_digest, sha256_digest
 from nixdock.oci.documents import ConfigDocument, HistoryDocument, PlatformDocument
 from nixdock.oci.layer_blob import LayerHistory
@@ -122,6 +123,17 @@ class StoredImage:
     layers: tuple[StoredLayer, ...]
     declared_platform: PlatformDocument | None = None
     from_index: bool = False
+
+    @cached_property
+    def platform(self) -> Platform:
+        """The platform that the index states, completed by what the config states."""
+        declared, config = self.declared_platform, self.config
+        return Platform(
+            architecture=(declared and declared.architecture) or config.architecture,
+            os=(declared and declared.os) or config.os,
+            variant=(declared and declared.variant) or config.variant or None,
+            os_version=(declared and declared.os_version) or config.os_version or None,
+        )
 
     @cached_property
     def config_digest(self) -> str:

@@ -70,11 +70,11 @@ def open_base_image(
 ) -> Iterator[BaseImage]:
     """Open the image with that name and tag at `path`, in any image format, for the block.
 
-    If there are images for several platforms, choose the one for `platform`. Raise InputError if
+    The image must be for `platform`, or not say what it is for. Raise InputError if
     there is no such image, ImageError if it is damaged, and PlanError if it has too many layers.
     """
     with open_image(path) as file:
-        image = select_image(file, name, tag, (platform.architecture, platform.variant))
+        image = select_image(file, name, tag, platform)
         if len(image.layers) > MOST_LAYERS:
             raise PlanError(
                 f"the base image {path} has {len(image.layers)} layers, but Docker takes at most"
@@ -86,9 +86,7 @@ def open_base_image(
             layers=image.layers,
             history=_history(image),
             container=image.config.config or {},
-            platform=Platform(
-                image.config.architecture, image.config.os, image.config.variant or None
-            ),
+            platform=image.platform,
         )
 
 

@@ -293,12 +293,15 @@ def test_the_database_knows_the_store_of_the_base(write: Write, tmp_path: Path) 
     assert rows == [(LIB,), (APP,)]
 
 
-def test_a_warning_when_the_base_is_for_another_machine(
-    write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    spec = write(from_image={"path": str(plain(tmp_path))}, architecture="arm64")
-    built(spec, tmp_path / "out")
-    assert "the base image is for amd64, but the spec's architecture is arm64" in caplog.text
+def test_a_base_for_another_machine_is_an_error(write: Write, tmp_path: Path) -> None:
+    base = plain(tmp_path)
+    spec = write(from_image={"path": str(base)}, architecture="arm64")
+    with pytest.raises(InputError) as error:
+        built(spec, tmp_path / "out")
+    assert str(error.value) == (
+        f"{base} has no image for linux/arm64; it has images for linux/amd64: choose one of these"
+        " platforms"
+    )
 
 
 def two_images(path: Path) -> Path:
