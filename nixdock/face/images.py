@@ -40,14 +40,15 @@ def inspect_image(path: str | os.PathLike[str]) -> FileReport:
         return inspect_images(file)
 
 
-def verify_image(path: str | os.PathLike[str]) -> Verification:
+def verify_image(path: str | os.PathLike[str], *, strict: bool = False) -> Verification:
     """Check every digest, size and count of the images at `path`, and that their layers unpack.
 
-    The result lists all problems. Raise InputError if there is no image at `path` at all.
+    The result lists all problems, and warnings of what only some runtimes refuse; with `strict`,
+    these are problems, too. Raise InputError if there is no image at `path` at all.
     """
     from nixdock.read.verify import verify
 
-    return verify(Path(path))
+    return verify(Path(path), strict=strict)
 
 
 def diff_images(

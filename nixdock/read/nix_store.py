@@ -164,7 +164,7 @@ def read_image_store(layers: Sequence[TarOpener], store_dir: str = DEFAULT_STORE
 def _changes(store: bytes, layer: TarOpener) -> _Changes:
     changes = _Changes(store)
     with layer.open_tar() as stream:
-        for member in TarReader(stream):
+        for member in TarReader(stream, sparse=True):
             changes.add(member)
     return changes
 
@@ -197,6 +197,8 @@ def _extract(layer: TarOpener, member: Member, target: Path) -> None:
         raise ImageError(
             f"{_DB_PLACE} has {member.size} bytes, but may have at most {_MOST_DB}", place=_DB_PLACE
         )
+    if member.extents is not None:
+        raise ImageError(f"{_DB_PLACE} is a sparse file", place=_DB_PLACE)
     with layer.open_tar() as stream, target.open("wb") as out:
         left = member.offset
         while left:

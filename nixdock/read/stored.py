@@ -87,15 +87,26 @@ class StoredLayer:
         return self.members.open_range(self.name)
 
     def media_type_error(self) -> str | None:
-        """Return a message if the media type is unknown or does not fit the compression."""
-        declared = LAYER_CODINGS.get(self.media_type)
-        if declared is None:
-            return f"the media type {self.media_type!r} is not that of a layer"
+        """Return a message if the media type is not that of a layer."""
+        if self.media_type in LAYER_CODINGS or self.media_type == layer_media_type(self.coding):
+            return None
+        return f"the media type {self.media_type!r} is not that of a layer"
+
+    def media_type_warning(self) -> str | None:
+        """Return a message if some runtimes do not know the compression, or find it by itself."""
+        if not self.coding.has_media_type:
+            return (
+                f"the layer is compressed with {self.coding}: Docker and Podman read it, but"
+                " containerd and umoci do not"
+            )
         # Some tools declare uncompressed layers with this type, too.
         if self.media_type == DOCKER_LAYER and self.coding is Coding.NONE:
             return None
-        if declared is not self.coding:
-            return f"the media type is {self.media_type!r}, but the compression is {self.coding}"
+        if LAYER_CODINGS.get(self.media_type) is not self.coding:
+            return (
+                f"the media type is {self.media_type!r}, but the compression is {self.coding}:"
+                " Docker, Podman and containerd go by the bytes, umoci by the type"
+            )
         return None
 
     def _open_verified(self) -> io.RawIOBase:

@@ -90,7 +90,7 @@ def _attributes(node: Node) -> Attributes | None:
 
 
 def _write_file(tree: MergedTree, node: Node, entry: Entry, output: _BufferedOutput) -> None:
-    file = tree.tars[node.layer].part(node.offset, node.size)
+    file = tree.open(node)
     missing = node.size
     while missing:
         chunk = file.read(min(missing, CHUNK))
