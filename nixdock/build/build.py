@@ -120,15 +120,7 @@ def _open_base(spec: ImageSpec, stack: ExitStack) -> BaseImage | None:
     if spec.from_image is None:
         return None
     path, name, tag = spec.from_image.path, spec.from_image.name, spec.from_image.tag
-    platform = _platform(spec)
-    base = stack.enter_context(open_base_image(Path(path), name, tag, platform))
-    if base.platform.architecture not in {"", platform.architecture}:
-        log.warning(
-            "the base image is for %s, but the spec's architecture is %s",
-            base.platform.architecture,
-            platform.architecture,
-        )
-    return base
+    return stack.enter_context(open_base_image(Path(path), name, tag, _platform(spec)))
 
 
 def _platform(spec: ImageSpec) -> Platform:

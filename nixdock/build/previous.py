@@ -14,34 +14,34 @@ from nixdock.layering.plan_label import PLAN_LABEL, parse_plan_label
 from nixdock.nix.store_path import StorePath, valid_store_paths
 
 if TYPE_CHECKING:
+    from nixdock.oci.descriptor import Platform
     from nixdock.read.opening import ImageFile
+    from nixdock.read.stored import StoredImage
 
 __all__ = ["read_previous"]
 
 log = logging.getLogger(__name__)
 
 
-def read_previous(path: Path) -> PreviousPlan:
+def read_previous(path: Path, platform: Platform | None = None) -> PreviousPlan:
     """Return the plan in a plan file, or that of an image in any form.
 
     nixdock records the plan in a label of the image. If the label is missing, damaged, or has no
-    room for the layers, return the store paths in the tars of the layers instead. Raise InputError
-    if `path` is neither a plan file nor a single image, and ImageError if the image is damaged.
+    room for the layers, return the store paths in the tars of the layers instead. `platform`
+    selects one of the images for several platforms. Raise InputError if `path` is neither a plan
+    file nor a single image, and ImageError if the image is damaged.
     """
     if _is_json(path):
         return parse_plan(path.read_bytes(), str(path))
     from nixdock.read.opening import open_image  # noqa: PLC0415 (not needed for a plan file)
+    from nixdock.read.selection import select_only_image  # noqa: PLC0415 (the same)
 
     with open_image(path) as file:
-        if len(file.images) != 1:
-            raise InputError(
-                f"{path} contains {len(file.images)} images; specify a file with a single image",
-                path=path,
-            )
-        label_plan = _plan_in_label(file, str(path))
+        image = select_only_image(file, platform)
+        label_plan = _plan_in_label(image, str(path))
         if label_plan is not None and label_plan.layers:
             return label_plan
-        layers = _layers_of(file)
+        layers = _layers_of(replace(file, images=(image,)))
     return PreviousPlan(layers) if label_plan is None else replace(label_plan, layers=layers)
 
 
@@ -57,8 +57,8 @@ def _is_json(path: Path) -> bool:
         ) from None
 
 
-def _plan_in_label(file: ImageFile, origin: str) -> PreviousPlan | None:
-    labels = (file.images[0].config.config or {}).get("Labels")
+def _plan_in_label(image: StoredImage, origin: str) -> PreviousPlan | None:
+    labels = (image.config.config or {}).get("Labels")
     text = labels.get(PLAN_LABEL) if isinstance(labels, dict) else None
     if not isinstance(text, str):
         return None

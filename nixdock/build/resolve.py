@@ -18,6 +18,7 @@ from nixdock.layering.plan_label import PLAN_LABEL, plan_label
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.reference_graph import parse_closure
 from nixdock.nix.store_path import StorePath
+from nixdock.oci.descriptor import Platform
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.rootfs.base_image import BaseImage
 from nixdock.spec.image_spec import ClosureSpec, ImageSpec, LayeringSpec, StorePathSpec
@@ -90,7 +91,7 @@ def _plan(spec: ImageSpec, closure: Closure, base: BaseImage | None) -> LayerPla
         return LayerPlan(())
     if spec.single_layer:
         return LayerPlan.of(closure, [[info.path for info in closure]])
-    layering = _layering(spec.layering)
+    layering = _layering(spec.layering, Platform(spec.architecture, "linux", spec.variant))
     budget = layering.budget(
         spec.max_layers,
         base_layers=0 if base is None else len(base.layers),
@@ -100,8 +101,8 @@ def _plan(spec: ImageSpec, closure: Closure, base: BaseImage | None) -> LayerPla
     return layering.plan(closure, budget)
 
 
-def _layering(spec: LayeringSpec) -> Layering:
-    previous = None if spec.previous is None else read_previous(Path(spec.previous))
+def _layering(spec: LayeringSpec, platform: Platform) -> Layering:
+    previous = None if spec.previous is None else read_previous(Path(spec.previous), platform)
     groups = list(spec.groups)
     if spec.plan is not None:
         plan = parse_plan(read_bytes(Path(spec.plan), "the plan"), spec.plan)

@@ -27,8 +27,8 @@ __all__ = ["command"]
 )
 @click.option(
     "--architecture",
-    help="Architecture of the image to read from files with images for several platforms."
-    "  [default: the first image's]",
+    help="Architecture of the images; an image for another one is an error."
+    "  [default: amd64, of files with images for several]",
 )
 @click.option(
     "--strategy",

@@ -23,7 +23,14 @@ __all__ = ["command"]
 )
 @click.option("--name", help="Name of the image, if IMAGE contains several.")
 @click.option("--tag", help="Tag of the image, if IMAGE contains several.")
-def command(image: Path, target: Path | None, name: str | None, tag: str | None) -> None:
+@click.option(
+    "--platform",
+    help="Platform of the image, as OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT."
+    "  [default: linux/amd64, if IMAGE has images for several]",
+)
+def command(
+    image: Path, target: Path | None, name: str | None, tag: str | None, platform: str | None
+) -> None:
     """Write the root file system of IMAGE as a tar.
 
     IMAGE is an archive or directory in any format that nixdock writes or that Docker, Podman or
@@ -34,7 +41,7 @@ def command(image: Path, target: Path | None, name: str | None, tag: str | None)
     if target is None:
         out = standard_output("name a file with -o, or use a pipe")
         with in_background(out.write) as write:
-            export_image(image, write, mtime=mtime, name=name, tag=tag)
+            export_image(image, write, mtime=mtime, name=name, tag=tag, platform=platform)
     else:
         with whole_file(target) as file, in_background(file.write) as write:
-            export_image(image, write, mtime=mtime, name=name, tag=tag)
+            export_image(image, write, mtime=mtime, name=name, tag=tag, platform=platform)

@@ -16,14 +16,17 @@ __all__ = ["command"]
 
 @click.command("verify")
 @click.argument("image", type=FILE)
-def command(image: Path) -> None:
+@click.option("--strict", is_flag=True, help="Let warnings be problems, too.")
+def command(image: Path, *, strict: bool) -> None:
     """Check every digest, size and count in IMAGE, and that its layers can be unpacked.
 
     IMAGE is an archive or directory in any format that nixdock writes or that Docker, Podman or
-    skopeo save. Each problem is printed on a line, as PLACE: MESSAGE.
+    skopeo save. Each problem is printed on a line, as PLACE: MESSAGE, and so are warnings, as
+    PLACE: warning: MESSAGE: some runtimes refuse what others take, or the image departs from the
+    specifications in a way that all of them accept.
     """
-    result = verify_image(image)
-    for problem in result.problems:
+    result = verify_image(image, strict=strict)
+    for problem in (*result.problems, *result.warnings):
         click.echo(str(problem))
     if result.problems:
         raise ImageError(f"{counted(len(result.problems), 'problem')} in {image}", path=image)

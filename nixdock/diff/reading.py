@@ -13,6 +13,7 @@ import orjson
 from nixdock.diff.side import Document, Side, SideKind, SideLayer
 from nixdock.errors import InputError, LayeringError
 from nixdock.nix.store_path import valid_store_paths
+from nixdock.oci.descriptor import Platform
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.system.input_files import read_bytes
 
@@ -132,7 +133,7 @@ def _image(path: Path, architecture: str | None) -> Side:
     from nixdock.read.selection import select_image  # noqa: PLC0415
 
     with open_image(path) as file:
-        platform = None if architecture is None else (architecture, None)
+        platform = None if architecture is None else Platform(architecture)
         image = select_image(file, platform=platform)
         (report,) = inspect_images(replace(file, images=(image,))).images
     layers = (

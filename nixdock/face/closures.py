@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nixdock.errors import InputError
 from nixdock.nix import reference_graph
 from nixdock.system.input_files import read_bytes
 
@@ -92,11 +91,7 @@ def write_database(
 def _store_of(base: Path) -> ImageStore:
     from nixdock.read.nix_store import read_image_store
     from nixdock.read.opening import open_image
+    from nixdock.read.selection import select_only_image
 
     with open_image(base) as file:
-        if len(file.images) != 1:
-            raise InputError(
-                f"{base} contains {len(file.images)} images; give a file with a single image",
-                path=base,
-            )
-        return read_image_store(file.images[0].layers)
+        return read_image_store(select_only_image(file).layers)

@@ -40,14 +40,15 @@ def inspect_image(path: str | os.PathLike[str]) -> FileReport:
         return inspect_images(file)
 
 
-def verify_image(path: str | os.PathLike[str]) -> Verification:
+def verify_image(path: str | os.PathLike[str], *, strict: bool = False) -> Verification:
     """Check every digest, size and count of the images at `path`, and that their layers unpack.
 
-    The result lists all problems. Raise InputError if there is no image at `path` at all.
+    The result lists all problems, and warnings of what only some runtimes refuse; with `strict`,
+    these are problems, too. Raise InputError if there is no image at `path` at all.
     """
     from nixdock.read.verify import verify
 
-    return verify(Path(path))
+    return verify(Path(path), strict=strict)
 
 
 def diff_images(
@@ -63,9 +64,9 @@ def diff_images(
 
     Each of the two is an image in any format, a plan file, or a reference graph. A graph is planned
     first, by `layering` within `max_layers`; for `new`, `new_layering` is used if it is given.
-    `architecture` selects an image from a file with images for several platforms; by default, the
-    first image is used. Raise InputError if a path is none of these, ImageError if an image is
-    damaged, and PlanError if no plan fits.
+    `architecture` is that of an image for Linux; by default, it is amd64 in a file with images for
+    several platforms. Raise InputError if a path is none of these or has no image for it,
+    ImageError if an image is damaged, and PlanError if no plan fits.
     """
     from nixdock.diff.comparison import compare_sides
     from nixdock.diff.reading import Planning, read_side
@@ -85,16 +86,20 @@ def export_image(
     mtime: int = 1,
     name: str | None = None,
     tag: str | None = None,
+    platform: str | None = None,
 ) -> None:
     """Pass the root file system of the image at `path` to `write`, as a tar.
 
     `write` takes memoryviews and bytes. All modification times are `mtime`, in seconds since 1970.
-    `name` and `tag` select one of several images. All layers are verified before the first byte is
-    written. Raise InputError if there is no such image, ImageError if it is damaged.
+    `name`, `tag` and `platform`, as OS/ARCHITECTURE[/VARIANT], select one of several images; the
+    default is linux/amd64 if there are several platforms. All layers are verified before the first
+    byte is written. Raise InputError if there is no such image, ImageError if it is damaged.
     """
+    from nixdock.oci.platforms import parse_platform
     from nixdock.rootfs import export
 
-    export.export_image(Path(path), write, mtime=mtime, name=name, tag=tag)
+    wanted = None if platform is None else parse_platform(platform)
+    export.export_image(Path(path), write, mtime=mtime, name=name, tag=tag, platform=wanted)
 
 
 def merge_images(

@@ -1,7 +1,8 @@
-"""Decompression with limits: gzip of several members, zstd of several frames, xz."""
+"""Decompression with limits: gzip of several members, zstd of several frames, xz, bzip2."""
 
 from __future__ import annotations
 
+import bz2
 import io
 import lzma
 import zlib
@@ -21,11 +22,17 @@ MOST_EXPANDED: Final = 64 << 30
 
 _INPUT_CHUNK: Final = 1 << 18
 _OUTPUT_CHUNK: Final = 1 << 20
+# Every frame costs time, but an empty one takes few bytes. Images for lazy pulling have frames of a
+# single file or header, which take more than this on average.
+_LEAST_FRAME: Final = 32
+_FREE_FRAMES: Final = 10_000
+# What follows a frame is copied, so give little to a decompressor of small frames.
+_SMALL_CHUNK: Final = 1 << 12
 _MOST_XZ_MEMORY: Final = 256 << 20
 
 
 class _Frame(Protocol):
-    """A decompressor of one gzip member, zstd frame or xz stream, as in the standard library."""
+    """A decompressor of one gzip member, zstd frame or other stream, as in the standard library."""
 
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
     @property
@@ -66,8 +73,9 @@ class DecompressedReader(ForwardReader):
     """Decompress `stream`, whose coding is not Coding.NONE.
 
     Reading raises ImageError if the data is damaged, truncated or followed by other bytes, or if it
-    expands to more than `most` bytes (default MOST_EXPANDED) or by more than `coding.most_ratio`.
-    `place` says where the data is, for the error.
+    expands to more than `most` bytes (default MOST_EXPANDED) or by more than `coding.most_ratio`,
+    or consists of too many frames. NUL bytes that follow gzip data are ignored, and make
+    `has_padding` True. `place` says where the data is, for the error.
     """
 
     def __init__(
@@ -81,15 +89,18 @@ class DecompressedReader(ForwardReader):
         self._place = place
         self._coding = coding
         self._most = MOST_EXPANDED if most is None else most
-        self._errors: tuple[type[Exception], ...] = (zlib.error, lzma.LZMAError, EOFError)
+        self._errors: tuple[type[Exception], ...] = (zlib.error, lzma.LZMAError, EOFError, OSError)
         if coding is Coding.ZSTD:
             self._errors += (_zstd().ZstdError,)
         # None between two frames.
         self._frame: _Frame | None = self._new_frame()
         self._input = b""
+        self._at = 0
         self._output = memoryview(b"")
         self._input_size = 0
         self._output_size = 0
+        self._frames = 0
+        self.has_padding = False
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read the next bytes."""
@@ -106,6 +117,8 @@ class DecompressedReader(ForwardReader):
             return _GzipMember()
         if self._coding is Coding.XZ:
             return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_XZ_MEMORY)
+        if self._coding is Coding.BZIP2:
+            return bz2.BZ2Decompressor()
         # libzstd itself refuses windows above 128 MiB.
         frame: _Frame = _zstd().ZstdDecompressor()
         return frame
@@ -114,28 +127,59 @@ class DecompressedReader(ForwardReader):
         """Return the next bytes of output, none at the end of the stream."""
         while True:
             if self._frame is None:
-                if not self._input and not self._refill():
+                if self._at_end_of_input() and not self._refill():
                     return b""
+                if self._coding is Coding.GZIP and self._input[self._at] == 0:
+                    self._skip_padding()
+                    return b""
+                self._count_frame()
                 self._frame = self._new_frame()
             at_end = False
-            if self._frame.needs_input and not self._input:
-                at_end = not self._refill()
+            piece = b""
+            if self._frame.needs_input:
+                at_end = self._at_end_of_input() and not self._refill()
+                piece = self._next_piece()
             try:
-                data = self._frame.decompress(self._input, _OUTPUT_CHUNK)
+                data = self._frame.decompress(piece, _OUTPUT_CHUNK)
             except self._errors as error:
                 raise self._error(f"is damaged: {error}") from None
-            self._input = b""
             if self._frame.eof:
-                self._input = self._frame.unused_data
+                self._at -= len(self._frame.unused_data)
                 self._frame = None
             elif at_end and not data:
-                raise self._error("is truncated")
+                raise self._error(f"is truncated: it ends after {self._input_size} bytes")
             if data:
                 self._check_size(len(data))
                 return data
 
+    def _at_end_of_input(self) -> bool:
+        return self._at == len(self._input)
+
+    def _next_piece(self) -> bytes:
+        """Return the next input; only a little where frames are small."""
+        size = _SMALL_CHUNK if self._input_size < self._frames * _SMALL_CHUNK else _INPUT_CHUNK
+        piece = self._input[self._at : self._at + size]
+        self._at += len(piece)
+        return piece
+
+    def _count_frame(self) -> None:
+        """Count a frame; raise ImageError for more than any compressor makes of so much input."""
+        self._frames += 1
+        if self._frames > _FREE_FRAMES + self._input_size // _LEAST_FRAME:
+            raise self._error(f"has too many small frames: {self._frames}")
+
+    def _skip_padding(self) -> None:
+        self.has_padding = True
+        rest = self._input[self._at :]
+        while rest:
+            if rest.count(0) != len(rest):
+                raise self._error("is damaged: other bytes follow it")
+            rest = self._input if self._refill() else b""
+        self._at = len(self._input)
+
     def _refill(self) -> bool:
         self._input = self._stream.read(_INPUT_CHUNK) or b""
+        self._at = 0
         self._input_size += len(self._input)
         return bool(self._input)
 

@@ -65,8 +65,8 @@ class ExistingBlob(Protocol):
 class PassedOnLayer:
     """An existing layer as part of another image.
 
-    Its media type becomes that of the image-spec for the blob's compression. Reading raises
-    ImageError if the blob is damaged.
+    Its media type becomes that of the image-spec for the blob's compression; if there is none, the
+    blob is decompressed. Reading raises ImageError if the blob is damaged.
     """
 
     blob: ExistingBlob
@@ -100,9 +100,11 @@ class PassedOnLayer:
         return _ExpandedBlob.of(self.blob)
 
     def pack(self, write: Write | None, _packing: Packing = PLAIN_PACKING, /) -> LayerBlob:
-        """Copy the blob unchanged, ignoring `_packing`; raise ImageError if it is damaged."""
+        """Copy the blob, ignoring `_packing`; raise ImageError if it is damaged."""
         hashing = Hashing(write)
-        copy = _BlobCopy(self.blob)
+        copy: SizedBlob = _BlobCopy(self.blob)
+        if not self.blob.coding.has_media_type:
+            copy = _ExpandedBlob.of(self.blob)
         copy.write_to(hashing.write)
         return copy.described(hashing.digest)
 

@@ -18,11 +18,17 @@ class Coding(StrEnum):
     GZIP = "gzip"
     ZSTD = "zstd"
     XZ = "xz"
+    BZIP2 = "bzip2"
 
     @property
     def most_ratio(self) -> int:
         """The expansion at which to give up: more than the format or honest data ever needs."""
-        return {Coding.NONE: 1, Coding.GZIP: 1_100, Coding.ZSTD: 33_000, Coding.XZ: 10_000}[self]
+        return {Coding.NONE: 1, Coding.GZIP: 1_100, Coding.ZSTD: 33_000}.get(self, 10_000)
+
+    @property
+    def has_media_type(self) -> bool:
+        """Whether the image-spec has a media type for layers in this format."""
+        return self in {Coding.NONE, Coding.GZIP, Coding.ZSTD}
 
 
 def coding_of(head: bytes) -> Coding:
@@ -34,4 +40,7 @@ def coding_of(head: bytes) -> Coding:
         head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F
     ):
         return Coding.ZSTD
+    # The block size, then the magic number of a block, or of the end if there is none.
+    if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:6] in {b"1A", b"\x17r"}:
+        return Coding.BZIP2
     return Coding.XZ if head.startswith(b"\xfd7zXZ\0") else Coding.NONE

@@ -25,16 +25,25 @@ def without_none(document: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """The platform that an image runs on; architecture and OS have Go's names (GOARCH, GOOS)."""
+    """The platform that an image runs on; architecture and OS have Go's names (GOARCH, GOOS).
+
+    `os_version` is that of Windows, on which its images depend.
+    """
 
     architecture: str = "amd64"
     os: str = "linux"
     variant: str | None = None
+    os_version: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""
         return without_none(
-            {"architecture": self.architecture, "os": self.os, "variant": self.variant}
+            {
+                "architecture": self.architecture,
+                "os": self.os,
+                "variant": self.variant,
+                "os.version": self.os_version,
+            }
         )
 
 

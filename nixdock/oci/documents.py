@@ -30,6 +30,7 @@ class PlatformDocument(msgspec.Struct, frozen=True, rename="camel"):
     architecture: str
     os: str
     variant: str | None = None
+    os_version: str | None = msgspec.field(name="os.version", default=None)
 
 
 class DescriptorDocument(msgspec.Struct, frozen=True, rename="camel"):
@@ -88,6 +89,9 @@ class ConfigDocument(msgspec.Struct, frozen=True):
     created: str | None = None
     config: dict[str, Any] | None = None
     history: list[HistoryDocument] | None = None
+    author: str | None = None
+    os_version: str | None = msgspec.field(name="os.version", default=None)
+    os_features: list[str] | None = msgspec.field(name="os.features", default=None)
 
 
 class DockerManifestDocument(msgspec.Struct, frozen=True, rename="pascal"):

@@ -8,9 +8,10 @@ from typing import Final
 __all__ = [
     "BLOBS",
     "CONTAINERD_NAME",
-    "DIRECTORIES",
+    "DIR_VERSION",
     "DOCKER_MANIFEST",
     "INDEX",
+    "LAYOUT_DIRECTORIES",
     "MARKER",
     "MARKER_DATA",
     "REF_NAME",
@@ -29,11 +30,14 @@ INDEX: Final = "index.json"
 BLOBS: Final = "blobs/sha256"
 """The directory of an OCI layout's blobs, which are named by the hex digits of their digests."""
 
-DIRECTORIES: Final = ("blobs", BLOBS)
+LAYOUT_DIRECTORIES: Final = ("blobs", BLOBS)
 """The directories of an OCI layout, each before those in it."""
 
 DOCKER_MANIFEST: Final = "manifest.json"
 """The list of images in a docker-archive."""
+
+DIR_VERSION: Final = "version"
+"""The file that marks a directory as an image in skopeo's dir: transport."""
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 """The annotation that names an image within a layout (image-spec, annotations.md)."""

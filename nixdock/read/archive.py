@@ -16,6 +16,7 @@ from nixdock.errors import ImageError, InputError
 from nixdock.layers.decompression import MOST_EXPANDED, DecompressedReader
 from nixdock.layers.hashed import CHUNK, buffered
 from nixdock.oci.coding import MAGIC_SIZE, Coding, coding_of
+from nixdock.oci.layout import LAYOUT_DIRECTORIES
 from nixdock.read.directory import Directory
 from nixdock.read.members import MOST_FILES, Members, missing_error
 from nixdock.read.problem import Complain, Problem, pass_on
@@ -39,8 +40,10 @@ class Archive:
     to links are not followed. A name that appears twice is a problem, and the first member counts.
     """
 
-    def __init__(self, descriptor: int, complain: Complain) -> None:
+    def __init__(self, descriptor: int, complain: Complain, what: str = "the archive") -> None:
         self._descriptor = descriptor
+        self._what = what
+        self.directories: set[str] = set()
         self._files: dict[str, tuple[int, int]] = {}
         self._links: dict[str, str] = {}
         size = os.fstat(descriptor).st_size
@@ -54,7 +57,8 @@ class Archive:
                 raise
 
     def _scan(self, stream: io.BufferedReader, complain: Complain) -> None:
-        for member in TarReader(stream):
+        reader = TarReader(stream, self._what)
+        for member in reader:
             try:
                 name = os.fsdecode(normalised(member.name))
             except ImageError as error:
@@ -62,6 +66,8 @@ class Archive:
                 continue
             if name in self._files or name in self._links:
                 complain(Problem("archive", f"the file {shown(name)!r} appears twice"))
+            elif member.kind == Kind.DIRECTORY:
+                self._add_directory(name)
             elif member.kind == Kind.FILE:
                 self._files[name] = (member.offset, member.size)
             elif member.kind in {Kind.SYMLINK, Kind.HARD_LINK}:
@@ -71,6 +77,12 @@ class Archive:
                 raise ImageError(
                     f"the archive has more than {MOST_FILES} files: it is not an image"
                 )
+        for remark in reader.remarks:
+            complain(Problem("archive", f"the tar is incomplete: {remark}", warning=True))
+
+    def _add_directory(self, name: str) -> None:
+        if name in LAYOUT_DIRECTORIES:
+            self.directories.add(name)
 
     def __contains__(self, name: str) -> bool:
         return name in self._files or name in self._links
@@ -126,28 +138,31 @@ def open_members(path: Path, complain: Complain) -> Members:
     except OSError as error:
         raise InputError(f"can't open {path}: {error.strerror}", path=path) from None
     try:
-        tar = _open_tar(descriptor, complain)
+        tar = _open_tar(descriptor, complain, str(path))
     finally:
         os.close(descriptor)
     if not _TAR_START.match(os.pread(tar, BLOCK, 0)):
         os.close(tar)
         raise InputError(f"{path} is not an image: it is neither a directory nor a tar", path=path)
-    return Archive(tar, complain)
+    return Archive(tar, complain, str(path))
 
 
-def _open_tar(descriptor: int, complain: Complain) -> int:
+def _open_tar(descriptor: int, complain: Complain, what: str) -> int:
     """Return a new descriptor of a regular file with the uncompressed archive."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         with tempfile.TemporaryFile(buffering=0) as file:
             _copy(io.FileIO(descriptor, closefd=False), file.fileno())
-            return _open_tar(file.fileno(), complain)
+            return _open_tar(file.fileno(), complain, what)
     coding = coding_of(os.pread(descriptor, MAGIC_SIZE, 0))
     if coding is Coding.NONE:
         return os.dup(descriptor)
     compressed = Range(descriptor, 0, os.fstat(descriptor).st_size)
     with tempfile.TemporaryFile(buffering=0) as file:
         try:
-            _copy(DecompressedReader(compressed, coding), file.fileno())
+            stream = DecompressedReader(compressed, coding, what)
+            _copy(stream, file.fileno())
+            if stream.has_padding:
+                complain(Problem("archive", "NUL bytes follow the gzip data", warning=True))
         except ImageError as error:
             pass_on(error, "archive", complain)
         return os.dup(file.fileno())

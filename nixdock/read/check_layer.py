@@ -15,11 +15,16 @@ from nixdock.tar.reader import TarReader
 __all__ = ["check_blob", "check_layer"]
 
 
-def check_layer(layer: StoredLayer) -> list[Problem]:
-    """Read a layer once and return its problems."""
+def check_layer(layer: StoredLayer, dependent: set[str]) -> list[Problem]:
+    """Read a layer once and return its problems.
+
+    Add its name to `dependent` if only the layers below it show whether it can be unpacked.
+    """
     problems = [Problem(layer.place, text) for text in filter(None, [layer.media_type_error()])]
+    if not problems and (text := layer.media_type_warning()):
+        problems.append(Problem(layer.place, text, key="mediaType", warning=True))
     with HashedReader(layer.members.open(layer.name)) as blob:
-        problems += _check_tar(blob, layer)
+        problems += _check_tar(blob, layer, dependent)
     problems += check_blob(blob, layer.place, layer.declared_digest, layer.size)
     return problems
 
@@ -37,13 +42,13 @@ def check_blob(
     return problems
 
 
-def _check_tar(blob: HashedReader, layer: StoredLayer) -> list[Problem]:
+def _check_tar(blob: HashedReader, layer: StoredLayer, dependent: set[str]) -> list[Problem]:
     """Return the problems of the tar in `blob`; read both to their ends."""
-    raw = blob if layer.coding is Coding.NONE else DecompressedReader(blob, layer.coding)
-    tar = HashedReader(raw)
+    expanded = None if layer.coding is Coding.NONE else DecompressedReader(blob, layer.coding)
+    tar = HashedReader(expanded or blob)
     stream = buffered(tar)
     rules = LayerRules()
-    reader = TarReader(stream)
+    reader = TarReader(stream, sparse=True)
     problems: list[Problem] = []
     readable = True
     try:
@@ -61,6 +66,15 @@ def _check_tar(blob: HashedReader, layer: StoredLayer) -> list[Problem]:
     drain(blob)
     if reader.global_headers:
         rules.complain("the tar has a PAX global header, at which umoci fails")
+    if rules.needs_lower:
+        dependent.add(layer.name)
+    warnings = [f"the tar is incomplete: {remark}" for remark in reader.remarks]
+    if expanded is not None and expanded.has_padding:
+        warnings.append(
+            "NUL bytes follow the gzip data: gzip and pigz ignore them, Podman does not"
+        )
+    warnings += rules.warnings.values()
+    problems += [Problem(layer.place, message, warning=True) for message in warnings]
     problems += [Problem(layer.place, message) for message in rules.messages]
     if rules.unlisted:
         problems.append(Problem(layer.place, f"and {counted(rules.unlisted, 'more problem')}"))

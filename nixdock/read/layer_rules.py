@@ -1,4 +1,8 @@
-"""The rules for a layer's tar with which every runtime unpacks it to the same files."""
+"""The rules for a layer's tar with which every runtime unpacks it to the same files.
+
+What runtimes refuse, or could be deceived by, is a message. What they take, though not all of them
+or not in the same way, is a warning, which names them.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,13 @@ from nixdock.tar.member import Member
 from nixdock.tar.names import normalised
 from nixdock.tar.whiteouts import AUFS, OPAQUE, WHITEOUT, is_aufs, is_hidden
 
-__all__ = ["LayerRules"]
+__all__ = ["OVERLAY", "LayerRules"]
+
+OVERLAY: Final = (b"trusted.overlay.", b"user.overlay.")
+"""The prefixes of the extended attributes in which overlayfs keeps its own notes."""
 
 _MOST_PROBLEMS: Final = 20
-_OVERLAY: Final = (b"trusted.overlay.", b"user.overlay.")
+
 # The length in bytes of the longest target that Linux accepts.
 _MOST_TARGET: Final = 4095
 # The largest 32-bit number, -1 as an ID, means "no owner".
@@ -31,11 +38,14 @@ _MOST_DIRECTORY_BYTES: Final = 256 << 20
 class LayerRules:
     """Check the members of a layer one by one, each against the members before it.
 
-    `messages` are the first problems; `unlisted` is the number of the others.
+    `messages` are the first problems; `unlisted` is the number of the others. `warnings` has the
+    first one of each sort. `needs_lower` is True if a member's meaning depends on lower layers.
     """
 
     messages: list[str] = field(default_factory=list)
     unlisted: int = 0
+    warnings: dict[str, str] = field(default_factory=dict)
+    needs_lower: bool = False
     _kinds: dict[bytes, bytes] = field(default_factory=dict)
     # Directories that are members, or are implied by the name of a member below them.
     _directories: set[bytes] = field(default_factory=lambda: {b""})
@@ -55,7 +65,13 @@ class LayerRules:
         except ImageError as error:
             self.complain(f"a member has an invalid name: {error}")
             return
-        if name in self._kinds:
+        if self._kinds.get(name) == Kind.DIRECTORY == member.kind:
+            self._warn(
+                "twice",
+                f"the directory {shown(name)!r} appears twice: containerd takes the last one, but"
+                " Docker and Podman refuse it",
+            )
+        elif name in self._kinds:
             self.complain(f"{shown(name)!r} appears twice, which Docker and Podman refuse")
         parent, _, base = name.rpartition(b"/")
         if parent not in self._directories:
@@ -78,9 +94,20 @@ class LayerRules:
         self._check_attributes(member, name)
         self._kinds.setdefault(name, member.kind)
 
+    def _warn(self, sort: str, message: str) -> None:
+        self.warnings.setdefault(sort, message)
+
     def _check_parents(self, name: bytes, parent: bytes) -> None:
         while parent not in self._directories:
             kind = self._kinds.get(parent)
+            if kind == Kind.SYMLINK:
+                self.needs_lower = True
+                self._warn(
+                    "below",
+                    f"{shown(name)!r} is below {shown(parent)!r}, a symbolic link: Docker and"
+                    " Podman refuse it unless the link leads to a directory",
+                )
+                return
             if kind is not None:
                 self.complain(f"{shown(name)!r} is below {shown(parent)!r}, a {KIND_NAMES[kind]}")
                 return
@@ -109,8 +136,12 @@ class LayerRules:
             self.complain(f"{shown(name)!r} is a device {major}:{minor}, which is out of range")
         elif member.kind == Kind.CHARACTER_DEVICE and member.device == (0, 0):
             self.complain(f"{shown(name)!r} is a device 0:0, which overlayfs takes for a whiteout")
-        if member.pax and any(key.startswith(_OVERLAY) for key in member.xattrs):
-            self.complain(f"{shown(name)!r} has extended attributes that overlayfs reserves")
+        if member.pax and any(key.startswith(OVERLAY) for key in member.xattrs):
+            self._warn(
+                "overlay",
+                f"{shown(name)!r} has extended attributes that overlayfs reserves: Docker may store"
+                " them, Podman and containerd hide them, and umoci leaves them out",
+            )
 
     def _check_hard_link(self, member: Member, name: bytes) -> None:
         try:
@@ -118,12 +149,23 @@ class LayerRules:
         except ImageError as error:
             self.complain(f"the hard link {shown(name)!r} has an invalid target: {error}")
             return
-        is_whiteout = is_hidden(target) and not is_aufs(target)
-        if self._kinds.get(target) in {None, Kind.DIRECTORY} or target == name or is_whiteout:
+        kind = self._kinds.get(target)
+        between = _is_whiteout(target) == _is_whiteout(name)
+        if kind is None and target != name and not is_hidden(target) and not is_hidden(name):
+            self.needs_lower = True
+            self._warn(
+                "lower",
+                f"the hard link {shown(name)!r} is to {shown(target)!r}, which is not an earlier"
+                " file in the same layer: containerd finds it in a lower layer, but the overlay"
+                " storage of Docker and Podman may not",
+            )
+        elif kind in {None, Kind.DIRECTORY} or target == name or not between:
             self.complain(
                 f"the hard link {shown(name)!r} is to {shown(target)!r}, which is not an earlier"
                 " file in the same layer"
             )
+        elif _is_whiteout(name):
+            self._warn("whiteout", f"the whiteout {shown(name)!r} is a hard link to another one")
 
     def _check_whiteout(self, member: Member, name: bytes, base: bytes) -> None:
         hidden = base.removeprefix(WHITEOUT)
@@ -131,5 +173,9 @@ class LayerRules:
             self.complain(f"{shown(name)!r} is a whiteout of nothing")
         elif base.startswith(AUFS) and base != OPAQUE:
             return
-        elif member.kind != Kind.FILE or member.size:
+        elif member.kind not in {Kind.FILE, Kind.HARD_LINK} or member.size:
             self.complain(f"{shown(name)!r} is a whiteout, but not an empty file")
+
+
+def _is_whiteout(name: bytes) -> bool:
+    return is_hidden(name) and not is_aufs(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from nixdock.errors import ImageError
 from nixdock.layers.decompression import MOST_EXPANDED
 from nixdock.layers.hashed import CHUNK, buffered, drain
 from nixdock.oci.coding import Coding
-from nixdock.read.layer_rules import LayerRules
+from nixdock.read.layer_rules import OVERLAY, LayerRules
 from nixdock.read.stored import StoredLayer
 from nixdock.read.tree import MergedTree, Node
 from nixdock.system.file_range import Range
@@ -24,10 +25,14 @@ from nixdock.tar.names import normalised
 from nixdock.tar.reader import TarReader
 from nixdock.tar.whiteouts import AUFS, OPAQUE, WHITEOUT, is_hidden
 
-__all__ = ["merged_tree"]
+__all__ = ["check_merging", "merged_tree"]
+
+log = logging.getLogger(__name__)
 
 # In all layers together; a node takes some hundred bytes of memory.
 _MOST_NODES: Final = 4_000_000
+# The memory in bytes that an extent of a sparse file takes.
+_EXTENT_SIZE: Final = 150
 # The total size in bytes of all names, targets and extended attributes.
 _MOST_TEXT: Final = 1 << 30
 
@@ -45,8 +50,18 @@ def merged_tree(layers: Sequence[StoredLayer], *, verified: bool = True) -> Iter
         tars = tuple(opener.tar(layer) for layer in layers)
         merging = _Merging(MergedTree(tars=tars))
         for number, (layer, tar) in enumerate(zip(layers, tars, strict=True)):
-            merging.add(number, tar, layer.place)
+            for warning in merging.add(number, tar, layer.place):
+                log.warning("%s: %s", layer.place, warning)
         yield merging.tree
+
+
+def check_merging(layers: Sequence[StoredLayer]) -> None:
+    """Raise ImageError if runtimes can't unpack `layers` one above the other."""
+    with ExitStack() as stack:
+        opener = _TarOpener(stack, verified=False)
+        merging = _Merging(MergedTree())
+        for number, layer in enumerate(layers):
+            merging.add(number, opener.tar(layer), layer.place)
 
 
 @dataclass(slots=True)
@@ -97,21 +112,24 @@ class _TarOpener:
 class _Merging:
     """A tree to which layers are added, bottom to top.
 
-    `nodes` and `text` count the files and the bytes of their names and attributes so far.
+    `nodes` and `text` count the files and the bytes of their names and attributes so far, `sparse`
+    the bytes of sparse files.
     """
 
     tree: MergedTree
     nodes: int = 0
     text: int = 0
+    sparse: int = 0
 
-    def add(self, number: int, tar: Range, place: str) -> None:
+    def add(self, number: int, tar: Range, place: str) -> list[str]:
+        """Add a layer; return warnings about it."""
         rules = LayerRules()
         whiteouts: list[bytes] = []
-        # This layer's nodes by name: the possible targets of its hard links.
+        # AUFS's files in this layer by name: possible targets of its hard links.
         own_nodes: dict[bytes, Node] = {}
         # The names of this layer's files with their nodes or, for hard links, their targets.
         files: list[tuple[bytes, Node | bytes]] = []
-        for member in TarReader(buffered(tar.part(0, tar.size)), place):
+        for member in TarReader(buffered(tar.part(0, tar.size)), place, sparse=True):
             rules.add(member)
             if rules.messages:
                 raise ImageError(f"{place}: {rules.messages[0]}", place=place)
@@ -131,6 +149,7 @@ class _Merging:
             self._delete(name)
         for name, file in files:
             self._put(name, file, own_nodes, place)
+        return list(rules.warnings.values())
 
     def _count(self, member: Member | None, place: str) -> None:
         """Count a file, so that a hostile layer can't use up the memory."""
@@ -139,6 +158,13 @@ class _Merging:
             self.text += len(member.name) + len(member.target)
             if member.pax:
                 self.text += sum(map(len, member.pax.values()))
+            if member.extents is not None:
+                self.text += _EXTENT_SIZE * len(member.extents)
+                self.sparse += member.size
+        if self.sparse > MOST_EXPANDED:
+            raise ImageError(
+                f"{place}: the sparse files have more than {MOST_EXPANDED} bytes", place=place
+            )
         if self.nodes > _MOST_NODES or self.text > _MOST_TEXT:
             raise ImageError(
                 f"{place}: the layers up to this one have more than {_MOST_NODES} files, or more"
@@ -161,9 +187,7 @@ class _Merging:
     def _put(
         self, name: bytes, file: Node | bytes, own_nodes: dict[bytes, Node], place: str
     ) -> None:
-        # LayerRules has checked that the target of a hard link comes before it.
-        node = own_nodes[file] if isinstance(file, bytes) else file
-        own_nodes[name] = node
+        node = self._target(name, file, own_nodes, place) if isinstance(file, bytes) else file
         if not name:
             node.children = self.tree.root.children
             _copy_attributes(node, self.tree.root)
@@ -173,9 +197,19 @@ class _Merging:
         old = siblings.get(base)
         if node.is_directory and old is not None and old.is_directory:
             _copy_attributes(node, old)
-            own_nodes[name] = old
         else:
             siblings[base] = node
+
+    def _target(self, name: bytes, target: bytes, own_nodes: dict[bytes, Node], place: str) -> Node:
+        """Return the file to which the hard link `name` leads, perhaps in a lower layer."""
+        node = own_nodes.get(target) if is_hidden(target) else self.tree.lookup(target)
+        if node is None or node.is_directory:
+            raise ImageError(
+                f"{place}: the hard link {shown(name)!r} is to {shown(target)!r}, which is not an"
+                " earlier file",
+                place=place,
+            )
+        return node
 
     def _directory(self, name: bytes, place: str) -> Node:
         """Return the directory `name`; create missing ones."""
@@ -221,10 +255,17 @@ def _node(number: int, member: Member) -> Node:
         size=member.size,
         target=member.target,
         device=member.device,
-        xattrs=tuple(sorted(member.xattrs.items())) if member.pax else (),
+        xattrs=_visible_xattrs(member) if member.pax else (),
         layer=number,
         offset=member.offset,
+        extents=member.extents,
     )
+
+
+def _visible_xattrs(member: Member) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the extended attributes, without those that a container can't see."""
+    pairs = sorted(member.xattrs.items())
+    return tuple((key, value) for key, value in pairs if not key.startswith(OVERLAY))
 
 
 def _copy_attributes(new: Node, old: Node) -> None:

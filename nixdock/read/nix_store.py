@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -13,8 +11,8 @@ from typing import BinaryIO, Final, Protocol
 from nixdock.errors import ImageError, InputError
 from nixdock.layers.hashed import CHUNK
 from nixdock.nix.closure import PathInfo
-from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
+from nixdock.read.nix_database import Database, read_database
 from nixdock.tar.kinds import Kind
 from nixdock.tar.member import Member
 from nixdock.tar.names import normalised
@@ -28,13 +26,6 @@ _DB_PLACE: Final = f"/{_DB.decode()}"
 # The write-ahead log has the latest changes of the database.
 _DB_FILES: Final = (_DB, _DB + b"-wal")
 _MOST_DB: Final = 1 << 30
-# SQLite calls the progress handler after so many virtual instructions, and at most so many times:
-# enough for tens of millions of rows.
-_STEPS: Final = 1000
-_MOST_STEPS: Final = 1_000_000
-
-_Database = tuple[tuple[PathInfo, ...], dict[StorePath, dict[str, str]]]
-"""The registered paths, and the outputs of each derivation."""
 
 
 class TarOpener(Protocol):
@@ -173,7 +164,7 @@ def read_image_store(layers: Sequence[TarOpener], store_dir: str = DEFAULT_STORE
 def _changes(store: bytes, layer: TarOpener) -> _Changes:
     changes = _Changes(store)
     with layer.open_tar() as stream:
-        for member in TarReader(stream):
+        for member in TarReader(stream, sparse=True):
             changes.add(member)
     return changes
 
@@ -194,55 +185,11 @@ def _store_paths(names: Iterable[bytes], store_dir: str) -> frozenset[StorePath]
     return frozenset(paths)
 
 
-def _read_database(files: dict[bytes, tuple[TarOpener, Member]]) -> _Database:
+def _read_database(files: dict[bytes, tuple[TarOpener, Member]]) -> Database:
     with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
         for name, (layer, member) in files.items():
             _extract(layer, member, Path(temporary) / Path(name.decode()).name)
-        try:
-            with closing(sqlite3.connect(Path(temporary) / "db.sqlite")) as connection:
-                _restrict(connection)
-                return tuple(_registered(connection)), _outputs(connection)
-        except (sqlite3.Error, InputError, TypeError, ValueError) as error:
-            raise ImageError(
-                f"{_DB_PLACE} is not a Nix database: {error}", place=_DB_PLACE
-            ) from None
-
-
-def _outputs(connection: sqlite3.Connection) -> dict[StorePath, dict[str, str]]:
-    """Return the outputs of each registered derivation, which may have none."""
-    paths = {
-        number: StorePath.parse(path)
-        for number, path in connection.execute("select id, path from ValidPaths")
-        if path.endswith(".drv")
-    }
-    outputs: dict[StorePath, dict[str, str]] = {path: {} for path in paths.values()}
-    for number, name, path in connection.execute("select drv, id, path from DerivationOutputs"):
-        if number in paths:
-            outputs[paths[number]][str(name)] = StorePath.parse(path)
-    return outputs
-
-
-def _restrict(connection: sqlite3.Connection) -> None:
-    """Keep a hostile database from executing its own SQL and from running forever.
-
-    Raise ImageError if Nix's tables are missing or are views.
-    """
-    connection.execute("pragma trusted_schema = off")
-    kinds = connection.execute(
-        "select type from sqlite_master where name in ('ValidPaths', 'Refs', 'DerivationOutputs')"
-    ).fetchall()
-    if kinds != [("table",)] * 3:
-        raise ImageError(
-            f"{_DB_PLACE} is not a Nix database: it lacks Nix's tables", place=_DB_PLACE
-        )
-    left = _MOST_STEPS
-
-    def count() -> int:
-        nonlocal left
-        left -= 1
-        return left < 0
-
-    connection.set_progress_handler(count, _STEPS)
+        return read_database(Path(temporary) / "db.sqlite", _DB_PLACE)
 
 
 def _extract(layer: TarOpener, member: Member, target: Path) -> None:
@@ -250,6 +197,8 @@ def _extract(layer: TarOpener, member: Member, target: Path) -> None:
         raise ImageError(
             f"{_DB_PLACE} has {member.size} bytes, but may have at most {_MOST_DB}", place=_DB_PLACE
         )
+    if member.extents is not None:
+        raise ImageError(f"{_DB_PLACE} is a sparse file", place=_DB_PLACE)
     with layer.open_tar() as stream, target.open("wb") as out:
         left = member.offset
         while left:
@@ -270,26 +219,3 @@ def _read_some(stream: BinaryIO, most: int) -> bytes:
     if not chunk:
         raise ImageError(f"{_DB_PLACE} is truncated: the layer ends too early", place=_DB_PLACE)
     return chunk
-
-
-def _registered(connection: sqlite3.Connection) -> Iterable[PathInfo]:
-    paths: dict[int, StorePath] = {}
-    values = {}
-    query = "select id, path, hash, narSize, deriver from ValidPaths"
-    for number, path, nar_hash, nar_size, deriver in connection.execute(query):
-        paths[number] = StorePath.parse(path)
-        if not isinstance(nar_size, int) or nar_size < 0:
-            raise ImageError(
-                f"{_DB_PLACE}: the NAR size of {path} is {nar_size!r}", place=_DB_PLACE
-            )
-        values[number] = (nar_size, Hash.parse(nar_hash), None if deriver is None else str(deriver))
-    references: dict[int, set[StorePath]] = {number: set() for number in paths}
-    for referrer, reference in connection.execute("select referrer, reference from Refs"):
-        if referrer not in paths or reference not in paths:
-            raise ImageError(
-                f"{_DB_PLACE}: a reference is from or to an unknown path", place=_DB_PLACE
-            )
-        references[referrer].add(paths[reference])
-    for number, path in paths.items():
-        nar_size, digest, deriver = values[number]
-        yield PathInfo(path, nar_size, digest, tuple(sorted(references[number])), deriver)

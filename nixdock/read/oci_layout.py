@@ -73,7 +73,7 @@ def read_layout(members: Members, complain: Complain) -> LayoutView:
         reader.read_document(read_whole(members, INDEX, MOST_JSON), INDEX, None, _Context())
     except ImageError as error:
         reader.fail(INDEX, error)
-    return reader.view
+    return reader.finish()
 
 
 class _Reader:
@@ -82,7 +82,17 @@ class _Reader:
         self._complain = complain
         self._descriptors = 0
         self._json_left = MOST_JSON_IN_ALL
+        self._artifacts: list[Problem] = []
         self.view = LayoutView()
+
+    def finish(self) -> LayoutView:
+        """Return the view without artifacts, such as signatures; complain if there is no image."""
+        images = [image for image in self.view.images if _has_image_layers(image)]
+        if images:
+            self.view.images = images
+        for problem in () if self.view.images else self._artifacts:
+            self._complain(problem)
+        return self.view
 
     def fail(self, place: str, error: ImageError) -> None:
         """Report a document that can't be read, and record that the view is incomplete."""
@@ -237,7 +247,8 @@ class _Reader:
         is_artifact = context.attestation or manifest.artifact_type is not None
         if not is_artifact and config_type not in CONFIG_MEDIA_TYPES:
             message = f"the config's media type {config_type!r} is not that of an image's config"
-            self._complain(Problem(place, message, key="config.mediaType"))
+            self._artifacts.append(Problem(place, message, key="config.mediaType"))
+            is_artifact = True
         config_data = self._read_blob(manifest.config, f"{place}: config")
         entries: list[LayerEntry | None] = []
         for i, layer in enumerate(manifest.layers):
@@ -268,6 +279,12 @@ class _Reader:
                 from_index=context.depth > 1,
             )
         )
+
+
+def _has_image_layers(image: StoredImage) -> bool:
+    """Tell whether there are no layers, or one is a layer; cosign's signatures have none."""
+    layers = image.layers
+    return not layers or any(layer.media_type_error() is None for layer in layers)
 
 
 def _names(annotations: Mapping[str, str]) -> Iterator[str]:

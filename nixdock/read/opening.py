@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nixdock.errors import InputError
-from nixdock.oci.layout import DOCKER_MANIFEST, INDEX, MARKER, Format
+from nixdock.oci.layout import DIR_VERSION, DOCKER_MANIFEST, INDEX, MARKER, Format
 from nixdock.read.archive import open_members
 from nixdock.read.directory import Directory
 from nixdock.read.docker_archive import DockerView, read_docker_archive
@@ -55,6 +55,12 @@ def open_image(path: Path, complain: Complain = refuse) -> Iterator[ImageFile]:
 
 
 def _read(path: Path, members: Members, complain: Complain) -> ImageFile:
+    if DIR_VERSION in members and DOCKER_MANIFEST in members and MARKER not in members:
+        raise InputError(
+            f"{path} is an image in the form of skopeo's dir: transport, which nixdock does not"
+            f" read; convert it with `skopeo copy dir:{path} oci:NEW:TAG`",
+            path=path,
+        )
     has_layout = MARKER in members or INDEX in members
     has_docker = DOCKER_MANIFEST in members
     if not (has_layout or has_docker):
@@ -110,8 +116,10 @@ def _check_same(layout: LayoutView, docker: DockerView, complain: Complain) -> N
             continue
         _check_same_layers(image, same, complain)
         _check_same_names(image, same, complain)
+    # Docker knows one of the images for several platforms.
+    several = len({image.platform for image in layout.images}) > 1
     for image in layout.images:
-        if image.config_digest not in in_docker and not image.from_index:
+        if image.config_digest not in in_docker and not (several or image.from_index):
             message = f"{DOCKER_MANIFEST} does not list the config {image.config_digest}"
             complain(Problem(image.place, message, image.config_digest))
 

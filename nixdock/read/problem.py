@@ -1,11 +1,15 @@
 """Problems of an image, and the two ways to handle them: raise the first, or collect them all.
 
+A warning is a problem that some runtimes have with an image that others take, or a departure from
+the specifications that all of them put up with.
+
 The readers call a function with each problem. To use an image, pass `refuse`, which raises it. To
 find all problems of an image, as `verify` does, pass the `append` of a list.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,20 +19,27 @@ from nixdock.system.text import shown
 
 __all__ = ["Complain", "Problem", "pass_on", "refuse"]
 
+log = logging.getLogger(__name__)
+
 _MOST_SHOWN: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem and its place in the image; `digest` and `key` are those of `NixdockError`."""
+    """A problem and its place in the image; `digest` and `key` are those of `NixdockError`.
+
+    A `warning` does not keep the image from being used.
+    """
 
     place: str
     message: str
     digest: str | None = field(default=None, compare=False)
     key: str | None = field(default=None, compare=False)
+    warning: bool = False
 
     def __str__(self) -> str:
-        return shown(f"{self.place}: {self.message}", _MOST_SHOWN)
+        label = "warning: " if self.warning else ""
+        return shown(f"{self.place}: {label}{self.message}", _MOST_SHOWN)
 
 
 Complain = Callable[[Problem], object]
@@ -40,7 +51,10 @@ class _RefusedError(ImageError):
 
 
 def refuse(problem: Problem) -> None:
-    """Raise ImageError for `problem`."""
+    """Log a warning; raise ImageError for any other problem."""
+    if problem.warning:
+        log.warning("%s", problem)
+        return
     raise _RefusedError(str(problem), place=problem.place, digest=problem.digest, key=problem.key)
 
 

@@ -146,7 +146,7 @@ def store_paths_in(tar: BinaryIO, what: str = "the tar") -> tuple[str, ...]:
     """
     paths: dict[bytes, None] = {}
     last = b"\0"
-    for member in TarReader(tar, what):
+    for member in TarReader(tar, what, sparse=True):
         # Members of the same store path mostly follow each other.
         if member.name.startswith(last):
             continue

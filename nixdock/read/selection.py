@@ -1,4 +1,4 @@
-"""Select one of the images in a file."""
+"""Select one of the images in a file: the rules are the same for every command."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from nixdock.errors import ImageError, InputError
+from nixdock.oci.descriptor import Platform
+from nixdock.oci.platforms import best_fitting, platform_text
 from nixdock.read.opening import ImageFile, familiar_name
 from nixdock.read.stored import StoredImage
 
-__all__ = ["select_image"]
+__all__ = ["select_image", "select_only_image"]
 
 # Several times as many as any runtime accepts; merging reads each of them.
 _MOST_LAYERS: Final = 1000
@@ -19,13 +21,16 @@ def select_image(
     file: ImageFile,
     name: str | None = None,
     tag: str | None = None,
-    platform: tuple[str, str | None] | None = None,
+    platform: Platform | None = None,
 ) -> StoredImage:
-    """Return the first image with that name and tag; None matches any.
+    """Return the first image with that name and tag, None being any, for `platform`.
 
-    If an index has images for several platforms, prefer those for `platform`, an architecture and
-    a variant. Raise InputError if no image matches, or if several images match `name`; raise
-    ImageError if the image has more layers than any runtime accepts.
+    What the index states about an image's platform counts more than its config. Without a
+    platform, images for several platforms are chosen from as for linux/amd64, and an image for a
+    single one is taken whatever it is.
+
+    Raise InputError if no image matches, if none is for the platform, or if several images match
+    `name`; raise ImageError if the image has more layers than any runtime accepts.
     """
     if not file.images:
         raise InputError(f"{file.path} has no images", path=file.path)
@@ -35,9 +40,8 @@ def select_image(
             f"{file.path} has no image {name or '*'}:{tag or '*'}; it has {_listed(file.images)}",
             path=file.path,
         )
-    if platform is not None and any(image.from_index for image in matching):
-        matching = _for_platform(matching, platform) or matching
-    if name is not None and len({image.config_digest for image in matching}) > 1:
+    matching = _for_platform(file, matching, platform)
+    if name is not None and _distinct(matching) > 1:
         raise InputError(
             f"{file.path} has several images {name}: {_listed(matching)}; specify the tag",
             path=file.path,
@@ -50,6 +54,24 @@ def select_image(
             place=image.place,
         )
     return image
+
+
+def select_only_image(file: ImageFile, platform: Platform | None = None) -> StoredImage:
+    """Return the only image for `platform`, chosen as by `select_image`.
+
+    Raise InputError if there is no such image or more than one.
+    """
+    images = _for_platform(file, file.images, platform) if file.images else []
+    if _distinct(images) != 1:
+        raise InputError(
+            f"{file.path} contains {len(images)} images; specify a file with a single image",
+            path=file.path,
+        )
+    return select_image(file, platform=platform)
+
+
+def _distinct(images: Sequence[StoredImage]) -> int:
+    return len({image.config_digest for image in images})
 
 
 def _is_named(image: StoredImage, name: str | None, tag: str | None) -> bool:
@@ -68,12 +90,23 @@ def _matches(text: str, name: str | None, tag: str | None) -> bool:
 
 
 def _for_platform(
-    images: Sequence[StoredImage], platform: tuple[str, str | None]
+    file: ImageFile, images: Sequence[StoredImage], wanted: Platform | None
 ) -> list[StoredImage]:
-    architecture, variant = platform
-    same = [image for image in images if image.config.architecture == architecture]
-    exact = [image for image in same if (image.config.variant or None) == variant]
-    return exact or same
+    """Return the images for `wanted`, best variant only; raise InputError if there are none."""
+    if wanted is None and len({image.platform for image in images}) == 1:
+        return list(images)
+    choices = [(image.platform, image) for image in images]
+    chosen = best_fitting(choices, wanted or Platform())
+    if not chosen:
+        existing = ", ".join(dict.fromkeys(platform_text(image.platform) for image in images))
+        raise InputError(
+            f"{file.path} has no image for {platform_text(wanted or Platform())}; it has images for"
+            f" {existing}: choose one of these platforms",
+            path=file.path,
+        )
+    # Versions of an OS differ, but nothing says which one is wanted: the first one counts.
+    version = chosen[0][0].os_version
+    return [image for platform, image in chosen if platform.os_version == version]
 
 
 def _listed(images: Sequence[StoredImage]) -> str:

@@ -13,6 +13,7 @@ from nixdock.errors import ImageError
 from nixdock.layers.decompression import DecompressedReader
 from nixdock.layers.hashed import HashedReader, VerifiedReader, buffered, drain
 from nixdock.oci.coding import MAGIC_SIZE, Coding, coding_of
+from nixdock.oci.descriptor import Platform
 from nixdock.oci.digests import check_digest, sha256_digest
 from nixdock.oci.documents import ConfigDocument, HistoryDocument, PlatformDocument
 from nixdock.oci.layer_blob import LayerHistory
@@ -86,15 +87,26 @@ class StoredLayer:
         return self.members.open_range(self.name)
 
     def media_type_error(self) -> str | None:
-        """Return a message if the media type is unknown or does not fit the compression."""
-        declared = LAYER_CODINGS.get(self.media_type)
-        if declared is None:
-            return f"the media type {self.media_type!r} is not that of a layer"
+        """Return a message if the media type is not that of a layer."""
+        if self.media_type in LAYER_CODINGS or self.media_type == layer_media_type(self.coding):
+            return None
+        return f"the media type {self.media_type!r} is not that of a layer"
+
+    def media_type_warning(self) -> str | None:
+        """Return a message if some runtimes do not know the compression, or find it by itself."""
+        if not self.coding.has_media_type:
+            return (
+                f"the layer is compressed with {self.coding}: Docker and Podman read it, but"
+                " containerd and umoci do not"
+            )
         # Some tools declare uncompressed layers with this type, too.
         if self.media_type == DOCKER_LAYER and self.coding is Coding.NONE:
             return None
-        if declared is not self.coding:
-            return f"the media type is {self.media_type!r}, but the compression is {self.coding}"
+        if LAYER_CODINGS.get(self.media_type) is not self.coding:
+            return (
+                f"the media type is {self.media_type!r}, but the compression is {self.coding}:"
+                " Docker, Podman and containerd go by the bytes, umoci by the type"
+            )
         return None
 
     def _open_verified(self) -> io.RawIOBase:
@@ -122,6 +134,17 @@ class StoredImage:
     layers: tuple[StoredLayer, ...]
     declared_platform: PlatformDocument | None = None
     from_index: bool = False
+
+    @cached_property
+    def platform(self) -> Platform:
+        """The platform that the index states, completed by what the config states."""
+        declared, config = self.declared_platform, self.config
+        return Platform(
+            architecture=(declared and declared.architecture) or config.architecture,
+            os=(declared and declared.os) or config.os,
+            variant=(declared and declared.variant) or config.variant or None,
+            os_version=(declared and declared.os_version) or config.os_version or None,
+        )
 
     @cached_property
     def config_digest(self) -> str:

@@ -13,6 +13,7 @@ from nixdock.layers.hashed import buffered
 from nixdock.system.file_range import Range
 from nixdock.tar.header import name_text
 from nixdock.tar.kinds import Kind
+from nixdock.tar.sparse import Extents, SparseReader
 
 __all__ = ["MergedTree", "Node"]
 
@@ -24,7 +25,8 @@ class Node:
     """A file of the tree; hard links are several names of one node.
 
     `layer` is the index of the layer that the file is from, or -1 for a directory that is in no
-    layer. A regular file's contents start at the byte `offset` of that layer's tar.
+    layer. A regular file's contents start at the byte `offset` of that layer's tar; with `extents`,
+    only these parts of them are there.
     """
 
     kind: bytes
@@ -38,6 +40,7 @@ class Node:
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
     layer: int = -1
     offset: int = 0
+    extents: Extents | None = None
     children: dict[bytes, Node] = field(default_factory=dict)
 
     @property
@@ -106,7 +109,11 @@ class MergedTree:
 
     def open(self, node: Node) -> BinaryIO:
         """Open a regular file for reading."""
-        return buffered(self.tars[node.layer].part(node.offset, node.size))
+        tar = self.tars[node.layer]
+        if node.extents is None:
+            return buffered(tar.part(node.offset, node.size))
+        stored = tar.part(node.offset, sum(length for _, length in node.extents))
+        return buffered(SparseReader(stored, node.size, node.extents))
 
     @staticmethod
     def _sorted(prefix: bytes, directory: Node) -> Iterator[tuple[bytes, Node]]:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from nixdock.errors import ImageError, InputError
 from nixdock.layers.hashed import HashedReader, drain
-from nixdock.oci.layout import BLOBS, INDEX, REF_NAME, Format
+from nixdock.oci.config_faults import config_faults
+from nixdock.oci.layout import BLOBS, INDEX, LAYOUT_DIRECTORIES, REF_NAME, Format
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.reference import Reference
+from nixdock.read.archive import Archive
 from nixdock.read.check_layer import check_blob, check_layer
 from nixdock.read.members import Members
+from nixdock.read.merging import check_merging
 from nixdock.read.oci_layout import BlobUse
 from nixdock.read.opening import ImageFile, open_image
 from nixdock.read.problem import Complain, Problem
@@ -29,11 +32,6 @@ __all__ = ["Verification", "verify"]
 # image-spec, annotations.md, "org.opencontainers.image.ref.name".
 _REF_COMPONENT: Final = r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
 _REF: Final = re.compile(rf"{_REF_COMPONENT}(?:/{_REF_COMPONENT})*", re.ASCII)
-_RFC3339: Final = re.compile(
-    r"[0-9]{4}-[01][0-9]-[0-3][0-9][Tt][0-2][0-9]:[0-5][0-9]:[0-6][0-9](\.[0-9]+)?"
-    r"([Zz]|[+-][0-2][0-9]:[0-5][0-9])",
-    re.ASCII,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,7 @@ class Verification:
     """The problems of an image file, and what was checked.
 
     `size` is the total size of the layers in bytes. `format` is None if the file is too damaged.
+    `warnings` do not keep the image from being used.
     """
 
     format: Format | None
@@ -48,21 +47,46 @@ class Verification:
     layers: int
     size: int
     problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
+
+    @classmethod
+    def of(
+        cls, problems: list[Problem], form: Format | None, images: int, layers: int, size: int
+    ) -> Verification:
+        """Return the result, with each problem once and warnings apart."""
+        unique = tuple(dict.fromkeys(problems))
+        return cls(
+            format=form,
+            images=images,
+            layers=layers,
+            size=size,
+            problems=tuple(problem for problem in unique if not problem.warning),
+            warnings=tuple(problem for problem in unique if problem.warning),
+        )
 
 
-def verify(path: Path, cores: int | None = None) -> Verification:
+def verify(path: Path, cores: int | None = None, *, strict: bool = False) -> Verification:
     """Check every digest, size and count in an image, and that every runtime can unpack its layers.
 
-    Each blob is read once, on `cores` threads. Raise InputError if there is no image at `path`.
+    Each blob is read once, on `cores` threads. With `strict`, warnings are problems, too. Raise
+    InputError if there is no image at `path`.
     """
+    found = _verify_leniently(path, available_cores() if cores is None else cores)
+    if not strict:
+        return found
+    warnings = (replace(problem, warning=False) for problem in found.warnings)
+    return replace(found, problems=(*found.problems, *warnings), warnings=())
+
+
+def _verify_leniently(path: Path, cores: int) -> Verification:
     problems: list[Problem] = []
     try:
-        return _verify(path, problems, available_cores() if cores is None else cores)
+        return _verify(path, problems, cores)
     except InputError:
         # The image's documents may be in the damaged part of the file.
         if not problems:
             raise
-        return Verification(None, 0, 0, 0, tuple(problems))
+        return Verification.of(problems, None, 0, 0, 0)
 
 
 def _verify(path: Path, problems: list[Problem], cores: int) -> Verification:
@@ -71,16 +95,22 @@ def _verify(path: Path, problems: list[Problem], cores: int) -> Verification:
             problems += _check_image(image)
         problems += _check_names(file)
         problems += _check_references(file)
+        problems += _check_directories(file)
         layers = _unique_layers(file, problems.append)
+        # The layers that only those below them can explain.
+        dependent: set[str] = set()
+        checks = _blob_checks(file, layers, dependent)
         with ThreadPoolExecutor(cores) as pool:
-            for blob_problems in pool.map(lambda check: check(), _blob_checks(file, layers)):
+            for blob_problems in pool.map(lambda check: check(), checks):
                 problems += blob_problems
-        return Verification(
-            format=file.format,
+        if all(problem.warning for problem in problems):
+            problems += _check_merged(file, dependent)
+        return Verification.of(
+            problems,
+            file.format,
             images=len(file.images),
             layers=sum(len(image.layers) for image in file.images),
             size=sum(layer.size for layer in layers),
-            problems=tuple(dict.fromkeys(problems)),
         )
 
 
@@ -98,10 +128,8 @@ def _check_image(image: StoredImage) -> Iterator[Problem]:
     for key, value in (("architecture", config.architecture), ("os", config.os)):
         if not value:
             yield Problem(place, f"the config has no {key}", key=key)
-    for created in [config.created, *(entry.created for entry in config.history or [])]:
-        if created is not None and not _RFC3339.fullmatch(created):
-            message = f"created is {created!r}, which is not a time in the form of RFC 3339"
-            yield Problem(place, message, key="created")
+    for fault in config_faults(config):
+        yield Problem(place, fault.message, key=fault.key)
     diff_ids = config.rootfs.diff_ids or []
     in_history = sum(not entry.empty_layer for entry in config.history or [])
     # The history may be left out: every reader accepts that.
@@ -153,6 +181,28 @@ def _check_references(file: ImageFile) -> Iterator[Problem]:
             yield Problem(name, "nothing refers to this blob")
 
 
+def _check_directories(file: ImageFile) -> Iterator[Problem]:
+    if file.layout is None or not isinstance(file.members, Archive):
+        return
+    for name in LAYOUT_DIRECTORIES:
+        if name not in file.members.directories:
+            message = (
+                f"there is no entry for {name}/, without which only root can unpack it in skopeo"
+            )
+            yield Problem("archive", message, warning=True)
+
+
+def _check_merged(file: ImageFile, dependent: set[str]) -> Iterator[Problem]:
+    """Check images with layers whose members depend on lower layers: merge them."""
+    for image in file.images:
+        if any(layer.name in dependent for layer in image.layers):
+            try:
+                check_merging(image.layers)
+            except ImageError as error:
+                place = error.place or image.place
+                yield Problem(place, str(error).removeprefix(f"{place}: "))
+
+
 def _unique_layers(file: ImageFile, complain: Complain) -> list[StoredLayer]:
     """Return the layers of all images, each blob once; complain if one has two diff_ids."""
     images = [*_layout_images(file), *_docker_images(file)]
@@ -169,11 +219,11 @@ def _unique_layers(file: ImageFile, complain: Complain) -> list[StoredLayer]:
 
 
 def _blob_checks(
-    file: ImageFile, layers: list[StoredLayer]
+    file: ImageFile, layers: list[StoredLayer], dependent: set[str]
 ) -> Iterator[Callable[[], list[Problem]]]:
     checked = {(layer.name, layer.size) for layer in layers if layer.declared_digest}
     for layer in layers:
-        yield _Check(layer.place, partial(check_layer, layer))
+        yield _Check(layer.place, partial(check_layer, layer, dependent))
     for use in file.layout.blobs if file.layout else ():
         if (use.name, use.size) not in checked:
             checked.add((use.name, use.size))

@@ -21,14 +21,13 @@ from nixdock.nix.hashes import Hash
 from nixdock.oci.digests import check_digest
 from nixdock.oci.documents import IndexDocument, PlatformDocument
 from nixdock.oci.media_types import INDEX_MEDIA_TYPES
+from nixdock.oci.platforms import preferred_variants
 from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.system.commands import run_command
 from nixdock.system.text import shown
 
 __all__ = ["Prefetched", "Remote", "prefetch"]
 
-# The variant of an architecture that an image without a variant is built for.
-_DEFAULT_VARIANTS: Final = {"arm64": "v8", "arm": "v7"}
 _MOST_NESTED: Final = 4
 
 
@@ -182,7 +181,7 @@ def _choose(index: IndexDocument, remote: Remote, place: str) -> str:
     for platform, digest in platforms:
         if (platform.os, platform.architecture) == (remote.os, remote.architecture):
             digests.setdefault(platform.variant or "", digest)
-    for variant in _preferred_variants(remote):
+    for variant in preferred_variants(remote.architecture, remote.variant):
         if variant in digests:
             return check_digest(digests[variant])
     if digests and not remote.variant:
@@ -193,16 +192,6 @@ def _choose(index: IndexDocument, remote: Remote, place: str) -> str:
         f" image that it has: {existing or 'none has a platform'}",
         place=place,
     )
-
-
-def _preferred_variants(remote: Remote) -> tuple[str, ...]:
-    """Return the variants of the architecture to look for, the most preferred one first."""
-    default = _DEFAULT_VARIANTS.get(remote.architecture, "")
-    if not remote.variant:
-        return ("", default)
-    if remote.variant == default:
-        return (remote.variant, "")
-    return (remote.variant,)
 
 
 def _platform(platform: PlatformDocument) -> str:

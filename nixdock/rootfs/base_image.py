@@ -14,6 +14,7 @@ from nixdock.errors import ImageError, PlanError
 from nixdock.layers.hashed import buffered
 from nixdock.layers.passed_on import PassedOnLayer
 from nixdock.oci.coding import Coding
+from nixdock.oci.config_faults import config_faults
 from nixdock.oci.container_config import ContainerConfig
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.documents import HistoryDocument
@@ -69,25 +70,31 @@ def open_base_image(
 ) -> Iterator[BaseImage]:
     """Open the image with that name and tag at `path`, in any image format, for the block.
 
-    If there are images for several platforms, choose the one for `platform`. Raise InputError if
+    The image must be for `platform`, or not say what it is for. Raise InputError if
     there is no such image, ImageError if it is damaged, and PlanError if it has too many layers.
     """
     with open_image(path) as file:
-        image = select_image(file, name, tag, (platform.architecture, platform.variant))
+        image = select_image(file, name, tag, platform)
         if len(image.layers) > MOST_LAYERS:
             raise PlanError(
                 f"the base image {path} has {len(image.layers)} layers, but Docker takes at most"
                 f" {MOST_LAYERS}; use a base image with fewer layers",
                 path=path,
             )
+        _check_config(image)
         yield BaseImage(
             layers=image.layers,
             history=_history(image),
             container=image.config.config or {},
-            platform=Platform(
-                image.config.architecture, image.config.os, image.config.variant or None
-            ),
+            platform=image.platform,
         )
+
+
+def _check_config(image: StoredImage) -> None:
+    """Raise ImageError for what other tools would refuse in the image that inherits it."""
+    for fault in config_faults(image.config):
+        place = f"config of {image.place}"
+        raise ImageError(f"{place}: {fault.message}", place=place, key=fault.key)
 
 
 def _history(image: StoredImage) -> tuple[HistoryEntry, ...]:
@@ -100,7 +107,7 @@ def _history(image: StoredImage) -> tuple[HistoryEntry, ...]:
         entries = [*layer_entries[: len(image.layers)], *padding]
     return tuple(
         HistoryEntry(
-            created=entry.created or None,
+            created=entry.created,
             created_by=entry.created_by,
             comment=entry.comment,
             author=entry.author,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nixdock.errors import ImageError
 from nixdock.layers.hashed import CHUNK
+from nixdock.oci.descriptor import Platform
 from nixdock.read.merging import merged_tree
 from nixdock.read.opening import open_image
 from nixdock.read.selection import select_image
@@ -21,15 +22,23 @@ __all__ = ["export_image", "write_tree"]
 
 
 def export_image(
-    path: Path, write: Write, *, mtime: int, name: str | None = None, tag: str | None = None
+    path: Path,
+    write: Write,
+    *,
+    mtime: int,
+    name: str | None = None,
+    tag: str | None = None,
+    platform: Platform | None = None,
 ) -> None:
-    """Write the root file system of the image with that name and tag as a tar.
+    """Write the root file system of the image with that name, tag and platform as a tar.
 
     Every layer is verified before the first byte is written. `mtime` is the time of all members,
     in seconds. Raise InputError if there is no such image, ImageError if it is damaged.
     """
-    with open_image(path) as file, merged_tree(select_image(file, name, tag).layers) as tree:
-        write_tree(tree, write, mtime=mtime)
+    with open_image(path) as file:
+        image = select_image(file, name, tag, platform)
+        with merged_tree(image.layers) as tree:
+            write_tree(tree, write, mtime=mtime)
 
 
 def write_tree(tree: MergedTree, write: Write, *, mtime: int) -> None:
@@ -81,7 +90,7 @@ def _attributes(node: Node) -> Attributes | None:
 
 
 def _write_file(tree: MergedTree, node: Node, entry: Entry, output: _BufferedOutput) -> None:
-    file = tree.tars[node.layer].part(node.offset, node.size)
+    file = tree.open(node)
     missing = node.size
     while missing:
         chunk = file.read(min(missing, CHUNK))

@@ -29,6 +29,11 @@ class BufferedInput:
             self._end = stream.seek(0, io.SEEK_END) - self._start
             stream.seek(self._start)
 
+    @property
+    def end(self) -> int:
+        """The size of the stream in bytes, once its end was reached."""
+        return self.position if self._end is None else self._end
+
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes, or fewer at the end of the stream."""
         end = self._at + size

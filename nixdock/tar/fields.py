@@ -13,6 +13,8 @@ __all__ = [
     "BLOCK",
     "CHECKSUM",
     "RECORD",
+    "SPARSE_MAP",
+    "SPARSE_PAIR",
     "XATTR_PREFIX",
     "ascii_sum",
     "padded_size",
@@ -30,6 +32,12 @@ CHECKSUM: Final = slice(148, 156)
 
 XATTR_PREFIX: Final = b"SCHILY.xattr."
 """The prefix of the keys of extended attributes in PAX records."""
+
+SPARSE_MAP: Final = b"GNU.sparse.map"
+"""The key of the extents of a sparse file in PAX records (GNU tar's form 0.1)."""
+
+SPARSE_PAIR: Final = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
+"""The keys of each extent of a sparse file in PAX records (GNU tar's form 0.0)."""
 
 _OCTAL: Final = re.compile(rb"[0-7]+")
 

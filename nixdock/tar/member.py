@@ -14,7 +14,9 @@ class Member(NamedTuple):
     """A member of a tar; its name and its target are bytes, unchanged from the archive.
 
     `kind` is a constant of `Kind`. The `size` bytes of a file start at `offset`; other members
-    have none. `mtime` is in seconds, and `pax` has the records of the extended header.
+    have none. `mtime` is in seconds, and `pax` has the records of the extended header. `extents`
+    are the offset and size of each part of a sparse file that is stored, one after the other; zeros
+    fill the rest.
     """
 
     name: bytes
@@ -28,6 +30,7 @@ class Member(NamedTuple):
     device: tuple[int, int]
     offset: int
     pax: Mapping[bytes, bytes]
+    extents: tuple[tuple[int, int], ...] | None = None
 
     @property
     def xattrs(self) -> dict[bytes, bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from nixdock.system.text import shown
-from nixdock.tar.fields import XATTR_PREFIX
+from nixdock.tar.fields import SPARSE_MAP, SPARSE_PAIR, XATTR_PREFIX
 
 __all__ = ["parse_records", "record_integer", "record_time"]
 
@@ -19,9 +19,11 @@ def parse_records(data: bytes) -> dict[bytes, bytes]:
     """Return the values of an extended header by key, without empty values.
 
     An empty value means that the field of the ustar header applies; only extended attributes may
-    be empty. Raise ValueError if the records are malformed or a key appears twice.
+    be empty. The extents of a sparse file in the form 0.0, whose keys are repeated, become a map as
+    in the form 0.1. Raise ValueError if the records are malformed or another key appears twice.
     """
     records: dict[bytes, bytes] = {}
+    extents: list[bytes] = []
     at = 0
     while at < len(data):
         # A record is b"LENGTH KEY=VALUE\n", and LENGTH counts the whole record.
@@ -31,10 +33,17 @@ def parse_records(data: bytes) -> dict[bytes, bytes]:
         key, separator, value = data[space + 1 : end - 1].partition(b"=")
         if not (space < end - 1 < len(data) and data[end - 1] == 0x0A and separator and key):
             raise ValueError("an extended header does not consist of LENGTH KEY=VALUE records")
+        at = end
+        if key in SPARSE_PAIR:
+            if key != SPARSE_PAIR[len(extents) % 2] or b"," in value:
+                raise ValueError("the extents of a sparse file are not pairs")
+            extents.append(value)
+            continue
         if key in records:
             raise ValueError(f"the key {shown(key)!r} appears twice in an extended header")
         records[key] = value
-        at = end
+    if extents:
+        records[SPARSE_MAP] = b",".join(extents)
     return {key: value for key, value in records.items() if value or key.startswith(XATTR_PREFIX)}
 
 

@@ -3,8 +3,8 @@
 The reader supports ustar, PAX (POSIX.1-2008, pax, "ustar Interchange Format" and "pax Extended
 Header") and GNU's long names. Everything that other readers of tars interpret differently is an
 error, because the tar could show each of them other files: malformed numbers, members with two
-names, sparse files, global headers that change names or sizes, a missing end-of-archive marker,
-and data after it.
+names, GNU's old sparse files, global headers that change names or sizes, and data after the
+end-of-archive marker. A missing marker is remarked.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from nixdock.tar.fields import BLOCK, CHECKSUM, ascii_sum, parse_number
 from nixdock.tar.kinds import Kind
 from nixdock.tar.member import Member
 from nixdock.tar.pax_records import parse_records, record_integer, record_time
+from nixdock.tar.sparse import check_extents, is_sparse, read_extents, sparse_records
 
 __all__ = ["TarReader"]
 
@@ -65,13 +66,18 @@ class TarReader:
 
     The stream is read up to its end, so that a stream which hashes sees all bytes; the contents
     of files are skipped if it is seekable. `global_headers` counts the global headers, which are
-    ignored. Raise ImageError, with `what` as its subject, if the tar is malformed.
+    ignored; `remarks` say what is missing though every runtime does without it. Sparse files are
+    members only if `sparse` is True. Raise ImageError, with `what` as its subject, if the tar is
+    malformed.
     """
 
-    def __init__(self, stream: BinaryIO, what: str = "the tar") -> None:
+    def __init__(self, stream: BinaryIO, what: str = "the tar", *, sparse: bool = False) -> None:
         self._what = what
+        self._sparse = sparse
+        self.remarks: list[str] = []
         self._input = BufferedInput(stream)
         self._offset = 0
+        self._stored = 0
         self._extensions_size = 0
         self.global_headers = 0
 
@@ -82,14 +88,10 @@ class TarReader:
         while True:
             self._offset = self._input.position
             block = read(BLOCK)
-            if len(block) != BLOCK:
-                self._fail(
-                    "it ends in the middle of a header"
-                    if block
-                    else "it is truncated: there is no end-of-archive marker"
-                )
-            if block == _ZEROS:
+            if block == _ZEROS or not block:
                 break
+            if len(block) != BLOCK:
+                self._fail("it ends in the middle of a header")
             fields = _HEADER.unpack(block)
             self._check_sum(block, fields[6])
             flag = fields[7]
@@ -103,12 +105,16 @@ class TarReader:
             if members > _MOST_MEMBERS:
                 self._fail(f"it has more than {_MOST_MEMBERS} members")
             yield member
-            size = member.size
+            size = member.size if member.extents is None else self._stored
             if size and not skip(size + -size % BLOCK):
-                self._fail(f"it ends in the middle of {shown(member.name)!r}")
+                left = max(0, self._input.end - member.offset)
+                self._fail(
+                    f"it ends in the middle of {shown(member.name)!r}, after {left} of its {size}"
+                    " bytes"
+                )
         if extension:
             self._fail("an extended header has no member after it")
-        self._check_end()
+        self._check_end(bool(block))
 
     def _fail(self, message: str) -> NoReturn:
         raise ImageError(
@@ -161,8 +167,6 @@ class TarReader:
             if extension.pax:
                 self._fail("a member has two extended headers")
             extension.pax = self._records(data)
-            if any(key.startswith(b"GNU.sparse.") for key in extension.pax):
-                self._fail("it contains a sparse file, which is not supported")
         elif flag == b"L":
             if extension.name is not None:
                 self._fail("a member has two long names")
@@ -211,6 +215,8 @@ class TarReader:
         )
         if extension.pax:
             member = self._with_records(member, extension)
+            if kind == Kind.FILE and is_sparse(extension.pax):
+                return self._sparse_file(member)
         if kind != Kind.FILE:
             return self._without_data(member, major, minor)
         # Tars that are older than the type flag of directories mark them by a trailing slash.
@@ -238,6 +244,27 @@ class TarReader:
         except ValueError as error:
             self._fail(str(error))
 
+    def _sparse_file(self, member: Member) -> Member:
+        """Return `member` with its name, size and extents; its contents may begin with these."""
+        if not self._sparse:
+            self._fail("it contains a sparse file, which is not supported here")
+        try:
+            name, size, extents = sparse_records(member.pax)
+            stored = member.size
+            if extents is None:
+                extents, used = read_extents(self._input, stored)
+                stored -= used
+            check_extents(extents, size, stored)
+        except ValueError as error:
+            self._fail(f"the sparse file {shown(member.name)!r} is malformed: {error}")
+        self._stored = stored
+        return member._replace(
+            name=member.name if name is None else name,
+            size=self._checked_size(size),
+            extents=extents,
+            offset=self._input.position,
+        )
+
     def _without_data(self, member: Member, major: bytes, minor: bytes) -> Member:
         """Return `member` without its size: some programs set it although no data follows."""
         device = (0, 0)
@@ -245,11 +272,14 @@ class TarReader:
             device = (self._number(major, "device"), self._number(minor, "device"))
         return member._replace(size=0, device=device)
 
-    def _check_end(self) -> None:
-        """Check the second block of the end-of-archive marker, and that only zeros follow."""
+    def _check_end(self, has_marker: bool) -> None:
+        """Remark an end-of-archive marker of less than two blocks; check that only zeros follow."""
+        if not has_marker:
+            self.remarks.append("it has no end-of-archive marker")
+            return
         block = self._input.read(BLOCK)
-        if len(block) != BLOCK:
-            self._fail("it is truncated: its end-of-archive marker has one block of zeros, not two")
+        if not block:
+            self.remarks.append("its end-of-archive marker has one block of zeros, not two")
         self._offset += BLOCK
         while block:
             if block.count(0) != len(block):

@@ -10,7 +10,14 @@ from pathlib import Path
 
 from nixdock.oci.digests import hex_of
 from nixdock.oci.image import Image
-from nixdock.oci.layout import BLOBS, DIRECTORIES, DOCKER_MANIFEST, INDEX, MARKER, MARKER_DATA
+from nixdock.oci.layout import (
+    BLOBS,
+    DOCKER_MANIFEST,
+    INDEX,
+    LAYOUT_DIRECTORIES,
+    MARKER,
+    MARKER_DATA,
+)
 from nixdock.system.atomic import temporary_directory, whole_file
 from nixdock.write.buildable import Assemble, PackInto
 from nixdock.write.member import ArchiveWriter
@@ -26,7 +33,7 @@ def write_archive(
         image = assemble(pack_into(blobs))
         archive = ArchiveWriter(file.write, mtime)
         # skopeo unpacks the archive, and can't create missing directories unless it runs as root.
-        for directory in DIRECTORIES:
+        for directory in LAYOUT_DIRECTORIES:
             archive.add_directory(directory)
         archive.add(MARKER, MARKER_DATA)
         archive.add(INDEX, image.index())

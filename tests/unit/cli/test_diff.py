@@ -329,8 +329,8 @@ def test_the_image_for_an_architecture(build: Callable[..., Path], tmp_path: Pat
     (several / "index.json").write_text(json.dumps(inner | {"manifests": outer}))
     digests = [entry["digest"] for entry in manifests]
     assert document(several, several)["old"]["digest"] == digests[0]
-    for architecture, expected in zip(("amd64", "arm64"), digests, strict=True):
-        found = document(several, images[0], "--architecture", architecture)
+    for architecture, image, expected in zip(("amd64", "arm64"), images, digests, strict=True):
+        found = document(several, image, "--architecture", architecture)
         assert found["old"]["digest"] == expected
         assert found["transfers"]["registry"]["layers"] == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import lzma
@@ -21,6 +22,8 @@ from tests.unit.layers.blobs import Pieces
 def compressed(data: bytes, coding: Coding) -> bytes:
     if coding is Coding.XZ:
         return lzma.compress(data)
+    if coding is Coding.BZIP2:
+        return bz2.compress(data)
     out = io.BytesIO()
     compressing = compressor(Compression(coding.value), out.write)
     compressing.write(data)
@@ -33,7 +36,7 @@ def expanded(data: bytes, coding: Coding, piece: int = 1 << 18, most: int = 1 <<
         return stream.read()
 
 
-CODINGS = [Coding.GZIP, Coding.ZSTD, Coding.XZ]
+CODINGS = [Coding.GZIP, Coding.ZSTD, Coding.XZ, Coding.BZIP2]
 
 
 @pytest.mark.parametrize("coding", CODINGS)
@@ -102,3 +105,29 @@ def test_honest_zeros_stay_below_the_ratio() -> None:
 def test_none() -> None:
     assert coding_of(b"") is Coding.NONE
     assert coding_of(b"usr/lib") is Coding.NONE
+
+
+@pytest.mark.parametrize(
+    ("coding", "frame"),
+    [
+        (Coding.GZIP, gzip.compress(b"", mtime=0)),
+        (Coding.ZSTD, b"\x50\x2a\x4d\x18\0\0\0\0"),
+        (Coding.BZIP2, bz2.compress(b"")),
+    ],
+)
+def test_empty_frames_are_bounded(coding: Coding, frame: bytes) -> None:
+    assert expanded(frame * 1000, coding) == b""
+    with pytest.raises(ImageError, match="has too many small frames"):
+        expanded(frame * 100_000, coding)
+
+
+def test_frames_of_a_file_each_are_not_too_many() -> None:
+    frame = gzip.compress(bytes(range(200)), mtime=0)
+    assert len(expanded(frame * 30_000, Coding.GZIP)) == 30_000 * 200
+
+
+@pytest.mark.parametrize("end", [bytes(1), bytes(1 << 19)])
+def test_padding_behind_gzip(end: bytes) -> None:
+    reader = DecompressedReader(Pieces(gzip.compress(b"x") + end, 1 << 18), Coding.GZIP)
+    assert buffered(reader).read() == b"x"
+    assert reader.has_padding

@@ -187,6 +187,9 @@ def test_surplus_bytes_behind_a_blob(coding: Coding, copy: Copy) -> None:
     """Declared or not, whether they are zeros or another stream of the same kind."""
     surplus = [b"x", bytes(512), MemoryBlob.of(b"more", coding).data]
     for data in surplus:
+        if coding is Coding.GZIP and not any(data):
+            # As padding, zeros are ignored.
+            continue
         blob = MemoryBlob.of(TAR, coding)
         blob.data += data
         error_of(blob, copy)

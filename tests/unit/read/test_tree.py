@@ -112,17 +112,9 @@ def test_circular_links_lead_nowhere(path: Path) -> None:
         ),
         ([layer(link("a", "nowhere")), layer(("a/x", ""))], "does not lead to a directory"),
         ([layer(entry("b", tarfile.LNKTYPE, linkname="a"))], "is not an earlier file"),
-        (
-            [layer(("a", "")), layer(entry("b", tarfile.LNKTYPE, linkname="a"))],
-            "not an earlier file",
-        ),
         ([layer(entry("d", tarfile.CHRTYPE))], "device 0:0"),
         ([layer(("a/.wh.", ""))], "whiteout of nothing"),
-        (
-            [layer(entry("f", pax_headers={"SCHILY.xattr.trusted.overlay.opaque": "y"}))],
-            "that overlayfs reserves",
-        ),
-        ([layer(("f", ""))[:512]], "end"),
+        ([layer(("f", "x"))[:512]], "end"),
     ],
 )
 def test_refuses(path: Path, layers: list[bytes], message: str) -> None:

@@ -284,20 +284,13 @@ BROKEN: dict[str, tuple[Files, list[str]]] = {
         image(media_type="application/zip"),
         ["'application/zip' is not that of a layer"] * 2,
     ),
-    "layer type that is not true": (
-        image(media_type=f"{LAYER}+gzip"),
-        ["but the compression is none"] * 2,
-    ),
-    "gzip called tar": (
-        image([GZIPPED]),
-        ["but the compression is gzip"],
-    ),
     "bytes behind gzip": (
         docker_only(image([GZIPPED])) | {blob(GZIPPED): GZIPPED + b"x"},
         ["gzip data", "is damaged: its digest"],
     ),
     "config type": (
-        image(manifest=lambda m: m["config"].update(mediaType="application/json")),
+        without(image(manifest=lambda m: m["config"].update(mediaType="application/json")),
+                "manifest.json"),
         ["the config's media type 'application/json'"],
     ),
     "manifest type": (
@@ -407,7 +400,7 @@ SYMLINK = tarfile.SYMTYPE
         (tar("d/", member("l", type=LINK, linkname="../d")), "invalid target"),
         (tar(member("d", type=tarfile.DIRTYPE), member("l", type=LINK, linkname="d")), "not an"),
         (tar(member("s", type=SYMLINK)), "'s' has no target"),
-        (tar(member("s", type=SYMLINK, linkname="/etc"), "s/x/passwd"), "below 's', a symbolic"),
+        (tar(member("s", type=SYMLINK, linkname="/etc"), "s/x/passwd"), "below 's', which does"),
         (tar("a/b", "a"), "'a' is a file, but earlier members"),
         (tar(member("d/.wh.x", size=1)), "'d/.wh.x' is a whiteout, but not an empty file"),
         (tar(member(".wh.x", type=SYMLINK, linkname="y")), "but not an empty file"),
@@ -416,7 +409,7 @@ SYMLINK = tarfile.SYMTYPE
         (tar("a", pax_headers={"comment": "x"}), "PAX global header"),
         (tar("a" * 256), "too long for a file system"),
         (tar("a")[:-1024], None),
-        (tar("a")[:1024], "its end-of-archive marker has one block of zeros, not two"),
+        (tar("a")[:1024], None),
         (tar("a") + b"x", "non-zero bytes after its end-of-archive marker"),
         (tar(member("a", size=2000))[:1024], "in the middle of 'a'"),
     ],
@@ -457,7 +450,8 @@ def test_a_truncated_archive(tmp_path: Path) -> None:
     data = path.read_bytes()
     for size in (513, 3000, len(data) // 2, len(data) - 10240):
         path.write_bytes(data[:size])
-        assert any("archive: the tar is malformed" in problem for problem in problems(path))
+        message = f"archive: {path} is malformed at byte"
+        assert any(problem.startswith(message) for problem in problems(path))
         with pytest.raises(ImageError), open_image(path):
             pass
 
@@ -466,7 +460,9 @@ def test_a_truncated_archive(tmp_path: Path) -> None:
 def test_a_truncated_compressed_archive(tmp_path: Path, size: int) -> None:
     path = tmp_path / "image.tar.gz"
     path.write_bytes(gzip.compress(as_tar(image()))[:-size])
-    assert "archive: the gzip data is truncated" in problems(path)
+    left = path.stat().st_size
+    message = f"archive: {path}: the gzip data is truncated: it ends after {left} bytes"
+    assert message in problems(path)
     with pytest.raises(ImageError), open_image(path):
         pass
 

@@ -293,12 +293,15 @@ def test_the_database_knows_the_store_of_the_base(write: Write, tmp_path: Path) 
     assert rows == [(LIB,), (APP,)]
 
 
-def test_a_warning_when_the_base_is_for_another_machine(
-    write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    spec = write(from_image={"path": str(plain(tmp_path))}, architecture="arm64")
-    built(spec, tmp_path / "out")
-    assert "the base image is for amd64, but the spec's architecture is arm64" in caplog.text
+def test_a_base_for_another_machine_is_an_error(write: Write, tmp_path: Path) -> None:
+    base = plain(tmp_path)
+    spec = write(from_image={"path": str(base)}, architecture="arm64")
+    with pytest.raises(InputError) as error:
+        built(spec, tmp_path / "out")
+    assert str(error.value) == (
+        f"{base} has no image for linux/arm64; it has images for linux/amd64: choose one of these"
+        " platforms"
+    )
 
 
 def two_images(path: Path) -> Path:
@@ -314,7 +317,7 @@ def two_images(path: Path) -> Path:
                 if member.name == "manifest.json":
                     continue
                 if member.name == "config.json":
-                    content = content.replace(b'"linux"', b'"linux", "created": "%d"' % i)
+                    content = content.replace(b'"linux"', b'"linux", "author": "%d"' % i)
                 copied = entry(f"{i}-{member.name}", size=len(content))
                 new.addfile(copied, io.BytesIO(content))
             manifest.append(
@@ -326,7 +329,7 @@ def two_images(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "tag", "created"),
+    ("name", "tag", "author"),
     [
         (None, None, "0"),
         ("a", None, "0"),
@@ -337,7 +340,7 @@ def two_images(path: Path) -> Path:
     ],
 )
 def test_an_image_is_chosen_by_name_and_tag(
-    tmp_path: Path, name: str | None, tag: str | None, created: str
+    tmp_path: Path, name: str | None, tag: str | None, author: str
 ) -> None:
     path = two_images(tmp_path)
     with open_base_image(path, name, tag, Platform()) as base:
@@ -345,7 +348,7 @@ def test_an_image_is_chosen_by_name_and_tag(
     with open_image(path) as file:
         from nixdock.read.selection import select_image
 
-        assert select_image(file, name, tag).config.created == created
+        assert select_image(file, name, tag).config.author == author
 
 
 @pytest.mark.parametrize(("name", "tag"), [("c", None), ("a", "3"), (None, "9")])

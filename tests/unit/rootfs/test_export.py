@@ -11,6 +11,7 @@ import sys
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -26,7 +27,7 @@ from tests.unit.docker_archive import archive, directory, entry, layer, link
 MTIME = 1_000_000_000
 
 
-def exported(path: Path, **selection: str) -> bytes:
+def exported(path: Path, **selection: Any) -> bytes:
     out = io.BytesIO()
     export_image(path, out.write, mtime=MTIME, **selection)
     return out.getvalue()

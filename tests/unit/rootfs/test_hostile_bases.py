@@ -116,23 +116,19 @@ REFUSED: Mapping[str, tuple[Sequence[bytes], str]] = {
     "a name that leads upwards": ([layer(("../x", ""))], "contains '..'"),
     "a name that leads upwards later": ([layer(("a/../../x", ""))], "contains '..'"),
     "a file behind an absolute link": (
-        *([layer(link("esc", OUTSIDE), ("esc/x", ""))], "is below 'esc', a symbolic link"),
+        *([layer(link("esc", OUTSIDE), ("esc/x", ""))], "'esc', which does not lead to a dir"),
     ),
     "a file behind an escaping link": (
-        *([layer(link("esc", UP + "tmp"), ("esc/x", ""))], "is below 'esc', a symbolic link"),
+        *([layer(link("esc", UP + "tmp"), ("esc/x", ""))], "'esc', which does not lead to a"),
     ),
     "a hard link to the outside": ([layer(hard_link("h", f"{UP}etc/passwd"))], "contains '..'"),
     "a hard link to an absolute name": (
-        *([layer(hard_link("h", "/etc/passwd"))], "is not an earlier file in the same layer"),
+        *([layer(hard_link("h", "/etc/passwd"))], "is not an earlier file"),
     ),
     "a hard link by way of a link": (
         *([layer(link("s", OUTSIDE), hard_link("h", "s/secret"))], "which is not an earlier file"),
     ),
     "a hard link to itself": ([layer(hard_link("h", "h"))], "which is not an earlier file"),
-    "a hard link to a lower layer": (
-        [PLAIN, layer(hard_link("h", "a"))],
-        "which is not an earlier file",
-    ),
     "an overlay's whiteout": (
         [layer(entry("n", tarfile.CHRTYPE, devmajor=0, devminor=0))],
         "is a device 0:0, which overlayfs takes for a whiteout",
@@ -140,10 +136,6 @@ REFUSED: Mapping[str, tuple[Sequence[bytes], str]] = {
     "an impossible device": (
         [layer(entry("n", tarfile.BLKTYPE, devmajor=0o7777777, devminor=1))],
         "is a device 2097151:1, which is out of range",
-    ),
-    "an overlay's attributes": (
-        [layer(pax("a", SCHILY__xattr__trusted__overlay__opaque="y"))],
-        "has extended attributes that overlayfs reserves",
     ),
     "an owner below zero": ([layer(pax("a", uid="-1"))], "has the owner -1:0"),
     "an owner that is too large": (
@@ -277,10 +269,8 @@ def test_what_stays_inside(commands: Commands, layers: Sequence[bytes], files: l
 
 BROKEN: Mapping[str, tuple[bytes, str]] = {
     "no tar": (b"hello" * 1000, "is not an octal number"),
-    "nothing": (b"", "it is truncated: there is no end-of-archive marker"),
     "a tar that ends early": (layer(("a", "x" * 5000))[:2000], "ends in the middle of 'a'"),
     "a header that ends early": (PLAIN[:700], "ends in the middle of 'a'"),
-    "a tar without an end": (PLAIN[:1024], "it is truncated: there is no end-of-archive marker"),
     "bytes behind the end": (PLAIN + b"garbage" + bytes(505), "non-zero bytes after its end"),
     "a sparse file": (layer(entry("a", b"S")), "a sparse file"),
     "an unknown kind": (layer(entry("a", b"V")), "unknown kind"),
@@ -407,13 +397,22 @@ def test_documents_that_lie(commands: Commands, name: str) -> None:
     assert all(message in text for text in found.values()), found
 
 
-def test_a_config_that_is_none_is_not_inherited(commands: Commands) -> None:
-    damaged_archive(commands.image, settings=config(config={"Env": [{"a": 1}], "Cmd": 5}))
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"config": {"Env": [{"a": 1}]}}, "config.Env[0] has the wrong type"),
+        ({"config": {"Labels": {"a": 1}}}, "config.Labels[...] has the wrong type"),
+        ({"history": [{"created": "yesterday"}]}, "history[0].created is 'yesterday'"),
+        ({"created": "2021-02-31T00:00:00Z"}, "created is '2021-02-31T00:00:00Z'"),
+    ],
+)
+def test_a_config_that_others_refuse_is_not_inherited(
+    commands: Commands, keys: dict[str, Any], message: str
+) -> None:
+    damaged_archive(commands.image, settings=config(**keys))
     found = commands.refusals()
-    assert found == {
-        "build": "the base image's config is not valid: Expected `str`, got `object` - at"
-        " `$.Env[0]`"
-    }
+    assert found.keys() == {"build", "verify"}
+    assert all(f"config of manifest.json[0]: {message}" in text for text in found.values()), found
 
 
 def test_names_that_are_none(commands: Commands) -> None:

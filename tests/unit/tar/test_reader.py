@@ -213,13 +213,10 @@ def extension(flag: bytes, data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "it is truncated: there is no end-of-archive marker"),
-        (raw(), "it is truncated: there is no end-of-archive marker"),
-        (raw() + bytes(512), "its end-of-archive marker has one block of zeros, not two"),
         (raw() + bytes(512) + raw(b"g") + END, "non-zero bytes after its end-of-archive marker"),
         (raw() + END + b"x", "non-zero bytes after its end-of-archive marker"),
         (raw()[:300], "middle of a header"),
-        (raw(size=b"1000") + b"abc", "middle of 'f'"),
+        (raw(size=b"1000") + b"abc", "middle of 'f', after 3 of its 512 bytes"),
         (raw()[:20] + b"x" + raw()[21:] + END, "checksum"),
         (raw(size=b"\xff" * 12) + END, "the size -1 is impossible"),
         (raw(size=b"\x80" + b"\x7f" * 11) + END, "is impossible"),
@@ -258,6 +255,23 @@ def test_malformed(data: bytes, message: str) -> None:
         with pytest.raises(ImageError, match=f"malformed at byte [0-9]+: .*{message}") as caught:
             read(data, seekable=seekable)
         assert re.fullmatch("byte [0-9]+ of the tar", caught.value.place or "")
+
+
+@pytest.mark.parametrize(
+    ("end", "remarks"),
+    [
+        (b"", ["it has no end-of-archive marker"]),
+        (bytes(512), ["its end-of-archive marker has one block of zeros, not two"]),
+        (bytes(700), []),
+        (END, []),
+        (bytes(10240), []),
+    ],
+)
+@pytest.mark.parametrize("members", [0, 1])
+def test_a_missing_end_is_remarked(end: bytes, remarks: list[str], members: int) -> None:
+    reader = TarReader(io.BytesIO(raw() * members + end))
+    assert len(list(reader)) == members
+    assert reader.remarks == remarks
 
 
 def test_unusual_but_unambiguous_headers() -> None:
