@@ -66,8 +66,10 @@ def _write_docker_archive(
     on_layer: OnLayer,
     legacy_directory: Path | None = None,
 ) -> Image:
-    with in_background(write) as write_later:
-        stream = compressor(compression, write_later, available_cores())
+    with (
+        in_background(write) as write_later,
+        compressor(compression, write_later, available_cores()) as stream,
+    ):
         out, layers, assemble, mtime = stream.write, build.layers, build.assemble, build.mtime
         if legacy_directory is None:
             image = write_docker_archive(out, layers, assemble, mtime=mtime, on_layer=on_layer)
@@ -75,5 +77,4 @@ def _write_docker_archive(
             image = write_legacy_archive(
                 out, layers, legacy_directory, assemble, mtime=mtime, on_layer=on_layer
             )
-        stream.finish()
     return image

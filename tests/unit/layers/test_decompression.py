@@ -22,9 +22,8 @@ def compressed(data: bytes, coding: Coding) -> bytes:
     if coding is Coding.XZ:
         return lzma.compress(data)
     out = io.BytesIO()
-    compressing = compressor(Compression(coding.value), out.write)
-    compressing.write(data)
-    compressing.finish()
+    with compressor(Compression(coding.value), out.write) as compressing:
+        compressing.write(data)
     return out.getvalue()
 
 
