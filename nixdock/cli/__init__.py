@@ -19,6 +19,7 @@ from typing import Final, NoReturn
 import click
 
 from nixdock.errors import NixdockError, OutputError
+from nixdock.system.workers import TERMINATION
 
 __all__ = ["main", "run"]
 
@@ -118,7 +119,7 @@ def main() -> None:
 
 def run() -> NoReturn:
     """Run the command line and exit: 0 after success, 1 if the job failed, 2 for wrong input."""
-    signal.signal(signal.SIGTERM, _on_terminate)
+    _handle_signals()
     # The process is short-lived, and reference counts free nearly all garbage. Collecting cycles
     # would visit every object of a large closure again and again.
     gc.disable()
@@ -162,9 +163,19 @@ class _LogLines(logging.StreamHandler):  # type: ignore[type-arg]
         return f"{record.levelname.lower()}: {record.getMessage()}"
 
 
-def _on_terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+def _handle_signals() -> None:
+    # Python makes a KeyboardInterrupt of SIGINT. What is ignored stays ignored, as with nohup.
+    for number in TERMINATION - {signal.SIGINT}:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _on_terminate)
+
+
+def _on_terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    # The end of a session brings several signals: none must interrupt the removal of files.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # An exception lets context managers remove temporary files, as they do after an error.
-    raise SystemExit(128 + signal.SIGTERM)
+    raise SystemExit(128 + number)
 
 
 def _fail(message: str, status: int) -> NoReturn:

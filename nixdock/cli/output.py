@@ -8,7 +8,7 @@ from typing import Final
 import click
 import orjson
 
-from nixdock.system.atomic import StreamWriter
+from nixdock.system.writers import StreamWriter
 
 __all__ = ["pretty_json", "size_text", "standard_output"]
 

@@ -15,9 +15,9 @@ from nixdock.layers.compressors import Compression, load_encoder
 from nixdock.layers.layer import Layer, Packing
 from nixdock.oci.digests import hex_of
 from nixdock.oci.layer_blob import LayerBlob
-from nixdock.system.atomic import FileWriter
 from nixdock.system.cores import available_cores
 from nixdock.system.workers import end_with_parent, termination_signals_blocked
+from nixdock.system.writers import FileWriter
 
 __all__ = ["OnLayer", "ignore_layer", "pack", "pack_all"]
 

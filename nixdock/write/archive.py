@@ -11,7 +11,8 @@ from pathlib import Path
 from nixdock.oci.digests import hex_of
 from nixdock.oci.image import Image
 from nixdock.oci.layout import BLOBS, DOCKER_MANIFEST, INDEX, MARKER, MARKER_DATA
-from nixdock.system.atomic import temporary_directory, whole_file
+from nixdock.system.atomic import whole_file
+from nixdock.system.scratch import temporary_directory
 from nixdock.write.buildable import Assemble, PackInto
 from nixdock.write.member import ArchiveWriter
 

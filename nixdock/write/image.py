@@ -10,10 +10,11 @@ from nixdock.layers.pack import OnLayer, ignore_layer, pack_all
 from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.layout import Format
-from nixdock.system.atomic import temporary_directory, whole_file
+from nixdock.system.atomic import whole_file
 from nixdock.system.background import in_background
 from nixdock.system.buffers import Write
 from nixdock.system.cores import available_cores
+from nixdock.system.scratch import temporary_directory
 from nixdock.write.archive import write_archive
 from nixdock.write.buildable import Buildable
 from nixdock.write.docker_archive import write_docker_archive
