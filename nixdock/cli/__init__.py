@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ import click
 
 from nixdock.errors import NixdockError, OutputError
 from nixdock.system.workers import TERMINATION
+from nixdock.system.writers import DescriptorStream
 
 __all__ = ["main", "run"]
 
@@ -120,6 +122,7 @@ def main() -> None:
 def run() -> NoReturn:
     """Run the command line and exit: 0 after success, 1 if the job failed, 2 for wrong input."""
     _handle_signals()
+    _wait_for_output()
     # The process is short-lived, and reference counts free nearly all garbage. Collecting cycles
     # would visit every object of a large closure again and again.
     gc.disable()
@@ -168,6 +171,16 @@ def _handle_signals() -> None:
     for number in TERMINATION - {signal.SIGINT}:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _on_terminate)
+
+
+def _wait_for_output() -> None:
+    # Whoever shares a terminal or a socket with nixdock may have made it non-blocking for all, but
+    # Python's own streams lose data then.
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not os.get_blocking(stream.fileno()):
+            waiting = io.BufferedWriter(DescriptorStream(stream.fileno()))
+            setattr(sys, name, io.TextIOWrapper(waiting, stream.encoding, stream.errors))
 
 
 def _on_terminate(number: int, _frame: FrameType | None) -> NoReturn:

@@ -51,6 +51,8 @@ def whole_directory(target: Path, marker: str) -> Iterator[Path]:
     is anything else or can't be written; an earlier output is then still there.
     """
     target = _with_name(target)
+    if is_stream(target):
+        raise OutputError(f"{target} can't become a directory; name another", path=target)
     _check_replaceable(target, marker)
     with temporary_directory(target) as beside:
         _check_replaceable(target, marker)

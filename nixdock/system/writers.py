@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import select
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from nixdock.errors import OutputError
 
-__all__ = ["FileWriter", "StreamWriter", "descriptor_of", "write_all"]
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["DescriptorStream", "FileWriter", "StreamWriter", "descriptor_of", "write_all"]
 
 _PIPE_SIZE: Final = 1 << 20
 _STANDARD: Final = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -42,6 +46,32 @@ def write_all(descriptor: int, data: memoryview | bytes) -> None:
             ready = select.poll()
             ready.register(descriptor, select.POLLOUT)
             ready.poll()
+
+
+class DescriptorStream(io.RawIOBase):
+    """A stream that writes to an open descriptor, which may be non-blocking; it stays open."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Return whether the descriptor is a terminal."""
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write all of `data` and return its size."""
+        view = memoryview(data).cast("B")
+        write_all(self._descriptor, view)
+        return len(view)
 
 
 class StreamWriter:
