@@ -6,6 +6,7 @@ and text for people.
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import io
@@ -20,6 +21,7 @@ from typing import Final, NoReturn
 import click
 
 from nixdock.errors import NixdockError, OutputError
+from nixdock.system.text import printable
 from nixdock.system.workers import TERMINATION
 from nixdock.system.writers import DescriptorStream
 
@@ -46,6 +48,8 @@ _COMMANDS: Final = {
 }
 # Commands whose modules would otherwise have the name of a module in the standard library.
 _MODULES: Final = {"inspect": "inspect_image"}
+
+_LIMITS: Final = "raise the limit that ulimit -a or the container's settings show"
 
 _debug: ContextVar[bool] = ContextVar("debug", default=False)
 
@@ -153,8 +157,14 @@ def run() -> NoReturn:
 def _message_and_status(error: Exception) -> tuple[str, int]:
     if isinstance(error, NixdockError):
         return str(error), error.exit_status
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory; {_LIMITS}", 1
+    if isinstance(error, BlockingIOError) and error.errno == errno.EAGAIN:
+        return f"can't start another process; {_LIMITS}", 1
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return f"can't start another thread; {_LIMITS}", 1
     text = f"{type(error).__name__}: {error}"
-    if isinstance(error, OSError | MemoryError):
+    if isinstance(error, OSError):
         return text, 1
     return f"{text}; this is a bug in nixdock, and --debug shows where", 1
 
@@ -163,7 +173,7 @@ class _LogLines(logging.StreamHandler):  # type: ignore[type-arg]
     """Write log records to standard error in the form of errors: `warning: MESSAGE`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"{record.levelname.lower()}: {record.getMessage()}"
+        return printable(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def _handle_signals() -> None:
@@ -192,5 +202,5 @@ def _on_terminate(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
+    click.echo(printable(f"error: {message}"), err=True)
     sys.exit(status)

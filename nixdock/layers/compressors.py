@@ -19,6 +19,7 @@ from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 
+from nixdock.errors import ToolError
 from nixdock.layers.encoder_probe import encoder_digest
 from nixdock.layers.libdeflate import gzip_member_compressor
 
@@ -166,15 +167,35 @@ class _Zstd:
 
     def write(self, data: memoryview | bytes) -> None:
         # An empty first write would change the frame's header, so skip empty writes.
-        if data and (compressed := self._zstd.compress(data)):
+        if not data:
+            return
+        with _zstd_errors():
+            compressed = self._zstd.compress(data)
+        if compressed:
             self._write(compressed)
 
     def finish(self) -> None:
-        self._write(self._zstd.flush())
+        with _zstd_errors():
+            compressed = self._zstd.flush()
+        self._write(compressed)
 
     def close(self) -> None:
         # Freeing the compressor ends its threads.
         del self._zstd
+
+
+@contextmanager
+def _zstd_errors() -> Iterator[None]:
+    """Raise ToolError for errors of libzstd, which has them only if a resource is lacking."""
+    from nixdock.layers.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
+
+    try:
+        yield
+    except zstd.ZstdError as error:
+        raise ToolError(
+            f"libzstd can't compress ({error}); allow more memory or threads: raise the limit that"
+            " ulimit -a or the container's settings show"
+        ) from None
 
 
 def _zstd_compressor(workers: int) -> zstd.ZstdCompressor:

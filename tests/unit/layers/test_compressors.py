@@ -127,6 +127,16 @@ def test_gzip_header_has_no_time_or_name() -> None:
     assert header[9] == 255
 
 
+def test_a_resource_that_libzstd_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lacking:
+        def compress(self, data: bytes) -> bytes:
+            raise zstd.ZstdError("Allocation error : not enough memory")
+
+    monkeypatch.setattr(compressors, "_zstd_compressor", lambda workers: Lacking())
+    with pytest.raises(ToolError, match=r"can't compress \(Allocation error : not enough memory\)"):
+        compressed(Compression.ZSTD, [b"a"])
+
+
 def test_zstd_has_a_checksum() -> None:
     data = bytearray(compressed(Compression.ZSTD, [b"data"]))
     assert data[4] & 0b100, "the frame's content checksum flag (RFC 8878, 3.1.1.1.1)"
