@@ -27,11 +27,11 @@ help:
 $(VENV)/demo.stamp: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nixdock needs Python 3.11 or newer, not %d.%d" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV) || { echo 'error: no venv module; on Debian: apt-get install python3-venv' >&2; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[gzip]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/demo.stamp
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[gzip,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 demo: $(VENV)/demo.stamp

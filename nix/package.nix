@@ -6,6 +6,8 @@
   libdeflate,
 }:
 let
+  # What nixdock was tested with. It checks the bytes, too, before it compresses anything.
+  oldestLibdeflate = "1.23";
   root = ./..;
   parts = [
     "LICENSE"
@@ -14,6 +16,8 @@ let
     "pyproject.toml"
   ];
 in
+assert lib.assertMsg (lib.versionAtLeast libdeflate.version oldestLibdeflate)
+  "nixdock: libdeflate is ${libdeflate.version}, but only ${oldestLibdeflate} and later give gzip layers the same bytes as elsewhere; use a newer nixpkgs, or override nixdock's argument libdeflate";
 python3Packages.buildPythonApplication {
   pname = "nixdock";
   version = "0.1.0";
@@ -33,6 +37,8 @@ python3Packages.buildPythonApplication {
   };
 
   build-system = [ python3Packages.hatchling ];
+  # libdeflate comes from nixpkgs, which does not have this wheel of it.
+  pythonRemoveDeps = [ "deflate" ];
   dependencies = [
     python3Packages.click
     python3Packages.msgspec
@@ -45,8 +51,9 @@ python3Packages.buildPythonApplication {
       or (throw "nixdock needs python3Packages.backports-zstd, which nixpkgs has since 25.11; use a newer nixpkgs")
   );
 
+  # The pinned library, whatever the caller's environment says.
   makeWrapperArgs = [
-    "--set-default"
+    "--set"
     "NIXDOCK_LIBDEFLATE"
     "${lib.getLib libdeflate}/lib/libdeflate${
       if stdenv.hostPlatform.isDarwin then ".0.dylib" else ".so.0"

@@ -6,8 +6,10 @@ and text for people.
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
+import io
 import logging
 import os
 import signal
@@ -19,6 +21,9 @@ from typing import Final, NoReturn
 import click
 
 from nixdock.errors import NixdockError, OutputError
+from nixdock.system.text import printable
+from nixdock.system.workers import TERMINATION
+from nixdock.system.writers import DescriptorStream
 
 __all__ = ["main", "run"]
 
@@ -43,6 +48,8 @@ _COMMANDS: Final = {
 }
 # Commands whose modules would otherwise have the name of a module in the standard library.
 _MODULES: Final = {"inspect": "inspect_image"}
+
+_LIMITS: Final = "raise the limit that ulimit -a or the container's settings show"
 
 _debug: ContextVar[bool] = ContextVar("debug", default=False)
 
@@ -118,7 +125,8 @@ def main() -> None:
 
 def run() -> NoReturn:
     """Run the command line and exit: 0 after success, 1 if the job failed, 2 for wrong input."""
-    signal.signal(signal.SIGTERM, _on_terminate)
+    _handle_signals()
+    _wait_for_output()
     # The process is short-lived, and reference counts free nearly all garbage. Collecting cycles
     # would visit every object of a large closure again and again.
     gc.disable()
@@ -149,8 +157,14 @@ def run() -> NoReturn:
 def _message_and_status(error: Exception) -> tuple[str, int]:
     if isinstance(error, NixdockError):
         return str(error), error.exit_status
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory; {_LIMITS}", 1
+    if isinstance(error, BlockingIOError) and error.errno == errno.EAGAIN:
+        return f"can't start another process; {_LIMITS}", 1
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return f"can't start another thread; {_LIMITS}", 1
     text = f"{type(error).__name__}: {error}"
-    if isinstance(error, OSError | MemoryError):
+    if isinstance(error, OSError):
         return text, 1
     return f"{text}; this is a bug in nixdock, and --debug shows where", 1
 
@@ -159,14 +173,34 @@ class _LogLines(logging.StreamHandler):  # type: ignore[type-arg]
     """Write log records to standard error in the form of errors: `warning: MESSAGE`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"{record.levelname.lower()}: {record.getMessage()}"
+        return printable(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
-def _on_terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+def _handle_signals() -> None:
+    # Python makes a KeyboardInterrupt of SIGINT. What is ignored stays ignored, as with nohup.
+    for number in TERMINATION - {signal.SIGINT}:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _on_terminate)
+
+
+def _wait_for_output() -> None:
+    # Whoever shares a terminal or a socket with nixdock may have made it non-blocking for all, but
+    # Python's own streams lose data then.
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not os.get_blocking(stream.fileno()):
+            waiting = io.BufferedWriter(DescriptorStream(stream.fileno()))
+            setattr(sys, name, io.TextIOWrapper(waiting, stream.encoding, stream.errors))
+
+
+def _on_terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    # The end of a session brings several signals: none must interrupt the removal of files.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # An exception lets context managers remove temporary files, as they do after an error.
-    raise SystemExit(128 + signal.SIGTERM)
+    raise SystemExit(128 + number)
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
+    click.echo(printable(f"error: {message}"), err=True)
     sys.exit(status)

@@ -8,7 +8,7 @@ import click
 
 from nixdock import Compression, Format, build_image, image_digests, read_spec
 from nixdock.cli.options import (
-    FILE,
+    OUTPUT,
     format_option,
     output_tag,
     overridden,
@@ -16,6 +16,7 @@ from nixdock.cli.options import (
     quiet_option,
     spec_argument,
 )
+from nixdock.cli.output import check_not_terminal, is_standard_output
 from nixdock.cli.progress import layer_progress
 
 __all__ = ["command"]
@@ -23,7 +24,13 @@ __all__ = ["command"]
 
 @click.command("build")
 @spec_argument
-@click.option("-o", "--output", "target", type=FILE, help="File or directory to write.")
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=OUTPUT,
+    help="File or directory to write; - is standard output.",
+)
 @format_option
 @click.option(
     "--compression",
@@ -55,7 +62,8 @@ def command(
     """Build the image that SPEC describes and print its digest.
 
     The digest is that of the image's manifest or, for a docker-archive, which has no manifest, of
-    its config. An existing file is replaced only once the new image is complete.
+    its config. An existing file is replaced only once the new image is complete. If the image goes
+    to standard output, the digest goes to standard error.
     """
     if target is None and not dry_run:
         raise click.UsageError("no output: give one with -o, or use --dry-run")
@@ -63,6 +71,9 @@ def command(
         raise click.UsageError(f"--legacy is for --format {Format.DOCKER_ARCHIVE}, not {form}")
     if tag_of_output:
         tag = output_tag(target, tag)
+    to_stdout = target is not None and is_standard_output(target)
+    if target is not None and not dry_run:
+        check_not_terminal(target)
     parsed = overridden(read_spec(spec), graph, tag)
     if target is None or dry_run:
         image = image_digests(parsed, form=form, compression=compression)
@@ -79,4 +90,5 @@ def command(
                 progress=progress,
             )
     docker_only = form == Format.DOCKER_ARCHIVE
-    click.echo((image.config if docker_only else image.manifest).digest)
+    digest = (image.config if docker_only else image.manifest).digest
+    click.echo(digest, err=to_stdout and not dry_run)

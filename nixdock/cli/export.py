@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from nixdock import export_image
-from nixdock.cli.options import FILE
-from nixdock.cli.output import standard_output
+from nixdock.cli.options import FILE, OUTPUT
+from nixdock.cli.output import is_standard_output, standard_output
 from nixdock.spec.times import source_date_epoch
 from nixdock.system.atomic import whole_file
 from nixdock.system.background import in_background
@@ -19,7 +19,11 @@ __all__ = ["command"]
 @click.command("export")
 @click.argument("image", type=FILE)
 @click.option(
-    "-o", "--output", "target", type=FILE, help="File to write.  [default: standard output]"
+    "-o",
+    "--output",
+    "target",
+    type=OUTPUT,
+    help="File to write; - is standard output, the default.",
 )
 @click.option("--name", help="Name of the image, if IMAGE contains several.")
 @click.option("--tag", help="Tag of the image, if IMAGE contains several.")
@@ -38,7 +42,7 @@ def command(
     sees; all modification times are SOURCE_DATE_EPOCH.
     """
     mtime = source_date_epoch()
-    if target is None:
+    if target is None or is_standard_output(target):
         out = standard_output("name a file with -o, or use a pipe")
         with in_background(out.write) as write:
             export_image(image, write, mtime=mtime, name=name, tag=tag, platform=platform)

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from nixdock import Compression, merge_images
-from nixdock.cli.options import FILE
+from nixdock.cli.options import FILE, OUTPUT
+from nixdock.cli.output import check_not_terminal
 from nixdock.spec.times import source_date_epoch
 from nixdock.system.atomic import whole_file
 from nixdock.system.background import in_background
@@ -17,7 +18,14 @@ __all__ = ["command"]
 
 @click.command("merge")
 @click.argument("images", nargs=-1, type=FILE)
-@click.option("-o", "--output", "target", type=FILE, required=True, help="File to write.")
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=OUTPUT,
+    required=True,
+    help="File to write; - is standard output.",
+)
 @click.option(
     "--compression",
     type=click.Choice([compression.value for compression in Compression]),
@@ -30,6 +38,7 @@ def command(images: tuple[Path, ...], target: Path, compression: str | None) -> 
     skopeo save. The images keep their IDs and their order. If several images have the same name
     and tag, the last one gets it, as if they were loaded one after another.
     """
+    check_not_terminal(target)
     mtime = source_date_epoch()
     with whole_file(target) as file, in_background(file.write) as write:
         merge_images(images, write, compression=compression, mtime=mtime)

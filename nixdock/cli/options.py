@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FILE",
     "FILE_OR_STDIN",
+    "OUTPUT",
     "SIZE",
     "format_option",
     "graph_argument",
@@ -39,6 +40,15 @@ FILE: Final = click.Path(path_type=Path)
 
 FILE_OR_STDIN: Final = click.Path(path_type=Path, allow_dash=True)
 """The path of a file; `-` is standard input."""
+
+
+class _Output(click.Path):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert("/dev/stdout" if value == "-" else value, param, ctx)
+
+
+OUTPUT: Final = _Output(path_type=Path)
+"""The path of a file to write; `-` is standard output, which has the path /dev/stdout."""
 
 spec_argument = click.argument("spec", type=FILE_OR_STDIN)
 

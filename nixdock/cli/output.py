@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Final
 
 import click
 import orjson
 
-from nixdock.system.atomic import StreamWriter
+from nixdock.system.writers import StreamWriter, descriptor_of
 
-__all__ = ["pretty_json", "size_text", "standard_output"]
+__all__ = [
+    "check_not_terminal",
+    "is_standard_output",
+    "pretty_json",
+    "size_text",
+    "standard_output",
+]
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
@@ -29,6 +36,17 @@ def size_text(size: int) -> str:
 def pretty_json(document: object) -> bytes:
     """Return `document` as indented JSON with a newline at the end."""
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def is_standard_output(target: Path) -> bool:
+    """Return whether `target`, an OUTPUT, is standard output."""
+    return descriptor_of(target) == 1
+
+
+def check_not_terminal(target: Path) -> None:
+    """Raise UsageError if `target` is standard output and can't take binary data."""
+    if is_standard_output(target):
+        standard_output("name a file with -o, or use a pipe")
 
 
 def standard_output(hint: str) -> StreamWriter:

@@ -22,7 +22,7 @@ from nixdock import (
     read_closure,
     read_previous,
 )
-from nixdock.cli.options import FILE, graph_argument, key_option
+from nixdock.cli.options import FILE, OUTPUT, graph_argument, key_option
 from nixdock.cli.output import pretty_json
 from nixdock.cli.plan_text import comparison_lines, explanation_lines, plan_lines
 from nixdock.layering.options import DEFAULT_STRATEGY
@@ -76,7 +76,13 @@ _CLOSURE_OF: Final = "closure:"
 @click.option("--exclude", multiple=True, help="Store path to leave out of the image. Repeatable.")
 @click.option("--compare", is_flag=True, help="Show what updates transfer with each strategy.")
 @click.option("--explain", metavar="PATH", help="Show why a store path is in its layer.")
-@click.option("-o", "--output", "target", type=FILE, help="Plan file to write, for --previous.")
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=OUTPUT,
+    help="Plan file to write, for --previous; - is standard output.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     graph: Path,

@@ -11,6 +11,7 @@ import click
 
 from nixdock.cli.output import size_text
 from nixdock.oci.layer_blob import LayerBlob
+from nixdock.system.text import printable
 
 __all__ = ["layer_progress"]
 
@@ -40,7 +41,8 @@ def _lines(layers: int) -> _OnLayer:
         number = f"{index + 1}/{layers}"
         size = size_text(layer.size)
         comment = layer.history.comment
-        click.echo(f"layer {number} {layer.digest[:19]} {size} {comment}", err=True)
+        line = f"layer {number} {layer.digest[:19]} {size} {comment}"
+        click.echo(printable(line), err=True)
 
     return on_layer
 
@@ -62,6 +64,6 @@ def _bar(layers: int) -> Iterator[_OnLayer]:
         task = bar.add_task("layers", total=layers, last="")
 
         def on_layer(_index: int, layer: LayerBlob) -> None:
-            bar.update(task, advance=1, last=layer.history.comment[:40], refresh=True)
+            bar.update(task, advance=1, last=printable(layer.history.comment[:40]), refresh=True)
 
         yield on_layer

@@ -8,13 +8,13 @@ import click
 
 from nixdock import read_spec, resolve_spec, spec_json
 from nixdock.cli.options import (
-    FILE,
+    OUTPUT,
     output_tag,
     overridden,
     override_options,
     spec_argument,
 )
-from nixdock.cli.output import pretty_json
+from nixdock.cli.output import is_standard_output, pretty_json
 from nixdock.system.atomic import whole_file
 
 __all__ = ["command"]
@@ -26,11 +26,13 @@ __all__ = ["command"]
     "-o",
     "--output",
     "target",
-    type=FILE,
+    type=OUTPUT,
     required=True,
-    help="File to write the resolved spec to.",
+    help="File to write the resolved spec to; - is standard output.",
 )
-@click.option("--plan", type=FILE, help="File to write the plan to as well.")
+@click.option(
+    "--plan", type=OUTPUT, help="File to write the plan to as well; - is standard output."
+)
 @override_options
 def command(
     spec: Path,
@@ -48,6 +50,8 @@ def command(
     """
     if tag_of_output:
         tag = output_tag(target, tag)
+    if plan is not None and is_standard_output(target) and is_standard_output(plan):
+        raise click.UsageError("the spec and the plan can't both go to standard output")
     parsed = overridden(read_spec(spec), graph, tag)
     resolution = resolve_spec(parsed)
     with whole_file(target) as file:

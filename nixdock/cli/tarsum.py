@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
+import io
 from pathlib import Path
 from typing import Final
 
 import click
 
 from nixdock import tarsum
+from nixdock.system.readers import DescriptorReader
 from nixdock.tar.tarsum import ALGORITHMS, TarSumVersion
 
 __all__ = ["command"]
@@ -50,6 +50,6 @@ def command(file: Path, version: str, algorithm: str, *, names: bool) -> None:
     """
     is_stdin = str(file) == "-"
     origin = "standard input" if is_stdin else str(file)
-    with nullcontext(sys.stdin.buffer) if is_stdin else file.open("rb") as stream:
+    with io.BufferedReader(DescriptorReader(0)) if is_stdin else file.open("rb") as stream:
         text = tarsum(stream, version=version, algorithm=algorithm, names=names, origin=origin)
     click.echo(text)

@@ -122,9 +122,8 @@ def merge_images(
 
     files = [Path(path) for path in paths]
     chosen = images.compression_like(files) if compression is None else Compression(compression)
-    compressing = compressor(chosen, write, available_cores())
-    images.merge_images(files, compressing.write, mtime=mtime)
-    compressing.finish()
+    with compressor(chosen, write, available_cores()) as stream:
+        images.merge_images(files, stream.write, mtime=mtime)
 
 
 def tarsum(

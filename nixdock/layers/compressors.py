@@ -1,8 +1,7 @@
 """Deterministic, parallel compression, chosen by name.
 
-With one version of libdeflate or libzstd, the compressed bytes depend on the input only: neither on
-the number of workers nor on how the input is divided into writes. Other versions may compress the
-same input to other bytes.
+The compressed bytes depend on the input only: neither on the number of workers nor on how the input
+is divided into writes. Libraries that give other bytes are refused (gzip) or reported (zstd).
 
 gzip uses libdeflate's level 6, with one gzip member per 1 MiB of input; readers treat the members
 as one stream (RFC 1952, 2.2). zstd uses level 3 in libzstd's multi-threaded mode, where the size
@@ -11,21 +10,31 @@ of a job depends on the level only.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 
+from nixdock.errors import ToolError
+from nixdock.layers.encoder_probe import encoder_digest
 from nixdock.layers.libdeflate import gzip_member_compressor
 
 if TYPE_CHECKING:
+    from nixdock.layers.libzstd import zstd
     from nixdock.system.buffers import Write
 
-__all__ = ["Compression", "Compressor", "compressor"]
+__all__ = ["Compression", "Compressor", "compressor", "load_encoder"]
+
+log = logging.getLogger(__name__)
 
 _BLOCK: Final = 1 << 20
-_GZIP_LEVEL: Final = 6
 _ZSTD_LEVEL: Final = 3
+_ZSTD_VERSION: Final = "1.5.7"
+_ZSTD_SAMPLE_DIGEST: Final = "bfb3d5f846dd80d96874cad31c8ed72416ffff71498aa568ea5864e310cba6e4"
 
 
 class Compression(StrEnum):
@@ -42,27 +51,56 @@ class Compression(StrEnum):
 
 
 class Compressor(Protocol):
-    """Compresses a stream of bytes and passes the result on; `finish` ends the stream."""
+    """Compresses a stream of bytes and passes the result on."""
 
     def write(self, data: memoryview | bytes, /) -> None:
         """Compress the next bytes."""
 
+
+class _Encoder(Compressor, Protocol):
     def finish(self) -> None:
         """Pass on all remaining output."""
 
+    def close(self) -> None:
+        """End all threads, without any further output."""
 
-def compressor(compression: Compression, write: Write, workers: int = 1) -> Compressor:
-    """Return a compressor that passes its output to `write`.
 
-    Raise ToolError if the library that it needs is not installed.
+@contextmanager
+def compressor(compression: Compression, write: Write, workers: int = 1) -> Iterator[Compressor]:
+    """Yield a compressor that passes its output to `write`; the end of the block ends the stream.
+
+    If the block fails, what is not compressed yet is dropped. Raise ToolError if the library that
+    is needed is missing or compresses to other bytes than it should.
+    """
+    load_encoder(compression)
+    encoder: _Encoder
+    match compression:
+        case Compression.NONE:
+            encoder = _Uncompressed(write)
+        case Compression.GZIP:
+            encoder = _Gzip(write, workers)
+        case Compression.ZSTD:
+            encoder = _Zstd(write, workers)
+    try:
+        yield encoder
+        encoder.finish()
+    finally:
+        encoder.close()
+
+
+def load_encoder(compression: Compression) -> None:
+    """Load and check the library for `compression`; processes that are forked later share it.
+
+    Raise ToolError as `compressor` does. Log a warning if libzstd compresses to other bytes than
+    the version that nixdock is made for.
     """
     match compression:
         case Compression.NONE:
-            return _Uncompressed(write)
+            pass
         case Compression.GZIP:
-            return _Gzip(write, workers)
+            gzip_member_compressor()
         case Compression.ZSTD:
-            return _Zstd(write, workers)
+            _check_zstd()
 
 
 class _Uncompressed:
@@ -75,11 +113,14 @@ class _Uncompressed:
     def finish(self) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
 
 class _Gzip:
     def __init__(self, write: Write, workers: int) -> None:
         self._write = write
-        self._compress = gzip_member_compressor(_GZIP_LEVEL)
+        self._compress = gzip_member_compressor()
         self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
         # Members that are being compressed, in the order of the input.
         self._pending: deque[Future[bytes]] = deque()
@@ -102,8 +143,10 @@ class _Gzip:
             self._end_block()
         while self._pending:
             self._write(self._pending.popleft().result())
+
+    def close(self) -> None:
         if self._pool is not None:
-            self._pool.shutdown()
+            self._pool.shutdown(cancel_futures=True)
 
     def _end_block(self) -> None:
         block = bytes(self._block)
@@ -119,23 +162,72 @@ class _Gzip:
 
 class _Zstd:
     def __init__(self, write: Write, workers: int) -> None:
-        from nixdock.layers.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
-
-        parameter = zstd.CompressionParameter
         self._write = write
-        # Without workers, libzstd divides the input differently, so use one at least.
-        self._zstd = zstd.ZstdCompressor(
-            options={
-                parameter.compression_level: _ZSTD_LEVEL,
-                parameter.nb_workers: max(1, workers),
-                parameter.checksum_flag: 1,
-            }
-        )
+        self._zstd = _zstd_compressor(workers)
 
     def write(self, data: memoryview | bytes) -> None:
         # An empty first write would change the frame's header, so skip empty writes.
-        if data and (compressed := self._zstd.compress(data)):
+        if not data:
+            return
+        with _zstd_errors():
+            compressed = self._zstd.compress(data)
+        if compressed:
             self._write(compressed)
 
     def finish(self) -> None:
-        self._write(self._zstd.flush())
+        with _zstd_errors():
+            compressed = self._zstd.flush()
+        self._write(compressed)
+
+    def close(self) -> None:
+        # Freeing the compressor ends its threads.
+        del self._zstd
+
+
+@contextmanager
+def _zstd_errors() -> Iterator[None]:
+    """Raise ToolError for errors of libzstd, which has them only if a resource is lacking."""
+    from nixdock.layers.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
+
+    try:
+        yield
+    except zstd.ZstdError as error:
+        raise ToolError(
+            f"libzstd can't compress ({error}); allow more memory or threads: raise the limit that"
+            " ulimit -a or the container's settings show"
+        ) from None
+
+
+def _zstd_compressor(workers: int) -> zstd.ZstdCompressor:
+    from nixdock.layers.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
+
+    parameter = zstd.CompressionParameter
+    # Without workers, libzstd divides the input differently, so use one at least.
+    return zstd.ZstdCompressor(
+        options={
+            parameter.compression_level: _ZSTD_LEVEL,
+            parameter.nb_workers: max(1, workers),
+            parameter.checksum_flag: 1,
+        }
+    )
+
+
+@cache
+def _check_zstd() -> None:
+    """Log a warning if libzstd, which Python chooses, is one that compresses to other bytes."""
+    from nixdock.layers.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
+
+    if zstd.zstd_version == _ZSTD_VERSION:
+        return
+
+    def compress(data: bytes) -> bytes:
+        compressor = _zstd_compressor(1)
+        return compressor.compress(data) + compressor.flush()
+
+    if encoder_digest(compress) != _ZSTD_SAMPLE_DIGEST:
+        log.warning(
+            "Python's libzstd %s compresses to other bytes than %s, so the digests of compressed"
+            " layers differ from those on machines with that version; the diff_ids do not",
+            zstd.zstd_version,
+            _ZSTD_VERSION,
+        )

@@ -72,16 +72,12 @@ class CreatedLayer(ABC):
     def pack(self, write: Write | None, packing: Packing = PLAIN_PACKING, /) -> LayerBlob:
         """Pack the tar in one pass: read, hash, compress, hash and write."""
         blob = Hashing(write)
-        if packing.compression is Compression.NONE:
-            # The blob is the tar: hash it once.
-            tar, stream = blob, None
-        else:
-            stream = compressor(packing.compression, blob.write, packing.threads)
-            tar = Hashing(stream.write)
-        with in_background(tar.write) if packing.hash_aside else nullcontext(tar.write) as out:
-            self.write_tar(out)
-        if stream is not None:
-            stream.finish()
+        with compressor(packing.compression, blob.write, packing.threads) as stream:
+            # An uncompressed blob is the tar: hash it once.
+            plain = packing.compression is Compression.NONE
+            tar = blob if plain else Hashing(stream.write)
+            with in_background(tar.write) if packing.hash_aside else nullcontext(tar.write) as out:
+                self.write_tar(out)
         return LayerBlob(
             diff_id=tar.digest,
             digest=blob.digest,

@@ -1,8 +1,8 @@
-"""gzip members by libdeflate, from its shared library or from the `deflate` wheel.
+"""gzip members by libdeflate, from the `deflate` wheel or from a shared library.
 
-Both contain the same C code. The compressed bytes are fixed for one version of libdeflate, but may
-differ between versions. The shared library is tried first, so that a Nix package or a distribution
-does not need the wheel; the environment variable NIXDOCK_LIBDEFLATE sets its location.
+Versions of libdeflate are of two generations so far, which compress some data to different bytes:
+up to 1.18 or so, and those since. Layers need the same bytes on every machine, so a library is used
+only if it compresses a sample as GENERATION does.
 """
 
 from __future__ import annotations
@@ -10,38 +10,93 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from typing import Final
 
 from nixdock.errors import ToolError
+from nixdock.layers.encoder_probe import encoder_digest
 
-__all__ = ["gzip_member_compressor"]
+__all__ = ["GENERATION", "LEVEL", "gzip_member_compressor"]
+
+GENERATION: Final = "libdeflate 1.25"
+"""A version that compresses to the required bytes; 1.23 and `deflate` 0.5 to 0.9 do so too."""
+
+LEVEL: Final = 6
+
+_SAMPLE_DIGEST: Final = "1ef0a78b06899526e4e9751df12864919b2422e604462da648bae32ac936e1e1"
+_VARIABLE: Final = "NIXDOCK_LIBDEFLATE"
+_REMEDY: Final = (
+    "install the Python package deflate, 0.8 or 0.9, or a current libdeflate, such as nixpkgs', and"
+    f" name its library in {_VARIABLE}; or choose another compression"
+)
+
+_Compress = Callable[[bytes], bytes]
 
 
 @cache
-def gzip_member_compressor(level: int) -> Callable[[bytes], bytes]:
+def gzip_member_compressor() -> _Compress:
     """Return a thread-safe function that compresses data to one gzip member without time or name.
 
-    Raise ToolError if libdeflate is not installed.
+    A library that NIXDOCK_LIBDEFLATE names is used, or else the wheel, or else the system's
+    library. Raise ToolError if that library is missing or compresses to other bytes than
+    GENERATION, or if there is none.
     """
-    name = os.environ.get("NIXDOCK_LIBDEFLATE") or ctypes.util.find_library("deflate")
-    for candidate in filter(None, (name, "libdeflate.so.0", "libdeflate.dylib")):
-        try:
-            return _from_library(ctypes.CDLL(candidate), level)
-        except OSError:
-            continue
+    file = os.environ.get(_VARIABLE)
+    if file:
+        return _named(file)
+    others = []
+    for origin, compress in _installed():
+        if _is_required(compress):
+            return compress
+        others.append(origin)
+    if others:
+        message = (
+            f"gzip compression needs a libdeflate that gives the same bytes as {GENERATION}, but"
+            f" {' and '.join(others)} gives others: {_REMEDY}"
+        )
+    else:
+        message = f"gzip compression needs libdeflate, which is not installed: {_REMEDY}"
+    raise ToolError(message)
+
+
+def _named(file: str) -> _Compress:
     try:
-        from deflate import gzip_compress  # noqa: PLC0415 (an optional dependency)
-    except ImportError:
+        compress = _from_library(ctypes.CDLL(file))
+    except (OSError, AttributeError) as error:
         raise ToolError(
-            "gzip compression needs libdeflate, which is not installed: install Debian's"
-            " libdeflate0 or nixpkgs' libdeflate, or `pip install 'nixdock[gzip]'`, or choose"
-            " another compression"
+            f"{_VARIABLE} names {file}, which can't be loaded as libdeflate: {error}", path=file
         ) from None
-    return lambda data: bytes(gzip_compress(data, level))
+    if not _is_required(compress):
+        raise ToolError(
+            f"{_VARIABLE} names {file}, which compresses to other bytes than {GENERATION}:"
+            f" {_REMEDY}",
+            path=file,
+        )
+    return compress
 
 
-def _from_library(library: ctypes.CDLL, level: int) -> Callable[[bytes], bytes]:
+def _installed() -> Iterator[tuple[str, _Compress]]:
+    """Yield the libraries on this machine, with what to call each in a message."""
+    try:
+        from deflate import gzip_compress  # noqa: PLC0415 (not in nixpkgs)
+    except ImportError:
+        pass
+    else:
+        yield "the Python package deflate", lambda data: bytes(gzip_compress(data, LEVEL))
+    found = ctypes.util.find_library("deflate")
+    for name in dict.fromkeys(filter(None, (found, "libdeflate.so.0", "libdeflate.dylib"))):
+        try:
+            yield f"the system's {name}", _from_library(ctypes.CDLL(name))
+        except (OSError, AttributeError):
+            continue
+
+
+def _is_required(compress: _Compress) -> bool:
+    return encoder_digest(compress) == _SAMPLE_DIGEST
+
+
+def _from_library(library: ctypes.CDLL) -> _Compress:
     library.libdeflate_alloc_compressor.argtypes = [ctypes.c_int]
     library.libdeflate_alloc_compressor.restype = ctypes.c_void_p
     library.libdeflate_free_compressor.argtypes = [ctypes.c_void_p]
@@ -58,7 +113,7 @@ def _from_library(library: ctypes.CDLL, level: int) -> Callable[[bytes], bytes]:
 
     def compress(data: bytes) -> bytes:
         # A compressor is not thread-safe; allocating one is cheap next to compressing 1 MiB.
-        compressor = library.libdeflate_alloc_compressor(level)
+        compressor = library.libdeflate_alloc_compressor(LEVEL)
         if not compressor:
             raise MemoryError
         try:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import PackError
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compressors import Compression, load_encoder
 from nixdock.layers.layer import Layer, Packing
 from nixdock.oci.digests import hex_of
 from nixdock.oci.layer_blob import LayerBlob
-from nixdock.system.atomic import FileWriter
 from nixdock.system.cores import available_cores
 from nixdock.system.workers import end_with_parent, termination_signals_blocked
+from nixdock.system.writers import FileWriter
 
 __all__ = ["OnLayer", "ignore_layer", "pack", "pack_all"]
 
@@ -62,17 +62,19 @@ def pack_all(
     """Pack `layers` and return their descriptions in the same order.
 
     With `directory`, each blob is written to a file there that is named by the hexadecimal digits
-    of its digest, equal blobs once. `on_layer` is called when a layer is packed, in any order.
+    of its digest, equal blobs once. Processes and the threads that compress share `cores`; their
+    number changes no bytes. `on_layer` is called when a layer is packed, in any order.
     Raise what `Layer.pack` raises, and PackError if a worker process is killed.
     """
     cores = available_cores() if cores is None else cores
     job = _Job(tuple(layers), directory, compression, cores)
     order = sorted(range(len(layers)), key=lambda i: (-layers[i].weight, i))
     packed: dict[int, LayerBlob] = {}
-    if min(cores, len(layers)) <= 1 or not _can_be_sent(job):
+    load_encoder(compression)
+    if job.processes == 1 or not _can_be_sent(job):
         results: Iterable[tuple[int, LayerBlob]] = ((i, job.run(i)) for i in order)
     else:
-        results = _in_processes(job, order, cores)
+        results = _in_processes(job, order)
     for i, blob in results:
         packed[i] = blob
         on_layer(i, blob)
@@ -97,27 +99,45 @@ class _Job:
     compression: Compression
     cores: int
 
+    @property
+    def processes(self) -> int:
+        """The number of layers that are packed at the same time."""
+        return max(1, min(self.cores, len(self.layers)))
+
     def run(self, i: int) -> LayerBlob:
         layer = self.layers[i]
         part = None if self.directory is None else self.directory / f".part-{i}"
         # A layer heavier than a core's share is the last to finish: give it a second thread.
-        total = sum(each.weight for each in self.layers)
-        hash_aside = self.cores > 1 and layer.weight * self.cores > total
-        blob = pack(layer, part, self.compression, self.cores, hash_aside=hash_aside)
+        hash_aside = self.cores > 1 and layer.weight * self.cores > self._total_weight()
+        blob = pack(layer, part, self.compression, self.threads(i), hash_aside=hash_aside)
         if part is not None and self.directory is not None:
             part.rename(self.directory / hex_of(blob.digest))
         return blob
 
+    def threads(self, i: int) -> int:
+        """Return how many threads compress layer `i`.
 
-def _in_processes(job: _Job, order: Sequence[int], cores: int) -> Iterator[tuple[int, LayerBlob]]:
+        All layers that are packed at the same time share the cores: each has an equal part or, if
+        it is heavy, its part by weight, rounded up. Together they have at most two threads for
+        each core.
+        """
+        equal_part = self.cores // self.processes
+        total = self._total_weight()
+        part_by_weight = -(-self.cores * self.layers[i].weight // total) if total else 0
+        return max(1, equal_part, part_by_weight)
+
+    def _total_weight(self) -> int:
+        return sum(layer.weight for layer in self.layers)
+
+
+def _in_processes(job: _Job, order: Sequence[int]) -> Iterator[tuple[int, LayerBlob]]:
     from concurrent.futures import ProcessPoolExecutor, as_completed  # noqa: PLC0415 (slow)
     from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
     from multiprocessing import active_children, get_context  # noqa: PLC0415
 
     context = get_context(_CONTEXT)
-    workers = min(cores, len(order))
     earlier_children = set(active_children())
-    with ProcessPoolExecutor(workers, context, _start_worker, (job, os.getpid())) as executor:
+    with ProcessPoolExecutor(job.processes, context, _start_worker, (job, os.getpid())) as executor:
         try:
             with termination_signals_blocked():
                 futures = {executor.submit(_run_in_worker, i): i for i in order}

@@ -18,7 +18,7 @@ from nixdock.nix.closure import Closure
 from nixdock.nix.derivation import outputs_of_derivation
 from nixdock.nix.registrations import known_nar_hash
 from nixdock.nix.store_path import StorePath
-from nixdock.system.atomic import temporary_directory
+from nixdock.system.scratch import temporary_directory
 
 __all__ = ["SCHEMA_VERSION", "write_nix_db"]
 

@@ -8,6 +8,8 @@ from typing import Any
 import orjson
 
 from nixdock.errors import InputError
+from nixdock.system.readers import DescriptorReader
+from nixdock.system.writers import descriptor_of
 
 __all__ = ["parse_json_file", "read_bytes"]
 
@@ -17,8 +19,9 @@ def read_bytes(file: Path, what: str) -> bytes:
 
     Raise InputError, in which `what` describes the file, if it can't be read.
     """
+    descriptor = 0 if str(file) == "-" else descriptor_of(file)
     try:
-        return Path("/dev/stdin" if str(file) == "-" else file).read_bytes()
+        return file.read_bytes() if descriptor is None else DescriptorReader(descriptor).readall()
     except OSError as error:
         raise InputError(f"can't read {what} {file}: {error.strerror}", path=file) from None
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
+import select
+from typing import TYPE_CHECKING
 
-__all__ = ["ForwardReader", "ReadOnlyStream"]
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["DescriptorReader", "ForwardReader", "ReadOnlyStream"]
 
 
 class ReadOnlyStream(io.RawIOBase):
@@ -27,3 +33,21 @@ class ForwardReader(ReadOnlyStream):
         if not self.closed:
             self._stream.close()
         super().close()
+
+
+class DescriptorReader(ReadOnlyStream):
+    """A stream that reads from an open descriptor, which may be non-blocking; it stays open."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Wait for the next bytes and read them."""
+        while True:
+            try:
+                return os.readv(self._descriptor, [buffer])
+            except BlockingIOError:
+                ready = select.poll()
+                ready.register(self._descriptor, select.POLLIN)
+                ready.poll()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["counted", "listed", "path_text", "shown"]
+__all__ = ["counted", "listed", "path_text", "printable", "shown"]
 
 _MOST_NAME: Final = 200
 
@@ -19,6 +19,13 @@ def shown(text: str | bytes, most: int = _MOST_NAME) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def printable(text: str) -> str:
+    """Return the lines of `text` with every character escaped that a terminal may act on."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 def path_text(path: bytes) -> str:

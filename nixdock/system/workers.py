@@ -1,4 +1,4 @@
-"""Signals of worker processes: workers end with their parent, and only the parent handles ^C."""
+"""Signals that end a process, and worker processes, which end with their parent."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["end_with_parent", "termination_signals_blocked"]
+__all__ = ["TERMINATION", "end_with_parent", "termination_signals_blocked"]
+
+TERMINATION: Final = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
+"""The signals after which a process cleans up and ends."""
 
 _PR_SET_PDEATHSIG: Final = 1
-_TERMINATION: Final = frozenset({signal.SIGINT, signal.SIGTERM})
 
 
 @contextmanager
 def termination_signals_blocked() -> Iterator[None]:
-    """Block SIGINT and SIGTERM in this process, and in the processes that it starts meanwhile.
+    """Block the signals of TERMINATION in this process and those that it starts meanwhile.
 
     Before a worker calls `end_with_parent`, it would run its parent's handlers for them.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINATION)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINATION)
     try:
         yield
     finally:
@@ -32,11 +34,13 @@ def termination_signals_blocked() -> Iterator[None]:
 def end_with_parent(parent: int) -> None:
     """End this worker process when its parent, whose process ID is `parent`, ends (on Linux).
 
-    SIGINT is ignored: a terminal sends it to the whole process group, and the parent handles it.
+    All signals of TERMINATION but SIGTERM are ignored: a terminal sends them to the whole process
+    group, and the parent handles them.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _TERMINATION)
+    for number in TERMINATION:
+        ignored = number != signal.SIGTERM
+        signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TERMINATION)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         # The parent may have ended before the call of prctl.

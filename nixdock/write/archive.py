@@ -18,7 +18,8 @@ from nixdock.oci.layout import (
     MARKER,
     MARKER_DATA,
 )
-from nixdock.system.atomic import temporary_directory, whole_file
+from nixdock.system.atomic import whole_file
+from nixdock.system.scratch import temporary_directory
 from nixdock.write.buildable import Assemble, PackInto
 from nixdock.write.member import ArchiveWriter
 

@@ -10,10 +10,11 @@ from nixdock.layers.pack import OnLayer, ignore_layer, pack_all
 from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.layout import Format
-from nixdock.system.atomic import temporary_directory, whole_file
+from nixdock.system.atomic import whole_file
 from nixdock.system.background import in_background
 from nixdock.system.buffers import Write
 from nixdock.system.cores import available_cores
+from nixdock.system.scratch import temporary_directory
 from nixdock.write.archive import write_archive
 from nixdock.write.buildable import Buildable
 from nixdock.write.docker_archive import write_docker_archive
@@ -76,8 +77,10 @@ def _write_docker_archive(
     on_layer: OnLayer,
     legacy_directory: Path | None = None,
 ) -> Image:
-    with in_background(write) as write_later:
-        stream = compressor(compression, write_later, available_cores())
+    with (
+        in_background(write) as write_later,
+        compressor(compression, write_later, available_cores()) as stream,
+    ):
         out, layers, assemble, mtime = stream.write, build.layers, build.assemble, build.mtime
         if legacy_directory is None:
             image = write_docker_archive(out, layers, assemble, mtime=mtime, on_layer=on_layer)
@@ -85,5 +88,4 @@ def _write_docker_archive(
             image = write_legacy_archive(
                 out, layers, legacy_directory, assemble, mtime=mtime, on_layer=on_layer
             )
-        stream.finish()
     return image

@@ -7,7 +7,8 @@ from pathlib import Path
 from nixdock.oci.digests import hex_of
 from nixdock.oci.image import Image
 from nixdock.oci.layout import BLOBS, INDEX, MARKER, MARKER_DATA
-from nixdock.system.atomic import FileWriter, whole_directory
+from nixdock.system.atomic import whole_directory
+from nixdock.system.writers import FileWriter
 from nixdock.write.buildable import Assemble, PackInto
 
 __all__ = ["write_oci_layout"]

@@ -64,10 +64,9 @@ def _nixdock(data: bytes, compression: Compression) -> int:
         nonlocal size
         size += len(out)
 
-    compress = compressor(compression, count)
-    for at in range(0, len(data), _CHUNK):
-        compress.write(data[at : at + _CHUNK])
-    compress.finish()
+    with compressor(compression, count) as compress:
+        for at in range(0, len(data), _CHUNK):
+            compress.write(data[at : at + _CHUNK])
     return size
 
 

@@ -34,7 +34,6 @@ BASE = (
     "gzip",
     "hello",
     "jq",
-    "libdeflate0",
     "make",
     "nginx",
     "nix-bin",

@@ -91,7 +91,17 @@ in
   gzip = deb "gzip" "gzip" "gzip";
   hello = deb "hello" "hello" "hello";
   jq = deb "jq" "jq" "jq";
-  libdeflate = deb "libdeflate" "libdeflate0" "libdeflate";
+  # Debian 12's is of an older generation than nixpkgs'. The wheel's module exports the functions
+  # of one that is current, and a Python process can load it like any library.
+  libdeflate = package {
+    pname = "libdeflate";
+    version = "1.25";
+    drv = final.runCommand "libdeflate-1.25" { } ''
+      mkdir -p $out/lib
+      cp ${final.python3Packages.deflate}/lib/python3/dist-packages/deflate/_deflate.abi3.so \
+        $out/lib/libdeflate.so.0
+    '';
+  };
   nginx = deb "nginx" "nginx" "nginx";
   nix = deb "nix" "nix-bin" "nix";
   openssl = deb "openssl" "openssl" "openssl";

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 WHEELS = (
     "backports-zstd",
     "click",
+    "deflate",
     "hatchling",
     "hypothesis",
     "jsonschema",

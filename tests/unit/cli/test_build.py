@@ -273,7 +273,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 @contextmanager
 def under_way(
-    spec: Path, target: Path, cores: int, *options: str
+    spec: Path, target: Path, cores: int, *options: str, new_group: bool = False
 ) -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
     """Give a build that is writing its blobs, and the IDs of its worker processes."""
     process = subprocess.Popen(
@@ -281,6 +281,7 @@ def under_way(
         env=environment(NIX_BUILD_CORES=str(cores)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        process_group=0 if new_group else None,
     )
     try:
         until(
@@ -299,7 +300,10 @@ def under_way(
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["archive", "oci-layout"])
 @pytest.mark.parametrize("cores", [1, 2])
-@pytest.mark.parametrize(("cause", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGQUIT, 131)],
+)
 def test_a_build_that_is_terminated(
     slow_spec: Path, tmp_path: Path, form: str, cores: int, cause: signal.Signals, status: int
 ) -> None:
@@ -316,6 +320,33 @@ def test_a_build_that_is_terminated(
 
 
 @pytest.mark.slow
+def test_a_terminal_that_is_closed(slow_spec: Path, tmp_path: Path) -> None:
+    """The terminal sends its signals to all processes of the group, and often several."""
+    (tmp_path / "out").mkdir()
+    signals = [signal.SIGHUP, signal.SIGTERM, signal.SIGHUP]
+    with under_way(slow_spec, tmp_path / "out" / "x", 2, new_group=True) as (process, workers):
+        for number in signals:
+            os.killpg(process.pid, number)
+        process.communicate(timeout=30)
+    assert process.returncode in {129, 143}
+    assert os.listdir(tmp_path / "out") == []
+    assert not any(map(runs, workers))
+
+
+@pytest.mark.slow
+def test_nohup(slow_spec: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with under_way(slow_spec, tmp_path / "out" / "x", 2) as (process, _):
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.5)
+            assert process.poll() is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["archive", "docker-archive", "oci-layout"])
 def test_a_build_that_is_killed(slow_spec: Path, tmp_path: Path, form: str) -> None:
     (tmp_path / "out").mkdir()
@@ -325,6 +356,13 @@ def test_a_build_that_is_killed(slow_spec: Path, tmp_path: Path, form: str) -> N
         process.communicate(timeout=30)
         until(lambda: not any(map(runs, workers)), "workers outlive their parent")
     assert not target.exists()
+    leftovers = list((tmp_path / "out").iterdir())
+    assert leftovers, "nobody could remove the temporary files"
+    with under_way(slow_spec, target, 2, "--format", form) as (process, _):
+        until(lambda: not any(path.exists() for path in leftovers), "they are not removed")
+        process.terminate()
+        process.communicate(timeout=30)
+    assert os.listdir(tmp_path / "out") == []
 
 
 @pytest.mark.slow

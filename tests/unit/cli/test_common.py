@@ -106,3 +106,54 @@ def test_an_unexpected_error_is_a_bug() -> None:
         "error: KeyError: 'x'; this is a bug in nixdock, and --debug shows where\n"
     )
     assert error_of("schema", "--debug").startswith("Traceback")
+
+
+# Runs the command line in argv with a limit that is reached when it first starts a thread.
+LIMITED = """
+import sys, threading
+import nixdock.cli
+def refuse(self):
+    raise {error}
+threading.Thread.start = refuse
+nixdock.cli.run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ('RuntimeError("can\'t start new thread")', "can't start another thread"),
+        ('BlockingIOError(11, "Resource temporarily unavailable")', "can't start another process"),
+        ("MemoryError", "there is not enough memory"),
+    ],
+)
+def test_limits_are_not_called_bugs(
+    sample_spec: Callable[..., Path], tmp_path: Path, error: str, message: str
+) -> None:
+    spec = sample_spec(tmp_path)
+    image = tmp_path / "image.tar"
+    assert nixdock("build", spec, "-q", "-o", image).returncode == 0
+    other = tmp_path / "other"
+    for command in (
+        ["verify", image],
+        ["inspect", image],
+        ["merge", image, "-o", other, "--compression", "gzip"],
+        ["build", spec, "-q", "-o", other, "--format", "docker-archive"],
+    ):
+        program = [sys.executable, "-c", LIMITED.format(error=error), *map(str, command)]
+        done = subprocess.run(program, capture_output=True, text=True, check=False)
+        limits = "raise the limit that ulimit -a or the container's settings show"
+        assert done.stderr == f"error: {message}; {limits}\n"
+        assert done.returncode == 1
+        assert not other.exists()
+
+
+def test_control_characters_of_messages_are_escaped(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text('{"version": 1, "name": "n", "a\\u001b]0;x\\u0007\\u202e": 1}')
+    name = "\x1b[31mred\n.json"
+    for words in (["build", spec, "--dry-run"], ["verify", tmp_path / name], [name]):
+        done = nixdock(*words)
+        assert done.returncode == 2
+        assert "\\x1b" in done.stderr
+        assert all(c.isprintable() or c == "\n" for c in done.stderr)

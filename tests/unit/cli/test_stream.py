@@ -213,7 +213,10 @@ def test_a_full_disk(large_spec: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("cause", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGQUIT, 131)],
+)
 def test_a_reader_that_is_stuck(
     large_spec: Path, tmp_path: Path, cause: signal.Signals, status: int
 ) -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import ctypes.util
 import gzip
 import hashlib
+import importlib
 import io
 import random
 import sys
-from collections.abc import Iterable, Iterator
-from types import SimpleNamespace
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nixdock.errors import ToolError
-from nixdock.layers import libdeflate
+from nixdock.layers import compressors, libdeflate
 from nixdock.layers.compressors import Compression, compressor
 from nixdock.layers.libzstd import zstd
 
@@ -34,10 +37,9 @@ def compressed(
     compression: Compression, chunks: Iterable[bytes | memoryview], workers: int = 1
 ) -> bytes:
     out = io.BytesIO()
-    compressing = compressor(compression, out.write, workers)
-    for chunk in chunks:
-        compressing.write(chunk)
-    compressing.finish()
+    with compressor(compression, out.write, workers) as compressing:
+        for chunk in chunks:
+            compressing.write(chunk)
     return out.getvalue()
 
 
@@ -104,7 +106,7 @@ def test_cuts_make_no_difference(
 def test_gzip_members_hold_1_mib(size: int, workers: int) -> None:
     data = SAMPLE[:size]
     whole = compressed(Compression.GZIP, [data], workers)
-    member = libdeflate.gzip_member_compressor(6)
+    member = libdeflate.gzip_member_compressor()
     assert whole == b"".join(member(data[at : at + MIB]) for at in range(0, size, MIB))
 
 
@@ -123,6 +125,16 @@ def test_gzip_header_has_no_time_or_name() -> None:
     header = compressed(Compression.GZIP, [b"data"])[:10]
     assert header[:8] == b"\x1f\x8b\x08\x00\0\0\0\0"
     assert header[9] == 255
+
+
+def test_a_resource_that_libzstd_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lacking:
+        def compress(self, data: bytes) -> bytes:
+            raise zstd.ZstdError("Allocation error : not enough memory")
+
+    monkeypatch.setattr(compressors, "_zstd_compressor", lambda workers: Lacking())
+    with pytest.raises(ToolError, match=r"can't compress \(Allocation error : not enough memory\)"):
+        compressed(Compression.ZSTD, [b"a"])
 
 
 def test_zstd_has_a_checksum() -> None:
@@ -161,14 +173,45 @@ def test_errors_of_writing_are_passed_on(compression: Compression, workers: int)
     def write(data: bytes | memoryview) -> None:
         raise OSError(28, "No space left on device")
 
-    compressing = compressor(compression, write, workers)
-    with pytest.raises(OSError, match="No space left"):
+    threads = threading.active_count()
+    with (
+        pytest.raises(OSError, match="No space left"),
+        compressor(compression, write, workers) as compressing,
+    ):
         for _ in range(20):
             compressing.write(SAMPLE[:MIB])
-        compressing.finish()
+    assert threading.active_count() == threads, "a thread of the pool still waits for work"
 
 
-# The shared library and the wheel.
+def test_no_thread_is_left_if_the_block_fails() -> None:
+    threads = threading.active_count()
+    with pytest.raises(KeyError), compressor(Compression.GZIP, lambda data: None, 4) as compressing:
+        compressing.write(SAMPLE[: 3 * MIB])
+        raise KeyError
+    assert threading.active_count() == threads
+
+
+# The pinned generation of libdeflate, from a library that is named, the wheel or the system.
+
+_OLD_SYSTEM_LIBRARY = Path("/usr/share/doc/libdeflate0/changelog.Debian.gz")
+
+
+def corpus() -> list[bytes]:
+    """Pieces of many sizes whose compression differs between versions of libdeflate for many."""
+    noise = hashlib.shake_256(b"corpus").digest(MIB)
+    text = SAMPLE[:MIB]
+    return [
+        source[at * 997 : at * 997 + size]
+        for at, size in enumerate([*range(0, 2000, 13), 10_000, 65_535, 65_537, 400_000])
+        for source in (text, noise.translate(bytes(i & 15 for i in range(256))))
+    ]
+
+
+def corpus_digest(compress: Callable[[bytes], bytes]) -> str:
+    return hashlib.sha256(b"".join(compress(piece) for piece in corpus())).hexdigest()
+
+
+CORPUS_DIGEST = "0baeffb6fa9f58880ed9e8b96762b2d5a836a572bede4c593ef49239bcca19b1"
 
 
 @pytest.fixture
@@ -180,47 +223,115 @@ def fresh_search(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     libdeflate.gzip_member_compressor.cache_clear()
 
 
-def _no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str) -> None:
         raise OSError(name)
 
     monkeypatch.setattr(ctypes, "CDLL", refuse)
 
 
-@pytest.mark.usefixtures("fresh_search")
-def test_library_and_wheel_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as only_the_library:
-        only_the_library.setitem(sys.modules, "deflate", None)
-        library = libdeflate.gzip_member_compressor(6)
-    libdeflate.gzip_member_compressor.cache_clear()
-    with monkeypatch.context() as only_the_wheel:
-        _no_library(only_the_wheel)
-        wheel = libdeflate.gzip_member_compressor(6)
-    assert library is not wheel
-    for data in (b"", b"a", SAMPLE[:MIB], SAMPLE[-MIB:], bytes(MIB)):
-        assert wheel(data) == library(data)
-        assert gzip.decompress(library(data)) == data
+def wheel_library() -> str:
+    """The wheel's module, which exports libdeflate's functions as a shared library does."""
+    module = sys.modules.get("deflate._deflate") or importlib.import_module("deflate._deflate")
+    assert module.__file__ is not None
+    return module.__file__
+
+
+def other_encoder(data: bytes) -> bytes:
+    """A gzip encoder that gives correct data, but other bytes."""
+    return gzip.compress(data, 9, mtime=0)
 
 
 @pytest.mark.usefixtures("fresh_search")
-def test_the_location_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded: list[str] = []
+def test_gzip_digest_of_a_corpus() -> None:
+    # If another libdeflate compresses anything differently, layers get other digests with it.
+    assert corpus_digest(libdeflate.gzip_member_compressor()) == CORPUS_DIGEST
 
-    def load(name: str) -> SimpleNamespace:
-        loaded.append(name)
-        raise OSError(name)
 
-    monkeypatch.setenv("NIXDOCK_LIBDEFLATE", "/nix/store/libdeflate.so")
-    monkeypatch.setattr(ctypes, "CDLL", load)
-    libdeflate.gzip_member_compressor(6)
-    assert loaded[0] == "/nix/store/libdeflate.so"
+@pytest.mark.usefixtures("fresh_search")
+def test_a_named_library_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIXDOCK_LIBDEFLATE", wheel_library())
+    monkeypatch.setitem(sys.modules, "deflate", None)
+    compress = libdeflate.gzip_member_compressor()
+    assert corpus_digest(compress) == CORPUS_DIGEST
+    assert gzip.decompress(compress(SAMPLE[:MIB])) == SAMPLE[:MIB]
+
+
+@pytest.mark.usefixtures("fresh_search")
+def test_the_wheel_is_used_without_any_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_libraries(monkeypatch)
+    assert corpus_digest(libdeflate.gzip_member_compressor()) == CORPUS_DIGEST
+
+
+@pytest.mark.usefixtures("fresh_search")
+@pytest.mark.parametrize("name", ["/nonexistent/libdeflate.so.0", ctypes.util.find_library("c")])
+def test_a_named_file_that_is_no_libdeflate(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("NIXDOCK_LIBDEFLATE", name)
+    with pytest.raises(ToolError, match="which can't be loaded as libdeflate") as caught:
+        libdeflate.gzip_member_compressor()
+    assert str(caught.value).startswith(f"NIXDOCK_LIBDEFLATE names {name}, ")
+    assert caught.value.path == name
+
+
+@pytest.mark.usefixtures("fresh_search")
+def test_another_generation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "deflate", None)
+    found: list[tuple[str, Callable[[bytes], bytes]]] = [
+        ("the system's libdeflate.so.0", other_encoder)
+    ]
+    monkeypatch.setattr(libdeflate, "_installed", lambda: iter(found))
+    with pytest.raises(ToolError) as caught:
+        libdeflate.gzip_member_compressor()
+    assert str(caught.value) == (
+        "gzip compression needs a libdeflate that gives the same bytes as libdeflate 1.25, but the"
+        " system's libdeflate.so.0 gives others: install the Python package deflate, 0.8 or 0.9, or"
+        " a current libdeflate, such as nixpkgs', and name its library in NIXDOCK_LIBDEFLATE; or"
+        " choose another compression"
+    )
+    found.append(("another", libdeflate._from_library(ctypes.CDLL(wheel_library()))))
+    assert libdeflate.gzip_member_compressor() is found[1][1]
+
+
+@pytest.mark.usefixtures("fresh_search")
+@pytest.mark.skipif(not _OLD_SYSTEM_LIBRARY.exists(), reason="needs Debian's libdeflate0")
+def test_the_system_library_is_used_only_if_it_gives_the_same_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = libdeflate._from_library(ctypes.CDLL("libdeflate.so.0"))
+    assert (corpus_digest(library) == CORPUS_DIGEST) == libdeflate._is_required(library)
+    if corpus_digest(library) != CORPUS_DIGEST:
+        monkeypatch.setenv("NIXDOCK_LIBDEFLATE", "libdeflate.so.0")
+        with pytest.raises(
+            ToolError, match=r"which compresses to other bytes than libdeflate 1\.25"
+        ):
+            libdeflate.gzip_member_compressor()
 
 
 @pytest.mark.usefixtures("fresh_search")
 def test_no_libdeflate_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    _no_library(monkeypatch)
+    without_libraries(monkeypatch)
     monkeypatch.setitem(sys.modules, "deflate", None)
-    with pytest.raises(ToolError) as caught:
-        compressor(Compression.GZIP, lambda data: None)
-    for word in ("libdeflate0", "nixpkgs' libdeflate", "pip install 'nixdock[gzip]'"):
-        assert word in str(caught.value)
+    with (
+        pytest.raises(ToolError, match="needs libdeflate, which is not installed: install"),
+        compressor(Compression.GZIP, lambda data: None),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_libzstd_with_other_bytes_is_reported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, other: bool
+) -> None:
+    monkeypatch.setattr(zstd, "zstd_version", "1.6.0")
+    if other:
+        monkeypatch.setattr(compressors, "_ZSTD_LEVEL", 4)
+    compressors._check_zstd.cache_clear()
+    try:
+        compressed(Compression.ZSTD, [b"a"])
+    finally:
+        compressors._check_zstd.cache_clear()
+    warning = (
+        "Python's libzstd 1.6.0 compresses to other bytes than 1.5.7, so the digests of compressed"
+        " layers differ from those on machines with that version; the diff_ids do not"
+    )
+    assert [record.getMessage() for record in caplog.records] == [warning] * other

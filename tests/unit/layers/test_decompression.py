@@ -25,9 +25,8 @@ def compressed(data: bytes, coding: Coding) -> bytes:
     if coding is Coding.BZIP2:
         return bz2.compress(data)
     out = io.BytesIO()
-    compressing = compressor(Compression(coding.value), out.write)
-    compressing.write(data)
-    compressing.finish()
+    with compressor(Compression(coding.value), out.write) as compressing:
+        compressing.write(data)
     return out.getvalue()
 
 

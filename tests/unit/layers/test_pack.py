@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nixdock.errors import PackError
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compressors import Compression, Compressor, compressor
 from nixdock.layers.created import CreatedLayer, SizedTar
-from nixdock.layers.pack import pack, pack_all
+from nixdock.layers.pack import _Job, pack, pack_all
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE
 from nixdock.system.buffers import Write
@@ -85,6 +88,42 @@ def test_processes_make_no_difference(tmp_path: Path, compression: Compression, 
     for layer in together:
         file = tmp_path / "together" / layer.digest.removeprefix("sha256:")
         assert digest(file.read_bytes()) == layer.digest
+
+
+@pytest.mark.parametrize(
+    ("cores", "weights", "expected"),
+    [
+        (32, [5] * 16, [2] * 16),
+        (2, [100] + [1] * 50, [2] + [1] * 50),
+        (8, [0, 0], [4, 4]),
+        (32, [99, 1], [32, 16]),
+        (4, [7], [4]),
+        (1, [9, 9], [1, 1]),
+    ],
+)
+def test_processes_and_compressors_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, weights: list[int], expected: list[int]
+) -> None:
+    threads: dict[int, int] = {}
+
+    @contextmanager
+    def recorded(compression: Compression, write: Write, workers: int) -> Iterator[Compressor]:
+        threads[len(threads)] = workers
+        with compressor(compression, write, 1) as stream:
+            yield stream
+
+    monkeypatch.setattr("nixdock.layers.created.compressor", recorded)
+    # In one process, so that the numbers can be seen; the layers keep their order.
+    monkeypatch.setattr("nixdock.layers.pack._can_be_sent", lambda job: False)
+    pack_all([Bytes(b"x", weight) for weight in weights], None, Compression.ZSTD, cores)
+    assert list(threads.values()) == expected
+
+
+@given(st.integers(1, 100), st.lists(st.integers(0, 1000), min_size=1, max_size=120))
+def test_no_more_than_two_threads_for_each_core(cores: int, weights: list[int]) -> None:
+    job = _Job(tuple(Bytes(b"", weight) for weight in weights), None, Compression.GZIP, cores)
+    threads = sorted((job.threads(i) for i in range(len(weights))), reverse=True)
+    assert sum(threads[: job.processes]) <= 2 * cores
 
 
 def test_equal_layers_are_kept_once(tmp_path: Path) -> None:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
 
 from nixdock.errors import OutputError
-from nixdock.system.atomic import (
-    FileWriter,
-    StreamWriter,
-    temporary_directory,
-    whole_directory,
-    whole_file,
-)
+from nixdock.system.atomic import whole_directory, whole_file
+from nixdock.system.scratch import temporary_directory
 
 
 def names(directory: Path) -> list[str]:
@@ -89,22 +83,6 @@ def test_a_file_in_a_directory_that_does_not_exist(tmp_path: Path) -> None:
         whole_file(tmp_path / "missing" / "out"),
     ):
         pytest.fail("the block must not run")
-
-
-def test_a_file_that_can_not_be_created(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=f"can't write {tmp_path}: Is a directory"):
-        FileWriter(tmp_path)
-
-
-def test_a_full_disk() -> None:
-    with (
-        pytest.raises(
-            OutputError, match="can't write /dev/full: No space left on device"
-        ) as caught,
-        FileWriter(Path("/dev/full")) as writer,
-    ):
-        writer.write(b"x")
-    assert caught.value.path == "/dev/full"
 
 
 # Directories.
@@ -204,51 +182,6 @@ def test_a_target_that_becomes_a_directory_meanwhile(tmp_path: Path) -> None:
         writer.write(b"x")
         target.mkdir()
     assert names(tmp_path) == ["out"]
-
-
-# Streams.
-
-
-def test_a_pipe_gets_everything() -> None:
-    source, sink = os.pipe()
-    data = bytes(range(256)) * 20_000
-    received: list[bytes] = []
-
-    def read() -> None:
-        while chunk := os.read(source, 100_000):
-            received.append(chunk)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    writer = StreamWriter(sink, "the pipe")
-    writer.write(memoryview(data))
-    writer.write(b"")
-    writer.write(b"end")
-    os.close(sink)
-    reader.join()
-    os.close(source)
-    assert b"".join(received) == data + b"end"
-
-
-def test_writes_that_are_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[bytes] = []
-
-    def write(descriptor: int, data: memoryview | bytes) -> int:
-        written.append(bytes(data[:3]))
-        return len(written[-1])
-
-    monkeypatch.setattr(os, "write", write)
-    with Path(os.devnull).open("wb") as sink:
-        StreamWriter(sink.fileno(), "x").write(b"0123456789")
-    assert written == [b"012", b"345", b"678", b"9"]
-
-
-def test_a_closed_pipe() -> None:
-    source, sink = os.pipe()
-    os.close(source)
-    with pytest.raises(OutputError, match="the reader of the pipe closed it before the end"):
-        StreamWriter(sink, "the pipe").write(b"x")
-    os.close(sink)
 
 
 def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""Renaming what is complete into its place: safe on disk first, and never without a way back."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["put_back", "put_directory", "sync", "sync_tree"]
+
+_AT_FDCWD: Final = -100
+_RENAME_EXCHANGE: Final = 2
+_NO_EXCHANGE: Final = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
+_NO_SYNC: Final = {errno.EINVAL, errno.EOPNOTSUPP, errno.EROFS, errno.ENOSYS}
+_REPLACED: Final = "replaced"
+
+
+def sync(path: Path) -> None:
+    """Wait until the file or directory `path` is on disk, where the file system can do that."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(directory: Path) -> None:
+    """Wait until all files and directories at and below `directory` are on disk."""
+    for parent, _, names in os.walk(directory, topdown=False):
+        for name in names:
+            sync(Path(parent, name))
+        sync(Path(parent))
+
+
+def put_directory(fresh: Path, target: Path, beside: Path) -> None:
+    """Rename the directory `fresh` to `target`; an earlier directory ends up below `beside`.
+
+    At every moment `target` or, where two directories can't be exchanged in one step, `put_back`
+    gives the earlier directory or the fresh one. Raise OSError if that fails; the earlier directory
+    is then in its place.
+    """
+    if not target.is_dir():
+        fresh.rename(target)
+        return
+    if _exchange(fresh, target):
+        return
+    replaced = beside / _REPLACED / target.name
+    replaced.parent.mkdir()
+    try:
+        target.rename(replaced)
+        fresh.rename(target)
+    except BaseException:
+        put_back(target, beside)
+        raise
+
+
+def put_back(target: Path, beside: Path) -> bool:
+    """Restore a directory that `put_directory` moved below `beside` if `target` is missing.
+
+    Return whether nothing below `beside` is needed any longer.
+    """
+    replaced = beside / _REPLACED / target.name
+    if not os.path.lexists(replaced) or os.path.lexists(target):
+        return True
+    with suppress(OSError):
+        replaced.rename(target)
+        return True
+    return False
+
+
+def _exchange(path: Path, other: Path) -> bool:
+    """Exchange two directories in one step; return False if the system can't."""
+    function = _renameat2()
+    if function is None:
+        return False
+    names = (os.fsencode(path), os.fsencode(other))
+    if function(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_EXCHANGE:
+        return False
+    raise OSError(code, os.strerror(code), os.fspath(path), None, os.fspath(other))
+
+
+@cache
+def _renameat2() -> Any:
+    """Return the C library's function, or None if there is none, as on other systems than Linux."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if function is not None:
+        function.argtypes = [
+            ctypes.c_int,
+            ctypes.c_char_p,
+            ctypes.c_int,
+            ctypes.c_char_p,
+            ctypes.c_uint,
+        ]
+    return function

@@ -1,0 +1,156 @@
+"""Standard input and output of every kind: files, pipes, sockets, terminals, non-blocking ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pty
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tests.unit.cli.program import PROGRAM, environment
+
+SampleSpec = Callable[..., Path]
+
+
+def nixdock(
+    *arguments: str | Path, stdin: int | None = None, stdout: int | IO[bytes] = subprocess.PIPE
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*PROGRAM, *arguments],
+        env=environment(),
+        check=False,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.fixture
+def spec(sample_spec: SampleSpec, tmp_path: Path) -> Path:
+    return sample_spec(tmp_path)
+
+
+def graph_of(spec: Path) -> Path:
+    name: str = json.loads(spec.read_bytes())["closure"]["graph"]
+    return spec.parent / name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["archive", "docker-archive", "oci-archive"])
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_an_image_on_standard_output(spec: Path, tmp_path: Path, form: str, name: str) -> None:
+    options = ["-q", "--format", form, "--compression", "gzip"]
+    in_file = nixdock("build", spec, "-o", tmp_path / "x", *options)
+    piped = nixdock("build", spec, "-o", name, *options)
+    assert piped.stdout == (tmp_path / "x").read_bytes()
+    assert piped.stderr == in_file.stdout, "the digest"
+
+
+def test_standard_output_in_a_file(spec: Path, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("ab") as log:
+        log.write(b"before")
+        log.flush()
+        done = nixdock("build", spec, "-q", "-o", "/dev/stdout", stdout=log)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "log").read_bytes().startswith(b"beforeoci-layout")
+    assert Path("/dev/stdout").is_symlink()
+    assert not [name for name in os.listdir("/dev") if "nixdock" in name]
+
+
+def test_a_directory_can_not_be_standard_output(spec: Path) -> None:
+    done = nixdock("build", spec, "-q", "-o", "-", "--format", "oci-layout")
+    assert done.returncode == 1
+    assert done.stderr == b"error: /dev/stdout can't become a directory; name another\n"
+
+
+def test_documents_on_standard_output(spec: Path, tmp_path: Path) -> None:
+    graph = graph_of(spec)
+    for command in (("plan", graph), ("resolve", spec)):
+        assert nixdock(*command, "-o", tmp_path / "file").returncode == 0
+        piped = nixdock(*command, "-o", "-")
+        assert piped.stdout == (tmp_path / "file").read_bytes()
+    both = nixdock("resolve", spec, "-o", "-", "--plan", "/dev/stdout")
+    assert both.returncode == 2
+    assert both.stderr.endswith(b"error: the spec and the plan can't both go to standard output\n")
+
+
+def test_other_images_on_standard_output(spec: Path, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    assert nixdock("build", spec, "-q", "-o", image).returncode == 0
+    for command in (("export", image), ("merge", image)):
+        assert nixdock(*command, "-o", tmp_path / "file").returncode == 0
+        piped = nixdock(*command, "-o", "-")
+        assert hashlib.sha256(piped.stdout).digest() == (
+            hashlib.sha256((tmp_path / "file").read_bytes()).digest()
+        )
+
+
+@pytest.mark.parametrize("command", ["build", "export", "merge"])
+def test_a_terminal_gets_no_archive(spec: Path, command: str) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        done = nixdock(command, spec, "-o", "-", stdout=theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 2
+    message = b"error: standard output is a terminal; name a file with -o, or use a pipe\n"
+    assert done.stderr.endswith(message)
+
+
+@pytest.mark.parametrize("kind", ["socket", "slow pipe"])
+def test_standard_input(spec: Path, kind: str) -> None:
+    data = graph_of(spec).read_bytes()
+    if kind == "socket":
+        theirs, ours = (end.detach() for end in socket.socketpair())
+    else:
+        theirs, ours = os.pipe()
+        os.set_blocking(theirs, False)
+
+    def write() -> None:
+        time.sleep(0.5)
+        os.write(ours, data)
+        os.close(ours)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        done = nixdock("plan", "-", "--json", stdin=theirs)
+    finally:
+        writer.join()
+        os.close(theirs)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == nixdock("plan", graph_of(spec), "--json").stdout
+
+
+@pytest.mark.parametrize("kind", ["archive", "text"])
+def test_standard_output_that_does_not_block(spec: Path, kind: str) -> None:
+    """A reader that starts late gets everything from a descriptor that does not block."""
+    command = ("stream", spec, "-q") if kind == "archive" else ("schema",)
+    ours, theirs = socket.socketpair()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    theirs.setblocking(False)
+    received = bytearray()
+
+    def read() -> None:
+        time.sleep(0.7)
+        while chunk := ours.recv(1 << 16):
+            received.extend(chunk)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    done = nixdock(*command, stdout=theirs.fileno())
+    theirs.close()
+    reader.join()
+    ours.close()
+    assert done.returncode == 0, done.stderr
+    assert bytes(received) == nixdock(*command).stdout

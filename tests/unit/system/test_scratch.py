@@ -1,0 +1,141 @@
+"""Temporary directories beside outputs: whose process is gone, they are removed by the next run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nixdock.system.scratch import temporary_directory
+
+# Makes a temporary directory for the target in argv, says where, and stays there.
+HOLDER = """
+import sys
+from pathlib import Path
+from nixdock.system.scratch import temporary_directory
+with temporary_directory(Path(sys.argv[1])) as directory:
+    (directory / "file").write_text("x")
+    print(directory, flush=True)
+    sys.stdin.read()
+"""
+
+# Makes and removes temporary directories for the same target as fast as it can.
+CHURN = """
+import sys
+from pathlib import Path
+from nixdock.system.scratch import temporary_directory
+for i in range(150):
+    with temporary_directory(Path(sys.argv[1])) as directory:
+        (directory / "file").write_text("x")
+        (directory / "file").read_text()
+"""
+
+
+def holder(target: Path) -> tuple[subprocess.Popen[bytes], Path]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, target], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    return process, Path(os.fsdecode(process.stdout.readline().rstrip()))
+
+
+def test_the_directory_of_a_killed_process_is_removed(tmp_path: Path) -> None:
+    process, leftover = holder(tmp_path / "out")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    other = tmp_path / "other"
+    with temporary_directory(other):
+        assert leftover.is_dir(), "it is not one of the other target's"
+    with temporary_directory(tmp_path / "out") as directory:
+        assert os.listdir(tmp_path) == [directory.name]
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_directory_of_a_running_process_stays(tmp_path: Path) -> None:
+    process, held = holder(tmp_path / "out")
+    with temporary_directory(tmp_path / "out"):
+        assert (held / "file").read_text() == "x"
+    assert (held / "file").read_text() == "x"
+    process.communicate()
+    assert os.listdir(tmp_path) == []
+
+
+def test_only_nixdocks_own_directories_are_removed(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    elsewhere = tmp_path / "elsewhere"
+    for name in (".out.settings", ".out.nixdock", "elsewhere"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kept").touch()
+    (tmp_path / ".out.nixdock-link").symlink_to(elsewhere)
+    (tmp_path / ".out.nixdock-file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    with temporary_directory(target):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a directory to someone else")
+def test_a_directory_of_another_user_stays(tmp_path: Path) -> None:
+    foreign = tmp_path / ".out.nixdock-abcdefgh"
+    foreign.mkdir()
+    os.chown(foreign, 65534, 65534)
+    with temporary_directory(tmp_path / "out"):
+        pass
+    assert foreign.is_dir()
+
+
+@pytest.mark.slow
+def test_many_at_once_do_not_take_each_others_directories(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen([sys.executable, "-c", CHURN, tmp_path / "out"], stderr=subprocess.PIPE)
+        for _ in range(6)
+    ]
+    assert [process.communicate()[1] for process in processes] == [b""] * 6
+    assert [process.returncode for process in processes] == [0] * 6
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_directory_that_is_taken_before_it_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    mkdtemp = tempfile.mkdtemp
+
+    def make(**options: Any) -> str:
+        made.append(mkdtemp(**options))
+        return made[-1]
+
+    real_open = os.open
+
+    def open_late(path: Any, *args: Any, **options: Any) -> int:
+        descriptor = real_open(path, *args, **options)
+        if len(made) == 1 and path == Path(made[0]):
+            Path(path).rmdir()
+        return descriptor
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make)
+    monkeypatch.setattr(os, "open", open_late)
+    with temporary_directory(tmp_path / "out") as directory:
+        assert len(made) == 2
+        assert str(directory) == made[1]
+
+
+def test_a_name_that_is_as_long_as_names_may_be(tmp_path: Path) -> None:
+    with temporary_directory(tmp_path / ("ä" * 127)) as directory:
+        assert directory.parent == tmp_path
+
+
+def test_a_stream_has_its_directory_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    os.mkfifo(tmp_path / "fifo")
+    for target in (Path("/dev/stdout"), Path("/dev/null"), Path("/proc/self/fd/1")):
+        with temporary_directory(target) as directory:
+            assert directory.parent == tmp_path
