@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nixdock.build.database_layer import add_database_layer
+from nixdock.build.memory import memory_of
 from nixdock.build.resolve import Resolution, resolve_on_base
 from nixdock.errors import PlanError, SpecError
 from nixdock.layers.layer import Layer
@@ -18,6 +19,7 @@ from nixdock.layers.store import StoreLayer
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.container_config import ContainerConfig, container_config
 from nixdock.oci.descriptor import Platform
+from nixdock.oci.digests import chain_ids
 from nixdock.oci.image import HistoryEntry, Image
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.limits import MOST_LAYERS
@@ -39,7 +41,8 @@ class Build:
     """A prepared image: its layers, bottom to top, and its description.
 
     `mtime` is the time, in seconds, of the files that the build itself creates; `base_history` is
-    the history of the base image's layers.
+    the history of the base image's layers. `memory_of` returns what the image is to remember, given
+    the chain ID of its layers.
     """
 
     layers: tuple[Layer, ...]
@@ -49,9 +52,14 @@ class Build:
     created: str
     mtime: int
     base_history: tuple[HistoryEntry, ...] = ()
+    memory_of: Callable[[str], Mapping[str, Any] | None] | None = None
 
     def assemble(self, blobs: Sequence[LayerBlob]) -> Image:
         """Describe the packed layers as an image."""
+        memory = None
+        if self.memory_of is not None:
+            *_, chain_id = chain_ids(blob.diff_id for blob in blobs)
+            memory = self.memory_of(chain_id)
         return Image.of(
             blobs,
             reference=self.reference,
@@ -59,6 +67,7 @@ class Build:
             container=self.container,
             created=self.created,
             base_history=self.base_history,
+            memory=memory,
         )
 
 
@@ -105,6 +114,7 @@ def prepared_build(spec: ImageSpec) -> Iterator[Build]:
             created=rfc3339(mtime if spec.created is None else parse_time(spec.created)),
             mtime=mtime,
             base_history=() if base is None else base.history,
+            memory_of=memory_of(spec),
         )
 
 

@@ -1,7 +1,7 @@
 """Plan files: the layers and the history of an image, from which the next image is planned.
 
-A plan has two formats: the plan file, for people and for version control, and the label in the
-image. Both contain a format version, and both are checked as untrusted input.
+A plan has two formats: the plan file, for people and for version control, and the memory in the
+image config. Both contain a format version, and both are checked as untrusted input.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = [
     "PLAN_VERSION",
     "Count",
+    "checked_history",
     "checked_plan",
+    "convert_versioned",
     "parse_plan",
     "parse_versioned",
     "plan_document",
@@ -102,6 +104,11 @@ def parse_versioned(data: bytes, kind: type[_Document], origin: str) -> _Documen
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise LayeringError(f"{origin} is not valid JSON: {error}") from None
+    return convert_versioned(document, kind, origin)
+
+
+def convert_versioned(document: Any, kind: type[_Document], origin: str) -> _Document:
+    """Convert a JSON document to `kind`; raise LayeringError as `parse_versioned` does."""
     try:
         version = msgspec.convert(document, _Version).version
         if version != PLAN_VERSION:
@@ -127,7 +134,7 @@ def checked_plan(
     `counts` are the numbers of updates that saw and that changed each package.
     """
     try:
-        history = _checked_history(steps, app_only, counts)
+        history = checked_history(steps, app_only, counts)
         return PreviousPlan(_checked_layers(layers), history)
     except LayeringError as error:
         raise LayeringError(f"{origin}: {error}", path=error.path, key=error.key) from None
@@ -147,9 +154,10 @@ def _checked_layers(texts: Iterable[Iterable[str]]) -> tuple[tuple[StorePath, ..
     return tuple(layers)
 
 
-def _checked_history(
+def checked_history(
     steps: int, app_only: int, counts: Mapping[str, tuple[int, int]]
 ) -> PlanHistory:
+    """Return the history; raise LayeringError if the counts are impossible."""
     if app_only > steps:
         key = "history.app_only"
         raise LayeringError(f"{key}: {app_only} is more than history.steps, {steps}", key=key)

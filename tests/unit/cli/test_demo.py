@@ -20,8 +20,8 @@ from nixdock.demo.engine import Engine
 from nixdock.errors import NixdockError
 
 MANIFESTS = {
-    "amd64": "sha256:59f06c66dd27e7ee7a47ab4654b1c01578e80f733fe5fc30c973e8cbbfd150f2",
-    "arm64": "sha256:897714cd4cacdbaae622871320578d5ea30b0a2ffa4ab44fac1c4d478109fa37",
+    "amd64": "sha256:d5608998805f5d4bf433f5b4205a7bf97eb044e29d82b8c0ff29fbf706a4e58b",
+    "arm64": "sha256:33b7837256406c75844d0d313e131d5e288cf803438f0164abdf13b3a051e5a3",
 }
 NOBODY = "65534"
 

@@ -406,6 +406,15 @@ def test_everything_is_inherited() -> None:
     )
 
 
+def test_the_plan_of_the_base_image_is_not_inherited() -> None:
+    plan = {"dev.nixdock.plan": "{}"}
+    base = {"Labels": {"a": "1"} | plan}
+    assert inherit(base, ContainerConfig(), everything=True).Labels == {"a": "1"}
+    assert inherit({"Labels": plan}, ContainerConfig(), everything=True) == ContainerConfig()
+    own = ContainerConfig(Labels={"b": "2"})
+    assert inherit(base, own, everything=True).Labels == {"a": "1", "b": "2"}
+
+
 def test_a_new_entrypoint_takes_no_commands_of_the_old_one() -> None:
     inherited = inherit(BASE, ContainerConfig(Entrypoint=["new"]), everything=True)
     assert (inherited.Entrypoint, inherited.Cmd) == (["new"], None)
