@@ -20,8 +20,8 @@ from nixdock.demo.engine import Engine
 from nixdock.errors import NixdockError
 
 MANIFESTS = {
-    "amd64": "sha256:d5608998805f5d4bf433f5b4205a7bf97eb044e29d82b8c0ff29fbf706a4e58b",
-    "arm64": "sha256:33b7837256406c75844d0d313e131d5e288cf803438f0164abdf13b3a051e5a3",
+    "amd64": "sha256:8af163ac7066fa77bdedd98016695033dae52c8d5cd706fcd30c1b1c3ebda3d4",
+    "arm64": "sha256:9bf2811a1cb0b8566780d533409631e6e700f66fb33debb7da057e14ef265160",
 }
 NOBODY = "65534"
 
