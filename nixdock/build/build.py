@@ -26,7 +26,7 @@ from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.reference import Reference
 from nixdock.rootfs.base_image import BaseImage, inherit, open_base_image
 from nixdock.rootfs.top_layer import pack_to_temporary_tar, prepare_top_layer, read_top_layer
-from nixdock.spec.checks import checked_config
+from nixdock.spec.config_checks import checked_config, undefined_keys
 from nixdock.spec.image_spec import ImageSpec, nar_hash_of, permission_rules
 from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
 from nixdock.tar.header import MemberMeta
@@ -92,8 +92,8 @@ def prepared_build(spec: ImageSpec) -> Iterator[Build]:
         base = _open_base(spec, stack)
         spec = resolve_on_base(spec, base).spec
         config, undefined = checked_config(spec.config)
-        for key in undefined:
-            log.warning("config.%s is left out: no image specification defines it", key)
+        for key in undefined_keys(undefined):
+            log.warning("config.%s is passed on, but no image specification defines it", key)
         mtime = _creation_time(spec)
         layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
         layers += _new_layers(spec, base, stack)
@@ -110,7 +110,7 @@ def prepared_build(spec: ImageSpec) -> Iterator[Build]:
             layers=tuple(layers),
             reference=spec.reference,
             platform=_platform(spec),
-            container=container_config(_inherited(spec, config, base)),
+            container=container_config(_inherited(spec, config, base), undefined),
             created=rfc3339(mtime if spec.created is None else parse_time(spec.created)),
             mtime=mtime,
             base_history=() if base is None else base.history,

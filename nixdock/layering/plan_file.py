@@ -15,6 +15,7 @@ import orjson
 from nixdock.errors import InputError, LayeringError
 from nixdock.layering.plan_history import ChangeCounts, PlanHistory, PreviousPlan
 from nixdock.nix.store_path import StorePath
+from nixdock.system.typed import MisfitError, convert
 
 if TYPE_CHECKING:
     from nixdock.layering.plan import LayerPlan
@@ -110,16 +111,16 @@ def parse_versioned(data: bytes, kind: type[_Document], origin: str) -> _Documen
 def convert_versioned(document: Any, kind: type[_Document], origin: str) -> _Document:
     """Convert a JSON document to `kind`; raise LayeringError as `parse_versioned` does."""
     try:
-        version = msgspec.convert(document, _Version).version
+        version = convert(document, _Version).version
         if version != PLAN_VERSION:
             raise LayeringError(
                 f"{origin}: the plan has format {version}, but this nixdock reads format"
                 f" {PLAN_VERSION}; make a new plan, or use the nixdock that made this one",
                 key="version",
             )
-        return msgspec.convert(document, kind)
-    except msgspec.ValidationError as error:
-        raise LayeringError(f"{origin} is not a plan: {error}") from None
+        return convert(document, kind)
+    except MisfitError as error:
+        raise LayeringError(f"{origin} is not a plan: {error}", key=error.key or None) from None
 
 
 def checked_plan(

@@ -425,6 +425,16 @@ def test_an_invalid_config() -> None:
         inherit({"Env": "A=1"}, ContainerConfig())
 
 
+def test_the_case_of_keys_does_not_matter() -> None:
+    base = {"env": ["A=1"], "CMD": ["x"], "tty": True}
+    inherited = inherit(base, ContainerConfig(), everything=True)
+    assert inherited == ContainerConfig(Env=["A=1"], Cmd=["x"])
+    assert inherit(base, ContainerConfig()).Env == ["A=1"]
+    with pytest.raises(ImageError, match="'Env' and 'env' are the same key") as error:
+        inherit({"Env": [], "env": []}, ContainerConfig())
+    assert error.value.key == "env"
+
+
 def test_stacked_images(write: Write, tmp_path: Path) -> None:
     """Each image has the layers of all images below it, unchanged."""
     found: list[str] = []
