@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nixdock.build.database_layer import add_database_layer
+from nixdock.build.memory import memory_of
 from nixdock.build.resolve import Resolution, resolve_on_base
 from nixdock.errors import PlanError, SpecError
 from nixdock.layers.layer import Layer
@@ -18,13 +19,14 @@ from nixdock.layers.store import StoreLayer
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.container_config import ContainerConfig, container_config
 from nixdock.oci.descriptor import Platform
+from nixdock.oci.digests import chain_ids
 from nixdock.oci.image import HistoryEntry, Image
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.reference import Reference
 from nixdock.rootfs.base_image import BaseImage, inherit, open_base_image
 from nixdock.rootfs.top_layer import pack_to_temporary_tar, prepare_top_layer, read_top_layer
-from nixdock.spec.checks import checked_config
+from nixdock.spec.config_checks import checked_config, undefined_keys
 from nixdock.spec.image_spec import ImageSpec, nar_hash_of, permission_rules
 from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
 from nixdock.tar.header import MemberMeta
@@ -39,7 +41,8 @@ class Build:
     """A prepared image: its layers, bottom to top, and its description.
 
     `mtime` is the time, in seconds, of the files that the build itself creates; `base_history` is
-    the history of the base image's layers.
+    the history of the base image's layers. `memory_of` returns what the image is to remember, given
+    the chain ID of its layers.
     """
 
     layers: tuple[Layer, ...]
@@ -49,9 +52,14 @@ class Build:
     created: str
     mtime: int
     base_history: tuple[HistoryEntry, ...] = ()
+    memory_of: Callable[[str], Mapping[str, Any] | None] | None = None
 
     def assemble(self, blobs: Sequence[LayerBlob]) -> Image:
         """Describe the packed layers as an image."""
+        memory = None
+        if self.memory_of is not None:
+            *_, chain_id = chain_ids(blob.diff_id for blob in blobs)
+            memory = self.memory_of(chain_id)
         return Image.of(
             blobs,
             reference=self.reference,
@@ -59,6 +67,7 @@ class Build:
             container=self.container,
             created=self.created,
             base_history=self.base_history,
+            memory=memory,
         )
 
 
@@ -83,8 +92,8 @@ def prepared_build(spec: ImageSpec) -> Iterator[Build]:
         base = _open_base(spec, stack)
         spec = resolve_on_base(spec, base).spec
         config, undefined = checked_config(spec.config)
-        for key in undefined:
-            log.warning("config.%s is left out: no image specification defines it", key)
+        for key in undefined_keys(undefined):
+            log.warning("config.%s is passed on, but no image specification defines it", key)
         mtime = _creation_time(spec)
         layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
         layers += _new_layers(spec, base, stack)
@@ -101,10 +110,11 @@ def prepared_build(spec: ImageSpec) -> Iterator[Build]:
             layers=tuple(layers),
             reference=spec.reference,
             platform=_platform(spec),
-            container=container_config(_inherited(spec, config, base)),
+            container=container_config(_inherited(spec, config, base), undefined),
             created=rfc3339(mtime if spec.created is None else parse_time(spec.created)),
             mtime=mtime,
             base_history=() if base is None else base.history,
+            memory_of=memory_of(spec),
         )
 
 

@@ -50,7 +50,7 @@ def add_database_layer(
     return TreeLayer(
         tree,
         MemberMeta(mtime, store.uid, store.gid, store.uname, store.gname),
-        LayerHistory("nixdock", f"the Nix database of {count} store paths"),
+        LayerHistory("nixdock: Nix database", f"the Nix database of {count} store paths"),
         # `/` itself belongs to the top layer.
         root_entry=False,
     )

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nixdock.build.memory import remembered_plan
 from nixdock.errors import InputError
 from nixdock.layering.plan_file import parse_plan
 from nixdock.layering.plan_history import PreviousPlan
-from nixdock.layering.plan_label import PLAN_LABEL, parse_plan_label
 from nixdock.nix.store_path import StorePath, valid_store_paths
 
 if TYPE_CHECKING:
     from nixdock.oci.descriptor import Platform
     from nixdock.read.opening import ImageFile
-    from nixdock.read.stored import StoredImage
 
 __all__ = ["read_previous"]
-
-log = logging.getLogger(__name__)
 
 
 def read_previous(path: Path, platform: Platform | None = None) -> PreviousPlan:
     """Return the plan in a plan file, or that of an image in any form.
 
-    nixdock records the plan in a label of the image. If the label is missing, damaged, or has no
-    room for the layers, return the store paths in the tars of the layers instead. `platform`
-    selects one of the images for several platforms. Raise InputError if `path` is neither a plan
-    file nor a single image, and ImageError if the image is damaged.
+    An image remembers its plan in its config. If there is no memory, or it is damaged, describes
+    other layers, or has no room for the layers, return the store paths in the tars of the layers
+    instead. `platform` selects one of the images for several platforms. Raise InputError if `path`
+    is neither a plan file nor a single image, and ImageError if the image is damaged.
     """
     if _is_json(path):
         return parse_plan(path.read_bytes(), str(path))
@@ -38,11 +34,11 @@ def read_previous(path: Path, platform: Platform | None = None) -> PreviousPlan:
 
     with open_image(path) as file:
         image = select_only_image(file, platform)
-        label_plan = _plan_in_label(image, str(path))
-        if label_plan is not None and label_plan.layers:
-            return label_plan
+        remembered = remembered_plan(image.config, str(path))
+        if remembered is not None and remembered.layers:
+            return remembered
         layers = _layers_of(replace(file, images=(image,)))
-    return PreviousPlan(layers) if label_plan is None else replace(label_plan, layers=layers)
+    return PreviousPlan(layers) if remembered is None else replace(remembered, layers=layers)
 
 
 def _is_json(path: Path) -> bool:
@@ -55,23 +51,6 @@ def _is_json(path: Path) -> bool:
         raise InputError(
             f"can't read the previous plan {path}: {error.strerror}", path=path
         ) from None
-
-
-def _plan_in_label(image: StoredImage, origin: str) -> PreviousPlan | None:
-    labels = (image.config.config or {}).get("Labels")
-    text = labels.get(PLAN_LABEL) if isinstance(labels, dict) else None
-    if not isinstance(text, str):
-        return None
-    try:
-        return parse_plan_label(text)
-    except InputError as error:
-        log.warning(
-            "%s: the label %s is ignored, and the layers are read instead: %s",
-            origin,
-            PLAN_LABEL,
-            error,
-        )
-        return None
 
 
 def _layers_of(file: ImageFile) -> tuple[tuple[StorePath, ...], ...]:

@@ -14,14 +14,21 @@ from nixdock.build.previous import read_previous
 from nixdock.errors import InputError, SpecError
 from nixdock.layering import Layering, LayerPlan, layering_of
 from nixdock.layering.plan_file import parse_plan, plan_document
-from nixdock.layering.plan_label import PLAN_LABEL, plan_label
+from nixdock.layering.plan_history import PlanHistory
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.reference_graph import parse_closure
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.rootfs.base_image import BaseImage
-from nixdock.spec.image_spec import ClosureSpec, ImageSpec, LayeringSpec, StorePathSpec
+from nixdock.spec.image_spec import (
+    ClosureSpec,
+    CountsSpec,
+    HistorySpec,
+    ImageSpec,
+    LayeringSpec,
+    StorePathSpec,
+)
 from nixdock.spec.times import source_date_epoch
 from nixdock.system.input_files import parse_json_file, read_bytes
 
@@ -62,7 +69,7 @@ def resolve_on_base(spec: ImageSpec, base: BaseImage | None) -> Resolution:
         spec,
         closure=None,
         layering=LayeringSpec(),
-        config=_with_label(spec, plan),
+        history=_history(spec, plan),
         store_layers=[[str(path) for path in layer.paths] for layer in plan.layers],
         store_paths={
             str(info.path): _store_path_spec(info, with_references=spec.nix_db)
@@ -120,15 +127,15 @@ def _layering(spec: LayeringSpec, platform: Platform) -> Layering:
     )
 
 
-def _with_label(spec: ImageSpec, plan: LayerPlan) -> dict[str, Any]:
-    """Return the config, with the plan in a label if the next image can use it."""
-    if spec.layering.strategy != "stable" or not spec.layering.label or spec.single_layer:
-        return spec.config
-    label = plan_label(plan)
-    if label is None:
-        return spec.config
-    labels = spec.config.get("Labels") or {}
-    return {**spec.config, "Labels": {**labels, PLAN_LABEL: label}}
+def _history(spec: ImageSpec, plan: LayerPlan) -> HistorySpec | None:
+    """Return the history for the image's memory, if the next image can use that."""
+    layering = spec.layering
+    remembers = layering.memory and layering.label and layering.strategy == "stable"
+    if not remembers or spec.single_layer:
+        return None
+    history = plan.history or PlanHistory()
+    counts = {key: CountsSpec(c.seen, c.changed) for key, c in history.counts.items()}
+    return HistorySpec(history.steps, history.app_only, counts)
 
 
 def _store_path_spec(info: PathInfo, *, with_references: bool) -> StorePathSpec:

@@ -22,6 +22,7 @@ from nixdock import (
 from nixdock.cli.options import FILE
 from nixdock.cli.output import pretty_json
 from nixdock.layering.plan import store_layer_budget
+from nixdock.oci.descriptor import Platform
 from nixdock.read.nix_store import read_image_store
 from nixdock.read.opening import open_image
 from nixdock.read.selection import select_image
@@ -166,7 +167,7 @@ def _read_base(text: str, platform: str | None, closure: Closure) -> _Base:
             opened,
             repository or None,
             tag or None,
-            (architecture, variant or None) if architecture else None,
+            Platform(architecture, variant=variant or None) if architecture else None,
         )
         in_base: set[StorePath] = set()
         for store_dir in {path.store_dir for path in closure.infos}:

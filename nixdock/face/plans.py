@@ -105,8 +105,8 @@ def plan_document(plan: LayerPlan, strategy: str) -> dict[str, Any]:
 def read_previous(path: str | os.PathLike[str]) -> PreviousPlan:
     """Read the plan of the image that the next one replaces, for the strategy `stable`.
 
-    `path` is a plan file, or an image in any format; the layers of an image that has no plan in
-    its label are read. Raise InputError if `path` is neither, LayeringError if a plan file is not
+    `path` is a plan file, or an image in any format; the layers of an image that does not remember
+    its plan are read. Raise InputError if `path` is neither, LayeringError if a plan file is not
     valid, and ImageError if an image is damaged.
     """
     from nixdock.build import previous

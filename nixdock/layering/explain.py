@@ -65,7 +65,8 @@ def explain(
         ((n, layer) for n, layer in enumerate(plan.layers, 1) if path in layer.paths),
         (None, PlannedLayer((), 0)),
     )
-    question = _Question(path, layer.paths, closure, layering.options.previous)
+    previous = layering.options.for_closure(closure).previous
+    question = _Question(path, layer.paths, closure, previous)
     return Explanation(
         path=path,
         nar_size=closure[path].nar_size,

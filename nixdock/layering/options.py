@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from nixdock.layering.pipeline.operations import Operation
     from nixdock.layering.plan_history import PreviousPlan
+    from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
 
 __all__ = ["DEFAULT_OPTIONS", "DEFAULT_STRATEGY", "Group", "LayeringOptions"]
@@ -37,6 +38,12 @@ class LayeringOptions:
     groups: tuple[Group, ...] = ()
     rest: str = DEFAULT_STRATEGY
     pipeline: tuple[Operation, ...] | None = None
+
+    def for_closure(self, closure: Closure) -> LayeringOptions:
+        """Return the options with paths of `closure` that the previous plan has abbreviated."""
+        if self.previous is None:
+            return self
+        return replace(self, previous=self.previous.completed(closure.infos))
 
 
 DEFAULT_OPTIONS: Final = LayeringOptions()

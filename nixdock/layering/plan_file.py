@@ -1,7 +1,7 @@
 """Plan files: the layers and the history of an image, from which the next image is planned.
 
-A plan has two formats: the plan file, for people and for version control, and the label in the
-image. Both contain a format version, and both are checked as untrusted input.
+A plan has two formats: the plan file, for people and for version control, and the memory in the
+image config. Both contain a format version, and both are checked as untrusted input.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import orjson
 from nixdock.errors import InputError, LayeringError
 from nixdock.layering.plan_history import ChangeCounts, PlanHistory, PreviousPlan
 from nixdock.nix.store_path import StorePath
+from nixdock.system.typed import MisfitError, convert
 
 if TYPE_CHECKING:
     from nixdock.layering.plan import LayerPlan
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = [
     "PLAN_VERSION",
     "Count",
+    "checked_history",
     "checked_plan",
+    "convert_versioned",
     "parse_plan",
     "parse_versioned",
     "plan_document",
@@ -102,17 +105,22 @@ def parse_versioned(data: bytes, kind: type[_Document], origin: str) -> _Documen
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise LayeringError(f"{origin} is not valid JSON: {error}") from None
+    return convert_versioned(document, kind, origin)
+
+
+def convert_versioned(document: Any, kind: type[_Document], origin: str) -> _Document:
+    """Convert a JSON document to `kind`; raise LayeringError as `parse_versioned` does."""
     try:
-        version = msgspec.convert(document, _Version).version
+        version = convert(document, _Version).version
         if version != PLAN_VERSION:
             raise LayeringError(
                 f"{origin}: the plan has format {version}, but this nixdock reads format"
                 f" {PLAN_VERSION}; make a new plan, or use the nixdock that made this one",
                 key="version",
             )
-        return msgspec.convert(document, kind)
-    except msgspec.ValidationError as error:
-        raise LayeringError(f"{origin} is not a plan: {error}") from None
+        return convert(document, kind)
+    except MisfitError as error:
+        raise LayeringError(f"{origin} is not a plan: {error}", key=error.key or None) from None
 
 
 def checked_plan(
@@ -127,7 +135,7 @@ def checked_plan(
     `counts` are the numbers of updates that saw and that changed each package.
     """
     try:
-        history = _checked_history(steps, app_only, counts)
+        history = checked_history(steps, app_only, counts)
         return PreviousPlan(_checked_layers(layers), history)
     except LayeringError as error:
         raise LayeringError(f"{origin}: {error}", path=error.path, key=error.key) from None
@@ -147,9 +155,10 @@ def _checked_layers(texts: Iterable[Iterable[str]]) -> tuple[tuple[StorePath, ..
     return tuple(layers)
 
 
-def _checked_history(
+def checked_history(
     steps: int, app_only: int, counts: Mapping[str, tuple[int, int]]
 ) -> PlanHistory:
+    """Return the history; raise LayeringError if the counts are impossible."""
     if app_only > steps:
         key = "history.app_only"
         raise LayeringError(f"{key}: {app_only} is more than history.steps, {steps}", key=key)

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from nixdock.errors import LayeringError
 from nixdock.nix.store_path import StorePath
 
-__all__ = ["NEVER_SEEN", "ChangeCounts", "PlanHistory", "PreviousPlan"]
+__all__ = [
+    "ABBREVIATION",
+    "NEVER_SEEN",
+    "ChangeCounts",
+    "PlanHistory",
+    "PreviousPlan",
+    "abbreviated",
+]
+
+ABBREVIATION: Final = 8
+"""The number of characters of an abbreviated hash."""
+
+
+def abbreviated(path: StorePath) -> StorePath:
+    """Return `path` with only the first characters of its hash, followed by zeros."""
+    start = len(path.store_dir) + 1
+    return StorePath(f"{path[: start + ABBREVIATION]:0<{start + 32}}{path[start + 32 :]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +70,8 @@ class PlanHistory:
 class PreviousPlan:
     """The store layers of an image, bottom to top, with paths in order of packing; and its history.
 
-    Raise LayeringError if a store path is in the layers twice.
+    The hashes of paths may be abbreviated. Raise LayeringError if a store path is in the layers
+    twice.
     """
 
     layers: tuple[tuple[StorePath, ...], ...]
@@ -70,3 +87,13 @@ class PreviousPlan:
                         f"{key}: {path} is already in layers[{seen[path]}]", key=key, path=path
                     )
                 seen[path] = number
+
+    def completed(self, paths: Iterable[StorePath]) -> PreviousPlan:
+        """Return the plan with those of `paths` that it has abbreviated."""
+        complete = {abbreviated(path): path for path in paths}
+        return replace(
+            self,
+            layers=tuple(
+                tuple(complete.get(path, path) for path in layer) for layer in self.layers
+            ),
+        )

@@ -82,7 +82,7 @@ class Layering:
 
     def plan(self, closure: Closure, budget: int) -> LayerPlan:
         """Return the plan of `closure`, with at most `budget` layers."""
-        return planner(self.strategy)(closure, budget, self.options)
+        return planner(self.strategy)(closure, budget, self.options.for_closure(closure))
 
 
 def layering_of(

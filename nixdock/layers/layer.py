@@ -16,7 +16,7 @@ from nixdock.system.buffers import Write
 
 __all__ = ["OWN_FILES_HISTORY", "PLAIN_PACKING", "Layer", "Packing", "SizedBlob"]
 
-OWN_FILES_HISTORY: Final = LayerHistory("nixdock", "the image's own files")
+OWN_FILES_HISTORY: Final = LayerHistory("nixdock: the image's own files", "the image's own files")
 
 
 @dataclass(frozen=True, slots=True)

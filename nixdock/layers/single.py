@@ -34,9 +34,11 @@ class SingleLayer(CreatedLayer):
 
     @property
     def history(self) -> LayerHistory:
-        """The history entry of the top layer, with a comment on both parts."""
-        top, store = self.top.history, self.store.history
-        return LayerHistory(top.created_by, f"{top.comment} and {store.comment}")
+        """The layer's history entry, which describes both parts."""
+        top = self.top.history
+        return LayerHistory(
+            f"{top.created_by} and {self.store.title}", self.store.comment(f"{top.comment} and ")
+        )
 
     def write_tar(self, write: Write) -> None:
         """Write the members of both as one tar."""

@@ -14,7 +14,7 @@ from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
 from nixdock.oci.descriptor import canonical_json
 from nixdock.oci.digests import sha256_digest
 from nixdock.oci.layer_blob import LayerHistory
-from nixdock.system.text import counted, listed
+from nixdock.system.text import counted, listed_within
 from nixdock.tar.header import Entry, MemberMeta
 from nixdock.tar.kinds import Kind
 from nixdock.tar.permissions import PermissionRule, apply_rules
@@ -23,7 +23,7 @@ from nixdock.tar.walk import walk
 __all__ = ["StoreLayer"]
 
 _RECIPE_VERSION: Final = 1
-_COMMENT_NAMES: Final = 8
+_LONGEST_COMMENT: Final = 79
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,22 @@ class StoreLayer(EntryLayer):
     @property
     def history(self) -> LayerHistory:
         """The layer's history entry, with a comment that names the first store paths."""
-        names = listed([path.name for path in self.paths], _COMMENT_NAMES)
-        return LayerHistory("nixdock", f"{counted(len(self.paths), 'store path')}: {names}")
+        return LayerHistory(f"nixdock: {self.title}", self.comment())
+
+    @property
+    def title(self) -> str:
+        """The name of the first store path, and the number of the others."""
+        more = len(self.paths) - 1
+        return self.paths[0].name + (f" (+{more})" if more else "")
+
+    def comment(self, before: str = "") -> str:
+        """Return `before`, the number of store paths and their first names, in one short line.
+
+        Programs that show the history of an image have little room.
+        """
+        start = f"{before}{counted(len(self.paths), 'store path')}: "
+        names = [path.name for path in self.paths]
+        return start + listed_within(names, _LONGEST_COMMENT - len(start))
 
     def entries(self) -> Iterator[Entry]:
         """Yield the members: the store directory and its parents, then each store path's tree."""

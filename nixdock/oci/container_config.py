@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-__all__ = ["ContainerConfig", "container_config"]
+__all__ = ["ContainerConfig", "Healthcheck", "container_config"]
 
 _Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -16,7 +16,7 @@ class _Empty(msgspec.Struct, frozen=True):
     """The empty object; the image-spec represents a set as an object with such values."""
 
 
-class _Healthcheck(msgspec.Struct, frozen=True, omit_defaults=True):
+class Healthcheck(msgspec.Struct, frozen=True, omit_defaults=True):
     """How to check that the container works; times are nanoseconds (docker-image-spec 1.3)."""
 
     Test: list[str] | None = None
@@ -43,14 +43,21 @@ class ContainerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     Memory: _Int | None = None
     MemorySwap: _Int | None = None
     CpuShares: _Int | None = None
-    Healthcheck: _Healthcheck | None = None
+    Healthcheck: Healthcheck | None = None
     Shell: list[str] | None = None
     OnBuild: list[str] | None = None
 
 
-def container_config(config: ContainerConfig) -> Mapping[str, Any]:
-    """Return the JSON object, with commands as lists: the image-spec allows no strings."""
+def container_config(
+    config: ContainerConfig, undefined: Mapping[str, Any] | None = None
+) -> Mapping[str, Any]:
+    """Return the JSON object, with commands as lists: the image-spec allows no strings.
+
+    `undefined` has keys that ContainerConfig lacks; those of its own `Healthcheck` belong there.
+    """
     document: dict[str, Any] = msgspec.to_builtins(config)
+    for key, value in (undefined or {}).items():
+        document[key] = {**document[key], **value} if key in document else value
     for key in ("Entrypoint", "Cmd"):
         if isinstance(document.get(key), str):
             document[key] = [document[key]]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from nixdock.errors import ImageError
 from nixdock.system.buffers import Write
 
-__all__ = ["Hashing", "check_digest", "hex_of", "sha256_digest"]
+__all__ = ["Hashing", "chain_ids", "check_digest", "hex_of", "sha256_digest"]
 
 _SHA256: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
@@ -35,6 +36,17 @@ def check_digest(text: object) -> str:
 def hex_of(digest: str) -> str:
     """Return the hexadecimal part of a digest."""
     return digest.partition(":")[2]
+
+
+def chain_ids(diff_ids: Iterable[str]) -> Iterator[str]:
+    """Yield the chain ID of each layer: it names the layer with all below (image-spec, config.md).
+
+    The digests are those of the uncompressed layers, bottom to top.
+    """
+    chain = ""
+    for diff_id in diff_ids:
+        chain = sha256_digest(f"{chain} {diff_id}".encode()) if chain else diff_id
+        yield chain
 
 
 class Hashing:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 __all__ = [
+    "MEMORY_KEY",
+    "PLAN_LABEL",
     "ConfigDocument",
     "DescriptorDocument",
     "DockerManifestDocument",
@@ -16,6 +18,12 @@ __all__ = [
     "ManifestDocument",
     "PlatformDocument",
 ]
+
+MEMORY_KEY: Final = "dev.nixdock.memory"
+"""The key of an image config in which nixdock remembers the layers of the image."""
+
+PLAN_LABEL: Final = "dev.nixdock.plan"
+"""The label in which earlier versions of nixdock did so."""
 
 
 class LayoutDocument(msgspec.Struct, frozen=True, rename="camel"):
@@ -80,7 +88,7 @@ class HistoryDocument(msgspec.Struct, frozen=True):
 
 
 class ConfigDocument(msgspec.Struct, frozen=True):
-    """An image config (config.md)."""
+    """An image config (config.md); `memory` is nixdock's own."""
 
     rootfs: RootfsDocument
     architecture: str = ""
@@ -92,6 +100,7 @@ class ConfigDocument(msgspec.Struct, frozen=True):
     author: str | None = None
     os_version: str | None = msgspec.field(name="os.version", default=None)
     os_features: list[str] | None = msgspec.field(name="os.features", default=None)
+    memory: Any = msgspec.field(default=None, name=MEMORY_KEY)
 
 
 class DockerManifestDocument(msgspec.Struct, frozen=True, rename="pascal"):

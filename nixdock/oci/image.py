@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json, without_none
+from nixdock.oci.documents import MEMORY_KEY
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.layout import CONTAINERD_NAME, REF_NAME
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPE, INDEX_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
@@ -40,23 +41,29 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """An image config (image-spec, config.md); `container` is its `config` object."""
+    """An image config (image-spec, config.md); `container` is its `config` object.
+
+    `memory` is what nixdock remembers of the image, if it remembers anything.
+    """
 
     created: str
     platform: Platform
     container: Mapping[str, Any]
     diff_ids: tuple[str, ...]
     history: tuple[HistoryEntry, ...]
+    memory: Mapping[str, Any] | None = None
 
     def blob(self) -> Blob:
         """Return the config as a blob."""
-        document = {
+        document: dict[str, Any] = {
             "created": self.created,
             **self.platform.document(),
             "config": dict(self.container),
             "rootfs": {"type": "layers", "diff_ids": list(self.diff_ids)},
             "history": [entry.document() for entry in self.history],
         }
+        if self.memory is not None:
+            document[MEMORY_KEY] = dict(self.memory)
         return Blob(CONFIG_MEDIA_TYPE, canonical_json(document))
 
 
@@ -80,11 +87,13 @@ class Image:
         container: Mapping[str, Any],
         created: str,
         base_history: Sequence[HistoryEntry] = (),
+        memory: Mapping[str, Any] | None = None,
     ) -> Image:
         """Create the config and the manifest of `layers`.
 
         `container` is the config's `config` object. `base_history` is the history of the lowest
-        layers: an entry for each, and perhaps some for build steps that created none.
+        layers: an entry for each, and perhaps some for build steps that created none. `memory` is
+        what nixdock remembers of the image.
         """
         base_layers = sum(not entry.empty_layer for entry in base_history)
         config = ImageConfig(
@@ -99,6 +108,7 @@ class Image:
                     for layer in layers[base_layers:]
                 ),
             ),
+            memory=memory,
         ).blob()
         manifest = {
             "schemaVersion": 2,

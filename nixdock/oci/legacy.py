@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from nixdock.oci.descriptor import canonical_json
-from nixdock.oci.digests import hex_of, sha256_digest
+from nixdock.oci.digests import chain_ids, hex_of, sha256_digest
 
 __all__ = ["LEGACY_VERSION", "REPOSITORIES", "legacy_documents", "legacy_ids"]
 
@@ -21,10 +21,8 @@ REPOSITORIES: Final = "repositories"
 def legacy_ids(diff_ids: Sequence[str]) -> list[str]:
     """Return the ID of each layer, which identifies the layer together with all below it."""
     ids: list[str] = []
-    chain = ""
-    for diff_id in diff_ids:
-        # The layer's chain ID (image-spec, config.md), from which Docker derives the ID.
-        chain = sha256_digest(f"{chain} {diff_id}".encode()) if chain else diff_id
+    # Docker derives the ID from the layer's chain ID.
+    for chain in chain_ids(diff_ids):
         document = {"layer_id": chain, **({"parent": ids[-1]} if ids else {})}
         ids.append(hex_of(sha256_digest(canonical_json(document))))
     return ids

@@ -7,10 +7,9 @@ import math
 from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
-import msgspec
-
 from nixdock.errors import ImageError
 from nixdock.system.text import shown
+from nixdock.system.typed import MisfitError, convert
 
 __all__ = ["MOST_JSON", "MOST_JSON_IN_ALL", "converted", "parse_json"]
 
@@ -57,14 +56,11 @@ def converted(value: Any, document: type[Document], what: str = "the document") 
     Raise ImageError, with `what` as its subject and the wrong key in `key`, if it does not fit.
     """
     try:
-        return msgspec.convert(value, document)
-    except msgspec.ValidationError as error:
-        # msgspec's form is "MESSAGE - at `$.KEY`".
-        message, _, path = str(error).partition(" - at `$")
-        key = path.rstrip("`").lstrip(".")
-        place = f"{key}: " if key else ""
+        return convert(value, document)
+    except MisfitError as error:
+        place = f"{error.key}: " if error.key else ""
         raise ImageError(
-            f"{what} is malformed: {shown(f'{place}{message}')}", key=key or None
+            f"{what} is malformed: {shown(f'{place}{error.message}')}", key=error.key or None
         ) from None
 
 

@@ -15,15 +15,17 @@ from nixdock.layers.hashed import buffered
 from nixdock.layers.passed_on import PassedOnLayer
 from nixdock.oci.coding import Coding
 from nixdock.oci.config_faults import config_faults
+from nixdock.oci.config_keys import canonical_config
 from nixdock.oci.container_config import ContainerConfig
 from nixdock.oci.descriptor import Platform
-from nixdock.oci.documents import HistoryDocument
+from nixdock.oci.documents import PLAN_LABEL, HistoryDocument
 from nixdock.oci.image import HistoryEntry
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.read.nix_store import ImageStore, read_image_store
 from nixdock.read.opening import open_image
 from nixdock.read.selection import select_image
 from nixdock.read.stored import StoredImage, StoredLayer
+from nixdock.system.typed import MisfitError, convert
 
 __all__ = ["BaseImage", "inherit", "merged_env", "open_base_image"]
 
@@ -124,13 +126,20 @@ def inherit(
 
     Inherit the environment or, with `everything`, all that a `docker build` inherits: fields of
     `own` win, objects such as labels are merged, and the base's Cmd is dropped if `own` has an
-    Entrypoint. Raise ImageError if a field of the base's config has the wrong type.
+    Entrypoint. The label in which an earlier nixdock kept the plan of the base image is not
+    inherited. Raise ImageError if a field of the base's config has the wrong type.
     """
-    base_config = base if everything else {"Env": base.get("Env")}
     try:
-        inherited = msgspec.convert(base_config, ContainerConfig)
-    except msgspec.ValidationError as error:
-        raise ImageError(f"the base image's config is not valid: {error}", place="config") from None
+        config = canonical_config(base)
+        base_config = config if everything else {"Env": config.get("Env")}
+        inherited = convert(base_config, ContainerConfig)
+    except (ImageError, MisfitError) as error:
+        raise ImageError(
+            f"the base image's config is not valid: {error}", place="config", key=error.key
+        ) from None
+    if inherited.Labels and PLAN_LABEL in inherited.Labels:
+        labels = {key: value for key, value in inherited.Labels.items() if key != PLAN_LABEL}
+        inherited = msgspec.structs.replace(inherited, Labels=labels or None)
     changes: dict[str, Any] = {}
     for key in ContainerConfig.__struct_fields__:
         base_value, own_value = getattr(inherited, key), getattr(own, key)

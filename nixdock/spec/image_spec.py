@@ -14,7 +14,9 @@ from nixdock.tar.permissions import PermissionRule
 
 __all__ = [
     "ClosureSpec",
+    "CountsSpec",
     "FromImageSpec",
+    "HistorySpec",
     "Id",
     "ImageSpec",
     "LayeringSpec",
@@ -143,9 +145,29 @@ class LayeringSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         list[Any] | str | None,
         msgspec.Meta(description="dockerTools' layeringPipeline, or its file, for `pipeline`."),
     ] = None
-    label: Annotated[
-        bool, msgspec.Meta(description="Record the plan in a label, for the next image.")
+    memory: Annotated[
+        bool,
+        msgspec.Meta(description="Record the plan in the image config, for the next image."),
     ] = True
+    label: Annotated[bool, msgspec.Meta(description="Former name of `memory`.")] = True
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
+
+class CountsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many updates a package has seen, and how many of them changed it."""
+
+    seen: _Count
+    changed: _Count
+
+
+class HistorySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the updates of the image have taught, as in a plan file."""
+
+    steps: _Count = 0
+    app_only: _Count = 0
+    counts: dict[str, CountsSpec] = {}
 
 
 class ImageSpec(
@@ -182,6 +204,12 @@ class ImageSpec(
         dict[str, StorePathSpec],
         msgspec.Meta(description="Metadata of the paths in `store_layers`."),
     ] = {}
+    history: Annotated[
+        HistorySpec | None,
+        msgspec.Meta(
+            description="History of the plan in `store_layers`, which the image then remembers."
+        ),
+    ] = None
     max_layers: Annotated[
         int, msgspec.Meta(ge=1, description="Most layers of the image; the top layer counts.")
     ] = 100

@@ -8,8 +8,10 @@ import msgspec
 
 from nixdock.nix.store_path import DEFAULT_STORE_DIR
 from nixdock.oci.reference import Reference
-from nixdock.spec.checks import check_spec, errors_at_key, type_error
+from nixdock.spec.checks import check_spec
 from nixdock.spec.image_spec import FromImageSpec, Id, ImageSpec, StoreSpec
+from nixdock.spec.problem import errors_at_key, type_error
+from nixdock.system.typed import MisfitError, convert
 
 __all__ = ["is_stream_conf", "parse_stream_conf"]
 
@@ -42,8 +44,8 @@ def is_stream_conf(document: object) -> bool:
 def parse_stream_conf(document: dict[str, Any], origin: str) -> ImageSpec:
     """Return the spec that is equivalent to `document`; raise SpecError if it is not valid."""
     try:
-        conf = msgspec.convert(document, StreamConf, strict=False)
-    except msgspec.ValidationError as error:
+        conf = convert(document, StreamConf, strict=False)
+    except MisfitError as error:
         raise type_error(error, origin) from None
     with errors_at_key("repo_tag", origin):
         reference = Reference.parse(conf.repo_tag)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["counted", "listed", "path_text", "printable", "shown"]
+__all__ = ["counted", "listed", "listed_within", "path_text", "printable", "shown"]
 
 _MOST_NAME: Final = 200
 
@@ -42,3 +42,19 @@ def listed(names: Sequence[str], most: int) -> str:
     """Return the first `most` names, with "and N more" if there are others."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def listed_within(names: Sequence[str], width: int) -> str:
+    """Return as many names, with "and N more", as fit into `width` characters.
+
+    A first name that does not fit is shortened.
+    """
+    # A name and its comma take at least three characters.
+    for most in range(min(len(names), (width + 2) // 3), 1, -1):
+        text = listed(names, most)
+        if len(text) <= width:
+            return text
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    room = width - len(more)
+    first = names[0] if len(names[0]) <= room else f"{names[0][: room - 3]}..."
+    return first + more

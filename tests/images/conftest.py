@@ -11,9 +11,19 @@ import pytest
 # A fixture is where its name is: these are the ones of the package set and of the runtimes.
 from ..nix.conftest import nix, pkgs
 from ..nix.harness import Nix
-from ..runtime.conftest import docker, podman, registry, repository, skopeo, umoci
+from ..runtime.conftest import containerd, docker, podman, registry, repository, skopeo, umoci
 
-__all__ = ["docker", "nix", "pkgs", "podman", "registry", "repository", "skopeo", "umoci"]
+__all__ = [
+    "containerd",
+    "docker",
+    "nix",
+    "pkgs",
+    "podman",
+    "registry",
+    "repository",
+    "skopeo",
+    "umoci",
+]
 
 LIBRARY = Path(__file__).parents[2] / "nix"
 

@@ -20,6 +20,8 @@ import pytest
 _DEBIAN_PACKAGES = {
     "busybox": "busybox-static",
     "conmon": "conmon",
+    "containerd": "containerd",
+    "ctr": "containerd",
     "docker": "docker.io",
     "dockerd": "docker.io",
     "docker-registry": "docker-registry",

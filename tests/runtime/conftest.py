@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from .command import require_tool
+from .containerd import Containerd, containerd_daemon
 from .engine import Docker, Podman, docker_daemon, podman_storage
 from .oci_tools import Skopeo, Umoci, private_skopeo
 from .registry import Registry, local_registry
@@ -26,6 +27,13 @@ def podman() -> Iterator[Podman]:
     """Podman with storage of its own."""
     with podman_storage() as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def containerd() -> Iterator[Containerd]:
+    """A containerd daemon of our own."""
+    with containerd_daemon() as runtime:
+        yield runtime
 
 
 @pytest.fixture(scope="session")

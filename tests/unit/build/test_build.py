@@ -179,13 +179,13 @@ def test_errors(
         pass
 
 
-def test_undefined_config_keys_are_left_out_with_a_warning(
+def test_undefined_config_keys_are_passed_on_with_a_warning(
     write: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     spec = read_spec(write(config={"Cmd": ["x"], "Tty": True}))
     with caplog.at_level(logging.WARNING), prepared_build(spec) as build:
-        assert build.container == {"Cmd": ["x"]}
-    assert caplog.messages == ["config.Tty is left out: no image specification defines it"]
+        assert build.container == {"Cmd": ["x"], "Tty": True}
+    assert caplog.messages == ["config.Tty is passed on, but no image specification defines it"]
 
 
 def test_time_is_source_date_epoch_or_explicit(

@@ -1,27 +1,29 @@
-"""Reading the previous plan from a plan file, a label, or the tars of any image."""
+"""Reading the previous plan from a plan file, a memory, an old label, or the tars of any image."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nixdock.build import previous
 from nixdock.build.previous import read_previous
 from nixdock.cli import main
-from nixdock.errors import ImageError, InputError
+from nixdock.errors import ImageError, InputError, SpecError
 from nixdock.layering import LayerPlan
 from nixdock.layering.plan_file import plan_document
-from nixdock.layering.plan_history import PlanHistory, PreviousPlan
-from nixdock.layering.plan_label import PLAN_LABEL, plan_label
+from nixdock.layering.plan_history import ChangeCounts, PlanHistory, PreviousPlan
 from nixdock.layers.compressors import Compression
 from nixdock.nix.store_path import StorePath
+from nixdock.oci.documents import MEMORY_KEY, PLAN_LABEL
 from nixdock.oci.layout import Format
+from nixdock.read.opening import open_image
 from tests.unit.closures import closure_of, edges, store_path
 
 LIBC, SCRIPT, LINK, APP = (
@@ -72,8 +74,15 @@ def test_paths_are_in_the_order_of_the_tar(tmp_path: Path, sample_spec: Write) -
     assert read_previous(build(file)).layers == ((SCRIPT, LIBC), (APP, LINK))
 
 
-def with_label(directory: Path, sample_spec: Write, label: object) -> Path:
-    """Build an image of two layers without a plan of its own, and with `label`."""
+LABEL = {
+    "version": 1,
+    "store": "/nix/store",
+    "layers": [[path.base_name for path in layer.paths] for layer in small_plan().layers],
+}
+
+
+def with_label(directory: Path, sample_spec: Write, label: str) -> Path:
+    """Build an image of two layers without a memory, and with the label of an older nixdock."""
     return build(
         sample_spec(
             directory,
@@ -84,10 +93,8 @@ def with_label(directory: Path, sample_spec: Write, label: object) -> Path:
     )
 
 
-def test_the_label_is_preferred_to_the_tars(tmp_path: Path, sample_spec: Write) -> None:
-    label = plan_label(small_plan())
-    assert label is not None
-    plan = read_previous(with_label(tmp_path, sample_spec, label))
+def test_an_old_label_is_preferred_to_the_tars(tmp_path: Path, sample_spec: Write) -> None:
+    plan = read_previous(with_label(tmp_path, sample_spec, json.dumps(LABEL)))
     assert plan.layers == tuple(layer.paths for layer in small_plan().layers)
 
 
@@ -101,14 +108,114 @@ def test_a_damaged_label_is_a_warning(
     assert record.getMessage().startswith(f"{image}: the label {PLAN_LABEL} is ignored")
 
 
-def test_a_label_without_layers_keeps_the_history(
-    tmp_path: Path, sample_spec: Write, monkeypatch: pytest.MonkeyPatch
+def test_a_label_without_layers_keeps_the_history(tmp_path: Path, sample_spec: Write) -> None:
+    label = json.dumps(LABEL | {"layers": [], "steps": 3})
+    plan = read_previous(with_label(tmp_path, sample_spec, label))
+    assert plan == PreviousPlan(((SCRIPT, LIBC), (APP, LINK)), PlanHistory(steps=3))
+
+
+RESOLVED: dict[str, Any] = {
+    "closure": None,
+    "store_layers": [[str(SCRIPT), str(LIBC)], [str(APP), str(LINK)]],
+    "history": {"steps": 3, "counts": {"app": {"seen": 3, "changed": 1}}},
+}
+REMEMBERED = PreviousPlan(
+    ((SCRIPT, LIBC), (APP, LINK)), PlanHistory(3, 0, {"app": ChangeCounts(3, 1)})
+)
+
+
+def config_of(layout: Path) -> dict[str, Any]:
+    with open_image(layout) as file:
+        config: dict[str, Any] = json.loads(file.images[0].config_data)
+    return config
+
+
+def with_memory(source: Path, target: Path, memory: object) -> Path:
+    """Copy a docker-archive, with another memory."""
+    with tarfile.open(source) as old, tarfile.open(target, "w") as new:
+
+        def add(name: str, data: bytes) -> None:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            new.addfile(member, io.BytesIO(data))
+
+        def read(name: str) -> bytes:
+            stream = old.extractfile(name)
+            assert stream is not None
+            return stream.read()
+
+        (entry,) = json.loads(read("manifest.json"))
+        for name in set(entry["Layers"]):
+            add(name, read(name))
+        add(
+            "config.json",
+            json.dumps(json.loads(read(entry["Config"])) | {MEMORY_KEY: memory}).encode(),
+        )
+        add("manifest.json", json.dumps([entry | {"Config": "config.json"}]).encode())
+    return target
+
+
+@pytest.mark.parametrize("form", Format)
+def test_the_memory_is_preferred_to_the_tars(
+    tmp_path: Path, sample_spec: Write, form: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = with_label(tmp_path, sample_spec, "counters")
-    history = PlanHistory(steps=3)
-    monkeypatch.setattr(previous, "parse_plan_label", lambda _text: PreviousPlan((), history))
+    image = build(sample_spec(tmp_path, **RESOLVED), form)
+    monkeypatch.setattr("nixdock.read.report.inspect_images", None)
     plan = read_previous(image)
-    assert plan == PreviousPlan(((SCRIPT, LIBC), (APP, LINK)), history)
+    assert plan != REMEMBERED
+    assert plan.completed(path for layer in REMEMBERED.layers for path in layer) == REMEMBERED
+
+
+@pytest.mark.parametrize("key", ["memory", "label"])
+def test_an_image_remembers_unless_told_otherwise(
+    tmp_path: Path, sample_spec: Write, key: str
+) -> None:
+    for value, keys in ((True, {MEMORY_KEY}), (False, set())):
+        (tmp_path / str(value)).mkdir()
+        layering = {"strategy": "stable", key: value}
+        layout = build(sample_spec(tmp_path / str(value), layering=layering))
+        config = config_of(layout)
+        rest = {"architecture", "config", "created", "history", "os", "rootfs"}
+        assert config.keys() - rest == keys
+        assert "Labels" not in config["config"]
+
+
+def test_a_memory_of_other_layers_is_ignored(
+    tmp_path: Path, sample_spec: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As that of an image which another tool has built on top."""
+    image = build(sample_spec(tmp_path, **RESOLVED), Format.DOCKER_ARCHIVE)
+    memory = config_of(image)[MEMORY_KEY] | {"chain_id": f"sha256:{'0' * 64}"}
+    other = with_memory(image, tmp_path / "other.tar", memory)
+    with caplog.at_level(logging.WARNING):
+        assert read_previous(other) == PreviousPlan(((SCRIPT, LIBC), (APP, LINK)))
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{other}: {MEMORY_KEY} is ignored")
+
+
+@pytest.mark.parametrize("value", [0, "", [], {}, {"version": 2}])
+def test_a_damaged_memory_is_ignored(
+    tmp_path: Path, sample_spec: Write, caplog: pytest.LogCaptureFixture, value: object
+) -> None:
+    image = build(sample_spec(tmp_path, **RESOLVED), Format.DOCKER_ARCHIVE)
+    other = with_memory(image, tmp_path / "other.tar", value)
+    with caplog.at_level(logging.WARNING):
+        assert read_previous(other) == PreviousPlan(((SCRIPT, LIBC), (APP, LINK)))
+    assert len(caplog.records) == 1
+
+
+def test_a_base_image_gives_no_memory_on(tmp_path: Path, sample_spec: Write) -> None:
+    base = build(sample_spec(tmp_path, **RESOLVED))
+    child = tmp_path / "child"
+    child.mkdir()
+    spec = sample_spec(child, closure=None, from_image={"path": str(base)}, inherit_config="all")
+    assert MEMORY_KEY in config_of(base)
+    assert MEMORY_KEY not in config_of(build(spec))
+
+
+def test_a_history_that_is_impossible(tmp_path: Path, sample_spec: Write) -> None:
+    with pytest.raises(SpecError, match=r"history.app_only: 2 is more than history.steps, 1"):
+        build(sample_spec(tmp_path, **RESOLVED | {"history": {"steps": 1, "app_only": 2}}))
 
 
 def test_a_path_in_two_layers_belongs_to_the_upper_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Plan files and labels, and the errors that they may have."""
+"""Plan files and the labels of earlier versions, and the errors that they may have."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nixdock.errors import LayeringError
 from nixdock.layering import LayerPlan
 from nixdock.layering.plan_file import parse_plan, plan_document
 from nixdock.layering.plan_history import NEVER_SEEN, ChangeCounts, PlanHistory, PreviousPlan
-from nixdock.layering.plan_label import MOST_LABEL, parse_plan_label, plan_label
+from nixdock.layering.plan_label import parse_plan_label
 from nixdock.nix.store_path import StorePath
 from tests.unit.closures import Nodes, closure_of, edges, node_sets, store_path
 
@@ -74,11 +74,20 @@ def test_removed_paths_are_in_the_file() -> None:
     assert lib not in layer
 
 
+LABEL = {
+    "version": 1,
+    "store": "/nix/store",
+    "layers": [[path.base_name for path in layer] for layer in LAYERS],
+    "steps": 7,
+    "app_only": 3,
+    "counts": {"app": [7, 6], "data": [2, 0]},
+}
+
+
 def test_files_and_labels_are_read_back() -> None:
     assert parse_plan(document(), "x") == PreviousPlan(LAYERS, HISTORY)
-    label = plan_label(PLAN)
-    assert label is not None
-    assert parse_plan_label(label) == PreviousPlan(LAYERS, HISTORY)
+    assert parse_plan_label(json.dumps(LABEL)) == PreviousPlan(LAYERS, HISTORY)
+    assert parse_plan_label(json.dumps(LABEL | {"layers": []})) == PreviousPlan((), HISTORY)
 
 
 @given(node_sets(), histories)
@@ -88,47 +97,18 @@ def test_any_plan_is_read_back(nodes: Nodes, history: PlanHistory) -> None:
     plan = replace(LayerPlan.of(closure, layers), history=history)
     found = PreviousPlan(layers, history)
     assert parse_plan(orjson.dumps(plan_document(plan, "stable", history)), "x") == found
-    label = plan_label(plan)
-    assert label is not None
-    assert parse_plan_label(label) == found
 
 
 def test_a_plan_without_history_is_read_with_none() -> None:
     plan = LayerPlan.of(CLOSURE, LAYERS)
     found = parse_plan(orjson.dumps(plan_document(plan, "auto", plan.history)), "x")
     assert found == PreviousPlan(LAYERS) == PreviousPlan(LAYERS, PlanHistory(0, 0, {}))
-    label = plan_label(plan)
-    assert label is not None
-    assert parse_plan_label(label) == found
-
-
-def test_the_label_is_the_same_text_every_time() -> None:
-    counts = {"b": ChangeCounts(1, 1), "a": ChangeCounts(2, 1)}
-    one = plan_label(replace(PLAN, history=PlanHistory(7, 3, counts)))
-    other = plan_label(replace(PLAN, history=PlanHistory(7, 3, dict(sorted(counts.items())))))
-    assert one == other
-    assert one is not None
-    assert one.startswith('{"app_only":3,"counts":{"a":[2,1],"b":[1,1]},"layers":[["')
-    assert '"store":"/nix/store"' in one
-    assert one.count("/nix/store") == 1
 
 
 def test_another_store_is_kept() -> None:
     other = StorePath.parse(f"/gnu/store/{'a' * 32}-x")
-    mixed = (other, store_path("y"))
-    plan = replace(PLAN, layers=(replace(PLAN.layers[0], paths=mixed),))
-    label = plan_label(plan)
-    assert label is not None
-    assert parse_plan_label(label).layers == (mixed,)
-
-
-def test_a_label_without_room_for_the_layers_keeps_the_history() -> None:
-    whole, short = plan_label(PLAN), plan_label(PLAN, most=150)
-    assert whole is not None
-    assert short is not None
-    assert len(short) <= 150 < len(whole) <= MOST_LABEL
-    assert parse_plan_label(short) == PreviousPlan((), HISTORY)
-    assert plan_label(PLAN, most=50) is None
+    text = json.dumps(LABEL | {"layers": [[other, LAYERS[0][0].base_name]]})
+    assert parse_plan_label(text).layers == ((other, LAYERS[0][0]),)
 
 
 def test_implied_counts_are_not_kept() -> None:
@@ -150,14 +130,14 @@ def test_a_plan_with_history_can_be_in_a_set() -> None:
         (b"\xff", "is not valid JSON"),
         (b"[]", "is not a plan: Expected `object`, got `array`"),
         (b"{}", "is not a plan: Object missing required field `version`"),
-        (b'{"version": "1"}', r"Expected `int`, got `str` - at `\$.version`"),
+        (b'{"version": "1"}', "version: Expected `int`, got `str`"),
         (document(version=2), "the plan has format 2, but this nixdock reads format 1"),
         (document(version=0), "the plan has format 0"),
         (b'{"version": 1}', "missing required field `layers`"),
-        (document(layers={}), r"Expected `array`, got `object` - at `\$.layers`"),
-        (document(layers=[[]]), r"Expected `object`, got `array` - at `\$.layers\[.+\]`"),
-        (document(layers=[{"paths": []}]), r"length >= 1 - at `\$.layers\[.+\].paths`"),
-        (document(layers=[{"paths": [1]}]), r"got `int` - at `\$.layers\[.+\].paths\[.+\]`"),
+        (document(layers={}), "layers: Expected `array`, got `object`"),
+        (document(layers=[[]]), r"layers\[0\]: Expected `object`, got `array`"),
+        (document(layers=[{"paths": []}]), r"layers\[0\].paths: .* length >= 1"),
+        (document(layers=[{"paths": [1]}]), r"layers\[0\].paths\[0\]: .* got `int`"),
         (document(layers=[{"paths": ["/x"]}]), r"layers\[0\].paths\[0\]: '/x' is not a store path"),
         (
             document(layers=[{"paths": [LAYERS[0][0]]}, {"paths": [LAYERS[2][0], LAYERS[0][0]]}]),
@@ -167,10 +147,10 @@ def test_a_plan_with_history_can_be_in_a_set() -> None:
             document(layers=[{"paths": [LAYERS[0][0]] * 2}]),
             r"layers\[0\].paths\[1\]: /nix/store/\S+-libc is already in layers\[0\]",
         ),
-        (document(history=[]), r"at `\$.history`"),
-        (document(history={"steps": -1}), r"Expected `int` >= 0 - at `\$.history.steps`"),
-        (document(history={"steps": 2**40}), r"at `\$.history.steps`"),
-        (document(history={"steps": 1.5}), r"at `\$.history.steps`"),
+        (document(history=[]), "history: Expected `object`"),
+        (document(history={"steps": -1}), "history.steps: Expected `int` >= 0"),
+        (document(history={"steps": 2**40}), "history.steps: "),
+        (document(history={"steps": 1.5}), "history.steps: "),
         (
             document(history={"steps": 1, "app_only": 2}),
             "history.app_only: 2 is more than history.steps, 1",
@@ -183,7 +163,10 @@ def test_a_plan_with_history_can_be_in_a_set() -> None:
             document(history={"steps": 3, "counts": {"a": {"seen": 1, "changed": 2}}}),
             r"history.counts\['a'\]: changed \(2\) must not exceed seen \(1\), nor .* \(3\)",
         ),
-        (document(history={"counts": {"a": {"seen": 1}}}), "missing required field `changed`"),
+        (
+            document(history={"counts": {"b": {"seen": 0, "changed": 0}, "a": {"seen": 1}}}),
+            r"history.counts\['a'\]: .* missing required field `changed`",
+        ),
     ],
 )
 def test_plans_that_are_wrong_are_refused(data: bytes, message: str) -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from nixdock.errors import LayeringError
 from nixdock.layering import LayeringOptions, LayerPlan
+from nixdock.layering.memory import memory_document, parse_memory
 from nixdock.layering.plan_history import PlanHistory, PreviousPlan
-from nixdock.layering.plan_label import parse_plan_label, plan_label
 from nixdock.layering.reach import Reach
 from nixdock.layering.stable import plan_stable
 from nixdock.nix.closure import Closure
@@ -289,17 +289,18 @@ def test_a_previous_plan_of_another_image_is_a_clean_start() -> None:
     assert renewed == plan_stable(closure, 6, LayeringOptions(previous=PreviousPlan(())))
 
 
-def test_the_label_contains_the_whole_memory() -> None:
+def test_the_memory_in_the_image_is_all_that_an_update_needs() -> None:
     trace = [step.closure() for step in weekly_steps(product(), 6)]
     plan = plan_stable(trace[0], 24)
-    by_label = plan
+    by_memory = plan
     for closure in trace[1:]:
         plan = after(plan, closure, 24)
-        label = plan_label(by_label)
-        assert label is not None
-        previous = parse_plan_label(label)
-        by_label = plan_stable(closure, 24, LayeringOptions(previous=previous))
-        assert by_label == plan
+        assert by_memory.history is not None
+        layers = [layer.paths for layer in by_memory.layers]
+        previous = parse_memory(memory_document(layers, by_memory.history, "x"), "x")
+        options = LayeringOptions(previous=previous).for_closure(closure)
+        by_memory = plan_stable(closure, 24, options)
+        assert by_memory == plan
 
 
 @given(node_sets(), st.integers(1, 20), st.integers(0, 100))

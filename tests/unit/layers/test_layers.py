@@ -191,11 +191,25 @@ def test_no_key_without_every_nar_hash() -> None:
 
 
 def test_history_of_a_store_layer() -> None:
-    assert StoreLayer((LIBC,)).history == LayerHistory("nixdock", "1 store path: libc-2.0")
-    assert StoreLayer((LIBC, LINK)).history.comment == "2 store paths: libc-2.0, link"
-    many = tuple(StorePath(f"/nix/store/{'a' * 32}-p{i}") for i in range(10))
-    comment = "10 store paths: p0, p1, p2, p3, p4, p5, p6, p7 and 2 more"
-    assert StoreLayer(many).history.comment == comment
+    history = LayerHistory("nixdock: libc-2.0", "1 store path: libc-2.0")
+    assert StoreLayer((LIBC,)).history == history
+    history = LayerHistory("nixdock: libc-2.0 (+1)", "2 store paths: libc-2.0, link")
+    assert StoreLayer((LIBC, LINK)).history == history
+
+
+def test_the_history_of_many_paths_fits_on_a_line() -> None:
+    many = tuple(StorePath(f"/nix/store/{'a' * 32}-package{i}") for i in range(1000))
+    history = LayerHistory(
+        "nixdock: package0 (+999)",
+        "1000 store paths: package0, package1, package2, package3, package4 and 995 more",
+    )
+    assert StoreLayer(many).history == history
+    assert len(history.comment) < 80
+    long = tuple(StorePath(f"/nix/store/{'a' * 32}-{letter * 211}") for letter in "xy")
+    comment = f"2 store paths: {'x' * 50}... and 1 more"
+    assert StoreLayer(long).history.comment == comment
+    assert len(comment) < 80
+    assert StoreLayer(long[:1]).history.comment == f"1 store path: {'x' * 62}..."
 
 
 def test_weight_of_a_store_layer() -> None:

@@ -16,6 +16,7 @@ from nixdock.layers.store import StoreLayer
 from nixdock.layers.tar_file import TarLayer
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.digests import sha256_digest
+from nixdock.oci.layer_blob import LayerHistory
 from nixdock.tar.header import MemberMeta
 from tests.unit.docker_archive import directory, layer
 
@@ -68,7 +69,9 @@ def test_members_of_both(tmp_path: Path, store: StoreLayer, top: list[tuple[str,
 
 def test_history_and_weight(tmp_path: Path, store: StoreLayer) -> None:
     both = single_layer(tmp_path, store, layer())
-    assert both.history.comment == "the image's own files and 1 store path: x"
+    assert both.history == LayerHistory(
+        "nixdock: the image's own files and x", "the image's own files and 1 store path: x"
+    )
     assert both.weight == 10240 + 3000
 
 

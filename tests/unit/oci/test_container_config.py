@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from nixdock.errors import SpecError
 from nixdock.oci.container_config import ContainerConfig, container_config
-from nixdock.spec.checks import checked_config
+from nixdock.spec.config_checks import checked_config, undefined_keys
 
 FULL: dict[str, Any] = {
     "User": "1000:100",
@@ -39,8 +40,8 @@ FULL: dict[str, Any] = {
 
 def written(config: dict[str, Any]) -> dict[str, Any]:
     typed, unknown = checked_config(config, "FILE")
-    assert unknown == []
-    return dict(container_config(typed))
+    assert unknown == {}
+    return dict(container_config(typed, unknown))
 
 
 def test_every_field_is_kept() -> None:
@@ -73,8 +74,16 @@ def test_empty_values_are_kept(config: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("key", ["Entrypoint", "Cmd"])
 def test_a_command_in_one_string_becomes_a_list(key: str) -> None:
-    assert written({key: "/bin/a program"}) == {key: ["/bin/a program"]}
+    assert written({key: "/bin/program"}) == {key: ["/bin/program"]}
     assert written({key: ""}) == {key: [""]}
+
+
+@pytest.mark.parametrize("key", ["Entrypoint", "Cmd"])
+def test_a_command_line_in_one_string_is_refused(key: str) -> None:
+    with pytest.raises(SpecError, match=rf'config.{key}: .* such as \["ls","-l"\]') as error:
+        checked_config({key: "ls -l"}, "FILE")
+    assert error.value.key == f"config.{key}"
+    assert written({key: ["/bin/a program"]}) == {key: ["/bin/a program"]}
 
 
 def test_env_keeps_its_order_and_duplicates() -> None:
@@ -82,22 +91,75 @@ def test_env_keeps_its_order_and_duplicates() -> None:
     assert written({"Env": env}) == {"Env": env}
 
 
-def test_unknown_keys_are_returned_in_order() -> None:
-    typed, unknown = checked_config({"Tty": True, "Cmd": ["x"], "cmd": ["y"]}, "FILE")
-    assert unknown == ["Tty", "cmd"]
-    assert container_config(typed) == {"Cmd": ["x"]}
+@pytest.mark.parametrize("change", [str.lower, str.upper, str.swapcase])
+def test_the_case_of_keys_does_not_matter(change: Callable[[str], str]) -> None:
+    config = {change(key): value for key, value in FULL.items()}
+    check = {change(key): value for key, value in FULL["Healthcheck"].items()}
+    assert written({**config, change("Healthcheck"): check}) == FULL
 
 
-def test_unknown_keys_of_a_health_check_are_returned() -> None:
-    config = {"Healthcheck": {"Retry": 1, "Retries": 2}, "Tty": True}
+def test_names_in_objects_are_kept_as_they_are() -> None:
+    config = {"labels": {"cmd": "1", "CMD": "2"}, "volumes": {"/Env": {}}}
+    assert written(config) == {"Labels": {"cmd": "1", "CMD": "2"}, "Volumes": {"/Env": {}}}
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ({"Cmd": ["x"], "Tty": True, "cmd": ["y"]}, "config.cmd"),
+        ({"ENV": [], "env": []}, "config.env"),
+        ({"Healthcheck": {}, "HealthCheck": {}}, "config.HealthCheck"),
+        ({"Healthcheck": {"test": [], "Test": []}}, "config.Healthcheck.Test"),
+    ],
+)
+def test_two_spellings_of_a_key_are_refused(config: dict[str, Any], key: str) -> None:
+    with pytest.raises(SpecError, match="are the same key") as error:
+        checked_config(config, "FILE")
+    assert error.value.key == key
+
+
+@pytest.mark.parametrize(
+    ("config", "key", "meant"),
+    [
+        ({"EntryPoints": ["x"]}, "config.EntryPoints", "Entrypoint"),
+        ({"working_dir": "/"}, "config.working_dir", "WorkingDir"),
+        ({"workdir": "/"}, "config.workdir", "WorkingDir"),
+        ({"Label": {}}, "config.Label", "Labels"),
+        ({"envs": []}, "config.envs", "Env"),
+        ({"Healthcheck": {"Retr_ies": 1}}, "config.Healthcheck.Retr_ies", "Retries"),
+    ],
+)
+def test_misspelled_keys_are_refused(config: dict[str, Any], key: str, meant: str) -> None:
+    with pytest.raises(SpecError, match=rf"{key}: .* did you mean {meant}\?") as error:
+        checked_config(config, "FILE")
+    assert error.value.key == key
+
+
+# Docker's own keys beyond the image specifications.
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("Hostname", "Domainname", "AttachStdin", "AttachStdout", "AttachStderr", "Tty"),
+        *("OpenStdin", "StdinOnce", "Image", "NetworkDisabled", "MacAddress", "StopTimeout"),
+    ],
+)
+def test_other_keys_are_passed_on(key: str) -> None:
+    typed, unknown = checked_config({key: [1], "cmd": ["x"]}, "FILE")
+    assert [*undefined_keys(unknown)] == [key]
+    assert container_config(typed, unknown) == {"Cmd": ["x"], key: [1]}
+
+
+def test_other_keys_of_a_health_check_are_passed_on() -> None:
+    config = {"healthcheck": {"Nonsense": 1, "retries": 2}, "Tty": True}
     typed, unknown = checked_config(config, "FILE")
-    assert unknown == ["Tty", "Healthcheck.Retry"]
-    assert container_config(typed) == {"Healthcheck": {"Retries": 2}}
+    assert [*undefined_keys(unknown)] == ["Tty", "Healthcheck.Nonsense"]
+    check = {"Nonsense": 1, "Retries": 2}
+    assert container_config(typed, unknown) == {"Healthcheck": check, "Tty": True}
 
 
 @pytest.mark.parametrize("key", ["ExposedPorts", "Volumes"])
 def test_members_of_a_set_are_empty(key: str) -> None:
-    assert written({key: {"a": {"b": {"c": []}}, "d": {}}}) == {key: {"a": {}, "d": {}}}
+    assert written({key: {"a": {"b": {"c": []}}, "d": None}}) == {key: {"a": {}, "d": {}}}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +167,8 @@ def test_members_of_a_set_are_empty(key: str) -> None:
     [
         ({"User": 1000}, "FILE: config.User: "),
         ({"ExposedPorts": ["80/tcp"]}, "FILE: config.ExposedPorts: "),
-        ({"ExposedPorts": {"80/tcp": None}}, r"FILE: config.ExposedPorts\[...\]: "),
+        ({"ExposedPorts": {"80/tcp": {}, "443/tcp": 1}}, r"config.ExposedPorts\['443/tcp'\]: "),
+        ({"Labels": {"a": "x", "b": 7, "c": "y"}}, r"FILE: config.Labels\['b'\]: Expected `str`"),
         ({"Env": {"A": "1"}}, "FILE: config.Env: "),
         ({"Env": ["A=1", None]}, r"FILE: config.Env\[1\]: "),
         ({"Entrypoint": 5}, "FILE: config.Entrypoint: "),

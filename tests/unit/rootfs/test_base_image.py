@@ -409,6 +409,15 @@ def test_everything_is_inherited() -> None:
     )
 
 
+def test_the_plan_of_the_base_image_is_not_inherited() -> None:
+    plan = {"dev.nixdock.plan": "{}"}
+    base = {"Labels": {"a": "1"} | plan}
+    assert inherit(base, ContainerConfig(), everything=True).Labels == {"a": "1"}
+    assert inherit({"Labels": plan}, ContainerConfig(), everything=True) == ContainerConfig()
+    own = ContainerConfig(Labels={"b": "2"})
+    assert inherit(base, own, everything=True).Labels == {"a": "1", "b": "2"}
+
+
 def test_a_new_entrypoint_takes_no_commands_of_the_old_one() -> None:
     inherited = inherit(BASE, ContainerConfig(Entrypoint=["new"]), everything=True)
     assert (inherited.Entrypoint, inherited.Cmd) == (["new"], None)
@@ -417,6 +426,16 @@ def test_a_new_entrypoint_takes_no_commands_of_the_old_one() -> None:
 def test_an_invalid_config() -> None:
     with pytest.raises(ImageError, match="the base image's config is not valid: "):
         inherit({"Env": "A=1"}, ContainerConfig())
+
+
+def test_the_case_of_keys_does_not_matter() -> None:
+    base = {"env": ["A=1"], "CMD": ["x"], "tty": True}
+    inherited = inherit(base, ContainerConfig(), everything=True)
+    assert inherited == ContainerConfig(Env=["A=1"], Cmd=["x"])
+    assert inherit(base, ContainerConfig()).Env == ["A=1"]
+    with pytest.raises(ImageError, match="'Env' and 'env' are the same key") as error:
+        inherit({"Env": [], "env": []}, ContainerConfig())
+    assert error.value.key == "env"
 
 
 def test_stacked_images(write: Write, tmp_path: Path) -> None:

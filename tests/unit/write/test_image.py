@@ -130,14 +130,16 @@ def test_the_store_keeps_its_order_under_the_top_layer(
     sample_spec: SampleSpec, tmp_path: Path
 ) -> None:
     image = written(sample_spec(tmp_path), tmp_path / "x", Format.OCI_LAYOUT)
-    comments = [entry["comment"] for entry in json.loads(image.config.data)["history"]]
-    assert comments == [
+    history = json.loads(image.config.data)["history"]
+    assert [entry["comment"] for entry in history] == [
         "1 store path: libc",
         "1 store path: link",
         "1 store path: script",
         "1 store path: app",
         "the image's own files",
     ]
+    creators = ["libc", "link", "script", "app", "the image's own files"]
+    assert [entry["created_by"] for entry in history] == [f"nixdock: {name}" for name in creators]
 
 
 @pytest.mark.parametrize("form", list(Format))
@@ -166,11 +168,11 @@ def test_digests(sample_spec: SampleSpec, tmp_path: Path) -> None:
     image = written(sample_spec(tmp_path), tmp_path / "x", Format.OCI_LAYOUT)
     assert (
         image.config.digest
-        == "sha256:da9396f37d1bf91c318150907a97ebb7b1c1083d6881538634158811104afbb6"
+        == "sha256:5cdea9d9f412ac652885f37ad523814727d851419d51c062d6990cd7273d4e09"
     )
     assert (
         image.manifest.digest
-        == "sha256:b508310b95f4d4f2497d103819e63c689801ab8ad3af75827166f557dc2ba847"
+        == "sha256:6bdf6b6b20cd2b105301e64d326d7540c83c6aa50b5008c00a726123be8ce26b"
     )
     archive = written(sample_spec(tmp_path), tmp_path / "y", Format.ARCHIVE)
     assert archive.manifest.digest == image.manifest.digest

@@ -1,0 +1,77 @@
+"""The memory of an image: what a build writes into its config, and what the next build reads."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from nixdock.errors import InputError, LayeringError, SpecError
+from nixdock.layering.memory import memory_document, parse_memory
+from nixdock.layering.plan_file import checked_history
+from nixdock.layering.plan_label import parse_plan_label
+from nixdock.nix.store_path import StorePath
+from nixdock.oci.digests import chain_ids
+from nixdock.oci.documents import MEMORY_KEY, PLAN_LABEL
+
+if TYPE_CHECKING:
+    from nixdock.layering.plan_history import PlanHistory, PreviousPlan
+    from nixdock.oci.documents import ConfigDocument
+    from nixdock.spec.image_spec import HistorySpec, ImageSpec
+
+__all__ = ["memory_of", "remembered_plan"]
+
+log = logging.getLogger(__name__)
+
+
+def memory_of(spec: ImageSpec) -> Callable[[str], Mapping[str, Any] | None] | None:
+    """Return what makes the memory from the chain ID of the layers, or None if there is none.
+
+    Raise SpecError if the history in the resolved `spec` is impossible.
+    """
+    if spec.history is None:
+        return None
+    history = _plan_history(spec.history)
+    layers = [[*map(StorePath, layer)] for layer in spec.store_layers or []]
+
+    def memory(chain_id: str) -> Mapping[str, Any] | None:
+        document = memory_document(layers, history, chain_id)
+        if document is None or (layers and not document["layers"]):
+            log.warning(
+                "the image has too many store paths to remember its layers; to plan the next image"
+                " after it, keep the plan file or the whole image"
+            )
+        return document
+
+    return memory
+
+
+def _plan_history(history: HistorySpec) -> PlanHistory:
+    counts = {key: (c.seen, c.changed) for key, c in history.counts.items()}
+    try:
+        return checked_history(history.steps, history.app_only, counts)
+    except LayeringError as error:
+        raise SpecError(str(error), key=error.key) from None
+
+
+def remembered_plan(config: ConfigDocument, origin: str) -> PreviousPlan | None:
+    """Return the plan in the memory of an image, or in the label that memories were once in.
+
+    Log a warning, which names the image as `origin`, and return None if it is damaged or is that of
+    an image with other layers.
+    """
+    labels = (config.config or {}).get("Labels")
+    label = labels.get(PLAN_LABEL) if isinstance(labels, dict) else None
+    try:
+        if config.memory is not None:
+            *_, chain_id = ["", *chain_ids(config.rootfs.diff_ids or [])]
+            return parse_memory(config.memory, chain_id)
+        return parse_plan_label(label) if isinstance(label, str) else None
+    except InputError as error:
+        log.warning(
+            "%s: %s is ignored, and the layers are read instead: %s",
+            origin,
+            f"the label {PLAN_LABEL}" if config.memory is None else MEMORY_KEY,
+            error,
+        )
+        return None
