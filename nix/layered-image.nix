@@ -44,24 +44,28 @@ let
       let
         inherit (image) baseName;
 
-        topLayer = image.buildTopLayer "${baseName}-customisation-layer" (
-          {
-            contents = lib.toList contents;
-          }
-          // lib.optionalAttrs (fakeRootCommands != "") {
-            fake_root_commands = fakeRootCommands;
-            enable_fakechroot = enableFakechroot;
-          }
-        );
+        store = {
+          directory = builtins.storeDir;
+          inherit mtime uname gname;
+        }
+        // image.owner;
+
+        topLayer =
+          image.buildTopLayer "${baseName}-customisation-layer" { inherit store includeStorePaths; }
+            (
+              {
+                contents = lib.toList contents;
+              }
+              // lib.optionalAttrs (fakeRootCommands != "") {
+                fake_root_commands = fakeRootCommands;
+                enable_fakechroot = enableFakechroot;
+              }
+            );
 
         spec = image.writeSpec topLayer (
           {
             max_layers = maxLayers;
-            store = {
-              directory = builtins.storeDir;
-              inherit mtime uname gname;
-            }
-            // image.owner;
+            inherit store;
           }
           // common.layeringSpec layering layeringPipeline
           // (

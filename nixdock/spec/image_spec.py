@@ -226,7 +226,7 @@ class ImageSpec(
     ] = False
     nix_db: Annotated[
         bool,
-        msgspec.Meta(description="Add a layer with the Nix database of all store paths."),
+        msgspec.Meta(description="Add the Nix database of all store paths, which scripts find."),
     ] = False
     top_layer: Annotated[
         str | None,
