@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from nixdock.build.database_layer import Database, write_database
+from nixdock.build.permission_check import check_permissions
 from nixdock.build.resolve import Resolution, resolve_on_base
 from nixdock.errors import PlanError, SpecError
-from nixdock.layers.created import CreatedLayer
-from nixdock.layers.layer import Layer
+from nixdock.layers.layer import Layer, ListedLayer
 from nixdock.layers.single import SingleLayer
 from nixdock.layers.store import StoreLayer
 from nixdock.nix.store_path import StorePath
@@ -162,14 +162,14 @@ def _new_layers(spec: ImageSpec, base: BaseImage | None, stack: ExitStack) -> Se
     mtime = _creation_time(spec)
     database = write_database(spec, base, mtime, stack) if spec.nix_db else None
     top = _top_layer(spec, base, database, stack)
-    layers = _with_store_layers(spec, top, stack)
-    database_layer = None if database is None else database.layer(spec, top, mtime)
-    return layers if database_layer is None else (*layers, database_layer)
+    own_layers: list[ListedLayer] = [top]
+    if database is not None and (layer := database.layer(spec, top, mtime)) is not None:
+        own_layers.append(layer)
+    check_permissions(spec, own_layers, base)
+    return (*_with_store_layers(spec, top, stack), *own_layers[1:])
 
 
-def _with_store_layers(
-    spec: ImageSpec, top: CreatedLayer, stack: ExitStack
-) -> tuple[CreatedLayer, ...]:
+def _with_store_layers(spec: ImageSpec, top: ListedLayer, stack: ExitStack) -> tuple[Layer, ...]:
     store_layers = _store_layers(spec)
     if not spec.single_layer or not store_layers:
         return (*store_layers, top)
@@ -185,7 +185,7 @@ def _with_store_layers(
 
 def _top_layer(
     spec: ImageSpec, base: BaseImage | None, database: Database | None, stack: ExitStack
-) -> CreatedLayer:
+) -> ListedLayer:
     if spec.top_layer is not None:
         return read_top_layer(Path(spec.top_layer))
     tree = None if database is None else database.tree

@@ -13,7 +13,7 @@ from typing import Final
 
 from nixdock.build.resolve import read_closure
 from nixdock.errors import SpecError
-from nixdock.layers.created import CreatedLayer
+from nixdock.layers.layer import ListedLayer
 from nixdock.layers.tree import TreeLayer
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.database import write_nix_db
@@ -23,7 +23,7 @@ from nixdock.oci.layer_blob import LayerHistory
 from nixdock.read.nix_store import read_image_store
 from nixdock.rootfs.base_image import BaseImage
 from nixdock.rootfs.top_layer import read_top_layer
-from nixdock.spec.image_spec import ImageSpec, nar_hash_of
+from nixdock.spec.image_spec import ImageSpec, nar_hash_of, permission_rules
 from nixdock.tar.header import Attributes, Entry, MemberMeta
 from nixdock.tar.names import normalised
 from nixdock.tar.walk import walk
@@ -42,7 +42,7 @@ class Database:
     tree: Path
     paths: frozenset[StorePath]
 
-    def layer(self, spec: ImageSpec, top: CreatedLayer, mtime: int) -> TreeLayer | None:
+    def layer(self, spec: ImageSpec, top: ListedLayer, mtime: int) -> TreeLayer | None:
         """Return the layer of the database, or None if `top`, the top layer, has it already.
 
         The top layer has a database if there are scripts, which may have changed its owners and
@@ -57,6 +57,7 @@ class Database:
             LayerHistory("nixdock", f"the Nix database of {len(self.paths)} store paths"),
             # `/` itself belongs to the top layer.
             root_entry=False,
+            perms=permission_rules(spec),
         )
         if _FILE not in members:
             return layer

@@ -58,10 +58,6 @@ class CreatedLayer(ABC):
         return None
 
     @abstractmethod
-    def entries(self) -> Iterable[Entry]:
-        """Return the members in order; each call reads them again."""
-
-    @abstractmethod
     def write_tar(self, write: Write) -> object:
         """Write the tar; raise PackError if a file can't be read or changes while it is read."""
 
@@ -105,6 +101,10 @@ class EntryLayer(CreatedLayer):
         @property
         def meta(self) -> MemberMeta:
             """The modification time and owner that all members share."""
+
+    @abstractmethod
+    def entries(self) -> Iterable[Entry]:
+        """Return the members in order; each call walks the files again."""
 
     def write_tar(self, write: Write) -> object:
         """Write the tar of the entries."""

@@ -38,12 +38,6 @@ class SingleLayer(CreatedLayer):
         top, store = self.top.history, self.store.history
         return LayerHistory(top.created_by, f"{top.comment} and {store.comment}")
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield the members of both."""
-        _, names = self._top_members()
-        yield from self.top.entries()
-        yield from self._store_entries(names)
-
     def write_tar(self, write: Write) -> None:
         """Write the members of both as one tar."""
         size, names = self._top_members()
