@@ -32,7 +32,7 @@ let
             copyToRoot
         );
 
-        layer = image.buildTopLayer "docker-layer-${baseName}" (
+        layer = image.buildTopLayer "docker-layer-${baseName}" { } (
           {
             contents = trees;
             copy_contents = true;

@@ -76,19 +76,61 @@ in
           };
 
           # A derivation with layer.tar, which contains the image's own files, and its checksum.
+          # `store` and `includeStorePaths` are those of the image.
           buildTopLayer =
-            drvName: own:
+            drvName:
+            {
+              store ? { },
+              includeStorePaths ? true,
+            }:
+            own:
             let
-              spec = sharedSpec // { extra_commands = extraCommands; } // own;
+              spec = sharedSpec // { extra_commands = extraCommands; } // own // withDatabase;
+
+              hasScripts =
+                extraCommands != "" || own.fake_root_commands or "" != "" || own.run_as_root or "" != "";
+
+              # Scripts find the database of the store paths that are known before they run. Paths
+              # that only their results refer to are added in a layer of its own.
+              knownRoots = [
+                configFile
+                (pkgs.writeText "${baseName}-contents.json" (builtins.toJSON own.contents))
+              ];
+              withDatabase = lib.optionalAttrs (includeNixDB && hasScripts) (
+                {
+                  nix_db = true;
+                  store = {
+                    directory = builtins.storeDir;
+                  }
+                  // store;
+                }
+                // lib.optionalAttrs includeStorePaths {
+                  closure = {
+                    graph = "";
+                    keys = [ "closure" ];
+                    exclude = knownRoots;
+                  };
+                }
+              );
+              graphAttrs = lib.optionalAttrs (withDatabase ? closure) {
+                __structuredAttrs = true;
+                exportReferencesGraph.closure = knownRoots;
+              };
+              graphOption = lib.optionalString (
+                withDatabase ? closure
+              ) "--graph \"$NIX_ATTRS_JSON_FILE\"";
             in
             runNixdock drvName
-              {
-                nativeBuildInputs = lib.optionals (
-                  spec.fake_root_commands or "" != "" || spec.run_as_root or "" != ""
-                ) [ pkgs.buildPackages.fakeroot ];
-              }
+              (
+                graphAttrs
+                // {
+                  nativeBuildInputs = lib.optionals (
+                    spec.fake_root_commands or "" != "" || spec.run_as_root or "" != ""
+                  ) [ pkgs.buildPackages.fakeroot ];
+                }
+              )
               ''
-                nixdock top-layer ${common.writeSpec "${drvName}.json" spec} -o $out
+                nixdock top-layer ${common.writeSpec "${drvName}.json" spec} -o "$out" ${graphOption}
               '';
 
           # The image holds the closure of these store paths, but not the paths themselves.

@@ -41,28 +41,32 @@ let
       let
         inherit (image) baseName;
 
-        topLayer = image.buildTopLayer "${baseName}-customisation-layer" (
-          {
-            contents = lib.toList contents;
-          }
-          // lib.optionalAttrs (fakeRootCommands != "") {
-            fake_root_commands = fakeRootCommands;
-            enable_fakechroot =
-              enableFakechroot
-              && common.checks.onLinux image.name "enableFakechroot"
-                "use perms, or fakeRootCommands with relative paths"
-                true;
-          }
-        );
+        store = {
+          directory = builtins.storeDir;
+          inherit mtime uname gname;
+        }
+        // image.owner;
+
+        topLayer =
+          image.buildTopLayer "${baseName}-customisation-layer" { inherit store includeStorePaths; }
+            (
+              {
+                contents = lib.toList contents;
+              }
+              // lib.optionalAttrs (fakeRootCommands != "") {
+                fake_root_commands = fakeRootCommands;
+                enable_fakechroot =
+                  enableFakechroot
+                  && common.checks.onLinux image.name "enableFakechroot"
+                    "use perms, or fakeRootCommands with relative paths"
+                    true;
+              }
+            );
 
         spec = image.writeSpec topLayer (
           {
             max_layers = maxLayers;
-            store = {
-              directory = builtins.storeDir;
-              inherit mtime uname gname;
-            }
-            // image.owner;
+            inherit store;
           }
           // common.layeringSpec image.name layering layeringPipeline
           // (

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nixdock.build.database_layer import add_database_layer
+from nixdock.build.database_layer import Database, write_database
 from nixdock.build.memory import memory_of
+from nixdock.build.permission_check import check_permissions
 from nixdock.build.resolve import Resolution, resolve_on_base
 from nixdock.errors import PlanError, SpecError
-from nixdock.layers.layer import Layer
+from nixdock.layers.layer import Layer, ListedLayer
 from nixdock.layers.single import SingleLayer
 from nixdock.layers.store import StoreLayer
 from nixdock.nix.store_path import StorePath
@@ -25,7 +26,12 @@ from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.reference import Reference
 from nixdock.rootfs.base_image import BaseImage, inherit, open_base_image
-from nixdock.rootfs.top_layer import pack_to_temporary_tar, prepare_top_layer, read_top_layer
+from nixdock.rootfs.top_layer import (
+    has_scripts,
+    pack_to_temporary_tar,
+    prepare_top_layer,
+    read_top_layer,
+)
 from nixdock.spec.config_checks import checked_config, undefined_keys
 from nixdock.spec.image_spec import ImageSpec, nar_hash_of, permission_rules
 from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
@@ -97,8 +103,6 @@ def prepared_build(spec: ImageSpec) -> Iterator[Build]:
         mtime = _creation_time(spec)
         layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
         layers += _new_layers(spec, base, stack)
-        if spec.nix_db:
-            layers.append(add_database_layer(spec, base, mtime, stack))
         if len(layers) > MOST_LAYERS:
             base_count = 0 if base is None else len(base.layers)
             raise PlanError(
@@ -122,7 +126,11 @@ def prepared_build(spec: ImageSpec) -> Iterator[Build]:
 def prepared_top_layer(spec: ImageSpec) -> Iterator[Layer]:
     """Prepare the top layer of `spec` alone; pack it within the block."""
     with ExitStack() as stack:
-        yield _top_layer(spec, _open_base(spec, stack), stack)
+        base = _open_base(spec, stack)
+        database = None
+        if spec.nix_db and has_scripts(spec):
+            database = write_database(spec, base, _creation_time(spec), stack)
+        yield _top_layer(spec, base, database, stack)
 
 
 def _open_base(spec: ImageSpec, stack: ExitStack) -> BaseImage | None:
@@ -149,10 +157,24 @@ def _creation_time(spec: ImageSpec) -> int:
 
 
 def _new_layers(spec: ImageSpec, base: BaseImage | None, stack: ExitStack) -> Sequence[Layer]:
-    """Return the layers of the store paths and the top layer, or both in a single layer."""
+    """Return the layers of the store paths, the top layer and, if need be, the database's layer.
+
+    The first two are a single layer if the spec says so.
+    """
+    mtime = _creation_time(spec)
+    database = write_database(spec, base, mtime, stack) if spec.nix_db else None
+    top = _top_layer(spec, base, database, stack)
+    own_layers: list[ListedLayer] = [top]
+    if database is not None and (layer := database.layer(spec, top, mtime)) is not None:
+        own_layers.append(layer)
+    check_permissions(spec, own_layers, base)
+    return (*_with_store_layers(spec, top, stack), *own_layers[1:])
+
+
+def _with_store_layers(spec: ImageSpec, top: ListedLayer, stack: ExitStack) -> tuple[Layer, ...]:
     store_layers = _store_layers(spec)
     if not spec.single_layer or not store_layers:
-        return (*store_layers, _top_layer(spec, base, stack))
+        return (*store_layers, top)
     if len(store_layers) > 1:
         raise SpecError(
             f"store_layers: with single_layer, expected at most one layer, not {len(store_layers)}",
@@ -160,14 +182,16 @@ def _new_layers(spec: ImageSpec, base: BaseImage | None, stack: ExitStack) -> Se
         )
     if spec.top_layer is not None:
         return (SingleLayer(read_top_layer(Path(spec.top_layer)), store_layers[0]),)
-    top_layer = pack_to_temporary_tar(_top_layer(spec, base, stack), stack)
-    return (SingleLayer(top_layer, store_layers[0]),)
+    return (SingleLayer(pack_to_temporary_tar(top, stack), store_layers[0]),)
 
 
-def _top_layer(spec: ImageSpec, base: BaseImage | None, stack: ExitStack) -> Layer:
+def _top_layer(
+    spec: ImageSpec, base: BaseImage | None, database: Database | None, stack: ExitStack
+) -> ListedLayer:
     if spec.top_layer is not None:
         return read_top_layer(Path(spec.top_layer))
-    return prepare_top_layer(spec, base, _creation_time(spec), stack)
+    tree = None if database is None else database.tree
+    return prepare_top_layer(spec, base, _creation_time(spec), stack, tree)
 
 
 def _store_layers(spec: ImageSpec) -> list[StoreLayer]:

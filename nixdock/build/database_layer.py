@@ -1,39 +1,103 @@
-"""The Nix database of an image, as a layer on top of all others."""
+"""The Nix database of an image: where scripts can change it, or as a layer on top of all others."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
+from nixdock.build.resolve import read_closure
 from nixdock.errors import SpecError
+from nixdock.layers.layer import ListedLayer
 from nixdock.layers.tree import TreeLayer
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.database import write_nix_db
 from nixdock.nix.registrations import Registrations, merge_registrations
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layer_blob import LayerHistory
+from nixdock.read.nix_store import read_image_store
 from nixdock.rootfs.base_image import BaseImage
-from nixdock.spec.image_spec import ImageSpec, nar_hash_of
-from nixdock.tar.header import MemberMeta
+from nixdock.rootfs.top_layer import read_top_layer
+from nixdock.spec.image_spec import ImageSpec, nar_hash_of, permission_rules
+from nixdock.tar.header import Attributes, Entry, MemberMeta
+from nixdock.tar.names import normalised
+from nixdock.tar.walk import walk
 
-__all__ = ["add_database_layer"]
+__all__ = ["Database", "write_database"]
 
 log = logging.getLogger(__name__)
 
+_FILE: Final = b"nix/var/nix/db/db.sqlite"
 
-def add_database_layer(
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database with garbage collector roots, below `tree`, and the paths that it registers."""
+
+    tree: Path
+    paths: frozenset[StorePath]
+
+    def layer(self, spec: ImageSpec, top: ListedLayer, mtime: int) -> TreeLayer | None:
+        """Return the layer of the database, or None if `top`, the top layer, has it already.
+
+        The top layer has a database if there are scripts, which may have changed its owners and
+        modes. If that one does not register the same paths, because it was packed before all of
+        them were known, the layer has the owners and modes of the files in the top layer.
+        """
+        members = {normalised(entry.name): entry for entry in top.entries()}
+        store = spec.store
+        layer = TreeLayer(
+            self.tree,
+            MemberMeta(mtime, store.uid, store.gid, store.uname, store.gname),
+            LayerHistory(
+                "nixdock: Nix database", f"the Nix database of {len(self.paths)} store paths"
+            ),
+            # `/` itself belongs to the top layer.
+            root_entry=False,
+            perms=permission_rules(spec),
+        )
+        if _FILE not in members:
+            return layer
+        if spec.top_layer is None or self._is_in(Path(spec.top_layer), store.directory):
+            return None
+        return replace(layer, attributes=self._with_modes_of(members))
+
+    def _is_in(self, top_layer: Path, store_dir: str) -> bool:
+        registered = read_image_store([read_top_layer(top_layer)], store_dir).registered
+        return {info.path for info in registered or ()} == self.paths
+
+    def _with_modes_of(self, members: Mapping[bytes, Entry]) -> dict[bytes, Attributes]:
+        """Give the files the modes of the same `members`; return the owners to give them.
+
+        A file that is not a member gets the owner of the directory that it is in.
+        """
+        owners: dict[bytes, Attributes] = {}
+        for entry in walk(bytes(self.tree), b"/"):
+            name = normalised(entry.name)
+            member = members.get(name)
+            if member is not None and member.attributes is not None:
+                owners[name] = replace(member.attributes, xattrs=())
+                if entry.source and member.kind == entry.kind:
+                    Path(self.tree, name.decode()).chmod(member.mode)
+            elif (owner := owners.get(name.rpartition(b"/")[0])) is not None:
+                owners[name] = owner
+        return owners
+
+
+def write_database(
     spec: ImageSpec, base: BaseImage | None, mtime: int, stack: ExitStack
-) -> TreeLayer:
-    """Write the database of the resolved `spec` and return its layer.
+) -> Database:
+    """Write the database of `spec`, which need not be resolved.
 
-    Its files have `mtime`, in seconds, and closing the stack removes them. Raise SpecError if the
-    references of a store path are not known, and ClosureError if the registrations in the base
-    image contradict those of the spec.
+    Its time of registration is `mtime`, in seconds, and closing the stack removes it. Raise
+    InputError if the closure is not valid, SpecError if the references of a store path are not
+    known, and ClosureError if the registrations in the base image contradict those of the spec.
     """
-    store = spec.store
     registrations = _registrations(spec, base)
     for warning in registrations.warnings:
         log.warning("%s", warning)
@@ -43,23 +107,19 @@ def add_database_layer(
         registrations.closure,
         tree,
         registration_time=mtime,
-        root=store.root,
+        root=spec.store.root,
         derivation_outputs=registrations.derivation_outputs,
     )
-    count = len(registrations.closure)
-    return TreeLayer(
-        tree,
-        MemberMeta(mtime, store.uid, store.gid, store.uname, store.gname),
-        LayerHistory("nixdock: Nix database", f"the Nix database of {count} store paths"),
-        # `/` itself belongs to the top layer.
-        root_entry=False,
-    )
+    return Database(tree, frozenset(registrations.closure.infos))
 
 
 def _registrations(spec: ImageSpec, base: BaseImage | None) -> Registrations:
     """Return the registrations of exactly those store paths that the layers contain."""
-    registered = set(chain.from_iterable(spec.store_layers or []))
     stores = [] if base is None else [base.store(spec.store.directory)]
+    if spec.closure is not None:
+        closure = read_closure(spec.closure, spec.store.directory, registered=True)
+        return merge_registrations(stores, closure)
+    registered = set(chain.from_iterable(spec.store_layers or []))
     for path in registered:
         info = spec.store_paths.get(path)
         if info is None or info.references is None:

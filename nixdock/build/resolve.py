@@ -32,7 +32,7 @@ from nixdock.spec.image_spec import (
 from nixdock.spec.times import source_date_epoch
 from nixdock.system.input_files import parse_json_file, read_bytes
 
-__all__ = ["Resolution", "resolve_on_base"]
+__all__ = ["Resolution", "read_closure", "resolve_on_base"]
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def resolve_on_base(spec: ImageSpec, base: BaseImage | None) -> Resolution:
         spec = msgspec.structs.replace(spec, source_date_epoch=source_date_epoch())
     if spec.closure is None:
         return Resolution(spec)
-    closure = _read_closure(spec.closure, spec.store.directory, registered=spec.nix_db)
+    closure = read_closure(spec.closure, spec.store.directory, registered=spec.nix_db)
     new_paths = _without_base(closure, base, spec.store.directory)
     plan = _plan(spec, new_paths, base)
     described = (closure if spec.nix_db else new_paths).without(plan.removed)
@@ -147,7 +147,7 @@ def _store_path_spec(info: PathInfo, *, with_references: bool) -> StorePathSpec:
     )
 
 
-def _read_closure(spec: ClosureSpec, store_dir: str, *, registered: bool) -> Closure:
+def read_closure(spec: ClosureSpec, store_dir: str, *, registered: bool) -> Closure:
     """Return the closure without the excluded paths.
 
     With `registered`, for a Nix database, raise SpecError if another path refers to one of them.

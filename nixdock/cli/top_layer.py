@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nixdock import pack_top_layer, read_spec
-from nixdock.cli.options import FILE, spec_argument
+from nixdock.cli.options import FILE, overridden, spec_argument
 
 __all__ = ["command"]
 
@@ -15,10 +15,13 @@ __all__ = ["command"]
 @click.command("top-layer")
 @spec_argument
 @click.option("-o", "--output", "target", type=FILE, required=True, help="Directory to write.")
-def command(spec: Path, target: Path) -> None:
+@click.option(
+    "--graph", help="File with the closure's graph, in place of the spec's; only for nix_db."
+)
+def command(spec: Path, target: Path, graph: str | None) -> None:
     """Pack the image's own files, from SPEC's contents and extra_commands.
 
     The output is a directory with the layer's tar and its checksum; another spec can name it as its
-    `top_layer`.
+    `top_layer`. With nix_db, scripts find the Nix database of the closure.
     """
-    pack_top_layer(read_spec(spec), target)
+    pack_top_layer(overridden(read_spec(spec), graph, None), target)

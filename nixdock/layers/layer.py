@@ -6,15 +6,23 @@ unchanged. Code that assembles or writes images does not need to know which kind
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from nixdock.layers.compressors import Compression
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.system.buffers import Write
+from nixdock.tar.header import Entry
 
-__all__ = ["OWN_FILES_HISTORY", "PLAIN_PACKING", "Layer", "Packing", "SizedBlob"]
+__all__ = [
+    "OWN_FILES_HISTORY",
+    "PLAIN_PACKING",
+    "Layer",
+    "ListedLayer",
+    "Packing",
+    "SizedBlob",
+]
 
 OWN_FILES_HISTORY: Final = LayerHistory("nixdock: the image's own files", "the image's own files")
 
@@ -80,3 +88,10 @@ class Layer(Protocol):
         The layer's bytes are read at most once. Raise PackError if a file can't be read or changes
         while it is read, ImageError if an existing layer is damaged.
         """
+
+
+class ListedLayer(Layer, Protocol):
+    """A new layer whose members are known before it is packed."""
+
+    def entries(self) -> Iterable[Entry]:
+        """Return the members in order; each call reads them again."""

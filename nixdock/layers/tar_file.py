@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from nixdock.errors import PackError
 from nixdock.layers.created import CreatedLayer, SizedTar
@@ -11,6 +13,8 @@ from nixdock.layers.hashed import CHUNK
 from nixdock.oci.digests import Hashing
 from nixdock.oci.layer_blob import LayerHistory
 from nixdock.system.buffers import Write
+from nixdock.tar.header import Attributes, Entry
+from nixdock.tar.reader import TarReader
 
 __all__ = ["TarLayer"]
 
@@ -35,6 +39,27 @@ class TarLayer(CreatedLayer):
             return self.file.stat().st_size
         except OSError as error:
             raise PackError(f"can't read {self.file}: {error.strerror}", path=self.file) from None
+
+    def open_tar(self) -> BinaryIO:
+        """Open the tar; raise PackError if that is impossible."""
+        try:
+            return self.file.open("rb")
+        except OSError as error:
+            raise PackError(f"can't read {self.file}: {error.strerror}", path=self.file) from None
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the members; raise PackError or ImageError if the tar can't be read."""
+        with self.open_tar() as stream:
+            for member in TarReader(stream, str(self.file)):
+                xattrs = tuple(member.xattrs.items())
+                yield Entry(
+                    member.name,
+                    member.kind,
+                    member.mode,
+                    member.size,
+                    member.target,
+                    attributes=Attributes.owned_by(member.uid, member.gid, member.device, xattrs),
+                )
 
     def write_tar(self, write: Write) -> None:
         """Write the file's bytes; raise PackError if their digest is not the expected one."""

@@ -26,8 +26,9 @@ class TreeLayer(EntryLayer):
     """A directory whose contents are put at `/` of the image.
 
     `directories` has the modes and attributes of directories in the base image. They replace the
-    default mode, 0755, of the same directories here. The first member is `/` itself, with mode
-    0755, unless `root_entry` is False.
+    default mode, 0755, of the same directories here. `attributes` has those of other members, by
+    name without slashes at the start and end. The first member is `/` itself, with mode 0755,
+    unless `root_entry` is False.
     """
 
     directory: Path
@@ -37,13 +38,20 @@ class TreeLayer(EntryLayer):
     root_entry: bool = True
     perms: tuple[PermissionRule, ...] = ()
     directories: DirectoryAttributes = field(default_factory=dict)
+    attributes: Mapping[bytes, Attributes] = field(default_factory=dict)
 
     def entries(self) -> Iterator[Entry]:
         """Yield the members, with the base image's attributes and the permission rules applied."""
         entries = self._plain_entries()
+        if self.attributes:
+            entries = map(self._with_attributes, entries)
         if self.directories:
             entries = map(self._with_base_attributes, entries)
         return apply_rules(self.perms, entries) if self.perms else entries
+
+    def _with_attributes(self, entry: Entry) -> Entry:
+        attributes = self.attributes.get(entry.name.strip(b"/"))
+        return entry if attributes is None else entry._replace(attributes=attributes)
 
     def _with_base_attributes(self, entry: Entry) -> Entry:
         if entry.mode != 0o755 or entry.name not in self.directories:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from nixdock.layers.tar_file import TarLayer
 from nixdock.layers.tree import DirectoryAttributes, TreeLayer
 from nixdock.oci.digests import check_digest, hex_of
 from nixdock.read.merging import merged_tree
+from nixdock.rootfs.added_database import add_database
 from nixdock.rootfs.base_image import BaseImage
 from nixdock.rootfs.copied_contents import copy_contents
 from nixdock.rootfs.linked_contents import link_contents
@@ -29,21 +31,38 @@ from nixdock.spec.image_spec import ImageSpec, permission_rules
 from nixdock.system.atomic import whole_directory
 from nixdock.tar.header import Attributes, Entry, MemberMeta, owner_name
 
-__all__ = ["pack_to_temporary_tar", "prepare_top_layer", "read_top_layer", "write_top_layer"]
+__all__ = [
+    "has_scripts",
+    "pack_to_temporary_tar",
+    "prepare_top_layer",
+    "read_top_layer",
+    "write_top_layer",
+]
 
 _TAR: Final = "layer.tar"
 _CHECKSUM: Final = "checksum"
 _DEFAULT_ATTRIBUTES: Final = Attributes(0, 0, "root", "root")
 
 
+def has_scripts(spec: ImageSpec) -> bool:
+    """Tell whether a script makes a part of the top layer."""
+    scripts = (spec.run_as_root, spec.extra_commands, spec.fake_root_commands)
+    return any(script.strip() for script in scripts)
+
+
 def prepare_top_layer(
-    spec: ImageSpec, base: BaseImage | None, mtime: int, stack: ExitStack
+    spec: ImageSpec,
+    base: BaseImage | None,
+    mtime: int,
+    stack: ExitStack,
+    database: Path | None = None,
 ) -> TreeLayer | MemberLayer:
     """Prepare the files of the top layer on top of `base` and return the layer.
 
-    The files are removed when `stack` is closed. Raise SpecError if a tree in `contents` does not
-    exist or conflicts with another one, ScriptError if a script fails, and PackError if a file
-    can't be read.
+    If there are scripts, they find the Nix database that is below the directory `database`. The
+    files are removed when `stack` is closed. Raise SpecError if a tree in `contents` does not exist
+    or conflicts with another one, ScriptError if a script fails, and PackError if a file can't be
+    read.
     """
     owner = spec.owner
     meta = MemberMeta(mtime, owner.uid, owner.gid, owner_name(owner.uid), owner_name(owner.gid))
@@ -51,15 +70,22 @@ def prepare_top_layer(
     tree = Path(directory) / "root"
     tree.mkdir()
     if spec.run_as_root.strip() or spec.fake_root_commands.strip():
-        return _prepare_as_root(spec, base, tree, meta, stack)
+        return _prepare_as_root(spec, base, tree, meta, stack, database)
     underlay = _underlay(base, stack, verified=False)
     _add_contents(spec, tree, underlay)
+    attributes: Mapping[bytes, Attributes] = {}
+    if database is not None and has_scripts(spec):
+        store = spec.store
+        owner_of_store = Attributes(store.uid, store.gid, store.uname, store.gname)
+        added = add_database(database, store.directory, tree)
+        attributes = dict.fromkeys(map(os.fsencode, added), owner_of_store)
     _run_extra_commands(spec, tree, underlay)
     return TreeLayer(
         tree,
         meta,
         perms=permission_rules(spec),
         directories=underlay.shared_directories(tree),
+        attributes=attributes,
     )
 
 
@@ -77,7 +103,12 @@ def _run_extra_commands(spec: ImageSpec, tree: Path, underlay: Underlay) -> None
 
 
 def _prepare_as_root(
-    spec: ImageSpec, base: BaseImage | None, tree: Path, meta: MemberMeta, stack: ExitStack
+    spec: ImageSpec,
+    base: BaseImage | None,
+    tree: Path,
+    meta: MemberMeta,
+    stack: ExitStack,
+    database: Path | None,
 ) -> MemberLayer:
     """Run run_as_root and fake_root_commands as well, and return the layer of the resulting files.
 
@@ -99,6 +130,9 @@ def _prepare_as_root(
         return run_as_root(script, tree, name=name, chroot=chroot, store_dir=store_dir, fakes=fakes)
 
     _add_contents(spec, tree, underlay)
+    if database is not None:
+        added = add_database(database, spec.store.directory, tree)
+        fakes = {**fakes, **dict(_owned_by_store(spec, tree, added))}
     fakes = run(spec.run_as_root, "run_as_root", chroot=True)
     directories: DirectoryAttributes = {}
     if chroot:
@@ -119,6 +153,16 @@ def _prepare_as_root(
         meta,
         perms=permission_rules(spec),
     )
+
+
+def _owned_by_store(
+    spec: ImageSpec, tree: Path, paths: Iterable[str]
+) -> Iterator[tuple[Inode, FakeFile]]:
+    """Yield fakeroot's state for files that belong to the owner of the store."""
+    store = spec.store
+    for path in paths:
+        info = (tree / path).lstat()
+        yield Inode(info.st_dev, info.st_ino), FakeFile(info.st_mode, store.uid, store.gid)
 
 
 def _with_base_attributes(entry: Entry, directories: DirectoryAttributes) -> Entry:

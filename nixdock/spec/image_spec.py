@@ -108,6 +108,9 @@ class PermissionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     capabilities: Annotated[
         list[str], msgspec.Meta(description="Capabilities, such as cap_net_raw=ep.")
     ] = []
+    optional: Annotated[
+        bool, msgspec.Meta(description="Accept that no file of the new layers matches.")
+    ] = False
 
 
 class OwnerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -254,7 +257,7 @@ class ImageSpec(
     ] = False
     nix_db: Annotated[
         bool,
-        msgspec.Meta(description="Add a layer with the Nix database of all store paths."),
+        msgspec.Meta(description="Add the Nix database of all store paths, which scripts find."),
     ] = False
     top_layer: Annotated[
         str | None,
@@ -288,6 +291,7 @@ def permission_rules(spec: ImageSpec) -> tuple[PermissionRule, ...]:
             uname=rule.uname,
             gname=rule.gname,
             capabilities=tuple(rule.capabilities),
+            optional=rule.optional,
         )
         for rule in spec.perms
     )

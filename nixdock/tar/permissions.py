@@ -9,14 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from nixdock.errors import PackError
+from nixdock.system.cpu_limit import CpuTimeExceededError, within_cpu_time
 from nixdock.tar.capabilities import CAPABILITY_XATTR, capability_xattr
 from nixdock.tar.header import Attributes, Entry, name_text, owner_name
 from nixdock.tar.kinds import Kind
 
-__all__ = ["PermissionRule", "apply_rules"]
+__all__ = ["PermissionRule", "Rules", "apply_rules"]
+
+# The time in seconds for comparing one name with one regex. A good regex needs microseconds, a bad
+# one may need years.
+_MOST_SECONDS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,8 @@ class PermissionRule:
     """Overrides the owner, mode and capabilities of matching files.
 
     Without `regex`, the rule matches the file at `path`. With `regex`, it matches the files at and
-    below `path` (default: all files) whose whole path in the image matches.
+    below `path` (default: all files) whose whole path in the image matches. A rule that matches no
+    file is an error, unless it is `optional`.
     """
 
     path: str | None = None
@@ -35,35 +41,56 @@ class PermissionRule:
     uname: str | None = None
     gname: str | None = None
     capabilities: tuple[str, ...] = ()
+    optional: bool = False
 
     def document(self) -> dict[str, Any]:
-        """Return the fields by name, for the key of a layer."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """Return the fields by name, for the key of a layer, which `optional` does not change."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "optional"}
 
     def concerns(self, directory: str) -> bool:
-        """Return whether the rule may match a file at or below `directory`."""
+        """Return whether the rule may match a file at, below or above `directory`.
+
+        A layer with `directory` also has its parents as members, except the root.
+        """
         if self.path is None:
             return True
         path = self.path.rstrip("/")
         return _is_at_or_below(path, directory) or (
-            self.regex is not None and _is_at_or_below(directory, path)
+            (path != "" or self.regex is not None) and _is_at_or_below(directory, path)
         )
 
 
 def apply_rules(rules: Sequence[PermissionRule], entries: Iterable[Entry]) -> Iterator[Entry]:
     """Yield `entries` with the rules applied; later rules win.
 
-    Raise PackError if a rule without a regex gives a symlink a mode or capabilities.
+    Raise PackError if a rule without a regex gives a symlink a mode or capabilities, or if
+    comparing a name with a regex takes too long.
     """
     compiled = [_CompiledRule.of(rule) for rule in rules]
     for entry in entries:
-        name = name_text(entry.name)
-        name = name if name == "/" else name.rstrip("/")
+        name = _plain_name(entry.name)
         changed = entry
         for rule in compiled:
             if rule.matches(name):
                 changed = rule.apply(changed, name)
         yield changed
+
+
+class Rules:
+    """Rules, to be compared with the names of members."""
+
+    def __init__(self, rules: Sequence[PermissionRule]) -> None:
+        self.rules = rules
+        self._compiled = [_CompiledRule.of(rule) for rule in rules]
+
+    def matches(self, i: int, name: bytes) -> bool:
+        """Tell whether rule number `i` matches the member; raise PackError if that takes long."""
+        return self._compiled[i].matches(_plain_name(name))
+
+
+def _plain_name(name: bytes) -> str:
+    text = name_text(name)
+    return text if text == "/" else text.rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +116,19 @@ class _CompiledRule:
             return name == self.path
         if self.path is not None and not _is_at_or_below(name, self.path):
             return False
-        return self.pattern.fullmatch(name) is not None
+        try:
+            return within_cpu_time(_MOST_SECONDS, lambda: self._fullmatch(name))
+        except CpuTimeExceededError:
+            raise PackError(
+                f"perms: comparing {name} with the regex {self.rule.regex!r} takes more than"
+                f" {_MOST_SECONDS} seconds; write a regex without nested repetitions, such as"
+                " (a+)+",
+                path=name,
+                key="perms",
+            ) from None
+
+    def _fullmatch(self, name: str) -> bool:
+        return self.pattern is not None and self.pattern.fullmatch(name) is not None
 
     def apply(self, entry: Entry, name: str) -> Entry:
         rule = self.rule

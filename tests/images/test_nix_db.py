@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import sqlite3
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -119,6 +123,45 @@ def test_a_further_closure_is_imported(
 def test_the_image_is_reproducible(library: Library) -> None:
     library.build(IMAGE)
     library.build(IMAGE, "--check")
+
+
+def test_scripts_hand_the_store_over_to_a_user(library: Library, tmp_path: Path) -> None:
+    """A path that only a script's result refers to is registered, too."""
+    image = library.build("""nixdock.buildLayeredImageWithNixDb {
+      name = "nix"; tag = "user"; compressor = "none"; contents = [ pkgs.coreutils ];
+      extraCommands = "test -s nix/var/nix/db/db.sqlite; ln -s ${pkgs.hello}/bin/hello hello";
+      fakeRootCommands = "chmod 1777 nix/store; chown -R 1000:1000 nix/var;
+        chmod 600 nix/var/nix/db/*";
+    }""")
+    with tarfile.open(_exported(image, tmp_path)) as tar:
+        store, database = tar.getmember("./nix/store"), tar.getmember("./nix/var/nix/db/db.sqlite")
+        names = [name.removeprefix(".") for name in tar.getnames()]
+        tar.extract(database, tmp_path, filter="data")
+    assert store.mode == 0o1777
+    assert (database.mode, database.uid, database.gid) == (0o600, 1000, 1000)
+    held = [name for name in names if re.fullmatch("/nix/store/[^/]+", name)]
+    with closing(sqlite3.connect(tmp_path / database.name)) as connection:
+        registered = [path for (path,) in connection.execute("select path from ValidPaths")]
+    assert sorted(registered) == sorted(held)
+    assert any("hello" in name for name in held)
+
+
+def test_scripts_with_the_tree_as_their_root_find_the_database(
+    library: Library, tmp_path: Path
+) -> None:
+    image = library.build("""nixdock.buildLayeredImageWithNixDb {
+      name = "nix"; tag = "user"; compressor = "none"; contents = [ pkgs.coreutils ];
+      fakeRootCommands = "chown -R 1000:1000 /nix/var"; enableFakechroot = true;
+    }""")
+    with tarfile.open(_exported(image, tmp_path)) as tar:
+        assert tar.getmember("./nix/var/nix/db/db.sqlite").uid == 1000
+        assert tar.getmember("./nix/store").uid == 0
+
+
+def _exported(image: Path, directory: Path) -> Path:
+    command = [sys.executable, "-m", "nixdock", "export", str(image), "-o"]
+    subprocess.run([*command, str(directory / "rootfs.tar")], check=True)
+    return directory / "rootfs.tar"
 
 
 @pytest.mark.parametrize("form", ["docker-archive", "oci-layout"])

@@ -90,7 +90,10 @@ def test_symlinks_have_only_owners() -> None:
     [
         ("/nix/store/a/bin/x", None, "/nix/store/a", True),
         ("/nix/store/ab", None, "/nix/store/a", False),
-        ("/nix", None, "/nix/store/a", False),
+        ("/nix", None, "/nix/store/a", True),
+        ("/nix/store", None, "/nix/store/a", True),
+        ("/", None, "/nix/store/a", False),
+        ("/ni", None, "/nix/store/a", False),
         ("/nix", ".*", "/nix/store/a", True),
         (None, "x", "/nix/store/a", True),
     ],

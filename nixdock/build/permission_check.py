@@ -1,0 +1,120 @@
+"""Checking that every permission rule applies to a file, before anything is packed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import chain
+
+from nixdock.errors import SpecError
+from nixdock.layers.layer import ListedLayer
+from nixdock.read.merging import merged_tree
+from nixdock.rootfs.base_image import BaseImage
+from nixdock.spec.image_spec import ImageSpec, permission_rules
+from nixdock.tar.permissions import PermissionRule, Rules
+from nixdock.tar.walk import walk
+
+__all__ = ["check_permissions"]
+
+
+def check_permissions(
+    spec: ImageSpec, layers: Iterable[ListedLayer], base: BaseImage | None
+) -> None:
+    """Raise SpecError if a rule matches no file of the new layers, unless it is optional.
+
+    The new layers are `layers` and those of the store paths in the resolved `spec`. A misspelt rule
+    would leave an image with other owners, modes or capabilities than its author believes.
+    """
+    rules = permission_rules(spec)
+    missing = {i for i, rule in enumerate(rules) if not rule.optional}
+    for names in _names_in_layers(spec, layers):
+        missing = _without_matching(rules, missing, names)
+    if not missing:
+        return
+    i = min(missing)
+    in_base = base is not None and not _without_matching(rules, {i}, _names_in_base(base))
+    raise SpecError(f"perms[{i}]: {_message(rules[i], in_base=in_base)}", key=f"perms[{i}]")
+
+
+def _message(rule: PermissionRule, *, in_base: bool) -> str:
+    what = " and ".join(
+        f"the {key} {value!r}"
+        for key, value in (("path", rule.path), ("regex", rule.regex))
+        if value is not None
+    )
+    if in_base:
+        return (
+            f"only files of the base image match {what}, and rules never change its layers; use"
+            " fake_root_commands with enable_fakechroot instead, or set optional"
+        )
+    return f"no file of the image matches {what}; correct the rule, or set optional"
+
+
+def _names_in_layers(
+    spec: ImageSpec, layers: Iterable[ListedLayer]
+) -> Iterator[Callable[[Sequence[PermissionRule]], Iterator[bytes]]]:
+    """Yield functions that return the names of files that may match the given rules."""
+    yield lambda rules: _names_in_store(spec, rules)
+    for layer in layers:
+        yield lambda _, layer=layer: (entry.name for entry in layer.entries())  # type: ignore[misc]
+
+
+def _names_in_base(base: BaseImage) -> Callable[[Sequence[PermissionRule]], Iterator[bytes]]:
+    def names(_: Sequence[PermissionRule]) -> Iterator[bytes]:
+        with ExitStack() as stack:
+            tree = stack.enter_context(merged_tree(base.layers, verified=False))
+            yield b"/"
+            yield from (b"/" + name for name, _ in tree.walk())
+
+    return names
+
+
+def _names_in_store(spec: ImageSpec, rules: Sequence[PermissionRule]) -> Iterator[bytes]:
+    paths = list(chain.from_iterable(spec.store_layers or []))
+    if paths:
+        parts = spec.store.directory.strip("/").split("/")
+        for depth in range(len(parts)):
+            yield os.fsencode("/" + "/".join(parts[: depth + 1]))
+    for path in paths:
+        concerning = [rule for rule in rules if rule.concerns(path)]
+        if any(rule.regex is not None for rule in concerning):
+            yield from (entry.name for entry in walk(_file(spec, path), os.fsencode(path)))
+            continue
+        for rule in concerning:
+            name = (rule.path or "").rstrip("/")
+            if name.startswith(path) and _is_file_of(spec, path, name):
+                yield os.fsencode(name)
+
+
+def _file(spec: ImageSpec, path: str) -> bytes:
+    return os.fsencode(f"{spec.store.root}{path}")
+
+
+def _is_file_of(spec: ImageSpec, path: str, name: str) -> bool:
+    """Tell whether the store path has a file with that name, not reached through a symlink."""
+    parts = name[len(path) :].strip("/").split("/")
+    current = path
+    for part in parts if parts != [""] else []:
+        if os.path.islink(_file(spec, current)) or part in {"", ".", ".."}:  # noqa: PTH114 (bytes)
+            return False
+        current = f"{current}/{part}"
+    return os.path.lexists(_file(spec, current))
+
+
+def _without_matching(
+    rules: Sequence[PermissionRule],
+    missing: set[int],
+    names: Callable[[Sequence[PermissionRule]], Iterator[bytes]],
+) -> set[int]:
+    """Return the `missing` rules, by index, that match none of the names."""
+    if not missing:
+        return missing
+    order = sorted(missing)
+    compiled = Rules([rules[i] for i in order])
+    left = set(range(len(order)))
+    for name in names(compiled.rules):
+        left -= {i for i in left if compiled.matches(i, name)}
+        if not left:
+            break
+    return {order[i] for i in left}
