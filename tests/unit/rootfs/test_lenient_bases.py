@@ -169,8 +169,9 @@ def with_layer(path: Path, blob: bytes, tar: bytes = PLAIN) -> Path:
     [
         (lzma.compress(PLAIN), "the layer is compressed with xz: Docker and Podman read it, but"),
         (bz2.compress(PLAIN), "the layer is compressed with bzip2: Docker and Podman read it, but"),
-        (gzip.compress(PLAIN) + bytes(700), "NUL bytes follow the gzip data"),
+        (gzip.compress(PLAIN, mtime=0) + bytes(700), "NUL bytes follow the gzip data"),
     ],
+    ids=["xz", "bzip2", "NULs"],
 )
 def test_compression(tmp_path: Path, blob: bytes, message: str) -> None:
     check(with_layer(tmp_path / "base.tar", blob), tmp_path, {"a": b"x"}, message)
@@ -178,7 +179,7 @@ def test_compression(tmp_path: Path, blob: bytes, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("compress", "warned"),
-    [(bz2.compress, False), (lambda data: gzip.compress(data) + bytes(512), True)],
+    [(bz2.compress, False), (lambda data: gzip.compress(data, mtime=0) + bytes(512), True)],
 )
 def test_whole_archives(tmp_path: Path, compress: object, warned: bool) -> None:
     base = archive(tmp_path / "base.tar", [PLAIN])
@@ -192,7 +193,7 @@ def test_whole_archives(tmp_path: Path, compress: object, warned: bool) -> None:
 
 @pytest.mark.parametrize("end", [b"x" + bytes(700), bytes(700) + b"x"])
 def test_other_bytes_behind_gzip_are_refused(tmp_path: Path, end: bytes) -> None:
-    base = with_layer(tmp_path / "base.tar", gzip.compress(PLAIN) + end)
+    base = with_layer(tmp_path / "base.tar", gzip.compress(PLAIN, mtime=0) + end)
     assert nixdock.verify_image(base).problems
     with pytest.raises(ImageError, match="the gzip data is damaged"):
         files_of(base, tmp_path)
@@ -234,9 +235,14 @@ class Layout:
 @pytest.mark.parametrize(
     ("blob", "declared", "message"),
     [
-        (gzip.compress(PLAIN), "tar", "layer.v1.tar', but the compression is gzip: Docker, Podman"),
+        (
+            gzip.compress(PLAIN, mtime=0),
+            "tar",
+            "layer.v1.tar', but the compression is gzip: Docker, Podman",
+        ),
         (PLAIN, "tar+gzip", "layer.v1.tar+gzip', but the compression is none: Docker, Podman and"),
     ],
+    ids=["gzip", "none"],
 )
 def test_media_types(tmp_path: Path, blob: bytes, declared: str, message: str) -> None:
     layout = Layout(tmp_path / "base")
