@@ -35,8 +35,13 @@ def command(image: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(pretty_json(report.document()), nl=False)
     else:
-        texts = ["\n".join(_lines(report, image_report)) for image_report in report.images]
-        click.echo("\n\n".join(texts or [f"no image, as {report.format}"]))
+        if not report.images:
+            click.echo(f"no image, as {report.format}")
+        for number, image_report in enumerate(report.images):
+            if number:
+                click.echo()
+            for line in _lines(report, image_report):
+                click.echo(line)
 
 
 def _lines(report: FileReport, image: ImageReport) -> Iterator[str]:

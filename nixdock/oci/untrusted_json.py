@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from nixdock.errors import ImageError
 from nixdock.system.text import shown
 from nixdock.system.typed import MisfitError, convert
 
-__all__ = ["MOST_JSON", "MOST_JSON_IN_ALL", "converted", "parse_json"]
+__all__ = ["MOST_JSON", "MOST_JSON_IN_ALL", "JsonBudget", "converted", "parse_json"]
 
 MOST_JSON: Final = 4 << 20
 """The largest size of a manifest, an index or a config, in bytes; registries allow no more."""
@@ -20,12 +21,34 @@ MOST_JSON_IN_ALL: Final = 64 << 20
 """The largest total size of the documents of an image file, in bytes."""
 
 _MOST_DEPTH: Final = 64
+_MOST_VALUES_IN_ALL: Final = 500_000
 
 Document = TypeVar("Document")
 
 
-def parse_json(data: bytes, what: str = "the document") -> Any:
-    """Parse I-JSON (RFC 7493) of bounded size and depth.
+@dataclass(slots=True)
+class JsonBudget:
+    """How much JSON may still be read from an image file: bytes, and values in documents.
+
+    A value is an object, a list, a text, a number or a word; small ones take far more memory than
+    bytes.
+    """
+
+    bytes_left: int = MOST_JSON_IN_ALL
+    values_left: int = _MOST_VALUES_IN_ALL
+
+    def take(self, values: int) -> None:
+        """Count values; raise ImageError if there are too many."""
+        self.values_left -= values
+        if self.values_left < 0:
+            raise ImageError(
+                f"the JSON documents of the image have more than {_MOST_VALUES_IN_ALL} values in"
+                " all: it is not an image"
+            )
+
+
+def parse_json(data: bytes, what: str = "the document", budget: JsonBudget | None = None) -> Any:
+    """Parse I-JSON (RFC 7493) of bounded size and depth, whose values are taken from `budget`.
 
     Duplicate keys are refused because readers differ in which value they use. Raise ImageError,
     with `what` as its subject, if `data` is anything else.
@@ -42,7 +65,7 @@ def parse_json(data: bytes, what: str = "the document") -> Any:
             parse_float=_float,
             parse_constant=_constant,
         )
-        _check_text_and_depth(value)
+        _check_text_and_depth(value, budget or JsonBudget())
     except RecursionError:
         raise ImageError(f"{what} is not valid JSON: it is nested too deeply") from None
     except ValueError as error:
@@ -94,10 +117,14 @@ def _constant(name: str) -> float:
     raise ValueError(f"{name} is not a number in JSON")
 
 
-def _check_text_and_depth(value: Any) -> None:
-    """Raise ValueError for deep nesting and for lone surrogates, which can't be encoded again."""
+def _check_text_and_depth(value: Any, budget: JsonBudget) -> None:
+    """Raise ValueError for deep nesting and for lone surrogates, which can't be encoded again.
+
+    Take all values from `budget`.
+    """
     level: list[Any] = [value]
     for _ in range(_MOST_DEPTH):
+        budget.take(len(level))
         below: list[Any] = []
         for item in level:
             if isinstance(item, str):

@@ -10,7 +10,7 @@ from nixdock.errors import ImageError
 from nixdock.oci.digests import sha256_digest
 from nixdock.oci.documents import DockerManifestDocument
 from nixdock.oci.layout import DOCKER_MANIFEST
-from nixdock.oci.untrusted_json import MOST_JSON, MOST_JSON_IN_ALL, converted, parse_json
+from nixdock.oci.untrusted_json import MOST_JSON, JsonBudget, converted, parse_json
 from nixdock.read.members import Members, member_name, read_whole
 from nixdock.read.problem import Complain, Problem, pass_on
 from nixdock.read.stored import LayerEntry, StoredImage, parse_config, stored_layers
@@ -29,19 +29,19 @@ _CONFIG: Final = re.compile(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?", re.A
 class DockerView:
     """The images, and the names of all files that belong to them.
 
-    `json_left` is the number of bytes of configs that may still be read.
+    `budget` is how much JSON may still be read.
     """
 
     images: list[StoredImage] = field(default_factory=list)
     files: set[str] = field(default_factory=set)
-    json_left: int = MOST_JSON_IN_ALL
+    budget: JsonBudget = field(default_factory=JsonBudget)
 
 
 def read_docker_archive(members: Members, complain: Complain) -> DockerView:
     """Read `manifest.json` and the configs, but no layers."""
     view = DockerView()
     try:
-        value = parse_json(read_whole(members, DOCKER_MANIFEST, MOST_JSON))
+        value = parse_json(read_whole(members, DOCKER_MANIFEST, MOST_JSON), budget=view.budget)
         entries = converted(value, list[DockerManifestDocument])
     except ImageError as error:
         pass_on(error, DOCKER_MANIFEST, complain)
@@ -76,15 +76,15 @@ def _read_entry(
     ]
     config_name = members.same(member_name(entry.config))
     view.files.add(config_name)
-    data = read_whole(members, config_name, min(MOST_JSON, view.json_left))
-    view.json_left -= len(data)
+    data = read_whole(members, config_name, min(MOST_JSON, view.budget.bytes_left))
+    view.budget.bytes_left -= len(data)
     digest = sha256_digest(data)
     match = _CONFIG.fullmatch(member_name(entry.config))
     if match and f"sha256:{match[1]}" != digest:
         message = f"the config {entry.config} is damaged: its digest is {digest}"
         complain(Problem(f"{place}: Config", message, digest))
     config_place = f"config {entry.config}"
-    config = parse_config(data, config_place, complain)
+    config = parse_config(data, config_place, complain, view.budget)
     if config is None:
         return
     view.images.append(

@@ -58,13 +58,16 @@ class LayerRules:
         else:
             self.unlisted += 1
 
-    def add(self, member: Member) -> None:
-        """Check the next member; raise ImageError if the names take too much memory."""
+    def add(self, member: Member) -> bytes:
+        """Check the next member, and return its normalised name, empty if it is not valid.
+
+        Raise ImageError if the names take too much memory.
+        """
         try:
             name = normalised(member.name)
         except ImageError as error:
             self.complain(f"a member has an invalid name: {error}")
-            return
+            return b""
         if self._kinds.get(name) == Kind.DIRECTORY == member.kind:
             self._warn(
                 "twice",
@@ -93,6 +96,7 @@ class LayerRules:
             self._check_target(member, name)
         self._check_attributes(member, name)
         self._kinds.setdefault(name, member.kind)
+        return name
 
     def _warn(self, sort: str, message: str) -> None:
         self.warnings.setdefault(sort, message)

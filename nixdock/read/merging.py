@@ -30,7 +30,7 @@ __all__ = ["check_merging", "merged_tree"]
 log = logging.getLogger(__name__)
 
 # In all layers together; a node takes some hundred bytes of memory.
-_MOST_NODES: Final = 4_000_000
+_MOST_NODES: Final = 2_000_000
 # The memory in bytes that an extent of a sparse file takes.
 _EXTENT_SIZE: Final = 150
 # The total size in bytes of all names, targets and extended attributes.
@@ -109,6 +109,20 @@ class _TarOpener:
 
 
 @dataclass(slots=True)
+class _LayerFiles:
+    """The files of a layer by name, in its order, with their nodes or the targets of hard links.
+
+    `hidden` are AUFS's own files: it stores the targets of hard links in the directory
+    `.wh..wh.plnk`.
+    """
+
+    whiteouts: list[bytes] = field(default_factory=list)
+    hidden: dict[bytes, Node] = field(default_factory=dict)
+    files: list[tuple[bytes, Node | bytes]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class _Merging:
     """A tree to which layers are added, bottom to top.
 
@@ -123,33 +137,33 @@ class _Merging:
 
     def add(self, number: int, tar: Range, place: str) -> list[str]:
         """Add a layer; return warnings about it."""
+        layer = self._read(number, tar, place)
+        # Whiteouts delete files of lower layers only, so apply them first.
+        for name in layer.whiteouts:
+            self._delete(name)
+        layer.files.reverse()
+        while layer.files:
+            self._put(*layer.files.pop(), layer.hidden, place)
+        return layer.warnings
+
+    def _read(self, number: int, tar: Range, place: str) -> _LayerFiles:
         rules = LayerRules()
-        whiteouts: list[bytes] = []
-        # AUFS's files in this layer by name: possible targets of its hard links.
-        own_nodes: dict[bytes, Node] = {}
-        # The names of this layer's files with their nodes or, for hard links, their targets.
-        files: list[tuple[bytes, Node | bytes]] = []
+        layer = _LayerFiles()
         for member in TarReader(buffered(tar.part(0, tar.size)), place, sparse=True):
-            rules.add(member)
+            name = rules.add(member)
             if rules.messages:
                 raise ImageError(f"{place}: {rules.messages[0]}", place=place)
-            name = normalised(member.name)
             if is_hidden(name):
-                whiteouts.append(name)
-                # AUFS stores the targets of hard links in the directory `.wh..wh.plnk`.
+                layer.whiteouts.append(name)
                 if member.kind == Kind.FILE:
-                    own_nodes[name] = _node(number, member)
+                    layer.hidden[name] = _node(number, member)
             elif member.kind == Kind.HARD_LINK:
-                files.append((name, normalised(member.target)))
+                layer.files.append((name, normalised(member.target)))
             else:
-                files.append((name, _node(number, member)))
+                layer.files.append((name, _node(number, member)))
             self._count(member, place)
-        # Whiteouts delete files of lower layers only, so apply them first.
-        for name in whiteouts:
-            self._delete(name)
-        for name, file in files:
-            self._put(name, file, own_nodes, place)
-        return list(rules.warnings.values())
+        layer.warnings += rules.warnings.values()
+        return layer
 
     def _count(self, member: Member | None, place: str) -> None:
         """Count a file, so that a hostile layer can't use up the memory."""
@@ -184,10 +198,8 @@ class _Merging:
         elif not base.startswith(AUFS):
             parent.children.pop(base.removeprefix(WHITEOUT), None)
 
-    def _put(
-        self, name: bytes, file: Node | bytes, own_nodes: dict[bytes, Node], place: str
-    ) -> None:
-        node = self._target(name, file, own_nodes, place) if isinstance(file, bytes) else file
+    def _put(self, name: bytes, file: Node | bytes, hidden: dict[bytes, Node], place: str) -> None:
+        node = self._target(name, file, hidden, place) if isinstance(file, bytes) else file
         if not name:
             node.children = self.tree.root.children
             _copy_attributes(node, self.tree.root)
@@ -200,9 +212,9 @@ class _Merging:
         else:
             siblings[base] = node
 
-    def _target(self, name: bytes, target: bytes, own_nodes: dict[bytes, Node], place: str) -> Node:
+    def _target(self, name: bytes, target: bytes, hidden: dict[bytes, Node], place: str) -> Node:
         """Return the file to which the hard link `name` leads, perhaps in a lower layer."""
-        node = own_nodes.get(target) if is_hidden(target) else self.tree.lookup(target)
+        node = hidden.get(target) if is_hidden(target) else self.tree.lookup(target)
         if node is None or node.is_directory:
             raise ImageError(
                 f"{place}: the hard link {shown(name)!r} is to {shown(target)!r}, which is not an"
@@ -245,6 +257,10 @@ class _Merging:
         return node
 
 
+# Only directories get children; a dictionary for every file would take much memory.
+_NO_CHILDREN: Final[dict[bytes, Node]] = {}
+
+
 def _node(number: int, member: Member) -> Node:
     return Node(
         kind=member.kind,
@@ -259,6 +275,7 @@ def _node(number: int, member: Member) -> Node:
         layer=number,
         offset=member.offset,
         extents=member.extents,
+        children={} if member.kind == Kind.DIRECTORY else _NO_CHILDREN,
     )
 
 

@@ -17,7 +17,7 @@ from nixdock.oci.documents import (
 )
 from nixdock.oci.layout import BLOBS, CONTAINERD_NAME, INDEX, MARKER, REF_NAME
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPES, INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
-from nixdock.oci.untrusted_json import MOST_JSON, MOST_JSON_IN_ALL, converted, parse_json
+from nixdock.oci.untrusted_json import MOST_JSON, JsonBudget, converted, parse_json
 from nixdock.read.members import Members, read_whole
 from nixdock.read.problem import Complain, Problem, pass_on
 from nixdock.read.stored import LayerEntry, StoredImage, parse_config, stored_layers
@@ -81,7 +81,7 @@ class _Reader:
         self._members = members
         self._complain = complain
         self._descriptors = 0
-        self._json_left = MOST_JSON_IN_ALL
+        self._budget = JsonBudget()
         self._artifacts: list[Problem] = []
         self.view = LayoutView()
 
@@ -115,7 +115,7 @@ class _Reader:
         self, data: bytes, place: str, media_type: str | None, context: _Context
     ) -> None:
         """Read an index or a manifest; raise ImageError if it is neither, or could be both."""
-        value = parse_json(data)
+        value = parse_json(data, budget=self._budget)
         if not isinstance(value, dict):
             raise ImageError("the document is not a JSON object", place=place)
         # Readers could take it for an index or for a manifest, of another image (CVE-2021-41190).
@@ -224,12 +224,12 @@ class _Reader:
             self.view.complete = False
             return None
         try:
-            data = read_whole(self._members, use.name, min(MOST_JSON, self._json_left))
+            data = read_whole(self._members, use.name, min(MOST_JSON, self._budget.bytes_left))
         except ImageError as error:
             self.fail(place, error)
             return None
         # Count each time: a document to which several descriptors refer is read several times.
-        self._json_left -= len(data)
+        self._budget.bytes_left -= len(data)
         if len(data) != use.size:
             message = f"the blob {use.digest} has {len(data)} bytes, but should have {use.size}"
             self._complain(Problem(place, message))
@@ -264,7 +264,7 @@ class _Reader:
         if is_artifact or config_data is None:
             return
         config_place = f"config {manifest.config.digest}"
-        config = parse_config(config_data, config_place, self._complain)
+        config = parse_config(config_data, config_place, self._complain, self._budget)
         if config is None:
             return
         self.view.images.append(

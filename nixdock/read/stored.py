@@ -18,7 +18,7 @@ from nixdock.oci.digests import check_digest, sha256_digest
 from nixdock.oci.documents import ConfigDocument, HistoryDocument, PlatformDocument
 from nixdock.oci.layer_blob import LayerHistory
 from nixdock.oci.media_types import DOCKER_LAYER, LAYER_CODINGS, layer_media_type
-from nixdock.oci.untrusted_json import converted, parse_json
+from nixdock.oci.untrusted_json import JsonBudget, converted, parse_json
 from nixdock.read.members import Members
 from nixdock.read.problem import Complain, Problem, pass_on
 from nixdock.system.file_range import Range
@@ -167,10 +167,12 @@ class LayerEntry(NamedTuple):
     size: int | None = None
 
 
-def parse_config(data: bytes, place: str, complain: Complain) -> ConfigDocument | None:
+def parse_config(
+    data: bytes, place: str, complain: Complain, budget: JsonBudget
+) -> ConfigDocument | None:
     """Parse an image's config; return None if it is not valid."""
     try:
-        config = converted(parse_json(data), ConfigDocument)
+        config = converted(parse_json(data, budget=budget), ConfigDocument)
     except ImageError as error:
         pass_on(error, place, complain)
         return None

@@ -97,7 +97,8 @@ def test_limit_of_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_honest_zeros_stay_below_the_ratio() -> None:
-    for coding in CODINGS:
+    # bzip2 makes forty bytes of 46 MB of zeros: no ratio tells honest data from a bomb.
+    for coding in (Coding.GZIP, Coding.ZSTD, Coding.XZ):
         assert len(expanded(compressed(bytes(64 << 20), coding), coding)) == 64 << 20
 
 

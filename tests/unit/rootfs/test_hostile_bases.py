@@ -433,6 +433,15 @@ def test_a_long_history(commands: Commands) -> None:
     assert commands.refusals().keys() == {"verify"}
 
 
+def test_many_small_values(commands: Commands) -> None:
+    """A list of no bytes takes three bytes in JSON, but fifty times as much memory."""
+    values: list[list[str]] = [[]] * 500_000
+    damaged_archive(commands.image, settings=config(config={"Labels": values}))
+    found = commands.refusals()
+    assert found.keys() == ALL
+    assert all("have more than 500000 values in all" in text for text in found.values()), found
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
