@@ -78,7 +78,7 @@ class Archive:
                     f"the archive has more than {MOST_FILES} files: it is not an image"
                 )
         for remark in reader.remarks:
-            complain(Problem("archive", f"the tar is incomplete: {remark}", warning=True))
+            complain(Problem("archive", f"{self._what} is incomplete: {remark}", warning=True))
 
     def _add_directory(self, name: str) -> None:
         if name in LAYOUT_DIRECTORIES:
@@ -162,7 +162,9 @@ def _open_tar(descriptor: int, complain: Complain, what: str) -> int:
             stream = DecompressedReader(compressed, coding, what)
             _copy(stream, file.fileno())
             if stream.has_padding:
-                complain(Problem("archive", "NUL bytes follow the gzip data", warning=True))
+                complain(
+                    Problem("archive", f"NUL bytes follow the gzip data in {what}", warning=True)
+                )
         except ImageError as error:
             pass_on(error, "archive", complain)
         return os.dup(file.fileno())

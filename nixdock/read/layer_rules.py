@@ -109,7 +109,7 @@ class LayerRules:
                 self._warn(
                     "below",
                     f"{shown(name)!r} is below {shown(parent)!r}, a symbolic link: Docker and"
-                    " Podman refuse it unless the link leads to a directory",
+                    " Podman refuse it unless the link leads to a directory of the same layer",
                 )
                 return
             if kind is not None:

@@ -53,7 +53,7 @@ class _RefusedError(ImageError):
 def refuse(problem: Problem) -> None:
     """Log a warning; raise ImageError for any other problem."""
     if problem.warning:
-        log.warning("%s", problem)
+        log.warning("%s", shown(f"{problem.place}: {problem.message}", _MOST_SHOWN))
         return
     raise _RefusedError(str(problem), place=problem.place, digest=problem.digest, key=problem.key)
 
