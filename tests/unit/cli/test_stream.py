@@ -355,7 +355,7 @@ def test_a_changed_customisation_layer(conf: dict[str, Any], tmp_path: Path) -> 
 
 
 def test_the_base_image_of_a_configuration(conf: dict[str, Any], tmp_path: Path) -> None:
-    base = archive(tmp_path / "base.tar", [layer(("etc/base", "x"))])
+    base = archive(tmp_path / "base.tar", [layer(("etc/base", "x"))], architecture="arm64")
     (tmp_path / "conf.json").write_text(json.dumps(conf | {"from_image": str(base)}))
     done = stream(tmp_path / "conf.json")
     assert done.returncode == 0, done.stderr
