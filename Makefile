@@ -18,6 +18,7 @@ help:
 	@echo 'make test         install what is missing, then ruff, mypy and the whole test suite'
 	@echo 'make unit         the tests that need neither Nix nor a container runtime, without slow ones'
 	@echo 'make quick        fewer of them, with few examples: to run while you edit'
+	@echo 'make newer-nix    the tests of the Nix library with newer versions of Nix, which Debian has'
 	@echo 'make coverage     measure which lines and branches the unit tests run'
 	@echo 'make bench        measure, and print the figures as ratios to their targets and the last run'
 	@echo 'make bench-layers replay updates through every layering strategy'
@@ -39,6 +40,15 @@ demo: $(VENV)/demo.stamp
 
 test: tools $(VENV)/dev.stamp lint types
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(MAKE) newer-nix
+
+# The tests of the library's interface, with each Nix of these suites of Debian; as root.
+NIX_SUITES := trixie sid
+.PHONY: newer-nix $(NIX_SUITES:%=newer-nix-%)
+newer-nix: $(NIX_SUITES:%=newer-nix-%)
+$(NIX_SUITES:%=newer-nix-%): newer-nix-%: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.nix.newer $* $(BIN)/pytest -k 'not reproducible' \
+		tests/images/test_library.py tests/images/test_argument_checks.py
 
 .PHONY: tools
 tools:

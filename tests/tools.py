@@ -15,6 +15,7 @@ TOOLS = {
         "golang-github-opencontainers-image-spec-dev"
     ),
     "/usr/share/doc/libdeflate0": "libdeflate0",
+    "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
     "apt-get": "apt",
     "bash": "bash",

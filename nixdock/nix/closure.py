@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import ClosureError
 from nixdock.nix.hashes import Hash
@@ -14,7 +14,12 @@ from nixdock.nix.store_path import StorePath
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["Closure", "PathInfo"]
+__all__ = ["EXPORT_COMMAND", "Closure", "PathInfo"]
+
+EXPORT_COMMAND: Final = (
+    "`nix path-info --json --recursive` (Nix 2.34 and later: also `--json-format 1`)"
+)
+"""What exports a reference graph, for messages. Nix warns of the missing option, and will fail."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from nixdock.errors import ClosureError, InputError
-from nixdock.nix.closure import Closure, PathInfo
+from nixdock.nix.closure import EXPORT_COMMAND, Closure, PathInfo
 from nixdock.nix.hashes import Hash
 from nixdock.nix.registration_text import parse_registration
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
@@ -82,8 +82,7 @@ def _graph_keys(document: Mapping[str, Any]) -> list[str]:
     if not keys:
         raise ClosureError(
             "no reference graph in it: expected a list of {path, narSize, references}, the output"
-            " of `nix path-info --json --recursive`, or a structured-attrs file with"
-            " exportReferencesGraph"
+            f" of {EXPORT_COMMAND}, or a structured-attrs file with exportReferencesGraph"
         )
     return keys
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from nixdock.errors import ClosureError
-from nixdock.nix.closure import Closure, PathInfo
+from nixdock.nix.closure import EXPORT_COMMAND, Closure, PathInfo
 from nixdock.nix.hashes import Hash
 from nixdock.nix.registration_text import RegistrationRecord, format_registration
 from nixdock.nix.store_path import StorePath
@@ -46,7 +46,7 @@ def known_nar_hash(info: PathInfo) -> Hash:
     if info.nar_hash is None:
         raise ClosureError(
             f"{info.path} has no NAR hash, so it can't be registered; export the graph with"
-            " `nix path-info --json --recursive` or exportReferencesGraph",
+            f" {EXPORT_COMMAND} or exportReferencesGraph",
             path=info.path,
         )
     if info.nar_hash.algorithm != "sha256":

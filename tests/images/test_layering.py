@@ -14,7 +14,7 @@ import pytest
 from nixdock.read.opening import open_image
 
 from ..nix.harness import NixError
-from .conftest import Library
+from .conftest import LIBRARY, Library
 
 pytestmark = [pytest.mark.nix, pytest.mark.xdist_group("nix")]
 
@@ -180,6 +180,19 @@ def test_a_family_is_checked(library: Library, family: str, message: str) -> Non
     )
     with pytest.raises(NixError, match=re.escape(f"nixdock.planFamily: {message}")):
         library.evaluate(expression)
+
+
+def test_the_example_for_users_of_nix2container(library: Library) -> None:
+    """As it is in the documentation: the dependencies are a layer below the application."""
+    page = (LIBRARY.parent / "docs/nix2container.md").read_text()
+    (example,) = re.findall(r"^```nix\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    conf = library.nix.build(
+        f"(let set = pkgs; in let pkgs = set.extend (import {LIBRARY}/overlay.nix); in"
+        f" ({example}).stream.conf)"
+    )
+    first, *others = json.loads(conf.read_text())["store_layers"]
+    assert set(first) == set(map(str, library.closure_of("[ pkgs.bash pkgs.hello ]")))
+    assert [[_name(path) for path in layer] for layer in others] == [["conversation"]]
 
 
 def _name(path: str) -> str:

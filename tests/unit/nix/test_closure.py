@@ -150,7 +150,14 @@ def test_references_are_a_set() -> None:
     ("document", "message"),
     [
         ({}, "FILE: no reference graph in it"),
-        ({"a": 1}, "no reference graph in it"),
+        (
+            {"a": 1},
+            (
+                "no reference graph in it: expected a list of {path, narSize, references}, the"
+                " output of `nix path-info --json --recursive` .Nix 2.34 and later: also"
+                " `--json-format 1`., or a structured-attrs file with exportReferencesGraph"
+            ),
+        ),
         (
             {"exportReferencesGraph": {"g": [A]}},
             "there is no key 'g'; the keys are: exportReferencesGraph",
