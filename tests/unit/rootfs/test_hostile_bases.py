@@ -411,8 +411,7 @@ def test_a_config_that_is_none_is_not_inherited(commands: Commands) -> None:
     damaged_archive(commands.image, settings=config(config={"Env": [{"a": 1}], "Cmd": 5}))
     found = commands.refusals()
     assert found == {
-        "build": "the base image's config is not valid: Expected `str`, got `object` - at"
-        " `$.Env[0]`"
+        "build": "the base image's config is not valid: Env[0]: Expected `str`, got `object`"
     }
 
 
