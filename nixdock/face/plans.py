@@ -59,7 +59,7 @@ def plan_family(
     from nixdock.layering import family
 
     limits = dict.fromkeys(closures, max_layers) if isinstance(max_layers, int) else max_layers
-    budgets = {name: store_layer_budget(limit) for name, limit in limits.items()}
+    budgets = {name: store_layer_budget(min(limit, MOST_LAYERS)) for name, limit in limits.items()}
     return family.plan_family(closures, budgets, LayeringOptions(volatile=frozenset(volatile)))
 
 

@@ -78,6 +78,7 @@ def store_layer_budget(max_layers: int, base_layers: int = 0, top_layers: int = 
         verb = "leaves" if top_layers == 1 and not base_layers else "leave"
         raise PlanError(
             f"max_layers is {max_layers}, but {base}{top} {verb} no room for a store layer:"
-            f" at least {base_layers + top_layers + 1} layers are needed"
+            f" at least {base_layers + top_layers + 1} layers are needed",
+            key="max_layers",
         )
     return budget

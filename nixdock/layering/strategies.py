@@ -73,11 +73,10 @@ class Layering:
     ) -> int:
         """Return the greatest number of store layers; raise PlanError if there is no room for one.
 
-        A pipeline sets its own number of layers, so only `most_layers`, the limit of container
-        runtimes, applies to it.
+        `most_layers` is the limit of container runtimes. A pipeline sets its own number of layers,
+        so only that limit applies to it.
         """
-        if self.strategy == "pipeline":
-            max_layers = most_layers
+        max_layers = most_layers if self.strategy == "pipeline" else min(max_layers, most_layers)
         return store_layer_budget(max_layers, base_layers, top_layers)
 
     def plan(self, closure: Closure, budget: int) -> LayerPlan:

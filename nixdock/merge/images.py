@@ -21,11 +21,10 @@ __all__ = ["compression_like", "merge_images"]
 def compression_like(paths: Sequence[Path]) -> Compression:
     """Return the compression of the last of `paths` as a whole.
 
-    Return gzip if there are no paths, as dockerTools does, and instead of xz, which nixdock does
-    not write. Raise InputError if the file can't be read.
+    Return gzip instead of xz, which nixdock does not write. Raise InputError if there are no paths
+    or the file can't be read.
     """
-    if not paths:
-        return Compression.GZIP
+    _check_any(paths)
     last = paths[-1]
     if not last.is_file():
         return Compression.NONE
@@ -41,9 +40,16 @@ def merge_images(paths: Sequence[Path], write: Write, *, mtime: int) -> None:
     """Write a docker-archive with all images of `paths`, in their order.
 
     Configs and layers are unchanged, so the images keep their IDs. All times are `mtime`, in
-    seconds. Raise InputError if there is no image at a path, and ImageError if one is damaged.
+    seconds. Raise InputError if there are no paths or if there is no image at one, and ImageError
+    if one is damaged.
     """
+    _check_any(paths)
     with ExitStack() as stack:
         files = [stack.enter_context(open_image(path)) for path in paths]
         legacy = any(REPOSITORIES in file.members for file in files)
         write_merged_archive(named_images(files), write, mtime=mtime, legacy=legacy)
+
+
+def _check_any(paths: Sequence[Path]) -> None:
+    if not paths:
+        raise InputError("there is nothing to merge; name at least one image")

@@ -14,6 +14,7 @@ from nixdock.nix.closure import EXPORT_COMMAND, Closure, PathInfo
 from nixdock.nix.hashes import Hash
 from nixdock.nix.registration_text import parse_registration
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
+from nixdock.system.magic import kind_of_data
 
 __all__ = ["parse_closure"]
 
@@ -28,6 +29,8 @@ def parse_closure(data: bytes, keys: Sequence[str] = (), origin: str = "the grap
     Raise ClosureError if the data has none of these forms or breaks the closure contract. Its
     `path` is the store path at fault, `key` the JSON key, and `place` the line of the text.
     """
+    if kind := kind_of_data(data):
+        raise ClosureError(f"{origin} is {kind}, not a reference graph")
     try:
         if data.lstrip()[:1] in {b"{", b"["}:
             return Closure.of(_infos_of_document(orjson.loads(data), keys))
@@ -79,6 +82,10 @@ def _graph_keys(document: Mapping[str, Any]) -> list[str]:
     if isinstance(declared, dict):
         return sorted(declared)
     keys = sorted(key for key, value in document.items() if _looks_like_graph(value))
+    if not keys and {"version", "name"} <= document.keys():
+        raise ClosureError(
+            "it is an image spec, not a reference graph; nixdock build and resolve read specs"
+        )
     if not keys:
         raise ClosureError(
             "no reference graph in it: expected a list of {path, narSize, references}, the output"

@@ -32,6 +32,12 @@ __all__ = ["Archive", "open_members"]
 # The start of a tar: a header with a checksum in octal digits, or with the magic of POSIX.
 _TAR_START: Final = re.compile(rb".{148}[ 0-7]{5,7}[\0 ]{1,3}.{101}|.{257}ustar", re.DOTALL)
 
+# A location such as docker://HOST/NAME, of which a path keeps one slash.
+_LOCATION: Final = re.compile(
+    r"(?P<transport>containers-storage|dir|docker|docker-archive|docker-daemon|oci|oci-archive)"
+    r":(?P<rest>.+)"
+)
+
 
 class Archive:
     """The members of a tar, read from a file descriptor, which `close` closes.
@@ -131,6 +137,14 @@ def open_members(path: Path, complain: Complain) -> Members:
     `path` can't be opened or is neither a directory nor a tar, ImageError if it is damaged and
     `complain` raises.
     """
+    if (location := _LOCATION.match(str(path))) and not path.exists():
+        slashes = "//" if location["transport"] == "docker" else ""
+        raise InputError(
+            f"{path} is a location of skopeo, not a file; copy the image to a directory first:"
+            f" skopeo copy {location['transport']}:{slashes}{location['rest'].lstrip(slashes)}"
+            " oci:DIRECTORY",
+            path=path,
+        )
     try:
         if path.is_dir():
             return Directory(path)

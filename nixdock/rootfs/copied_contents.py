@@ -8,7 +8,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from nixdock.rootfs.linked_contents import JoinedTree, read_errors
+from nixdock.rootfs.linked_contents import STORE_DIR, JoinedTree, read_errors
 from nixdock.rootfs.underlay import Underlay
 
 __all__ = ["copy_contents"]
@@ -19,20 +19,21 @@ def copy_contents(
     into: Path,
     root: str = "",
     underlay: Underlay | None = None,
+    store_dir: str = STORE_DIR,
     *,
     keep_directory_links: bool = False,
 ) -> None:
-    """Copy the trees `contents`, which are below `root`, into the directory `into`.
+    """Copy the trees `contents` into the directory `into`; the store `store_dir` is below `root`.
 
     Files of later contents replace those of earlier ones; raise SpecError if a file would replace
     a directory that is not empty. Symlinks to directories become directories; with
     `keep_directory_links` they stay, and later contents are copied to where they lead.
     """
-    tree = JoinedTree(into, root, underlay or Underlay())
+    tree = JoinedTree(into, root, underlay or Underlay(), store_dir)
     into.chmod(0o755)
     for content in tree.content_directories(contents):
         with read_errors(content):
-            _copy_directory(tree, content, "", f"{root}{content}", keep=keep_directory_links)
+            _copy_directory(tree, content, "", tree.source(content), keep=keep_directory_links)
 
 
 def _copy_directory(

@@ -10,27 +10,38 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from nixdock.errors import PackError, SpecError
 from nixdock.rootfs.underlay import Underlay
+from nixdock.spec.image_spec import StoreSpec
+from nixdock.spec.paths import is_in_store
 
-__all__ = ["JoinedTree", "link_contents", "read_errors"]
+__all__ = ["STORE_DIR", "JoinedTree", "link_contents", "read_errors"]
 
 log = logging.getLogger(__name__)
+
+STORE_DIR: Final = StoreSpec().directory
 
 
 @dataclass
 class JoinedTree:
     """The tree that contents are joined in.
 
-    `directory` holds the tree, and the contents are below `root`. `origins` has the content that
+    `directory` holds the tree. The store `store_dir` is below `root`; contents that are not in the
+    store are files of the machine. `origins` has the content that
     each path comes from. All paths in the tree are relative to it.
     """
 
     directory: Path
     root: str
     underlay: Underlay
+    store_dir: str = STORE_DIR
     origins: dict[str, str] = field(default_factory=dict)
+
+    def source(self, content: str) -> str:
+        """Return the directory from which `content` is read."""
+        return f"{self.root}{content}" if is_in_store(content, self.store_dir) else content
 
     def content_directories(self, contents: Sequence[str]) -> Iterator[str]:
         """Yield each content once; raise SpecError if one does not exist.
@@ -38,7 +49,7 @@ class JoinedTree:
         A content that is not a directory is ignored, with a warning.
         """
         for content in dict.fromkeys(path.rstrip("/") for path in contents):
-            path = Path(f"{self.root}{content}")
+            path = Path(self.source(content))
             if not path.exists():
                 raise SpecError(f"contents: {content} does not exist", key="contents", path=content)
             if not path.is_dir():
@@ -156,20 +167,24 @@ def read_errors(content: str) -> Iterator[None]:
 
 
 def link_contents(
-    contents: Sequence[str], into: Path, root: str = "", underlay: Underlay | None = None
+    contents: Sequence[str],
+    into: Path,
+    root: str = "",
+    underlay: Underlay | None = None,
+    store_dir: str = STORE_DIR,
 ) -> None:
-    """Join the trees `contents`, which are below `root`, in the directory `into`.
+    """Join the trees `contents`, of a store below `root`, in the directory `into`.
 
     Directories become directories, and files become symlinks to the files. Symlinks are copied
     unless they lead out of their tree. If two contents have different files at the same path, use
     the first one and log a warning; raise SpecError if one has a file and the other a directory.
     Where the base image in `underlay` has a symlink to a directory, files go into that directory.
     """
-    tree = JoinedTree(into, root, underlay or Underlay())
+    tree = JoinedTree(into, root, underlay or Underlay(), store_dir)
     into.chmod(0o755)
     for content in tree.content_directories(contents):
         with read_errors(content):
-            tree.link_directory(content, "", f"{root}{content}")
+            tree.link_directory(content, "", tree.source(content))
 
 
 def _kept_link(file: str, path: str) -> str | None:

@@ -179,11 +179,12 @@ def _with_base_attributes(entry: Entry, directories: DirectoryAttributes) -> Ent
 
 
 def _add_contents(spec: ImageSpec, tree: Path, underlay: Underlay) -> None:
+    root, store_dir = spec.store.root, spec.store.directory
     if spec.copy_contents:
         keep = spec.keep_directory_links
-        copy_contents(spec.contents, tree, spec.store.root, underlay, keep_directory_links=keep)
+        copy_contents(spec.contents, tree, root, underlay, store_dir, keep_directory_links=keep)
     else:
-        link_contents(spec.contents, tree, spec.store.root, underlay)
+        link_contents(spec.contents, tree, root, underlay, store_dir)
 
 
 def pack_to_temporary_tar(layer: Layer, stack: ExitStack) -> TarLayer:

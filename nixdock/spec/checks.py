@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import re
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.reference import Reference
+from nixdock.spec.architecture import check_architecture
 from nixdock.spec.config_checks import checked_config
-from nixdock.spec.image_spec import ImageSpec, StorePathSpec
-from nixdock.spec.paths import file_names
+from nixdock.spec.image_spec import ImageSpec, LayeringSpec, StorePathSpec
+from nixdock.spec.paths import file_names, is_in_store
 from nixdock.spec.problem import errors_at_key, spec_error, type_error
 from nixdock.spec.times import parse_time
 from nixdock.system.typed import MisfitError, convert
 from nixdock.tar.capabilities import capability_xattr
 
 __all__ = ["check_spec", "parse_spec"]
+
+_OPTIONS: Final = {
+    "groups": "explicit",
+    "pipeline": "pipeline",
+    "plan": "explicit",
+    "previous": "stable",
+    "volatile": "stable",
+}
+"""The keys of a layering, with the strategy that each is for."""
 
 
 def parse_spec(document: Any, origin: str) -> ImageSpec:
@@ -37,6 +47,8 @@ def check_spec(spec: ImageSpec, origin: str) -> None:
     """Check what the types can't express; raise SpecError as `parse_spec` does."""
     _check_names_and_times(spec, origin)
     _check_files(spec, origin)
+    _check_contents(spec, origin)
+    _check_layering(spec.layering, origin)
     _check_store_layers(spec, origin)
     for path, info in spec.store_paths.items():
         with errors_at_key(f"store_paths.{path}", origin):
@@ -47,6 +59,8 @@ def check_spec(spec: ImageSpec, origin: str) -> None:
 
 
 def _check_names_and_times(spec: ImageSpec, origin: str) -> None:
+    with errors_at_key("architecture", origin):
+        check_architecture(spec.architecture)
     with errors_at_key("name", origin):
         Reference.of(spec.name, "latest")
     with errors_at_key("tag", origin):
@@ -62,6 +76,32 @@ def _check_files(spec: ImageSpec, origin: str) -> None:
     for key, file in file_names(spec):
         if "\0" in file:
             raise spec_error(f"{file!r} can't be the name of a file", origin, key)
+
+
+def _check_contents(spec: ImageSpec, origin: str) -> None:
+    """Refuse contents outside of the store, unless they are copied: links to them would dangle."""
+    if spec.copy_contents:
+        return
+    for i, content in enumerate(spec.contents):
+        if not is_in_store(content, spec.store.directory):
+            message = (
+                f"{content!r} is not in the store {spec.store.directory}, so the image would have"
+                " links to files that it lacks; add it to the store, or set copy_contents"
+            )
+            raise spec_error(message, origin, f"contents[{i}]")
+
+
+def _check_layering(layering: LayeringSpec, origin: str) -> None:
+    """Refuse options that the strategy ignores."""
+    is_explicit = layering.strategy == "explicit"
+    used = {layering.strategy, layering.rest} if is_explicit else {layering.strategy}
+    for key, strategy in _OPTIONS.items():
+        if getattr(layering, key) and strategy not in used:
+            message = (
+                f"is for the strategy {strategy}, but the strategy is {layering.strategy}; change"
+                " layering.strategy, or omit this key"
+            )
+            raise spec_error(message, origin, f"layering.{key}")
 
 
 def _check_store_layers(spec: ImageSpec, origin: str) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["absolute_file_names", "file_names", "rebase_file_names"]
+__all__ = ["absolute_file_names", "file_names", "is_in_store", "rebase_file_names"]
 
 _FILE_KEYS: Final = (
     "store.root",
@@ -32,6 +32,14 @@ def file_names(spec: ImageSpec) -> Iterator[tuple[str, str]]:
     for key in _FILE_LIST_KEYS:
         for i, name in enumerate(getattr(spec, key)):
             yield f"{key}[{i}]", name
+
+
+def is_in_store(content: str, store_dir: str) -> bool:
+    """Return whether the content is at or below a store path, so that it lies below `store.root`.
+
+    Other contents are files of the machine.
+    """
+    return content.startswith(f"{store_dir}/") and ".." not in content.split("/")
 
 
 def rebase_file_names(spec: ImageSpec, directory: Path) -> ImageSpec:

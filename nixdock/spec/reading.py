@@ -12,6 +12,7 @@ from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.paths import rebase_file_names
 from nixdock.spec.stream_conf import is_stream_conf, parse_stream_conf
 from nixdock.system.input_files import read_bytes
+from nixdock.system.magic import kind_of_data
 
 __all__ = ["read_spec"]
 
@@ -24,10 +25,40 @@ def read_spec(file: Path) -> ImageSpec:
     """
     data = read_bytes(file, "the spec")
     origin = str(file)
+    if kind := kind_of_data(data):
+        raise SpecError(
+            f"{origin} is {kind}, not a spec; if it is an image, nixdock inspect shows it",
+            path=file,
+        )
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise SpecError(f"{origin} is not valid JSON: {error}", path=file) from None
+    if _is_graph(document):
+        spec = {"version": 1, "name": "NAME", "closure": {"graph": origin}}
+        raise SpecError(
+            f"{origin} is a reference graph, not a spec; a spec names the graph, as in"
+            f" {orjson.dumps(spec).decode()}",
+            path=file,
+        )
+    if _is_plan(document):
+        raise SpecError(
+            f"{origin} is a plan file, not a spec; a spec names it in layering.previous", path=file
+        )
     if is_stream_conf(document):
         return parse_stream_conf(document, origin)
     return rebase_file_names(parse_spec(document, origin), file.parent)
+
+
+def _is_graph(document: object) -> bool:
+    """Return whether `document` looks like one of the forms in which Nix exports a graph."""
+    if isinstance(document, list):
+        return True
+    if not isinstance(document, dict) or "name" in document:
+        return False
+    is_map = bool(document) and all(key.startswith("/") for key in document)
+    return is_map or "exportReferencesGraph" in document or isinstance(document.get("info"), dict)
+
+
+def _is_plan(document: object) -> bool:
+    return isinstance(document, dict) and "layers" in document and "name" not in document

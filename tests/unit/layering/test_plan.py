@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from nixdock.errors import PlanError
 from nixdock.layering.plan import LayerPlan, PlannedLayer, Planner, store_layer_budget
 from nixdock.layering.popularity import plan_by_popularity
+from nixdock.layering.strategies import Layering
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.store_path import StorePath
 
@@ -126,3 +127,16 @@ def test_the_image_never_has_more_than_its_limit(most: int, base: int, top: int)
     else:
         assert budget >= 1
         assert base + budget + top == most
+
+
+def test_no_plan_has_more_layers_than_runtimes_take() -> None:
+    for strategy in ("stable", "pipeline"):
+        assert Layering(strategy).budget(150, most_layers=125) == 124
+        assert Layering(strategy).budget(150, 20, 2, most_layers=125) == 103
+    assert Layering().budget(100, most_layers=125) == 99
+
+
+def test_the_error_has_the_key() -> None:
+    with pytest.raises(PlanError) as error:
+        store_layer_budget(1)
+    assert error.value.key == "max_layers"

@@ -18,6 +18,7 @@ from backports import zstd
 from click.testing import CliRunner, Result
 
 from nixdock.cli import main
+from nixdock.errors import InputError
 from nixdock.layers.compressors import Compression
 from nixdock.merge.images import compression_like
 from nixdock.read.opening import open_image
@@ -129,10 +130,12 @@ def test_images_without_names(tmp_path: Path) -> None:
     assert verify(target).problems == ()
 
 
-def test_nothing_to_merge_is_an_archive_without_images(tmp_path: Path) -> None:
-    target = merged(tmp_path)
-    assert target.read_bytes().startswith(b"\x1f\x8b")
-    assert manifest(target) == []
+def test_nothing_to_merge_is_refused(tmp_path: Path) -> None:
+    target = tmp_path / "merged"
+    result = run("-o", target)
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception) == "there is nothing to merge; name at least one image"
+    assert not target.exists()
 
 
 # Formats and compression.

@@ -346,3 +346,16 @@ def test_the_rest_is_a_closure(infos: list[PathInfo], data: st.DataObject) -> No
 def test_roots_have_no_other_referrers(infos: list[PathInfo]) -> None:
     referred = {r for info in infos for r in info.references if r != info.path}
     assert set(Closure.of(infos).roots) == {info.path for info in infos} - referred
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x1f\x8b\x08\x00", "FILE is a gzip file, not a reference graph"),
+        (b"x" + bytes(256) + b"ustar", "FILE is a tar, not a reference graph"),
+        (b'{"version": 1, "name": "x"}', "FILE: it is an image spec, not a reference graph"),
+    ],
+)
+def test_other_files_than_graphs_are_called_by_their_names(data: bytes, message: str) -> None:
+    with pytest.raises(ClosureError, match=f"^{message}"):
+        parse_closure(data, (), "FILE")

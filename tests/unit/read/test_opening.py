@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from nixdock.cli import main
-from nixdock.errors import ImageError
+from nixdock.errors import ImageError, InputError
 from nixdock.layers.compressors import Compression
 from nixdock.oci.layout import Format
 from nixdock.read.opening import open_image
@@ -231,3 +231,12 @@ def test_the_schemas_do_find_errors() -> None:
     assert schema_errors("config-schema.json", {"os": "linux"})
     descriptor = {"mediaType": "x", "digest": "no", "size": 1}
     assert schema_errors("image-index-schema.json", {"schemaVersion": 2, "manifests": [descriptor]})
+
+
+@pytest.mark.parametrize(
+    "location", ["docker://host:5000/x:1", "docker-daemon:x:1", "oci:layout:1", "oci-archive:/x"]
+)
+def test_locations_of_other_tools_are_no_files(location: str) -> None:
+    with pytest.raises(InputError) as error, open_image(Path(location)):
+        pass
+    assert f"skopeo copy {location} oci:DIRECTORY" in str(error.value)

@@ -258,14 +258,16 @@ def test_layers_of_the_base_count(write: Write, tmp_path: Path) -> None:
 
 
 def test_links_of_the_base_are_not_hidden(write: Write, tmp_path: Path) -> None:
-    (tmp_path / "tree/bin").mkdir(parents=True)
-    (tmp_path / "tree/bin/x").write_text("x")
-    (tmp_path / "tree/tmp").mkdir()
+    content = f"/nix/store/{'a' * 32}-tree"
+    tree = Path(f"{tmp_path}{content}")
+    (tree / "bin").mkdir(parents=True)
+    (tree / "bin/x").write_text("x")
+    (tree / "tmp").mkdir()
     spec = write(
         from_image={"path": str(plain(tmp_path))},
         closure=None,
-        store={},
-        contents=[str(tmp_path / "tree")],
+        store={"root": str(tmp_path)},
+        contents=[content],
         extra_commands="mkdir -p bin; echo y > bin/y",
     )
     image = built(spec, tmp_path / "out")

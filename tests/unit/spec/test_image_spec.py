@@ -146,10 +146,34 @@ def test_type_errors_name_the_key_and_violate_the_schema(
             "FILE: store_layers: can't be combined with closure",
         ),
         (
-            {"top_layer": "/t", "contents": ["/c"]},
+            {"top_layer": "/t", "contents": [PATH]},
             "FILE: contents: can't be combined with top_layer",
         ),
         ({"top_layer": "/t", "extra_commands": "x"}, "FILE: extra_commands: can't be combined"),
+        ({"architecture": "x86_64"}, "FILE: architecture: .* 'x86_64': write amd64"),
+        ({"architecture": "AArch64-linux"}, "FILE: architecture: .*: write arm64"),
+        ({"architecture": "armv7l"}, "FILE: architecture: .*: write arm with the variant v7"),
+        ({"architecture": "AMD64"}, "FILE: architecture: .*: write amd64"),
+        ({"architecture": "z80"}, "FILE: architecture: .*: choose from 386, amd64, arm,"),
+        ({"contents": [PATH, "/etc/apt"]}, r"FILE: contents\[1\]: '/etc/apt' is not in the store"),
+        ({"contents": ["tree"]}, r"FILE: contents\[0\]: 'tree' is not in the store"),
+        ({"contents": [f"{PATH}/../../x"]}, r"FILE: contents\[0\]: .* is not in the store"),
+        (
+            {"contents": [PATH], "store": {"directory": "/gnu/store"}},
+            r"FILE: contents\[0\]: .* is not in the store /gnu/store",
+        ),
+        ({"layering": {"groups": [[PATH]]}}, "FILE: layering.groups: is for the strategy explicit"),
+        ({"layering": {"plan": "p"}}, "FILE: layering.plan: is for the strategy explicit"),
+        ({"layering": {"pipeline": "p"}}, "FILE: layering.pipeline: is for the strategy pipeline"),
+        (
+            {"layering": {"strategy": "auto", "previous": "p"}},
+            "FILE: layering.previous: is for the strategy stable, but the strategy is auto",
+        ),
+        (
+            {"layering": {"strategy": "explicit", "rest": "auto", "volatile": [PATH]}},
+            "FILE: layering.volatile: is for the strategy stable",
+        ),
+        ({"config": {"Cmd": "ls -l"}}, "FILE: config.Cmd: 'ls -l' would be the name"),
         (
             {"from_image": {"path": "a\0"}},
             r"FILE: from_image\.path: .* can't be the name of a file",
@@ -270,3 +294,44 @@ def test_the_checked_in_schema_agrees_with_the_types() -> None:
     assert checked_in == spec_schema(), (
         "write json.dumps(spec_schema(), indent=2) to nixdock/spec/image-spec-1.json"
     )
+
+
+def test_options_that_a_strategy_uses_are_accepted() -> None:
+    rest = {"strategy": "explicit", "groups": [[PATH]], "plan": "p", "volatile": [PATH]}
+    parse({**LEAST, "layering": rest})
+    parse({**LEAST, "layering": {"previous": "p", "volatile": [PATH]}})
+    parse({**LEAST, "layering": {"strategy": "pipeline", "pipeline": []}})
+    parse({**LEAST, "contents": ["tree", "/etc"], "copy_contents": True})
+
+
+def test_all_missing_keys_are_named() -> None:
+    with pytest.raises(SpecError, match=r"required fields `version`, `name`$"):
+        parse({})
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"[]", "is a reference graph, not a spec; a spec names the graph, as in {"),
+        (b'{"exportReferencesGraph": {}}', "is a reference graph, not a spec"),
+        (json.dumps({PATH: {}}).encode(), "is a reference graph, not a spec"),
+        (b'{"version": 2, "info": {}}', "is a reference graph, not a spec"),
+        (b'{"version": 1, "layers": []}', "is a plan file, not a spec"),
+        (
+            b"\x1f\x8b\x08",
+            "is a gzip file, not a spec; if it is an image, nixdock inspect",
+        ),
+        (b"x" + bytes(256) + b"ustar", "is a tar, not a spec"),
+        (b"#!/bin/sh", "is a script, not a spec"),
+        (b"x", "is not valid JSON"),
+    ],
+)
+def test_other_files_than_specs_are_called_by_their_names(
+    tmp_path: Path, data: bytes, message: str
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(data)
+    with pytest.raises(SpecError) as error:
+        read_spec(file)
+    assert message in str(error.value)
+    assert error.value.path == str(file)

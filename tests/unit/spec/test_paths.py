@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 
 from nixdock.cli import main
 from nixdock.spec.checks import parse_spec
-from nixdock.spec.image_spec import ImageSpec
+from nixdock.spec.image_spec import ImageSpec, LayeringSpec
 from nixdock.spec.paths import absolute_file_names, file_names, rebase_file_names
 from nixdock.spec.reading import read_spec
 
@@ -67,16 +68,18 @@ def spec_with(name: Callable[[str], str]) -> ImageSpec:
         "store": {"root": name("store.root")},
         "closure": {"graph": name("closure.graph")},
         "contents": [name("contents[0]"), name("contents[1]")],
+        "copy_contents": True,
         "from_image": {"path": name("from_image.path")},
-        "layering": {
-            "previous": name("layering.previous"),
-            "plan": name("layering.plan"),
-            "pipeline": name("layering.pipeline"),
-        },
     }
-    # `top_layer` replaces `contents`, so that no valid spec has both.
+    # `top_layer` replaces `contents`, and each strategy has its own files, so that no valid spec
+    # has all of them.
+    layering = LayeringSpec(
+        previous=name("layering.previous"),
+        plan=name("layering.plan"),
+        pipeline=name("layering.pipeline"),
+    )
     spec = parse_spec(document, "FILE")
-    return msgspec.structs.replace(spec, top_layer=name("top_layer"))
+    return msgspec.structs.replace(spec, top_layer=name("top_layer"), layering=layering)
 
 
 def test_the_table_lists_every_key_with_files() -> None:
@@ -119,7 +122,7 @@ def test_other_keys_are_unchanged() -> None:
         "name": "name",
         "config": {"Cmd": ["cmd"]},
         "closure": {"graph": "/g", "keys": ["key"], "exclude": [path]},
-        "layering": {"volatile": ["volatile"], "groups": [["group"]]},
+        "layering": {"strategy": "explicit", "volatile": ["volatile"], "groups": [["group"]]},
         "from_image": {"path": "/i", "name": "name", "tag": "tag"},
         "perms": [{"path": "/x", "mode": "755"}],
         "extra_commands": "true",
@@ -130,7 +133,8 @@ def test_other_keys_are_unchanged() -> None:
 
 @pytest.mark.parametrize("pipeline", [[["popularity_contest"]], [], None])
 def test_inline_pipelines_are_unchanged(pipeline: list[Any] | None) -> None:
-    document = {"version": 1, "name": "x", "layering": {"pipeline": pipeline}}
+    layering = {"strategy": "pipeline", "pipeline": pipeline}
+    document = {"version": 1, "name": "x", "layering": layering}
     spec = parse_spec(document, "FILE")
     assert dict(file_names(spec)) == {}
     assert rebase_file_names(spec, Path("/elsewhere")) == spec
@@ -143,6 +147,7 @@ def test_read_spec_counts_from_the_directory_of_the_spec(
     (tmp_path / "specs").mkdir()
     file = tmp_path / "specs" / "spec.json"
     document = {"version": 1, "name": "x", "closure": {"graph": "g.json"}, "contents": ["/c", "c"]}
+    document["copy_contents"] = True
     file.write_text(json.dumps(document))
     names = {"closure.graph": f"{tmp_path}/specs/g.json", "contents[0]": "/c"}
     names["contents[1]"] = f"{tmp_path}/specs/c"
@@ -199,3 +204,16 @@ def test_a_resolved_spec_can_be_built_in_another_directory(
     assert run("build", specs / "resolved.json", "--dry-run") == digests
     (specs / "resolved.json").rename("moved.json")
     assert run("build", "moved.json", "--dry-run") == digests
+
+
+def test_contents_outside_of_the_store_are_not_below_its_root(
+    tmp_path: Path, sample_spec: Callable[..., Path]
+) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/file").write_text("from the directory of the spec")
+    app = f"/nix/store/{'d' * 32}-app"
+    spec = sample_spec(tmp_path, contents=[app, "tree"], copy_contents=True)
+    run("top-layer", spec, "-o", tmp_path / "top")
+    with tarfile.open(tmp_path / "top/layer.tar") as tar:
+        names = tar.getnames()
+    assert {"file", "bin/app"} <= {name.lstrip("./") for name in names}
