@@ -20,8 +20,8 @@ from nixdock.demo.engine import Engine
 from nixdock.errors import NixdockError
 
 MANIFESTS = {
-    "amd64": "sha256:e3fed17c08fc16d0a7c60e8572363d7300fa7df697ba73d54101203d6f810d69",
-    "arm64": "sha256:42f89275e89a7fa9e57827b8bf88dda9ffba2cc6e9dfc95b3ba58df28e5e2eea",
+    "amd64": "sha256:65edbf647ca706eb3b7a44cba2eb940577b1d9c0e6002778c6bdc554e3dc8258",
+    "arm64": "sha256:a53a13d32779cd1458ae5c5400f50032b4875b05a79d93046621776d58e5835e",
 }
 NOBODY = "65534"
 

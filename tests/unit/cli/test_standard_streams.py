@@ -61,7 +61,7 @@ def test_standard_output_in_a_file(spec: Path, tmp_path: Path) -> None:
         log.flush()
         done = nixdock("build", spec, "-q", "-o", "/dev/stdout", stdout=log)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "log").read_bytes().startswith(b"beforeoci-layout")
+    assert (tmp_path / "log").read_bytes().startswith(b"beforeblobs/")
     assert Path("/dev/stdout").is_symlink()
     assert not [name for name in os.listdir("/dev") if "nixdock" in name]
 

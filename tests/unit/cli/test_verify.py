@@ -21,7 +21,8 @@ def nixdock(*args: str | Path) -> tuple[int, str, str]:
 @pytest.fixture
 def layout(tmp_path: Path, sample_spec: Callable[..., Path]) -> Path:
     target = tmp_path / "layout"
-    args = ["build", str(sample_spec(tmp_path)), "-q", "--format", "oci-layout", "-o", str(target)]
+    options = ["-q", "--format", "oci-layout", "--compression", "none", "-o", str(target)]
+    args = ["build", str(sample_spec(tmp_path)), *options]
     main.main(args, standalone_mode=False)
     return target
 

@@ -178,5 +178,5 @@ def test_digests(sample_spec: SampleSpec, tmp_path: Path) -> None:
     assert archive.manifest.digest == image.manifest.digest
     assert (
         digest((tmp_path / "y").read_bytes())
-        == "sha256:6a382e14032e9502455e095686b40c3364c8b5a69e74b3bc0eb0409051283d74"
+        == "sha256:2ee05988fb7ed1e7a711e1c58e2512c445209f77bfd0a2079e4ce8b296408707"
     )
