@@ -3,9 +3,10 @@
 The model is simple, and the same for all plans. It has two updates. In a rebuild, one path changes,
 each with the same probability, and all paths that refer to it, directly or not, are rebuilt. In an
 update of the app, the app changes, and all paths that refer to it. The app is the paths that are
-declared volatile. If there are none, it is the root with the largest closure and, because this is
-often a wrapper, up to two paths below it: at each step, the one with the largest closure among the
-references that no other path uses.
+declared volatile. If there are none, it is the root with the largest closure and, if this is small
+enough for a wrapper, up to two paths below it: at each step, the one with the largest closure among
+the references that no other path uses. Where only a chain of single references is left, nothing
+tells what is wrapped from what a program is linked with, so the app ends there.
 
 For either update, `pull` counts the layers that contain a changed path: registries, containerd and
 Podman transfer these. `chain` counts these and all layers above the lowest of them: Docker's
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from nixdock.layering.reach import Reach, name_then_path
+from nixdock.layering.top import LARGEST_WRAPPER
 
 if TYPE_CHECKING:
     from nixdock.layering.plan import LayerPlan
@@ -95,9 +97,19 @@ def app_of(reach: Reach, volatile: Collection[StorePath] = ()) -> tuple[StorePat
         # Sorted first, so that of equally large closures the first by name is taken.
         by_name = sorted(candidates, key=name_then_path)
         app.append(max(by_name, key=lambda path: reach.size(reach.cone([path]))))
+        if not _may_wrap(reach, app[-1]):
+            break
         graph = reach.closure.graph
         candidates = tuple(p for p in graph[app[-1]] if set(graph.predecessors(p)) <= set(app))
     return tuple(app)
+
+
+def _may_wrap(reach: Reach, path: StorePath) -> bool:
+    """Tell whether `path` may be a wrapper: it is small, and its closure is no mere chain."""
+    graph = reach.closure.graph
+    return reach.closure[path].nar_size <= LARGEST_WRAPPER and any(
+        graph.out_degree(each) > 1 for each in reach.paths(reach.cone([path]))
+    )
 
 
 def _figures(reach: Reach, layers: Iterable[Iterable[StorePath]], app: int) -> Figures:

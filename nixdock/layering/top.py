@@ -17,12 +17,13 @@ from nixdock.layering.reach import Reach, name_then_path
 if TYPE_CHECKING:
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["top_depths", "top_paths"]
+__all__ = ["LARGEST_WRAPPER", "top_depths", "top_paths"]
 
 _MOST_APP_ROOTS: Final = 3
 _MOST_OTHERS: Final = 2
 _LONGEST_CHAIN: Final = 16
-_LARGEST_WRAPPER: Final = 64 << 10
+LARGEST_WRAPPER: Final = 64 << 10
+"""The largest size of a wrapper, in bytes of NAR."""
 
 
 def top_depths(reach: Reach, volatile: Collection[StorePath] = ()) -> dict[StorePath, int]:
@@ -58,7 +59,7 @@ def _top_below(reach: Reach, root: StorePath) -> dict[StorePath, int]:
     """Return the depths of the chain from `root`, and of other paths that only its wrappers use."""
     depths = {root: 0}
     lowest: StorePath | None = root
-    while lowest is not None and reach.closure[lowest].nar_size <= _LARGEST_WRAPPER:
+    while lowest is not None and reach.closure[lowest].nar_size <= LARGEST_WRAPPER:
         lowest = _next_of_chain(reach, root, depths) if len(depths) < _LONGEST_CHAIN else None
         if lowest is not None:
             depths[lowest] = _depth(reach, lowest, depths)

@@ -62,6 +62,17 @@ def test_wrappers_and_what_they_wrap_are_the_app() -> None:
     assert [path.name for path in app_of(Reach(closure_of(nodes)))] == ["entry"]
 
 
+def test_a_program_and_its_libraries_are_not_one_app() -> None:
+    # In a chain of single references, nothing tells a wrapper from a program.
+    nodes = edges("hello->libc; libc->libgcc; libgcc->gcc-base")
+    assert [path.name for path in app_of(Reach(closure_of(nodes)))] == ["hello"]
+    # glibc refers to several paths, and only hello refers to glibc.
+    nodes = edges("hello->glibc; glibc->libidn2,libgcc; libidn2->libunistring", hello=226_560)
+    assert [path.name for path in app_of(Reach(closure_of(nodes)))] == ["hello"]
+    nodes = edges("wrap->app; app->glibc,bash; bash->glibc; glibc->libidn2", wrap=600, app=226_560)
+    assert [path.name for path in app_of(Reach(closure_of(nodes)))] == ["wrap", "app"]
+
+
 def test_layers_without_bytes() -> None:
     closure = closure_of({"a": (0, []), "b": (7, [])})
     found = compare_plans(closure, {"x": plan_of(closure, ["a"], ["b"])}, [store_path("a")])
