@@ -6,6 +6,7 @@ and text for people.
 
 from __future__ import annotations
 
+import difflib
 import errno
 import gc
 import importlib
@@ -28,25 +29,33 @@ from nixdock.system.writers import DescriptorStream
 
 __all__ = ["main", "run"]
 
-_COMMANDS: Final = {
-    "build": "Build an image from a spec.",
-    "db": "Write a Nix database with the store paths of a closure.",
-    "demo": "Build an image from the small closure that comes with nixdock.",
-    "diff": "Show what an update of an image transfers, and why.",
-    "export": "Write an image's root file system as a tar.",
-    "inspect": "Show an image's config, layers and store paths.",
-    "merge": "Combine the images of several files into one docker-archive.",
-    "plan": "Show which store paths would share a layer.",
-    "plan-family": "Plan several images together, so that they share layers.",
-    "prefetch": "Fetch an image from a registry into the Nix store, for pullImage.",
-    "registration": "Print the registration text of a closure.",
-    "resolve": "Plan a spec's layers, so that its graph is no longer needed.",
-    "schema": "Print the JSON Schema of an image spec.",
-    "stream": "Write an image to standard output, as a docker-archive.",
-    "tarsum": "Print a checksum of a tar that does not depend on its order.",
-    "top-layer": "Pack the image's own files, for the top_layer of a spec.",
-    "verify": "Check every digest, size and count of an image.",
+# The commands with their summaries, in the order in which `--help` shows them.
+_SECTIONS: Final = {
+    "Everyday commands": {
+        "build": "Build an image from a spec.",
+        "stream": "Write an image to standard output, as a docker-archive.",
+        "inspect": "Show an image's config, layers and store paths.",
+        "verify": "Check every digest, size and count of an image.",
+        "plan": "Show which store paths would share a layer.",
+        "diff": "Show what an update of an image transfers, and why.",
+        "demo": "Build an image from the small closure that comes with nixdock.",
+    },
+    "Other commands": {
+        "export": "Write an image's root file system as a tar.",
+        "merge": "Combine the images of several files into one docker-archive.",
+        "plan-family": "Plan several images together, so that they share layers.",
+        "prefetch": "Fetch an image from a registry into the Nix store, for pullImage.",
+        "schema": "Print the JSON Schema of an image spec.",
+    },
+    "Building blocks, which the Nix library uses": {
+        "resolve": "Plan a spec's layers, so that its graph is no longer needed.",
+        "top-layer": "Pack the image's own files, for the top_layer of a spec.",
+        "db": "Write a Nix database with the store paths of a closure.",
+        "registration": "Print the registration text of a closure.",
+        "tarsum": "Print a checksum of a tar that does not depend on its order.",
+    },
 }
+_COMMANDS: Final = frozenset(name for section in _SECTIONS.values() for name in section)
 # Commands whose modules would otherwise have the name of a module in the standard library.
 _MODULES: Final = {"inspect": "inspect_image"}
 
@@ -100,6 +109,16 @@ class _LazyGroup(click.Group):
             command.params += _diagnostic_options()
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            similar = difflib.get_close_matches(name, sorted(_COMMANDS))
+            hint = f" Did you mean {' or '.join(map(repr, similar))}?" if similar else ""
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
@@ -110,8 +129,11 @@ class _LazyGroup(click.Group):
             raise OutputError("the reader of standard output closed it before the end") from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl(sorted(_COMMANDS.items()))
+        width = max(map(len, _COMMANDS))
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                # Pad the names, so that the summaries of all sections start in the same column.
+                formatter.write_dl([(f"{name:<{width}}", text) for name, text in commands.items()])
 
 
 @click.group(
@@ -121,7 +143,11 @@ class _LazyGroup(click.Group):
 )
 @click.version_option(package_name="nixdock")
 def main() -> None:
-    """Turn Nix closures into container images."""
+    """Turn Nix closures into container images.
+
+    `nixdock COMMAND --help` explains a command. The closure of any store path is the output of
+    `nix path-info --json --recursive PATH`.
+    """
 
 
 def run() -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -21,8 +22,15 @@ from nixdock.cli.progress import layer_progress
 
 __all__ = ["command"]
 
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock build hello.json -o hello.tar
+  nixdock build hello.json -o hello --format oci-layout --compression zstd
+  docker load < hello.tar
+"""
 
-@click.command("build")
+
+@click.command("build", epilog=_EXAMPLES)
 @spec_argument
 @click.option(
     "-o",

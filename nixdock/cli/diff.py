@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -14,8 +15,15 @@ from nixdock.layering.options import DEFAULT_STRATEGY
 
 __all__ = ["command"]
 
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock diff old.tar new.tar
+  nixdock diff old.plan.json graph.json --json
+  nixdock diff old.tar new.tar --fail-over 50MB
+"""
 
-@click.command("diff")
+
+@click.command("diff", epilog=_EXAMPLES)
 @click.argument("old", type=FILE_OR_STDIN)
 @click.argument("new", type=FILE_OR_STDIN)
 @click.option(

@@ -34,10 +34,18 @@ from nixdock.system.input_files import read_bytes
 
 __all__ = ["command"]
 
+_EXAMPLES: Final = """\b
+Examples:
+  nix path-info --json --recursive ./result > graph.json
+  nixdock plan graph.json
+  nixdock plan graph.json --explain hello
+  nixdock plan graph.json --compare
+"""
+
 _CLOSURE_OF: Final = "closure:"
 
 
-@click.command("plan")
+@click.command("plan", epilog=_EXAMPLES)
 @graph_argument
 @click.option(
     "--strategy",

@@ -37,6 +37,34 @@ def test_help_is_complete() -> None:
         assert f"  {name} " in text
 
 
+def test_help_shows_everyday_commands_first() -> None:
+    text = nixdock("--help").stdout
+    titles = [
+        "Everyday commands:",
+        "Other commands:",
+        "Building blocks, which the Nix library uses:",
+    ]
+    places = [text.index(title) for title in titles]
+    assert places == sorted(places)
+    for name, first, last in (("build", 0, 1), ("merge", 1, 2), ("tarsum", 2, None)):
+        end = None if last is None else places[last]
+        assert f"\n  {name} " in text[places[first] : end]
+
+
+@pytest.mark.parametrize("command", ["build", "plan", "diff"])
+def test_help_has_examples(command: str) -> None:
+    text = nixdock(command, "--help").stdout
+    assert "\n  Examples:\n    " in text
+    assert f"\n    nixdock {command} " in text
+
+
+def test_a_mistyped_command() -> None:
+    done = nixdock("biuld")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == "error: No such command 'biuld'. Did you mean 'build'?"
+    assert nixdock("xyz").stderr.splitlines()[-1] == "error: No such command 'xyz'."
+
+
 def test_help_loads_nothing_heavy() -> None:
     script = (
         "import sys, nixdock.cli;"
