@@ -9,8 +9,8 @@ from typing import Final
 import click
 
 from nixdock import Format, Image, NixdockError, build_image, inspect_image
+from nixdock.cli.layer_table import layer_table
 from nixdock.cli.options import FILE, format_option
-from nixdock.cli.output import size_text
 from nixdock.demo import ARCHITECTURES, native_architecture, unpacked_closure
 from nixdock.demo.engine import available_engines
 
@@ -68,13 +68,7 @@ def command(target: Path | None, form: str, architecture: str | None, *, run: bo
 def _table(target: Path) -> str:
     """Return a table of the layers in the image at `target`, and of their store paths."""
     (image,) = inspect_image(target).images
-    lines = [f"{'layer':>5}  {'digest':<19} {'size':>9}  contents"]
-    for number, layer in enumerate(image.layers, 1):
-        names = [path.rpartition("/")[2] for path in layer.store_paths]
-        first, *others = names or [layer.comment]
-        lines.append(f"{number:>5}  {layer.digest[:19]} {size_text(layer.size):>9}  {first}")
-        lines += [f"{'':38}{name}" for name in others]
-    return "\n".join(lines)
+    return "\n".join(layer_table(image.layers))
 
 
 def _summary(image: Image, target: Path, form: Format) -> str:

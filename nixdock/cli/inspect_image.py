@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from nixdock import FileReport, inspect_image
+from nixdock.cli.layer_table import layer_table
 from nixdock.cli.options import FILE
-from nixdock.cli.output import pretty_json, size_text
+from nixdock.cli.output import pretty_json
 from nixdock.system.text import shown
 
 if TYPE_CHECKING:
-    from nixdock.read.report import ImageReport, LayerReport
+    from nixdock.read.report import ImageReport
 
 __all__ = ["command"]
 
@@ -57,9 +58,7 @@ def _lines(report: FileReport, image: ImageReport) -> Iterator[str]:
         if value := image.config.get(key):
             yield from _setting(key, value)
     yield ""
-    yield f"{'layer':>5}  {'digest':<19} {'size':>9} {'paths':>5}  contents"
-    for number, layer in enumerate(image.layers, 1):
-        yield from _layer(number, layer)
+    yield from layer_table(image.layers)
 
 
 def _field(name: str, value: str) -> str:
@@ -79,12 +78,3 @@ def _setting(key: str, value: Any) -> Iterator[str]:
     for text in texts:
         yield _field(name, text)
         name = ""
-
-
-def _layer(number: int, layer: LayerReport) -> Iterator[str]:
-    names = [path.rpartition("/")[2] for path in layer.store_paths]
-    first, *others = names or [layer.comment or layer.created_by]
-    sizes = f"{size_text(layer.size):>9} {len(names):>5}"
-    yield f"{number:>5}  {layer.digest[:19]} {sizes}  {shown(first)}"
-    for name in others:
-        yield f"{'':44}{shown(name)}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from nixdock.cli.output import size_text
+from nixdock.cli.table import Column, name_and_hash, table_lines, terminal_width
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -14,40 +15,57 @@ if TYPE_CHECKING:
 
 __all__ = ["comparison_lines", "explanation_lines", "plan_lines"]
 
+_PLAN: Final = (
+    Column("layer", right=True),
+    Column("paths", right=True),
+    Column("size", right=True),
+    Column("total", right=True),
+    Column("store paths", flexible=True),
+    Column("hash"),
+)
+_COMPARISON: Final = (
+    Column("strategy"),
+    *(
+        Column(name, right=True)
+        for name in ("layers", "largest", "rebuild", "rebuild-docker", "app", "app-docker")
+    ),
+)
+
 
 def plan_lines(plan: LayerPlan) -> Iterator[str]:
     """Yield a table of the layers, bottom to top; `total` adds their sizes up."""
-    yield f"{'layer':>5} {'paths':>6} {'size':>9} {'total':>9}  store paths"
+    rows: list[tuple[str, ...]] = []
     total = 0
     for number, layer in enumerate(plan.layers, 1):
         total += layer.nar_size
-        first, *others = layer.paths
-        sizes = f"{size_text(layer.nar_size):>9} {size_text(total):>9}"
-        yield f"{number:>5} {len(layer.paths):>6} {sizes}  {first.base_name}"
-        yield from (f"{'':33}{path.base_name}" for path in others)
-    for path in sorted(plan.removed):
-        yield f"{'':5} {'':6} {'removed':>9} {'':9}  {path.base_name}"
+        sizes = (size_text(layer.nar_size), size_text(total))
+        first, *others = map(name_and_hash, layer.paths)
+        rows.append((str(number), str(len(layer.paths)), *sizes, *first))
+        rows += [("", "", "", "", *other) for other in others]
+    rows += [("", "", "removed", "", *name_and_hash(path)) for path in sorted(plan.removed)]
+    return table_lines(_PLAN, rows, terminal_width())
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
     """Yield a table of what updates transfer with each plan, and what its columns mean."""
-    columns = ("layers", "largest", "rebuild", "chain", "app", "chain")
     app = ", ".join(path.name for path in comparison.app)
-    yield f"{'strategy':<12}" + "".join(f"{column:>11}" for column in columns)
-    for name, figures in comparison.plans.items():
-        yield _figures(name, figures)
-    yield _figures("least", comparison.least)
+    rows = [_figures(name, figures) for name, figures in comparison.plans.items()]
+    rows.append(_figures("least", comparison.least))
+    yield from table_lines(_COMPARISON, rows, terminal_width())
     yield ""
     yield (
         "rebuild: bytes transferred, on average, if a store path and everything that refers to it"
         " change"
     )
     yield f"app: bytes transferred if {app} and everything that refers to them change"
-    yield "chain: the same for Docker's classic storage, which fetches all layers above a change"
+    yield (
+        "rebuild-docker, app-docker: the same for Docker's classic storage, which fetches all"
+        " layers above a change"
+    )
     yield "least: the figures if every store path had its own layer"
 
 
-def _figures(name: str, figures: Figures) -> str:
+def _figures(name: str, figures: Figures) -> tuple[str, ...]:
     sizes = (
         figures.largest_layer,
         figures.rebuild_pull,
@@ -55,7 +73,7 @@ def _figures(name: str, figures: Figures) -> str:
         figures.app_pull,
         figures.app_chain,
     )
-    return f"{name:<12}{figures.layers:>11}" + "".join(f"{size_text(size):>11}" for size in sizes)
+    return (name, str(figures.layers), *map(size_text, sizes))
 
 
 def explanation_lines(explanation: Explanation) -> Iterator[str]:

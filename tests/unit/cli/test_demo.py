@@ -93,12 +93,12 @@ def test_an_unprivileged_user_needs_nothing_but_python(place: Path) -> None:
     assert (
         done.stdout
         == f"""\
-layer  digest                   size  contents
-    1  sha256:841cfa896b3d     264 B  b9l27sb49xkl56fvhs84glig6fzmiand-nixdock-demo-greeting.txt
-    2  sha256:219a6e4ec141     988 B  lg60p5h482a3d7fs5j8hr74qcbpsa979-nixdock-demo
-    3  sha256:88bacfb1156f     911 B  sd60mi5bxbfdkqclgynrx6mwrsv8pqs6-nixdock-demo-licence
-    4  sha256:820344b5d3d2     292 B  fdqn67k0kxmfr48g6gnqpv9hsynk6has-nixdock-demo-profile
-    5  sha256:518358beb94f     225 B  the image's own files
+layer   size  paths  contents                   hash    digest
+    1  264 B      1  nixdock-demo-greeting.txt  b9l27s  841cfa896b3d
+    2  988 B      1  nixdock-demo               lg60p5  219a6e4ec141
+    3  911 B      1  nixdock-demo-licence       sd60mi  88bacfb1156f
+    4  292 B      1  nixdock-demo-profile       fdqn67  820344b5d3d2
+    5  225 B      0  the image's own files              518358beb94f
 
 image     nixdock-demo:latest (linux/amd64), as archive in demo.tar
 manifest  {MANIFESTS["amd64"]}

@@ -49,7 +49,7 @@ def inspected(*args: str | Path) -> str:
 def test_for_people(build: Build) -> None:
     path = build(Format.ARCHIVE)
     report = json.loads(inspected(path, "--json"))["images"][0]
-    digests = [layer["digest"][:19] for layer in report["layers"]]
+    digests = [layer["digest"][7:19] for layer in report["layers"]]
     assert (
         inspected(path)
         == f"""\
@@ -64,12 +64,12 @@ workingdir   /tmp
 exposedports 80/tcp
 labels       key=value
 
-layer  digest                   size paths  contents
-    1  {digests[0]}   20.5 kB     1  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-libc
-    2  {digests[1]}   10.2 kB     1  cccccccccccccccccccccccccccccccc-link
-    3  {digests[2]}   10.2 kB     1  bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb-script
-    4  {digests[3]}   10.2 kB     1  dddddddddddddddddddddddddddddddd-app
-    5  {digests[4]}   10.2 kB     0  the image's own files
+layer     size  paths  contents               hash    digest
+    1  20.5 kB      1  libc                   aaaaaa  {digests[0]}
+    2  10.2 kB      1  link                   cccccc  {digests[1]}
+    3  10.2 kB      1  script                 bbbbbb  {digests[2]}
+    4  10.2 kB      1  app                    dddddd  {digests[3]}
+    5  10.2 kB      0  the image's own files          {digests[4]}
 """
     )
 
