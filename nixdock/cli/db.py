@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from nixdock import StorePath, read_closure, write_database
+from nixdock import read_closure, write_database
 from nixdock.cli.options import FILE, graph_argument, key_option
+from nixdock.cli.store_paths import path_named
 from nixdock.spec.times import source_date_epoch
 
 __all__ = ["command"]
@@ -28,7 +29,7 @@ __all__ = ["command"]
     "--gc-root",
     "gc_roots",
     multiple=True,
-    help="Store path to protect from garbage collection. Repeatable."
+    help="Store path, or its name in GRAPH, to protect from garbage collection. Repeatable."
     "  [default: the roots of the closure]",
 )
 @click.option("--root", default="", help="Directory that contains the store.  [default: /]")
@@ -52,11 +53,12 @@ def command(
     The database is written to nix/var/nix/db, and symlinks that protect the garbage collector roots
     to nix/var/nix/gcroots/docker. The time of registration is SOURCE_DATE_EPOCH.
     """
+    closure = read_closure(graph, keys)
     write_database(
-        read_closure(graph, keys),
+        closure,
         target,
         base_images=bases,
-        gc_roots=[StorePath.parse(path) for path in gc_roots],
+        gc_roots=[path_named(text, closure.infos) for text in gc_roots],
         registration_time=source_date_epoch(),
         root=root,
     )

@@ -11,7 +11,6 @@ from nixdock import (
     Closure,
     ClosureError,
     Comparison,
-    InputError,
     Layering,
     LayeringOptions,
     StorePath,
@@ -25,6 +24,7 @@ from nixdock import (
 from nixdock.cli.options import FILE, OUTPUT, graph_argument, key_option
 from nixdock.cli.output import pretty_json
 from nixdock.cli.plan_text import comparison_lines, explanation_lines, plan_lines
+from nixdock.cli.store_paths import member_named, path_named
 from nixdock.layering.options import DEFAULT_STRATEGY
 from nixdock.layering.pipeline.operations import Operation
 from nixdock.layering.pipeline.parse import read_pipeline
@@ -111,8 +111,8 @@ def command(
 ) -> None:
     """Show how the store paths of GRAPH would be layered, bottom to top.
 
-    GRAPH is a reference graph in any form in which Nix exports one. Store paths may be given by
-    their names to --volatile and --explain.
+    GRAPH is a reference graph in any form in which Nix exports one. A store path may be given by
+    its name, such as hello-2.12 or hello, or by the start of its hash, if only one has it.
     """
     if sum([compare, explain is not None, target is not None]) > 1:
         raise click.UsageError("--compare, --explain and --output are mutually exclusive")
@@ -130,13 +130,14 @@ def command(
                 "--volatile": (volatile, "stable"),
             },
         )
-    closure = read_closure(graph, keys).without(StorePath.parse(path) for path in exclude)
+    closure = read_closure(graph, keys)
+    closure = closure.without([path_named(text, closure.infos) for text in exclude])
     if not len(closure):
         raise ClosureError(f"{graph}: the closure is empty: there is nothing to plan", path=graph)
     options = LayeringOptions(
-        volatile=frozenset(_path_in(closure, path) for path in volatile),
+        volatile=frozenset(member_named(text, closure.infos) for text in volatile),
         previous=None if previous is None else read_previous(previous),
-        groups=parse_groups([_group(group) for group in groups], "--group"),
+        groups=parse_groups([_group(group, closure) for group in groups], "--group"),
         rest=rest,
         pipeline=None if pipeline is None else _pipeline(pipeline),
     )
@@ -147,7 +148,7 @@ def command(
         document, lines = comparison.document(), comparison_lines(comparison)
     elif explain is not None:
         explanation = explain_path(
-            closure, _path_in(closure, explain), layering=layering, max_layers=max_layers
+            closure, member_named(explain, closure.infos), layering=layering, max_layers=max_layers
         )
         document, lines = explanation.document(), explanation_lines(explanation)
     else:
@@ -172,35 +173,17 @@ def _check_used(used: set[str], options: dict[str, tuple[object, str]]) -> None:
             raise click.UsageError(f"{option} is for --strategy {strategy}")
 
 
-def _group(text: str) -> dict[str, list[str]]:
+def _group(text: str, closure: Closure) -> dict[str, list[StorePath]]:
     """Return the JSON object of a group that is given as text."""
-    parts = text.split(",")
-    return {
-        "paths": [part for part in parts if not part.startswith(_CLOSURE_OF)],
-        "closure_of": [
-            part.removeprefix(_CLOSURE_OF) for part in parts if part.startswith(_CLOSURE_OF)
-        ],
-    }
+    group: dict[str, list[StorePath]] = {"paths": [], "closure_of": []}
+    for part in text.split(","):
+        key = "closure_of" if part.startswith(_CLOSURE_OF) else "paths"
+        group[key].append(path_named(part.removeprefix(_CLOSURE_OF), closure.infos))
+    return group
 
 
 def _pipeline(file: Path) -> tuple[Operation, ...]:
     return read_pipeline(read_bytes(file, "the pipeline"), str(file))
-
-
-def _path_in(closure: Closure, text: str) -> StorePath:
-    """Return the store path of `closure` with the path, base name or name `text`.
-
-    Raise InputError if there is none, or more than one.
-    """
-    named = [i.path for i in closure if text in {i.path, i.path.base_name, i.path.name}]
-    if len(named) == 1:
-        return named[0]
-    if named:
-        raise InputError(f"{text!r} is the name of {len(named)} store paths: {', '.join(named)}")
-    path = StorePath.parse(text)
-    similar = [i.path.base_name for i in closure if i.path.name == path.name]
-    hint = f"; it contains {', '.join(similar)}" if similar else ""
-    raise InputError(f"{path} is not in the closure{hint}", path=path)
 
 
 def _compared(closure: Closure, options: LayeringOptions, max_layers: int) -> Comparison:

@@ -21,6 +21,7 @@ from nixdock import (
 )
 from nixdock.cli.options import FILE
 from nixdock.cli.output import pretty_json
+from nixdock.cli.store_paths import path_named
 from nixdock.layering.plan import store_layer_budget
 from nixdock.oci.descriptor import Platform
 from nixdock.read.nix_store import read_image_store
@@ -76,11 +77,21 @@ def command(
 
     GRAPH is a reference graph in any form in which Nix exports one; KEY selects a graph of a
     structured-attrs file. Each plan is for an image's `layering.plan`, with strategy `explicit`.
+    A store path may be given by its name if only one store path of all graphs has it.
     """
-    excluded = [StorePath.parse(path) for path in exclude]
-    closures = dict(_named_closure(image, excluded) for image in images)
-    if len(closures) < len(images):
+    graphs = [_named_graph(image) for image in images]
+    if len(dict(graphs)) < len(graphs):
         raise click.UsageError("two images have the same name")
+    whole = {name: _closure(graph) for name, graph in graphs}
+    paths = frozenset(path for closure in whole.values() for path in closure.infos)
+    excluded = [path_named(text, paths) for text in exclude]
+    closures = {name: closure.without(excluded) for name, closure in whole.items()}
+    for name, graph in graphs:
+        if not len(closures[name]):
+            raise ClosureError(
+                f"{graph}: the closure of {name} is empty: there is nothing to plan",
+                path=graph.partition("#")[0],
+            )
     most = _limits(limits, closures)
     platforms = _by_name("--architecture", architectures, closures)
     for name, base in _by_name("--from-image", bases, closures).items():
@@ -94,7 +105,7 @@ def command(
         # An image whose base image has all of its store paths needs no layer for them.
         {name: closure for name, closure in closures.items() if len(closure)},
         max_layers=most,
-        volatile=map(StorePath.parse, volatile),
+        volatile=[path_named(text, paths) for text in volatile],
     )
     with whole_directory(target, _MARKER) as directory:
         for name, plan in plans.items():
@@ -105,20 +116,20 @@ def command(
     click.echo(_summary(plans))
 
 
-def _named_closure(image: str, excluded: list[StorePath]) -> tuple[str, Closure]:
-    """Read NAME=GRAPH[#KEY] and return the name and the closure without `excluded`."""
+def _named_graph(image: str) -> tuple[str, str]:
+    """Return the two parts of NAME=GRAPH[#KEY]."""
     name, equals, graph = image.partition("=")
     if not equals or not _NAME.fullmatch(name):
         raise click.UsageError(
             f"{image!r} is not NAME=GRAPH; a NAME consists of letters, digits, '_', '.' and '-'"
         )
+    return name, graph
+
+
+def _closure(graph: str) -> Closure:
+    """Read the closure of GRAPH[#KEY]."""
     file, _, key = graph.partition("#")
-    closure = read_closure(file, [key] if key else []).without(excluded)
-    if not len(closure):
-        raise ClosureError(
-            f"{graph}: the closure of {name} is empty: there is nothing to plan", path=file
-        )
-    return name, closure
+    return read_closure(file, [key] if key else [])
 
 
 def _limits(texts: Iterable[str], names: Iterable[str]) -> dict[str, int]:

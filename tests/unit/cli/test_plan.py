@@ -197,7 +197,9 @@ def test_why_a_path_is_in_its_layer(graph: Path) -> None:
     assert (found["path"], found["layer"]) == (PATHS[0], 3)
     done = nixdock("plan", graph, "--explain", "p")
     assert done.returncode == 2
-    assert "'p' is not a store path" in done.stderr
+    assert done.stderr.startswith(
+        "error: 'p' is neither a store path nor the name of one in the closure; did you mean "
+    )
 
 
 @pytest.mark.slow
@@ -213,8 +215,8 @@ def test_why_a_path_is_in_its_layer(graph: Path) -> None:
         ("--group p0 --rest auto --previous x", "--previous is for --strategy stable"),
         ("--strategy pipeline", "the strategy 'pipeline' needs a pipeline"),
         ("--rest explicit", "'explicit' is not one of"),
-        ("--group p0", "--group[0].paths[0]: 'p0' is not a store path"),
-        ("--max-layers 2 --group " + PATHS[0], "1 group and the 149 store paths left over"),
+        ("--group q0", "'q0' is neither a store path nor the name of one in the closure"),
+        ("--max-layers 2 --group p0", "1 group and the 149 store paths left over"),
     ],
 )
 def test_incompatible_options(graph: Path, words: str, message: str) -> None:
@@ -230,7 +232,19 @@ def test_a_name_of_several_paths(tmp_path: Path) -> None:
     file.write_text(json.dumps([{"path": p, "narSize": 1, "references": []} for p in twice]))
     done = nixdock("plan", file, "--explain", "p0")
     assert done.returncode == 2
-    assert f"'p0' is the name of 2 store paths: {', '.join(twice)}" in done.stderr
+    assert done.stderr == (
+        "error: 'p0' is the name of 2 store paths; give HASH-NAME of one:"
+        f" {twice[0][11:]}, {twice[1][11:]}\n"
+    )
+    assert nixdock("plan", file, "--explain", twice[1][11:]).returncode == 0
+
+
+def test_names_stand_for_paths(graph: Path) -> None:
+    few = ("--max-layers", 10)
+    assert layers(graph, *few, "--exclude", "p3") == layers(graph, *few, "--exclude", PATHS[3])
+    groups = (*few, "--rest", "auto", "--group")
+    by_path = layers(graph, *groups, f"{PATHS[3]},closure:{PATHS[147]}")
+    assert layers(graph, *groups, "p3,closure:p147") == by_path
 
 
 @pytest.mark.slow
@@ -255,7 +269,7 @@ def test_a_name_of_several_paths(tmp_path: Path) -> None:
         ),
         (json.dumps(GRAPH), ("--max-layers", "1"), "max_layers is 1"),
         (json.dumps(GRAPH), ("--key", "k"), "a bare list has no key 'k'"),
-        (json.dumps(GRAPH), ("--exclude", "x"), "'x' is not a store path"),
+        (json.dumps(GRAPH), ("--exclude", "x"), "'x' is neither a store path nor"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(

@@ -157,6 +157,15 @@ def test_the_reference_of_a_base_image_may_be_incomplete(
         assert layers(tmp_path / "out/a.plan.json") == expected
 
 
+def test_names_of_paths_of_any_image(graphs: Path, tmp_path: Path) -> None:
+    images = (f"a={graphs}#one", f"b={graphs}#two", "-o", tmp_path / "out")
+    done = plan_family(*images, "--exclude", "app", "--volatile", "bin")
+    assert done.exit_code == 0, done.output
+    assert layers(tmp_path / "out/a.plan.json") == [[StorePath(LIB)]]
+    done = plan_family(*images, "--exclude", "apps")
+    assert "'apps' is neither a store path nor the name of one" in str(done.exception)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -212,6 +212,15 @@ def run_db(tmp_path: Path, graph: object, *options: str) -> subprocess.Completed
     return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
+def test_a_root_may_be_given_by_name(tmp_path: Path) -> None:
+    path = store_path(1)
+    done = run_db(tmp_path, [entry(1), entry(2)], "--gc-root", path.partition("-")[2])
+    assert done.returncode == 0, done.stderr
+    roots = tmp_path / "out/nix/var/nix/gcroots/docker"
+    assert [root.readlink() for root in roots.iterdir()] == [Path(path)]
+
+
 def entry(number: int, **changes: object) -> dict[str, object]:
     good = {"path": store_path(number), "narHash": f"sha256:{'0' * 52}", "narSize": 1}
     return {**good, "references": [], **changes}
