@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from nixdock.layering.plan_history import PreviousPlan
     from nixdock.layering.strategies import Layering
     from nixdock.layers.compressors import Compression
+    from nixdock.layers.progress import Progress
     from nixdock.nix.closure import Closure, PathInfo
     from nixdock.nix.hashes import Hash
     from nixdock.nix.store_path import StorePath
@@ -105,6 +106,7 @@ __all__ = [
     "PlanError",
     "Prefetched",
     "PreviousPlan",
+    "Progress",
     "Remote",
     "Resolution",
     "ScriptError",
@@ -159,6 +161,7 @@ _MODULES: Final = {
     "PathInfo": "nixdock.nix.closure",
     "Prefetched": "nixdock.registry.prefetch",
     "PreviousPlan": "nixdock.layering.plan_history",
+    "Progress": "nixdock.layers.progress",
     "Remote": "nixdock.registry.prefetch",
     "Resolution": "nixdock.build.resolve",
     "StorePath": "nixdock.nix.store_path",

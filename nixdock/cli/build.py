@@ -18,7 +18,7 @@ from nixdock.cli.options import (
     spec_argument,
 )
 from nixdock.cli.output import check_not_terminal, is_standard_output
-from nixdock.cli.progress import layer_progress
+from nixdock.cli.progress import packing_progress
 
 __all__ = ["command"]
 
@@ -88,7 +88,7 @@ def command(
         for layer in image.layers:
             click.echo(f"{layer.digest} {layer.size}")
     else:
-        with layer_progress(quiet=quiet) as progress:
+        with packing_progress(quiet=quiet) as progress:
             image = build_image(
                 parsed,
                 target,

@@ -11,8 +11,9 @@ import click
 
 from nixdock import FileReport, inspect_image
 from nixdock.cli.layer_table import layer_table
-from nixdock.cli.options import FILE
+from nixdock.cli.options import FILE, quiet_option
 from nixdock.cli.output import pretty_json
+from nixdock.cli.progress import reading_progress
 from nixdock.system.text import shown
 
 if TYPE_CHECKING:
@@ -26,13 +27,19 @@ _SHOWN_FIRST: Final = ("Entrypoint", "Cmd", "Env", "WorkingDir", "User")
 @click.command("inspect")
 @click.argument("image", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(image: Path, *, as_json: bool) -> None:
+@click.option(
+    "--quick", is_flag=True, help="Read no layers: verify nothing, and list no store paths."
+)
+@quiet_option
+def command(image: Path, *, as_json: bool, quick: bool, quiet: bool) -> None:
     """Show IMAGE's names and config, and each layer with its store paths.
 
     IMAGE is an archive or directory in any format that nixdock writes or that Docker, Podman or
-    skopeo save. Its layers are read to list their store paths, and verified in the process.
+    skopeo save. Its layers are read to list their store paths, and verified in the process, unless
+    --quick is given.
     """
-    report = inspect_image(image)
+    with reading_progress(quiet=quiet) as progress:
+        report = inspect_image(image, quick=quick, progress=progress)
     if as_json:
         click.echo(pretty_json(report.document()), nl=False)
     else:

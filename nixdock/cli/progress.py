@@ -4,66 +4,156 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from nixdock import Progress
 from nixdock.cli.output import size_text
-from nixdock.oci.layer_blob import LayerBlob
 from nixdock.system.text import printable
 
-__all__ = ["layer_progress"]
+if TYPE_CHECKING:
+    import rich.progress
 
-_OnLayer = Callable[[int, LayerBlob], object]
+    from nixdock import LayerBlob
+
+__all__ = ["on_terminal", "packing_progress", "reading_progress"]
+
+_REFRESH: Final = 0.1
+_NARROW: Final = 70
+_LONGEST_NAME: Final = 30
 
 
 @contextmanager
-def layer_progress(*, quiet: bool) -> Iterator[Callable[[int], _OnLayer] | None]:
-    """Give the argument `progress` of `build_image` and `stream_image`; the block ends the bar."""
-    if quiet:
-        yield None
-    elif _on_terminal():
-        with ExitStack() as stack:
-            yield lambda layers: stack.enter_context(_bar(layers))
+def packing_progress(*, quiet: bool) -> Iterator[Progress | None]:
+    """Give the argument `progress` of functions that pack layers; the block ends the bar."""
+    if quiet or on_terminal():
+        with reading_progress(quiet=quiet) as progress:
+            yield progress
     else:
-        yield _lines
+        yield _Lines()
 
 
-def _on_terminal() -> bool:
+@contextmanager
+def reading_progress(*, quiet: bool) -> Iterator[Progress | None]:
+    """Give the argument `progress` of functions that read layers: a bar, but only on a terminal."""
+    if quiet or not on_terminal():
+        yield None
+        return
+    bar = _Bar()
+    try:
+        yield bar
+    finally:
+        bar.stop()
+
+
+def on_terminal() -> bool:
+    """Tell whether a person may be watching standard error."""
     # Nix reads a build's output from a pseudo-terminal and writes it to a log.
     in_nix_build = "NIX_BUILD_TOP" in os.environ and "IN_NIX_SHELL" not in os.environ
-    return sys.stderr.isatty() and not in_nix_build
+    return sys.stderr is not None and sys.stderr.isatty() and not in_nix_build
 
 
-def _lines(layers: int) -> _OnLayer:
-    def on_layer(index: int, layer: LayerBlob) -> None:
-        number = f"{index + 1}/{layers}"
-        size = size_text(layer.size)
-        comment = layer.history.comment
-        line = f"layer {number} {layer.digest[:19]} {size} {comment}"
+class _Lines(Progress):
+    """A line for each layer."""
+
+    def __init__(self) -> None:
+        self._layers = 0
+
+    def start(self, weights: Sequence[int]) -> None:
+        self._layers = len(weights)
+
+    def packed(self, index: int, blob: LayerBlob) -> None:
+        number = f"{index + 1}/{self._layers}"
+        size = size_text(blob.size)
+        line = f"layer {number} {blob.digest[:19]} {size} {blob.history.comment}"
         click.echo(printable(line), err=True)
 
-    return on_layer
+
+class _Bar(Progress):
+    """A bar of the bytes that have been read, with the rate and the time left."""
+
+    def __init__(self) -> None:
+        self._bar: rich.progress.Progress | None = None
+        self._weights: Sequence[int] = ()
+        self._sizes: list[int] = []
+        self._packed = 0
+        self._name = ""
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def start(self, weights: Sequence[int]) -> None:
+        self._weights = weights
+        self._sizes = [0] * len(weights)
+        self._bar = _rich_bar()
+        self._bar.add_task("", total=self._total(), layers="", name="")
+        self._bar.start()
+        self._show()
+
+    def advance(self, index: int, size: int) -> None:
+        with self._lock:
+            self._sizes[index] = max(self._sizes[index], size)
+            self._show()
+
+    def packed(self, index: int, blob: LayerBlob) -> None:
+        with self._lock:
+            self._sizes[index] = max(self._sizes[index], self._weights[index])
+            self._packed += 1
+            self._name = printable(blob.history.comment[:_LONGEST_NAME])
+            self._next = 0.0
+            self._show()
+
+    def stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _total(self) -> int | None:
+        # A layer may turn out to be larger than its weight, which is zero if nothing is known.
+        return sum(map(max, self._weights, self._sizes)) if any(self._weights) else None
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if self._bar is None or now < self._next:
+            return
+        self._next = now + _REFRESH
+        layers = f"{self._packed}/{len(self._weights)} layers" if self._packed else ""
+        self._bar.update(
+            self._bar.task_ids[0],
+            total=self._total(),
+            completed=sum(self._sizes),
+            layers=layers,
+            name=self._name,
+            refresh=True,
+        )
 
 
-@contextmanager
-def _bar(layers: int) -> Iterator[_OnLayer]:
+def _rich_bar() -> rich.progress.Progress:
     from rich.console import Console  # noqa: PLC0415 (needed on a terminal only)
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
-
-    columns = (
-        TextColumn("layers"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[last]}"),
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
     )
+
     console = Console(stderr=True)
+    columns: list[ProgressColumn] = [
+        DownloadColumn(),
+        BarColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(compact=True),
+    ]
+    if console.width >= _NARROW:
+        columns += [
+            TextColumn("{task.fields[layers]}"),
+            TextColumn("{task.fields[name]}", markup=False),
+        ]
     # No refresh thread: worker processes are forked while the bar is shown.
-    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
-        task = bar.add_task("layers", total=layers, last="")
-
-        def on_layer(_index: int, layer: LayerBlob) -> None:
-            bar.update(task, advance=1, last=printable(layer.history.comment[:40]), refresh=True)
-
-        yield on_layer
+    return Progress(*columns, console=console, transient=True, auto_refresh=False)

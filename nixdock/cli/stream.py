@@ -10,7 +10,7 @@ import msgspec
 from nixdock import read_spec, stream_image
 from nixdock.cli.options import quiet_option, spec_argument
 from nixdock.cli.output import standard_output
-from nixdock.cli.progress import layer_progress
+from nixdock.cli.progress import packing_progress
 from nixdock.oci.reference import Reference
 
 __all__ = ["command"]
@@ -36,5 +36,5 @@ def command(spec: Path, repo_tag: str | None, *, quiet: bool) -> None:
     if repo_tag is not None:
         reference = Reference.parse(repo_tag)
         parsed = msgspec.structs.replace(parsed, name=reference.repository, tag=reference.tag)
-    with layer_progress(quiet=quiet) as progress:
+    with packing_progress(quiet=quiet) as progress:
         stream_image(parsed, out.write, progress=progress)

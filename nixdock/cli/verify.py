@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from nixdock import ImageError, verify_image
-from nixdock.cli.options import FILE
+from nixdock.cli.options import FILE, quiet_option
 from nixdock.cli.output import size_text
+from nixdock.cli.progress import reading_progress
 from nixdock.system.text import counted
 
 __all__ = ["command"]
@@ -17,7 +18,8 @@ __all__ = ["command"]
 @click.command("verify")
 @click.argument("image", type=FILE)
 @click.option("--strict", is_flag=True, help="Let warnings be problems, too.")
-def command(image: Path, *, strict: bool) -> None:
+@quiet_option
+def command(image: Path, *, strict: bool, quiet: bool) -> None:
     """Check every digest, size and count in IMAGE, and that its layers can be unpacked.
 
     IMAGE is an archive or directory in any format that nixdock writes or that Docker, Podman or
@@ -25,7 +27,8 @@ def command(image: Path, *, strict: bool) -> None:
     PLACE: warning: MESSAGE: some runtimes refuse what others take, or the image departs from the
     specifications in a way that all of them accept.
     """
-    result = verify_image(image, strict=strict)
+    with reading_progress(quiet=quiet) as progress:
+        result = verify_image(image, strict=strict, progress=progress)
     for problem in (*result.problems, *result.warnings):
         click.echo(str(problem))
     if result.problems:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nixdock.build.build import prepared_build, prepared_top_layer
 from nixdock.layers.compressors import Compression
-from nixdock.layers.pack import ignore_layer, pack_all
-from nixdock.oci.layer_blob import LayerBlob
+from nixdock.layers.pack import pack_all
+from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.layout import Format
 from nixdock.rootfs.top_layer import write_top_layer
 from nixdock.write import image as image_writer
 
 if TYPE_CHECKING:
-    from nixdock.layers.pack import OnLayer
+    from nixdock.build.build import Build
     from nixdock.oci.image import Image
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.system.buffers import Write
 
 __all__ = ["build_image", "image_digests", "pack_top_layer", "stream_image"]
-
-Progress = Callable[[int], Callable[[int, LayerBlob], object]]
-"""Takes the number of layers and returns what takes the index and blob of each packed layer."""
 
 
 def build_image(
@@ -44,9 +40,8 @@ def build_image(
     docker-archive is not compressed. `legacy` adds to a docker-archive the files that Docker
     needed before version 1.10.
 
-    `progress` is called with the number of layers once that is known. It returns a function, which
-    is called with the index, from 0, and the LayerBlob of each layer once that layer is packed;
-    layers may be packed in any order.
+    `progress` is told the layers' weights once the image is planned and its scripts have run, then
+    how many bytes of each layer have been read, and which layers are packed.
 
     Raise InputError or one of its subclasses if the spec, the closure or the base image is not
     valid, ScriptError if a script of the spec fails, PackError if a file can't be packed,
@@ -60,7 +55,7 @@ def build_image(
             Path(target),
             chosen,
             _compression(compression, chosen),
-            _on_layer(progress, len(build.layers)),
+            _started(progress, build),
             legacy=legacy,
         )
 
@@ -78,9 +73,8 @@ def image_digests(
     errors, except OutputError.
     """
     with prepared_build(spec) as build:
-        on_layer = _on_layer(progress, len(build.layers))
         chosen = _compression(compression, Format(form))
-        blobs = pack_all(build.layers, None, chosen, on_layer=on_layer)
+        blobs = pack_all(build.layers, None, chosen, progress=_started(progress, build))
         return build.assemble(blobs)
 
 
@@ -92,7 +86,7 @@ def stream_image(spec: ImageSpec, write: Write, *, progress: Progress | None = N
     they are.
     """
     with prepared_build(spec) as build:
-        return image_writer.stream_image(build, write, _on_layer(progress, len(build.layers)))
+        return image_writer.stream_image(build, write, _started(progress, build))
 
 
 def pack_top_layer(spec: ImageSpec, target: str | os.PathLike[str]) -> None:
@@ -109,5 +103,8 @@ def _compression(asked: Compression | str | None, form: Format) -> Compression:
     return image_writer.default_compression(form) if asked is None else Compression(asked)
 
 
-def _on_layer(progress: Progress | None, layers: int) -> OnLayer:
-    return ignore_layer if progress is None else progress(layers)
+def _started(progress: Progress | None, build: Build) -> Progress:
+    if progress is None:
+        return NO_PROGRESS
+    progress.start([layer.weight for layer in build.layers])
+    return progress

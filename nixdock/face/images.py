@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from nixdock.diff.result import Diff
     from nixdock.layering.strategies import Layering
     from nixdock.layers.compressors import Compression
+    from nixdock.layers.progress import Progress
     from nixdock.read.report import FileReport
     from nixdock.read.verify import Verification
     from nixdock.registry.prefetch import Prefetched, Remote
@@ -27,28 +28,38 @@ __all__ = [
 ]
 
 
-def inspect_image(path: str | os.PathLike[str]) -> FileReport:
+def inspect_image(
+    path: str | os.PathLike[str], *, quick: bool = False, progress: Progress | None = None
+) -> FileReport:
     """Return the configs and layers of the images at `path`, and the store paths in each layer.
 
-    Every layer is read and verified. Raise InputError if there is no image at `path`, ImageError if
-    one is damaged.
+    Every layer is read and verified; `progress` is told how far. With `quick`, no layer is read:
+    the store paths and the digests that the image does not state are left empty. Raise InputError
+    if there is no image at `path`, ImageError if one is damaged.
     """
+    from nixdock.layers.progress import NO_PROGRESS
     from nixdock.read.opening import open_image
-    from nixdock.read.report import inspect_images
+    from nixdock.read.report import inspect_images, list_images
 
     with open_image(Path(path)) as file:
-        return inspect_images(file)
+        if quick:
+            return list_images(file)
+        return inspect_images(file, progress=progress or NO_PROGRESS)
 
 
-def verify_image(path: str | os.PathLike[str], *, strict: bool = False) -> Verification:
+def verify_image(
+    path: str | os.PathLike[str], *, strict: bool = False, progress: Progress | None = None
+) -> Verification:
     """Check every digest, size and count of the images at `path`, and that their layers unpack.
 
     The result lists all problems, and warnings of what only some runtimes refuse; with `strict`,
-    these are problems, too. Raise InputError if there is no image at `path` at all.
+    these are problems, too. `progress` is told how much of each layer has been read. Raise
+    InputError if there is no image at `path` at all.
     """
+    from nixdock.layers.progress import NO_PROGRESS
     from nixdock.read.verify import verify
 
-    return verify(Path(path), strict=strict)
+    return verify(Path(path), strict=strict, progress=progress or NO_PROGRESS)
 
 
 def diff_images(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from nixdock.layers.compressors import Compression, compressor
 from nixdock.layers.layer import PLAIN_PACKING, Layer, Packing
+from nixdock.layers.progress import counted
 from nixdock.oci.digests import Hashing
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE
@@ -77,7 +78,7 @@ class CreatedLayer(ABC):
             plain = packing.compression is Compression.NONE
             tar = blob if plain else Hashing(stream.write)
             with in_background(tar.write) if packing.hash_aside else nullcontext(tar.write) as out:
-                self.write_tar(out)
+                self.write_tar(counted(out, packing.advance))
         return LayerBlob(
             diff_id=tar.digest,
             digest=blob.digest,

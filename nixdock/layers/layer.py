@@ -6,7 +6,7 @@ unchanged. Code that assembles or writes images does not need to know which kind
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -33,11 +33,14 @@ class Packing:
 
     `compression`, which uses `threads` threads, applies to new layers; an existing layer keeps its
     own compression. With `hash_aside`, a second thread hashes while the calling thread reads.
+    `advance` is called, now and then, with the number of bytes so far: those of a new layer's tar
+    or of an existing layer's blob.
     """
 
     compression: Compression = Compression.NONE
     threads: int = 1
     hash_aside: bool = False
+    advance: Callable[[int], object] | None = None
 
 
 PLAIN_PACKING: Final = Packing()

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from nixdock.errors import PackError
 from nixdock.layers.compressors import Compression, load_encoder
 from nixdock.layers.layer import Layer, Packing
+from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
 from nixdock.oci.digests import hex_of
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.system.cores import available_cores
 from nixdock.system.workers import end_with_parent, termination_signals_blocked
 from nixdock.system.writers import FileWriter
 
-__all__ = ["OnLayer", "ignore_layer", "pack", "pack_all"]
+__all__ = ["pack", "pack_all"]
 
 
 # Forked workers share the loaded modules. Forking is not safe on other systems than Linux.
 _CONTEXT: Final = "fork" if sys.platform == "linux" else "spawn"
 
-OnLayer = Callable[[int, LayerBlob], object]
-"""Called with the index and the description of each layer as soon as it is packed."""
-
-
-def ignore_layer(_index: int, _blob: LayerBlob) -> None:
-    """Do nothing: the default for callers that do not report progress."""
+# How often to ask what worker processes have read, in seconds.
+_POLL: Final = 0.1
 
 
 def pack(
@@ -40,12 +39,13 @@ def pack(
     threads: int = 1,
     *,
     hash_aside: bool = False,
+    advance: Callable[[int], object] | None = None,
 ) -> LayerBlob:
     """Pack `layer` into `file`, or only compute its digests; return its description.
 
     `Packing` describes the other arguments.
     """
-    packing = Packing(compression, threads, hash_aside)
+    packing = Packing(compression, threads, hash_aside, advance)
     if file is None:
         return layer.pack(None, packing)
     with FileWriter(file) as writer:
@@ -57,27 +57,31 @@ def pack_all(
     directory: Path | None = None,
     compression: Compression = Compression.NONE,
     cores: int | None = None,
-    on_layer: OnLayer = ignore_layer,
+    progress: Progress = NO_PROGRESS,
 ) -> list[LayerBlob]:
     """Pack `layers` and return their descriptions in the same order.
 
     With `directory`, each blob is written to a file there that is named by the hexadecimal digits
     of its digest, equal blobs once. Processes and the threads that compress share `cores`; their
-    number changes no bytes. `on_layer` is called when a layer is packed, in any order.
+    number changes no bytes. `progress`, which the caller starts, learns what is packed.
     Raise what `Layer.pack` raises, and PackError if a worker process is killed.
     """
     cores = available_cores() if cores is None else cores
     job = _Job(tuple(layers), directory, compression, cores)
+    if progress is not NO_PROGRESS and _CONTEXT == "fork":
+        job = replace(job, sizes=_shared_numbers(len(layers)))
     order = sorted(range(len(layers)), key=lambda i: (-layers[i].weight, i))
     packed: dict[int, LayerBlob] = {}
     load_encoder(compression)
     if job.processes == 1 or not _can_be_sent(job):
-        results: Iterable[tuple[int, LayerBlob]] = ((i, job.run(i)) for i in order)
+        results: Iterable[tuple[int, LayerBlob]] = (
+            (i, job.run(i, advance_of(progress, i))) for i in order
+        )
     else:
-        results = _in_processes(job, order)
+        results = _in_processes(job, order, progress)
     for i, blob in results:
         packed[i] = blob
-        on_layer(i, blob)
+        progress.packed(i, blob)
     return [packed[i] for i in range(len(layers))]
 
 
@@ -94,22 +98,26 @@ def _can_be_sent(job: _Job) -> bool:
 
 @dataclass(frozen=True)
 class _Job:
+    """All layers to pack; `sizes` has the bytes so far of each, in memory that processes share."""
+
     layers: tuple[Layer, ...]
     directory: Path | None
     compression: Compression
     cores: int
+    sizes: memoryview | None = None
 
     @property
     def processes(self) -> int:
         """The number of layers that are packed at the same time."""
         return max(1, min(self.cores, len(self.layers)))
 
-    def run(self, i: int) -> LayerBlob:
+    def run(self, i: int, advance: Callable[[int], object] | None) -> LayerBlob:
         layer = self.layers[i]
         part = None if self.directory is None else self.directory / f".part-{i}"
         # A layer heavier than a core's share is the last to finish: give it a second thread.
         hash_aside = self.cores > 1 and layer.weight * self.cores > self._total_weight()
-        blob = pack(layer, part, self.compression, self.threads(i), hash_aside=hash_aside)
+        threads = self.threads(i)
+        blob = pack(layer, part, self.compression, threads, hash_aside=hash_aside, advance=advance)
         if part is not None and self.directory is not None:
             part.rename(self.directory / hex_of(blob.digest))
         return blob
@@ -130,8 +138,15 @@ class _Job:
         return sum(layer.weight for layer in self.layers)
 
 
-def _in_processes(job: _Job, order: Sequence[int]) -> Iterator[tuple[int, LayerBlob]]:
-    from concurrent.futures import ProcessPoolExecutor, as_completed  # noqa: PLC0415 (slow)
+def _shared_numbers(count: int) -> memoryview:
+    """Return numbers, all 0, that this process shares with those that it forks."""
+    return memoryview(mmap.mmap(-1, 8 * max(1, count))).cast("Q")
+
+
+def _in_processes(
+    job: _Job, order: Sequence[int], progress: Progress
+) -> Iterator[tuple[int, LayerBlob]]:
+    from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait  # noqa: PLC0415 (slow)
     from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
     from multiprocessing import active_children, get_context  # noqa: PLC0415
 
@@ -141,8 +156,14 @@ def _in_processes(job: _Job, order: Sequence[int]) -> Iterator[tuple[int, LayerB
         try:
             with termination_signals_blocked():
                 futures = {executor.submit(_run_in_worker, i): i for i in order}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            pending = set(futures)
+            timeout = None if job.sizes is None else _POLL
+            while pending:
+                done, pending = wait(pending, timeout, FIRST_COMPLETED)
+                for i, size in enumerate(job.sizes or ()):
+                    progress.advance(i, size)
+                for future in done:
+                    yield futures[future], future.result()
         except BaseException as error:
             # Do not wait for the other layers: they are no longer needed and may take long.
             for worker in set(active_children()) - earlier_children:
@@ -168,4 +189,5 @@ def _start_worker(job: _Job, parent: int) -> None:
 def _run_in_worker(i: int) -> LayerBlob:
     if _worker_job is None:
         raise AssertionError("the worker was not started with a job")
-    return _worker_job.run(i)
+    sizes = _worker_job.sizes
+    return _worker_job.run(i, None if sizes is None else partial(sizes.__setitem__, i))

@@ -11,6 +11,7 @@ from nixdock.errors import ImageError
 from nixdock.layers.decompression import DecompressedReader
 from nixdock.layers.hashed import CHUNK, HashedReader, drain
 from nixdock.layers.layer import PLAIN_PACKING, Layer, Packing, SizedBlob
+from nixdock.layers.progress import counted
 from nixdock.oci.coding import Coding
 from nixdock.oci.digests import Hashing
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
@@ -99,13 +100,13 @@ class PassedOnLayer:
             return _BlobCopy(self.blob)
         return _ExpandedBlob.of(self.blob)
 
-    def pack(self, write: Write | None, _packing: Packing = PLAIN_PACKING, /) -> LayerBlob:
-        """Copy the blob, ignoring `_packing`; raise ImageError if it is damaged."""
+    def pack(self, write: Write | None, packing: Packing = PLAIN_PACKING, /) -> LayerBlob:
+        """Copy the blob, not compressed anew; raise ImageError if it is damaged."""
         hashing = Hashing(write)
         copy: SizedBlob = _BlobCopy(self.blob)
         if not self.blob.coding.has_media_type:
             copy = _ExpandedBlob.of(self.blob)
-        copy.write_to(hashing.write)
+        copy.write_to(counted(hashing.write, packing.advance))
         return copy.described(hashing.digest)
 
 

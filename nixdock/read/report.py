@@ -9,14 +9,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
+from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
 from nixdock.nix.store_path import DEFAULT_STORE_DIR
+from nixdock.oci.coding import Coding
 from nixdock.oci.layout import Format
 from nixdock.read.opening import ImageFile
 from nixdock.read.stored import StoredImage, StoredLayer
+from nixdock.read.watched import watched
 from nixdock.system.cores import available_cores
 from nixdock.tar.reader import TarReader
 
-__all__ = ["FileReport", "ImageReport", "LayerReport", "inspect_images", "store_paths_in"]
+__all__ = [
+    "FileReport",
+    "ImageReport",
+    "LayerReport",
+    "inspect_images",
+    "list_images",
+    "store_paths_in",
+]
 
 # The first component with the form of a store path's name, and all components before it.
 _STORE_PATH: Final = re.compile(
@@ -26,7 +36,11 @@ _STORE_PATH: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LayerReport:
-    """A layer: its size in bytes, and the store paths in its tar, in the tar's order."""
+    """A layer: its size in bytes, and the store paths in its tar, in the tar's order.
+
+    If the layer was not `read`, its store paths are not known, and `digest` is empty if the image
+    does not state it.
+    """
 
     digest: str
     diff_id: str
@@ -35,17 +49,18 @@ class LayerReport:
     created_by: str
     comment: str
     store_paths: tuple[str, ...]
+    read: bool = True
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""
         return {
-            "digest": self.digest,
+            "digest": self.digest or None,
             "diff_id": self.diff_id,
             "size": self.size,
             "media_type": self.media_type,
             "created_by": self.created_by,
             "comment": self.comment,
-            "store_paths": list(self.store_paths),
+            "store_paths": list(self.store_paths) if self.read else None,
         }
 
 
@@ -90,17 +105,27 @@ class FileReport:
         return {"format": self.format.value, "images": [image.document() for image in self.images]}
 
 
-def inspect_images(file: ImageFile, cores: int | None = None) -> FileReport:
+def inspect_images(
+    file: ImageFile, cores: int | None = None, progress: Progress = NO_PROGRESS
+) -> FileReport:
     """Read every layer and return what is in the images; raise ImageError for a damaged layer."""
-    layers = {layer: layer for image in file.images for layer in image.layers}
+    layers = [*dict.fromkeys(layer for image in file.images for layer in image.layers)]
+    progress.start([layer.size for layer in layers])
+    reading = [watched(layer, advance_of(progress, i)) for i, layer in enumerate(layers)]
     with ThreadPoolExecutor(available_cores() if cores is None else cores) as pool:
-        paths = dict(zip(layers, pool.map(_store_paths, layers), strict=True))
+        paths = dict(zip(layers, pool.map(_store_paths, reading), strict=True))
     return FileReport(file.format, tuple(_image(image, paths) for image in file.images))
 
 
-def _image(image: StoredImage, paths: Mapping[StoredLayer, Sequence[str]]) -> ImageReport:
-    """Return the report on `image`, whose layers have the store paths `paths`."""
-    store_dir = _store_dir(path for layer in image.layers for path in paths[layer])
+def list_images(file: ImageFile) -> FileReport:
+    """Return what the documents of the images say; no layer is read, so none is verified."""
+    return FileReport(file.format, tuple(_image(image, None) for image in file.images))
+
+
+def _image(image: StoredImage, paths: Mapping[StoredLayer, Sequence[str]] | None) -> ImageReport:
+    """Return the report on `image`, whose layers have the store paths `paths` if they were read."""
+    found = paths or {}
+    store_dir = _store_dir(path for layer in image.layers for path in found.get(layer, ()))
     config = image.config
     return ImageReport(
         tags=image.names,
@@ -113,17 +138,26 @@ def _image(image: StoredImage, paths: Mapping[StoredLayer, Sequence[str]]) -> Im
         config=config.config or {},
         layers=tuple(
             LayerReport(
-                digest=layer.digest,
+                digest=_declared_digest(layer) if paths is None else layer.digest,
                 diff_id=layer.diff_id,
                 size=layer.size,
                 media_type=layer.media_type,
                 created_by=layer.history.created_by,
                 comment=layer.history.comment,
-                store_paths=tuple(p for p in paths[layer] if p.rpartition("/")[0] == store_dir),
+                store_paths=tuple(
+                    p for p in found.get(layer, ()) if p.rpartition("/")[0] == store_dir
+                ),
+                read=paths is not None,
             )
             for layer in image.layers
         ),
     )
+
+
+def _declared_digest(layer: StoredLayer) -> str:
+    """Return the digest of the blob, or nothing if only reading it would tell."""
+    unknown = layer.declared_digest is None and layer.coding is not Coding.NONE
+    return "" if unknown else layer.digest
 
 
 def _store_dir(paths: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 
 from nixdock.errors import ImageError, InputError
 from nixdock.layers.hashed import HashedReader, drain
+from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
 from nixdock.oci.config_faults import config_faults
 from nixdock.oci.layout import BLOBS, INDEX, LAYOUT_DIRECTORIES, REF_NAME, Format
 from nixdock.oci.limits import MOST_LAYERS
@@ -24,6 +25,7 @@ from nixdock.read.oci_layout import BlobUse
 from nixdock.read.opening import ImageFile, open_image
 from nixdock.read.problem import Complain, Problem
 from nixdock.read.stored import StoredImage, StoredLayer
+from nixdock.read.watched import watched
 from nixdock.system.cores import available_cores
 from nixdock.system.text import counted
 
@@ -65,23 +67,29 @@ class Verification:
         )
 
 
-def verify(path: Path, cores: int | None = None, *, strict: bool = False) -> Verification:
+def verify(
+    path: Path,
+    cores: int | None = None,
+    *,
+    strict: bool = False,
+    progress: Progress = NO_PROGRESS,
+) -> Verification:
     """Check every digest, size and count in an image, and that every runtime can unpack its layers.
 
     Each blob is read once, on `cores` threads. With `strict`, warnings are problems, too. Raise
     InputError if there is no image at `path`.
     """
-    found = _verify_leniently(path, available_cores() if cores is None else cores)
+    found = _verify_leniently(path, available_cores() if cores is None else cores, progress)
     if not strict:
         return found
     warnings = (replace(problem, warning=False) for problem in found.warnings)
     return replace(found, problems=(*found.problems, *warnings), warnings=())
 
 
-def _verify_leniently(path: Path, cores: int) -> Verification:
+def _verify_leniently(path: Path, cores: int, progress: Progress) -> Verification:
     problems: list[Problem] = []
     try:
-        return _verify(path, problems, cores)
+        return _verify(path, problems, cores, progress)
     except InputError:
         # The image's documents may be in the damaged part of the file.
         if not problems:
@@ -89,7 +97,7 @@ def _verify_leniently(path: Path, cores: int) -> Verification:
         return Verification.of(problems, None, 0, 0, 0)
 
 
-def _verify(path: Path, problems: list[Problem], cores: int) -> Verification:
+def _verify(path: Path, problems: list[Problem], cores: int, progress: Progress) -> Verification:
     with open_image(path, problems.append) as file:
         for image in [*_layout_images(file), *_docker_images(file)]:
             problems += _check_image(image)
@@ -99,7 +107,8 @@ def _verify(path: Path, problems: list[Problem], cores: int) -> Verification:
         layers = _unique_layers(file, problems.append)
         # The layers that only those below them can explain.
         dependent: set[str] = set()
-        checks = _blob_checks(file, layers, dependent)
+        checks = _blob_checks(file, layers, dependent, progress)
+        progress.start([layer.size for layer in layers])
         with ThreadPoolExecutor(cores) as pool:
             for blob_problems in pool.map(lambda check: check(), checks):
                 problems += blob_problems
@@ -219,11 +228,12 @@ def _unique_layers(file: ImageFile, complain: Complain) -> list[StoredLayer]:
 
 
 def _blob_checks(
-    file: ImageFile, layers: list[StoredLayer], dependent: set[str]
+    file: ImageFile, layers: list[StoredLayer], dependent: set[str], progress: Progress
 ) -> Iterator[Callable[[], list[Problem]]]:
     checked = {(layer.name, layer.size) for layer in layers if layer.declared_digest}
-    for layer in layers:
-        yield _Check(layer.place, partial(check_layer, layer, dependent))
+    for i, layer in enumerate(layers):
+        reading = watched(layer, advance_of(progress, i))
+        yield _Check(layer.place, partial(check_layer, reading, dependent))
     for use in file.layout.blobs if file.layout else ():
         if (use.name, use.size) not in checked:
             checked.add((use.name, use.size))

@@ -12,7 +12,7 @@ from typing import Final
 
 from nixdock.errors import PackError
 from nixdock.layers.layer import Layer, SizedBlob
-from nixdock.layers.pack import OnLayer, ignore_layer
+from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of, counted
 from nixdock.oci.digests import Hashing, hex_of
 from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob
@@ -35,12 +35,12 @@ def write_docker_archive(
     assemble: Assemble,
     *,
     mtime: int,
-    on_layer: OnLayer = ignore_layer,
+    progress: Progress = NO_PROGRESS,
 ) -> Image:
     """Pack `layers` into an archive, pass it to `write` and return the image.
 
-    The calling thread reads files; another thread hashes, and calls `write` and `on_layer`. Raise
-    what `Layer.sized` and `Layer.pack` raise.
+    The calling thread reads files; another thread hashes, and calls `write` and
+    `progress.packed`. Raise what `Layer.sized` and `Layer.pack` raise.
     """
     blobs: dict[int, LayerBlob] = {}
 
@@ -48,7 +48,7 @@ def write_docker_archive(
         blobs[i] = sized.described(hashing.digest)
         if hashing.size != sized.size:
             raise PackError(f"layer {i} has {hashing.size} bytes, but {sized.size} were expected")
-        on_layer(i, blobs[i])
+        progress.packed(i, blobs[i])
 
     with Background() as background:
         archive = ArchiveWriter(partial(background.later, write), mtime)
@@ -59,7 +59,8 @@ def write_docker_archive(
             hashing = Hashing(write)
             # The layer's bytes go through the same queue as the archive's, so the order is kept.
             with archive.member(paths[-1], sized.size):
-                sized.write_to(partial(background.later, hashing.write))
+                later = partial(background.later, hashing.write)
+                sized.write_to(counted(later, advance_of(progress, i)))
             background.later(partial(finish, i, sized, hashing), b"")
         background.wait()
         image = assemble([blobs[i] for i in range(len(layers))])

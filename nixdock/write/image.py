@@ -6,7 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from nixdock.layers.compressors import Compression, compressor
-from nixdock.layers.pack import OnLayer, ignore_layer, pack_all
+from nixdock.layers.pack import pack_all
+from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.layout import Format
@@ -39,7 +40,7 @@ def write_image(
     target: Path,
     form: Format,
     compression: Compression,
-    on_layer: OnLayer = ignore_layer,
+    progress: Progress = NO_PROGRESS,
     *,
     legacy: bool = False,
 ) -> Image:
@@ -54,10 +55,10 @@ def write_image(
         with ExitStack() as stack:
             file = stack.enter_context(whole_file(target))
             directory = stack.enter_context(temporary_directory(target)) if legacy else None
-            return _write_docker_archive(build, file.write, compression, on_layer, directory)
+            return _write_docker_archive(build, file.write, compression, progress, directory)
 
     def pack_into(directory: Path) -> list[LayerBlob]:
-        return pack_all(build.layers, directory, compression, on_layer=on_layer)
+        return pack_all(build.layers, directory, compression, progress=progress)
 
     if form is Format.OCI_LAYOUT:
         return write_oci_layout(target, pack_into, build.assemble)
@@ -65,16 +66,16 @@ def write_image(
     return write_archive(target, pack_into, build.assemble, docker=docker, mtime=build.mtime)
 
 
-def stream_image(build: Buildable, write: Write, on_layer: OnLayer = ignore_layer) -> Image:
+def stream_image(build: Buildable, write: Write, progress: Progress = NO_PROGRESS) -> Image:
     """Pass an uncompressed docker-archive to `write` and return the image."""
-    return _write_docker_archive(build, write, Compression.NONE, on_layer)
+    return _write_docker_archive(build, write, Compression.NONE, progress)
 
 
 def _write_docker_archive(
     build: Buildable,
     write: Write,
     compression: Compression,
-    on_layer: OnLayer,
+    progress: Progress,
     legacy_directory: Path | None = None,
 ) -> Image:
     with (
@@ -83,9 +84,9 @@ def _write_docker_archive(
     ):
         out, layers, assemble, mtime = stream.write, build.layers, build.assemble, build.mtime
         if legacy_directory is None:
-            image = write_docker_archive(out, layers, assemble, mtime=mtime, on_layer=on_layer)
+            image = write_docker_archive(out, layers, assemble, mtime=mtime, progress=progress)
         else:
             image = write_legacy_archive(
-                out, layers, legacy_directory, assemble, mtime=mtime, on_layer=on_layer
+                out, layers, legacy_directory, assemble, mtime=mtime, progress=progress
             )
     return image

@@ -13,7 +13,8 @@ from pathlib import Path
 import orjson
 
 from nixdock.layers.layer import Layer
-from nixdock.layers.pack import OnLayer, ignore_layer, pack_all
+from nixdock.layers.pack import pack_all
+from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of, counted
 from nixdock.oci.descriptor import canonical_json
 from nixdock.oci.digests import Hashing, hex_of
 from nixdock.oci.image import Image
@@ -35,13 +36,13 @@ def write_legacy_archive(
     assemble: Assemble,
     *,
     mtime: int,
-    on_layer: OnLayer = ignore_layer,
+    progress: Progress = NO_PROGRESS,
 ) -> Image:
     """Pack `layers` into an archive, pass it to `write` and return the image.
 
     Layers whose diff_id is not known are packed into files in `directory` first.
     """
-    packed = _pack_unknown(layers, directory, on_layer)
+    packed = _pack_unknown(layers, directory, progress)
     blobs = dict(packed)
     diff_ids = [
         packed[i].diff_id if i in packed else layer.diff_id or "" for i, layer in enumerate(layers)
@@ -56,9 +57,9 @@ def write_legacy_archive(
             sized = layer.sized(DOCKER_READS)
             with archive.member(name, sized.size) as write_member:
                 hashing = Hashing(write_member)
-                sized.write_to(hashing.write)
+                sized.write_to(counted(hashing.write, advance_of(progress, i)))
             blobs[i] = sized.described(hashing.digest)
-            on_layer(i, blobs[i])
+            progress.packed(i, blobs[i])
         archive.add(f"{ids[i]}/VERSION", LEGACY_VERSION)
     image = assemble([blobs[i] for i in range(len(layers))])
     config = orjson.loads(image.config.data)
@@ -76,13 +77,27 @@ def write_legacy_archive(
 
 
 def _pack_unknown(
-    layers: Sequence[Layer], directory: Path, on_layer: OnLayer
+    layers: Sequence[Layer], directory: Path, progress: Progress
 ) -> dict[int, LayerBlob]:
     """Pack the layers whose diff_id is not known, and return the results by index."""
     unknown = [i for i, layer in enumerate(layers) if layer.diff_id is None]
     blobs = pack_all(
         [layers[i] for i in unknown],
         directory,
-        on_layer=lambda index, blob: on_layer(unknown[index], blob),
+        progress=_Renumbered(progress, unknown),
     )
     return dict(zip(unknown, blobs, strict=True))
+
+
+class _Renumbered(Progress):
+    """Pass on the progress of some layers; `numbers` are their numbers among all."""
+
+    def __init__(self, progress: Progress, numbers: Sequence[int]) -> None:
+        self._progress = progress
+        self._numbers = numbers
+
+    def advance(self, index: int, size: int) -> None:
+        self._progress.advance(self._numbers[index], size)
+
+    def packed(self, index: int, blob: LayerBlob) -> None:
+        self._progress.packed(self._numbers[index], blob)

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,6 +69,7 @@ TYPES = [
     "PathInfo",
     "Prefetched",
     "PreviousPlan",
+    "Progress",
     "Remote",
     "Resolution",
     "StorePath",
@@ -202,19 +203,27 @@ def other_image(sample_spec: SampleSpec, tmp_path: Path) -> Path:
     return tmp_path / "other.tar"
 
 
-class Progress:
+class Progress(nixdock.Progress):
     """The calls of a `progress` argument."""
 
     def __init__(self) -> None:
-        self.counts: list[int] = []
+        self.weights: list[list[int]] = []
+        self.sizes: dict[int, int] = {}
         self.digests: dict[int, str] = {}
 
-    def __call__(self, layers: int) -> Callable[[int, nixdock.LayerBlob], object]:
-        self.counts.append(layers)
-        return lambda index, blob: self.digests.update({index: blob.digest})
+    def start(self, weights: Sequence[int]) -> None:
+        self.weights.append([*weights])
+
+    def advance(self, index: int, size: int) -> None:
+        self.sizes[index] = size
+
+    def packed(self, index: int, blob: nixdock.LayerBlob) -> None:
+        self.digests[index] = blob.digest
 
     def assert_shows(self, image: nixdock.Image) -> None:
-        assert self.counts == [len(image.layers)]
+        (weights,) = self.weights
+        # Those of store layers are NAR sizes.
+        assert weights[:-1] == [1000] * (len(image.layers) - 1)
         assert self.digests == {i: layer.digest for i, layer in enumerate(image.layers)}
 
 
@@ -271,6 +280,34 @@ def test_an_image_is_inspected_and_verified(image: Path) -> None:
     assert isinstance(verification, nixdock.Verification)
     assert not verification.problems
     assert verification.layers == 5
+
+
+def test_reading_an_image_is_watched(image: Path) -> None:
+    sizes = [layer.size for layer in nixdock.inspect_image(image).images[0].layers]
+    for read in (nixdock.inspect_image, nixdock.verify_image):
+        progress = Progress()
+        read(image, progress=progress)
+        assert progress.weights == [sizes]
+        assert progress.sizes == dict(enumerate(sizes))
+
+
+def test_a_quick_look_reads_no_layer(image: Path) -> None:
+    full = nixdock.inspect_image(image).document()
+    layers = full["images"][0]["layers"]
+    with tarfile.open(image) as tar:
+        members = [m for m in tar if m.size in {layer["size"] for layer in layers}]
+    with image.open("r+b") as file:
+        for member in members:
+            file.seek(member.offset_data)
+            file.write(b"\1" * member.size)
+    progress = Progress()
+    quick = nixdock.inspect_image(image, quick=True, progress=progress).document()
+    assert progress.weights == []
+    for layer in layers:
+        layer["store_paths"] = None
+    assert quick == full
+    with pytest.raises(nixdock.ImageError):
+        nixdock.inspect_image(image)
 
 
 def test_images_are_compared(image: Path, tmp_path: Path) -> None:

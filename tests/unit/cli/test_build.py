@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -502,8 +503,11 @@ def _member(archive: tarfile.TarFile, name: str) -> tarfile.ExFileObject:
 
 def test_a_progress_bar_on_a_terminal(sample_spec: SampleSpec, tmp_path: Path) -> None:
     shown = _on_terminal(sample_spec(tmp_path), tmp_path / "x", environment(TERM="xterm"))
-    assert b"layers" in shown
-    assert b"5/5" in shown
+    assert b"/5 layers" in shown
+    first = re.search(rb"[0-9.]+/[0-9.]+ \w+", shown)
+    assert first, shown
+    assert first[0] == b"0.0/4.0 kB", "the bytes of all layers are known at once"
+    assert re.search(rb"([0-9.]+)/\1 kB", shown), "in the end, all bytes are read"
     assert b"\x1b[" in shown, "it is drawn over itself"
     assert b"layer 1/5" not in shown
 

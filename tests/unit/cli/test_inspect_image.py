@@ -98,6 +98,17 @@ def test_json(build: Build, form: Format, compression: Compression) -> None:
     ]
 
 
+def test_a_quick_look(build: Build) -> None:
+    path = build(Format.DOCKER_ARCHIVE)
+    quick = inspected(path, "--quick")
+    assert "  1 store path: libc  " in quick
+    (image,) = json.loads(inspected(path, "--quick", "--json"))["images"]
+    (full,) = json.loads(inspected(path, "--json"))["images"]
+    for layer in full["layers"]:
+        layer["store_paths"] = None
+    assert image == full
+
+
 def test_a_damaged_layer(build: Build) -> None:
     path = build(Format.ARCHIVE)
     path.write_bytes(path.read_bytes().replace(b"the same", b"The same"))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from nixdock.cli import main
+from tests.unit.cli.program import environment
 
 
 def nixdock(*args: str | Path) -> tuple[int, str, str]:
@@ -44,6 +49,25 @@ def test_problems(layout: Path) -> None:
     assert stray == f"blobs/sha256/{'0' * 64}: nothing refers to this blob"
     assert f"the layer's diff_id is sha256:{layer.name}, but its digest is sha256:" in diff_id
     assert f": the blob sha256:{layer.name} is damaged: its digest is sha256:" in digest
+
+
+@pytest.mark.parametrize("command", ["verify", "inspect"])
+def test_a_bar_on_a_terminal(layout: Path, command: str) -> None:
+    def errors(*options: str) -> bytes:
+        ours, theirs = pty.openpty()
+        words = [sys.executable, "-m", "nixdock", command, *options, str(layout)]
+        env = environment(TERM="xterm")
+        subprocess.run(words, env=env, stdout=subprocess.DEVNULL, stderr=theirs, check=True)
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):
+            while chunk := os.read(ours, 4096):
+                shown += chunk
+        os.close(ours)
+        return shown
+
+    assert re.search(rb"0\.0/[0-9.]+ kB", errors())
+    assert errors("-q") == b""
 
 
 def test_paths_without_an_image(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from nixdock.layers.decompression import DecompressedReader
 from nixdock.layers.hashed import VerifiedReader, buffered
 from nixdock.layers.libzstd import zstd
+from nixdock.layers.progress import Progress
 from nixdock.oci.coding import Coding
-from nixdock.oci.layer_blob import LayerHistory
+from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 
 if TYPE_CHECKING:
     from nixdock.layers.passed_on import ExistingBlob
@@ -84,3 +85,13 @@ class MemoryBlob:
 
 if TYPE_CHECKING:
     _BLOB: type[ExistingBlob] = MemoryBlob
+
+
+class Packed(Progress):
+    """A progress that passes the layers that are packed to a function."""
+
+    def __init__(self, on_layer: Callable[[int, LayerBlob], object]) -> None:
+        self._on_layer = on_layer
+
+    def packed(self, index: int, blob: LayerBlob) -> None:
+        self._on_layer(index, blob)

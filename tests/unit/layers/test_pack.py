@@ -22,10 +22,12 @@ from nixdock.errors import PackError
 from nixdock.layers.compressors import Compression, Compressor, compressor
 from nixdock.layers.created import CreatedLayer, SizedTar
 from nixdock.layers.pack import _Job, pack, pack_all
+from nixdock.layers.progress import Progress
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE
 from nixdock.system.buffers import Write
 from nixdock.system.cores import available_cores
+from tests.unit.layers.blobs import Packed
 
 HISTORY = LayerHistory("a test", "bytes")
 
@@ -153,8 +155,36 @@ def test_every_layer_is_reported_once(cores: int) -> None:
         assert index not in reported
         reported[index] = layer
 
-    layers = pack_all(some_layers(), cores=cores, on_layer=on_layer)
+    layers = pack_all(some_layers(), cores=cores, progress=Packed(on_layer))
     assert reported == dict(enumerate(layers))
+
+
+class Sizes(Progress):
+    """The bytes of each layer, as they are reported."""
+
+    def __init__(self) -> None:
+        self.of: dict[int, list[int]] = {}
+
+    def advance(self, index: int, size: int) -> None:
+        self.of.setdefault(index, []).append(size)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize("compression", [Compression.NONE, Compression.GZIP])
+def test_bytes_are_reported_while_a_layer_is_packed(cores: int, compression: Compression) -> None:
+    class Slow(Bytes):
+        def write_tar(self, write: Write) -> None:
+            for _ in range(4):
+                write(bytes(1 << 20))
+                time.sleep(0.3 if cores == 2 else 0)
+
+    progress = Sizes()
+    layers: list[CreatedLayer] = [Slow(b"", 4 << 20), Bytes(b"x")]
+    pack_all(layers, compression=compression, cores=cores, progress=progress)
+    sizes = sorted(set(progress.of[0]) - {0})
+    assert len(sizes) > 2, "not only at the end"
+    assert all(size % (1 << 20) == 0 for size in sizes)
+    assert sizes[-1] == 4 << 20
 
 
 def test_the_heaviest_is_packed_first() -> None:
@@ -163,7 +193,7 @@ def test_the_heaviest_is_packed_first() -> None:
     pack_all(
         [Bytes(b"x", weight) for weight in weights],
         cores=1,
-        on_layer=lambda index, layer: reported.append(index),
+        progress=Packed(lambda index, layer: reported.append(index)),
     )
     assert reported == [1, 3, 4, 0, 2]
 
@@ -223,7 +253,7 @@ def test_an_error_in_a_report_ends_the_work() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pack_all([Bytes(b"x", before=_sleep), Bytes(b"y")], cores=2, on_layer=on_layer)
+        pack_all([Bytes(b"x", before=_sleep), Bytes(b"y")], cores=2, progress=Packed(on_layer))
     assert multiprocessing.active_children() == []
 
 
@@ -254,6 +284,7 @@ import os, sys, time
 from pathlib import Path
 from nixdock.layers.created import CreatedLayer
 from nixdock.layers.pack import pack_all
+from nixdock.layers.progress import Progress
 from nixdock.oci.layer_blob import LayerHistory
 
 class Slow(CreatedLayer):

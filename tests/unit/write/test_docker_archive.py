@@ -24,6 +24,7 @@ from nixdock.oci.reference import Reference
 from nixdock.system.buffers import Write
 from nixdock.tar.header import MemberMeta
 from nixdock.write.docker_archive import write_docker_archive
+from tests.unit.layers.blobs import Packed
 
 
 def assemble(layers: Sequence[LayerBlob]) -> Image:
@@ -59,7 +60,7 @@ def test_members_and_their_order(trees: list[Layer]) -> None:
         trees,
         assemble,
         mtime=77,
-        on_layer=lambda index, layer: reported.append((index, layer.digest)),
+        progress=Packed(lambda index, layer: reported.append((index, layer.digest))),
     )
     assert out.tell() % tarfile.RECORDSIZE == 0
     out.seek(0)

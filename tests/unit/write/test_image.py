@@ -22,6 +22,7 @@ from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.layout import Format
 from nixdock.spec.reading import read_spec
 from nixdock.write.image import stream_image, write_image
+from tests.unit.layers.blobs import Packed
 
 SampleSpec = Callable[..., Path]
 ALL = [(form, compression) for form in Format for compression in Compression]
@@ -73,7 +74,8 @@ def test_every_form_holds_the_same_layers(
         expected = stream_image(build, lambda data: None)
         (tmp_path / "out").mkdir()
         reported: dict[int, LayerBlob] = {}
-        image = write_image(build, tmp_path / "out" / "x", form, compression, reported.__setitem__)
+        progress = Packed(reported.__setitem__)
+        image = write_image(build, tmp_path / "out" / "x", form, compression, progress)
     assert [layer.diff_id for layer in image.layers] == [each.diff_id for each in expected.layers]
     assert image.config.digest == expected.config.digest
     assert sorted(reported) == list(range(len(image.layers)))
