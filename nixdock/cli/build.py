@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Final
 
 import click
 
 from nixdock import Compression, Format, build_image, image_digests, read_spec
+from nixdock.cli.build_result import BuildResult
 from nixdock.cli.options import (
+    FILE,
     OUTPUT,
     format_option,
     output_tag,
@@ -17,8 +20,9 @@ from nixdock.cli.options import (
     quiet_option,
     spec_argument,
 )
-from nixdock.cli.output import check_not_terminal, is_standard_output
-from nixdock.cli.progress import packing_progress
+from nixdock.cli.output import check_not_terminal, is_standard_output, pretty_json
+from nixdock.cli.progress import packing_progress, say
+from nixdock.system.atomic import whole_file
 
 __all__ = ["command"]
 
@@ -53,6 +57,8 @@ Examples:
 )
 @override_options
 @click.option("--dry-run", is_flag=True, help="Only print each layer's digest and size.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the digest.")
+@click.option("--metadata-file", "metadata", type=FILE, help="File to write the JSON to as well.")
 @quiet_option
 def command(
     spec: Path,
@@ -65,13 +71,16 @@ def command(
     legacy: bool,
     tag_of_output: bool,
     dry_run: bool,
+    as_json: bool,
+    metadata: Path | None,
     quiet: bool,
 ) -> None:
     """Build the image that SPEC describes and print its digest.
 
     The digest is that of the image's manifest or, for a docker-archive, which has no manifest, of
     its config. An existing file is replaced only once the new image is complete. If the image goes
-    to standard output, the digest goes to standard error.
+    to standard output, the digest goes to standard error. With --json, the names, the size and the
+    layers are printed, too.
     """
     if target is None and not dry_run:
         raise click.UsageError("no output: give one with -o, or use --dry-run")
@@ -79,13 +88,16 @@ def command(
         raise click.UsageError(f"--legacy is for --format {Format.DOCKER_ARCHIVE}, not {form}")
     if tag_of_output:
         tag = output_tag(target, tag)
-    to_stdout = target is not None and is_standard_output(target)
     if target is not None and not dry_run:
         check_not_terminal(target)
+    started = time.monotonic()
     parsed = overridden(read_spec(spec), graph, tag)
+    if not quiet:
+        say(f"planning {parsed.reference}")
     if target is None or dry_run:
+        target = None
         image = image_digests(parsed, form=form, compression=compression)
-        for layer in image.layers:
+        for layer in () if as_json else image.layers:
             click.echo(f"{layer.digest} {layer.size}")
     else:
         with packing_progress(quiet=quiet) as progress:
@@ -97,6 +109,12 @@ def command(
                 legacy=legacy,
                 progress=progress,
             )
-    docker_only = form == Format.DOCKER_ARCHIVE
-    digest = (image.config if docker_only else image.manifest).digest
-    click.echo(digest, err=to_stdout and not dry_run)
+    result = BuildResult(image, Format(form), target)
+    document = pretty_json(result.document())
+    if metadata is not None:
+        with whole_file(metadata) as file:
+            file.write(document)
+    if not quiet:
+        say(result.summary(time.monotonic() - started))
+    text = document if as_json else f"{result.digest}\n"
+    click.echo(text, nl=False, err=target is not None and is_standard_output(target))

@@ -8,8 +8,10 @@ import click
 
 from nixdock import read_closure, write_database
 from nixdock.cli.options import FILE, graph_argument, key_option
+from nixdock.cli.progress import wrote
 from nixdock.cli.store_paths import path_named
 from nixdock.spec.times import source_date_epoch
+from nixdock.system.text import counted
 
 __all__ = ["command"]
 
@@ -62,3 +64,4 @@ def command(
         registration_time=source_date_epoch(),
         root=root,
     )
+    wrote(target / "nix/var/nix/db", f"{counted(len(closure), 'store path')} of {graph}")

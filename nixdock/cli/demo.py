@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
-from typing import Final
 
 import click
 
-from nixdock import Format, Image, NixdockError, build_image, inspect_image
+from nixdock import Format, NixdockError, build_image, inspect_image
+from nixdock.cli.build_result import BuildResult
 from nixdock.cli.layer_table import layer_table
 from nixdock.cli.options import FILE, format_option
 from nixdock.demo import ARCHITECTURES, native_architecture, unpacked_closure
 from nixdock.demo.engine import available_engines
 
 __all__ = ["command"]
-
-_TRANSPORTS: Final = {
-    Format.ARCHIVE: "oci-archive",
-    Format.DOCKER_ARCHIVE: "docker-archive",
-    Format.OCI_ARCHIVE: "oci-archive",
-    Format.OCI_LAYOUT: "oci",
-}
 
 
 @click.command("demo")
@@ -58,9 +50,10 @@ def command(target: Path | None, form: str, architecture: str | None, *, run: bo
         image = build_image(closure.spec(), target, form=chosen)
     click.echo(_table(target))
     click.echo()
-    click.echo(_summary(image, target, chosen))
+    result = BuildResult(image, chosen, target)
+    click.echo(_summary(result))
     click.echo()
-    click.echo(_instructions(image, target, chosen))
+    click.echo(_instructions(result))
     if run or (run is None and architecture == native):
         _run(target, chosen, asked=bool(run))
 
@@ -71,34 +64,23 @@ def _table(target: Path) -> str:
     return "\n".join(layer_table(image.layers))
 
 
-def _summary(image: Image, target: Path, form: Format) -> str:
-    platform = f"linux/{image.platform.architecture}"
+def _summary(result: BuildResult) -> str:
     # A docker-archive has no OCI manifest.
-    docker_only = form is Format.DOCKER_ARCHIVE
-    name, blob = ("config", image.config) if docker_only else ("manifest", image.manifest)
-    return (
-        f"image     {image.reference} ({platform}), as {form} in {target}\n{name:<9} {blob.digest}"
-    )
+    name = "config" if result.form is Format.DOCKER_ARCHIVE else "manifest"
+    image = f"{result.image.reference} ({result.platform})"
+    return f"image     {image}, as {result.form} in {result.target}\n{name:<9} {result.digest}"
 
 
-def _instructions(image: Image, target: Path, form: Format) -> str:
-    name = image.reference.repository
-    file = shlex.quote(str(target))
-    here = f"{_TRANSPORTS[form]}:{file}"
-    docker = f"docker load < {file}"
-    podman = f"podman load < {file}"
-    if form in {Format.OCI_ARCHIVE, Format.OCI_LAYOUT}:
-        docker = f"skopeo copy {here} docker-daemon:{image.reference}"
-    if form is Format.OCI_LAYOUT:
-        podman = f"skopeo copy {here} containers-storage:{image.reference}"
+def _instructions(result: BuildResult) -> str:
+    name = result.image.reference.repository
     # Without the option, skopeo may compress the layers again, and then the digest is another one.
-    preserve = "" if form is Format.DOCKER_ARCHIVE else "--preserve-digests "
+    preserve = "" if result.form is Format.DOCKER_ARCHIVE else "--preserve-digests "
     return "\n".join(
         [
             "To load and run it, or to push it:",
-            f"  {docker} && docker run --rm {name}",
-            f"  {podman} && podman run --rm {name}",
-            f"  skopeo copy {preserve}{here} docker://REGISTRY/{name}",
+            f"  {result.load_command('docker')} && docker run --rm {name}",
+            f"  {result.load_command('podman')} && podman run --rm {name}",
+            f"  skopeo copy {preserve}{result.skopeo_name} docker://REGISTRY/{name}",
         ]
     )
 

@@ -9,6 +9,7 @@ import click
 from nixdock import export_image
 from nixdock.cli.options import FILE, OUTPUT
 from nixdock.cli.output import is_standard_output, standard_output
+from nixdock.cli.progress import wrote
 from nixdock.spec.times import source_date_epoch
 from nixdock.system.atomic import whole_file
 from nixdock.system.background import in_background
@@ -49,3 +50,4 @@ def command(
     else:
         with whole_file(target) as file, in_background(file.write) as write:
             export_image(image, write, mtime=mtime, name=name, tag=tag, platform=platform)
+        wrote(target, f"the root file system of {image}")

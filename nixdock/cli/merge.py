@@ -9,9 +9,11 @@ import click
 from nixdock import Compression, merge_images
 from nixdock.cli.options import FILE, OUTPUT
 from nixdock.cli.output import check_not_terminal
+from nixdock.cli.progress import wrote
 from nixdock.spec.times import source_date_epoch
 from nixdock.system.atomic import whole_file
 from nixdock.system.background import in_background
+from nixdock.system.text import counted
 
 __all__ = ["command"]
 
@@ -42,3 +44,4 @@ def command(images: tuple[Path, ...], target: Path, compression: str | None) -> 
     mtime = source_date_epoch()
     with whole_file(target) as file, in_background(file.write) as write:
         merge_images(images, write, compression=compression, mtime=mtime)
+    wrote(target, f"the images of {counted(len(images), 'file')}")

@@ -24,6 +24,7 @@ from nixdock import (
 from nixdock.cli.options import FILE, OUTPUT, graph_argument, key_option
 from nixdock.cli.output import pretty_json
 from nixdock.cli.plan_text import comparison_lines, explanation_lines, plan_lines
+from nixdock.cli.progress import wrote
 from nixdock.cli.store_paths import member_named, path_named
 from nixdock.layering.options import DEFAULT_STRATEGY
 from nixdock.layering.pipeline.operations import Operation
@@ -31,6 +32,7 @@ from nixdock.layering.pipeline.parse import read_pipeline
 from nixdock.layering.strategies import STRATEGIES, parse_groups
 from nixdock.system.atomic import whole_file
 from nixdock.system.input_files import read_bytes
+from nixdock.system.text import counted
 
 __all__ = ["command"]
 
@@ -157,6 +159,7 @@ def command(
     if target is not None:
         with whole_file(target) as file:
             file.write(pretty_json(document))
+        wrote(target, f"the plan of {counted(len(closure), 'store path')}")
     elif as_json:
         click.echo(pretty_json(document), nl=False)
     else:

@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from nixdock import Progress
-from nixdock.cli.output import size_text
+from nixdock.cli.output import is_standard_output, size_text
 from nixdock.system.text import printable
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from nixdock import LayerBlob
 
-__all__ = ["on_terminal", "packing_progress", "reading_progress"]
+__all__ = ["packing_progress", "reading_progress", "say", "wrote"]
 
 _REFRESH: Final = 0.1
 _NARROW: Final = 70
@@ -31,7 +32,7 @@ _LONGEST_NAME: Final = 30
 @contextmanager
 def packing_progress(*, quiet: bool) -> Iterator[Progress | None]:
     """Give the argument `progress` of functions that pack layers; the block ends the bar."""
-    if quiet or on_terminal():
+    if quiet or _on_terminal():
         with reading_progress(quiet=quiet) as progress:
             yield progress
     else:
@@ -41,7 +42,7 @@ def packing_progress(*, quiet: bool) -> Iterator[Progress | None]:
 @contextmanager
 def reading_progress(*, quiet: bool) -> Iterator[Progress | None]:
     """Give the argument `progress` of functions that read layers: a bar, but only on a terminal."""
-    if quiet or not on_terminal():
+    if quiet or not _on_terminal():
         yield None
         return
     bar = _Bar()
@@ -51,7 +52,20 @@ def reading_progress(*, quiet: bool) -> Iterator[Progress | None]:
         bar.stop()
 
 
-def on_terminal() -> bool:
+def say(text: str) -> None:
+    """Tell a person what has been done; logs and scripts don't need to know."""
+    if _on_terminal():
+        click.echo(text, err=True)
+
+
+def wrote(target: Path, what: str) -> None:
+    """Tell a person that a command has written `what` to `target`, and its size if it is a file."""
+    if _on_terminal() and not is_standard_output(target):
+        size = f", {size_text(target.stat().st_size)}" if target.is_file() else ""
+        say(f"wrote {target}: {what}{size}")
+
+
+def _on_terminal() -> bool:
     """Tell whether a person may be watching standard error."""
     # Nix reads a build's output from a pseudo-terminal and writes it to a log.
     in_nix_build = "NIX_BUILD_TOP" in os.environ and "IN_NIX_SHELL" not in os.environ

@@ -15,7 +15,9 @@ from nixdock.cli.options import (
     spec_argument,
 )
 from nixdock.cli.output import is_standard_output, pretty_json
+from nixdock.cli.progress import wrote
 from nixdock.system.atomic import whole_file
+from nixdock.system.text import counted
 
 __all__ = ["command"]
 
@@ -56,6 +58,8 @@ def command(
     resolution = resolve_spec(parsed)
     with whole_file(target) as file:
         file.write(spec_json(resolution.spec))
+    layers = counted(len(resolution.spec.store_layers or ()), "layer")
+    wrote(target, f"{parsed.reference} with {layers} of store paths")
     if plan is not None:
         with whole_file(plan) as file:
             file.write(pretty_json(resolution.plan_document(parsed.layering.strategy)))

@@ -8,6 +8,7 @@ import click
 
 from nixdock import pack_top_layer, read_spec
 from nixdock.cli.options import FILE, overridden, spec_argument
+from nixdock.cli.progress import wrote
 
 __all__ = ["command"]
 
@@ -24,4 +25,6 @@ def command(spec: Path, target: Path, graph: str | None) -> None:
     The output is a directory with the layer's tar and its checksum; another spec can name it as its
     `top_layer`. With nix_db, scripts find the Nix database of the closure.
     """
-    pack_top_layer(overridden(read_spec(spec), graph, None), target)
+    parsed = overridden(read_spec(spec), graph, None)
+    pack_top_layer(parsed, target)
+    wrote(target, f"the own files of {parsed.reference}")

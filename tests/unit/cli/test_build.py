@@ -512,6 +512,38 @@ def test_a_progress_bar_on_a_terminal(sample_spec: SampleSpec, tmp_path: Path) -
     assert b"layer 1/5" not in shown
 
 
+def test_a_summary_and_the_next_step_on_a_terminal(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    shown = _on_terminal(sample_spec(tmp_path), tmp_path / "x", environment(TERM="xterm")).decode()
+    first, *_, summary, step = shown.splitlines()
+    assert first == "planning x/y:v1"
+    pattern = r"x/y:v1: linux/amd64, 5 layers, [0-9]+\.[0-9] kB, in [0-9]+\.[0-9] s"
+    assert re.search(pattern, summary), summary
+    assert step == f"next: docker load < {tmp_path}/x"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_result_as_json(sample_spec: SampleSpec, tmp_path: Path, form: str) -> None:
+    spec, target = sample_spec(tmp_path), tmp_path / "x"
+    metadata = ("--metadata-file", str(tmp_path / "metadata.json"))
+    plain = build(spec, target, "-q", "--format", form, *metadata)
+    document = json.loads((tmp_path / "metadata.json").read_text())
+    assert document[("config_" if form == "docker-archive" else "") + "digest"] == plain.stdout[:-1]
+    done = build(spec, target, "-q", "--format", form, "--json")
+    assert json.loads(done.stdout) == document
+    assert (document["output"], document["format"]) == (str(target), form)
+    inspected = [*PROGRAM, "inspect", "--json", str(target)]
+    report = json.loads(subprocess.run(inspected, capture_output=True, check=True).stdout)
+    (image,) = report["images"]
+    for key in ("tags", "digest", "config_digest", "os", "architecture", "variant"):
+        assert document[key] == image[key]
+    for layer, other in zip(document["layers"], image["layers"], strict=True):
+        assert layer == {key: value for key, value in other.items() if key != "store_paths"}
+    assert document["size"] > sum(layer["size"] for layer in document["layers"])
+    dry = json.loads(build(spec, None, "--dry-run", "--json", "--format", form).stdout)
+    assert dry == document | {"output": None}
+
+
 def test_lines_in_the_log_of_a_nix_build(sample_spec: SampleSpec, tmp_path: Path) -> None:
     env = environment(TERM="xterm", NIX_BUILD_TOP="/build")
     shown = _on_terminal(sample_spec(tmp_path), tmp_path / "x", env)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -115,6 +117,37 @@ def test_verbose_shows_command_lines_in_either_position(
         # The script that runs the spec's commands makes the command line more than one line.
         assert any(line.startswith("debug: run: ") for line in log)
         assert log[-1].startswith("debug: ")
+
+
+@pytest.mark.slow
+def test_commands_that_write_a_file_say_so_on_a_terminal(
+    sample_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    spec = sample_spec(tmp_path)
+    image, graph = tmp_path / "image.tar", tmp_path / "graph.json"
+    assert nixdock("build", "-q", spec, "-o", image).returncode == 0
+    for words, line in (
+        (("resolve", spec), "x/y:v1 with 4 layers of store paths, [0-9.]+ kB"),
+        (("top-layer", spec), "the own files of x/y:v1"),
+        (("export", image), f"the root file system of {image}, [0-9.]+ kB"),
+        (("merge", image), "the images of 1 file, [0-9.]+ kB"),
+        (("db", graph), f"4 store paths of {graph}"),
+        (("plan", graph), "the plan of 4 store paths, [0-9.]+ k?B"),
+    ):
+        for on_terminal in (False, True):
+            target = tmp_path / f"{words[0]}-{on_terminal}"
+            ours, theirs = pty.openpty()
+            command = [sys.executable, "-m", "nixdock", *map(str, words), "-o", str(target)]
+            errors = theirs if on_terminal else subprocess.PIPE
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, check=True)
+            assert done.stdout == b""
+            if on_terminal:
+                shown = os.read(ours, 4096).decode()
+                assert re.fullmatch(f"wrote {target}[a-z/]*: {line}\r\n", shown), shown
+            else:
+                assert done.stderr == b""
+            os.close(ours)
+            os.close(theirs)
 
 
 def test_an_unexpected_error_is_a_bug() -> None:

@@ -1,0 +1,107 @@
+"""What is said of an image that has been built: to people, and to scripts."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from nixdock import Format
+from nixdock.cli.output import is_standard_output, size_text
+from nixdock.system.text import counted
+
+if TYPE_CHECKING:
+    from nixdock import Image
+
+__all__ = ["BuildResult"]
+
+_TRANSPORTS: Final = {
+    Format.ARCHIVE: "oci-archive",
+    Format.DOCKER_ARCHIVE: "docker-archive",
+    Format.OCI_ARCHIVE: "oci-archive",
+    Format.OCI_LAYOUT: "oci",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """An image and its place; `target` is None if the image was not written."""
+
+    image: Image
+    form: Format
+    target: Path | None
+
+    @property
+    def digest(self) -> str:
+        """The digest of the manifest or, for a docker-archive, which has none, of the config."""
+        docker_only = self.form is Format.DOCKER_ARCHIVE
+        return (self.image.config if docker_only else self.image.manifest).digest
+
+    @property
+    def size(self) -> int:
+        """The bytes of the layers, each once, the config and the manifest."""
+        layers = {layer.digest: layer.size for layer in self.image.layers}
+        documents = len(self.image.config.data) + len(self.image.manifest.data)
+        return sum(layers.values()) + documents
+
+    @property
+    def platform(self) -> str:
+        """The platform, such as linux/arm/v7."""
+        platform = self.image.platform
+        return "/".join(filter(None, [platform.os, platform.architecture, platform.variant]))
+
+    def summary(self, seconds: float) -> str:
+        """Return the name, layers and size of the image, the time it took, and what to do next."""
+        layers = counted(len(self.image.layers), "layer")
+        facts = f"{self.platform}, {layers}, {size_text(self.size)}, in {seconds:.1f} s"
+        line = f"{self.image.reference}: {facts}"
+        if self.target is None or is_standard_output(self.target):
+            return line
+        return f"{line}\nnext: {self.load_command('docker')}"
+
+    def load_command(self, engine: str) -> str:
+        """Return the command that loads the image into `engine`, docker or podman."""
+        storage = {"docker": "docker-daemon", "podman": "containers-storage"}[engine]
+        # Docker loads no OCI image, and Podman no directory.
+        if self.form is Format.OCI_LAYOUT or (
+            self.form is Format.OCI_ARCHIVE and engine == "docker"
+        ):
+            return f"skopeo copy {self.skopeo_name} {storage}:{self.image.reference}"
+        return f"{engine} load < {self._file}"
+
+    @property
+    def skopeo_name(self) -> str:
+        """The image as skopeo names it."""
+        return f"{_TRANSPORTS[self.form]}:{self._file}"
+
+    @property
+    def _file(self) -> str:
+        return shlex.quote(str(self.target))
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object that --json prints."""
+        image = self.image
+        has_manifest = self.form is not Format.DOCKER_ARCHIVE
+        return {
+            "output": None if self.target is None else str(self.target),
+            "format": self.form.value,
+            "tags": [str(image.reference)],
+            "digest": image.manifest.digest if has_manifest else None,
+            "config_digest": image.config.digest,
+            "os": image.platform.os,
+            "architecture": image.platform.architecture,
+            "variant": image.platform.variant,
+            "size": self.size,
+            "layers": [
+                {
+                    "digest": layer.digest,
+                    "diff_id": layer.diff_id,
+                    "size": layer.size,
+                    "media_type": layer.media_type,
+                    "created_by": layer.history.created_by,
+                    "comment": layer.history.comment,
+                }
+                for layer in image.layers
+            ],
+        }
