@@ -40,7 +40,7 @@ demo: $(VENV)/demo.stamp
 
 test: tools $(VENV)/dev.stamp lint types
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup
-	$(MAKE) newer-nix
+	$(MAKE) newer-nix-trixie
 
 # The tests of the library's interface, with each Nix of these suites of Debian; as root.
 NIX_SUITES := trixie sid
