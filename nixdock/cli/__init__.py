@@ -21,6 +21,7 @@ from typing import Final, NoReturn
 import click
 
 from nixdock.errors import NixdockError, OutputError
+from nixdock.system.readers import DescriptorReader
 from nixdock.system.text import printable
 from nixdock.system.workers import TERMINATION
 from nixdock.system.writers import DescriptorStream
@@ -126,7 +127,7 @@ def main() -> None:
 def run() -> NoReturn:
     """Run the command line and exit: 0 after success, 1 if the job failed, 2 for wrong input."""
     _handle_signals()
-    _wait_for_output()
+    _wait_for_streams()
     # The process is short-lived, and reference counts free nearly all garbage. Collecting cycles
     # would visit every object of a large closure again and again.
     gc.disable()
@@ -183,9 +184,11 @@ def _handle_signals() -> None:
             signal.signal(number, _on_terminate)
 
 
-def _wait_for_output() -> None:
+def _wait_for_streams() -> None:
     # Whoever shares a terminal or a socket with nixdock may have made it non-blocking for all, but
     # Python's own streams lose data then.
+    if sys.stdin is not None and not os.get_blocking(sys.stdin.fileno()):
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(DescriptorReader(sys.stdin.fileno())))
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None and not os.get_blocking(stream.fileno()):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
 import click
 
 from nixdock import tarsum
-from nixdock.system.readers import DescriptorReader
 from nixdock.tar.tarsum import ALGORITHMS, TarSumVersion
 
 __all__ = ["command"]
@@ -49,7 +49,9 @@ def command(file: Path, version: str, algorithm: str, *, names: bool) -> None:
     The sum does not depend on the order of the tar's members.
     """
     is_stdin = str(file) == "-"
+    if is_stdin and sys.stdin is None:
+        raise click.UsageError("standard input is closed; name a file")
     origin = "standard input" if is_stdin else str(file)
-    with io.BufferedReader(DescriptorReader(0)) if is_stdin else file.open("rb") as stream:
+    with nullcontext(sys.stdin.buffer) if is_stdin else file.open("rb") as stream:
         text = tarsum(stream, version=version, algorithm=algorithm, names=names, origin=origin)
     click.echo(text)

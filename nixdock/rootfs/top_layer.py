@@ -67,7 +67,8 @@ def prepare_top_layer(
     owner = spec.owner
     meta = MemberMeta(mtime, owner.uid, owner.gid, owner_name(owner.uid), owner_name(owner.gid))
     directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="nixdock-"))
-    tree = Path(directory) / "root"
+    # Files that go into layers are opened by paths without symlinks.
+    tree = Path(directory).resolve() / "root"
     tree.mkdir()
     if spec.run_as_root.strip() or spec.fake_root_commands.strip():
         return _prepare_as_root(spec, base, tree, meta, stack, database)

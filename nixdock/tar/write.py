@@ -6,12 +6,14 @@ whole files, and the end is padded to a multiple of 10240 bytes.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from nixdock.errors import PackError
 from nixdock.system.buffers import BUFFER_SIZE, BufferPool, Write
+from nixdock.system.opening import open_file
 from nixdock.system.text import path_text
 from nixdock.tar.fields import BLOCK, RECORD, padded_size
 from nixdock.tar.header import Entry, Headers
@@ -19,8 +21,6 @@ from nixdock.tar.kinds import Kind
 
 __all__ = ["write_end", "write_members", "write_tar"]
 
-# A file may have become a symlink or a FIFO since its tree was walked: do not follow or wait.
-_OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _POOL: Final = BufferPool()
 _ZEROS: Final = bytes(RECORD + 2 * BLOCK)
 
@@ -80,7 +80,7 @@ def write_members(entries: Iterable[Entry], headers: Headers, write: Write) -> i
 def _read_file(entry: Entry, view: memoryview) -> None:
     """Read a whole file into `view`, which has one byte more than the file."""
     try:
-        descriptor = os.open(entry.source, _OPEN)
+        descriptor = open_file(entry.source)
         try:
             count = os.readv(descriptor, [view])
             while 0 < count < entry.size:
@@ -102,7 +102,7 @@ def _fill(entry: Entry, header: bytes, buffer: memoryview) -> Iterator[memoryvie
     buffer[:at] = header
     left = entry.size
     try:
-        descriptor = os.open(entry.source, _OPEN)
+        descriptor = open_file(entry.source)
         try:
             while left:
                 if at == BUFFER_SIZE:
@@ -129,6 +129,11 @@ def _read_error(entry: Entry, error: OSError) -> PackError:
     path = path_text(entry.source)
     if isinstance(error, FileNotFoundError):
         return PackError(f"{path} vanished while its layer was packed", path=path)
+    if error.errno == errno.ELOOP:
+        return PackError(
+            f"{path}, or a directory above it, became a symlink while its layer was packed",
+            path=path,
+        )
     return PackError(f"can't read {path}: {error.strerror}", path=path)
 
 

@@ -388,7 +388,7 @@ def _become_directory(file: Path) -> None:
         (_shrink, "shrank while its layer was packed"),
         (_empty, "shrank while its layer was packed"),
         (_grow, "grew while its layer was packed"),
-        (_become_link, "can't read .*: Too many levels of symbolic links"),
+        (_become_link, "or a directory above it, became a symlink while its layer was packed"),
         (_become_directory, "can't read .*: Is a directory"),
     ],
 )
@@ -430,10 +430,10 @@ def test_a_file_that_can_not_be_read(
     make(tmp_path / "t", {b"file": (bytes(size), 0o644)})
     entries = list(walk(os.fsencode(tmp_path / "t"), b"/t"))
 
-    def refuse(path: bytes, flags: int) -> int:
+    def refuse(path: bytes) -> int:
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr("nixdock.tar.write.open_file", refuse)
     with pytest.raises(PackError, match=f"can't read {tmp_path}/t/file: Permission denied"):
         write_tar(entries, Headers(MemberMeta()), lambda view: None)
 
@@ -441,12 +441,59 @@ def test_a_file_that_can_not_be_read(
 def test_a_directory_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "t", {b"d": {}})
 
-    def refuse(path: bytes) -> None:
-        raise PermissionError(13, "Permission denied", path)
+    def refuse(directory: int) -> None:
+        raise PermissionError(13, "Permission denied", directory)
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(PackError, match=f"can't read {tmp_path}/t: Permission denied"):
         list(walk(os.fsencode(tmp_path / "t"), b"/t"))
+
+
+def _swap(directory: Path) -> Path:
+    """Replace a directory by a symlink to another one with the same files."""
+    elsewhere = directory.parent.parent / "elsewhere"
+    shutil.copytree(directory, elsewhere)
+    shutil.rmtree(directory)
+    directory.symlink_to(elsewhere)
+    return directory
+
+
+@pytest.mark.parametrize("size", [0, 10, 3 << 20])
+def test_a_directory_that_becomes_a_link_after_the_walk(tmp_path: Path, size: int) -> None:
+    make(tmp_path / "t", {b"d": {b"file": (bytes(size), 0o644)}})
+    entries = list(walk(os.fsencode(tmp_path / "t"), b"/t"))
+    directory = _swap(tmp_path / "t/d")
+    message = f"{directory}/file, or a directory above it, became a symlink while its layer was"
+    with pytest.raises(PackError, match=message):
+        write_tar(entries, Headers(MemberMeta()), lambda view: None)
+
+
+def test_a_directory_that_becomes_a_link_during_the_walk(tmp_path: Path) -> None:
+    make(tmp_path / "t", {b"d": {b"file": (b"", 0o644)}})
+    entries = walk(os.fsencode(tmp_path / "t"), b"/t")
+    assert [next(entries).name, next(entries).name] == [b"/t/", b"/t/d/"]
+    directory = _swap(tmp_path / "t/d")
+    # Of the path of a directory, Linux says that it is not one.
+    message = f"{directory}.* (became a symlink while its tree was read|Not a directory)"
+    with pytest.raises(PackError, match=message):
+        list(entries)
+
+
+def test_a_tree_that_is_reached_through_a_link(tmp_path: Path) -> None:
+    make(tmp_path / "t", {b"a": {b"file": (b"x", 0o644)}})
+    (tmp_path / "link").symlink_to(tmp_path / "t")
+    direct, linked = io.BytesIO(), io.BytesIO()
+    write_tar(walk(os.fsencode(tmp_path / "t/a"), b"/a"), Headers(MemberMeta()), direct.write)
+    write_tar(walk(os.fsencode(tmp_path / "link/a"), b"/a"), Headers(MemberMeta()), linked.write)
+    assert linked.getvalue() == direct.getvalue()
+
+
+def test_a_tree_with_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "t", {b"file": (b"x", 0o644)})
+    monkeypatch.chdir(tmp_path)
+    for path in (b"t", b"./t", b"t/"):
+        sources = [entry.source for entry in walk(path, b"/t")]
+        assert sources == [os.fsencode(tmp_path / "t"), os.fsencode(tmp_path / "t/file")]
 
 
 def test_a_directory_that_vanishes_during_the_walk(tmp_path: Path) -> None:
