@@ -7,9 +7,12 @@ SQLite and the change counter in the file's header are overwritten with constant
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +21,7 @@ from nixdock.nix.closure import Closure
 from nixdock.nix.derivation import outputs_of_derivation
 from nixdock.nix.registrations import known_nar_hash
 from nixdock.nix.store_path import StorePath
+from nixdock.system.renaming import sync, sync_tree
 from nixdock.system.scratch import temporary_directory
 
 __all__ = ["SCHEMA_VERSION", "write_nix_db"]
@@ -86,7 +90,8 @@ def write_nix_db(
     derivations that are not in `derivation_outputs`.
 
     Raise ClosureError if a path has no NAR hash or a root is not in the closure, StoreError if a
-    derivation can't be read, and OutputError if the database exists or can't be written.
+    derivation can't be read, and OutputError if the database exists or can't be written, or if a
+    directory below `directory` is a symlink, which may lead elsewhere.
     """
     roots = tuple(gc_roots) or closure.roots
     for path in roots:
@@ -101,7 +106,6 @@ def write_nix_db(
 
     rows = _Rows(closure, registration_time, outputs_of)
     database = directory / DB_DIRECTORY
-    links = directory / GC_ROOTS
     try:
         if database.exists():
             raise OutputError(
@@ -114,13 +118,14 @@ def write_nix_db(
             for file in fresh.iterdir():
                 file.chmod(0o644)
             fresh.chmod(0o755)
-            _make_directories(directory, database.parent)
-            _make_directories(directory, links)
-            for path in sorted(roots):
-                link = links / path.base_name
-                if not link.is_symlink():
-                    link.symlink_to(path)
-            fresh.rename(database)
+            with _directory_below(directory, GC_ROOTS) as links:
+                for path in sorted(roots):
+                    _make_link(path, path.base_name, links)
+            sync_tree(fresh)
+            name = database.name
+            with _directory_below(directory, DB_DIRECTORY.removesuffix(f"/{name}")) as parent:
+                os.rename(fresh, name, dst_dir_fd=parent)
+            sync(database.parent)
     except (OSError, sqlite3.Error) as error:
         raise OutputError(
             f"can't write the Nix database below {directory}: {error}", path=directory
@@ -199,11 +204,51 @@ def _normalise_header(file: Path) -> None:
         stream.write((1).to_bytes(4, "big") + _LIBRARY_VERSION)
 
 
-def _make_directories(top: Path, directory: Path) -> None:
-    """Create `directory`, and its parents up to `top`, with mode 0755 whatever the umask is."""
-    relative = directory.relative_to(top)
-    for part in reversed((relative, *relative.parents)):
-        path = top / part
-        if not path.is_dir():
-            path.mkdir()
-            path.chmod(0o755)
+@contextmanager
+def _directory_below(top: Path, relative: str) -> Iterator[int]:
+    """Yield a descriptor of a directory below `top`.
+
+    Directories that are missing are created, with mode 0755 whatever the umask is. Raise
+    OutputError if one is a symlink, which may lead out of `top`.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    descriptor = os.open(top, flags)
+    try:
+        path = top
+        for part in relative.split("/"):
+            path /= part
+            child = _opened_child(descriptor, path, flags | os.O_NOFOLLOW)
+            os.close(descriptor)
+            descriptor = child
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _opened_child(parent: int, path: Path, flags: int) -> int:
+    try:
+        os.mkdir(path.name, dir_fd=parent)
+    except FileExistsError:
+        created = False
+    else:
+        created = True
+    try:
+        child = os.open(path.name, flags, dir_fd=parent)
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
+            raise
+        message = f"{path} is a symlink or a file, not a directory; remove it or write elsewhere"
+        raise OutputError(message, path=path) from None
+    if created:
+        os.fchmod(child, 0o755)
+    return child
+
+
+def _make_link(target: str, name: str, directory: int) -> None:
+    """Create the symlink `name` in an open directory; one that exists stays as it is."""
+    try:
+        os.symlink(target, name, dir_fd=directory)
+    except FileExistsError:
+        info = os.lstat(name, dir_fd=directory)
+        if not stat.S_ISLNK(info.st_mode):
+            raise

@@ -172,6 +172,33 @@ def test_a_root_outside_of_the_closure_is_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.parametrize("link", ["nix", "nix/var", "nix/var/nix/gcroots"])
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_does_not_lead_out_of_the_directory(
+    tmp_path: Path, link: str, dangling: bool
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    if not dangling:
+        elsewhere.mkdir()
+    path = tmp_path / "root" / link
+    path.parent.mkdir(parents=True)
+    path.symlink_to(elsewhere)
+    message = f"{path} is a symlink or a file, not a directory; remove it or write elsewhere"
+    with pytest.raises(OutputError) as caught:
+        write_nix_db(random_closure(3), tmp_path / "root", registration_time=1)
+    assert str(caught.value) == message
+    assert caught.value.path == str(path)
+    assert dangling or os.listdir(elsewhere) == []
+    assert not list((tmp_path / "root").rglob("db*"))
+
+
+def test_a_directory_that_is_itself_reached_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "link").symlink_to("root")
+    write_nix_db(random_closure(3), tmp_path / "link", registration_time=1)
+    assert (tmp_path / "root/nix/var/nix/db/db.sqlite").is_file()
+
+
 def test_an_existing_database_is_kept(tmp_path: Path) -> None:
     write_nix_db(random_closure(3), tmp_path, registration_time=1)
     with pytest.raises(OutputError, match="already exists; remove it"):
