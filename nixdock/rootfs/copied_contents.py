@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from nixdock.errors import PackError
 from nixdock.rootfs.linked_contents import STORE_DIR, JoinedTree, read_errors
+from nixdock.rootfs.obstacles import make_directories
 from nixdock.rootfs.underlay import Underlay
 
 __all__ = ["copy_contents"]
@@ -26,8 +29,9 @@ def copy_contents(
     """Copy the trees `contents` into the directory `into`; the store `store_dir` is below `root`.
 
     Files of later contents replace those of earlier ones; raise SpecError if a file would replace
-    a directory that is not empty. Symlinks to directories become directories; with
-    `keep_directory_links` they stay, and later contents are copied to where they lead.
+    a directory that is not empty. Symlinks to directories become directories,
+    except those that lead to a directory above them; with `keep_directory_links` they all stay, and
+    later contents are copied to where they lead. Raise PackError for devices and sockets.
     """
     tree = JoinedTree(into, root, underlay or Underlay(), store_dir)
     into.chmod(0o755)
@@ -39,17 +43,42 @@ def copy_contents(
 def _copy_directory(
     tree: JoinedTree, content: str, path: str, directory: str, *, keep: bool
 ) -> None:
-    for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-        inner = f"{path}/{entry.name}" if path else entry.name
-        if entry.is_dir() and not (keep and entry.is_symlink()):
-            _make_directory(tree, content, inner, keep=keep)
-            _copy_directory(tree, content, inner, entry.path, keep=keep)
+    # The directories from the content down to the one that is being copied: the entries that are
+    # yet to come in each, and the directory itself. Every symlink to one of them stays a symlink,
+    # or copying would never end.
+    pending = [(tree.entries(path, tree.underlay.real_directory(path), directory), _id(directory))]
+    while pending:
+        for place, entry in pending[-1][0]:
+            above = {identity for _, identity in pending} if entry.is_symlink() else set()
+            if _is_directory(entry, above, keep=keep):
+                real_path = tree.underlay.real_child(place.real_parent, entry.name) or place.real
+                _make_directory(tree, content, real_path, keep=keep)
+                pending.append((tree.entries(place.path, real_path, entry.path), _id(entry.path)))
+                break
+            _copy_file(tree, content, place.real, entry)
         else:
-            _copy_file(tree, content, inner, entry)
+            pending.pop()
 
 
-def _copy_file(tree: JoinedTree, content: str, path: str, entry: os.DirEntry[str]) -> None:
-    real_path = tree.underlay.real_path(path)
+def _id(directory: str) -> tuple[int, int]:
+    info = os.stat(directory)  # noqa: PTH116 (called for every directory)
+    return info.st_dev, info.st_ino
+
+
+def _is_directory(entry: os.DirEntry[str], above: set[tuple[int, int]], *, keep: bool) -> bool:
+    """Tell whether to copy an entry as a directory; `above` are the directories that it is in."""
+    if not entry.is_symlink():
+        return entry.is_dir()
+    try:
+        return not keep and entry.is_dir() and _id(entry.path) not in above
+    except OSError as error:
+        # A symlink that leads to itself.
+        if error.errno == errno.ELOOP:
+            return False
+        raise
+
+
+def _copy_file(tree: JoinedTree, content: str, real_path: str, entry: os.DirEntry[str]) -> None:
     target = tree.directory / real_path
     if target.is_dir() and not target.is_symlink():
         if any(target.iterdir()):
@@ -61,20 +90,29 @@ def _copy_file(tree: JoinedTree, content: str, path: str, entry: os.DirEntry[str
     tree.origins[real_path] = content
     if entry.is_symlink():
         target.symlink_to(os.readlink(entry.path))
-    else:
+        return
+    mode = entry.stat().st_mode
+    if stat.S_ISFIFO(mode):
+        os.mkfifo(target)
+    elif stat.S_ISREG(mode):
         shutil.copyfile(entry.path, target)
-        target.chmod(stat.S_IMODE(entry.stat().st_mode) & 0o777)
+    else:
+        raise PackError(
+            f"{entry.path} is a device or a socket, which a layer can't hold; remove it from the"
+            " contents",
+            path=entry.path,
+        )
+    target.chmod(stat.S_IMODE(mode) & 0o777)
 
 
-def _make_directory(tree: JoinedTree, content: str, path: str, *, keep: bool) -> None:
-    """Make the directory `path`, in place of a file or symlink at that path.
+def _make_directory(tree: JoinedTree, content: str, real_path: str, *, keep: bool) -> None:
+    """Make the directory at `real_path`, in place of a file or symlink there.
 
     With `keep`, a symlink that leads to a path in the tree stays, and its target is made instead.
     """
-    real_path = tree.underlay.real_directory(path)
     target = tree.directory / real_path
     if keep and target.is_symlink() and target.resolve().is_relative_to(tree.directory.resolve()):
-        target.resolve().mkdir(parents=True, exist_ok=True)
+        make_directories(target.resolve())
         return
     if os.path.lexists(target) and (target.is_symlink() or not target.is_dir()):
         target.unlink()

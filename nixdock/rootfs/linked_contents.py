@@ -17,11 +17,30 @@ from nixdock.rootfs.underlay import Underlay
 from nixdock.spec.image_spec import StoreSpec
 from nixdock.spec.paths import is_in_store
 
-__all__ = ["STORE_DIR", "JoinedTree", "link_contents", "read_errors"]
+__all__ = ["STORE_DIR", "JoinedTree", "Place", "link_contents", "read_errors"]
 
 log = logging.getLogger(__name__)
 
 STORE_DIR: Final = StoreSpec().directory
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of a file: its directory in the content, its real directory, and its name."""
+
+    parent: str
+    real_parent: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """The path of the file in the content."""
+        return f"{self.parent}/{self.name}" if self.parent else self.name
+
+    @property
+    def real(self) -> str:
+        """The path of the file in the tree, once the symlinks in its directory are followed."""
+        return f"{self.real_parent}/{self.name}" if self.real_parent else self.name
 
 
 @dataclass
@@ -92,9 +111,14 @@ class JoinedTree:
 
     def make_parents(self, content: str, path: str) -> None:
         """Make the parent directories of `path`, where they do not exist."""
+        missing = []
         parent = path.rpartition("/")[0]
-        if parent and not (self.directory / parent).is_dir():
-            self.make_directory(content, parent)
+        while parent and not (self.directory / parent).is_dir():
+            missing.append(parent)
+            parent = parent.rpartition("/")[0]
+        # From the top, so that no directory asks for more than one parent.
+        for directory in reversed(missing):
+            self.make_directory(content, directory)
 
     def linked_directory(self, link: Path) -> str | None:
         """Return the directory that an absolute symlink leads to; None for any other file."""
@@ -106,32 +130,47 @@ class JoinedTree:
 
     def link_directory(self, content: str, path: str, directory: str) -> None:
         """Add links to the files of `directory`, which `content` has at `path`."""
-        for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-            inner = f"{path}/{entry.name}" if path else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                self.make_directory(content, self.underlay.real_directory(inner))
-                self.link_directory(content, inner, entry.path)
-            elif directory_to_merge := self._directory_to_merge(inner, entry):
-                self.link_directory(content, inner, directory_to_merge)
+        # The directories from `path` down to the one that is being linked: the entries that are yet
+        # to come in each.
+        pending = [self.entries(path, self.underlay.real_directory(path), directory)]
+        while pending:
+            for place, entry in pending[-1]:
+                real_path = self.underlay.real_child(place.real_parent, entry.name) or place.real
+                if entry.is_dir(follow_symlinks=False):
+                    self.make_directory(content, real_path)
+                    pending.append(self.entries(place.path, real_path, entry.path))
+                    break
+                if directory_to_merge := self._directory_to_merge(real_path, entry):
+                    pending.append(self.entries(place.path, real_path, directory_to_merge))
+                    break
+                self._link_file(content, place, entry)
             else:
-                self._link_file(content, inner, entry)
+                pending.pop()
 
-    def _directory_to_merge(self, path: str, entry: os.DirEntry[str]) -> str | None:
-        """Return the directory that a symlink leads to if the tree or base has one at `path`, too.
+    @staticmethod
+    def entries(
+        path: str, real_path: str, directory: str
+    ) -> Iterator[tuple[Place, os.DirEntry[str]]]:
+        """Return the entries of `directory`, which is at `path`, by name, with their places."""
+        with os.scandir(directory) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+        return iter([(Place(path, real_path, entry.name), entry) for entry in entries])
+
+    def _directory_to_merge(self, real_path: str, entry: os.DirEntry[str]) -> str | None:
+        """Return the directory that a symlink leads to if the tree or base has one there, too.
 
         One of the two would hide the other if the symlink were kept.
         """
         if not entry.is_symlink():
             return None
-        real_path = self.underlay.real_directory(path)
         target = self.directory / real_path
         is_in_tree = target.is_dir() and not target.is_symlink()
         if not is_in_tree and not self.underlay.has_directory(real_path):
             return None
         return self.linked_directory(Path(entry.path)) or (entry.path if entry.is_dir() else None)
 
-    def _link_file(self, content: str, path: str, entry: os.DirEntry[str]) -> None:
-        real_path = self.underlay.real_path(path)
+    def _link_file(self, content: str, place: Place, entry: os.DirEntry[str]) -> None:
+        path, real_path = place.path, place.real
         target = self.directory / real_path
         link = f"{content}/{path}"
         if entry.is_symlink():

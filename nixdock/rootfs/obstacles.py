@@ -1,10 +1,10 @@
-"""Paths in a directory that is not trusted: a symlink in it could lead out of it."""
+"""Directories in a tree that is not trusted: a symlink in it could lead out of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["find_obstacle"]
+__all__ = ["find_obstacle", "make_directories"]
 
 
 def find_obstacle(top: Path, path: str) -> Path | None:
@@ -18,3 +18,13 @@ def find_obstacle(top: Path, path: str) -> Path | None:
         if current.is_symlink() or (current.exists() and not current.is_dir()):
             return current
     return None
+
+
+def make_directories(path: Path) -> None:
+    """Make a directory and its parents, where they do not exist, however many they are."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for directory in reversed(missing):
+        directory.mkdir()

@@ -29,6 +29,7 @@ from nixdock.rootfs.scripts import run_script
 from nixdock.rootfs.underlay import Underlay
 from nixdock.spec.image_spec import ImageSpec, permission_rules
 from nixdock.system.atomic import whole_directory
+from nixdock.system.temporary_trees import temporary_tree
 from nixdock.tar.header import Attributes, Entry, MemberMeta, owner_name
 
 __all__ = [
@@ -66,9 +67,8 @@ def prepare_top_layer(
     """
     owner = spec.owner
     meta = MemberMeta(mtime, owner.uid, owner.gid, owner_name(owner.uid), owner_name(owner.gid))
-    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="nixdock-"))
     # Files that go into layers are opened by paths without symlinks.
-    tree = Path(directory).resolve() / "root"
+    tree = stack.enter_context(temporary_tree()).resolve() / "root"
     tree.mkdir()
     if spec.run_as_root.strip() or spec.fake_root_commands.strip():
         return _prepare_as_root(spec, base, tree, meta, stack, database)

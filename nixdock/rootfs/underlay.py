@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nixdock.errors import PackError
 from nixdock.read.tree import MergedTree, Node
-from nixdock.rootfs.obstacles import find_obstacle
+from nixdock.rootfs.obstacles import find_obstacle, make_directories
 from nixdock.tar.header import Attributes
 from nixdock.tar.kinds import Kind
 
@@ -40,25 +40,34 @@ class Underlay:
         """
         if self.is_empty:
             return path
-        # Invariant: `real` is the real directory of the parts before `part`.
-        real = b""
-        for part in os.fsencode(path).split(b"/"):
-            child = real + b"/" + part if real else part
-            resolved = self.base_tree.resolve(child, follow=True)
-            node = None if resolved is None else self.base_tree.lookup(resolved)
-            is_directory = node is not None and node.is_directory
-            real = resolved if resolved is not None and is_directory else child
-        return os.fsdecode(real)
+        # Invariant: `real` is the real directory of the parts before part `i`.
+        real = ""
+        parts = path.split("/")
+        for i, part in enumerate(parts):
+            child = self.real_child(real, part)
+            if child is None:
+                return "/".join([real, *parts[i:]] if real else parts[i:])
+            real = child
+        return real
+
+    def real_child(self, real: str, name: str) -> str | None:
+        """Return where the directory `name` lies in the directory at the real path `real`.
+
+        Return None if the base image has no such directory.
+        """
+        if self.is_empty:
+            return None
+        child = os.fsencode(f"{real}/{name}" if real else name)
+        resolved = self.base_tree.resolve(child, follow=True)
+        node = None if resolved is None else self.base_tree.lookup(resolved)
+        return (
+            os.fsdecode(resolved) if resolved is not None and node and node.is_directory else None
+        )
 
     def has_directory(self, path: str) -> bool:
         """Tell whether `path` is a directory, or a symlink that leads to one."""
         node = self.base_tree.lookup(os.fsencode(path), follow=True)
         return node is not None and node.is_directory
-
-    def real_path(self, path: str) -> str:
-        """Return where a file at `path` lies, once the symlinks in its directory are followed."""
-        parent, slash, name = path.rpartition("/")
-        return f"{self.real_directory(parent)}/{name}" if slash else path
 
     def add_directory_links(self, tree: Path) -> Mapping[str, str]:
         """Add the symlinks to directories that the base image has in `/` to the directory `tree`.
@@ -77,7 +86,7 @@ class Underlay:
                 and not os.path.lexists(link)
                 and find_obstacle(tree, target) is None
             ):
-                (tree / target).mkdir(parents=True, exist_ok=True)
+                make_directories(tree / target)
                 link.symlink_to(target)
                 links[name] = target
         return links
@@ -96,19 +105,31 @@ class Underlay:
                 link.unlink()
                 _remove_empty_directories(tree, target)
         # A move may bring directories to where they have to be moved again: start over after each.
-        while any(self._move_to_target(tree, path, links) for path in list(_directories(tree))):
-            pass
+        while misplaced := self._misplaced_directory(tree, links):
+            path, target = misplaced
+            _merge_directories(tree, tree / path, tree / target)
 
-    def _move_to_target(self, tree: Path, path: str, links: Mapping[str, str]) -> bool:
-        """Move the directory `path` to where the base image's symlink at `path` leads, if any.
+    def _misplaced_directory(self, tree: Path, links: Mapping[str, str]) -> tuple[str, str] | None:
+        """Return the first directory at whose path the base image has a symlink, and its target.
 
-        Tell whether it was moved. Where a script has replaced one of `links`, its directory stays.
+        Where a script has replaced one of `links`, its directory stays.
         """
-        target = self.real_directory(path)
-        if target in {"", path} or path in links or find_obstacle(tree, target) is not None:
-            return False
-        _merge_directories(tree, tree / path, tree / target)
-        return True
+        # Directories with the real directories that they lie in, the next one last. What is below a
+        # directory that the base image does not have is not in the base image either.
+        pending = [("", name) for name in _directory_names(tree)[::-1]]
+        reals = {"": ""}
+        while pending:
+            parent, name = pending.pop()
+            path = f"{parent}/{name}" if parent else name
+            target = self.real_child(reals[parent], name)
+            if target is None:
+                continue
+            is_misplaced = target not in {"", path} and path not in links
+            if is_misplaced and find_obstacle(tree, target) is None:
+                return path, target
+            reals[path] = target
+            pending += [(path, inner) for inner in _directory_names(tree / path)[::-1]]
+        return None
 
     def shared_directories(self, tree: Path) -> Mapping[bytes, tuple[int, Attributes]]:
         """Return the base image's mode and attributes of each directory that `tree` has, too.
@@ -133,33 +154,46 @@ def _attributes(node: Node) -> tuple[int, Attributes]:
 
 def _directories(top: Path) -> Iterator[str]:
     """Yield the paths of the directories below `top`, relative to it, parents first."""
-    for directory, names, _ in os.walk(top):
-        names.sort()
-        for name in names:
-            path = Path(directory, name)
-            if not path.is_symlink():
-                yield str(path.relative_to(top))
+    pending = [""]
+    while pending:
+        path = pending.pop()
+        if path:
+            yield path
+        names = _directory_names(top / path)
+        pending += [f"{path}/{name}" if path else name for name in reversed(names)]
+
+
+def _directory_names(directory: Path) -> list[str]:
+    with os.scandir(directory) as scan:
+        return sorted(entry.name for entry in scan if entry.is_dir(follow_symlinks=False))
 
 
 def _merge_directories(top: Path, source: Path, target: Path) -> None:
     """Move the contents of `source` into `target`, where they replace files of the same name."""
-    target.mkdir(parents=True, exist_ok=True)
-    for child in sorted(source.iterdir()):
-        new_path = target / child.name
-        if not os.path.lexists(new_path):
-            child.replace(new_path)
-        elif _is_real_directory(child) != _is_real_directory(new_path):
-            path, other_path = f"/{child.relative_to(top)}", f"/{new_path.relative_to(top)}"
-            raise PackError(
-                f"only one of {path} and {other_path} is a directory, but both are the same path in"
-                " the image, because of a symlink in the base image; remove one of them",
-                path=path,
-            )
-        elif _is_real_directory(child):
-            _merge_directories(top, child, new_path)
-        else:
-            child.replace(new_path)
-    source.rmdir()
+    make_directories(target)
+    pending = [(source, target)]
+    emptied = []
+    while pending:
+        directory, new_directory = pending.pop()
+        emptied.append(directory)
+        for child in sorted(directory.iterdir()):
+            new_path = new_directory / child.name
+            if not os.path.lexists(new_path):
+                child.replace(new_path)
+            elif _is_real_directory(child) != _is_real_directory(new_path):
+                path, other_path = f"/{child.relative_to(top)}", f"/{new_path.relative_to(top)}"
+                raise PackError(
+                    f"only one of {path} and {other_path} is a directory, but both are the same"
+                    " path in the image, because of a symlink in the base image; remove one of"
+                    " them",
+                    path=path,
+                )
+            elif _is_real_directory(child):
+                pending.append((child, new_path))
+            else:
+                child.replace(new_path)
+    for directory in reversed(emptied):
+        directory.rmdir()
 
 
 def _is_real_directory(path: Path) -> bool:

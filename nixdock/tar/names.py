@@ -12,15 +12,12 @@ __all__ = ["normalised"]
 # The longest names that Linux can unpack, in bytes: PATH_MAX without its NUL, and NAME_MAX.
 _MOST_PATH: Final = 4095
 _MOST_COMPONENT: Final = 255
-# Far more than real trees have. Work and memory grow with the square of the depth.
-_MOST_DEPTH: Final = 256
 
 
 def normalised(name: bytes) -> bytes:
     """Return `name` without `.` and needless slashes; the name of the root is empty.
 
-    Raise ImageError if the name is empty, contains `..` or NUL, is too long for a file system, or
-    is nested more than 256 levels deep.
+    Raise ImageError if the name is empty, contains `..` or NUL, or is too long for a file system.
     """
     if not name:
         raise ImageError("a name is empty")
@@ -29,10 +26,9 @@ def normalised(name: bytes) -> bytes:
         raise ImageError(f"the name {shown(name)!r} contains '..'")
     if b"\0" in name:
         raise ImageError(f"the name {shown(name)!r} contains a NUL byte")
-    if len(name) > _MOST_COMPONENT and (
-        len(name) > _MOST_PATH or max(map(len, parts)) > _MOST_COMPONENT
+    joined = b"/".join(parts)
+    if len(joined) > _MOST_COMPONENT and (
+        len(joined) > _MOST_PATH or max(map(len, parts)) > _MOST_COMPONENT
     ):
         raise ImageError(f"the name {shown(name)!r} is too long for a file system")
-    if len(parts) > _MOST_DEPTH:
-        raise ImageError(f"the name {shown(name)!r} is nested more than {_MOST_DEPTH} levels deep")
-    return b"/".join(parts)
+    return joined

@@ -73,9 +73,16 @@ class Snapshot:
         """Return a snapshot of the tree in `root`; `fakes` is fakeroot's state.
 
         Files that can't be read are made readable on disk, but keep their mode in the snapshot.
-        Sockets are left out, with a warning.
+        Sockets are left out, with a warning. Raise PackError if a file can't be read, such as one
+        whose path is too long.
         """
-        return cls(dict(_files(os.fsencode(root), fakes)))
+        try:
+            return cls(dict(_files(os.fsencode(root), fakes)))
+        except OSError as error:
+            path = path_text(os.fsencode(error.filename or root)).removeprefix(str(root))
+            raise PackError(
+                f"can't read {path}, which the scripts made: {error.strerror}", path=path
+            ) from None
 
 
 def _files(root: bytes, fakes: Mapping[Inode, FakeFile]) -> Iterator[tuple[bytes, _File]]:
@@ -117,10 +124,15 @@ def difference(before: Snapshot, after: Snapshot, empty_file: Path) -> list[Entr
         if _is_replaced_directory(before.files.get(name), after.files[name])
     }
     # An opaque whiteout hides all of the former directory: add all files of the new one.
-    changed |= {name for name in after.files if not replaced.isdisjoint(_parents(name))}
+    if replaced:
+        changed |= {name for name in after.files if not replaced.isdisjoint(_parents(name))}
     removed = _removed(before, after, replaced)
     needed = changed | removed.keys() | {b""}
-    needed |= {parent for name in needed for parent in _parents(name)}
+    for name in list(needed):
+        for parent in _parents(name):
+            if parent in needed:
+                break
+            needed.add(parent)
     before_by_inode = {file.inode: file for file in before.files.values()}
     entries = []
     for name, file in after.files.items():
