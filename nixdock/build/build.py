@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nixdock.build.command_check import missing_program
 from nixdock.build.database_layer import Database, write_database
 from nixdock.build.memory import memory_of
 from nixdock.build.permission_check import check_permissions
@@ -102,7 +103,8 @@ def prepared_build(spec: ImageSpec) -> Iterator[Build]:
             log.warning("config.%s is passed on, but no image specification defines it", key)
         mtime = _creation_time(spec)
         layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
-        layers += _new_layers(spec, base, stack)
+        container = _inherited(spec, config, base)
+        layers += _new_layers(spec, container, base, stack)
         if len(layers) > MOST_LAYERS:
             base_count = 0 if base is None else len(base.layers)
             raise PlanError(
@@ -114,7 +116,7 @@ def prepared_build(spec: ImageSpec) -> Iterator[Build]:
             layers=tuple(layers),
             reference=spec.reference,
             platform=_platform(spec),
-            container=container_config(_inherited(spec, config, base), undefined),
+            container=container_config(container, undefined),
             created=rfc3339(mtime if spec.created is None else parse_time(spec.created)),
             mtime=mtime,
             base_history=() if base is None else base.history,
@@ -156,7 +158,9 @@ def _creation_time(spec: ImageSpec) -> int:
     return source_date_epoch() if spec.source_date_epoch is None else spec.source_date_epoch
 
 
-def _new_layers(spec: ImageSpec, base: BaseImage | None, stack: ExitStack) -> Sequence[Layer]:
+def _new_layers(
+    spec: ImageSpec, container: ContainerConfig, base: BaseImage | None, stack: ExitStack
+) -> Sequence[Layer]:
     """Return the layers of the store paths, the top layer and, if need be, the database's layer.
 
     The first two are a single layer if the spec says so.
@@ -168,6 +172,8 @@ def _new_layers(spec: ImageSpec, base: BaseImage | None, stack: ExitStack) -> Se
     if database is not None and (layer := database.layer(spec, top, mtime)) is not None:
         own_layers.append(layer)
     check_permissions(spec, own_layers, base)
+    if problem := missing_program(spec, container, own_layers, base):
+        log.warning("%s", problem)
     return (*_with_store_layers(spec, top, stack), *own_layers[1:])
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from nixdock import build_image
 from nixdock.build.build import prepared_build, resolve_spec
 from nixdock.errors import ClosureError, InputError, PlanError, SpecError
 from nixdock.layers.pack import pack, pack_all
@@ -237,3 +238,49 @@ def test_the_database_has_a_layer_of_its_own(write: Callable[..., Path], tmp_pat
     }
     (link,) = (member for member in members.values() if member.issym())
     assert link.linkname == CONFIG
+
+
+OTHER = f"/nix/store/{'z' * 32}-other"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"Cmd": [APP]}, None),
+        ({"Cmd": ["other"]}, None),
+        ({"Entrypoint": [APP], "Cmd": [OTHER]}, None),
+        ({"Cmd": OTHER}, f"config.Cmd: the image can't run {OTHER}: {OTHER[11:]} is not in the"),
+        ({"Entrypoint": [f"{OTHER}/x"]}, f"config.Entrypoint: the image can't run {OTHER}/x: "),
+        ({"Cmd": [f"{APP}/bin/x"]}, f"there is no such file in {APP[11:]}"),
+        ({"Cmd": ["/made/file"]}, None),
+        ({"Cmd": ["/made/link/anything"]}, None),
+        ({"Cmd": ["/bin/sh"]}, "config.Cmd: the image can't run /bin/sh: there is no such file"),
+    ],
+)
+def test_a_program_that_is_not_in_the_image_is_a_warning(
+    write: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+    config: dict[str, object],
+    message: str | None,
+) -> None:
+    script = "mkdir made; touch made/file; ln -s /elsewhere made/link"
+    spec = read_spec(write(config=config, extra_commands=script))
+    with caplog.at_level(logging.WARNING), prepared_build(spec):
+        pass
+    assert len(caplog.messages) == (message is not None)
+    assert message is None or message in caplog.messages[0]
+
+
+def test_programs_of_the_base_image_and_of_a_mounted_store(
+    write: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    build_image(read_spec(write()), tmp_path / "base.tar")
+    store_layers = {"closure": None, "store_layers": [[OTHER]], "config": {"Cmd": [APP]}}
+    based = read_spec(write(from_image={"path": "base.tar"}, **store_layers))
+    mounted = read_spec(write(closure=None, config={"Cmd": [OTHER]}))
+    in_base = read_spec(write(from_image={"path": "base.tar"}, config={"Cmd": ["/bin/sh"]}))
+    with caplog.at_level(logging.WARNING):
+        for spec in (based, mounted, in_base):
+            with prepared_build(spec):
+                pass
+    assert caplog.messages == []
