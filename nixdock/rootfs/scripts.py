@@ -50,6 +50,7 @@ def run_script(script: str, directory: Path) -> None:
             directory=directory,
             output_to_stderr=True,
             umask=0o022,
+            supervised=True,
         )
     if result.status:
         raise ScriptError(

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 from nixdock.errors import ToolError
+from nixdock.system import supervise
 
 __all__ = ["CommandResult", "run_command"]
 
 log = logging.getLogger(__name__)
+
+_MOST_SECONDS_TO_END: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +47,31 @@ def run_command(
     output_to_stderr: bool = False,
     umask: int = -1,
     timeout: float | None = None,
+    supervised: bool = False,
 ) -> CommandResult:
     """Run a command without standard input and return its result, also if it fails.
 
     Capture its output or, with `output_to_stderr`, send it to standard error. Log the command line
-    at debug level, but not the environment, which may contain secrets. Raise ToolError if the
-    program can't be started or takes longer than `timeout` seconds.
+    at debug level, but not the environment, which may contain secrets. With `supervised`, no
+    process that the command starts outlives it or this process, and the status is 128 + N if signal
+    N ended it. Raise ToolError if the program can't be started or takes longer than `timeout`
+    seconds.
     """
     name = Path(argv[0]).name
     log.debug("run: %s", shlex.join(argv))
+    supervisor = [sys.executable, "-I", "-S", supervise.__file__, str(os.getpid())]
     try:
-        process = subprocess.run(
-            argv,
+        process = _run(
+            [*supervisor, *argv] if supervised else argv,
+            timeout,
             cwd=directory,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=2 if output_to_stderr else subprocess.PIPE,
             stderr=None if output_to_stderr else subprocess.PIPE,
             umask=umask,
-            timeout=timeout,
-            check=False,
+            # A terminal sends its signals to this process, which ends the supervisor.
+            process_group=0 if supervised else None,
         )
     except subprocess.TimeoutExpired:
         command = " ".join([name, *argv[1:2]])
@@ -75,3 +86,20 @@ def run_command(
         raise ToolError(message, path=argv[0]) from None
     log.debug("%s ended with exit status %d", name, process.returncode)
     return CommandResult(process.returncode, process.stdout or b"", process.stderr or b"")
+
+
+def _run(
+    argv: Sequence[str], timeout: float | None, **options: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command as subprocess.run does, but ask it to end before it is killed."""
+    with subprocess.Popen(argv, **options) as process:
+        try:
+            output, error_output = process.communicate(timeout=timeout)
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(_MOST_SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+        return subprocess.CompletedProcess(argv, process.returncode, output, error_output)

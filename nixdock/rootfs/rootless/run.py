@@ -99,6 +99,7 @@ def _run(work: Path, directory: Path, name: str) -> None:
         environment={**os.environ, "FAKEROOTDONTTRYCHOWN": "1"},
         output_to_stderr=True,
         umask=0o022,
+        supervised=True,
     )
     error = work / "error"
     if error.exists() and (reason := error.read_text(encoding="utf-8")):
