@@ -11,7 +11,7 @@ import ctypes
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -42,19 +42,31 @@ class Caller:
 
     The context managers give O_PATH descriptors of this process, which they close at the end. They
     raise the OSError that the kernel would return to the caller.
+
+    `is_waiting` tells whether the process still waits, and is asked after each look into it: the ID
+    of a process that has been killed may belong to another one, whose files must not be taken for
+    those of the caller. Then ProcessLookupError is raised.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, is_waiting: Callable[[], bool]) -> None:
         self._process = f"/proc/{pid}"
         self._pid = pid
+        self._is_waiting = is_waiting
+
+    def _check(self) -> None:
+        if not self._is_waiting():
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
     def has_mapped(self, library: str) -> bool:
         """Tell whether the process has mapped a file whose path contains `library`."""
-        return library.encode() in Path(self._process, "maps").read_bytes()
+        maps = Path(self._process, "maps").read_bytes()
+        self._check()
+        return library.encode() in maps
 
     def umask(self) -> int:
         """Return the mode bits that the process keeps off its new files."""
         umask = _UMASK.search(Path(self._process, "status").read_bytes())
+        self._check()
         return 0o022 if umask is None else int(umask[1], 8)
 
     def string_at(self, address: int) -> bytes:
@@ -72,6 +84,7 @@ class Caller:
             if count <= 0:
                 raise _error(ctypes.get_errno())
             string += buffer.raw[:count]
+        self._check()
         return string.partition(b"\0")[0]
 
     @contextmanager
@@ -79,6 +92,7 @@ class Caller:
         """Open the file behind one of the process's descriptors, or its current directory."""
         name = "cwd" if number & _UNSIGNED == AT_CWD else f"fd/{number & _UNSIGNED}"
         with _closing(os.open(f"{self._process}/{name}", _LOCATE)) as descriptor:
+            self._check()
             yield descriptor
 
     @contextmanager
@@ -116,6 +130,7 @@ class Caller:
         root = os.open(f"{self._process}/root", _LOCATE)
         current = -1
         try:
+            self._check()
             with self.open_descriptor(directory if parts[0] != b"/" else AT_CWD) as start:
                 current = os.dup(start)
             # Invariants: `current` is open, and it is the file that all parts so far lead to.

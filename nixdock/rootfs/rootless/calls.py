@@ -14,12 +14,13 @@ import fcntl
 import os
 import re
 import struct
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-__all__ = ["Notification", "install_filter", "receive", "respond"]
+__all__ = ["Notification", "install_filter", "is_waiting", "receive", "respond"]
 
 # linux/prctl.h
 _NO_NEW_PRIVILEGES: Final = 38
@@ -35,6 +36,8 @@ _NOTIFICATION: Final = struct.Struct("QIIiIQ6Q")
 _RESPONSE: Final = struct.Struct("QqiI")
 _RECEIVE: Final = 0xC0502100
 _SEND: Final = 0xC0182101
+# The number that all kernels know; since Linux 5.9, headers have another one.
+_ID_VALID: Final = 0x80082102
 _CONTINUE: Final = 1
 
 # linux/bpf_common.h: load a word of struct seccomp_data, jump if it equals a value, return.
@@ -174,6 +177,19 @@ def receive(listener: int) -> Notification | None:
     number, pid, _, call, _, instruction, *arguments = _NOTIFICATION.unpack(data)
     name = _MACHINES[os.uname().machine].calls[call]
     return Notification(number, pid, name, instruction, tuple(arguments))
+
+
+def is_waiting(listener: int, notification: Notification) -> bool:
+    """Tell whether the caller still waits in its call.
+
+    If so, all that was read from /proc/PID and the process's memory before was the caller's: its
+    process ID can't have been given to another process meanwhile.
+    """
+    try:
+        fcntl.ioctl(listener, _ID_VALID, notification.number.to_bytes(8, sys.byteorder))
+    except OSError:
+        return False
+    return True
 
 
 def respond(listener: int, notification: Notification, error: int | None) -> None:

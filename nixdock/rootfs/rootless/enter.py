@@ -28,6 +28,9 @@ __all__ = ["INSIDE", "main"]
 INSIDE: Final = "/.nixdock"
 """The path of the job's directory in a root; not in /tmp, which a script may empty."""
 
+# The environment variable that turns the emulation for static programs off if it is 0.
+_SWITCH: Final = "NIXDOCK_STATIC_PROGRAMS"
+
 # linux/prctl.h, linux/sched.h and linux/mount.h
 _PARENT_DEATH_SIGNAL: Final = 1
 _NEW_USER: Final = 0x10000000
@@ -101,7 +104,8 @@ def _become_program(job: dict[str, Any], library: str | None, parent: socket.soc
         # glibc's dynamic linker replaces $LIB by the name of its library directory. Others, such
         # as musl's, do not: they find no file, and so don't load a library that needs glibc.
         os.environ["LD_PRELOAD"] = f"{directory}/$LIB/{library}"
-        if (listener := install_filter()) is not None:
+        is_wanted = os.environ.get(_SWITCH) != "0"
+        if is_wanted and (listener := install_filter()) is not None:
             socket.send_fds(parent, [b"l"], [listener])
             os.close(listener)
     try:

@@ -23,10 +23,11 @@ import select
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from nixdock.rootfs.rootless.caller import AT_CWD, AT_SYMLINK_NOFOLLOW, Caller
-from nixdock.rootfs.rootless.calls import Notification, receive, respond
+from nixdock.rootfs.rootless.calls import Notification, is_waiting, receive, respond
 
 __all__ = ["watch"]
 
@@ -60,19 +61,23 @@ def watch(listener: int, child: int, library: str) -> None:
                 continue
             notification = receive(listener)
             if notification is not None:
-                respond(listener, notification, _make_call(notification, library, known))
+                waits = partial(is_waiting, listener, notification)
+                respond(listener, notification, _make_call(notification, library, known, waits))
     finally:
         os.close(child_end)
 
 
 def _make_call(
-    notification: Notification, library: str, known: dict[tuple[int, int], bool]
+    notification: Notification,
+    library: str,
+    known: dict[tuple[int, int], bool],
+    is_waiting: Callable[[], bool],
 ) -> int | None:
     """Make a call; return its errno, 0 for success, or None if the kernel is to make it.
 
     `known` caches whether the program that has an instruction in a process has loaded the library.
     """
-    caller = Caller(notification.pid)
+    caller = Caller(notification.pid, is_waiting)
     # Reading the memory map takes longer than everything else here. A program makes its calls from
     # few instructions, and a program that replaces it in the same process from others.
     key = notification.pid, notification.instruction
@@ -80,9 +85,10 @@ def _make_call(
         if len(known) == _MOST_KNOWN:
             known.clear()
         try:
-            known[key] = caller.has_mapped(library)
+            has_mapped = caller.has_mapped(library)
         except OSError:
             return None
+        known[key] = has_mapped
     if known[key]:
         return None
     try:

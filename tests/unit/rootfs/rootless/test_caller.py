@@ -18,7 +18,7 @@ PAGE = mmap.PAGESIZE
 
 @pytest.fixture
 def caller() -> Caller:
-    return Caller(os.getpid())
+    return Caller(os.getpid(), lambda: True)
 
 
 @pytest.fixture
@@ -151,3 +151,20 @@ def test_loaded_libraries_and_the_umask(caller: Caller) -> None:
         assert caller.umask() == 0o137
     finally:
         os.umask(old)
+
+
+def test_a_caller_that_no_longer_waits(address: Address, tmp_path: Path) -> None:
+    """What was read may be another process's."""
+    gone = Caller(os.getpid(), lambda: False)
+    with error(errno.ESRCH):
+        gone.string_at(address("x"))
+    with error(errno.ESRCH):
+        gone.has_mapped("libc")
+    with error(errno.ESRCH):
+        gone.umask()
+    with error(errno.ESRCH), gone.open_descriptor(AT_CWD):
+        pass
+    with error(errno.ESRCH), gone.open_file(AT_CWD, address(tmp_path)):
+        pass
+    with error(errno.ESRCH), gone.open_parent(AT_CWD, address(tmp_path)):
+        pass

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import resource
 import shutil
+import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -216,3 +218,28 @@ def _command(path: Path) -> list[bytes]:
 )
 def test_kernels_that_support_continuing_a_call(release: str, supported: bool) -> None:
     assert calls._supports_continue(release) is supported
+
+
+@pytest.mark.parametrize(("switch", "owner"), [("0", 0), ("1", 5)])
+def test_the_emulation_can_be_turned_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switch: str, owner: int
+) -> None:
+    monkeypatch.setenv("NIXDOCK_STATIC_PROGRAMS", switch)
+    found = layer_members(tmp_path, "touch a; busybox chown 5 a || true")
+    assert found["/a"].uid == owner
+
+
+def test_a_notification_is_valid_while_its_caller_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel is asked with the notification's own number."""
+    asked = []
+
+    def ioctl(listener: int, request: int, data: bytes) -> None:
+        asked.append((listener, request, int.from_bytes(data, sys.byteorder)))
+        if len(asked) > 1:
+            raise FileNotFoundError
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    notification = calls.Notification(7, 1, "chown", 0, ())
+    assert calls.is_waiting(3, notification)
+    assert not calls.is_waiting(3, notification)
+    assert asked == [(3, 0x80082102, 7)] * 2
