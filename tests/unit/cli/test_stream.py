@@ -174,7 +174,7 @@ def test_a_standard_output_that_is_closed(sample_spec: SampleSpec, tmp_path: Pat
 @pytest.fixture
 def large_spec(sample_spec: SampleSpec, tmp_path: Path) -> Path:
     """A spec with a layer that is larger than the buffer of any pipe."""
-    spec = sample_spec(tmp_path, contents=[])
+    spec = sample_spec(tmp_path, contents=[], config={})
     file = tmp_path / "root/nix/store" / f"{'a' * 32}-libc/lib/libc.so.6"
     file.chmod(0o644)
     os.truncate(file, 1 << 30)
