@@ -242,7 +242,7 @@ def test_a_full_disk(sample_spec: SampleSpec, tmp_path: Path, form: str) -> None
 @pytest.fixture
 def slow_spec(sample_spec: SampleSpec, tmp_path: Path) -> Path:
     """A spec with layers of sparse files: they take seconds to compress, but no disk space."""
-    spec = sample_spec(tmp_path, contents=[], extra_commands="")
+    spec = sample_spec(tmp_path, contents=[], extra_commands="", config={})
     for letter, name in (("a", "libc/lib/libc.so.6"), ("d", "app/bin/app")):
         file = tmp_path / "root/nix/store" / f"{letter * 32}-{name}"
         file.chmod(0o644)
