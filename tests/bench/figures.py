@@ -76,13 +76,18 @@ class Bench:
         )
         return file
 
+    @property
+    def _dry_run(self) -> list[str]:
+        # The layers of a stream: without compression, as the baselines have them.
+        return _nixdock("build", str(self._spec), "--format", "docker-archive", "--dry-run")
+
     def _layers(self) -> tuple[list[str], list[int]]:
-        lines = run(_nixdock("build", str(self._spec), "--dry-run")).output.decode().splitlines()
+        lines = run(self._dry_run).output.decode().splitlines()
         layers = [line.split() for line in lines[:-1]]
         return [digest for digest, _ in layers], [int(size) for _, size in layers]
 
     def _hashing(self, sizes: Sequence[int]) -> Figure:
-        build = _nixdock("build", str(self._spec), "--dry-run")
+        build = self._dry_run
         alone = _script("hash_alone.py", *map(str, sizes))
         ours, theirs = interleaved(2 * self.repeat, _time(build), _time(alone))
         return _ratio("build --dry-run / SHA-256 alone", Ratio(ours, theirs), most=2.0)
