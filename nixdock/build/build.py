@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,8 @@ from nixdock.rootfs.top_layer import (
 from nixdock.spec.config_checks import checked_config, undefined_keys
 from nixdock.spec.image_spec import ImageSpec, nar_hash_of, permission_rules
 from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
-from nixdock.tar.header import MemberMeta
+from nixdock.tar.header import MemberMeta, name_text
+from nixdock.tar.kinds import Kind
 
 __all__ = ["Build", "prepared_build", "prepared_top_layer", "resolve_spec"]
 
@@ -174,11 +175,13 @@ def _new_layers(
     check_permissions(spec, own_layers, base)
     if problem := missing_program(spec, container, own_layers, base):
         log.warning("%s", problem)
-    return (*_with_store_layers(spec, top, stack), *own_layers[1:])
+    store_layers = _store_layers(spec, _directories(own_layers) if spec.perms else frozenset())
+    return (*_with_store_layers(spec, top, store_layers, stack), *own_layers[1:])
 
 
-def _with_store_layers(spec: ImageSpec, top: ListedLayer, stack: ExitStack) -> tuple[Layer, ...]:
-    store_layers = _store_layers(spec)
+def _with_store_layers(
+    spec: ImageSpec, top: ListedLayer, store_layers: Sequence[StoreLayer], stack: ExitStack
+) -> tuple[Layer, ...]:
     if not spec.single_layer or not store_layers:
         return (*store_layers, top)
     if len(store_layers) > 1:
@@ -200,7 +203,22 @@ def _top_layer(
     return prepare_top_layer(spec, base, _creation_time(spec), stack, tree)
 
 
-def _store_layers(spec: ImageSpec) -> list[StoreLayer]:
+def _directories(layers: Sequence[ListedLayer]) -> frozenset[str]:
+    """Return the names of the directories in `layers`."""
+    return frozenset(
+        name_text(entry.name).rstrip("/")
+        for layer in layers
+        for entry in layer.entries()
+        if entry.kind is Kind.DIRECTORY
+    )
+
+
+def _store_layers(spec: ImageSpec, above: Collection[str]) -> list[StoreLayer]:
+    """Return the layers of the store paths; `above` are the directories in the layers above them.
+
+    The parents of store paths have the owner and mode of the uppermost layer that has them. If it
+    is above, rules for them leave the store layers alone, which other images can share then.
+    """
     store = spec.store
     meta = MemberMeta(parse_time(store.mtime), store.uid, store.gid, store.uname, store.gname)
     infos = spec.store_paths
@@ -213,7 +231,11 @@ def _store_layers(spec: ImageSpec) -> list[StoreLayer]:
             root=store.root,
             nar_hashes=tuple(nar_hash_of(infos.get(path)) for path in paths),
             nar_size=sum(infos[path].nar_size for path in paths if path in infos),
-            perms=tuple(rule for rule in rules if any(map(rule.concerns, paths))),
+            perms=tuple(
+                rule
+                for rule in rules
+                if any(rule.concerns(path, parents=rule.path not in above) for path in paths)
+            ),
         )
         for paths in spec.store_layers or []
     ]

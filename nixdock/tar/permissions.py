@@ -47,14 +47,17 @@ class PermissionRule:
         """Return the fields by name, for the key of a layer, which `optional` does not change."""
         return {name: getattr(self, name) for name in self.__slots__ if name != "optional"}
 
-    def concerns(self, directory: str) -> bool:
-        """Return whether the rule may match a file at, below or above `directory`.
+    def concerns(self, directory: str, *, parents: bool = True) -> bool:
+        """Return whether the rule may match a file at or below `directory`, or one of its parents.
 
-        A layer with `directory` also has its parents as members, except the root.
+        A layer with `directory` also has its parents as members, except the root; without
+        `parents`, they do not count.
         """
         if self.path is None:
             return True
         path = self.path.rstrip("/")
+        if self.regex is None and not parents:
+            return _is_at_or_below(path, directory)
         return _is_at_or_below(path, directory) or (
             (path != "" or self.regex is not None) and _is_at_or_below(directory, path)
         )

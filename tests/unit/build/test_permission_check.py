@@ -131,6 +131,14 @@ def test_the_store_directory_in_every_layer(write: Write) -> None:
     assert [(member.mode, member.gid) for member in stores] == [(0o1777, 30)] * 2
 
 
+def test_the_store_directory_in_the_layer_above_alone(write: Write) -> None:
+    script = "mkdir -p nix/store"
+    rule = {"path": "/nix/store", "uid": 30}
+    found = members(write(rule, extra_commands=script))
+    stores = [member.uid for member in found if member.name == "/nix/store"]
+    assert stores == [0, 0, 30], "other images can share the layers of the store paths"
+
+
 def test_the_files_of_the_database(write: Write) -> None:
     infos = {path: {"references": [], "nar_hash": f"sha256-{'A' * 43}="} for path in (A, B)}
     rule = {"path": "/nix/var/nix/db", "regex": ".*", "uid": 1000}

@@ -105,6 +105,21 @@ def test_layers_that_a_rule_concerns(
 
 
 @pytest.mark.parametrize(
+    ("path", "regex", "concerned"),
+    [
+        ("/nix", None, False),
+        ("/nix", ".*", True),
+        ("/nix/store/a/b", None, True),
+        (None, "x", True),
+    ],
+)
+def test_rules_that_concern_more_than_parents(
+    path: str | None, regex: str | None, concerned: bool
+) -> None:
+    assert PermissionRule(path, regex).concerns("/nix/store/a", parents=False) is concerned
+
+
+@pytest.mark.parametrize(
     ("clauses", "value"),
     [
         # As setcap writes them.
