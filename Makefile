@@ -64,11 +64,12 @@ types: $(VENV)/dev.stamp
 unit: $(VENV)/dev.stamp
 	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow' tests/unit
 
-# The tests of the command line and of the documentation start processes; `make unit` runs them.
-PROCESSES := tests/unit/cli tests/unit/test_documentation.py
+# The tests of the command line and of the documentation start processes, and these others build whole
+# images or file systems; `make unit` runs them.
+NOT_QUICK := cli test_documentation.py test_public_face.py rootfs write/test_image.py
 quick: export HYPOTHESIS_PROFILE := quick
 quick: $(VENV)/dev.stamp
-	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow' $(PROCESSES:%=--ignore=%) tests/unit
+	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow' $(NOT_QUICK:%=--ignore=tests/unit/%) tests/unit
 
 # Of this process alone: child processes (the command line's tests, packing in several processes,
 # scripts in namespaces) are not measured, so the floor is below what the tests really reach.

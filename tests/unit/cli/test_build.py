@@ -87,6 +87,7 @@ def test_every_form(sample_spec: SampleSpec, tmp_path: Path, form: str, compress
             assert f"{done.stdout.strip()[7:]}.json" in tar.getnames()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "compression"),
     [

@@ -98,6 +98,7 @@ def test_debug_shows_a_traceback_in_either_position(tmp_path: Path) -> None:
         assert f"nixdock.errors.InputError: can't read the graph {file}" in done.stderr
 
 
+@pytest.mark.slow
 def test_verbose_shows_command_lines_in_either_position(
     sample_spec: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -180,6 +181,7 @@ nixdock.cli.run()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "message"),
     [

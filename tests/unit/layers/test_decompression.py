@@ -47,6 +47,7 @@ def test_parts_are_one_stream(coding: Coding, parts: list[bytes], piece: int) ->
     assert expanded(data, coding, piece) == b"".join(parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", CODINGS)
 def test_more_than_a_buffer(coding: Coding) -> None:
     data = bytes(range(256)) * 20_000

@@ -169,6 +169,7 @@ class Sizes(Progress):
         self.of.setdefault(index, []).append(size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cores", [1, 2])
 @pytest.mark.parametrize("compression", [Compression.NONE, Compression.GZIP])
 def test_bytes_are_reported_while_a_layer_is_packed(cores: int, compression: Compression) -> None:

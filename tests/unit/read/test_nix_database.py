@@ -56,6 +56,7 @@ def test_virtual_tables_are_refused(tmp_path: Path) -> None:
     assert refusal(file) == "/db is not a Nix database: it lacks Nix's tables"
 
 
+@pytest.mark.slow
 def test_computed_columns_take_no_memory(tmp_path: Path) -> None:
     computed = "path text generated always as (printf('%.*c', 900000000, 'a'))"
     file = database(

@@ -28,6 +28,8 @@ from nixdock.system.temporary_trees import temporary_tree
 from nixdock.write.image import write_image
 from tests.unit.docker_archive import archive, directory, layer, link
 
+pytestmark = pytest.mark.slow
+
 DEPTH = 1100
 DEEP = "/".join("d" * DEPTH)
 

@@ -433,6 +433,7 @@ def test_a_long_history(commands: Commands) -> None:
     assert commands.refusals().keys() == {"verify"}
 
 
+@pytest.mark.slow
 def test_many_small_values(commands: Commands) -> None:
     """A list of no bytes takes three bytes in JSON, but fifty times as much memory."""
     values: list[list[str]] = [[]] * 500_000

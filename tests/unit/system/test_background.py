@@ -130,6 +130,7 @@ def test_an_error_of_the_block_is_passed_on() -> None:
     assert threading.active_count() == before
 
 
+@pytest.mark.slow
 def test_a_call_that_hangs_does_not_delay_an_error() -> None:
     release = threading.Event()
     # Far longer than pytest's timeout: a test that waits for it fails.

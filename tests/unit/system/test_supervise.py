@@ -13,7 +13,10 @@ import pytest
 
 from nixdock.system.commands import run_command
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="needs Linux"),
+]
 
 # A daemon: a process in a session of its own, whose parent has ended. It writes its process ID.
 DAEMON = (
