@@ -34,7 +34,8 @@ from nixdock.rootfs.top_layer import (
     read_top_layer,
 )
 from nixdock.spec.config_checks import checked_config, undefined_keys
-from nixdock.spec.image_spec import ImageSpec, nar_hash_of, permission_rules
+from nixdock.spec.image_spec import ImageSpec, nar_hash_of
+from nixdock.spec.permission_rules import permission_rules
 from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
 from nixdock.tar.header import MemberMeta, name_text
 from nixdock.tar.kinds import Kind

@@ -11,7 +11,8 @@ from nixdock.errors import SpecError
 from nixdock.layers.layer import ListedLayer
 from nixdock.read.merging import merged_tree
 from nixdock.rootfs.base_image import BaseImage
-from nixdock.spec.image_spec import ImageSpec, permission_rules
+from nixdock.spec.image_spec import ImageSpec
+from nixdock.spec.permission_rules import permission_rules
 from nixdock.tar.permissions import PermissionRule, Rules
 from nixdock.tar.walk import walk
 
@@ -57,7 +58,11 @@ def _names_in_layers(
     """Yield functions that return the names of files that may match the given rules."""
     yield lambda rules: _names_in_store(spec, rules)
     for layer in layers:
-        yield lambda _, layer=layer: (entry.name for entry in layer.entries())  # type: ignore[misc]
+        yield _names_in_layer(layer)
+
+
+def _names_in_layer(layer: ListedLayer) -> Callable[[Sequence[PermissionRule]], Iterator[bytes]]:
+    return lambda _: (entry.name for entry in layer.entries())
 
 
 def _names_in_base(base: BaseImage) -> Callable[[Sequence[PermissionRule]], Iterator[bytes]]:

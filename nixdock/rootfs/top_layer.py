@@ -27,7 +27,8 @@ from nixdock.rootfs.rootless.fakeroot import FakeFile, Inode
 from nixdock.rootfs.rootless.run import run_as_root
 from nixdock.rootfs.scripts import run_script
 from nixdock.rootfs.underlay import Underlay
-from nixdock.spec.image_spec import ImageSpec, permission_rules
+from nixdock.spec.image_spec import ImageSpec
+from nixdock.spec.permission_rules import permission_rules
 from nixdock.system.atomic import whole_directory
 from nixdock.system.temporary_trees import temporary_tree
 from nixdock.tar.header import Attributes, Entry, MemberMeta, owner_name

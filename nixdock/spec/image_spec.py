@@ -10,7 +10,6 @@ from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import DEFAULT_STORE_DIR
 from nixdock.oci.reference import Reference
 from nixdock.spec.times import LATEST
-from nixdock.tar.permissions import PermissionRule
 
 __all__ = [
     "ClosureSpec",
@@ -25,7 +24,6 @@ __all__ = [
     "StorePathSpec",
     "StoreSpec",
     "nar_hash_of",
-    "permission_rules",
 ]
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 2)]
@@ -277,24 +275,6 @@ class ImageSpec(
     def reference(self) -> Reference:
         """The name and tag; raise InputError if they are not valid."""
         return Reference.of(self.name, self.tag)
-
-
-def permission_rules(spec: ImageSpec) -> tuple[PermissionRule, ...]:
-    """Return the permission rules of `spec`."""
-    return tuple(
-        PermissionRule(
-            path=rule.path,
-            regex=rule.regex,
-            mode=None if rule.mode is None else int(rule.mode, 8),
-            uid=rule.uid,
-            gid=rule.gid,
-            uname=rule.uname,
-            gname=rule.gname,
-            capabilities=tuple(rule.capabilities),
-            optional=rule.optional,
-        )
-        for rule in spec.perms
-    )
 
 
 def nar_hash_of(info: StorePathSpec | None) -> Hash | None:
