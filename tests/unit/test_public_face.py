@@ -84,6 +84,7 @@ ERRORS = [
     "OutputError",
     "PackError",
     "PlanError",
+    "RegistryError",
     "ScriptError",
     "SpecError",
     "StoreError",
