@@ -115,7 +115,8 @@ class RegistryError(NixdockError):
 
     `place` is the registry's host, with the repository if the request was about one. `status` is
     the HTTP status of the answer and `code` the registry's own error code, such as
-    MANIFEST_UNKNOWN; both are None if there was no answer.
+    MANIFEST_UNKNOWN; both are None if there was no answer. `is_broken` says that a transfer broke,
+    which may go on when it is tried again.
     """
 
     def __init__(
@@ -126,10 +127,12 @@ class RegistryError(NixdockError):
         digest: str | None = None,
         status: int | None = None,
         code: str | None = None,
+        is_broken: bool = False,
     ) -> None:
         super().__init__(message, place=place, digest=digest)
         self.status = status
         self.code = code
+        self.is_broken = is_broken
 
 
 class OutputError(NixdockError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from types import TracebackType
@@ -103,6 +104,15 @@ class Transport:
             with response:
                 raise self._refusal(request, response)
         return response
+
+    @property
+    def attempts(self) -> int:
+        """How often something is tried before it is given up."""
+        return self.access.attempts
+
+    def wait(self, attempt: int) -> None:
+        """Wait before the attempt after `attempt`, the longer the more there were."""
+        time.sleep(min(60.0, 2.0**attempt))
 
     @property
     def _root(self) -> str:
