@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         read_previous,
     )
     from nixdock.face.specs import read_spec, resolve_spec, spec_json
+    from nixdock.face.transfers import copy_image, list_tags, pull_image
     from nixdock.layering.comparison import Comparison
     from nixdock.layering.explain import Explanation
     from nixdock.layering.options import Group, LayeringOptions
@@ -79,12 +80,14 @@ if TYPE_CHECKING:
     from nixdock.read.verify import Verification
     from nixdock.registry.prefetch import Prefetched, Remote
     from nixdock.spec.image_spec import ImageSpec
+    from nixdock.transfer.copy_image import Copied
 
 __all__ = [
     "Closure",
     "ClosureError",
     "Comparison",
     "Compression",
+    "Copied",
     "Diff",
     "Explanation",
     "FileReport",
@@ -119,11 +122,13 @@ __all__ = [
     "Verification",
     "build_image",
     "compare_plans",
+    "copy_image",
     "diff_images",
     "explain_path",
     "export_image",
     "image_digests",
     "inspect_image",
+    "list_tags",
     "merge_images",
     "pack_top_layer",
     "parse_closure",
@@ -131,6 +136,7 @@ __all__ = [
     "plan_family",
     "plan_layers",
     "prefetch_image",
+    "pull_image",
     "read_closure",
     "read_previous",
     "read_spec",
@@ -148,6 +154,7 @@ _MODULES: Final = {
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
     "Compression": "nixdock.layers.compressors",
+    "Copied": "nixdock.transfer.copy_image",
     "Diff": "nixdock.diff.result",
     "Explanation": "nixdock.layering.explain",
     "FileReport": "nixdock.read.report",
@@ -170,11 +177,13 @@ _MODULES: Final = {
     "Verification": "nixdock.read.verify",
     "build_image": "nixdock.face.building",
     "compare_plans": "nixdock.face.plans",
+    "copy_image": "nixdock.face.transfers",
     "diff_images": "nixdock.face.images",
     "explain_path": "nixdock.face.plans",
     "export_image": "nixdock.face.images",
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
+    "list_tags": "nixdock.face.transfers",
     "merge_images": "nixdock.face.images",
     "pack_top_layer": "nixdock.face.building",
     "parse_closure": "nixdock.face.closures",
@@ -182,6 +191,7 @@ _MODULES: Final = {
     "plan_family": "nixdock.face.plans",
     "plan_layers": "nixdock.face.plans",
     "prefetch_image": "nixdock.face.images",
+    "pull_image": "nixdock.face.transfers",
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",
     "read_spec": "nixdock.face.specs",

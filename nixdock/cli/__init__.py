@@ -47,6 +47,11 @@ _SECTIONS: Final = {
         "prefetch": "Fetch an image from a registry into the Nix store, for pullImage.",
         "schema": "Print the JSON Schema of an image spec.",
     },
+    "Images in registries": {
+        "pull": "Fetch an image from a registry into a file or directory.",
+        "copy": "Copy an image between registries, files and directories.",
+        "tags": "List the tags of a repository in a registry.",
+    },
     "Building blocks, which the Nix library uses": {
         "resolve": "Plan a spec's layers, so that its graph is no longer needed.",
         "top-layer": "Pack the image's own files, for the top_layer of a spec.",
@@ -57,7 +62,7 @@ _SECTIONS: Final = {
 }
 _COMMANDS: Final = frozenset(name for section in _SECTIONS.values() for name in section)
 # Commands whose modules would otherwise have the name of a module in the standard library.
-_MODULES: Final = {"inspect": "inspect_image"}
+_MODULES: Final = {"copy": "copy_image", "inspect": "inspect_image"}
 
 _LIMITS: Final = "raise the limit that ulimit -a or the container's settings show"
 

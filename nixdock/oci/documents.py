@@ -42,7 +42,7 @@ class PlatformDocument(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class DescriptorDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """A descriptor (descriptor.md)."""
+    """A descriptor (descriptor.md); nixdock fetches nothing from its `urls`."""
 
     media_type: str
     digest: str
@@ -50,6 +50,7 @@ class DescriptorDocument(msgspec.Struct, frozen=True, rename="camel"):
     annotations: dict[str, str] | None = None
     platform: PlatformDocument | None = None
     artifact_type: str | None = None
+    urls: list[str] | None = None
 
 
 class IndexDocument(msgspec.Struct, frozen=True, rename="camel"):

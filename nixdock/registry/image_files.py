@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from nixdock.errors import ImageError
 from nixdock.layers.hashed import CHUNK
@@ -25,10 +25,7 @@ from nixdock.registry.blobs import BlobReader, start_of_blob
 from nixdock.registry.manifests import RemoteManifest, get_manifest
 from nixdock.registry.repository import Repository
 from nixdock.system.file_range import Range
-from nixdock.system.readers import ReadOnlyStream
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from nixdock.system.readers import BytesReader
 
 __all__ = ["RegistryFiles", "fitting_manifest"]
 
@@ -98,7 +95,7 @@ class RegistryFiles:
         """
         data = self._document(name)
         if data is not None:
-            return _BytesReader(data)
+            return BytesReader(data)
         blob = self._blob(name)
         with self._lock:
             is_first = name not in self._opened
@@ -175,21 +172,6 @@ class RegistryFiles:
 
 def _name(digest: str) -> str:
     return f"{BLOBS}/{hex_of(digest)}"
-
-
-class _BytesReader(ReadOnlyStream):
-    """Bytes in memory as a stream."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__()
-        self._left = memoryview(data)
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        view = memoryview(buffer)
-        part = self._left[: len(view)]
-        view[: len(part)] = part
-        self._left = self._left[len(part) :]
-        return len(part)
 
 
 def fitting_manifest(

@@ -1,0 +1,53 @@
+"""`nixdock copy`."""
+
+from __future__ import annotations
+
+import click
+
+from nixdock import copy_image
+from nixdock.cli.copy_report import copied_lines, copy_options
+from nixdock.cli.options import quiet_option
+from nixdock.cli.output import pretty_json
+from nixdock.cli.progress import reading_progress
+from nixdock.registry.access import Access
+from nixdock.spec.times import source_date_epoch
+
+__all__ = ["command"]
+
+
+@click.command("copy")
+@click.argument("source")
+@click.argument("destination")
+@copy_options
+@quiet_option
+def command(
+    source: str,
+    destination: str,
+    platform: str | None,
+    *,
+    all_platforms: bool,
+    insecure: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Copy an image from SOURCE to DESTINATION and print its digest there.
+
+    Each is docker://REFERENCE, oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG],
+    docker-archive:FILE[:REFERENCE], or a path. Manifests stay as they are. What DESTINATION has
+    already is not sent; blobs in another repository of the same registry are mounted, and others go
+    from registry to registry without touching the disk. An OCI layout keeps its other images.
+    """
+    with reading_progress(quiet=quiet) as progress:
+        result = copy_image(
+            source,
+            destination,
+            platform=platform,
+            all_platforms=all_platforms,
+            access=Access(insecure=insecure),
+            mtime=source_date_epoch(),
+            progress=progress,
+        )
+    for line in () if quiet else copied_lines(result):
+        click.echo(line, err=True)
+    text = pretty_json(result.document()) if as_json else f"{result.digest_reference}\n"
+    click.echo(text, nl=False)
