@@ -14,11 +14,13 @@ from nixdock.oci.coding import MAGIC_SIZE
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json
 from nixdock.oci.digests import hex_of
 from nixdock.oci.layout import BLOBS, INDEX, MARKER, MARKER_DATA
-from nixdock.oci.media_types import INDEX_MEDIA_TYPE
+from nixdock.oci.media_types import INDEX_MEDIA_TYPE, INDEX_MEDIA_TYPES
 from nixdock.read.members import Members, missing_error
 from nixdock.system.file_range import Range
 from nixdock.system.readers import BytesReader
 from nixdock.transfer.names import annotations_of
+from nixdock.transfer.platforms import platform_of
+from nixdock.transfer.source import LayoutSource
 
 __all__ = ["FileContent", "blob_name"]
 
@@ -33,13 +35,12 @@ class FileContent:
     """An image or an index of images as the `Members` of an OCI layout.
 
     `manifests` are all manifests and indexes by their digests, the one that `index.json` lists
-    last; `names` are its names, and `platform` is the one it is for. `files` are the blobs.
+    last, and `names` are its names. `files` are the blobs.
     """
 
     manifests: dict[str, Blob] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
-    platform: Platform | None = None
 
     @property
     def root(self) -> Blob:
@@ -49,11 +50,17 @@ class FileContent:
     def entries(self) -> list[dict[str, Any]]:
         """Return the descriptors in `index.json`, one for each name."""
         annotations: list[Mapping[str, str]] = [annotations_of(name) for name in self.names]
-        root = self.root
+        root, platform = self.root, self._platform()
         return [
-            Descriptor(root.media_type, root.digest, len(root.data), each, self.platform).document()
+            Descriptor(root.media_type, root.digest, len(root.data), each, platform).document()
             for each in annotations or [{}]
         ]
+
+    def _platform(self) -> Platform | None:
+        """Return the platform of an image, as nixdock's own archives state it."""
+        if self.root.media_type in INDEX_MEDIA_TYPES:
+            return None
+        return platform_of(LayoutSource(_ContentMembers({}, self.blobs()), "the image"), self.root)
 
     def documents(self, kept: list[dict[str, Any]] | None = None) -> dict[str, bytes]:
         """Return the layout's documents by their names; `index.json` lists `kept` as well."""

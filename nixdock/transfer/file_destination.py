@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nixdock.errors import OutputError
+import orjson
+
+from nixdock.errors import ImageError, OutputError
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import hex_of
+from nixdock.oci.documents import IndexDocument
 from nixdock.oci.layout import BLOBS, INDEX, LAYOUT_DIRECTORIES, MARKER, Format
-from nixdock.oci.untrusted_json import MOST_JSON, parse_json
+from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
+from nixdock.read.directory import Directory
+from nixdock.read.members import read_whole
 from nixdock.registry.request import Body
 from nixdock.system.atomic import whole_directory, whole_file
 from nixdock.system.writers import FileWriter
@@ -119,25 +124,26 @@ def _write_layout(directory: Path, content: FileContent, kept: Path | None) -> N
         (directory / name).mkdir()
     for name, file in content.blobs().items():
         _place(file, directory / name)
-    entries = [] if kept is None else _keep(kept, directory, content)
+    entries = [] if kept is None else _kept_entries(kept, content)
     for name, data in content.documents(entries).items():
         with FileWriter(directory / name) as writer:
             writer.write(data)
-
-
-def _keep(earlier: Path, directory: Path, content: FileContent) -> list[dict[str, Any]]:
-    """Take over the blobs of a layout; return the entries of its index with other names."""
-    index = earlier / INDEX
-    data = index.read_bytes() if index.stat().st_size <= MOST_JSON else b""
-    document = parse_json(data, str(index))
-    manifests = document.get("manifests") if isinstance(document, dict) else None
-    if not isinstance(manifests, list) or not all(isinstance(each, dict) for each in manifests):
-        raise OutputError(f"{index} is malformed; name another directory", path=index)
-    for file in (earlier / BLOBS).iterdir():
+    for file in () if kept is None else (kept / BLOBS).iterdir():
         fresh = directory / BLOBS / file.name
-        if not fresh.exists() and hex_of(content.root.digest) != file.name:
+        if stat.S_ISREG(file.lstat().st_mode) and not fresh.exists():
             _place(file, fresh)
-    return [each for each in manifests if not _is_replaced(each, content)]
+
+
+def _kept_entries(earlier: Path, content: FileContent) -> list[dict[str, Any]]:
+    """Return the entries of an earlier index that have other names."""
+    index = earlier / INDEX
+    try:
+        data = read_whole(Directory(earlier), INDEX, MOST_JSON)
+        converted(parse_json(data), IndexDocument)
+    except ImageError as error:
+        message = f"{index} can't be extended: {error}; name another directory"
+        raise OutputError(message, path=index) from None
+    return [each for each in orjson.loads(data)["manifests"] if not _is_replaced(each, content)]
 
 
 def _is_replaced(entry: Mapping[str, Any], content: FileContent) -> bool:
