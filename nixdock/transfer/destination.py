@@ -82,7 +82,7 @@ class RegistryDestination:
             try:
                 location = mount_blob(self.repository, digest, mount_from)
             except RegistryError as error:
-                # Not every registry mounts blobs, nor from every repository: uploading always works.
+                # Not every registry mounts blobs, nor from every repository: upload it.
                 if error.status not in _NO_MOUNT:
                     raise
             else:
