@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from nixdock.errors import RegistryError
 from nixdock.registry.access import Access, Account
 from nixdock.registry.answers import Response
 from nixdock.registry.challenges import Challenge
@@ -174,7 +175,10 @@ class Tokens:
         if response is None:
             response = self._get(realm, account, names, subject)
         with response:
-            data = response.start(MOST_ERROR)
+            try:
+                data = response.start(MOST_ERROR)
+            except RegistryError as error:
+                raise Setback(error, passing=error.is_broken) from None
             if response.status != 200:
                 raise self._refusal(response, data, scope, subject)
             return _granted(data, asked_at, subject)
