@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         plan_layers,
         read_previous,
     )
+    from nixdock.face.registries import login_registry, logout_registry
     from nixdock.face.specs import read_spec, resolve_spec, spec_json
     from nixdock.layering.comparison import Comparison
     from nixdock.layering.explain import Explanation
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from nixdock.oci.layout import Format
     from nixdock.read.report import FileReport
     from nixdock.read.verify import Verification
+    from nixdock.registry.credentials import Credentials
     from nixdock.registry.prefetch import Prefetched, Remote
     from nixdock.spec.image_spec import ImageSpec
 
@@ -84,6 +86,7 @@ __all__ = [
     "ClosureError",
     "Comparison",
     "Compression",
+    "Credentials",
     "Diff",
     "Explanation",
     "FileReport",
@@ -122,6 +125,8 @@ __all__ = [
     "export_image",
     "image_digests",
     "inspect_image",
+    "login_registry",
+    "logout_registry",
     "merge_images",
     "pack_top_layer",
     "parse_closure",
@@ -146,6 +151,7 @@ _MODULES: Final = {
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
     "Compression": "nixdock.layers.compressors",
+    "Credentials": "nixdock.registry.credentials",
     "Diff": "nixdock.diff.result",
     "Explanation": "nixdock.layering.explain",
     "FileReport": "nixdock.read.report",
@@ -173,6 +179,8 @@ _MODULES: Final = {
     "export_image": "nixdock.face.images",
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
+    "login_registry": "nixdock.face.registries",
+    "logout_registry": "nixdock.face.registries",
     "merge_images": "nixdock.face.images",
     "pack_top_layer": "nixdock.face.building",
     "parse_closure": "nixdock.face.closures",
