@@ -87,6 +87,7 @@ ERRORS = [
     "OutputError",
     "PackError",
     "PlanError",
+    "RegistryError",
     "ScriptError",
     "SpecError",
     "StoreError",
