@@ -12,8 +12,9 @@ import msgspec
 import orjson
 
 from nixdock.errors import InputError, ToolError
+from nixdock.oci.registry_reference import DOCKER_HUB
 from nixdock.registry.auth_document import AuthDocument, matching_keys
-from nixdock.registry.registry_name import DOCKER_HUB, RegistryName
+from nixdock.registry.registry_name import RegistryName
 from nixdock.system.commands import run_command
 from nixdock.system.text import shown
 

@@ -8,19 +8,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from nixdock.errors import InputError
+from nixdock.oci.registry_reference import DOCKER_HUB
 from nixdock.system.text import shown
 
-__all__ = ["DOCKER_HUB", "RegistryName", "checked_host"]
+__all__ = ["RegistryName", "checked_host"]
 
 log = logging.getLogger(__name__)
-
-DOCKER_HUB: Final = "docker.io"
-"""The host of Docker Hub in the names of images."""
 
 _ALIASES: Final = {"index.docker.io": DOCKER_HUB, "registry-1.docker.io": DOCKER_HUB}
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _HOST: Final = re.compile(
-    rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:]+\])(?::[0-9]{{1,5}})?", re.ASCII
+    rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::[0-9]{{1,5}})?", re.ASCII
 )
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAMESPACE: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
