@@ -157,29 +157,33 @@ def test_a_terminal_asks_and_hides_the_password(home: Home, asks_for_name: bool)
 
 
 @pytest.mark.parametrize(
-    "document",
+    ("document", "status"),
     [
-        {},
-        {"credsStore": "keys"},
-        {"credsStore": "broken"},
-        {"credsStore": "missing"},
-        {"credsStore": "../x"},
-        {"auths": SECRET},
-        f"{{{SECRET}",
-        {"auths": {"a.io": SECRET}},
+        ({}, 0),
+        ({"credsStore": "keys"}, 0),
+        ({"credsStore": "broken"}, 1),
+        ({"credsStore": "missing"}, 1),
+        ({"credsStore": "../x"}, 1),
+        ({"auths": SECRET}, 1),
+        (f"{{{SECRET}", 1),
+        ({"auths": {"a.io": SECRET}}, 0),
     ],
 )
-def test_no_output_has_a_secret(home: Home, document: object) -> None:
+def test_no_output_has_a_secret(home: Home, document: object, status: int) -> None:
     home.keeping_helper("keys")
     home.helper("broken", f"cat; cat >&2; echo {SECRET} | tee /dev/stderr; exit 1")
     home.write("runtime/containers/auth.json", document)
     words = ("login", "a.io", "-u", "user", "--password-stdin")
-    for done in (
+    runs = [
         nixdock(home, *words, *LOUD, stdin=SECRET),
         nixdock(home, *words, stdin=SECRET),
         nixdock(home, "logout", "a.io", *LOUD),
         nixdock(home, "logout", "--all", *LOUD),
-    ):
+    ]
+    # With --debug, every error is a traceback, which has status 1.
+    assert runs[0].returncode == status
+    assert ("Traceback" in runs[0].stderr) == bool(status)
+    for done in runs:
         for secret in (SECRET, basic()["auth"]):
             assert secret not in done.stdout + done.stderr
 
