@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from nixdock.registry.credentials import find_credentials
 from nixdock.registry.retrying import Pace
 
 __all__ = ["Access", "Account"]
@@ -23,12 +24,8 @@ class Account(Protocol):
         """The password, which may also be a token that the registry takes as one."""
 
     @property
-    def identity_token(self) -> str | None:
+    def identity_token(self) -> str:
         """A token that the registry's token server exchanges for others."""
-
-
-def _nobody(_host: str, _repository: str) -> Account | None:
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +34,8 @@ class Access:
 
     With `insecure`, any certificate of the registry's host is accepted, and plain HTTP where there
     is no HTTPS. `attempts` is how often a request is tried, and `timeout` how many seconds a
-    connection may be silent. `credentials` are those that were chosen; else `find` looks for some,
-    by the host and the repository.
+    connection may be silent. `credentials` are those that were chosen; else `find` looks for those
+    that are stored, by the host and the repository.
     """
 
     insecure: bool = False
@@ -46,5 +43,5 @@ class Access:
     timeout: float = 60.0
     # A repr may end up in a log.
     credentials: Account | None = field(default=None, repr=False)
-    find: Callable[[str, str], Account | None] = _nobody
+    find: Callable[[str, str], Account | None] = find_credentials
     pace: Pace = field(default_factory=Pace, repr=False)

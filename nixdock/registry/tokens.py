@@ -145,7 +145,7 @@ class Tokens:
     def secrets(self, scope: Scope) -> list[str]:
         """Return what must not be shown although a server may repeat it."""
         account = self.account(scope.repository)
-        own = [] if account is None else [account.password, account.identity_token or ""]
+        own = [] if account is None else [account.password, account.identity_token]
         tokens = [grant.header.partition(" ")[2] for grant in list(self._grants.values())]
         return [*own, *tokens, *([] if account is None else [_basic(account)[6:]])]
 
