@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         plan_layers,
         read_previous,
     )
+    from nixdock.face.registries import login_registry, logout_registry
     from nixdock.face.specs import read_spec, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
     from nixdock.layering.comparison import Comparison
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from nixdock.oci.layout import Format
     from nixdock.read.report import FileReport
     from nixdock.read.verify import Verification
+    from nixdock.registry.credentials import Credentials
     from nixdock.registry.prefetch import Prefetched, Remote
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.transfer.copy_image import Copied
@@ -88,6 +90,7 @@ __all__ = [
     "Comparison",
     "Compression",
     "Copied",
+    "Credentials",
     "Diff",
     "Explanation",
     "FileReport",
@@ -129,6 +132,8 @@ __all__ = [
     "image_digests",
     "inspect_image",
     "list_tags",
+    "login_registry",
+    "logout_registry",
     "merge_images",
     "pack_top_layer",
     "parse_closure",
@@ -155,6 +160,7 @@ _MODULES: Final = {
     "Comparison": "nixdock.layering.comparison",
     "Compression": "nixdock.layers.compressors",
     "Copied": "nixdock.transfer.copy_image",
+    "Credentials": "nixdock.registry.credentials",
     "Diff": "nixdock.diff.result",
     "Explanation": "nixdock.layering.explain",
     "FileReport": "nixdock.read.report",
@@ -184,6 +190,8 @@ _MODULES: Final = {
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
     "list_tags": "nixdock.face.transfers",
+    "login_registry": "nixdock.face.registries",
+    "logout_registry": "nixdock.face.registries",
     "merge_images": "nixdock.face.images",
     "pack_top_layer": "nixdock.face.building",
     "parse_closure": "nixdock.face.closures",

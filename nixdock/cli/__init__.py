@@ -41,6 +41,8 @@ _SECTIONS: Final = {
         "demo": "Build an image from the small closure that comes with nixdock.",
     },
     "Other commands": {
+        "login": "Store a user name and password for a registry.",
+        "logout": "Remove the credentials for a registry.",
         "export": "Write an image's root file system as a tar.",
         "merge": "Combine the images of several files into one docker-archive.",
         "plan-family": "Plan several images together, so that they share layers.",

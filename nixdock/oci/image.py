@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json, without_none
-from nixdock.oci.documents import MEMORY_KEY
+from nixdock.oci.documents import LAYER_KEY, MEMORY_KEY
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.layout import CONTAINERD_NAME, REF_NAME
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPE, INDEX_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
@@ -123,6 +123,23 @@ class Image:
             ),
             memory=memory,
         ).blob()
+<<<<<<< HEAD
+=======
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_MEDIA_TYPE,
+            "config": config.descriptor().document(),
+            "layers": [
+                Descriptor(
+                    layer.media_type,
+                    layer.digest,
+                    layer.size,
+                    {} if layer.key is None else {LAYER_KEY: layer.key},
+                ).document()
+                for layer in layers
+            ],
+        }
+>>>>>>> cd79fa318f15318a32fbf770c9d479fd9e47cabd
         return cls(
             layers=tuple(layers),
             config=config,

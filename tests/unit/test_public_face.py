@@ -33,7 +33,12 @@ FUNCTIONS = [
     "export_image",
     "image_digests",
     "inspect_image",
+<<<<<<< HEAD
     "list_tags",
+=======
+    "login_registry",
+    "logout_registry",
+>>>>>>> cd79fa318f15318a32fbf770c9d479fd9e47cabd
     "merge_images",
     "pack_top_layer",
     "parse_closure",
@@ -57,7 +62,11 @@ TYPES = [
     "Closure",
     "Comparison",
     "Compression",
+<<<<<<< HEAD
     "Copied",
+=======
+    "Credentials",
+>>>>>>> cd79fa318f15318a32fbf770c9d479fd9e47cabd
     "Diff",
     "Explanation",
     "FileReport",
@@ -134,7 +143,7 @@ def test_names_for_type_checkers_are_those_that_are_loaded() -> None:
 def test_importing_loads_nothing_heavy() -> None:
     script = (
         "import sys, nixdock;"
-        "heavy = {'networkx', 'msgspec', 'orjson', 'click', 'rich'};"
+        "heavy = {'urllib3', 'networkx', 'msgspec', 'orjson', 'click', 'rich'};"
         "print(*heavy & sys.modules.keys());"
         "print(*sorted(name for name in sys.modules if name.startswith('nixdock')))"
     )
@@ -473,3 +482,25 @@ def test_an_image_is_prefetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (prefetched.final_name, prefetched.final_tag) == ("debian", "mine")
     hashed = nixdock.Hash("sha256", hashlib.sha256(b"image").digest())
     assert prefetched.hash == hashed
+
+
+def test_credentials_are_stored_checked_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "none"))
+    checked: list[tuple[str, nixdock.Credentials]] = []
+    file = nixdock.login_registry(
+        "ghcr.io/me", "user", "pass", check=lambda *given: checked.append(given)
+    )
+    assert checked == [("ghcr.io", nixdock.Credentials("user", "pass"))]
+    assert list(json.loads(file.read_text())["auths"]) == ["ghcr.io/me"]
+
+    def refuse(host: str, credentials: nixdock.Credentials) -> None:
+        raise nixdock.ToolError(f"{host} refuses them")
+
+    with pytest.raises(nixdock.ToolError):
+        nixdock.login_registry("quay.io", "user", "pass", check=refuse)
+    assert nixdock.logout_registry("ghcr.io/me") == nixdock.logout_registry(None) == file
+    assert json.loads(file.read_text()) == {"auths": {}}

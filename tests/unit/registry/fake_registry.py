@@ -55,7 +55,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Logged:
-    """A request that arrived; `received` counts the bytes of its body that were read."""
+    """A request that arrived; `received` counts the bytes of its body that were read.
+
+    The names of headers are written as in Content-Type.
+    """
 
     method: str
     path: str

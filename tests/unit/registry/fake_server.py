@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         from .fake_registry import Logged
 
         registry = self.server.registry
-        headers = dict(self.headers.items())
+        headers = {name.title(): value for name, value in self.headers.items()}
         with registry.lock:
             registry.log.append(
                 Logged(self.command, self.path, headers, received, self.server.name, self._number)
