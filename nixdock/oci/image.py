@@ -74,7 +74,13 @@ def manifest_of(config: Blob, layers: Iterable[LayerBlob]) -> Blob:
         "mediaType": MANIFEST_MEDIA_TYPE,
         "config": config.descriptor().document(),
         "layers": [
-            Descriptor(layer.media_type, layer.digest, layer.size).document() for layer in layers
+            Descriptor(
+                layer.media_type,
+                layer.digest,
+                layer.size,
+                {} if layer.key is None else {LAYER_KEY: layer.key},
+            ).document()
+            for layer in layers
         ],
     }
     return Blob(MANIFEST_MEDIA_TYPE, canonical_json(document))
@@ -123,23 +129,6 @@ class Image:
             ),
             memory=memory,
         ).blob()
-<<<<<<< HEAD
-=======
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_MEDIA_TYPE,
-            "config": config.descriptor().document(),
-            "layers": [
-                Descriptor(
-                    layer.media_type,
-                    layer.digest,
-                    layer.size,
-                    {} if layer.key is None else {LAYER_KEY: layer.key},
-                ).document()
-                for layer in layers
-            ],
-        }
->>>>>>> cd79fa318f15318a32fbf770c9d479fd9e47cabd
         return cls(
             layers=tuple(layers),
             config=config,

@@ -33,12 +33,9 @@ FUNCTIONS = [
     "export_image",
     "image_digests",
     "inspect_image",
-<<<<<<< HEAD
     "list_tags",
-=======
     "login_registry",
     "logout_registry",
->>>>>>> cd79fa318f15318a32fbf770c9d479fd9e47cabd
     "merge_images",
     "pack_top_layer",
     "parse_closure",
@@ -62,11 +59,8 @@ TYPES = [
     "Closure",
     "Comparison",
     "Compression",
-<<<<<<< HEAD
     "Copied",
-=======
     "Credentials",
->>>>>>> cd79fa318f15318a32fbf770c9d479fd9e47cabd
     "Diff",
     "Explanation",
     "FileReport",
