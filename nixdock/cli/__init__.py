@@ -41,8 +41,6 @@ _SECTIONS: Final = {
         "demo": "Build an image from the small closure that comes with nixdock.",
     },
     "Other commands": {
-        "login": "Store a user name and password for a registry.",
-        "logout": "Remove the credentials for a registry.",
         "export": "Write an image's root file system as a tar.",
         "merge": "Combine the images of several files into one docker-archive.",
         "plan-family": "Plan several images together, so that they share layers.",
@@ -53,6 +51,8 @@ _SECTIONS: Final = {
         "pull": "Fetch an image from a registry into a file or directory.",
         "copy": "Copy an image between registries, files and directories.",
         "tags": "List the tags of a repository in a registry.",
+        "login": "Store a user name and password for a registry.",
+        "logout": "Remove the credentials for a registry.",
     },
     "Building blocks, which the Nix library uses": {
         "resolve": "Plan a spec's layers, so that its graph is no longer needed.",
