@@ -5,29 +5,23 @@ from __future__ import annotations
 import hashlib
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import orjson
-
-from nixdock.errors import ImageError, OutputError
+from nixdock.errors import OutputError
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import hex_of
-from nixdock.oci.documents import IndexDocument
-from nixdock.oci.layout import BLOBS, INDEX, LAYOUT_DIRECTORIES, MARKER, Format
-from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
-from nixdock.read.directory import Directory
-from nixdock.read.members import read_whole
+from nixdock.oci.layout import BLOBS, LAYOUT_DIRECTORIES, MARKER, Format
 from nixdock.registry.request import Body
 from nixdock.system.atomic import whole_directory, whole_file
 from nixdock.system.writers import FileWriter
 from nixdock.transfer.archives import write_docker_archive, write_oci_archive
 from nixdock.transfer.destination import Destination, Outcome
-from nixdock.transfer.file_content import FileContent
-from nixdock.transfer.names import annotations_of
+from nixdock.transfer.file_content import FileContent, blob_name
+from nixdock.transfer.kept_images import kept_images
 from nixdock.transfer.staging import Staging, kept_staging, partial_directory, temporary_staging
 
 __all__ = ["FileDestination", "FileForm", "open_file_destination"]
@@ -124,36 +118,14 @@ def _write_layout(directory: Path, content: FileContent, kept: Path | None) -> N
         (directory / name).mkdir()
     for name, file in content.blobs().items():
         _place(file, directory / name)
-    entries = [] if kept is None else _kept_entries(kept, content)
+    entries, digests = ([], set()) if kept is None else kept_images(kept, content)
     for name, data in content.documents(entries).items():
         with FileWriter(directory / name) as writer:
             writer.write(data)
-    for file in () if kept is None else (kept / BLOBS).iterdir():
-        fresh = directory / BLOBS / file.name
-        if stat.S_ISREG(file.lstat().st_mode) and not fresh.exists():
-            _place(file, fresh)
-
-
-def _kept_entries(earlier: Path, content: FileContent) -> list[dict[str, Any]]:
-    """Return the entries of an earlier index that have other names."""
-    index = earlier / INDEX
-    try:
-        data = read_whole(Directory(earlier), INDEX, MOST_JSON)
-        converted(parse_json(data), IndexDocument)
-    except ImageError as error:
-        message = f"{index} can't be extended: {error}; name another directory"
-        raise OutputError(message, path=index) from None
-    return [each for each in orjson.loads(data)["manifests"] if not _is_replaced(each, content)]
-
-
-def _is_replaced(entry: Mapping[str, Any], content: FileContent) -> bool:
-    annotations = entry.get("annotations") or {}
-    if not content.names:
-        return entry.get("digest") == content.root.digest
-    new = [annotations_of(name) for name in content.names]
-    same_name = any(annotations.get(key) == value for each in new for key, value in each.items())
-    unnamed = not annotations and entry.get("digest") == content.root.digest
-    return same_name or unnamed
+    for digest in digests:
+        name = blob_name(digest)
+        if kept is not None and not (directory / name).exists():
+            _place(kept / name, directory / name)
 
 
 def _place(file: Path, fresh: Path) -> None:
