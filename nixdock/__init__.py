@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         plan_layers,
         read_previous,
     )
+    from nixdock.face.pushing import push_image
     from nixdock.face.registries import login_registry, logout_registry
     from nixdock.face.specs import read_spec, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
@@ -79,12 +80,15 @@ if TYPE_CHECKING:
     from nixdock.oci.layout import Format
     from nixdock.read.report import FileReport
     from nixdock.read.verify import Verification
+    from nixdock.registry.access import Access
     from nixdock.registry.credentials import Credentials
     from nixdock.registry.prefetch import Prefetched, Remote
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.transfer.copy_image import Copied
+    from nixdock.transfer.push import PushedLayer, Pushing, PushResult
 
 __all__ = [
+    "Access",
     "Closure",
     "ClosureError",
     "Comparison",
@@ -114,6 +118,9 @@ __all__ = [
     "Prefetched",
     "PreviousPlan",
     "Progress",
+    "PushResult",
+    "PushedLayer",
+    "Pushing",
     "RegistryError",
     "Remote",
     "Resolution",
@@ -142,6 +149,7 @@ __all__ = [
     "plan_layers",
     "prefetch_image",
     "pull_image",
+    "push_image",
     "read_closure",
     "read_previous",
     "read_spec",
@@ -156,6 +164,7 @@ __all__ = [
 
 # The module of each name that is loaded when it is first used.
 _MODULES: Final = {
+    "Access": "nixdock.registry.access",
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
     "Compression": "nixdock.layers.compressors",
@@ -177,6 +186,9 @@ _MODULES: Final = {
     "Prefetched": "nixdock.registry.prefetch",
     "PreviousPlan": "nixdock.layering.plan_history",
     "Progress": "nixdock.layers.progress",
+    "PushResult": "nixdock.transfer.push",
+    "PushedLayer": "nixdock.transfer.push",
+    "Pushing": "nixdock.transfer.push",
     "Remote": "nixdock.registry.prefetch",
     "Resolution": "nixdock.build.resolve",
     "StorePath": "nixdock.nix.store_path",
@@ -200,6 +212,7 @@ _MODULES: Final = {
     "plan_layers": "nixdock.face.plans",
     "prefetch_image": "nixdock.face.images",
     "pull_image": "nixdock.face.transfers",
+    "push_image": "nixdock.face.pushing",
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",
     "read_spec": "nixdock.face.specs",

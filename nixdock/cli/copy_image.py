@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import click
 
-from nixdock import copy_image
+from nixdock import Access, copy_image
 from nixdock.cli.copy_report import copied_lines, copy_options
-from nixdock.cli.options import quiet_option
+from nixdock.cli.options import access_option, quiet_option
 from nixdock.cli.output import pretty_json
 from nixdock.cli.progress import reading_progress
-from nixdock.registry.access import Access
 from nixdock.spec.times import source_date_epoch
 
 __all__ = ["command"]
@@ -19,14 +18,15 @@ __all__ = ["command"]
 @click.argument("source")
 @click.argument("destination")
 @copy_options
+@access_option
 @quiet_option
 def command(
     source: str,
     destination: str,
     platform: str | None,
+    access: Access | None,
     *,
     all_platforms: bool,
-    insecure: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -43,7 +43,7 @@ def command(
             destination,
             platform=platform,
             all_platforms=all_platforms,
-            access=Access(insecure=insecure),
+            access=access,
             mtime=source_date_epoch(),
             progress=progress,
         )

@@ -21,14 +21,9 @@ _OUTCOMES: Final = ("present", "mounted", "uploaded", "written")
 
 
 def copy_options(command: _Command) -> _Command:
-    """Add --platform, --all-platforms, --insecure and --json to a command."""
+    """Add --platform, --all-platforms and --json to a command."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the digest."),
-        click.option(
-            "--insecure",
-            is_flag=True,
-            help="Accept any certificate, and plain HTTP where there is no HTTPS.",
-        ),
         click.option(
             "--all-platforms",
             is_flag=True,

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import click
 
-from nixdock import pull_image
+from nixdock import Access, pull_image
 from nixdock.cli.copy_report import copy_options, pulled
-from nixdock.cli.options import OUTPUT, format_option, quiet_option
+from nixdock.cli.options import OUTPUT, access_option, format_option, quiet_option
 from nixdock.cli.output import check_not_terminal, is_standard_output, pretty_json
 from nixdock.cli.progress import reading_progress, say
-from nixdock.registry.access import Access
 from nixdock.spec.times import source_date_epoch
 
 __all__ = ["command"]
@@ -29,15 +28,16 @@ __all__ = ["command"]
 )
 @format_option
 @copy_options
+@access_option
 @quiet_option
 def command(
     reference: str,
     target: Path,
     form: str,
     platform: str | None,
+    access: Access | None,
     *,
     all_platforms: bool,
-    insecure: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -57,7 +57,7 @@ def command(
             form=form,
             platform=platform,
             all_platforms=all_platforms,
-            access=Access(insecure=insecure),
+            access=access,
             mtime=source_date_epoch(),
             progress=progress,
         )

@@ -55,6 +55,7 @@ class Transport:
         self.access = access or Access()
         self._tokens = Tokens(host, self.access, self._ask_realm)
         self._warnings: set[str] = set()
+        self.request_count = 0
 
     @cached_property
     def _connections(self) -> Connections:
@@ -106,6 +107,7 @@ class Transport:
         return Subject(self.host, request.scope.repository, request.subject)
 
     def _attempt(self, request: Request) -> Response:
+        self.request_count += 1
         subject = self._subject(request)
         header = None
         try:

@@ -24,6 +24,7 @@ _NO_MOUNT: Final = frozenset({400, 401, 403, 404, 405})
 class Outcome(StrEnum):
     """How a blob or manifest got to its destination."""
 
+    KNOWN = "known"
     PRESENT = "present"
     MOUNTED = "mounted"
     UPLOADED = "uploaded"

@@ -1,4 +1,4 @@
-"""Two registries, a way to reach them without waiting, and a cache of the test's own."""
+"""Two fake registries, a way to reach them without waiting, and an empty home for each test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 from nixdock.registry.access import Access
 from nixdock.registry.retrying import Pace
-from tests.unit.registry.fake_registry import FakeRegistry, fake_registry
+
+from ..registry.fake_registry import FakeRegistry, fake_registry
 
 
 @pytest.fixture
@@ -34,6 +35,17 @@ def access() -> Access:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where parts of blobs are kept."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "nixdock" / "partial"
+    """The directory of the cache of known layers, empty at first."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("NIX_BUILD_TOP", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    return home / "cache/nixdock/layers"
+
+
+@pytest.fixture
+def parts(cache: Path) -> Path:
+    """The directory where parts of blobs are kept, which need not exist."""
+    return cache.parent / "partial"

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from tests.unit.registry.fake_registry import FakeRegistry, Stored, digest_of
+from ..registry.fake_registry import FakeRegistry, Stored, digest_of
 
 OCI = "application/vnd.oci.image"
 INDEX = f"{OCI}.index.v1+json"

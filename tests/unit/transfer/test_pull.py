@@ -14,8 +14,8 @@ import pytest
 import nixdock
 from nixdock.registry.access import Access
 from nixdock.transfer import staging
-from tests.unit.registry.fake_registry import FakeRegistry, Fault, digest_of
 
+from ..registry.fake_registry import FakeRegistry, Fault, digest_of
 from .samples import Platforms, archive_files, layout_blobs, sample, store
 
 
@@ -107,7 +107,7 @@ def test_a_transfer_that_breaks_goes_on(fake: FakeRegistry, access: Access, tmp_
 
 
 def test_a_pull_goes_on_where_an_earlier_one_stopped(
-    fake: FakeRegistry, access: Access, tmp_path: Path, cache: Path
+    fake: FakeRegistry, access: Access, tmp_path: Path, parts: Path
 ) -> None:
     image = sample("small", "large", size=3 << 20)
     store(fake, "x", image, "v1")
@@ -118,8 +118,8 @@ def test_a_pull_goes_on_where_an_earlier_one_stopped(
     ]
     with pytest.raises(nixdock.RegistryError, match=large):
         nixdock.pull_image(f"{fake.host}/x:v1", tmp_path / "out", access=access)
-    assert os.listdir(tmp_path) == ["cache"]
-    kept = (cache / large[7:]).stat().st_size
+    assert sorted(os.listdir(tmp_path)) == ["home"]
+    kept = (parts / large[7:]).stat().st_size
     assert 0 < kept <= 2 << 20
     fake.faults.clear()
     fake.log.clear()
@@ -128,21 +128,21 @@ def test_a_pull_goes_on_where_an_earlier_one_stopped(
     assert asked.headers["Range"] == f"bytes={kept}-"
     assert {blob.digest: blob.read for blob in result.blobs}[large] == len(image.layers[1]) - kept
     assert nixdock.verify_image(tmp_path / "out").problems == ()
-    assert list(cache.iterdir()) == []
+    assert list(parts.iterdir()) == []
 
 
 @pytest.mark.parametrize("size", [1000, 5 << 20])
 def test_a_wrong_part_is_dropped(
-    fake: FakeRegistry, access: Access, tmp_path: Path, cache: Path, size: int
+    fake: FakeRegistry, access: Access, tmp_path: Path, parts: Path, size: int
 ) -> None:
     image = sample("large", size=3 << 20)
     store(fake, "x", image, "v1")
     (layer,) = image.layers
-    cache.mkdir(parents=True)
-    (cache / digest_of(layer)[7:]).write_bytes(b"x" * size)
+    parts.mkdir(parents=True)
+    (parts / digest_of(layer)[7:]).write_bytes(b"x" * size)
     nixdock.pull_image(f"{fake.host}/x:v1", tmp_path / "out", form="oci-layout", access=access)
     assert layout_blobs(tmp_path / "out")[digest_of(layer)] == layer
-    assert list(cache.iterdir()) == []
+    assert list(parts.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_wrong_blob_is_refused(
     fake: FakeRegistry,
     access: Access,
     tmp_path: Path,
-    cache: Path,
+    parts: Path,
     sent: bytes | None,
     message: str,
     form: str,
@@ -169,8 +169,8 @@ def test_a_wrong_blob_is_refused(
     fake.tampered[digest_of(layer)] = b"x" * len(layer) if sent is None else sent
     with pytest.raises(nixdock.ImageError, match=f"the blob {digest_of(layer)} {message}"):
         nixdock.pull_image(f"{fake.host}/x:v1", tmp_path / "out", form=form, access=access)
-    assert os.listdir(tmp_path) == ["cache"]
-    assert [file.name for file in cache.iterdir() if file.name == digest_of(layer)[7:]] == []
+    assert sorted(os.listdir(tmp_path)) == ["home"]
+    assert [file.name for file in parts.iterdir() if file.name == digest_of(layer)[7:]] == []
 
 
 def test_a_wrong_manifest_is_refused(fake: FakeRegistry, access: Access, tmp_path: Path) -> None:
@@ -297,13 +297,13 @@ def test_what_could_be_an_index_or_a_manifest_is_refused(
 
 
 def test_a_pull_waits_for_another_one_of_the_same_blob(
-    fake: FakeRegistry, access: Access, tmp_path: Path, cache: Path
+    fake: FakeRegistry, access: Access, tmp_path: Path, parts: Path
 ) -> None:
     image = sample("one")
     store(fake, "x", image, "v1")
     (layer,) = image.layers
-    cache.mkdir(parents=True)
-    part = cache / digest_of(layer)[7:]
+    parts.mkdir(parents=True)
+    part = parts / digest_of(layer)[7:]
     with part.open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         pull = threading.Thread(
@@ -320,15 +320,15 @@ def test_a_pull_waits_for_another_one_of_the_same_blob(
     assert nixdock.verify_image(tmp_path / "out").problems == ()
 
 
-def test_parts_of_other_pulls_are_bounded(cache: Path) -> None:
-    cache.mkdir(parents=True)
+def test_parts_of_other_pulls_are_bounded(parts: Path) -> None:
+    parts.mkdir(parents=True)
     for i in range(5):
-        (cache / f"{i}").write_bytes(b"x" * 100)
-        os.utime(cache / f"{i}", (i, i))
-    with (cache / "1").open() as lock:
+        (parts / f"{i}").write_bytes(b"x" * 100)
+        os.utime(parts / f"{i}", (i, i))
+    with (parts / "1").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        staging._trim(cache, 250)
-    assert sorted(file.name for file in cache.iterdir()) == ["1", "4"]
+        staging._trim(parts, 250)
+    assert sorted(file.name for file in parts.iterdir()) == ["1", "4"]
 
 
 def test_without_a_cache_a_pull_needs_none(
@@ -340,11 +340,11 @@ def test_without_a_cache_a_pull_needs_none(
     image = sample("one")
     store(fake, "x", image, "v1")
     nixdock.pull_image(f"{fake.host}/x:v1", tmp_path / "out", access=access)
-    assert os.listdir(tmp_path) == ["out"]
+    assert sorted(os.listdir(tmp_path)) == ["home", "out"]
 
 
-def test_a_cache_of_somebody_else_is_not_used(cache: Path, tmp_path: Path) -> None:
-    cache.parent.mkdir(parents=True)
+def test_a_cache_of_somebody_else_is_not_used(parts: Path, tmp_path: Path) -> None:
+    parts.parent.mkdir(parents=True)
     (tmp_path / "theirs").mkdir()
-    cache.symlink_to(tmp_path / "theirs")
+    parts.symlink_to(tmp_path / "theirs")
     assert staging.partial_directory() is None
