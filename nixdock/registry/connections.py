@@ -63,6 +63,8 @@ class Connections:
         self._access = access
         self._environment = dict(os.environ)
         self._root: str | None = None
+        # Appending is safe with threads, and after a fork, where a counter would need a lock.
+        self.statuses: list[int] = []
         self._pools: dict[tuple[int, bool, str | None], urllib3.PoolManager] = {}
         self._locks: dict[int, threading.Lock] = {}
         self._name = Origin.of(f"https://{address}").host
@@ -161,6 +163,7 @@ class Connections:
             )
         except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:
             raise _NoAnswerError(cause_of(error, route)) from None
+        self.statuses.append(raw.status)
         return Response(raw, url, subject, broken)
 
     def _pool(self, origin: Origin, proxy: str | None) -> urllib3.PoolManager:

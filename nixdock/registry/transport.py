@@ -55,7 +55,6 @@ class Transport:
         self.access = access or Access()
         self._tokens = Tokens(host, self.access, self._ask_realm)
         self._warnings: set[str] = set()
-        self.request_count = 0
 
     @cached_property
     def _connections(self) -> Connections:
@@ -64,6 +63,11 @@ class Transport:
 
         address = _HUB_ADDRESS if self.host == DOCKER_HUB else self.host
         return Connections(self.host, address, self.access)
+
+    @property
+    def request_count(self) -> int:
+        """How many requests were answered, also those for tokens and after redirects."""
+        return len(self._connections.statuses)
 
     @property
     def attempts(self) -> int:
@@ -107,7 +111,6 @@ class Transport:
         return Subject(self.host, request.scope.repository, request.subject)
 
     def _attempt(self, request: Request) -> Response:
-        self.request_count += 1
         subject = self._subject(request)
         header = None
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import gzip
 import os
+import subprocess
 import threading
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 import nixdock
 from nixdock.registry.access import Access
 from nixdock.transfer import staging
+from tests.runtime.command import wait_until
+from tests.unit.cli.program import PROGRAM, environment
 
 from ..registry.fake_registry import FakeRegistry, Fault, digest_of
 from .samples import Platforms, archive_files, layout_blobs, sample, store
@@ -106,29 +109,58 @@ def test_a_transfer_that_breaks_goes_on(fake: FakeRegistry, access: Access, tmp_
     assert starts == sorted(starts, key=lambda text: int(text[6:-1]))
 
 
-def test_a_pull_goes_on_where_an_earlier_one_stopped(
+def test_a_pull_goes_on_where_a_failed_one_stopped(
     fake: FakeRegistry, access: Access, tmp_path: Path, parts: Path
 ) -> None:
     image = sample("small", "large", size=3 << 20)
     store(fake, "x", image, "v1")
     large = digest_of(image.layers[1])
-    fake.faults += [
-        Fault("GET", f"blobs/{large}", cut=2 << 20),
-        Fault("GET", f"blobs/{large}", status=404, times=100),
-    ]
+    fake.faults.append(Fault("GET", f"blobs/{large}", status=404, times=100))
     with pytest.raises(nixdock.RegistryError, match=large):
         nixdock.pull_image(f"{fake.host}/x:v1", tmp_path / "out", access=access)
     assert sorted(os.listdir(tmp_path)) == ["home"]
-    kept = (parts / large[7:]).stat().st_size
-    assert 0 < kept <= 2 << 20
     fake.faults.clear()
     fake.log.clear()
+    (parts / large[7:]).write_bytes(image.layers[1][:1_000_000])
     result = nixdock.pull_image(f"{fake.host}/x:v1", tmp_path / "out", access=access)
     (asked,) = fake.requests("GET", f"blobs/{large}")
-    assert asked.headers["Range"] == f"bytes={kept}-"
-    assert {blob.digest: blob.read for blob in result.blobs}[large] == len(image.layers[1]) - kept
+    assert asked.headers["Range"] == "bytes=1000000-"
+    read = {blob.digest: blob.read for blob in result.blobs}
+    assert read[large] == len(image.layers[1]) - 1_000_000
     assert nixdock.verify_image(tmp_path / "out").problems == ()
     assert list(parts.iterdir()) == []
+
+
+def test_a_pull_goes_on_where_a_killed_one_stopped(
+    fake: FakeRegistry, access: Access, tmp_path: Path, parts: Path
+) -> None:
+    image = sample("small", "large", size=4 << 20)
+    store(fake, "x", image, "v1")
+    small, large = map(digest_of, image.layers)
+    fake.faults.append(Fault("GET", f"blobs/{large}", cut=3 << 20, stall=True))
+    target = tmp_path / "layout"
+    command = [*PROGRAM, "pull", f"{fake.host}/x:v1", "-o", str(target), "--format", "oci-layout"]
+    with subprocess.Popen(command, env=environment()) as pull:
+        wait_until(lambda: size_of(parts / large[7:]) >= 1 << 20, timeout=60, what="a part")
+        wait_until(
+            lambda: size_of(parts / small[7:]) == len(image.layers[0]), timeout=60, what="a blob"
+        )
+        pull.kill()
+    assert not target.exists()
+    kept = size_of(parts / large[7:])
+    fake.log.clear()
+    result = nixdock.pull_image(f"{fake.host}/x:v1", target, form="oci-layout", access=access)
+    assert layout_blobs(target) == {**image.blobs, image.digest: image.manifest}
+    assert [each.headers["Range"] for each in fake.requests("GET", large)] == [f"bytes={kept}-"]
+    assert fake.requests("GET", small) == []
+    assert result.read == len(image.layers[1]) - kept + len(image.config)
+    # What the killed pull had beside its target is gone, too.
+    assert sorted(os.listdir(tmp_path)) == ["home", "layout"]
+    assert list(parts.iterdir()) == []
+
+
+def size_of(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 @pytest.mark.parametrize("size", [1000, 5 << 20])
