@@ -21,6 +21,7 @@ from nixdock.system.readers import BytesReader
 from nixdock.transfer.names import annotations_of
 from nixdock.transfer.platforms import platform_of
 from nixdock.transfer.source import LayoutSource
+from nixdock.transfer.tree import parse_manifest
 
 __all__ = ["FileContent", "blob_name"]
 
@@ -76,8 +77,19 @@ class FileContent:
         }
 
     def blobs(self) -> dict[str, Path]:
-        """Return the files of the blobs by their names in the layout."""
-        return {blob_name(digest): file for digest, file in self.files.items()}
+        """Return the files of the blobs by their names in the layout.
+
+        Their order is that in the manifests, each config first, and not that of their arrival.
+        """
+        documents = [
+            parse_manifest(manifest)
+            for manifest in self.manifests.values()
+            if manifest.media_type not in INDEX_MEDIA_TYPES
+        ]
+        digests = (
+            blob.digest for document in documents for blob in (document.config, *document.layers)
+        )
+        return {blob_name(digest): self.files[digest] for digest in digests}
 
     def members(self) -> Members:
         """Return the content as the files of a layout."""
