@@ -242,7 +242,7 @@ class Transport:
         error = self._subject(request).refusal(
             status,
             data,
-            has_account=self._tokens.account(request.scope.repository) is not None,
+            has_account=self._tokens.used_account(request.scope.repository) is not None,
             is_broken=passing,
             secrets=[*self._tokens.secrets(request.scope), *(value for _, value in query)],
         )

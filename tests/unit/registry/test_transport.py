@@ -94,6 +94,8 @@ def test_several_threads_share_the_connections(fake: FakeRegistry) -> None:
     assert len({each.connection for each in fake.requests(path="/blobs/")}) <= 8
 
 
+# Newer versions of Python warn of what this is about: the server's threads.
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_child_processes_have_connections_of_their_own(fake: FakeRegistry) -> None:
     digest = fake.add_blob("x", b"data")
     transport = reach(fake)
@@ -192,6 +194,13 @@ def test_a_stalled_upload_is_given_up(fake: FakeRegistry) -> None:
     with pytest.raises(RegistryError, match="silent") as caught:
         put(reach(fake, timeout=0.3), bytes(50 << 20), retry=False)
     assert caught.value.is_broken
+
+
+def test_an_answer_that_comes_before_the_content_was_sent_is_read(fake: FakeRegistry) -> None:
+    fake.faults = [Fault("PUT", status=413, early=True, times=9)]
+    with pytest.raises(RegistryError, match="limits the size of uploads") as caught:
+        put(reach(fake), bytes(50 << 20), retry=False)
+    assert caught.value.status == 413
 
 
 def test_content_that_is_not_as_long_as_announced_is_not_sent(fake: FakeRegistry) -> None:
