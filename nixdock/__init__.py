@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         plan_layers,
         read_previous,
     )
+    from nixdock.face.pushing import push_image
     from nixdock.face.registries import login_registry, logout_registry
     from nixdock.face.specs import read_spec, resolve_spec, spec_json
     from nixdock.layering.comparison import Comparison
@@ -78,11 +79,14 @@ if TYPE_CHECKING:
     from nixdock.oci.layout import Format
     from nixdock.read.report import FileReport
     from nixdock.read.verify import Verification
+    from nixdock.registry.access import Access
     from nixdock.registry.credentials import Credentials
     from nixdock.registry.prefetch import Prefetched, Remote
     from nixdock.spec.image_spec import ImageSpec
+    from nixdock.transfer.push import PushedLayer, Pushing, PushResult
 
 __all__ = [
+    "Access",
     "Closure",
     "ClosureError",
     "Comparison",
@@ -111,6 +115,9 @@ __all__ = [
     "Prefetched",
     "PreviousPlan",
     "Progress",
+    "PushResult",
+    "PushedLayer",
+    "Pushing",
     "RegistryError",
     "Remote",
     "Resolution",
@@ -136,6 +143,7 @@ __all__ = [
     "plan_family",
     "plan_layers",
     "prefetch_image",
+    "push_image",
     "read_closure",
     "read_previous",
     "read_spec",
@@ -150,6 +158,7 @@ __all__ = [
 
 # The module of each name that is loaded when it is first used.
 _MODULES: Final = {
+    "Access": "nixdock.registry.access",
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
     "Compression": "nixdock.layers.compressors",
@@ -170,6 +179,9 @@ _MODULES: Final = {
     "Prefetched": "nixdock.registry.prefetch",
     "PreviousPlan": "nixdock.layering.plan_history",
     "Progress": "nixdock.layers.progress",
+    "PushResult": "nixdock.transfer.push",
+    "PushedLayer": "nixdock.transfer.push",
+    "Pushing": "nixdock.transfer.push",
     "Remote": "nixdock.registry.prefetch",
     "Resolution": "nixdock.build.resolve",
     "StorePath": "nixdock.nix.store_path",
@@ -190,6 +202,7 @@ _MODULES: Final = {
     "plan_family": "nixdock.face.plans",
     "plan_layers": "nixdock.face.plans",
     "prefetch_image": "nixdock.face.images",
+    "push_image": "nixdock.face.pushing",
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",
     "read_spec": "nixdock.face.specs",

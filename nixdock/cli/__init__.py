@@ -34,6 +34,7 @@ _SECTIONS: Final = {
     "Everyday commands": {
         "build": "Build an image from a spec.",
         "stream": "Write an image to standard output, as a docker-archive.",
+        "push": "Build an image and push it to a registry.",
         "inspect": "Show an image's config, layers and store paths.",
         "verify": "Check every digest, size and count of an image.",
         "plan": "Show which store paths would share a layer.",

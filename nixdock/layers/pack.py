@@ -78,7 +78,7 @@ def pack_all(
     """
     packed = dict(known)
     for i, blob in known.items():
-        progress.packed(i, blob)
+        progress.known(i, blob)
     unknown = [i for i in range(len(layers)) if i not in known]
     for i, blob in pack_each(layers, unknown, directory, compression, cores, progress):
         packed[i] = blob

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections.abc import Container, Mapping
@@ -53,6 +54,10 @@ class Transport:
     def __init__(self, host: str, access: Access | None = None) -> None:
         self.host = host
         self.access = access or Access()
+        # How many requests were sent, also for tokens, after redirects, and again.
+        self.request_count = 0
+        # Adding to a number is not atomic, so that threads would lose some.
+        self._numbers = itertools.count(1)
         self._tokens = Tokens(host, self.access, self._ask_realm)
         self._warnings: set[str] = set()
 
@@ -163,6 +168,7 @@ class Transport:
                 # Not even if it leads back: the one who redirects could choose what is done.
                 header = None
             given = {} if header is None else {"Authorization": header}
+            self.request_count = next(self._numbers)
             response = self._connections.exchange(
                 outgoing.method,
                 outgoing.url,

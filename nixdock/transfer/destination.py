@@ -21,6 +21,7 @@ __all__ = ["Destination", "Outcome", "RegistryDestination"]
 class Outcome(StrEnum):
     """How a blob or manifest got to its destination."""
 
+    KNOWN = "known"
     PRESENT = "present"
     MOUNTED = "mounted"
     UPLOADED = "uploaded"

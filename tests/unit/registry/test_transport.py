@@ -77,6 +77,7 @@ def test_a_plain_registry_on_this_machine_is_asked_for_its_scheme_once(fake: Fak
     for _ in range(3):
         get(transport, digest)
     assert fake.routes() == ["GET /v2/", *[f"GET /v2/x/blobs/{digest}"] * 3]
+    assert transport.request_count == 3
 
 
 def test_bodies_are_not_encoded(fake: FakeRegistry) -> None:
@@ -168,6 +169,7 @@ def test_a_stalled_answer_can_be_told_apart(fake: FakeRegistry) -> None:
 
 def test_a_request_that_breaks_is_sent_again_as_a_whole(fake: FakeRegistry) -> None:
     data = bytes(range(256)) * 20_000
+    fake.keeps_partial = False
     fake.faults = [Fault("PUT", cut=1000)]
     put(reach(fake), data).close()
     assert fake.blobs["x"] == {digest_of(data): data}
