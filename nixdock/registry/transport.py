@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import re
 from collections.abc import Container, Mapping
@@ -54,10 +53,6 @@ class Transport:
     def __init__(self, host: str, access: Access | None = None) -> None:
         self.host = host
         self.access = access or Access()
-        # How many requests were sent, also for tokens, after redirects, and again.
-        self.request_count = 0
-        # Adding to a number is not atomic, so that threads would lose some.
-        self._numbers = itertools.count(1)
         self._tokens = Tokens(host, self.access, self._ask_realm)
         self._warnings: set[str] = set()
 
@@ -68,6 +63,11 @@ class Transport:
 
         address = _HUB_ADDRESS if self.host == DOCKER_HUB else self.host
         return Connections(self.host, address, self.access)
+
+    @property
+    def request_count(self) -> int:
+        """How many requests were answered, also those for tokens, by redirects, and again."""
+        return self._connections.answered
 
     @property
     def attempts(self) -> int:
@@ -168,7 +168,6 @@ class Transport:
                 # Not even if it leads back: the one who redirects could choose what is done.
                 header = None
             given = {} if header is None else {"Authorization": header}
-            self.request_count = next(self._numbers)
             response = self._connections.exchange(
                 outgoing.method,
                 outgoing.url,

@@ -77,7 +77,7 @@ def test_a_plain_registry_on_this_machine_is_asked_for_its_scheme_once(fake: Fak
     for _ in range(3):
         get(transport, digest)
     assert fake.routes() == ["GET /v2/", *[f"GET /v2/x/blobs/{digest}"] * 3]
-    assert transport.request_count == 3
+    assert transport.request_count == len(fake.log)
 
 
 def test_bodies_are_not_encoded(fake: FakeRegistry) -> None:
