@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -63,8 +64,10 @@ class Connections:
         self._access = access
         self._environment = dict(os.environ)
         self._root: str | None = None
-        # Appending is safe with threads, and after a fork, where a counter would need a lock.
-        self.statuses: list[int] = []
+        # How many requests were answered.
+        self.answered = 0
+        # Adding to a number is not atomic, so that threads would lose some.
+        self._numbers = itertools.count(1)
         self._pools: dict[tuple[int, bool, str | None], urllib3.PoolManager] = {}
         self._locks: dict[int, threading.Lock] = {}
         self._name = Origin.of(f"https://{address}").host
@@ -163,7 +166,7 @@ class Connections:
             )
         except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:
             raise _NoAnswerError(cause_of(error, route)) from None
-        self.statuses.append(raw.status)
+        self.answered = next(self._numbers)
         return Response(raw, url, subject, broken)
 
     def _pool(self, origin: Origin, proxy: str | None) -> urllib3.PoolManager:

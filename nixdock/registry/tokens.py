@@ -105,6 +105,10 @@ class Tokens:
                 self._accounts[repository] = self._access.find(self._host, repository)
             return self._accounts[repository]
 
+    def used_account(self, repository: str) -> Account | None:
+        """Return whose credentials were wanted so far, without looking for any."""
+        return self._access.credentials or self._accounts.get(repository)
+
     def header(self, scope: Scope, subject: Subject) -> str | None:
         """Return what to send at first: nothing until the registry has asked for something."""
         if self._is_basic:
@@ -144,7 +148,7 @@ class Tokens:
 
     def secrets(self, scope: Scope) -> list[str]:
         """Return what must not be shown although a server may repeat it."""
-        account = self.account(scope.repository)
+        account = self.used_account(scope.repository)
         own = [] if account is None else [account.password, account.identity_token]
         tokens = [grant.header.partition(" ")[2] for grant in list(self._grants.values())]
         return [*own, *tokens, *([] if account is None else [_basic(account)[6:]])]

@@ -66,8 +66,8 @@ class Transport:
 
     @property
     def request_count(self) -> int:
-        """How many requests were answered, also those for tokens and after redirects."""
-        return len(self._connections.statuses)
+        """How many requests were answered, also those for tokens, by redirects, and again."""
+        return self._connections.answered
 
     @property
     def attempts(self) -> int:
@@ -247,7 +247,7 @@ class Transport:
         error = self._subject(request).refusal(
             status,
             data,
-            has_account=self._tokens.account(request.scope.repository) is not None,
+            has_account=self._tokens.used_account(request.scope.repository) is not None,
             is_broken=passing,
             secrets=[*self._tokens.secrets(request.scope), *(value for _, value in query)],
         )

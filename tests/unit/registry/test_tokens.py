@@ -103,8 +103,13 @@ def test_credentials_are_looked_up_once_for_each_repository(guarded: FakeRegistr
 
 
 def test_an_open_registry_gets_no_credentials(fake: FakeRegistry) -> None:
+    def find(_host: str, _repository: str) -> None:
+        raise AssertionError
+
     fake.add_blob("x", b"data")
     look(reach(fake, Login()))
+    look(reach(fake, find=find))
+    assert refusal(lambda: look(reach(fake, find=find), Scope("y"))).status == 404
     assert all("Authorization" not in each.headers for each in fake.log)
 
 

@@ -77,6 +77,7 @@ def test_a_plain_registry_on_this_machine_is_asked_for_its_scheme_once(fake: Fak
     for _ in range(3):
         get(transport, digest)
     assert fake.routes() == ["GET /v2/", *[f"GET /v2/x/blobs/{digest}"] * 3]
+    assert transport.request_count == len(fake.log)
 
 
 def test_bodies_are_not_encoded(fake: FakeRegistry) -> None:
@@ -94,6 +95,8 @@ def test_several_threads_share_the_connections(fake: FakeRegistry) -> None:
     assert len({each.connection for each in fake.requests(path="/blobs/")}) <= 8
 
 
+# Newer versions of Python warn of what this is about: the server's threads.
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_child_processes_have_connections_of_their_own(fake: FakeRegistry) -> None:
     digest = fake.add_blob("x", b"data")
     transport = reach(fake)
@@ -166,6 +169,7 @@ def test_a_stalled_answer_can_be_told_apart(fake: FakeRegistry) -> None:
 
 def test_a_request_that_breaks_is_sent_again_as_a_whole(fake: FakeRegistry) -> None:
     data = bytes(range(256)) * 20_000
+    fake.keeps_partial = False
     fake.faults = [Fault("PUT", cut=1000)]
     put(reach(fake), data).close()
     assert fake.blobs["x"] == {digest_of(data): data}
@@ -192,6 +196,13 @@ def test_a_stalled_upload_is_given_up(fake: FakeRegistry) -> None:
     with pytest.raises(RegistryError, match="silent") as caught:
         put(reach(fake, timeout=0.3), bytes(50 << 20), retry=False)
     assert caught.value.is_broken
+
+
+def test_an_answer_that_comes_before_the_content_was_sent_is_read(fake: FakeRegistry) -> None:
+    fake.faults = [Fault("PUT", status=413, early=True, times=9)]
+    with pytest.raises(RegistryError, match="limits the size of uploads") as caught:
+        put(reach(fake), bytes(50 << 20), retry=False)
+    assert caught.value.status == 413
 
 
 def test_content_that_is_not_as_long_as_announced_is_not_sent(fake: FakeRegistry) -> None:
