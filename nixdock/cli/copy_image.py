@@ -7,8 +7,9 @@ import click
 from nixdock import Access, copy_image
 from nixdock.cli.copy_report import copied_lines, copy_options
 from nixdock.cli.options import access_option, quiet_option
-from nixdock.cli.output import pretty_json
+from nixdock.cli.output import is_standard_output, pretty_json, standard_output
 from nixdock.cli.progress import reading_progress
+from nixdock.oci.location import FileLocation, parse_location
 from nixdock.spec.times import source_date_epoch
 
 __all__ = ["command"]
@@ -35,8 +36,12 @@ def command(
     Each is docker://REFERENCE, oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG],
     docker-archive:FILE[:REFERENCE], or a path. Manifests stay as they are. What DESTINATION has
     already is not sent; blobs in another repository of the same registry are mounted, and others go
-    from registry to registry without touching the disk. An OCI layout keeps its other images.
+    from registry to registry without touching the disk. An OCI layout keeps its other images. If
+    the image goes to standard output, the digest goes to standard error.
     """
+    binary = _is_standard_output(destination)
+    if binary:
+        standard_output("name a file, or use a pipe")
     with reading_progress(quiet=quiet) as progress:
         result = copy_image(
             source,
@@ -50,4 +55,11 @@ def command(
     for line in () if quiet else copied_lines(result):
         click.echo(line, err=True)
     text = pretty_json(result.document()) if as_json else f"{result.digest_reference}\n"
-    click.echo(text, nl=False)
+    click.echo(text, nl=False, err=binary)
+
+
+def _is_standard_output(destination: str) -> bool:
+    match parse_location(destination):
+        case FileLocation(path):
+            return is_standard_output(path)
+    return False

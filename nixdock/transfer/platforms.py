@@ -13,11 +13,10 @@ from nixdock.oci.media_types import CONFIG_MEDIA_TYPES, INDEX_MEDIA_TYPES, MANIF
 from nixdock.oci.platforms import best_fitting, platform_text
 from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.transfer.source import Source
-from nixdock.transfer.tree import parse_index, parse_manifest, read_document
+from nixdock.transfer.tree import MOST_NESTING, parse_index, parse_manifest, read_document
 
 __all__ = ["choose", "platform_of"]
 
-_MOST_NESTING: Final = 4
 _ATTESTATION: Final = "vnd.docker.reference.type"
 
 
@@ -52,8 +51,8 @@ def _candidates(
     if index is None:
         yield _completed(stated, platform_of(source, manifest)), lambda: manifest
         return
-    if depth >= _MOST_NESTING:
-        raise ImageError(f"{source.place}: indexes are nested more than {_MOST_NESTING} deep")
+    if depth >= MOST_NESTING:
+        raise ImageError(f"{source.place}: indexes are nested more than {MOST_NESTING} deep")
     for child in index.manifests:
         platform = child.platform or stated
         if _ATTESTATION in (child.annotations or {}):

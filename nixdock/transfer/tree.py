@@ -15,9 +15,11 @@ from nixdock.oci.media_types import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
 from nixdock.oci.untrusted_json import MOST_JSON, JsonBudget, converted, parse_json
 from nixdock.transfer.source import Source
 
-__all__ = ["Tree", "parse_index", "parse_manifest", "read_document", "read_tree"]
+__all__ = ["MOST_NESTING", "Tree", "parse_index", "parse_manifest", "read_document", "read_tree"]
 
-_MOST_NESTING: Final = 4
+MOST_NESTING: Final = 4
+"""The largest number of indexes within each other that are read."""
+
 _MOST_DESCRIPTORS: Final = 1000
 
 
@@ -111,9 +113,9 @@ class _Reader:
             for layer in document.layers:
                 self._check_foreign(manifest, layer)
             return Tree(manifest, blobs)
-        if depth >= _MOST_NESTING:
+        if depth >= MOST_NESTING:
             raise ImageError(
-                f"{_named(manifest)} is within {_MOST_NESTING} others; no more are read",
+                f"{_named(manifest)} is within {MOST_NESTING} others; no more are read",
                 digest=manifest.digest,
             )
         self._check(manifest, index.manifests)

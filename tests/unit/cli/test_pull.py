@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.runtime.command import wait_until
 from tests.unit.cli.program import PROGRAM, environment
-from tests.unit.registry.fake_registry import FakeRegistry, fake_registry
+from tests.unit.registry.fake_registry import FakeRegistry, Fault, fake_registry
 from tests.unit.transfer.samples import Sample, sample, store
 
 
@@ -62,6 +64,9 @@ def test_the_reference_by_digest_is_printed(
     done = subprocess.run(archive, capture_output=True, check=True, timeout=120, env=env)
     assert done.stdout == (tmp_path / "out").read_bytes()
     assert done.stderr.decode() == reference
+    copy = [*PROGRAM, "copy", "-q", f"docker://{fake.host}/x:v1", "/dev/stdout"]
+    done = subprocess.run(copy, capture_output=True, check=True, timeout=120, env=env)
+    assert (done.stdout, done.stderr.decode()) == ((tmp_path / "out").read_bytes(), reference)
 
 
 def test_a_copy_says_what_was_sent(fake: FakeRegistry, image: Sample, tmp_path: Path) -> None:
@@ -80,6 +85,21 @@ def test_a_copy_says_what_was_sent(fake: FakeRegistry, image: Sample, tmp_path: 
 def test_tags_are_lines(fake: FakeRegistry, tmp_path: Path) -> None:
     assert nixdock(tmp_path, "tags", f"{fake.host}/x")[1] == "v1\nv2\n"
     assert json.loads(nixdock(tmp_path, "tags", f"{fake.host}/x", "--json")[1]) == ["v1", "v2"]
+
+
+@pytest.mark.usefixtures("image")
+def test_an_interrupted_pull_ends_at_once(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.faults.append(Fault("GET", "/blobs/", cut=10, stall=True, times=9))
+    env = environment(HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
+    command = [*PROGRAM, "pull", f"{fake.host}/x:v1", "-o", str(tmp_path / "out")]
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as pull:
+        wait_until(lambda: bool(fake.requests("GET", "/blobs/")), timeout=60)
+        pull.send_signal(signal.SIGINT)
+        # The registry stays silent for longer.
+        assert pull.wait(30) == 130
+        assert pull.stderr is not None
+        assert pull.stderr.read().strip() == "error: interrupted"
+    assert [file.name for file in tmp_path.iterdir()] == ["nixdock"]
 
 
 @pytest.mark.usefixtures("image")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -226,9 +227,8 @@ def test_a_docker_archive_gets_a_manifest(
 
 
 def test_plain_layers_of_a_docker_archive_are_compressed(
-    other: FakeRegistry, sample_spec: object, access: Access, tmp_path: Path
+    other: FakeRegistry, sample_spec: Callable[..., Path], access: Access, tmp_path: Path
 ) -> None:
-    assert callable(sample_spec)
     spec = nixdock.read_spec(sample_spec(tmp_path))
     built = nixdock.build_image(spec, tmp_path / "x.tar", form="docker-archive")
     nixdock.copy_image(str(tmp_path / "x.tar"), f"docker://{other.host}/x/y:v1", access=access)
@@ -244,6 +244,21 @@ def test_plain_layers_of_a_docker_archive_are_compressed(
     copy = f"docker-archive:{tmp_path}/copy.tar"
     copied = nixdock.copy_image(str(tmp_path / "x.tar"), copy, access=access)
     assert [blob.digest for blob in copied.blobs[:-1]] == [each.digest for each in built.layers]
+
+
+def test_a_docker_archive_has_no_zstd(
+    sample_spec: Callable[..., Path], access: Access, tmp_path: Path
+) -> None:
+    spec = nixdock.read_spec(sample_spec(tmp_path))
+    built = nixdock.build_image(spec, tmp_path / "x", form="oci-layout", compression="zstd")
+    target = tmp_path / "docker.tar"
+    nixdock.copy_image(str(tmp_path / "x"), f"docker-archive:{target}", access=access)
+    files = archive_files(target)
+    (entry,) = orjson.loads(files["manifest.json"])
+    assert entry["RepoTags"] == ["x/y:v1"]
+    assert files[entry["Config"]] == built.config.data
+    diff_ids = [layer.diff_id for layer in built.layers]
+    assert [digest_of(files[name]) for name in entry["Layers"]] == diff_ids
 
 
 def test_a_layout_of_several_platforms_becomes_an_index(
