@@ -81,7 +81,7 @@ TYPES = [
     "Prefetched",
     "PreviousPlan",
     "Progress",
-    "PushResult",
+    "PushedImage",
     "PushedLayer",
     "Pushing",
     "Remote",
