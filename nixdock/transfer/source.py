@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from nixdock.errors import ImageError
 from nixdock.oci.descriptor import Blob
-from nixdock.oci.digests import hex_of
+from nixdock.oci.digests import check_digest, hex_of
 from nixdock.oci.documents import DescriptorDocument
 from nixdock.oci.layout import BLOBS
 from nixdock.oci.untrusted_json import MOST_JSON
@@ -52,7 +52,7 @@ class RegistrySource:
 
     def manifest(self, descriptor: DescriptorDocument) -> Blob:
         """Fetch a manifest or an index."""
-        found = get_manifest(self._repository, descriptor.digest)
+        found = get_manifest(self._repository, check_digest(descriptor.digest))
         if found is None:
             raise ImageError(
                 f"{self.place} has no manifest {descriptor.digest}, to which its index refers",
@@ -88,7 +88,7 @@ class LayoutSource:
 
     def manifest(self, descriptor: DescriptorDocument) -> Blob:
         """Read a manifest or an index."""
-        if not self.has(descriptor.digest):
+        if not self.has(check_digest(descriptor.digest)):
             raise ImageError(
                 f"{self.place} has no manifest {descriptor.digest}, to which its index refers;"
                 " choose the image for one platform",

@@ -294,6 +294,19 @@ def test_platforms_that_the_index_does_not_state_are_found(
         assert result.digest == image.digest
 
 
+def test_a_digest_in_an_index_becomes_no_path(
+    fake: FakeRegistry, access: Access, tmp_path: Path
+) -> None:
+    entry = sample("one").descriptor() | {"digest": "sha256:../../../other"}
+    fake.add_manifest("x", Platforms().index | {"manifests": [entry]}, "v1")
+    for every in (False, True):
+        with pytest.raises(nixdock.ImageError, match="is not a digest"):
+            nixdock.pull_image(
+                f"{fake.host}/x:v1", tmp_path / "out", all_platforms=every, access=access
+            )
+    assert fake.routes(path="other") == []
+
+
 def test_contradicting_choices_are_refused(tmp_path: Path) -> None:
     with pytest.raises(nixdock.InputError, match="choose one of the two"):
         nixdock.pull_image("x", tmp_path / "out", platform="linux/amd64", all_platforms=True)
