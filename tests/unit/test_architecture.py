@@ -44,7 +44,11 @@ PROGRAMS = {"nixdock.__main__", "nixdock.demo.src.rebuild"}
 # The one that starts programs, and the program that rebuilds the demo's closure.
 START_PROGRAMS = {"nixdock.system.commands", "nixdock.demo.src.rebuild"}
 # Packing forks worker processes; a script's process enters its namespaces and becomes the script.
-FORK = {"nixdock.layers.pack", "nixdock.rootfs.rootless.enter"}
+FORK = {
+    "nixdock.layers.pack",
+    "nixdock.rootfs.rootless.enter",
+    "nixdock.rootfs.rootless.isolate",
+}
 
 
 def module_name(path: Path) -> str:

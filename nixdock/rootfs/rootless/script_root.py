@@ -1,0 +1,92 @@
+"""The root directory of a confined script that runs in a directory, without a root of its own.
+
+It is like that in Nix's sandbox: the store, the system's programs and libraries, a few files in
+/etc, and an empty /tmp. The directory is /build.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from nixdock.rootfs.rootless.chroot import Mounts
+from nixdock.rootfs.rootless.enter import INSIDE
+
+__all__ = ["BUILD_DIRECTORY", "USER", "inner_environment", "script_root"]
+
+BUILD_DIRECTORY: Final = "/build"
+
+USER: Final = (1000, 100)
+"""The user and group of a script that does not run as root, as in Nix's sandbox."""
+
+_STORE: Final = "/nix/store"
+_SYSTEM: Final = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr")
+# Symlinks in /usr lead to the first, and the dynamic linker reads the others.
+_SETTINGS: Final = (
+    *("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d"),
+    *(f"/etc/ld-musl-{machine}.path" for machine in ("x86_64", "aarch64")),
+)
+_FILES: Final = {
+    "/etc/passwd": (
+        "root:x:0:0:root:/homeless-shelter:/noshell\n"
+        "nixbld:x:1000:100:Nix build user:/homeless-shelter:/noshell\n"
+        "nobody:x:65534:65534:Nobody:/:/noshell\n"
+    ),
+    "/etc/group": "root:x:0:\nnixbld:!:100:\nnogroup:x:65534:\n",
+    "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+}
+# What a script finds of the caller's environment, as far as it decides what the script makes.
+_PASSED_ON: Final = ("SOURCE_DATE_EPOCH", "NIX_BUILD_CORES")
+
+
+def script_root(script: str, directory: Path, store_dir: str, *, work: Path, space: Path) -> Mounts:
+    """Make a root in the new directory `space` for a script in `directory`; return its mounts.
+
+    `script` is the script's key in the spec, and `work` the directory for `INSIDE`.
+    """
+    root, temporary = space / "root", space / "tmp"
+    root.mkdir()
+    temporary.mkdir()
+    mounts = Mounts(script, root, store_dir)
+    for path in ("/dev", "/proc"):
+        mounts.make_directory(path)
+    for path in _SYSTEM:
+        if Path(path).is_symlink():
+            (root / path[1:]).symlink_to(os.readlink(path))
+        else:
+            mounts.add(path, path, read_only=True)
+    for path in _SETTINGS:
+        mounts.add(path, path, read_only=True)
+    for path, text in _FILES.items():
+        mounts.make_directory(os.path.dirname(path))  # noqa: PTH120 (a path in the root)
+        (root / path[1:]).write_text(text, encoding="ascii")
+    mounts.add(str(temporary), "/tmp")
+    for store in sorted({store_dir, _STORE}):
+        mounts.add(store, store, read_only=True)
+    mounts.add(str(work), INSIDE, recursive=False, read_only=True)
+    mounts.add(str(directory), BUILD_DIRECTORY)
+    return mounts
+
+
+def inner_environment(
+    store_dir: str, outer: Mapping[str, str], *, own_root: bool
+) -> dict[str, str]:
+    """Return the environment of a confined script: nothing that is secret, and no settings.
+
+    PATH has the directories of the PATH in `outer` that the script can see; if it has its
+    `own_root`, these are only those in the store.
+    """
+    visible = (store_dir,) if own_root else (store_dir, _STORE, *_SYSTEM)
+    real_paths = map(os.path.realpath, filter(None, outer.get("PATH", "").split(os.pathsep)))
+    path = dict.fromkeys(p for p in real_paths if any(f"{p}/".startswith(f"{v}/") for v in visible))
+    temporary = dict.fromkeys(("TMPDIR", "TMP", "TEMP", "TEMPDIR"), "/tmp")
+    return {
+        **{name: outer[name] for name in _PASSED_ON if name in outer},
+        **temporary,
+        "PATH": os.pathsep.join(path),
+        "HOME": "/homeless-shelter",
+        "NIX_STORE": store_dir,
+        "TZ": "UTC",
+    }
