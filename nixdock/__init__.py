@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from nixdock.read.report import FileReport
     from nixdock.read.verify import Verification
     from nixdock.registry.prefetch import Prefetched, Remote
+    from nixdock.rootfs.confinement import Confinement
     from nixdock.spec.image_spec import ImageSpec
 
 __all__ = [
@@ -84,6 +85,7 @@ __all__ = [
     "ClosureError",
     "Comparison",
     "Compression",
+    "Confinement",
     "Diff",
     "Explanation",
     "FileReport",
@@ -146,6 +148,7 @@ _MODULES: Final = {
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
     "Compression": "nixdock.layers.compressors",
+    "Confinement": "nixdock.rootfs.confinement",
     "Diff": "nixdock.diff.result",
     "Explanation": "nixdock.layering.explain",
     "FileReport": "nixdock.read.report",

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "demo": "errors system oci nix spec",
     "face": "errors system oci tar nix spec layering layers read write rootfs build diff merge"
     " registry",
-    "__init__": "errors nix oci spec layering layers read build diff registry face",
+    "__init__": "errors nix oci spec layering layers read rootfs build diff registry face",
     "cli": "errors system oci tar nix spec layering read diff demo __init__",
     "__main__": "cli",
 }

@@ -54,6 +54,7 @@ TYPES = [
     "Closure",
     "Comparison",
     "Compression",
+    "Confinement",
     "Diff",
     "Explanation",
     "FileReport",
