@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ from nixdock.rootfs.rootless.script_root import (
     BUILD_DIRECTORY,
     USER,
     inner_environment,
+    inner_shell,
     script_root,
 )
 from nixdock.rootfs.rootless.start import Job, confined_if_required, run_job
@@ -55,7 +55,7 @@ def run_script(
 
 def _run_confined(directory: Path, store_dir: str, work: Path) -> None:
     environment = inner_environment(store_dir, os.environ, own_root=False)
-    shell = _shell(environment)
+    shell = inner_shell(_NAME, environment)
     mounts = script_root(_NAME, directory.resolve(), store_dir, work=work, space=work.parent)
     job = Job(
         script=_NAME,
@@ -71,7 +71,13 @@ def _run_confined(directory: Path, store_dir: str, work: Path) -> None:
 
 
 def _run(directory: Path, file: Path) -> None:
-    shell = _shell(os.environ)
+    shell = shutil.which("bash") or shutil.which("sh")
+    if shell is None:
+        raise ScriptError(
+            f"{_NAME} needs a shell, but neither bash nor sh is in PATH; install one, or add"
+            " it to PATH",
+            key=_NAME,
+        )
     # nixdock may be writing the image to standard output: keep the script's output out of it.
     result = run_command(
         [shell, "-c", BUILDER_SETUP + RUN_SCRIPT, _NAME, str(file)],
@@ -82,15 +88,3 @@ def _run(directory: Path, file: Path) -> None:
     )
     if result.status:
         raise ScriptError(f"{_NAME} failed with exit status {result.status}", key=_NAME)
-
-
-def _shell(environment: Mapping[str, str]) -> str:
-    path = environment.get("PATH")
-    shell = shutil.which("bash", path=path) or shutil.which("sh", path=path)
-    if shell is None:
-        raise ScriptError(
-            f"{_NAME} needs a shell, but neither bash nor sh is in PATH; install one, or add"
-            " it to PATH",
-            key=_NAME,
-        )
-    return shell

@@ -86,6 +86,9 @@ def new_namespaces(flags: int) -> None:
 
 
 def _unshare(flags: int) -> int:
+    if not hasattr(_LIBC, "unshare"):
+        message = "only Linux has the namespaces that confine a script"
+        raise EnterError(message, refused=True, without_namespaces=True)
     # Python has os.unshare only since 3.12.
     result: int = _LIBC.unshare(flags)
     return result

@@ -19,7 +19,12 @@ from nixdock.rootfs.rootless.fakeroot import (
     format_state,
     parse_state,
 )
-from nixdock.rootfs.rootless.script_root import BUILD_DIRECTORY, inner_environment, script_root
+from nixdock.rootfs.rootless.script_root import (
+    BUILD_DIRECTORY,
+    inner_environment,
+    inner_shell,
+    script_root,
+)
 from nixdock.rootfs.rootless.start import Job, confined_if_required, run_job
 from nixdock.rootfs.shell_code import BUILDER_SETUP, RUN_SCRIPT, as_a_child
 from nixdock.system.temporary_trees import temporary_tree
@@ -99,8 +104,7 @@ def _in_own_root(name: str, tree: Path, mounts: Mounts, *, confined: bool) -> Jo
 
 def _in_directory(name: str, mounts: Mounts) -> Job:
     environment = inner_environment(mounts.store_dir, os.environ, own_root=False)
-    path = environment["PATH"]
-    shell = shutil.which("bash", path=path) or shutil.which("sh", path=path) or "/bin/sh"
+    shell = inner_shell(name, environment)
     return Job(
         script=name,
         program=as_a_child(shell, name, f"{INSIDE}/script"),

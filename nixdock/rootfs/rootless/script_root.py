@@ -7,14 +7,16 @@ It is like that in Nix's sandbox: the store, the system's programs and libraries
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from nixdock.errors import ScriptError
 from nixdock.rootfs.rootless.chroot import Mounts
 from nixdock.rootfs.rootless.enter import INSIDE
 
-__all__ = ["BUILD_DIRECTORY", "USER", "inner_environment", "script_root"]
+__all__ = ["BUILD_DIRECTORY", "USER", "inner_environment", "inner_shell", "script_root"]
 
 BUILD_DIRECTORY: Final = "/build"
 
@@ -90,3 +92,19 @@ def inner_environment(
         "NIX_STORE": store_dir,
         "TZ": "UTC",
     }
+
+
+def inner_shell(script: str, environment: Mapping[str, str]) -> str:
+    """Return the shell for a confined script with `environment`; raise ScriptError if it has none.
+
+    `script` is the script's key in the spec.
+    """
+    path = environment["PATH"]
+    shell = shutil.which("bash", path=path) or shutil.which("sh", path=path)
+    if shell is None:
+        raise ScriptError(
+            f"{script} needs a shell, but neither bash nor sh is in a directory of PATH that"
+            " scripts see; install one in the store or in /usr/bin",
+            key=script,
+        )
+    return shell

@@ -115,7 +115,7 @@ def test_the_script_may_use_a_builders_setup(
 def test_no_shell(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NixdockError, match="neither bash nor sh is in PATH"):
-        run_script("true", tree)
+        run_script("true", tree, confinement=Confinement.NIX_BUILD)
 
 
 # The layer.
