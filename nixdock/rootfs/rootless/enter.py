@@ -2,7 +2,7 @@
 
 `start` starts this module as a program of its own, often under fakeroot, because a process that
 enters a user namespace must have a single thread. It forks: the child enters the namespaces and
-becomes the job's program, and the parent stays outside and supervises its system calls (see `watch`).
+becomes the job's program, and the parent stays outside and supervises its system calls (`watch`).
 
 A confined job gets a root of its own, in which only what it needs is mounted. The old root is
 unmounted then, so that not even a program with all rights in its user namespace could return to it.
