@@ -16,6 +16,7 @@ from nixdock.rootfs.rootless.namespaces import (
     NEW_IPC,
     NEW_NAMES,
     NEW_NETWORK,
+    advice,
     enter_user_namespace,
     start_loopback,
 )
@@ -34,7 +35,9 @@ def main(error: str, argv: list[str]) -> NoReturn:
             # As in Nix's sandbox, so that no result depends on it.
             socket.sethostname("localhost")
         except OSError as failure:
-            raise EnterError(f"can't set up a network: {failure.strerror}", refused=True) from None
+            # AppArmor lets anyone enter a user namespace, but with no rights in it.
+            message = f"the system allows no network namespace: {failure.strerror}; {advice()}"
+            raise EnterError(message, refused=True) from None
     except EnterError as failure:
         report(failure, Path(error))
         os._exit(125)

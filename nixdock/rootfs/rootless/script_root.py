@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,7 @@ USER: Final = (1000, 100)
 """The user and group of a script that does not run as root, as in Nix's sandbox."""
 
 _STORE: Final = "/nix/store"
-_SYSTEM: Final = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr")
+_SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 # Symlinks in /usr lead to the first, and the dynamic linker reads the others.
 _SETTINGS: Final = (
     *("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d"),
@@ -67,6 +67,9 @@ def script_root(script: str, directory: Path, store_dir: str, *, work: Path, spa
     mounts.add(str(temporary), "/tmp")
     for store in sorted({store_dir, _STORE}):
         mounts.add(store, store, read_only=True)
+        if store.startswith("/tmp/"):
+            # This mount point must be in what is mounted there.
+            (temporary / store.removeprefix("/tmp/")).mkdir(parents=True)
     mounts.add(str(work), INSIDE, recursive=False, read_only=True)
     mounts.add(str(directory), BUILD_DIRECTORY)
     return mounts
@@ -81,8 +84,8 @@ def inner_environment(
     `own_root`, these are only those in the store.
     """
     visible = (store_dir,) if own_root else (store_dir, _STORE, *_SYSTEM)
-    real_paths = map(os.path.realpath, filter(None, outer.get("PATH", "").split(os.pathsep)))
-    path = dict.fromkeys(p for p in real_paths if any(f"{p}/".startswith(f"{v}/") for v in visible))
+    found = (_visible_path(path, visible) for path in outer.get("PATH", "").split(os.pathsep))
+    path = dict.fromkeys(filter(None, found))
     temporary = dict.fromkeys(("TMPDIR", "TMP", "TEMP", "TEMPDIR"), "/tmp")
     return {
         **{name: outer[name] for name in _PASSED_ON if name in outer},
@@ -92,6 +95,19 @@ def inner_environment(
         "NIX_STORE": store_dir,
         "TZ": "UTC",
     }
+
+
+def _visible_path(path: str, visible: Sequence[str]) -> str:
+    """Return the path that a directory has below one of the directories `visible`, if any.
+
+    What leads to it, such as a profile's symlink, or a symlink to the store, is not visible.
+    """
+    real_path = os.path.realpath(path) if path else ""
+    for directory in visible:
+        real_directory = os.path.realpath(directory)
+        if f"{real_path}/".startswith(f"{real_directory}/"):
+            return directory + real_path.removeprefix(real_directory)
+    return ""
 
 
 def inner_shell(script: str, environment: Mapping[str, str]) -> str:

@@ -22,6 +22,7 @@ from nixdock.rootfs.confinement import Confinement
 from nixdock.rootfs.rootless import namespaces
 from nixdock.rootfs.rootless.failure import EnterError
 from nixdock.rootfs.rootless.script_root import inner_environment
+from nixdock.rootfs.scripts import run_script
 from nixdock.spec.reading import read_spec
 
 pytestmark = pytest.mark.runtime
@@ -337,6 +338,18 @@ def test_only_directories_that_a_script_sees_are_in_its_path(tmp_path: Path) -> 
     assert "SECRET" not in environment
     own = inner_environment("/nix/store", outer, own_root=True)
     assert own["PATH"] == "/nix/store/x/bin"
+
+
+def test_a_store_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/file").write_text("x")
+    (tmp_path / "store").symlink_to("real")
+    store = str(tmp_path / "store")
+    environment = inner_environment(store, {"PATH": f"{tmp_path}/real/bin"}, own_root=False)
+    assert environment["PATH"] == f"{store}/bin"
+    script = f"[ -e {store}/file ]; if touch {store}/new; then exit 9; fi"
+    (tmp_path / "tree").mkdir()
+    run_script(script, tmp_path / "tree", store_dir=store)
 
 
 def test_no_visible_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
