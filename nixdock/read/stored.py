@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from nixdock.errors import ImageError
 from nixdock.layers.decompression import DecompressedReader
 from nixdock.layers.hashed import HashedReader, VerifiedReader, buffered, drain
-from nixdock.oci.coding import MAGIC_SIZE, Coding, coding_of
+from nixdock.oci.coding import Coding, coding_of
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.digests import check_digest, sha256_digest
 from nixdock.oci.documents import ConfigDocument, HistoryDocument, PlatformDocument
@@ -35,8 +35,9 @@ class StoredLayer:
     """A layer of a stored image: an `ExistingBlob`.
 
     `declared_digest` is the blob's digest in a manifest, or None in a docker-archive that does not
-    state it. `coding` is the compression that the blob's first bytes show. Layers are equal if
-    they are the same blob, at whatever places in an image.
+    state it, and `key` names the blob by what it was made from, if the manifest says so (see
+    `nixdock.layers.keys`); nothing verifies it. Layers are equal if they are the same blob, at
+    whatever places in an image.
     """
 
     members: Members
@@ -45,9 +46,14 @@ class StoredLayer:
     diff_id: str
     size: int
     media_type: str
-    coding: Coding
     history: LayerHistory = field(compare=False)
     declared_digest: str | None
+    key: str | None = None
+
+    @cached_property
+    def coding(self) -> Coding:
+        """The compression that the blob's first bytes show, which are read for that."""
+        return coding_of(self.members.start(self.name))
 
     @cached_property
     def digest(self) -> str:
@@ -165,6 +171,7 @@ class LayerEntry(NamedTuple):
     media_type: str | None = None
     digest: str | None = None
     size: int | None = None
+    key: str | None = None
 
 
 def parse_config(
@@ -230,18 +237,16 @@ def _stored_layer(
     members: Members, entry: LayerEntry, diff_id: str, history: LayerHistory
 ) -> StoredLayer:
     name = members.same(entry.name)
-    with members.open(name) as stream:
-        coding = coding_of(stream.read(MAGIC_SIZE) or b"")
     return StoredLayer(
         members=members,
         name=name,
         place=entry.place,
         diff_id=diff_id,
         size=members.size(name) if entry.size is None else entry.size,
-        media_type=entry.media_type or layer_media_type(coding),
-        coding=coding,
+        media_type=entry.media_type or layer_media_type(coding_of(members.start(name))),
         history=history,
         declared_digest=entry.digest,
+        key=entry.key,
     )
 
 
