@@ -40,6 +40,7 @@ from nixdock.rootfs.rootless.namespaces import (
     ROOT_CAPABILITIES,
     enter_user_namespace,
     forbid_more_rights,
+    leave_keyring,
     new_namespaces,
 )
 from nixdock.rootfs.rootless.watch import watch
@@ -190,6 +191,7 @@ def _confine(job: dict[str, Any]) -> None:
     change_root(root)
     # A terminal that controls a program would let it type commands into it.
     os.setsid()
+    leave_keyring()
     forbid_more_rights(ROOT_CAPABILITIES)
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "enter_user_namespace",
     "fail",
     "forbid_more_rights",
+    "leave_keyring",
     "new_namespaces",
     "start_loopback",
 ]
@@ -41,6 +42,9 @@ NEW_NETWORK: Final = 0x40000000
 # linux/prctl.h
 _DROP_FROM_BOUNDING_SET: Final = 24
 _NO_NEW_PRIVILEGES: Final = 38
+# linux/keyctl.h, and the numbers of keyctl(2)
+_JOIN_SESSION_KEYRING: Final = 1
+_KEYCTL: Final = {"x86_64": 250, "aarch64": 219}
 # linux/if.h and linux/sockios.h
 _SET_INTERFACE_FLAGS: Final = 0x8914
 _INTERFACE_IS_UP: Final = 1
@@ -114,6 +118,15 @@ def forbid_more_rights(kept: Collection[int]) -> None:
             fail("the system does not let a script give up its rights")
     if _LIBC.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
         fail("the system does not let a script give up its rights")
+
+
+def leave_keyring() -> None:
+    """Leave the keys of the caller's session, such as those of Kerberos, for an empty keyring.
+
+    They are inherited, and no namespace hides them. Kernels without keys refuse the call.
+    """
+    if number := _KEYCTL.get(os.uname().machine):
+        _LIBC.syscall(number, _JOIN_SESSION_KEYRING, None)
 
 
 def fail(what: str, remedy: str = "", *, without_namespaces: bool = False) -> NoReturn:

@@ -168,6 +168,28 @@ def test_a_script_has_its_own_shared_memory(
     made(tmp_path, tools, **{key: '[ "$(cat /proc/sysvipc/shm | wc -l)" = 1 ]'})
 
 
+WITH_A_KEY = """
+import ctypes, os, sys
+add_key, keyctl = {"x86_64": (248, 250), "aarch64": (217, 219)}[os.uname().machine]
+libc = ctypes.CDLL(None)
+libc.syscall(keyctl, 1, None)
+assert libc.syscall(add_key, b"user", b"nixdock-test-key", b"x", 1, -3) > 0
+assert "nixdock-test-key" in open("/proc/keys").read()
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("key", IN_A_DIRECTORY)
+def test_a_script_can_not_read_the_keys_of_the_session(tmp_path: Path, key: str) -> None:
+    # KEYCTL_READ is 11. The key may be listed, but it must not be read.
+    number = {"x86_64": 250, "aarch64": 219}[os.uname().machine]
+    read = f'$text = "0" x 9; exit(syscall({number}, 11, hex($ARGV[0]), $text, 8) < 0 ? 0 : 9)'
+    script = f"perl -e '{read}' \"$(grep nixdock-test-key /proc/keys | cut -c 1-8)\""
+    within = shlex.join([sys.executable, "-c", WITH_A_KEY])
+    done = nixdock(tmp_path, write_spec(tmp_path, None, **{key: script}), within=within)
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_ordinary_script_has_no_rights(tmp_path: Path) -> None:
     made(
         tmp_path,
