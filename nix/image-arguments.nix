@@ -130,7 +130,9 @@ in
                 }
               )
               ''
-                nixdock top-layer ${common.writeSpec "${drvName}.json" spec} -o "$out" ${graphOption}
+                # Nix confines the scripts, and they have the environment of this derivation.
+                nixdock top-layer ${common.writeSpec "${drvName}.json" spec} -o "$out" \
+                  --in-nix-build ${graphOption}
               '';
 
           # The image holds the closure of these store paths, but not the paths themselves.

@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from nixdock.registry.access import Access
     from nixdock.registry.credentials import Credentials
     from nixdock.registry.prefetch import Prefetched, Remote
+    from nixdock.rootfs.confinement import Confinement
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.transfer.push import PushedImage, PushedLayer, Pushing
 
@@ -91,6 +92,7 @@ __all__ = [
     "ClosureError",
     "Comparison",
     "Compression",
+    "Confinement",
     "Credentials",
     "Diff",
     "Explanation",
@@ -162,6 +164,7 @@ _MODULES: Final = {
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
     "Compression": "nixdock.layers.compressors",
+    "Confinement": "nixdock.rootfs.confinement",
     "Credentials": "nixdock.registry.credentials",
     "Diff": "nixdock.diff.result",
     "Explanation": "nixdock.layering.explain",

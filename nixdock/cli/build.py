@@ -13,6 +13,7 @@ from nixdock.cli.build_result import BuildResult
 from nixdock.cli.options import (
     FILE,
     OUTPUT,
+    confinement_options,
     format_option,
     output_tag,
     overridden,
@@ -56,6 +57,7 @@ Examples:
     help="Add to a docker-archive the files that Docker needed before version 1.10.",
 )
 @override_options
+@confinement_options
 @click.option("--dry-run", is_flag=True, help="Only print each layer's digest and size.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the digest.")
 @click.option("--metadata-file", "metadata", type=FILE, help="File to write the JSON to as well.")
@@ -67,6 +69,7 @@ def command(
     compression: str | None,
     graph: str | None,
     tag: str | None,
+    confinement: str | None,
     *,
     legacy: bool,
     tag_of_output: bool,
@@ -96,7 +99,9 @@ def command(
         say(f"planning {parsed.reference}")
     if target is None or dry_run:
         target = None
-        image = image_digests(parsed, form=form, compression=compression)
+        image = image_digests(
+            parsed, form=form, compression=compression, confinement=confinement or "required"
+        )
         for layer in () if as_json else image.layers:
             click.echo(f"{layer.digest} {layer.size}")
     else:
@@ -108,6 +113,7 @@ def command(
                 compression=compression,
                 legacy=legacy,
                 progress=progress,
+                confinement=confinement or "required",
             )
     result = BuildResult(image, Format(form), target)
     document = pretty_json(result.document())

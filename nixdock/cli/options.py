@@ -24,6 +24,7 @@ __all__ = [
     "FILE_OR_STDIN",
     "OUTPUT",
     "SIZE",
+    "confinement_options",
     "format_option",
     "graph_argument",
     "key_option",
@@ -80,6 +81,27 @@ access_option = click.option(
 )
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+
+
+def confinement_options(command: _Command) -> _Command:
+    """Add the options that set the parameter `confinement`, a `Confinement`, to a command.
+
+    It is None if none of them is given: versions of click disagree on other defaults of such flags.
+    """
+    for name, value, text in (
+        (
+            "--in-nix-build",
+            "nix-build",
+            "Let Nix confine scripts, and give them the environment of its build.",
+        ),
+        (
+            "--allow-unconfined-scripts",
+            "preferred",
+            "Run scripts with all of your rights where the system can't confine them.",
+        ),
+    ):
+        command = click.option(name, "confinement", flag_value=value, help=text)(command)
+    return command
 
 
 def override_options(command: _Command) -> _Command:

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "demo": "errors system oci nix spec",
     "face": "errors system oci tar nix spec layering layers read write rootfs build diff merge"
     " registry transfer",
-    "__init__": "errors nix oci spec layering layers read build diff registry transfer face",
+    "__init__": "errors nix oci spec layering layers read rootfs build diff registry transfer face",
     "cli": "errors system oci tar nix spec layering read diff demo __init__",
     "__main__": "cli",
 }
@@ -45,7 +45,11 @@ PROGRAMS = {"nixdock.__main__", "nixdock.demo.src.rebuild"}
 # The one that starts programs, and the program that rebuilds the demo's closure.
 START_PROGRAMS = {"nixdock.system.commands", "nixdock.demo.src.rebuild"}
 # Packing forks worker processes; a script's process enters its namespaces and becomes the script.
-FORK = {"nixdock.layers.pack", "nixdock.rootfs.rootless.enter"}
+FORK = {
+    "nixdock.layers.pack",
+    "nixdock.rootfs.rootless.enter",
+    "nixdock.rootfs.rootless.isolate",
+}
 
 
 def module_name(path: Path) -> str:

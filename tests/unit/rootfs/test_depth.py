@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,8 +96,7 @@ def built(tmp_path: Path, **changes: object) -> Path:
 
 
 def deeper(depth: int) -> str:
-    code = f"import os; [(os.mkdir('d'), os.chdir('d')) for _ in range({depth})]"
-    return f'{sys.executable} -c "{code}"'
+    return f'perl -e \'for (1..{depth}) {{ mkdir "d"; chdir "d" or die }}\''
 
 
 def test_what_is_built_is_verified_and_built_upon(tmp_path: Path) -> None:
