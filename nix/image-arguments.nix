@@ -161,7 +161,7 @@ in
               // own
             );
 
-          tagOption = if tag == null then "--tag-of-output" else "--tag ${lib.escapeShellArg tag}";
+          tagOption = if tag == null then "--tag-of-output" else "--tag ${lib.escapeShellArg (checks.tag name tag)}";
 
           # Without a tag, the hash part of the derivation whose script uses `tagOption`.
           tagOf = drv: if tag == null then common.hashPart drv else tag;

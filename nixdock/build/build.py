@@ -55,7 +55,7 @@ class Build:
     """
 
     layers: tuple[Layer, ...]
-    reference: Reference
+    references: tuple[Reference, ...]
     platform: Platform
     container: Mapping[str, Any]
     created: str
@@ -71,7 +71,7 @@ class Build:
             memory = self.memory_of(chain_id)
         return Image.of(
             blobs,
-            reference=self.reference,
+            references=self.references,
             platform=self.platform,
             container=self.container,
             created=self.created,
@@ -116,7 +116,7 @@ def prepared_build(spec: ImageSpec) -> Iterator[Build]:
             )
         yield Build(
             layers=tuple(layers),
-            reference=spec.reference,
+            references=spec.references,
             platform=_platform(spec),
             container=container_config(container, undefined),
             created=rfc3339(mtime if spec.created is None else parse_time(spec.created)),

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from nixdock import inspect_image, verify_image
 from tests.unit.cli.program import PROGRAM, environment
 
 SampleSpec = Callable[..., Path]
@@ -155,6 +156,20 @@ def test_warnings_go_to_standard_error(sample_spec: SampleSpec, tmp_path: Path) 
     assert done.returncode == 0
     warning = "config.Nonsense is passed on, but no image specification defines it"
     assert done.stderr == f"warning: {warning}\n"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_several_names(sample_spec: SampleSpec, tmp_path: Path, form: str) -> None:
+    """They are in the image, in the JSON, and in what is to be done next."""
+    spec, target = sample_spec(tmp_path, extra_tags=["unused"]), tmp_path / "image"
+    options = ("--tag", "v2", "--tag", "Other:v1", "--tag", "v3", "--tag", "v2")
+    done = build(spec, target, "--format", form, "--json", "-q", *options)
+    assert done.returncode == 0, done.stderr
+    names = ["x/y:v2", "other:v1", "x/y:v3"]
+    assert json.loads(done.stdout)["tags"] == names
+    assert not verify_image(target).problems
+    (image,) = inspect_image(target).images
+    assert list(image.tags) == names
 
 
 # Errors.

@@ -109,6 +109,12 @@ def test_another_name(
     assert config == described(stream(spec).stdout)[1], "only the name is another"
 
 
+def test_several_names(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    options = ("-t", "other:1.0", "--tag", "2.0", "-t", "more", "--tag", "x:3.0")
+    entry, _, _ = described(stream(sample_spec(tmp_path), *options).stdout)
+    assert entry["RepoTags"] == ["other:1.0", "more:latest", "x/y:2.0", "x:3.0"]
+
+
 def test_an_invalid_name(sample_spec: SampleSpec, tmp_path: Path) -> None:
     done = stream(sample_spec(tmp_path), "-t", "not a name")
     assert done.returncode == 2
