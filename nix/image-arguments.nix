@@ -108,6 +108,7 @@ in
                   closure = {
                     graph = "";
                     keys = [ "closure" ];
+                    roots = knownRoots;
                     exclude = knownRoots;
                   };
                 }
@@ -143,6 +144,9 @@ in
             # --graph sets the path, because Nix writes the graph only during the build.
             graph = "";
             keys = [ "closure" ];
+            # Nix adds the outputs of all derivations in the closure to the graph, but the build
+            # does not have them.
+            roots = closureRoots topLayer;
             exclude = closureRoots topLayer;
           };
 

@@ -31,6 +31,7 @@ __all__ = [
     "overridden",
     "override_options",
     "quiet_option",
+    "root_option",
     "spec_argument",
     "tag_option",
 ]
@@ -70,6 +71,13 @@ format_option = click.option(
     default=Format.ARCHIVE.value,
     show_default=True,
     help="Format of the image; an archive is both an OCI archive and a docker-archive.",
+)
+
+root_option = click.option(
+    "--root",
+    "roots",
+    multiple=True,
+    help="Store path whose closure is in the image. Repeatable.  [default: all of the graph]",
 )
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")

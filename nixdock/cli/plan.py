@@ -21,7 +21,7 @@ from nixdock import (
     read_closure,
     read_previous,
 )
-from nixdock.cli.options import FILE, OUTPUT, graph_argument, key_option
+from nixdock.cli.options import FILE, OUTPUT, graph_argument, key_option, root_option
 from nixdock.cli.output import pretty_json
 from nixdock.cli.plan_text import comparison_lines, explanation_lines, plan_lines
 from nixdock.cli.progress import wrote
@@ -83,6 +83,7 @@ _CLOSURE_OF: Final = "closure:"
     help="JSON file with dockerTools' layeringPipeline. For the strategy pipeline.",
 )
 @key_option
+@root_option
 @click.option("--exclude", multiple=True, help="Store path to leave out of the image. Repeatable.")
 @click.option("--compare", is_flag=True, help="Show what updates transfer with each strategy.")
 @click.option("--explain", metavar="PATH", help="Show why a store path is in its layer.")
@@ -105,6 +106,7 @@ def command(
     rest: str,
     pipeline: Path | None,
     keys: tuple[str, ...],
+    roots: tuple[str, ...],
     exclude: tuple[str, ...],
     compare: bool,
     explain: str | None,
@@ -133,6 +135,8 @@ def command(
             },
         )
     closure = read_closure(graph, keys)
+    if roots:
+        closure = closure.reached_from([path_named(text, closure.infos) for text in roots])
     closure = closure.without([path_named(text, closure.infos) for text in exclude])
     if not len(closure):
         raise ClosureError(f"{graph}: the closure is empty: there is nothing to plan", path=graph)

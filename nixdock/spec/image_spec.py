@@ -39,6 +39,12 @@ class ClosureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         list[str],
         msgspec.Meta(description="Keys of the graphs in a structured-attrs file; by default all."),
     ] = []
+    roots: Annotated[
+        list[str],
+        msgspec.Meta(
+            description="Store paths whose closure the image has; by default all of the graph."
+        ),
+    ] = []
     exclude: Annotated[
         list[str], msgspec.Meta(description="Store paths to leave out of the image.")
     ] = []

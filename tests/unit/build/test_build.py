@@ -74,6 +74,11 @@ def test_excluded_paths_stay_out_with_their_references(write: Callable[..., Path
     assert resolve_spec(read_spec(file)).spec.store_layers == [[LIB, APP]]
 
 
+def test_only_the_closure_of_the_roots_is_in_the_image(write: Callable[..., Path]) -> None:
+    closure = {"graph": "graph.json", "roots": [APP], "exclude": [APP]}
+    assert resolve_spec(read_spec(write(closure=closure))).spec.store_layers == [[LIB]]
+
+
 def test_a_resolved_spec_gives_the_same_image(write: Callable[..., Path], tmp_path: Path) -> None:
     spec = read_spec(write(max_layers=3))
     resolved = resolve_spec(spec).spec
@@ -152,6 +157,11 @@ def test_no_store_paths_is_no_store_layer(write: Callable[..., Path]) -> None:
             {"closure": {"graph": "graph.json", "exclude": ["/x"]}},
             SpecError,
             r"closure.exclude\[0\]: '/x'",
+        ),
+        (
+            {"closure": {"graph": "graph.json", "roots": [APP, f"{LIB}2"]}},
+            SpecError,
+            r"closure.roots\[1\]: .*-lib2 is not in the graph .*graph.json",
         ),
         ({"store": {"directory": "/gnu/store"}}, SpecError, "is not in the store /gnu/store"),
         ({"nix_db": True}, ClosureError, "app has no NAR hash"),

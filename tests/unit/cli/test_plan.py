@@ -73,6 +73,7 @@ def test_keys_and_exclusions(tmp_path: Path) -> None:
     file.write_text(json.dumps({"one": GRAPH[100:], "two": GRAPH[149:], "other": 1}))
     assert len(layers(file, "--key", "two")) == 1
     assert len(layers(file, "--exclude", PATHS[149])) == 49
+    assert len(layers(file, "--root", PATHS[140], "--key", "one")) == 10
 
 
 def test_the_table_is_for_people(graph: Path) -> None:
