@@ -30,6 +30,7 @@ __all__ = [
     "output_tag",
     "overridden",
     "override_options",
+    "platform_option",
     "quiet_option",
     "root_option",
     "spec_argument",
@@ -71,6 +72,13 @@ format_option = click.option(
     default=Format.ARCHIVE.value,
     show_default=True,
     help="Format of the image; an archive is both an OCI archive and a docker-archive.",
+)
+
+platform_option = click.option(
+    "--platform",
+    metavar="OS/ARCH[/VARIANT]",
+    help="Platform of the image; an image for another one is an error."
+    "  [default: linux/amd64, of a file with images for several]",
 )
 
 root_option = click.option(
