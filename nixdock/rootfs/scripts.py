@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from nixdock.errors import ScriptError
 from nixdock.system.commands import run_command
+from nixdock.system.scratch import temporary_directory
 
 __all__ = ["BUILDER_SETUP", "RUN_SCRIPT", "run_script"]
 
@@ -40,8 +40,8 @@ def run_script(script: str, directory: Path) -> None:
             " it to PATH",
             key="extra_commands",
         )
-    with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
-        file = Path(temporary) / "extra-commands"
+    with temporary_directory() as temporary:
+        file = temporary / "extra-commands"
         file.write_text(script, encoding="utf-8")
         prelude = BUILDER_SETUP + RUN_SCRIPT
         # nixdock may be writing the image to standard output: keep the script's output out of it.

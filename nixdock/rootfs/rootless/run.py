@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +23,7 @@ from nixdock.rootfs.rootless.fakeroot import (
 )
 from nixdock.rootfs.scripts import BUILDER_SETUP, RUN_SCRIPT
 from nixdock.system.commands import run_command
+from nixdock.system.scratch import temporary_directory
 
 __all__ = ["run_as_root"]
 
@@ -56,8 +56,8 @@ def run_as_root(
     script's key in the spec. Raise ScriptError if the script can't be run or fails, and ToolError
     if fakeroot is not installed.
     """
-    with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
-        work = Path(temporary).resolve()
+    with temporary_directory() as temporary:
+        work = temporary.resolve()
         (work / "script").write_text(script, encoding="utf-8")
         (work / "before").write_text(format_state(fakes.items()), encoding="ascii")
         with ExitStack() as stack:
