@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nixdock.build.command_check import missing_program
 from nixdock.build.database_layer import Database, write_database
 from nixdock.build.memory import memory_of
+from nixdock.build.missing_files import missing_contents, missing_program
 from nixdock.build.permission_check import check_permissions
 from nixdock.build.resolve import Resolution, resolve_on_base
 from nixdock.errors import PlanError, SpecError
@@ -174,6 +174,8 @@ def _new_layers(
     if database is not None and (layer := database.layer(spec, top, mtime)) is not None:
         own_layers.append(layer)
     check_permissions(spec, own_layers, base)
+    for warning in missing_contents(spec, base):
+        log.warning("%s", warning)
     if problem := missing_program(spec, container, own_layers, base):
         log.warning("%s", problem)
     store_layers = _store_layers(spec, _directories(own_layers) if spec.perms else frozenset())

@@ -281,6 +281,32 @@ def test_a_program_that_is_not_in_the_image_is_a_warning(
     assert message is None or message in caplog.messages[0]
 
 
+def test_contents_that_are_not_in_the_image_are_a_warning(
+    write: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The links dangle, unless the base image or a store that is mounted has the files."""
+    tree = f"/nix/store/{'9' * 32}-tree"
+    Path(f"{tmp_path}{tree}/share").mkdir(parents=True)
+    closure = {"graph": "graph.json"}
+
+    def warnings(**changes: object) -> list[str]:
+        caplog.clear()
+        with caplog.at_level(logging.WARNING), prepared_build(read_spec(write(**changes))):
+            return caplog.messages[:]
+
+    contents = [f"{tree}/share", f"{tree}/share"]
+    assert warnings(contents=contents) == [
+        (
+            f"contents: {tree}/share is not in the image, so the links to its files lead nowhere;"
+            " add it to the closure, or set copy_contents"
+        )
+    ]
+    assert warnings(contents=contents, copy_contents=True) == []
+    assert warnings(contents=contents, closure=None) == []
+    build_image(read_spec(write(closure=None, store_layers=[[tree]])), tmp_path / "base.tar")
+    assert warnings(contents=contents, closure=closure, from_image={"path": "base.tar"}) == []
+
+
 def test_programs_of_the_base_image_and_of_a_mounted_store(
     write: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
