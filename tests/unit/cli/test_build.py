@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from nixdock import inspect_image, verify_image
-from tests.unit.cli.program import PROGRAM, environment
+from tests.unit.cli.program import PROGRAM, environment, run, run_text
 
 SampleSpec = Callable[..., Path]
 
@@ -37,19 +37,10 @@ def build(
 ) -> subprocess.CompletedProcess[str]:
     """Run `nixdock build` to its end."""
     output = [] if target is None else ["-o", str(target)]
-    done = subprocess.run(
-        [*PROGRAM, "build", str(spec), *output, *options],
-        env=environment() if env is None else env,
-        umask=umask,
-        input=stdin,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert b"Traceback" not in done.stderr
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-    )
+    arguments = ["build", spec, *output, *options]
+    done = run_text(*arguments, env=env, umask=umask, stdin=stdin.decode())
+    assert "Traceback" not in done.stderr
+    return done
 
 
 def contents(target: Path) -> dict[str, bytes]:
@@ -548,8 +539,7 @@ def test_the_result_as_json(sample_spec: SampleSpec, tmp_path: Path, form: str) 
     done = build(spec, target, "-q", "--format", form, "--json")
     assert json.loads(done.stdout) == document
     assert (document["output"], document["format"]) == (str(target), form)
-    inspected = [*PROGRAM, "inspect", "--json", str(target)]
-    report = json.loads(subprocess.run(inspected, capture_output=True, check=True).stdout)
+    report = json.loads(run("inspect", "--json", target).stdout)
     (image,) = report["images"]
     for key in ("tags", "digest", "config_digest", "os", "architecture", "variant"):
         assert document[key] == image[key]

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from nixdock.cli import main
 from nixdock.cli.output import size_text
 from nixdock.oci.layout import Format
+from tests.unit.cli.program import run_text
 from tests.unit.several_platforms import with_platforms
 
 LIBC, SCRIPT, LINK, APP = (
@@ -27,8 +28,7 @@ NEW_APP = f"/nix/store/{'f' * 32}-app"
 
 
 def nixdock(*arguments: object, data: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nixdock", *map(str, arguments)]
-    return subprocess.run(command, input=data, capture_output=True, text=True, check=False)
+    return run_text(*arguments, stdin=data)
 
 
 def diff(*arguments: object) -> str:

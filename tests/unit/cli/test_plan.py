@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.unit.cli.program import run_text
 
 PATHS = [f"/nix/store/{i:032d}-p{i}" for i in range(150)]
 GRAPH = [
@@ -18,8 +19,7 @@ GRAPH = [
 
 
 def nixdock(*arguments: object, data: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nixdock", *map(str, arguments)]
-    return subprocess.run(command, input=data, capture_output=True, text=True, check=False)
+    return run_text(*arguments, stdin=data)
 
 
 @pytest.fixture

@@ -23,17 +23,23 @@ def nixdock(*arguments: object) -> Result:
     return CliRunner().invoke(main, [*map(str, arguments)])
 
 
-@pytest.fixture
-def several(sample_spec: SampleSpec, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The graph of the images' store paths."""
+    return tmp_path_factory.mktemp("images") / "graph.json"
+
+
+@pytest.fixture(scope="module")
+def several(sample_spec: SampleSpec, graph: Path) -> Path:
     """A layout with two images: the one for arm64 has all store paths in a single layer."""
     images = []
     for architecture, most in (("amd64", 5), ("arm64", 2)):
         spec = sample_spec(
-            tmp_path, architecture=architecture, max_layers=most, nix_db=architecture == "amd64"
+            graph.parent, architecture=architecture, max_layers=most, nix_db=architecture == "amd64"
         )
-        images.append(tmp_path / architecture)
+        images.append(graph.parent / architecture)
         build_image(read_spec(spec), images[-1], form="oci-layout")
-    return with_platforms(images, tmp_path / "several")[0]
+    return with_platforms(images, graph.parent / "several")[0]
 
 
 @pytest.mark.parametrize(
@@ -41,9 +47,9 @@ def several(sample_spec: SampleSpec, tmp_path: Path) -> Path:
     [((), 3), (("--platform", "linux/amd64"), 3), (("--platform", "linux/arm64/v8"), 1)],
 )
 def test_the_previous_plan(
-    several: Path, tmp_path: Path, options: tuple[str, ...], count: int
+    several: Path, graph: Path, options: tuple[str, ...], count: int
 ) -> None:
-    done = nixdock("plan", tmp_path / "graph.json", "--previous", several, *options, "--json")
+    done = nixdock("plan", graph, "--previous", several, *options, "--json")
     assert done.exit_code == 0, done.output
     assert len(json.loads(done.stdout)["layers"]) == count
 
@@ -79,10 +85,10 @@ COMMANDS = {
     ],
 )
 def test_a_platform_that_is_not_there(
-    several: Path, tmp_path: Path, command: str, platform: str, message: str
+    several: Path, graph: Path, tmp_path: Path, command: str, platform: str, message: str
 ) -> None:
     files = {
-        "GRAPH": str(tmp_path / "graph.json"),
+        "GRAPH": str(graph),
         "IMAGE": str(several),
         "OUT": str(tmp_path / "out"),
     }
