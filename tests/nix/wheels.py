@@ -34,6 +34,7 @@ WHEELS = (
     "referencing",
     "rich",
     "ruff",
+    "urllib3",
 )
 
 # Debian 12's interpreter, whichever one runs this.

@@ -15,8 +15,9 @@ import pytest
 from tests.unit.cli.program import run_text
 
 COMMANDS = (
-    "build", "db", "demo", "diff", "export", "inspect", "merge", "plan", "plan-family", "prefetch",
-    "registration", "resolve", "schema", "stream", "tarsum", "top-layer", "verify",
+    "build", "db", "demo", "diff", "export", "inspect", "login", "logout", "merge", "plan",
+    "plan-family", "prefetch", "registration", "resolve", "schema", "stream", "tarsum",
+    "top-layer", "verify",
 )  # fmt: skip
 
 
