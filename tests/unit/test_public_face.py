@@ -22,6 +22,8 @@ import pytest
 import nixdock
 from nixdock import errors
 
+from .registry.fake_registry import fake_registry
+
 SampleSpec = Callable[..., Path]
 
 FUNCTIONS = [
@@ -41,6 +43,7 @@ FUNCTIONS = [
     "plan_family",
     "plan_layers",
     "prefetch_image",
+    "push_image",
     "read_closure",
     "read_previous",
     "read_spec",
@@ -53,6 +56,7 @@ FUNCTIONS = [
     "write_database",
 ]
 TYPES = [
+    "Access",
     "Closure",
     "Comparison",
     "Compression",
@@ -73,6 +77,9 @@ TYPES = [
     "Prefetched",
     "PreviousPlan",
     "Progress",
+    "PushResult",
+    "PushedLayer",
+    "Pushing",
     "Remote",
     "Resolution",
     "StorePath",
@@ -133,7 +140,7 @@ def test_names_for_type_checkers_are_those_that_are_loaded() -> None:
 def test_importing_loads_nothing_heavy() -> None:
     script = (
         "import sys, nixdock;"
-        "heavy = {'networkx', 'msgspec', 'orjson', 'click', 'rich'};"
+        "heavy = {'urllib3', 'networkx', 'msgspec', 'orjson', 'click', 'rich'};"
         "print(*heavy & sys.modules.keys());"
         "print(*sorted(name for name in sys.modules if name.startswith('nixdock')))"
     )
@@ -480,17 +487,15 @@ def test_credentials_are_stored_checked_and_removed(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "none"))
-    checked: list[tuple[str, nixdock.Credentials]] = []
-    file = nixdock.login_registry(
-        "ghcr.io/me", "user", "pass", check=lambda *given: checked.append(given)
-    )
-    assert checked == [("ghcr.io", nixdock.Credentials("user", "pass"))]
+    file = nixdock.login_registry("ghcr.io/me", "user", "pass", check=False)
     assert list(json.loads(file.read_text())["auths"]) == ["ghcr.io/me"]
-
-    def refuse(host: str, credentials: nixdock.Credentials) -> None:
-        raise nixdock.ToolError(f"{host} refuses them")
-
-    with pytest.raises(nixdock.ToolError):
-        nixdock.login_registry("quay.io", "user", "pass", check=refuse)
+    with fake_registry() as fake:
+        fake.accounts.kind = "basic"
+        fake.accounts.passwords["user"] = "pass"
+        with pytest.raises(nixdock.RegistryError) as caught:
+            nixdock.login_registry(fake.host, "user", "other", access=nixdock.Access())
+        assert caught.value.status == 401
+        nixdock.login_registry(fake.host, "user", "pass")
+        assert list(json.loads(file.read_text())["auths"]) == ["ghcr.io/me", fake.host]
     assert nixdock.logout_registry("ghcr.io/me") == nixdock.logout_registry(None) == file
     assert json.loads(file.read_text()) == {"auths": {}}
