@@ -77,7 +77,7 @@ TYPES = [
     "Prefetched",
     "PreviousPlan",
     "Progress",
-    "PushResult",
+    "PushedImage",
     "PushedLayer",
     "Pushing",
     "Remote",
