@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nixdock.build.command_check import missing_program
 from nixdock.build.database_layer import Database, write_database
 from nixdock.build.memory import memory_of
+from nixdock.build.missing_files import missing_contents, missing_program
 from nixdock.build.permission_check import check_permissions
 from nixdock.build.resolve import Resolution, resolve_on_base
 from nixdock.errors import PlanError, SpecError
@@ -56,7 +56,7 @@ class Build:
     """
 
     layers: tuple[Layer, ...]
-    reference: Reference
+    references: tuple[Reference, ...]
     platform: Platform
     container: Mapping[str, Any]
     created: str
@@ -72,7 +72,7 @@ class Build:
             memory = self.memory_of(chain_id)
         return Image.of(
             blobs,
-            reference=self.reference,
+            references=self.references,
             platform=self.platform,
             container=self.container,
             created=self.created,
@@ -121,7 +121,7 @@ def prepared_build(
             )
         yield Build(
             layers=tuple(layers),
-            reference=spec.reference,
+            references=spec.references,
             platform=_platform(spec),
             container=container_config(container, undefined),
             created=rfc3339(mtime if spec.created is None else parse_time(spec.created)),
@@ -185,6 +185,8 @@ def _new_layers(
     if database is not None and (layer := database.layer(spec, top, mtime)) is not None:
         own_layers.append(layer)
     check_permissions(spec, own_layers, base)
+    for warning in missing_contents(spec, base):
+        log.warning("%s", warning)
     if problem := missing_program(spec, container, own_layers, base):
         log.warning("%s", problem)
     store_layers = _store_layers(spec, _directories(own_layers) if spec.perms else frozenset())

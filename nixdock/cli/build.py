@@ -15,6 +15,7 @@ from nixdock.cli.options import (
     OUTPUT,
     confinement_options,
     format_option,
+    names_text,
     output_tag,
     overridden,
     override_options,
@@ -68,7 +69,7 @@ def command(
     form: str,
     compression: str | None,
     graph: str | None,
-    tag: str | None,
+    tags: tuple[str, ...],
     confinement: str | None,
     *,
     legacy: bool,
@@ -90,13 +91,13 @@ def command(
     if legacy and form != Format.DOCKER_ARCHIVE:
         raise click.UsageError(f"--legacy is for --format {Format.DOCKER_ARCHIVE}, not {form}")
     if tag_of_output:
-        tag = output_tag(target, tag)
+        tags = (output_tag(target, tags),)
     if target is not None and not dry_run:
         check_not_terminal(target)
     started = time.monotonic()
-    parsed = overridden(read_spec(spec), graph, tag)
+    parsed = overridden(read_spec(spec), graph, tags)
     if not quiet:
-        say(f"planning {parsed.reference}")
+        say(f"planning {names_text(parsed)}")
     if target is None or dry_run:
         target = None
         image = image_digests(

@@ -71,9 +71,9 @@ def command(
     The references by digest are printed.
     """
     started = time.monotonic()
-    parsed = overridden(read_spec(spec), graph, None)
-    # Without a destination, the image's own name says where it belongs.
-    targets = destinations or (str(parsed.reference),)
+    parsed = overridden(read_spec(spec), graph)
+    # Without a destination, the image's own names say where it belongs.
+    targets = destinations or tuple(map(str, parsed.references))
     with packing_progress(quiet=quiet) as progress:
         result = push_image(
             parsed,

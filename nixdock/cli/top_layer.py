@@ -26,6 +26,6 @@ def command(spec: Path, target: Path, graph: str | None, confinement: str | None
     The output is a directory with the layer's tar and its checksum; another spec can name it as its
     `top_layer`. With nix_db, scripts find the Nix database of the closure.
     """
-    parsed = overridden(read_spec(spec), graph, None)
+    parsed = overridden(read_spec(spec), graph)
     pack_top_layer(parsed, target, confinement=confinement or "required")
-    wrote(target, f"the own files of {parsed.reference}")
+    wrote(target, f"the own files of {parsed.references[0]}")

@@ -20,7 +20,7 @@ from nixdock.rootfs.rootless.script_root import (
 from nixdock.rootfs.rootless.start import Job, confined_if_required, run_job
 from nixdock.rootfs.shell_code import BUILDER_SETUP, RUN_SCRIPT, as_a_child
 from nixdock.system.commands import run_command
-from nixdock.system.temporary_trees import temporary_tree
+from nixdock.system.scratch import temporary_directory
 
 __all__ = ["run_script"]
 
@@ -41,7 +41,7 @@ def run_script(
     """
 
     def run(confined: bool) -> None:
-        with temporary_tree() as temporary:
+        with temporary_directory() as temporary:
             work = temporary.resolve() / "work"
             work.mkdir()
             (work / _FILE).write_text(script, encoding="utf-8")

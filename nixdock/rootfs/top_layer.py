@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,7 +30,7 @@ from nixdock.rootfs.underlay import Underlay
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.permission_rules import permission_rules
 from nixdock.system.atomic import whole_directory
-from nixdock.system.temporary_trees import temporary_tree
+from nixdock.system.scratch import temporary_directory
 from nixdock.tar.header import Attributes, Entry, MemberMeta, owner_name
 
 __all__ = [
@@ -71,7 +70,7 @@ def prepare_top_layer(
     owner = spec.owner
     meta = MemberMeta(mtime, owner.uid, owner.gid, owner_name(owner.uid), owner_name(owner.gid))
     # Files that go into layers are opened by paths without symlinks.
-    tree = stack.enter_context(temporary_tree()).resolve() / "root"
+    tree = stack.enter_context(temporary_directory()).resolve() / "root"
     tree.mkdir()
     if spec.run_as_root.strip() or spec.fake_root_commands.strip():
         return _prepare_as_root(spec, base, tree, meta, stack, database, confinement)
@@ -203,8 +202,8 @@ def _add_contents(spec: ImageSpec, tree: Path, underlay: Underlay) -> None:
 
 def pack_to_temporary_tar(layer: Layer, stack: ExitStack) -> TarLayer:
     """Pack `layer` into a file that is removed when `stack` is closed."""
-    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="nixdock-"))
-    file = Path(directory) / _TAR
+    directory = stack.enter_context(temporary_directory())
+    file = directory / _TAR
     return TarLayer(file, pack(layer, file).diff_id, layer.history)
 
 

@@ -151,6 +151,13 @@ def test_layers_are_not_asked_for_their_class() -> None:
     ] == []
 
 
+def test_one_module_makes_temporary_files_and_directories() -> None:
+    """It removes what killed processes leave behind, if only they have made all of it."""
+    imported = {module: {n.partition(".")[0] for n in imported_names(module)} for module in FILES}
+    using = {module for module in FILES if "tempfile" in imported[module]} - PROGRAMS
+    assert using == {"nixdock.system.scratch"}
+
+
 def test_few_modules_start_processes() -> None:
     imported = {module: {n.partition(".")[0] for n in imported_names(module)} for module in FILES}
     assert {module for module in FILES if "subprocess" in imported[module]} <= START_PROGRAMS

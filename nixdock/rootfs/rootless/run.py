@@ -27,7 +27,7 @@ from nixdock.rootfs.rootless.script_root import (
 )
 from nixdock.rootfs.rootless.start import Job, confined_if_required, run_job
 from nixdock.rootfs.shell_code import BUILDER_SETUP, RUN_SCRIPT, as_a_child
-from nixdock.system.temporary_trees import temporary_tree
+from nixdock.system.scratch import temporary_directory
 
 __all__ = ["run_as_root"]
 
@@ -57,7 +57,7 @@ def run_as_root(
     tree = tree.resolve()
 
     def run(confined: bool) -> dict[Inode, FakeFile]:
-        with temporary_tree() as temporary, ExitStack() as stack:
+        with temporary_directory() as temporary, ExitStack() as stack:
             work = temporary.resolve() / "work"
             work.mkdir()
             (work / "script").write_text(script, encoding="utf-8")
