@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from nixdock.registry.access import Access
     from nixdock.registry.credentials import Credentials
     from nixdock.registry.prefetch import Prefetched, Remote
+    from nixdock.rootfs.confinement import Confinement
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.transfer.copy_image import Copied
     from nixdock.transfer.push import PushedImage, PushedLayer, Pushing
@@ -93,6 +94,7 @@ __all__ = [
     "ClosureError",
     "Comparison",
     "Compression",
+    "Confinement",
     "Copied",
     "Credentials",
     "Diff",
@@ -168,6 +170,7 @@ _MODULES: Final = {
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
     "Compression": "nixdock.layers.compressors",
+    "Confinement": "nixdock.rootfs.confinement",
     "Copied": "nixdock.transfer.copy_image",
     "Credentials": "nixdock.registry.credentials",
     "Diff": "nixdock.diff.result",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from nixdock.cli.options import platform_option
 from nixdock.cli.output import size_text
 from nixdock.system.text import counted, shown
 
@@ -29,11 +30,7 @@ def copy_options(command: _Command) -> _Command:
             is_flag=True,
             help="Take the index with the images for all platforms.",
         ),
-        click.option(
-            "--platform",
-            help="Platform of the image, as OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT."
-            "  [default: linux/amd64, if there are images for several]",
-        ),
+        platform_option,
     ):
         command = option(command)
     return command

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nixdock import export_image
-from nixdock.cli.options import FILE, OUTPUT
+from nixdock.cli.options import FILE, OUTPUT, platform_option
 from nixdock.cli.output import is_standard_output, standard_output
 from nixdock.cli.progress import wrote
 from nixdock.spec.times import source_date_epoch
@@ -28,11 +28,7 @@ __all__ = ["command"]
 )
 @click.option("--name", help="Name of the image, if IMAGE contains several.")
 @click.option("--tag", help="Tag of the image, if IMAGE contains several.")
-@click.option(
-    "--platform",
-    help="Platform of the image, as OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT."
-    "  [default: linux/amd64, if IMAGE has images for several]",
-)
+@platform_option
 def command(
     image: Path, target: Path | None, name: str | None, tag: str | None, platform: str | None
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nixdock import pack_top_layer, read_spec
-from nixdock.cli.options import FILE, overridden, spec_argument
+from nixdock.cli.options import FILE, confinement_options, overridden, spec_argument
 from nixdock.cli.progress import wrote
 
 __all__ = ["command"]
@@ -19,12 +19,13 @@ __all__ = ["command"]
 @click.option(
     "--graph", help="File with the closure's graph, in place of the spec's; only for nix_db."
 )
-def command(spec: Path, target: Path, graph: str | None) -> None:
+@confinement_options
+def command(spec: Path, target: Path, graph: str | None, confinement: str | None) -> None:
     """Pack the image's own files, from SPEC's contents and extra_commands.
 
     The output is a directory with the layer's tar and its checksum; another spec can name it as its
     `top_layer`. With nix_db, scripts find the Nix database of the closure.
     """
-    parsed = overridden(read_spec(spec), graph, None)
-    pack_top_layer(parsed, target)
-    wrote(target, f"the own files of {parsed.reference}")
+    parsed = overridden(read_spec(spec), graph)
+    pack_top_layer(parsed, target, confinement=confinement or "required")
+    wrote(target, f"the own files of {parsed.references[0]}")

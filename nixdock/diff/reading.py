@@ -13,12 +13,12 @@ import orjson
 from nixdock.diff.side import Document, Side, SideKind, SideLayer
 from nixdock.errors import InputError, LayeringError
 from nixdock.nix.store_path import valid_store_paths
-from nixdock.oci.descriptor import Platform
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.system.input_files import read_bytes
 
 if TYPE_CHECKING:
     from nixdock.layering import Layering, LayerPlan
+    from nixdock.oci.descriptor import Platform
     from nixdock.read.stored import StoredImage
 
 __all__ = ["Planning", "read_side"]
@@ -48,16 +48,16 @@ class Planning:
 
 
 def read_side(
-    path: Path, planning: Planning | None = None, architecture: str | None = None
+    path: Path, planning: Planning | None = None, platform: Platform | None = None
 ) -> Side:
     """Read an image in any format, a plan file, or a graph, which is planned by `planning`.
 
-    From a file with several images, the first one is read, or the first one for `architecture`. `-`
+    From a file with several images, the first one is read, or the first one for `platform`. `-`
     is standard input, for a plan or graph. Raise InputError or one of its subclasses if the file
     can't be read or is none of these, ImageError if an image is damaged.
     """
     if path.is_dir() or not _is_text(path):
-        return _image(path, architecture)
+        return _image(path, platform)
     data = read_bytes(path, "the plan or graph")
     origin = str(path)
     if (document := _plan_document(data)) is not None:
@@ -127,13 +127,12 @@ def _plan_layers(document: dict[str, Any], data: bytes, origin: str) -> Iterator
         yield SideLayer(i + 1, paths, size)
 
 
-def _image(path: Path, architecture: str | None) -> Side:
+def _image(path: Path, platform: Platform | None) -> Side:
     from nixdock.read.opening import open_image  # noqa: PLC0415 (only for images)
     from nixdock.read.report import inspect_images  # noqa: PLC0415
     from nixdock.read.selection import select_image  # noqa: PLC0415
 
     with open_image(path) as file:
-        platform = None if architecture is None else Platform(architecture)
         image = select_image(file, platform=platform)
         (report,) = inspect_images(replace(file, images=(image,))).images
     layers = (

@@ -69,24 +69,26 @@ def diff_images(
     layering: Layering | None = None,
     new_layering: Layering | None = None,
     max_layers: int = 100,
-    architecture: str | None = None,
+    platform: str | None = None,
 ) -> Diff:
     """Return how many bytes an update from `old` to `new` transfers, and why.
 
     Each of the two is an image in any format, a plan file, or a reference graph. A graph is planned
     first, by `layering` within `max_layers`; for `new`, `new_layering` is used if it is given.
-    `architecture` is that of an image for Linux; by default, it is amd64 in a file with images for
-    several platforms. Raise InputError if a path is none of these or has no image for it,
-    ImageError if an image is damaged, and PlanError if no plan fits.
+    `platform`, as OS/ARCHITECTURE[/VARIANT], is that of the images; by default, it is linux/amd64
+    in a file with images for several. Raise InputError if a path is none of these or has no image
+    for it, ImageError if an image is damaged, and PlanError if no plan fits.
     """
     from nixdock.diff.comparison import compare_sides
     from nixdock.diff.reading import Planning, read_side
     from nixdock.layering.strategies import Layering
+    from nixdock.oci.platforms import wanted_platform
 
+    wanted = wanted_platform(platform)
     layering = layering or Layering()
     return compare_sides(
-        read_side(Path(old), Planning(layering, max_layers), architecture),
-        read_side(Path(new), Planning(new_layering or layering, max_layers), architecture),
+        read_side(Path(old), Planning(layering, max_layers), wanted),
+        read_side(Path(new), Planning(new_layering or layering, max_layers), wanted),
     )
 
 
@@ -106,10 +108,10 @@ def export_image(
     default is linux/amd64 if there are several platforms. All layers are verified before the first
     byte is written. Raise InputError if there is no such image, ImageError if it is damaged.
     """
-    from nixdock.oci.platforms import parse_platform
+    from nixdock.oci.platforms import wanted_platform
     from nixdock.rootfs import export
 
-    wanted = None if platform is None else parse_platform(platform)
+    wanted = wanted_platform(platform)
     export.export_image(Path(path), write, mtime=mtime, name=name, tag=tag, platform=wanted)
 
 

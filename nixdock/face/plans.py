@@ -102,13 +102,15 @@ def plan_document(plan: LayerPlan, strategy: str) -> dict[str, Any]:
     return plan_file.plan_document(plan, strategy, plan.history)
 
 
-def read_previous(path: str | os.PathLike[str]) -> PreviousPlan:
+def read_previous(path: str | os.PathLike[str], *, platform: str | None = None) -> PreviousPlan:
     """Read the plan of the image that the next one replaces, for the strategy `stable`.
 
     `path` is a plan file, or an image in any format; the layers of an image that does not remember
-    its plan are read. Raise InputError if `path` is neither, LayeringError if a plan file is not
-    valid, and ImageError if an image is damaged.
+    its plan are read. `platform`, as OS/ARCHITECTURE[/VARIANT], selects one of the images for
+    several platforms; the default is linux/amd64. Raise InputError if `path` is neither,
+    LayeringError if a plan file is not valid, and ImageError if an image is damaged.
     """
     from nixdock.build import previous
+    from nixdock.oci.platforms import wanted_platform
 
-    return previous.read_previous(Path(path))
+    return previous.read_previous(Path(path), wanted_platform(platform))

@@ -105,9 +105,9 @@ def list_tags(repository: str, *, access: Access | None = None) -> list[str]:
 
 def _selection(platform: str | None, *, all_platforms: bool) -> Selection:
     from nixdock.errors import InputError
-    from nixdock.oci.platforms import parse_platform
+    from nixdock.oci.platforms import wanted_platform
     from nixdock.transfer.opening import Selection
 
     if platform is not None and all_platforms:
         raise InputError("a platform and all platforms are asked for; choose one of the two")
-    return Selection(None if platform is None else parse_platform(platform), every=all_platforms)
+    return Selection(wanted_platform(platform), every=all_platforms)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from nixdock.registry.manifests import RemoteManifest, get_manifest
 from nixdock.registry.repository import Repository
 from nixdock.system.file_range import Range
 from nixdock.system.readers import BytesReader
+from nixdock.system.scratch import temporary_file
 
 __all__ = ["RegistryFiles", "fitting_manifest"]
 
@@ -118,7 +118,7 @@ class RegistryFiles:
             file.close()
 
     def _fetched(self, blob: _Blob) -> io.FileIO:
-        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (`close` closes it)
+        file = temporary_file()
         left = blob.size
         with BlobReader(self._repository, blob.digest) as reader:
             while left and (chunk := reader.read(min(CHUNK, left))):

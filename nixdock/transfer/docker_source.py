@@ -29,14 +29,14 @@ __all__ = ["packed_source"]
 
 @contextmanager
 def packed_source(
-    image: StoredImage, target: Path, place: str, *, compress: bool
+    image: StoredImage, place: str, *, compress: bool
 ) -> Iterator[tuple[LayoutSource, Blob]]:
-    """Yield the image as a layout in temporary files beside `target`, and its manifest.
+    """Yield the image as a layout in temporary files, and its manifest.
 
     With `compress`, layers that are not compressed get the bytes that nixdock's gzip gives them.
     Raise ImageError if a layer is damaged.
     """
-    with temporary_directory(target) as directory:
+    with temporary_directory() as directory:
         blobs = directory / BLOBS
         blobs.mkdir(parents=True)
         layers = [_packed(layer, blobs, compress=compress) for layer in image.layers]

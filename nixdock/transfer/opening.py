@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from nixdock.errors import InputError, RegistryError
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json
@@ -101,8 +99,7 @@ def open_source(
                     yield _open_layout(file, selection)
                     return
                 image = select_only_image(file, selection.platform)
-                target = Path(tempfile.gettempdir(), "image")
-                with packed_source(image, target, file.path, compress=compress) as (source, made):
+                with packed_source(image, file.path, compress=compress) as (source, made):
                     yield Opened(source, read_tree(source, made), image.names)
 
 

@@ -63,6 +63,7 @@ TYPES = [
     "Closure",
     "Comparison",
     "Compression",
+    "Confinement",
     "Copied",
     "Credentials",
     "Diff",
