@@ -45,6 +45,7 @@ python3Packages.buildPythonApplication {
     python3Packages.networkx
     python3Packages.orjson
     python3Packages.rich
+    python3Packages.urllib3
   ]
   ++ lib.optional (lib.versionOlder python3Packages.python.version "3.14") (
     python3Packages.backports-zstd

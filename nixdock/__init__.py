@@ -26,6 +26,7 @@ from nixdock.errors import (
     OutputError,
     PackError,
     PlanError,
+    RegistryError,
     ScriptError,
     SpecError,
     StoreError,
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
         plan_layers,
         read_previous,
     )
+    from nixdock.face.pushing import push_image
+    from nixdock.face.registries import login_registry, logout_registry
     from nixdock.face.specs import read_spec, resolve_spec, spec_json
     from nixdock.layering.comparison import Comparison
     from nixdock.layering.explain import Explanation
@@ -76,14 +79,19 @@ if TYPE_CHECKING:
     from nixdock.oci.layout import Format
     from nixdock.read.report import FileReport
     from nixdock.read.verify import Verification
+    from nixdock.registry.access import Access
+    from nixdock.registry.credentials import Credentials
     from nixdock.registry.prefetch import Prefetched, Remote
     from nixdock.spec.image_spec import ImageSpec
+    from nixdock.transfer.push import PushedImage, PushedLayer, Pushing
 
 __all__ = [
+    "Access",
     "Closure",
     "ClosureError",
     "Comparison",
     "Compression",
+    "Credentials",
     "Diff",
     "Explanation",
     "FileReport",
@@ -107,6 +115,10 @@ __all__ = [
     "Prefetched",
     "PreviousPlan",
     "Progress",
+    "PushedImage",
+    "PushedLayer",
+    "Pushing",
+    "RegistryError",
     "Remote",
     "Resolution",
     "ScriptError",
@@ -122,6 +134,8 @@ __all__ = [
     "export_image",
     "image_digests",
     "inspect_image",
+    "login_registry",
+    "logout_registry",
     "merge_images",
     "pack_top_layer",
     "parse_closure",
@@ -129,6 +143,7 @@ __all__ = [
     "plan_family",
     "plan_layers",
     "prefetch_image",
+    "push_image",
     "read_closure",
     "read_previous",
     "read_spec",
@@ -143,9 +158,11 @@ __all__ = [
 
 # The module of each name that is loaded when it is first used.
 _MODULES: Final = {
+    "Access": "nixdock.registry.access",
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
     "Compression": "nixdock.layers.compressors",
+    "Credentials": "nixdock.registry.credentials",
     "Diff": "nixdock.diff.result",
     "Explanation": "nixdock.layering.explain",
     "FileReport": "nixdock.read.report",
@@ -162,6 +179,9 @@ _MODULES: Final = {
     "Prefetched": "nixdock.registry.prefetch",
     "PreviousPlan": "nixdock.layering.plan_history",
     "Progress": "nixdock.layers.progress",
+    "PushedImage": "nixdock.transfer.push",
+    "PushedLayer": "nixdock.transfer.push",
+    "Pushing": "nixdock.transfer.push",
     "Remote": "nixdock.registry.prefetch",
     "Resolution": "nixdock.build.resolve",
     "StorePath": "nixdock.nix.store_path",
@@ -173,6 +193,8 @@ _MODULES: Final = {
     "export_image": "nixdock.face.images",
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
+    "login_registry": "nixdock.face.registries",
+    "logout_registry": "nixdock.face.registries",
     "merge_images": "nixdock.face.images",
     "pack_top_layer": "nixdock.face.building",
     "parse_closure": "nixdock.face.closures",
@@ -180,6 +202,7 @@ _MODULES: Final = {
     "plan_family": "nixdock.face.plans",
     "plan_layers": "nixdock.face.plans",
     "prefetch_image": "nixdock.face.images",
+    "push_image": "nixdock.face.pushing",
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",
     "read_spec": "nixdock.face.specs",

@@ -13,6 +13,7 @@
     ├── ScriptError       a script of the image failed or can't be run
     ├── ToolError         a program or library that the job needs is missing or failed
     ├── ImageError        an existing image is damaged, or is not an image
+    ├── RegistryError     a registry can't be reached, or refuses a request
     └── OutputError       the result can't be written
 
 Every message names its subject, so it can be shown as it is. What a program may want to act on is
@@ -33,6 +34,7 @@ __all__ = [
     "OutputError",
     "PackError",
     "PlanError",
+    "RegistryError",
     "ScriptError",
     "SpecError",
     "StoreError",
@@ -106,6 +108,31 @@ class ToolError(NixdockError):
 
 class ImageError(NixdockError):
     """An existing image is damaged, or is not an image."""
+
+
+class RegistryError(NixdockError):
+    """A registry can't be reached, refuses a request, or answers against the distribution-spec.
+
+    `place` is the registry's host, with the repository if the request was about one. `status` is
+    the HTTP status of the answer and `code` the registry's own error code, such as
+    MANIFEST_UNKNOWN; both are None if there was no answer. `is_broken` says that a transfer broke,
+    which may go on when it is tried again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        place: str,
+        digest: str | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        is_broken: bool = False,
+    ) -> None:
+        super().__init__(message, place=place, digest=digest)
+        self.status = status
+        self.code = code
+        self.is_broken = is_broken
 
 
 class OutputError(NixdockError):

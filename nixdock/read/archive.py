@@ -117,6 +117,11 @@ class Archive:
         """Return the size of a file in bytes; raise ImageError if it is missing."""
         return self._files[self.same(name)][1]
 
+    def start(self, name: str) -> bytes:
+        """Return the first bytes of a file; raise ImageError if that is impossible."""
+        with self.open(name) as stream:
+            return stream.read(MAGIC_SIZE) or b""
+
     def open(self, name: str) -> io.RawIOBase:
         """Open a file for reading; raise ImageError if it is missing."""
         return self.open_range(name)

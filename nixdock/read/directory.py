@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import ImageError
+from nixdock.oci.coding import MAGIC_SIZE
 from nixdock.read.members import MOST_FILES, missing_error
 from nixdock.system.file_range import Range
 
@@ -56,6 +57,11 @@ class Directory:
         if name not in self._sizes:
             raise missing_error(name)
         return self._sizes[name]
+
+    def start(self, name: str) -> bytes:
+        """Return the first bytes of a file; raise ImageError if that is impossible."""
+        with self.open(name) as stream:
+            return stream.read(MAGIC_SIZE) or b""
 
     def open(self, name: str) -> io.RawIOBase:
         """Open a file for reading; raise ImageError if it can't be opened."""

@@ -33,6 +33,9 @@ class Members(Protocol):
     def size(self, name: str) -> int:
         """Return the size of a file in bytes; raise ImageError if it is missing."""
 
+    def start(self, name: str) -> bytes:
+        """Return the first MAGIC_SIZE bytes of a file, or all; raise ImageError as `open` does."""
+
     def open(self, name: str) -> io.RawIOBase:
         """Open a file for reading; raise ImageError if it is missing or can't be opened."""
 

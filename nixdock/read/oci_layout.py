@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from nixdock.errors import ImageError
 from nixdock.oci.digests import check_digest, hex_of, sha256_digest
 from nixdock.oci.documents import (
+    LAYER_KEY,
     DescriptorDocument,
     IndexDocument,
     LayoutDocument,
@@ -23,6 +24,7 @@ from nixdock.read.problem import Complain, Problem, pass_on
 from nixdock.read.stored import (
     LayerEntry,
     StoredImage,
+    has_image_layers,
     parse_config,
     stored_layers,
     with_all_names,
@@ -93,7 +95,7 @@ class _Reader:
 
     def finish(self) -> LayoutView:
         """Return the view without artifacts, such as signatures; complain if there is no image."""
-        images = [image for image in self.view.images if _has_image_layers(image)]
+        images = [image for image in self.view.images if has_image_layers(image)]
         if images:
             self.view.images = with_all_names(images)
         for problem in () if self.view.images else self._artifacts:
@@ -265,7 +267,14 @@ class _Reader:
                 continue
             self.view.blobs.append(use)
             entries.append(
-                LayerEntry(use.name, layer_place, layer.media_type, use.digest, layer.size)
+                LayerEntry(
+                    use.name,
+                    layer_place,
+                    layer.media_type,
+                    use.digest,
+                    layer.size,
+                    (layer.annotations or {}).get(LAYER_KEY),
+                )
             )
         if is_artifact or config_data is None:
             return
@@ -285,12 +294,6 @@ class _Reader:
                 from_index=context.depth > 1,
             )
         )
-
-
-def _has_image_layers(image: StoredImage) -> bool:
-    """Tell whether there are no layers, or one is a layer; cosign's signatures have none."""
-    layers = image.layers
-    return not layers or any(layer.media_type_error() is None for layer in layers)
 
 
 def _names(annotations: Mapping[str, str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from nixdock.errors import InputError
 from nixdock.oci.layout import DIR_VERSION, DOCKER_MANIFEST, INDEX, MARKER, Format
@@ -17,22 +18,26 @@ from nixdock.read.oci_layout import LayoutView, read_layout
 from nixdock.read.problem import Complain, Problem, refuse
 from nixdock.read.stored import StoredImage
 
-__all__ = ["ImageFile", "familiar_name", "open_image"]
+__all__ = ["REGISTRY", "ImageFile", "familiar_name", "open_image", "read_images"]
+
+REGISTRY: Final = "registry"
+"""The format of images in a registry."""
 
 _HUB: Sequence[str] = ("docker.io/library/", "docker.io/")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """The images in a file or directory.
+    """The images at a location: in a file or directory, or in a registry.
 
-    `layout` is the view of OCI tools and `docker` that of Docker; at least one is not None, and
+    `path` is the location and `format` is a `Format` or, for a registry, REGISTRY. `layout` is the
+    view of OCI tools and `docker` that of Docker; at least one is not None, and
     an archive can have both. `images` are those of the layout if there is one, with their names
     in both views.
     """
 
-    path: Path
-    format: Format
+    path: str
+    format: str
     members: Members
     layout: LayoutView | None
     docker: DockerView | None
@@ -49,12 +54,13 @@ def open_image(path: Path, complain: Complain = refuse) -> Iterator[ImageFile]:
     """
     members = open_members(path, complain)
     try:
-        yield _read(path, members, complain)
+        yield read_images(members, str(path), complain)
     finally:
         members.close()
 
 
-def _read(path: Path, members: Members, complain: Complain) -> ImageFile:
+def read_images(members: Members, path: str, complain: Complain = refuse) -> ImageFile:
+    """Return the images in `members`, the files at the location `path`; see `open_image`."""
     if DIR_VERSION in members and DOCKER_MANIFEST in members and MARKER not in members:
         raise InputError(
             f"{path} is an image in the form of skopeo's dir: transport, which nixdock does not"

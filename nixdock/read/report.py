@@ -12,7 +12,6 @@ from typing import Any, BinaryIO, Final
 from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
 from nixdock.nix.store_path import DEFAULT_STORE_DIR
 from nixdock.oci.coding import Coding
-from nixdock.oci.layout import Format
 from nixdock.read.opening import ImageFile
 from nixdock.read.stored import StoredImage, StoredLayer
 from nixdock.read.watched import watched
@@ -95,14 +94,14 @@ class ImageReport:
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """The images in a file or directory."""
+    """The images at a location; `format` is a `Format`, or `registry`."""
 
-    format: Format
+    format: str
     images: tuple[ImageReport, ...]
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""
-        return {"format": self.format.value, "images": [image.document() for image in self.images]}
+        return {"format": str(self.format), "images": [image.document() for image in self.images]}
 
 
 def inspect_images(

@@ -11,7 +11,7 @@ from nixdock.oci.platforms import best_fitting, platform_text
 from nixdock.read.opening import ImageFile, familiar_name
 from nixdock.read.stored import StoredImage
 
-__all__ = ["select_image", "select_only_image"]
+__all__ = ["named_images", "select_image", "select_only_image"]
 
 # Several times as many as any runtime accepts; merging reads each of them.
 _MOST_LAYERS: Final = 1000
@@ -54,6 +54,19 @@ def select_image(
             place=image.place,
         )
     return image
+
+
+def named_images(file: ImageFile, name: str) -> list[StoredImage]:
+    """Return the images that an image location names: by a tag, or by a name with a tag."""
+    repository, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:
+        return [image for image in file.images if any(_has_tag(own, name) for own in image.names)]
+    familiar = familiar_name(f"{repository}:{tag}")
+    return [image for image in file.images if familiar in map(familiar_name, image.names)]
+
+
+def _has_tag(name: str, tag: str) -> bool:
+    return name == tag or name.endswith(f":{tag}") or familiar_name(name) == f"{tag}:latest"
 
 
 def select_only_image(file: ImageFile, platform: Platform | None = None) -> StoredImage:

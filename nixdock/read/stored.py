@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from nixdock.errors import ImageError
 from nixdock.layers.decompression import DecompressedReader
 from nixdock.layers.hashed import HashedReader, VerifiedReader, buffered, drain
-from nixdock.oci.coding import MAGIC_SIZE, Coding, coding_of
+from nixdock.oci.coding import Coding, coding_of
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.digests import check_digest, sha256_digest
 from nixdock.oci.documents import ConfigDocument, HistoryDocument, PlatformDocument
@@ -31,6 +31,7 @@ __all__ = [
     "LayerEntry",
     "StoredImage",
     "StoredLayer",
+    "has_image_layers",
     "parse_config",
     "stored_layers",
     "with_all_names",
@@ -42,8 +43,9 @@ class StoredLayer:
     """A layer of a stored image: an `ExistingBlob`.
 
     `declared_digest` is the blob's digest in a manifest, or None in a docker-archive that does not
-    state it. `coding` is the compression that the blob's first bytes show. Layers are equal if
-    they are the same blob, at whatever places in an image.
+    state it, and `key` names the blob by what it was made from, if the manifest says so (see
+    `nixdock.layers.keys`); nothing verifies it. Layers are equal if they are the same blob, at
+    whatever places in an image.
     """
 
     members: Members
@@ -52,9 +54,14 @@ class StoredLayer:
     diff_id: str
     size: int
     media_type: str
-    coding: Coding
     history: LayerHistory = field(compare=False)
     declared_digest: str | None
+    key: str | None = None
+
+    @cached_property
+    def coding(self) -> Coding:
+        """The compression that the blob's first bytes show, which are read for that."""
+        return coding_of(self.members.start(self.name))
 
     @cached_property
     def digest(self) -> str:
@@ -164,6 +171,12 @@ class StoredImage:
         return None if self.manifest_data is None else sha256_digest(self.manifest_data)
 
 
+def has_image_layers(image: StoredImage) -> bool:
+    """Tell whether there are no layers, or one is a layer; cosign's signatures have none."""
+    layers = image.layers
+    return not layers or any(layer.media_type_error() is None for layer in layers)
+
+
 def with_all_names(images: Sequence[StoredImage]) -> list[StoredImage]:
     """Return each image once: `index.json` has an entry for every name of an image."""
     found: dict[tuple[str, PlatformDocument | None, bool], StoredImage] = {}
@@ -183,6 +196,7 @@ class LayerEntry(NamedTuple):
     media_type: str | None = None
     digest: str | None = None
     size: int | None = None
+    key: str | None = None
 
 
 def parse_config(
@@ -248,18 +262,16 @@ def _stored_layer(
     members: Members, entry: LayerEntry, diff_id: str, history: LayerHistory
 ) -> StoredLayer:
     name = members.same(entry.name)
-    with members.open(name) as stream:
-        coding = coding_of(stream.read(MAGIC_SIZE) or b"")
     return StoredLayer(
         members=members,
         name=name,
         place=entry.place,
         diff_id=diff_id,
         size=members.size(name) if entry.size is None else entry.size,
-        media_type=entry.media_type or layer_media_type(coding),
-        coding=coding,
+        media_type=entry.media_type or layer_media_type(coding_of(members.start(name))),
         history=history,
         declared_digest=entry.digest,
+        key=entry.key,
     )
 
 

@@ -14,7 +14,7 @@ from nixdock.errors import ImageError, InputError
 from nixdock.layers.hashed import HashedReader, drain
 from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
 from nixdock.oci.config_faults import config_faults
-from nixdock.oci.layout import BLOBS, INDEX, LAYOUT_DIRECTORIES, REF_NAME, Format
+from nixdock.oci.layout import BLOBS, INDEX, LAYOUT_DIRECTORIES, REF_NAME
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.reference import Reference
 from nixdock.read.archive import Archive
@@ -44,7 +44,7 @@ class Verification:
     `warnings` do not keep the image from being used.
     """
 
-    format: Format | None
+    format: str | None
     images: int
     layers: int
     size: int
@@ -53,7 +53,7 @@ class Verification:
 
     @classmethod
     def of(
-        cls, problems: list[Problem], form: Format | None, images: int, layers: int, size: int
+        cls, problems: list[Problem], form: str | None, images: int, layers: int, size: int
     ) -> Verification:
         """Return the result, with each problem once and warnings apart."""
         unique = tuple(dict.fromkeys(problems))

@@ -48,6 +48,9 @@ class _WatchedMembers:
     def size(self, name: str) -> int:
         return self._members.size(name)
 
+    def start(self, name: str) -> bytes:
+        return self._members.start(name)
+
     def open(self, name: str) -> io.RawIOBase:
         return _WatchedReader(self._members.open(name), self._advance)
 

@@ -22,13 +22,15 @@ APPLICATION = {
         [project]
         name = "greeter"
         version = "1.2"
-        dependencies = ["orjson", "networkx", "click", "msgspec", "rich", "backports.zstd"]
+        dependencies = [
+          "orjson", "networkx", "click", "msgspec", "rich", "urllib3", "backports.zstd"
+        ]
         [project.scripts]
         greeter = "greeter:main"
     """,
     "greeter/__init__.py": """
 import ctypes, os
-import click, msgspec, networkx, orjson, rich
+import click, msgspec, networkx, orjson, rich, urllib3
 from backports import zstd
 
 @click.command()
@@ -393,7 +395,7 @@ def test_python_application(nix: Nix, bare_root: BareRoot, tmp_path: Path) -> No
           src = {tmp_path / "application"};
           pyproject = true;
           build-system = [ hatchling ];
-          dependencies = [ orjson networkx click msgspec rich backports-zstd ];
+          dependencies = [ orjson networkx click msgspec rich urllib3 backports-zstd ];
           nativeCheckInputs = [ pytest hypothesis ];
           pythonImportsCheck = [ "greeter" ];
           makeWrapperArgs = [ "--set" "LIBDEFLATE" "${{libdeflate}}/lib/libdeflate.so.0" ];

@@ -34,6 +34,8 @@ WHEELS = (
     "referencing",
     "rich",
     "ruff",
+    "trustme",
+    "urllib3",
 )
 
 # Debian 12's interpreter, whichever one runs this.

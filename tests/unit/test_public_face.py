@@ -22,6 +22,8 @@ import pytest
 import nixdock
 from nixdock import errors
 
+from .registry.fake_registry import fake_registry
+
 SampleSpec = Callable[..., Path]
 
 FUNCTIONS = [
@@ -32,6 +34,8 @@ FUNCTIONS = [
     "export_image",
     "image_digests",
     "inspect_image",
+    "login_registry",
+    "logout_registry",
     "merge_images",
     "pack_top_layer",
     "parse_closure",
@@ -39,6 +43,7 @@ FUNCTIONS = [
     "plan_family",
     "plan_layers",
     "prefetch_image",
+    "push_image",
     "read_closure",
     "read_previous",
     "read_spec",
@@ -51,9 +56,11 @@ FUNCTIONS = [
     "write_database",
 ]
 TYPES = [
+    "Access",
     "Closure",
     "Comparison",
     "Compression",
+    "Credentials",
     "Diff",
     "Explanation",
     "FileReport",
@@ -70,6 +77,9 @@ TYPES = [
     "Prefetched",
     "PreviousPlan",
     "Progress",
+    "PushedImage",
+    "PushedLayer",
+    "Pushing",
     "Remote",
     "Resolution",
     "StorePath",
@@ -84,6 +94,7 @@ ERRORS = [
     "OutputError",
     "PackError",
     "PlanError",
+    "RegistryError",
     "ScriptError",
     "SpecError",
     "StoreError",
@@ -129,7 +140,7 @@ def test_names_for_type_checkers_are_those_that_are_loaded() -> None:
 def test_importing_loads_nothing_heavy() -> None:
     script = (
         "import sys, nixdock;"
-        "heavy = {'networkx', 'msgspec', 'orjson', 'click', 'rich'};"
+        "heavy = {'urllib3', 'networkx', 'msgspec', 'orjson', 'click', 'rich'};"
         "print(*heavy & sys.modules.keys());"
         "print(*sorted(name for name in sys.modules if name.startswith('nixdock')))"
     )
@@ -468,3 +479,23 @@ def test_an_image_is_prefetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (prefetched.final_name, prefetched.final_tag) == ("debian", "mine")
     hashed = nixdock.Hash("sha256", hashlib.sha256(b"image").digest())
     assert prefetched.hash == hashed
+
+
+def test_credentials_are_stored_checked_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "none"))
+    file = nixdock.login_registry("ghcr.io/me", "user", "pass", check=False)
+    assert list(json.loads(file.read_text())["auths"]) == ["ghcr.io/me"]
+    with fake_registry() as fake:
+        fake.accounts.kind = "basic"
+        fake.accounts.passwords["user"] = "pass"
+        with pytest.raises(nixdock.RegistryError) as caught:
+            nixdock.login_registry(fake.host, "user", "other", access=nixdock.Access())
+        assert caught.value.status == 401
+        nixdock.login_registry(fake.host, "user", "pass")
+        assert list(json.loads(file.read_text())["auths"]) == ["ghcr.io/me", fake.host]
+    assert nixdock.logout_registry("ghcr.io/me") == nixdock.logout_registry(None) == file
+    assert json.loads(file.read_text()) == {"auths": {}}

@@ -15,8 +15,9 @@ import pytest
 from tests.unit.cli.program import run_text
 
 COMMANDS = (
-    "build", "db", "demo", "diff", "export", "inspect", "merge", "plan", "plan-family", "prefetch",
-    "registration", "resolve", "schema", "stream", "tarsum", "top-layer", "verify",
+    "build", "db", "demo", "diff", "export", "inspect", "login", "logout", "merge", "plan",
+    "plan-family", "prefetch", "registration", "resolve", "schema", "stream", "tarsum",
+    "top-layer", "verify",
 )  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def test_a_mistyped_command() -> None:
 def test_help_loads_nothing_heavy() -> None:
     script = (
         "import sys, nixdock.cli;"
-        "print(*{'networkx', 'rich', 'msgspec', 'orjson'} & sys.modules.keys())"
+        "print(*{'networkx', 'rich', 'msgspec', 'orjson', 'urllib3'} & sys.modules.keys())"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

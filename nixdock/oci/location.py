@@ -1,0 +1,77 @@
+"""Image locations: where an image is, in the notation that skopeo's users know."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nixdock.errors import InputError
+from nixdock.oci.layout import Format
+from nixdock.oci.registry_reference import RegistryReference
+
+__all__ = ["FileLocation", "Location", "parse_location"]
+
+_TRANSPORTS: Final = {
+    "oci": Format.OCI_LAYOUT,
+    "oci-archive": Format.OCI_ARCHIVE,
+    "docker-archive": Format.DOCKER_ARCHIVE,
+}
+_FOREIGN: Final = ("containers-storage", "dir", "docker-daemon", "ostree", "sif", "tarball")
+_LOCATION: Final = re.compile(r"([a-z-]+):(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class FileLocation:
+    """Images in a file or directory.
+
+    `form` is the form that they must have, or None if their content is to tell. `name` selects one
+    of several images: the tag in a layout, the reference in a docker-archive.
+    """
+
+    path: Path
+    form: Format | None = None
+    name: str | None = None
+
+    def __str__(self) -> str:
+        transport = next((f"{key}:" for key, form in _TRANSPORTS.items() if form is self.form), "")
+        return f"{transport}{self.path}" + (f":{self.name}" if self.name else "")
+
+
+Location = FileLocation | RegistryReference
+"""Where an image is: in a file or directory, or in a registry."""
+
+
+def parse_location(text: str) -> Location:
+    """Parse docker://REFERENCE, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF].
+
+    Anything else is the path of a file or directory. Raise InputError if the reference is not valid
+    or if nixdock does not read images there.
+    """
+    match = _LOCATION.match(text)
+    transport, rest = match.groups() if match else ("", "")
+    if transport == "docker" and rest.startswith("//"):
+        return RegistryReference.parse(rest.removeprefix("//"))
+    if transport in _FOREIGN:
+        raise InputError(
+            f"{text} is a location of skopeo that nixdock does not read; copy the image first:"
+            f" skopeo copy {text} oci:DIRECTORY:TAG",
+            path=text,
+        )
+    if transport == "docker":
+        raise InputError(
+            f"{text} is not a location: it should start with docker:// for a registry, or with"
+            " docker-archive: for a file",
+            path=text,
+        )
+    if transport in _TRANSPORTS:
+        path, colon, name = rest.partition(":")
+        if not path or (colon and not name):
+            raise InputError(
+                f"{text} is not a location: expected {transport}:PATH[:NAME]", path=text
+            )
+        return FileLocation(Path(path), _TRANSPORTS[transport], name or None)
+    if not text:
+        raise InputError("the location of an image is empty")
+    return FileLocation(Path(text))

@@ -1,0 +1,83 @@
+"""References to images in registries: HOST/REPOSITORY with a tag or a digest."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from nixdock.errors import ImageError, InputError
+from nixdock.oci.digests import check_digest
+from nixdock.oci.reference import Reference
+
+__all__ = ["DOCKER_HUB", "RegistryReference"]
+
+DOCKER_HUB: Final = "docker.io"
+"""The host of images whose reference names none."""
+
+_HUB_NAMES: Final = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
+_IPV6: Final = re.compile(r"\[[0-9A-Fa-f:.]+\](?::[0-9]+)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryReference:
+    """An image in a registry; the digest, if there is one, counts more than the tag.
+
+    `host` may have a port. Images of Docker Hub have the host `docker.io`, and those without an
+    owner have the repository `library/NAME`.
+    """
+
+    host: str
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> RegistryReference:
+        """Parse [docker://][HOST/]REPOSITORY[:TAG][@DIGEST]; the default tag is `latest`.
+
+        Raise InputError if a part does not match the grammar of the distribution-spec ("Pulling
+        manifests") or of the image-spec (descriptor.md, "Digests").
+        """
+        name, at, digest = text.removeprefix("docker://").partition("@")
+        try:
+            checked = check_digest(digest) if at else None
+        except ImageError as error:
+            raise InputError(f"{text!r} is not an image reference: {error}") from None
+        repository, colon, last = name.rpartition(":")
+        tag: str | None = last
+        if not colon or "/" in last or "]" in last:
+            repository, tag = name, None
+        host, slash, path = repository.partition("/")
+        has_host = slash and ("." in host or ":" in host or host == "localhost")
+        if not has_host:
+            host, path = DOCKER_HUB, repository
+        # The grammar of names knows no IPv6 addresses.
+        written = f"host.example/{path}" if _IPV6.fullmatch(host) else f"{host}/{path}"
+        try:
+            Reference.of(written, "latest" if tag is None else tag)
+        except InputError as error:
+            raise InputError(f"{text!r} is not an image reference: {error}") from None
+        if host in _HUB_NAMES:
+            host = DOCKER_HUB
+            path = path if "/" in path else f"library/{path}"
+        default_tag = None if checked else "latest"
+        return cls(host.lower(), path.lower(), tag or default_tag, checked)
+
+    @property
+    def name(self) -> str:
+        """The host and the repository."""
+        return f"{self.host}/{self.repository}"
+
+    @property
+    def manifest(self) -> str:
+        """What the image's manifest is asked for by: the digest, or else the tag."""
+        return self.digest or self.tag or "latest"
+
+    def at(self, digest: str) -> RegistryReference:
+        """Return the reference to another manifest in the same repository."""
+        return RegistryReference(self.host, self.repository, None, digest)
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        return f"{self.name}{tag}" + (f"@{self.digest}" if self.digest else "")

@@ -1,0 +1,269 @@
+"""Blobs of a repository: asking for them, reading and uploading them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin
+
+from nixdock.errors import RegistryError
+from nixdock.registry.repository import Repository
+from nixdock.registry.request import Body, Request
+from nixdock.registry.transport import Response
+from nixdock.system.readers import ReadOnlyStream
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["BlobReader", "has_blob", "mount_blob", "start_of_blob", "upload_blob"]
+
+_CONTENT_RANGE: Final = re.compile(r"(?:bytes )?([0-9]+)-([0-9]+)(?:/.*)?", re.ASCII)
+_DATA: Final = "application/octet-stream"
+_SKIPPED: Final = 1 << 20
+
+
+def has_blob(repository: Repository, digest: str) -> bool:
+    """Tell whether a repository has a blob."""
+    request = Request(
+        "HEAD",
+        repository.path("blobs", digest),
+        repository.pulling(),
+        expected=(200, 404),
+        subject=f"the blob {digest}",
+    )
+    with repository.transport.send(request) as response:
+        return response.status == 200
+
+
+def start_of_blob(repository: Repository, digest: str, size: int) -> bytes:
+    """Return the first bytes of a blob, `size` of them or all if there are fewer."""
+    with _get(repository, digest, f"bytes=0-{size - 1}") as response:
+        buffer = bytearray(size)
+        view = memoryview(buffer)
+        count = 0
+        while count < size and (more := response.readinto(view[count:])):
+            count += more
+        return bytes(buffer[:count])
+
+
+def _get(repository: Repository, digest: str, byte_range: str | None) -> Response:
+    return repository.transport.send(
+        Request(
+            "GET",
+            repository.path("blobs", digest),
+            repository.pulling(),
+            headers={} if byte_range is None else {"Range": byte_range},
+            expected=(200, 206),
+            subject=f"the blob {digest}",
+        )
+    )
+
+
+class BlobReader(ReadOnlyStream):
+    """The bytes of a blob from `start` on, unverified.
+
+    When a transfer breaks, it goes on where it stopped; that it broke counts as an attempt unless
+    bytes have come since the last one.
+    """
+
+    def __init__(self, repository: Repository, digest: str, start: int = 0) -> None:
+        super().__init__()
+        self._repository = repository
+        self._digest = digest
+        self._at = start
+        self._attempts = 0
+        self._response: Response | None = None
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read the next bytes; raise RegistryError if the registry does not send them."""
+        view = memoryview(buffer).cast("B")
+        while True:
+            try:
+                if self._response is None:
+                    self._response = self._open()
+                count = self._response.readinto(view)
+            except RegistryError as error:
+                self._end()
+                self._attempts += 1
+                if not error.is_broken or self._attempts >= self._repository.transport.attempts:
+                    raise
+                continue
+            if count:
+                self._attempts = 0
+                self._at += count
+            return count
+
+    def close(self) -> None:
+        """End the transfer."""
+        self._end()
+        super().close()
+
+    def _end(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+
+    def _open(self) -> Response:
+        response = _get(self._repository, self._digest, f"bytes={self._at}-" if self._at else None)
+        first = _first_of(response) if response.status == 206 else 0
+        if first > self._at or not self._skip(response, self._at - first):
+            response.close()
+            raise RegistryError(
+                f"{self._repository.place}: the blob {self._digest}: the registry does not send the"
+                f" bytes from {self._at} on",
+                place=self._repository.place,
+                digest=self._digest,
+            )
+        return response
+
+    @staticmethod
+    def _skip(response: Response, size: int) -> bool:
+        """Read what has come before, if the registry ignores ranges; tell whether it is there."""
+        buffer = memoryview(bytearray(min(size, _SKIPPED)))
+        while size and (count := response.readinto(buffer[:size])):
+            size -= count
+        return not size
+
+
+def _first_of(response: Response) -> int:
+    match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+    return int(match[1]) if match else 0
+
+
+def mount_blob(repository: Repository, digest: str, mount_from: str) -> str | None:
+    """Take a blob over from another repository of the same registry.
+
+    Return None if that was done, or the location of an upload that the registry began instead.
+    """
+    query = f"?mount={digest}&from={mount_from}"
+    with repository.transport.send(
+        Request(
+            "POST",
+            repository.path("blobs", "uploads/") + query,
+            repository.pushing(mount_from),
+            expected=(201, 202),
+            subject=f"the blob {digest} of {mount_from}",
+        )
+    ) as response:
+        return None if response.status == 201 else _location(repository, response)
+
+
+def upload_blob(
+    repository: Repository, digest: str, body: Body, location: str | None = None
+) -> None:
+    """Upload a blob, at the location of an upload that has begun or else of a new one.
+
+    It is sent as a whole. If the transfer breaks, the rest is sent in pieces, from where the
+    registry says that it stopped. Raise RegistryError if that fails, too.
+    """
+    attempts = repository.transport.attempts
+    for attempt in range(1, attempts + 1):
+        try:
+            if location is None:
+                location = _begin(repository, digest)
+            if attempt == 1:
+                _finish(repository, location, digest, body)
+            else:
+                _resume(repository, location, digest, body)
+        except RegistryError as error:
+            if attempt == attempts or not (error.is_broken or error.status in _NEW_UPLOAD):
+                raise
+            repository.transport.wait(attempt)
+            if error.status in _NEW_UPLOAD:
+                location = None
+        else:
+            return
+
+
+# The upload is unknown, or its state is not what it should be: begin another one.
+_NEW_UPLOAD: Final = frozenset({404, 416})
+
+
+def _begin(repository: Repository, digest: str) -> str:
+    with repository.transport.send(
+        Request(
+            "POST",
+            repository.path("blobs", "uploads/"),
+            repository.pushing(),
+            body=Body.of(b""),
+            expected=(202,),
+            subject=f"the upload of the blob {digest}",
+        )
+    ) as response:
+        return _location(repository, response)
+
+
+def _finish(repository: Repository, location: str, digest: str, body: Body) -> None:
+    separator = "&" if "?" in location else "?"
+    with repository.transport.send(
+        Request(
+            "PUT",
+            f"{location}{separator}digest={digest}",
+            repository.pushing(),
+            headers={"Content-Type": _DATA},
+            body=body,
+            expected=(201, 204),
+            subject=f"the upload of the blob {digest}",
+            # A part may have arrived: the registry is asked first.
+            retry=False,
+        )
+    ) as response:
+        stated = response.headers.get("Docker-Content-Digest")
+    if stated and stated.startswith("sha256:") and stated != digest:
+        raise RegistryError(
+            f"{repository.place}: the registry stored the blob {digest} as {stated}",
+            place=repository.place,
+            digest=digest,
+        )
+
+
+def _resume(repository: Repository, location: str, digest: str, body: Body) -> None:
+    """Send what the registry has not got yet, and finish the upload."""
+    with repository.transport.send(
+        Request(
+            "GET",
+            location,
+            repository.pushing(),
+            expected=(200, 202, 204),
+            subject=f"the upload of the blob {digest}",
+        )
+    ) as response:
+        match = _CONTENT_RANGE.match(response.headers.get("Range", ""))
+        location = _location(repository, response, location)
+    # `0-0` says that nothing has come, or a single byte: registries don't tell.
+    sent = int(match[2]) + 1 if match and match[2] != "0" else 0
+    if not 0 < sent <= body.size:
+        _finish(repository, location, digest, body)
+        return
+    if sent < body.size:
+        location = _send_rest(repository, location, digest, body, sent)
+    _finish(repository, location, digest, Body.of(b""))
+
+
+def _send_rest(repository: Repository, location: str, digest: str, body: Body, start: int) -> str:
+    rest = body.rest(start)
+    with repository.transport.send(
+        Request(
+            "PATCH",
+            location,
+            repository.pushing(),
+            headers={"Content-Type": _DATA, "Content-Range": f"{start}-{body.size - 1}"},
+            body=rest,
+            expected=(201, 202, 204),
+            subject=f"the upload of the blob {digest}",
+            retry=False,
+        )
+    ) as response:
+        return _location(repository, response, location)
+
+
+def _location(repository: Repository, response: Response, default: str | None = None) -> str:
+    location = response.headers.get("Location")
+    if location:
+        return urljoin(response.url, location)
+    if default is not None:
+        return default
+    raise RegistryError(
+        f"{repository.place}: the registry began an upload, but does not say where",
+        place=repository.place,
+    )

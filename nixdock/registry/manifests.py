@@ -1,0 +1,155 @@
+"""Manifests and tags of a repository (distribution-spec, "Pulling manifests" and the like)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urljoin
+
+import msgspec
+
+from nixdock.errors import ImageError, RegistryError
+from nixdock.oci.descriptor import Blob
+from nixdock.oci.digests import sha256_digest
+from nixdock.oci.media_types import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
+from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
+from nixdock.registry.link_header import next_link
+from nixdock.registry.repository import Repository
+from nixdock.registry.request import Body, Request
+
+__all__ = ["RemoteManifest", "get_manifest", "list_tags", "manifest_digest", "put_manifest"]
+
+_TYPES: Final = (*sorted(MANIFEST_MEDIA_TYPES), *sorted(INDEX_MEDIA_TYPES))
+# Some registries take several headers, some only one: one is what all understand.
+_ACCEPT: Final = {"Accept": ", ".join(_TYPES)}
+_MOST_PAGES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteManifest:
+    """A manifest or an index, exactly as the registry sends it."""
+
+    media_type: str
+    digest: str
+    data: bytes
+
+
+class _TypedDocument(msgspec.Struct, frozen=True, rename="camel"):
+    media_type: str | None = None
+
+
+class _TagList(msgspec.Struct, frozen=True):
+    tags: list[str] | None = None
+
+
+def get_manifest(repository: Repository, name: str) -> RemoteManifest | None:
+    """Return the manifest or index with that tag or digest, or None if there is none.
+
+    Raise RegistryError if the registry can't be asked, or if what it sends is not what was asked
+    for: another digest, or another type than it says.
+    """
+    request = Request(
+        "GET",
+        repository.path("manifests", name),
+        repository.pulling(),
+        headers=_ACCEPT,
+        expected=(200, 404),
+        subject=f"the manifest {name}",
+    )
+    with repository.transport.send(request) as response:
+        if response.status == 404:
+            return None
+        data = response.whole(MOST_JSON)
+        declared = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        stated = response.headers.get("Docker-Content-Digest")
+    digest = sha256_digest(data)
+    expected = name if ":" in name else stated
+    if expected is not None and expected.startswith("sha256:") and digest != expected:
+        raise _wrong(repository, name, f"the digest of what the registry sends is {digest}", digest)
+    return RemoteManifest(_media_type(repository, name, declared, data), digest, data)
+
+
+def _media_type(repository: Repository, name: str, declared: str, data: bytes) -> str:
+    try:
+        own = converted(parse_json(data), _TypedDocument).media_type
+    except ImageError as error:
+        raise _wrong(repository, name, str(error)) from None
+    # Registries without the type, or with a general one, are not wrong.
+    if declared not in _TYPES:
+        declared = own or declared
+    if own is not None and own != declared:
+        raise _wrong(repository, name, f"the registry says {declared!r}, the document {own!r}")
+    if declared not in _TYPES:
+        message = f"its media type {declared!r} is not that of an image or an index of images"
+        raise _wrong(repository, name, message)
+    return declared
+
+
+def manifest_digest(repository: Repository, name: str) -> str | None:
+    """Return the digest that the registry states for a tag or digest, or None if it has none.
+
+    Registries that limit pulls don't count this request.
+    """
+    request = Request(
+        "HEAD",
+        repository.path("manifests", name),
+        repository.pulling(),
+        headers=_ACCEPT,
+        expected=(200, 404),
+        subject=f"the manifest {name}",
+    )
+    with repository.transport.send(request) as response:
+        if response.status == 404:
+            return None
+        return response.headers.get("Docker-Content-Digest") or ""
+
+
+def put_manifest(repository: Repository, name: str, manifest: Blob) -> None:
+    """Store a manifest or index under a tag or its digest; its blobs must be there.
+
+    Raise RegistryError, with the code MANIFEST_BLOB_UNKNOWN if a blob is missing.
+    """
+    request = Request(
+        "PUT",
+        repository.path("manifests", name),
+        repository.pushing(),
+        headers={"Content-Type": manifest.media_type},
+        body=Body.of(manifest.data),
+        # Registries disagree on which of the three it is.
+        expected=(200, 201, 202),
+        subject=f"the manifest {name}",
+    )
+    with repository.transport.send(request) as response:
+        stated = response.headers.get("Docker-Content-Digest")
+    if stated and stated.startswith("sha256:") and stated != manifest.digest:
+        message = f"the registry stored {stated} in place of {manifest.digest}"
+        raise _wrong(repository, name, message, stated)
+
+
+def list_tags(repository: Repository) -> list[str]:
+    """Return the tags of a repository, sorted; raise RegistryError if there is no repository."""
+    tags: set[str] = set()
+    target: str | None = repository.path("tags", "list")
+    for _ in range(_MOST_PAGES):
+        if target is None:
+            return sorted(tags)
+        request = Request("GET", target, repository.pulling(), subject="the list of tags")
+        with repository.transport.send(request) as response:
+            try:
+                page = converted(parse_json(response.whole(MOST_JSON)), _TagList)
+            except ImageError as error:
+                raise _wrong(repository, "tags/list", str(error)) from None
+            link = next_link(response.headers.get("Link", ""))
+            target = None if link is None else urljoin(response.url, link)
+        tags.update(page.tags or [])
+    raise _wrong(repository, "tags/list", f"the list has more than {_MOST_PAGES} pages")
+
+
+def _wrong(
+    repository: Repository, name: str, message: str, digest: str | None = None
+) -> RegistryError:
+    return RegistryError(
+        f"{repository.reference(name) if name != 'tags/list' else repository.place}: {message}",
+        place=repository.place,
+        digest=digest,
+    )

@@ -1,0 +1,108 @@
+"""Open images wherever they are: the one place that knows every kind of location."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nixdock.errors import InputError, RegistryError
+from nixdock.oci.layout import Format
+from nixdock.oci.location import FileLocation, Location
+from nixdock.oci.registry_reference import RegistryReference
+from nixdock.read.opening import REGISTRY, ImageFile, open_image, read_images
+from nixdock.read.problem import Complain, refuse
+from nixdock.read.selection import named_images
+
+if TYPE_CHECKING:
+    from nixdock.oci.descriptor import Platform
+    from nixdock.registry.access import Access
+
+__all__ = ["open_location"]
+
+
+@contextmanager
+def open_location(
+    location: Location,
+    access: Access | None = None,
+    *,
+    platform: Platform | None = None,
+    complain: Complain = refuse,
+) -> Iterator[ImageFile]:
+    """Open the images at `location`; they can be read until the block ends.
+
+    Documents are read and checked at once, layers when they are opened. If a registry has an index
+    there, only the image for `platform` is fetched, or all images if it is None. Raise InputError
+    if there is no image, ImageError for the first problem, and RegistryError if the registry does
+    not answer as it should. If `complain` returns instead of raising, the damaged part is left out.
+    """
+    match location:
+        case FileLocation():
+            with open_image(location.path, complain) as file:
+                yield _chosen(file, location)
+        case RegistryReference():
+            with _open_remote(location, access, platform, complain) as file:
+                yield file
+
+
+@contextmanager
+def _open_remote(
+    reference: RegistryReference,
+    access: Access | None,
+    platform: Platform | None,
+    complain: Complain,
+) -> Iterator[ImageFile]:
+    from nixdock.registry.image_files import RegistryFiles, fitting_manifest  # noqa: PLC0415
+    from nixdock.registry.manifests import get_manifest  # noqa: PLC0415 (only for registries)
+    from nixdock.registry.repository import Repository  # noqa: PLC0415
+    from nixdock.registry.transport import Transport  # noqa: PLC0415
+
+    place = f"docker://{reference}"
+    repository = Repository(Transport(reference.host, access), reference.repository)
+    manifest = get_manifest(repository, reference.manifest)
+    if manifest is None:
+        raise RegistryError(
+            f"{reference.name} has no image {reference.manifest}; `nixdock tags {reference.name}`"
+            " lists those it has",
+            place=reference.name,
+            digest=reference.digest,
+            status=404,
+        )
+    if platform is not None:
+        manifest = fitting_manifest(repository, manifest, platform)
+    files = RegistryFiles(repository, manifest, reference)
+    try:
+        yield replace(read_images(files, place, complain), format=REGISTRY)
+    finally:
+        files.close()
+
+
+def _chosen(file: ImageFile, location: FileLocation) -> ImageFile:
+    """Return what the location selects of a file; raise InputError if it is something else."""
+    file = _in_form(file, location)
+    if location.name is None:
+        return file
+    images = tuple(named_images(file, location.name))
+    if not images:
+        names = ", ".join(name for image in file.images for name in image.names) or "none"
+        raise InputError(
+            f"{file.path} has no image named {location.name}; the names in it are: {names}",
+            path=file.path,
+        )
+    return replace(file, images=images)
+
+
+def _in_form(file: ImageFile, location: FileLocation) -> ImageFile:
+    match location.form:
+        case None:
+            return file
+        case Format.DOCKER_ARCHIVE if file.docker is not None:
+            return file
+        case Format.OCI_ARCHIVE if file.format in {Format.ARCHIVE, Format.OCI_ARCHIVE}:
+            return file
+        case Format.OCI_LAYOUT if file.format is Format.OCI_LAYOUT:
+            return file
+    raise InputError(
+        f"{file.path} is an image in the form {file.format}, not {location.form}", path=file.path
+    )
