@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from nixdock import Access, copy_image
+from nixdock import Access, Format, build_image, copy_image, push_image
+from nixdock.cli.build_result import BuildResult
 from nixdock.cli.copy_report import copied_lines, copy_options
-from nixdock.cli.options import access_option, quiet_option
+from nixdock.cli.options import access_option, overridden, quiet_option
 from nixdock.cli.output import is_standard_output, pretty_json, standard_output
-from nixdock.cli.progress import reading_progress
+from nixdock.cli.progress import packing_progress, reading_progress
+from nixdock.cli.source import read_source
 from nixdock.oci.location import FileLocation, parse_location
+from nixdock.oci.registry_reference import RegistryReference
 from nixdock.spec.times import source_date_epoch
+
+if TYPE_CHECKING:
+    from nixdock import ImageSpec
 
 __all__ = ["command"]
 
@@ -34,11 +42,18 @@ def command(
     """Copy an image from SOURCE to DESTINATION and print its digest there.
 
     Each is docker://REFERENCE, oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG],
-    docker-archive:FILE[:REFERENCE], or a path. Manifests stay as they are. What DESTINATION has
-    already is not sent; blobs in another repository of the same registry are mounted, and others go
-    from registry to registry without touching the disk. An OCI layout keeps its other images. If
-    the image goes to standard output, the digest goes to standard error.
+    docker-archive:FILE[:REFERENCE], or a path; SOURCE may also be a spec, from which the image is
+    built on its way. Manifests stay as they are. What DESTINATION has already is not sent; blobs in
+    another repository of the same registry are mounted, and others go from registry to registry
+    without touching the disk. An OCI layout keeps its other images, unless one is built. If the
+    image goes to standard output, the digest goes to standard error.
     """
+    image = read_source(source)
+    if not isinstance(image, str):
+        if platform is not None or all_platforms:
+            raise click.UsageError("a spec is for one platform, which it states itself")
+        _build(image, destination, access, as_json=as_json, quiet=quiet)
+        return
     binary = _is_standard_output(destination)
     if binary:
         standard_output("name a file, or use a pipe")
@@ -56,6 +71,25 @@ def command(
         click.echo(line, err=True)
     text = pretty_json(result.document()) if as_json else f"{result.digest_reference}\n"
     click.echo(text, nl=False, err=binary)
+
+
+def _build(
+    spec: ImageSpec, destination: str, access: Access | None, *, as_json: bool, quiet: bool
+) -> None:
+    """Build the image that a spec describes where it is to be."""
+    with packing_progress(quiet=quiet) as progress:
+        match parse_location(destination):
+            case RegistryReference() as reference:
+                pushed = push_image(spec, [str(reference)], access=access, progress=progress)
+                document, digest = pushed.document(), pushed.references[0]
+            case FileLocation(path, form, name):
+                spec = overridden(spec, None, [name] if name else [])
+                chosen = form or (Format.OCI_LAYOUT if path.is_dir() else Format.ARCHIVE)
+                built = build_image(spec, path, form=chosen, access=access, progress=progress)
+                result = BuildResult(built, chosen, path)
+                document, digest = result.document(), result.digest
+    text = pretty_json(document) if as_json else f"{digest}\n"
+    click.echo(text, nl=False, err=_is_standard_output(destination))
 
 
 def _is_standard_output(destination: str) -> bool:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..runtime.registry import Registry, local_registry
@@ -105,22 +105,22 @@ class _Transfers:
         build = nixdock("build", str(self.spec), "-o", str(layout), "-q")
         run([*build, "--format", "oci-layout", "--compression", "none"], keep=False)
         for compression, least in (("gzip", 1.0), ("zstd", 2.0)):
-
+            # Each time another registry: for root, skopeo remembers which blobs a registry has.
             def ours(compression: str = compression) -> float:
-                return self._seconds(
-                    self._push(self._new_repository(), "--compression", compression)
-                )
+                with local_registry() as registry:
+                    cold = replace(self, registry=registry)
+                    return cold._seconds(cold._push("new", "--compression", compression))
 
             def theirs(compression: str = compression) -> float:
-                target = f"docker://{self.registry.address}/{self._new_repository()}:latest"
-                return self._skopeo(
-                    "--dest-tls-verify=false",
-                    "--format=oci",
-                    "--dest-compress",
-                    f"--dest-compress-format={compression}",
-                    f"oci:{layout}",
-                    target,
-                )
+                with local_registry() as registry:
+                    return self._skopeo(
+                        "--dest-tls-verify=false",
+                        "--format=oci",
+                        "--dest-compress",
+                        f"--dest-compress-format={compression}",
+                        f"oci:{layout}",
+                        f"docker://{registry.address}/new:latest",
+                    )
 
             skopeo, push = interleaved(self.repeat, theirs, ours)
             yield ratio_figure(

@@ -1,0 +1,121 @@
+"""`nixdock push` and `copy` of specs: what they print, and how they exit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.program import PROGRAM, environment
+from tests.unit.registry.fake_registry import FakeRegistry, Fault, fake_registry
+
+SampleSpec = Callable[..., Path]
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with fake_registry() as registry:
+        yield registry
+
+
+def nixdock(home: Path, *args: str | Path) -> tuple[int, str, str]:
+    env = environment(HOME=str(home), XDG_CACHE_HOME=str(home), XDG_RUNTIME_DIR=str(home))
+    command = [*PROGRAM, *map(str, args)]
+    done = subprocess.run(
+        command, text=True, capture_output=True, check=False, timeout=120, env=env
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_push(sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry) -> None:
+    spec = sample_spec(tmp_path)
+    names = [f"{fake.host}/a:1", f"{fake.host}/b"]
+    file = tmp_path / "digest"
+    status, out, err = nixdock(tmp_path, "push", spec, *names, "--digest-file", file)
+    digest = fake.tags["a"]["1"]
+    assert status == 0
+    assert out == f"{fake.host}/a@{digest}\n{fake.host}/b@{digest}\n"
+    assert file.read_text() == f"{digest}\n"
+    assert "5 layers: 5 uploaded; sent " in err.splitlines()[-1]
+
+    status, out, err = nixdock(tmp_path, "push", spec, *names, "--json")
+    found = json.loads(out)
+    assert (found["digest"], found["bytes_sent"]) == (digest, 0)
+    assert found["references"] == [f"{fake.host}/a@{digest}", f"{fake.host}/b@{digest}"]
+    assert [layer["outcome"] for layer in found["layers"]] == ["known"] * 5
+    assert found["layers"][0]["outcomes"] == {f"{fake.host}/a": "known", f"{fake.host}/b": "known"}
+    assert found["seconds"] >= 0
+    assert "5 layers: 5 known; sent 0 B in 4 requests, " in err
+
+
+def test_without_a_destination_the_name_says_where(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path, name=f"{fake.host}/own/name", tag="v7")
+    status, out, _ = nixdock(tmp_path, "push", "-q", spec)
+    assert status == 0
+    assert out == f"{fake.host}/own/name@{fake.tags['own/name']['v7']}\n"
+
+
+def test_an_image_that_exists(sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry) -> None:
+    spec, image = sample_spec(tmp_path), tmp_path / "image.tar"
+    assert nixdock(tmp_path, "build", spec, "-o", image)[0] == 0
+    status, out, err = nixdock(tmp_path, "push", image, f"{fake.host}/a")
+    assert (status, out) == (0, f"{fake.host}/a@{fake.tags['a']['latest']}\n")
+    assert "5 layers: 5 uploaded; sent " in err
+    status, _, err = nixdock(tmp_path, "push", image)
+    assert (status, err.splitlines()[-1]) == (2, "error: an image that exists needs a DEST")
+
+
+def test_a_refused_push(sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry) -> None:
+    fake.accounts.kind = "basic"
+    fake.accounts.passwords["user"] = "secret"
+    status, out, err = nixdock(tmp_path, "push", "-q", sample_spec(tmp_path), f"{fake.host}/a")
+    assert (status, out) == (1, "")
+    assert err.startswith(f"error: {fake.host}/a: ")
+    assert f"nixdock login {fake.host}" in err
+    fake.accounts.kind = "open"
+    fake.faults.append(Fault("PUT", "manifests", times=99, status=413))
+    status, _, err = nixdock(tmp_path, "push", "-q", sample_spec(tmp_path), f"{fake.host}/a")
+    assert status == 1
+    assert "413" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a b"], "'a b' is not an image reference"),
+        ([f"a@sha256:{'0' * 64}"], "names a digest"),
+        (["a", "--reuse", "x y"], "'x y' is not an image reference"),
+        (["a", "--compression", "xz"], "xz"),
+    ],
+)
+def test_wrong_arguments(
+    sample_spec: SampleSpec, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    status, out, err = nixdock(tmp_path, "push", sample_spec(tmp_path), *arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+
+
+def test_a_spec_is_copied_to_any_location(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path)
+    status, pushed, _ = nixdock(tmp_path, "copy", "-q", spec, f"docker://{fake.host}/a:1")
+    digest = fake.tags["a"]["1"]
+    assert (status, pushed) == (0, f"{fake.host}/a@{digest}\n")
+    for location, name in (
+        (f"oci:{tmp_path}/layout:v9", "x/y:v9"),
+        (f"oci-archive:{tmp_path}/one.tar:v9", "x/y:v9"),
+        (f"docker-archive:{tmp_path}/two.tar:z:v9", "z:v9"),
+        (f"{tmp_path}/three.tar", "x/y:v1"),
+    ):
+        status, out, _ = nixdock(tmp_path, "copy", "-q", spec, location)
+        assert status == 0
+        assert (out == f"{digest}\n") == ("docker-archive" not in location)
+        shown = nixdock(tmp_path, "inspect", "--json", "--quick", location.partition(":v9")[0])[1]
+        assert json.loads(shown)["images"][0]["tags"] == [name]
