@@ -75,18 +75,23 @@ if TYPE_CHECKING:
     from nixdock.oci.image import Image
     from nixdock.oci.layer_blob import LayerBlob
     from nixdock.oci.layout import Format
+    from nixdock.oci.location import FileLocation
+    from nixdock.oci.registry_reference import RegistryReference
     from nixdock.read.report import FileReport
     from nixdock.read.verify import Verification
+    from nixdock.registry.access import Access
     from nixdock.registry.prefetch import Prefetched, Remote
     from nixdock.spec.image_spec import ImageSpec
 
 __all__ = [
+    "Access",
     "Closure",
     "ClosureError",
     "Comparison",
     "Compression",
     "Diff",
     "Explanation",
+    "FileLocation",
     "FileReport",
     "Format",
     "Group",
@@ -109,6 +114,7 @@ __all__ = [
     "PreviousPlan",
     "Progress",
     "RegistryError",
+    "RegistryReference",
     "Remote",
     "Resolution",
     "ScriptError",
@@ -145,11 +151,13 @@ __all__ = [
 
 # The module of each name that is loaded when it is first used.
 _MODULES: Final = {
+    "Access": "nixdock.registry.access",
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
     "Compression": "nixdock.layers.compressors",
     "Diff": "nixdock.diff.result",
     "Explanation": "nixdock.layering.explain",
+    "FileLocation": "nixdock.oci.location",
     "FileReport": "nixdock.read.report",
     "Format": "nixdock.oci.layout",
     "Group": "nixdock.layering.options",
@@ -164,6 +172,7 @@ _MODULES: Final = {
     "Prefetched": "nixdock.registry.prefetch",
     "PreviousPlan": "nixdock.layering.plan_history",
     "Progress": "nixdock.layers.progress",
+    "RegistryReference": "nixdock.oci.registry_reference",
     "Remote": "nixdock.registry.prefetch",
     "Resolution": "nixdock.build.resolve",
     "StorePath": "nixdock.nix.store_path",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -21,7 +21,7 @@ from nixdock import (
     read_closure,
     read_previous,
 )
-from nixdock.cli.options import FILE, OUTPUT, graph_argument, key_option
+from nixdock.cli.options import FILE, LOCATION, OUTPUT, access_option, graph_argument, key_option
 from nixdock.cli.output import pretty_json
 from nixdock.cli.plan_text import comparison_lines, explanation_lines, plan_lines
 from nixdock.cli.progress import wrote
@@ -33,6 +33,10 @@ from nixdock.layering.strategies import STRATEGIES, parse_groups
 from nixdock.system.atomic import whole_file
 from nixdock.system.input_files import read_bytes
 from nixdock.system.text import counted
+
+if TYPE_CHECKING:
+    from nixdock import Access
+    from nixdock.oci.location import Location
 
 __all__ = ["command"]
 
@@ -61,7 +65,7 @@ _CLOSURE_OF: Final = "closure:"
     show_default=True,
     help="Most layers of the finished image, including the top layer. Ignored for a pipeline.",
 )
-@click.option("--previous", type=FILE, help="Plan file or image that the new image replaces.")
+@click.option("--previous", type=LOCATION, help="Plan file or image that the new image replaces.")
 @click.option("--volatile", multiple=True, help="Store path that changes often. Repeatable.")
 @click.option(
     "--group",
@@ -84,6 +88,7 @@ _CLOSURE_OF: Final = "closure:"
 )
 @key_option
 @click.option("--exclude", multiple=True, help="Store path to leave out of the image. Repeatable.")
+@access_option
 @click.option("--compare", is_flag=True, help="Show what updates transfer with each strategy.")
 @click.option("--explain", metavar="PATH", help="Show why a store path is in its layer.")
 @click.option(
@@ -99,13 +104,14 @@ def command(
     *,
     strategy: str | None,
     max_layers: int,
-    previous: Path | None,
+    previous: Location | None,
     volatile: tuple[str, ...],
     groups: tuple[str, ...],
     rest: str,
     pipeline: Path | None,
     keys: tuple[str, ...],
     exclude: tuple[str, ...],
+    access: Access | None,
     compare: bool,
     explain: str | None,
     target: Path | None,
@@ -138,7 +144,7 @@ def command(
         raise ClosureError(f"{graph}: the closure is empty: there is nothing to plan", path=graph)
     options = LayeringOptions(
         volatile=frozenset(member_named(text, closure.infos) for text in volatile),
-        previous=None if previous is None else read_previous(previous),
+        previous=None if previous is None else read_previous(previous, access=access),
         groups=parse_groups([_group(group, closure) for group in groups], "--group"),
         rest=rest,
         pipeline=None if pipeline is None else _pipeline(pipeline),

@@ -17,6 +17,7 @@ from nixdock.write import image as image_writer
 if TYPE_CHECKING:
     from nixdock.build.build import Build
     from nixdock.oci.image import Image
+    from nixdock.registry.access import Access
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.system.buffers import Write
 
@@ -31,6 +32,7 @@ def build_image(
     compression: Compression | str | None = None,
     legacy: bool = False,
     progress: Progress | None = None,
+    access: Access | None = None,
 ) -> Image:
     """Build the image that `spec` describes as the file or directory `target`, and return it.
 
@@ -45,11 +47,11 @@ def build_image(
 
     Raise InputError or one of its subclasses if the spec, the closure or the base image is not
     valid, ScriptError if a script of the spec fails, PackError if a file can't be packed,
-    ImageError if the base image is damaged, ToolError if a program is missing, and OutputError if
-    the target can't be written.
+    ImageError if the base image is damaged, RegistryError if a registry does not send it, ToolError
+    if a program is missing, and OutputError if the target can't be written.
     """
     chosen = Format(form)
-    with prepared_build(spec) as build:
+    with prepared_build(spec, access) as build:
         return image_writer.write_image(
             build,
             Path(target),
@@ -66,36 +68,45 @@ def image_digests(
     form: Format | str = "archive",
     compression: Compression | str | None = None,
     progress: Progress | None = None,
+    access: Access | None = None,
 ) -> Image:
     """Return the image that `build_image` would build, without writing it.
 
     Every layer is packed to compute its digest. `progress` is as for `build_image`, and so are the
     errors, except OutputError.
     """
-    with prepared_build(spec) as build:
+    with prepared_build(spec, access) as build:
         chosen = _compression(compression, Format(form))
         blobs = pack_all(build.layers, None, chosen, progress=_started(progress, build))
         return build.assemble(blobs)
 
 
-def stream_image(spec: ImageSpec, write: Write, *, progress: Progress | None = None) -> Image:
+def stream_image(
+    spec: ImageSpec,
+    write: Write,
+    *,
+    progress: Progress | None = None,
+    access: Access | None = None,
+) -> Image:
     """Pass the image that `spec` describes to `write` as an uncompressed docker-archive.
 
     `write` takes memoryviews and bytes. Layers are packed in order, bottom to top. Return the
     image. `progress` and the errors are those of `build_image`; errors of `write` are raised as
     they are.
     """
-    with prepared_build(spec) as build:
+    with prepared_build(spec, access) as build:
         return image_writer.stream_image(build, write, _started(progress, build))
 
 
-def pack_top_layer(spec: ImageSpec, target: str | os.PathLike[str]) -> None:
+def pack_top_layer(
+    spec: ImageSpec, target: str | os.PathLike[str], *, access: Access | None = None
+) -> None:
     """Pack the top layer alone: the image's own files, from the spec's contents and scripts.
 
     `target` becomes a directory with the layer's tar and its checksum, which another spec may name
     as its `top_layer`. Raise what `build_image` raises.
     """
-    with prepared_top_layer(spec) as layer:
+    with prepared_top_layer(spec, access) as layer:
         write_top_layer(layer, Path(target))
 
 

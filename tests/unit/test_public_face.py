@@ -51,11 +51,13 @@ FUNCTIONS = [
     "write_database",
 ]
 TYPES = [
+    "Access",
     "Closure",
     "Comparison",
     "Compression",
     "Diff",
     "Explanation",
+    "FileLocation",
     "FileReport",
     "Format",
     "Group",
@@ -70,6 +72,7 @@ TYPES = [
     "Prefetched",
     "PreviousPlan",
     "Progress",
+    "RegistryReference",
     "Remote",
     "Resolution",
     "StorePath",
