@@ -60,6 +60,8 @@ if TYPE_CHECKING:
         plan_layers,
         read_previous,
     )
+    from nixdock.face.pushing import push_image
+    from nixdock.face.registries import login_registry, logout_registry
     from nixdock.face.specs import read_spec, resolve_spec, spec_json
     from nixdock.layering.comparison import Comparison
     from nixdock.layering.explain import Explanation
@@ -80,8 +82,10 @@ if TYPE_CHECKING:
     from nixdock.read.report import FileReport
     from nixdock.read.verify import Verification
     from nixdock.registry.access import Access
+    from nixdock.registry.credentials import Credentials
     from nixdock.registry.prefetch import Prefetched, Remote
     from nixdock.spec.image_spec import ImageSpec
+    from nixdock.transfer.push import PushedLayer, Pushing, PushResult
 
 __all__ = [
     "Access",
@@ -89,6 +93,7 @@ __all__ = [
     "ClosureError",
     "Comparison",
     "Compression",
+    "Credentials",
     "Diff",
     "Explanation",
     "FileLocation",
@@ -113,6 +118,9 @@ __all__ = [
     "Prefetched",
     "PreviousPlan",
     "Progress",
+    "PushResult",
+    "PushedLayer",
+    "Pushing",
     "RegistryError",
     "RegistryReference",
     "Remote",
@@ -130,6 +138,8 @@ __all__ = [
     "export_image",
     "image_digests",
     "inspect_image",
+    "login_registry",
+    "logout_registry",
     "merge_images",
     "pack_top_layer",
     "parse_closure",
@@ -137,6 +147,7 @@ __all__ = [
     "plan_family",
     "plan_layers",
     "prefetch_image",
+    "push_image",
     "read_closure",
     "read_previous",
     "read_spec",
@@ -155,6 +166,7 @@ _MODULES: Final = {
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
     "Compression": "nixdock.layers.compressors",
+    "Credentials": "nixdock.registry.credentials",
     "Diff": "nixdock.diff.result",
     "Explanation": "nixdock.layering.explain",
     "FileLocation": "nixdock.oci.location",
@@ -172,6 +184,9 @@ _MODULES: Final = {
     "Prefetched": "nixdock.registry.prefetch",
     "PreviousPlan": "nixdock.layering.plan_history",
     "Progress": "nixdock.layers.progress",
+    "PushResult": "nixdock.transfer.push",
+    "PushedLayer": "nixdock.transfer.push",
+    "Pushing": "nixdock.transfer.push",
     "RegistryReference": "nixdock.oci.registry_reference",
     "Remote": "nixdock.registry.prefetch",
     "Resolution": "nixdock.build.resolve",
@@ -184,6 +199,8 @@ _MODULES: Final = {
     "export_image": "nixdock.face.images",
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
+    "login_registry": "nixdock.face.registries",
+    "logout_registry": "nixdock.face.registries",
     "merge_images": "nixdock.face.images",
     "pack_top_layer": "nixdock.face.building",
     "parse_closure": "nixdock.face.closures",
@@ -191,6 +208,7 @@ _MODULES: Final = {
     "plan_family": "nixdock.face.plans",
     "plan_layers": "nixdock.face.plans",
     "prefetch_image": "nixdock.face.images",
+    "push_image": "nixdock.face.pushing",
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",
     "read_spec": "nixdock.face.specs",

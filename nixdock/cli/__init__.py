@@ -34,6 +34,7 @@ _SECTIONS: Final = {
     "Everyday commands": {
         "build": "Build an image from a spec.",
         "stream": "Write an image to standard output, as a docker-archive.",
+        "push": "Build an image and push it to a registry.",
         "inspect": "Show an image's config, layers and store paths.",
         "verify": "Check every digest, size and count of an image.",
         "plan": "Show which store paths would share a layer.",
@@ -41,6 +42,8 @@ _SECTIONS: Final = {
         "demo": "Build an image from the small closure that comes with nixdock.",
     },
     "Other commands": {
+        "login": "Store a user name and password for a registry.",
+        "logout": "Remove the credentials for a registry.",
         "export": "Write an image's root file system as a tar.",
         "merge": "Combine the images of several files into one docker-archive.",
         "plan-family": "Plan several images together, so that they share layers.",

@@ -113,6 +113,9 @@ class _Bar(Progress):
             self._sizes[index] = max(self._sizes[index], size)
             self._show()
 
+    def known(self, index: int, blob: LayerBlob) -> None:
+        self.packed(index, blob)
+
     def packed(self, index: int, blob: LayerBlob) -> None:
         with self._lock:
             self._sizes[index] = max(self._sizes[index], self._weights[index])

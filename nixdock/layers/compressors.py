@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from nixdock.errors import ToolError
 from nixdock.layers.encoder_probe import encoder_digest
-from nixdock.layers.libdeflate import gzip_member_compressor
+from nixdock.layers.libdeflate import GZIP_SAMPLE_DIGEST, LEVEL, gzip_member_compressor
 
 if TYPE_CHECKING:
     from nixdock.layers.libzstd import zstd
     from nixdock.system.buffers import Write
 
-__all__ = ["Compression", "Compressor", "compressor", "load_encoder"]
+__all__ = ["Compression", "Compressor", "compressor", "encoder_name", "load_encoder"]
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,20 @@ def compressor(compression: Compression, write: Write, workers: int = 1) -> Iter
         encoder.finish()
     finally:
         encoder.close()
+
+
+def encoder_name(compression: Compression) -> str:
+    """Return a name for the bytes that a compression gives: of the format, level and encoder.
+
+    Encoders with the same name compress everything to the same bytes.
+    """
+    match compression:
+        case Compression.NONE:
+            return compression.value
+        case Compression.GZIP:
+            return f"gzip-{LEVEL} {GZIP_SAMPLE_DIGEST} {_BLOCK}"
+        case Compression.ZSTD:
+            return f"zstd-{_ZSTD_LEVEL} {_zstd_sample_digest()}"
 
 
 def load_encoder(compression: Compression) -> None:
@@ -215,19 +229,27 @@ def _zstd_compressor(workers: int) -> zstd.ZstdCompressor:
 @cache
 def _check_zstd() -> None:
     """Log a warning if libzstd, which Python chooses, is one that compresses to other bytes."""
-    from nixdock.layers.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
+    if _zstd_sample_digest() != _ZSTD_SAMPLE_DIGEST:
+        from nixdock.layers.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
 
-    if zstd.zstd_version == _ZSTD_VERSION:
-        return
-
-    def compress(data: bytes) -> bytes:
-        compressor = _zstd_compressor(1)
-        return compressor.compress(data) + compressor.flush()
-
-    if encoder_digest(compress) != _ZSTD_SAMPLE_DIGEST:
         log.warning(
             "Python's libzstd %s compresses to other bytes than %s, so the digests of compressed"
             " layers differ from those on machines with that version; the diff_ids do not",
             zstd.zstd_version,
             _ZSTD_VERSION,
         )
+
+
+@cache
+def _zstd_sample_digest() -> str:
+    """Return the digest of what the installed libzstd makes of the sample."""
+    from nixdock.layers.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
+
+    if zstd.zstd_version == _ZSTD_VERSION:
+        return _ZSTD_SAMPLE_DIGEST
+
+    def compress(data: bytes) -> bytes:
+        compressor = _zstd_compressor(1)
+        return compressor.compress(data) + compressor.flush()
+
+    return encoder_digest(compress)

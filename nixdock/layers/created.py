@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from nixdock.layers.compressors import Compression, compressor
+from nixdock.layers.keys import blob_key
 from nixdock.layers.layer import PLAIN_PACKING, Layer, Packing
 from nixdock.layers.progress import counted
 from nixdock.oci.digests import Hashing
@@ -32,10 +33,12 @@ class SizedTar:
     size: int
     history: LayerHistory
     write_to: Callable[[Write], object]
+    key: str | None = None
 
     def described(self, digest: str) -> LayerBlob:
         """Return the description of the tar, given its digest."""
-        return LayerBlob(digest, digest, self.size, LAYER_MEDIA_TYPE, self.history)
+        blob = LayerBlob(digest, digest, self.size, LAYER_MEDIA_TYPE, self.history)
+        return replace(blob, key=blob_key(self.key, Compression.NONE, digest), tar_size=self.size)
 
 
 class CreatedLayer(ABC):
@@ -56,6 +59,20 @@ class CreatedLayer(ABC):
     @property
     def diff_id(self) -> str | None:
         """None: the digest of the tar is not known before it is written."""
+        return None
+
+    @property
+    def key(self) -> str | None:
+        """None: nothing but the tar itself determines the tar."""
+        return None
+
+    @property
+    def existing_digest(self) -> str | None:
+        """None: the layer is new."""
+        return None
+
+    def existing_blob(self) -> LayerBlob | None:
+        """Return None: the layer is new."""
         return None
 
     @abstractmethod
@@ -85,6 +102,8 @@ class CreatedLayer(ABC):
             size=blob.size,
             media_type=LAYER_MEDIA_TYPE + packing.compression.media_type_suffix,
             history=self.history,
+            key=blob_key(self.key, packing.compression, tar.digest),
+            tar_size=tar.size,
         )
 
 
@@ -120,7 +139,10 @@ class EntryLayer(CreatedLayer):
                 kept = kept if len(kept) < _MOST_ENTRIES_IN_MEMORY else None
         entries = self.entries if kept is None else kept.copy
         return SizedTar(
-            padded_size(size), self.history, lambda write: write_tar(entries(), headers, write)
+            padded_size(size),
+            self.history,
+            lambda write: write_tar(entries(), headers, write),
+            self.key,
         )
 
 

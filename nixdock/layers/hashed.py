@@ -20,7 +20,7 @@ CHUNK: Final = 1 << 20
 class HashedReader(ForwardReader):
     """Pass on the bytes of `stream`, and count and hash them."""
 
-    def __init__(self, stream: io.RawIOBase) -> None:
+    def __init__(self, stream: io.RawIOBase | io.BufferedIOBase) -> None:
         super().__init__(stream)
         self._hash = hashlib.sha256()
         self.size = 0
@@ -49,7 +49,7 @@ class VerifiedReader(HashedReader):
 
     def __init__(
         self,
-        stream: io.RawIOBase,
+        stream: io.RawIOBase | io.BufferedIOBase,
         place: str,
         digest: str,
         size: int | None,

@@ -78,6 +78,17 @@ class Layer(Protocol):
     def diff_id(self) -> str | None:
         """The digest of the uncompressed tar, or None if it is not known before packing."""
 
+    @property
+    def key(self) -> str | None:
+        """What determines the tar, as a digest, or None if only the tar itself does."""
+
+    @property
+    def existing_digest(self) -> str | None:
+        """The digest of the blob of an existing layer, or None if only reading it would tell."""
+
+    def existing_blob(self) -> LayerBlob | None:
+        """Return the blob with `existing_digest` as it will be packed, unverified, or None."""
+
     def sized(self, media_types: Collection[str], /) -> SizedBlob:
         """Return the blob with its exact size.
 

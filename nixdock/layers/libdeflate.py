@@ -17,14 +17,16 @@ from typing import Final
 from nixdock.errors import ToolError
 from nixdock.layers.encoder_probe import encoder_digest
 
-__all__ = ["GENERATION", "LEVEL", "gzip_member_compressor"]
+__all__ = ["GENERATION", "GZIP_SAMPLE_DIGEST", "LEVEL", "gzip_member_compressor"]
 
 GENERATION: Final = "libdeflate 1.25"
 """A version that compresses to the required bytes; 1.23 and `deflate` 0.5 to 0.9 do so too."""
 
 LEVEL: Final = 6
 
-_SAMPLE_DIGEST: Final = "1ef0a78b06899526e4e9751df12864919b2422e604462da648bae32ac936e1e1"
+GZIP_SAMPLE_DIGEST: Final = "1ef0a78b06899526e4e9751df12864919b2422e604462da648bae32ac936e1e1"
+"""What `encoder_digest` returns for libraries that compress as GENERATION does."""
+
 _VARIABLE: Final = "NIXDOCK_LIBDEFLATE"
 _REMEDY: Final = (
     "install the Python package deflate, 0.8 or 0.9, or a current libdeflate, such as nixpkgs', and"
@@ -93,7 +95,7 @@ def _installed() -> Iterator[tuple[str, _Compress]]:
 
 
 def _is_required(compress: _Compress) -> bool:
-    return encoder_digest(compress) == _SAMPLE_DIGEST
+    return encoder_digest(compress) == GZIP_SAMPLE_DIGEST
 
 
 def _from_library(library: ctypes.CDLL) -> _Compress:

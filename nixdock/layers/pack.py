@@ -6,11 +6,13 @@ import mmap
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import PackError
 from nixdock.layers.compressors import Compression, load_encoder
@@ -22,11 +24,17 @@ from nixdock.system.cores import available_cores
 from nixdock.system.workers import end_with_parent, termination_signals_blocked
 from nixdock.system.writers import FileWriter
 
-__all__ = ["pack", "pack_all"]
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+__all__ = ["pack", "pack_all", "pack_each"]
 
 
 # Forked workers share the loaded modules. Forking is not safe on other systems than Linux.
 _CONTEXT: Final = "fork" if sys.platform == "linux" else "spawn"
+
+# How many layers for each worker process are packed before the first one is taken away.
+_AHEAD: Final = 2
 
 # How often to ask what worker processes have read, in seconds.
 _POLL: Final = 0.1
@@ -58,31 +66,50 @@ def pack_all(
     compression: Compression = Compression.NONE,
     cores: int | None = None,
     progress: Progress = NO_PROGRESS,
+    known: Mapping[int, LayerBlob] = MappingProxyType({}),
 ) -> list[LayerBlob]:
     """Pack `layers` and return their descriptions in the same order.
 
     With `directory`, each blob is written to a file there that is named by the hexadecimal digits
     of its digest, equal blobs once. Processes and the threads that compress share `cores`; their
-    number changes no bytes. `progress`, which the caller starts, learns what is packed.
+    number changes no bytes. `progress`, which the caller starts, learns what is packed. The layers
+    in `known`, by their numbers, are not packed.
     Raise what `Layer.pack` raises, and PackError if a worker process is killed.
     """
-    cores = available_cores() if cores is None else cores
-    job = _Job(tuple(layers), directory, compression, cores)
-    if progress is not NO_PROGRESS and _CONTEXT == "fork":
-        job = replace(job, sizes=_shared_numbers(len(layers)))
-    order = sorted(range(len(layers)), key=lambda i: (-layers[i].weight, i))
-    packed: dict[int, LayerBlob] = {}
-    load_encoder(compression)
-    if job.processes == 1 or not _can_be_sent(job):
-        results: Iterable[tuple[int, LayerBlob]] = (
-            (i, job.run(i, advance_of(progress, i))) for i in order
-        )
-    else:
-        results = _in_processes(job, order, progress)
-    for i, blob in results:
+    packed = dict(known)
+    for i, blob in known.items():
+        progress.known(i, blob)
+    unknown = [i for i in range(len(layers)) if i not in known]
+    for i, blob in pack_each(layers, unknown, directory, compression, cores, progress):
         packed[i] = blob
         progress.packed(i, blob)
     return [packed[i] for i in range(len(layers))]
+
+
+def pack_each(
+    layers: Sequence[Layer],
+    chosen: Iterable[int],
+    directory: Path | None,
+    compression: Compression,
+    cores: int | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> Iterator[tuple[int, LayerBlob]]:
+    """Pack the layers with the numbers `chosen` as `pack_all` does; yield each when it is packed.
+
+    Only a few layers are packed ahead of the caller, twice as many as there are processes.
+    """
+    order = sorted(chosen, key=lambda i: (-layers[i].weight, i))
+    if not order:
+        return
+    cores = available_cores() if cores is None else cores
+    job = _Job(tuple(layers), directory, compression, cores, tuple(order))
+    if progress is not NO_PROGRESS and _CONTEXT == "fork":
+        job = replace(job, sizes=_shared_numbers(len(layers)))
+    load_encoder(compression)
+    if job.processes == 1 or not _can_be_sent(job):
+        yield from ((i, job.run(i, advance_of(progress, i))) for i in order)
+    else:
+        yield from _in_processes(job, progress)
 
 
 def _can_be_sent(job: _Job) -> bool:
@@ -98,18 +125,22 @@ def _can_be_sent(job: _Job) -> bool:
 
 @dataclass(frozen=True)
 class _Job:
-    """All layers to pack; `sizes` has the bytes so far of each, in memory that processes share."""
+    """The layers to pack, in `order`.
+
+    `sizes` has the bytes so far of each, in memory that processes share.
+    """
 
     layers: tuple[Layer, ...]
     directory: Path | None
     compression: Compression
     cores: int
+    order: tuple[int, ...]
     sizes: memoryview | None = None
 
     @property
     def processes(self) -> int:
         """The number of layers that are packed at the same time."""
-        return max(1, min(self.cores, len(self.layers)))
+        return max(1, min(self.cores, len(self.order)))
 
     def run(self, i: int, advance: Callable[[int], object] | None) -> LayerBlob:
         layer = self.layers[i]
@@ -135,7 +166,7 @@ class _Job:
         return max(1, equal_part, part_by_weight)
 
     def _total_weight(self) -> int:
-        return sum(layer.weight for layer in self.layers)
+        return sum(self.layers[i].weight for i in self.order)
 
 
 def _shared_numbers(count: int) -> memoryview:
@@ -143,9 +174,7 @@ def _shared_numbers(count: int) -> memoryview:
     return memoryview(mmap.mmap(-1, 8 * max(1, count))).cast("Q")
 
 
-def _in_processes(
-    job: _Job, order: Sequence[int], progress: Progress
-) -> Iterator[tuple[int, LayerBlob]]:
+def _in_processes(job: _Job, progress: Progress) -> Iterator[tuple[int, LayerBlob]]:
     from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait  # noqa: PLC0415 (slow)
     from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
     from multiprocessing import active_children, get_context  # noqa: PLC0415
@@ -154,16 +183,25 @@ def _in_processes(
     earlier_children = set(active_children())
     with ProcessPoolExecutor(job.processes, context, _start_worker, (job, os.getpid())) as executor:
         try:
+            waiting = iter(job.order)
+            futures: dict[Future[LayerBlob], int] = {}
+
+            def submit(count: int) -> None:
+                futures.update(
+                    (executor.submit(_run_in_worker, i), i) for i in islice(waiting, count)
+                )
+
             with termination_signals_blocked():
-                futures = {executor.submit(_run_in_worker, i): i for i in order}
-            pending = set(futures)
+                submit(_AHEAD * job.processes)
             timeout = None if job.sizes is None else _POLL
-            while pending:
-                done, pending = wait(pending, timeout, FIRST_COMPLETED)
-                for i, size in enumerate(job.sizes or ()):
-                    progress.advance(i, size)
+            while futures:
+                done = wait(futures, timeout, FIRST_COMPLETED).done
+                if job.sizes is not None:
+                    for i in job.order:
+                        progress.advance(i, job.sizes[i])
                 for future in done:
-                    yield futures[future], future.result()
+                    yield futures.pop(future), future.result()
+                    submit(1)
         except BaseException as error:
             # Do not wait for the other layers: they are no longer needed and may take long.
             for worker in set(active_children()) - earlier_children:

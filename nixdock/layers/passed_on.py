@@ -94,6 +94,24 @@ class PassedOnLayer:
         """The digest that the existing image's config declares."""
         return self.blob.diff_id
 
+    @property
+    def key(self) -> str | None:
+        """None: nothing says how the layer came about that can be trusted."""
+        return None
+
+    @property
+    def existing_digest(self) -> str | None:
+        """The digest that the existing image's manifest declares, if it has a manifest."""
+        return self.blob.declared_digest
+
+    def existing_blob(self) -> LayerBlob | None:
+        """Return the blob as it is declared; its first bytes are read to tell its compression."""
+        blob = self.blob
+        if blob.declared_digest is None or not blob.coding.has_media_type:
+            return None
+        media_type = layer_media_type(blob.coding)
+        return LayerBlob(blob.diff_id, blob.declared_digest, blob.size, media_type, blob.history)
+
     def sized(self, media_types: Collection[str], /) -> SizedBlob:
         """Return the blob unchanged, or uncompressed if its type is not in `media_types`."""
         if self.blob.coding is Coding.NONE or layer_media_type(self.blob.coding) in media_types:

@@ -30,6 +30,9 @@ class Progress:
     def advance(self, index: int, size: int) -> None:
         """Take how many bytes of a layer have been read so far; it may exceed the weight."""
 
+    def known(self, index: int, blob: LayerBlob) -> None:
+        """Take a layer that need not be packed, because its blob is known."""
+
     def packed(self, index: int, blob: LayerBlob) -> None:
         """Take a layer that is now packed; this is not called when layers are only read."""
 

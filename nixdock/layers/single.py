@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nixdock.errors import PackError
 from nixdock.layers.created import CreatedLayer, SizedTar
+from nixdock.layers.keys import combined_key
 from nixdock.layers.store import StoreLayer
 from nixdock.layers.tar_file import TarLayer
 from nixdock.oci.layer_blob import LayerHistory
@@ -33,6 +34,11 @@ class SingleLayer(CreatedLayer):
         return self.top.weight + self.store.weight
 
     @property
+    def key(self) -> str | None:
+        """The key of the store paths together with that of the top layer's tar."""
+        return self.store.key and combined_key(self.top.key, self.store.key)
+
+    @property
     def history(self) -> LayerHistory:
         """The layer's history entry, which describes both parts."""
         top = self.top.history
@@ -51,7 +57,9 @@ class SingleLayer(CreatedLayer):
         size, names = self._top_members()
         entries = list(self._store_entries(names))
         total = padded_size(size + sum(map(headers.member_size, entries)))
-        return SizedTar(total, self.history, lambda write: self._write(write, size, entries))
+        return SizedTar(
+            total, self.history, lambda write: self._write(write, size, entries), self.key
+        )
 
     def _top_members(self) -> tuple[int, frozenset[bytes]]:
         """Return the size in bytes of the members of `top`, and their normalised names."""

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from nixdock.errors import PackError
 from nixdock.layers.created import CreatedLayer, SizedTar
 from nixdock.layers.hashed import CHUNK
+from nixdock.layers.keys import tar_key
 from nixdock.oci.digests import Hashing
 from nixdock.oci.layer_blob import LayerHistory
 from nixdock.system.buffers import Write
@@ -31,6 +32,11 @@ class TarLayer(CreatedLayer):
     def diff_id(self) -> str:
         """The digest that the tar must have."""
         return self.tar_digest
+
+    @property
+    def key(self) -> str:
+        """The key of a layer with that tar."""
+        return tar_key(self.tar_digest)
 
     @property
     def weight(self) -> int:
@@ -80,4 +86,4 @@ class TarLayer(CreatedLayer):
 
     def measured_tar(self) -> SizedTar:
         """Return the tar with the size of the file."""
-        return SizedTar(self.weight, self.history, self.write_tar)
+        return SizedTar(self.weight, self.history, self.write_tar, self.key)

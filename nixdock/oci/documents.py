@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 __all__ = [
+    "LAYER_KEY",
     "MEMORY_KEY",
     "PLAN_LABEL",
     "ConfigDocument",
@@ -21,6 +22,9 @@ __all__ = [
 
 MEMORY_KEY: Final = "dev.nixdock.memory"
 """The key of an image config in which nixdock remembers the layers of the image."""
+
+LAYER_KEY: Final = "dev.nixdock.layer.key"
+"""The annotation of a layer's descriptor that names the layer by what it was made from."""
 
 PLAN_LABEL: Final = "dev.nixdock.plan"
 """The label in which earlier versions of nixdock did so."""

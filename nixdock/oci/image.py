@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json, without_none
-from nixdock.oci.documents import MEMORY_KEY
+from nixdock.oci.documents import LAYER_KEY, MEMORY_KEY
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.layout import CONTAINERD_NAME, REF_NAME
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPE, INDEX_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
@@ -115,7 +115,12 @@ class Image:
             "mediaType": MANIFEST_MEDIA_TYPE,
             "config": config.descriptor().document(),
             "layers": [
-                Descriptor(layer.media_type, layer.digest, layer.size).document()
+                Descriptor(
+                    layer.media_type,
+                    layer.digest,
+                    layer.size,
+                    {} if layer.key is None else {LAYER_KEY: layer.key},
+                ).document()
                 for layer in layers
             ],
         }

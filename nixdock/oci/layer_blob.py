@@ -20,7 +20,9 @@ class LayerBlob:
     """A packed layer.
 
     `diff_id` is the digest of the uncompressed tar. `digest`, `size` (in bytes) and `media_type`
-    describe the blob, which may be compressed.
+    describe the blob, which may be compressed. `key` names the blob before it is made (see
+    `nixdock.layers.keys`), and `tar_size` is the size of the tar in bytes; both are None if they
+    are not known.
     """
 
     diff_id: str
@@ -28,3 +30,5 @@ class LayerBlob:
     size: int
     media_type: str
     history: LayerHistory
+    key: str | None = None
+    tar_size: int | None = None

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from nixdock.errors import ImageError
 from nixdock.oci.digests import check_digest, hex_of, sha256_digest
 from nixdock.oci.documents import (
+    LAYER_KEY,
     DescriptorDocument,
     IndexDocument,
     LayoutDocument,
@@ -259,7 +260,14 @@ class _Reader:
                 continue
             self.view.blobs.append(use)
             entries.append(
-                LayerEntry(use.name, layer_place, layer.media_type, use.digest, layer.size)
+                LayerEntry(
+                    use.name,
+                    layer_place,
+                    layer.media_type,
+                    use.digest,
+                    layer.size,
+                    (layer.annotations or {}).get(LAYER_KEY),
+                )
             )
         if is_artifact or config_data is None:
             return

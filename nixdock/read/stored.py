@@ -35,7 +35,9 @@ class StoredLayer:
     """A layer of a stored image: an `ExistingBlob`.
 
     `declared_digest` is the blob's digest in a manifest, or None in a docker-archive that does not
-    state it. Layers are equal if they are the same blob, at whatever places in an image.
+    state it, and `key` names the blob by what it was made from, if the manifest says so (see
+    `nixdock.layers.keys`); nothing verifies it. Layers are equal if they are the same blob, at
+    whatever places in an image.
     """
 
     members: Members
@@ -46,6 +48,7 @@ class StoredLayer:
     media_type: str
     history: LayerHistory = field(compare=False)
     declared_digest: str | None
+    key: str | None = None
 
     @cached_property
     def coding(self) -> Coding:
@@ -168,6 +171,7 @@ class LayerEntry(NamedTuple):
     media_type: str | None = None
     digest: str | None = None
     size: int | None = None
+    key: str | None = None
 
 
 def parse_config(
@@ -242,6 +246,7 @@ def _stored_layer(
         media_type=entry.media_type or layer_media_type(coding_of(members.start(name))),
         history=history,
         declared_digest=entry.digest,
+        key=entry.key,
     )
 
 

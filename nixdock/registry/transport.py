@@ -69,6 +69,7 @@ class Transport:
     def __init__(self, host: str, access: Access | None = None) -> None:
         self.host = host
         self.access = access or Access()
+        self.request_count = 0
 
     @cached_property
     def _pool(self) -> urllib3.PoolManager:
@@ -84,6 +85,7 @@ class Transport:
         target, body = request.target, request.body
         url = target if "://" in target else f"{self._root}{target}"
         stream = None if body is None else body.open()
+        self.request_count += 1
         length = {} if body is None else {"Content-Length": str(body.size)}
         try:
             raw = self._pool.request(

@@ -16,12 +16,12 @@ __all__ = ["whole_directory", "whole_file"]
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[StreamWriter]:
+def whole_file(target: Path, mode: int = 0o666) -> Iterator[StreamWriter]:
     """Yield a writer whose file becomes `target` if the block ends without an error.
 
-    The file is on disk before it gets its name. A descriptor such as /dev/stdout, a device or a
-    FIFO is written to, not replaced. Raise OutputError if `target` is a directory or can't be
-    written.
+    The file is on disk before it gets its name, and has `mode`, which the umask may restrict. A
+    descriptor such as /dev/stdout, a device or a FIFO is written to, not replaced. Raise
+    OutputError if `target` is a directory or can't be written.
     """
     target = _with_name(target)
     descriptor = descriptor_of(target)
@@ -34,7 +34,7 @@ def whole_file(target: Path) -> Iterator[StreamWriter]:
         with FileWriter(target) as writer:
             yield writer
         return
-    with temporary_directory(target) as beside, FileWriter(beside / target.name) as writer:
+    with temporary_directory(target) as beside, FileWriter(beside / target.name, mode) as writer:
         yield writer
         with _putting(target):
             sync(writer.file)

@@ -44,15 +44,17 @@ def run_command(
     *,
     directory: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    standard_input: bytes | None = None,
     output_to_stderr: bool = False,
     umask: int = -1,
     timeout: float | None = None,
     supervised: bool = False,
 ) -> CommandResult:
-    """Run a command without standard input and return its result, also if it fails.
+    """Run a command and return its result, also if it fails.
 
-    Capture its output or, with `output_to_stderr`, send it to standard error. Log the command line
-    at debug level, but not the environment, which may contain secrets. With `supervised`, no
+    Its standard input is `standard_input`, or empty. Capture its output or, with
+    `output_to_stderr`, send it to standard error. Log the command line at debug level, but not the
+    environment, the input or the output, which may contain secrets. With `supervised`, no
     process that the command starts outlives it or this process, and the status is 128 + N if signal
     N ended it. Raise ToolError if the program can't be started or takes longer than `timeout`
     seconds.
@@ -64,9 +66,10 @@ def run_command(
         process = _run(
             [*supervisor, *argv] if supervised else argv,
             timeout,
+            standard_input,
             cwd=directory,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if standard_input is None else subprocess.PIPE,
             stdout=2 if output_to_stderr else subprocess.PIPE,
             stderr=None if output_to_stderr else subprocess.PIPE,
             umask=umask,
@@ -89,12 +92,12 @@ def run_command(
 
 
 def _run(
-    argv: Sequence[str], timeout: float | None, **options: Any
+    argv: Sequence[str], timeout: float | None, standard_input: bytes | None, **options: Any
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command as subprocess.run does, but ask it to end before it is killed."""
     with subprocess.Popen(argv, **options) as process:
         try:
-            output, error_output = process.communicate(timeout=timeout)
+            output, error_output = process.communicate(standard_input, timeout=timeout)
         except BaseException:
             process.terminate()
             try:

@@ -24,7 +24,7 @@ class ReadOnlyStream(io.RawIOBase):
 class ForwardReader(ReadOnlyStream):
     """A stream that reads from another one, and closes it."""
 
-    def __init__(self, stream: io.RawIOBase) -> None:
+    def __init__(self, stream: io.RawIOBase | io.BufferedIOBase) -> None:
         super().__init__()
         self._stream = stream
 

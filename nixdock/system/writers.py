@@ -103,11 +103,14 @@ class StreamWriter:
 
 
 class FileWriter(StreamWriter):
-    """Create or truncate `file` and write to it; raise OutputError if that fails."""
+    """Create or truncate `file` and write to it; raise OutputError if that fails.
 
-    def __init__(self, file: Path) -> None:
+    A new file has `mode`, which the umask may restrict.
+    """
+
+    def __init__(self, file: Path, mode: int = 0o666) -> None:
         try:
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         except OSError as error:
             raise OutputError(f"can't write {file}: {error.strerror}", path=file) from None
         super().__init__(descriptor, str(file), file)

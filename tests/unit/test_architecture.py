@@ -30,10 +30,11 @@ MAY_IMPORT = {
     "build": "errors system oci tar nix spec layering layers read registry rootfs",
     "diff": "errors system oci nix layering read registry",
     "merge": "errors system oci layers read write registry",
+    "transfer": "errors system oci tar layers read write registry",
     "demo": "errors system oci nix spec",
     "face": "errors system oci tar nix spec layering layers read write rootfs build diff merge"
-    " registry",
-    "__init__": "errors nix oci spec layering layers read build diff registry face",
+    " registry transfer",
+    "__init__": "errors nix oci spec layering layers read build diff registry transfer face",
     "cli": "errors system oci tar nix spec layering read registry diff demo __init__",
     "__main__": "cli",
 }

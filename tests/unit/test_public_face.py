@@ -32,6 +32,8 @@ FUNCTIONS = [
     "export_image",
     "image_digests",
     "inspect_image",
+    "login_registry",
+    "logout_registry",
     "merge_images",
     "pack_top_layer",
     "parse_closure",
@@ -55,6 +57,7 @@ TYPES = [
     "Closure",
     "Comparison",
     "Compression",
+    "Credentials",
     "Diff",
     "Explanation",
     "FileLocation",
@@ -472,3 +475,25 @@ def test_an_image_is_prefetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (prefetched.final_name, prefetched.final_tag) == ("debian", "mine")
     hashed = nixdock.Hash("sha256", hashlib.sha256(b"image").digest())
     assert prefetched.hash == hashed
+
+
+def test_credentials_are_stored_checked_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "none"))
+    checked: list[tuple[str, nixdock.Credentials]] = []
+    file = nixdock.login_registry(
+        "ghcr.io/me", "user", "pass", check=lambda *given: checked.append(given)
+    )
+    assert checked == [("ghcr.io", nixdock.Credentials("user", "pass"))]
+    assert list(json.loads(file.read_text())["auths"]) == ["ghcr.io/me"]
+
+    def refuse(host: str, credentials: nixdock.Credentials) -> None:
+        raise nixdock.ToolError(f"{host} refuses them")
+
+    with pytest.raises(nixdock.ToolError):
+        nixdock.login_registry("quay.io", "user", "pass", check=refuse)
+    assert nixdock.logout_registry("ghcr.io/me") == nixdock.logout_registry(None) == file
+    assert json.loads(file.read_text()) == {"auths": {}}

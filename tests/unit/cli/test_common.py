@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 COMMANDS = (
-    "build", "db", "demo", "diff", "export", "inspect", "merge", "plan", "plan-family", "prefetch",
-    "registration", "resolve", "schema", "stream", "tarsum", "top-layer", "verify",
+    "build", "db", "demo", "diff", "export", "inspect", "login", "logout", "merge", "plan",
+    "plan-family", "prefetch", "registration", "resolve", "schema", "stream", "tarsum",
+    "top-layer", "verify",
 )  # fmt: skip
 
 

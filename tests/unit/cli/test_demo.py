@@ -20,8 +20,8 @@ from nixdock.demo.engine import Engine
 from nixdock.errors import NixdockError
 
 MANIFESTS = {
-    "amd64": "sha256:65edbf647ca706eb3b7a44cba2eb940577b1d9c0e6002778c6bdc554e3dc8258",
-    "arm64": "sha256:a53a13d32779cd1458ae5c5400f50032b4875b05a79d93046621776d58e5835e",
+    "amd64": "sha256:e3b5109809ea77d6702fe05fbca98e078a5849e7cc28a712847748157c075425",
+    "arm64": "sha256:06077d2d603fe8f0e0d948b707d81abe092fe430c44f76e5d3a60877211ccb6a",
 }
 NOBODY = "65534"
 

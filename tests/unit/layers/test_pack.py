@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from nixdock.errors import PackError
 from nixdock.layers.compressors import Compression, Compressor, compressor
 from nixdock.layers.created import CreatedLayer, SizedTar
+from nixdock.layers.keys import blob_key
 from nixdock.layers.pack import _Job, pack, pack_all
 from nixdock.layers.progress import Progress
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
@@ -73,6 +74,8 @@ def test_one_layer(tmp_path: Path, compression: Compression, weight: int) -> Non
         size=len(blob),
         media_type=LAYER_MEDIA_TYPE + compression.media_type_suffix,
         history=HISTORY,
+        key=blob_key(None, compression, digest(data)),
+        tar_size=len(data),
     )
     assert alone == pack(Bytes(data, weight), None, compression, 2)
 
@@ -123,7 +126,8 @@ def test_processes_and_compressors_share_the_cores(
 
 @given(st.integers(1, 100), st.lists(st.integers(0, 1000), min_size=1, max_size=120))
 def test_no_more_than_two_threads_for_each_core(cores: int, weights: list[int]) -> None:
-    job = _Job(tuple(Bytes(b"", weight) for weight in weights), None, Compression.GZIP, cores)
+    layers = tuple(Bytes(b"", weight) for weight in weights)
+    job = _Job(layers, None, Compression.GZIP, cores, tuple(range(len(weights))))
     threads = sorted((job.threads(i) for i in range(len(weights))), reverse=True)
     assert sum(threads[: job.processes]) <= 2 * cores
 
@@ -284,6 +288,7 @@ PARENT = """
 import os, sys, time
 from pathlib import Path
 from nixdock.layers.created import CreatedLayer
+from nixdock.layers.keys import blob_key
 from nixdock.layers.pack import pack_all
 from nixdock.layers.progress import Progress
 from nixdock.oci.layer_blob import LayerHistory

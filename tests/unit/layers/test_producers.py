@@ -125,6 +125,13 @@ class KeyedLayer:
     def diff_id(self) -> str | None:
         return self.known[self.key].diff_id if self.key in self.known else self.new.diff_id
 
+    @property
+    def existing_digest(self) -> str | None:
+        return self.new.existing_digest
+
+    def existing_blob(self) -> LayerBlob | None:
+        return self.new.existing_blob()
+
     def sized(self, media_types: Collection[str], /) -> SizedBlob:
         return self.new.sized(media_types)
 

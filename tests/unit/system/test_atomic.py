@@ -36,6 +36,13 @@ def test_a_file_has_the_usual_mode(tmp_path: Path) -> None:
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o640
 
 
+def test_a_private_file_replaces_a_public_one(tmp_path: Path) -> None:
+    (tmp_path / "out").touch(0o644)
+    with whole_file(tmp_path / "out", 0o600) as writer:
+        writer.write(b"secret")
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o600
+
+
 def test_an_existing_file_is_replaced(tmp_path: Path) -> None:
     target = tmp_path / "out"
     target.write_bytes(b"old and longer")

@@ -52,6 +52,17 @@ def test_standard_input_is_empty() -> None:
     assert run_python("import sys; print(repr(sys.stdin.read()))").output == b"''\n"
 
 
+def test_standard_input_is_passed_on() -> None:
+    data = b"text \xff\n" * 100_000
+    result = run_command(["cat"], standard_input=data)
+    assert result == CommandResult(0, data, b"")
+    assert run_command(["cat"], standard_input=b"") == CommandResult(0, b"", b"")
+
+
+def test_a_command_need_not_read_its_standard_input() -> None:
+    assert run_command(["true"], standard_input=b"x" * 1_000_000).status == 0
+
+
 def test_directory_environment_and_umask(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     code = "import os; print(os.getcwd(), os.environ.get('A'), 'HOME' in os.environ, os.umask(0))"
@@ -129,6 +140,12 @@ def test_the_log_has_the_command_line_but_not_the_environment(
         "sh ended with exit status 1",
     ]
     assert "secret-value" not in caplog.text
+
+
+def test_the_log_has_no_input_and_no_output(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "nixdock")
+    assert run_command(["cat"], standard_input=b"secret-value").output == b"secret-value"
+    assert caplog.messages == ["run: cat", "cat ended with exit status 0"]
 
 
 def test_nothing_is_logged_above_debug_level(caplog: pytest.LogCaptureFixture) -> None:

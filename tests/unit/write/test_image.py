@@ -174,11 +174,11 @@ def test_digests(sample_spec: SampleSpec, tmp_path: Path) -> None:
     )
     assert (
         image.manifest.digest
-        == "sha256:6bdf6b6b20cd2b105301e64d326d7540c83c6aa50b5008c00a726123be8ce26b"
+        == "sha256:24a7d1b9c4afbf77f0833fb4533a0b88bf3d8b03c36dd388a9d84bda3270a3b8"
     )
     archive = written(sample_spec(tmp_path), tmp_path / "y", Format.ARCHIVE)
     assert archive.manifest.digest == image.manifest.digest
     assert (
         digest((tmp_path / "y").read_bytes())
-        == "sha256:2ee05988fb7ed1e7a711e1c58e2512c445209f77bfd0a2079e4ce8b296408707"
+        == "sha256:6a4d6a086f98bbc473e728e70f2003f3aa05729ca914482e09c6f256bbb29a14"
     )

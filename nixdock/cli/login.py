@@ -1,0 +1,60 @@
+"""`nixdock login`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import click
+
+from nixdock import InputError, login_registry
+
+__all__ = ["command"]
+
+_MOST_PASSWORD: Final = 1 << 20
+
+
+@click.command("login")
+@click.argument("host", metavar="HOST[/NAMESPACE]")
+@click.option("-u", "--username", help="User name.  [default: ask for it]")
+@click.option(
+    "--password-stdin",
+    is_flag=True,
+    help="Read the password from standard input, and do not ask for it.",
+)
+def command(host: str, username: str | None, *, password_stdin: bool) -> None:
+    r"""Store a user name and password for a registry.
+
+    They are kept where podman and skopeo keep theirs: in the file that REGISTRY_AUTH_FILE names, or
+    in containers/auth.json in the runtime directory. Where a password is asked for, a token does as
+    well.
+
+    \b
+    Examples:
+      nixdock login ghcr.io
+      pass ghcr.io | nixdock login ghcr.io --username me --password-stdin
+    """
+    if password_stdin:
+        if username is None:
+            raise click.UsageError("--password-stdin needs --username")
+        password = _password_of_standard_input()
+    else:
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise click.UsageError(
+                "standard input is not a terminal; use --username and --password-stdin"
+            )
+        username = username or click.prompt("User name", err=True)
+        password = click.prompt("Password or token", hide_input=True, err=True)
+    file = login_registry(host, username, password)
+    click.echo(f"stored the credentials of {username} for {host} in {file}", err=True)
+
+
+def _password_of_standard_input() -> str:
+    """Return standard input as text, without the newline that programs print at the end."""
+    data = b"" if sys.stdin is None else sys.stdin.buffer.read(_MOST_PASSWORD + 1)
+    if len(data) > _MOST_PASSWORD:
+        raise InputError(f"the password on standard input has more than {_MOST_PASSWORD} bytes")
+    try:
+        return data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise InputError("the password on standard input is not UTF-8 text") from None

@@ -1,0 +1,23 @@
+"""`nixdock logout`."""
+
+from __future__ import annotations
+
+import click
+
+from nixdock import logout_registry
+
+__all__ = ["command"]
+
+
+@click.command("logout")
+@click.argument("host", metavar="[HOST[/NAMESPACE]]", required=False)
+@click.option("--all", "everywhere", is_flag=True, help="Remove the credentials of all registries.")
+def command(host: str | None, *, everywhere: bool) -> None:
+    """Remove the credentials for a registry that `nixdock login` has stored.
+
+    They are removed from the same file, and from its credential helper if it names one.
+    """
+    if (host is None) != everywhere:
+        raise click.UsageError("name a registry, or use --all, but not both")
+    file = logout_registry(host)
+    click.echo(f"removed the credentials for {host or 'all registries'} from {file}", err=True)

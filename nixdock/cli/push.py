@@ -1,0 +1,108 @@
+"""`nixdock push`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+
+from nixdock import Access, Compression, Pushing, push_image, read_spec
+from nixdock.cli.options import FILE, access_option, overridden, quiet_option
+from nixdock.cli.output import pretty_json, size_text
+from nixdock.cli.progress import packing_progress
+from nixdock.system.atomic import whole_file
+from nixdock.system.text import counted
+
+__all__ = ["command"]
+
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock push hello.json ghcr.io/me/hello:v1 ghcr.io/me/hello:latest
+  nixdock push hello.json ghcr.io/me/hello:pr-7 --reuse ghcr.io/me/hello:latest
+"""
+
+
+@click.command("push", epilog=_EXAMPLES)
+@click.argument("spec", type=FILE)
+@click.argument("destinations", nargs=-1, metavar="DEST...")
+@click.option(
+    "--compression",
+    type=click.Choice([compression.value for compression in Compression]),
+    default=Compression.GZIP.value,
+    show_default=True,
+    help="Compression of new layers.",
+)
+@click.option(
+    "--reuse",
+    multiple=True,
+    metavar="LOCATION",
+    help="Another image whose layers may be taken over; can be given several times.",
+)
+@click.option("--graph", help="File with the closure's graph, in place of the spec's.")
+@click.option("--no-cache", is_flag=True, help="Do not use the cache of layers that are known.")
+@click.option("--verify-known", is_flag=True, help="Pack known layers as well, and compare.")
+@click.option("--dry-run", is_flag=True, help="Send nothing; say what would be sent.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the references.")
+@click.option("--digest-file", type=FILE, help="File to write the manifest's digest to.")
+@access_option
+@quiet_option
+def command(
+    spec: Path,
+    destinations: tuple[str, ...],
+    compression: str,
+    reuse: tuple[str, ...],
+    graph: str | None,
+    digest_file: Path | None,
+    access: Access | None,
+    *,
+    no_cache: bool,
+    verify_known: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Build the image that SPEC describes and push it to each DEST, HOST/REPOSITORY[:TAG].
+
+    Layers that the registry has already are neither packed nor sent, and no file of theirs is read.
+    The references by digest are printed.
+    """
+    started = time.monotonic()
+    parsed = overridden(read_spec(spec), graph, None)
+    # Without a destination, the image's own name says where it belongs.
+    targets = destinations or (str(parsed.reference),)
+    with packing_progress(quiet=quiet) as progress:
+        result = push_image(
+            parsed,
+            targets,
+            Pushing(
+                Compression(compression),
+                verify_known=verify_known,
+                dry_run=dry_run,
+                use_cache=not no_cache,
+            ),
+            reuse=reuse,
+            access=access,
+            progress=progress,
+        )
+    seconds = time.monotonic() - started
+    if digest_file is not None:
+        with whole_file(digest_file) as file:
+            file.write(f"{result.image.manifest.digest}\n".encode())
+    if not quiet:
+        outcomes = [layer.outcome for layer in result.layers]
+        counts = ", ".join(
+            f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(sorted(outcomes))
+        )
+        verb = "would send" if dry_run else "sent"
+        click.echo(
+            f"{counted(len(outcomes), 'layer')}: {counts}; {verb} {size_text(result.sent)} in"
+            f" {counted(result.requests, 'request')}, {seconds:.1f} s",
+            err=True,
+        )
+    if as_json:
+        click.echo(pretty_json({**result.document(), "seconds": round(seconds, 3)}), nl=False)
+    else:
+        for reference in result.references:
+            click.echo(reference)

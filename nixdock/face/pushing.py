@@ -1,0 +1,64 @@
+"""Pushing images to registries."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nixdock.build.build import prepared_build
+from nixdock.errors import InputError
+from nixdock.layers.known_cache import KnownCache, cache_directory
+from nixdock.layers.progress import NO_PROGRESS, Progress
+from nixdock.oci.location import parse_location
+from nixdock.registry.access import Access
+from nixdock.transfer.lookup import Known
+from nixdock.transfer.push import Pushing, PushResult, push_build
+from nixdock.transfer.targets import Registries, add_base, target_reference
+
+if TYPE_CHECKING:
+    from nixdock.spec.image_spec import ImageSpec
+
+__all__ = ["push_image"]
+
+
+def push_image(
+    spec: ImageSpec,
+    destinations: Iterable[str],
+    options: Pushing | None = None,
+    *,
+    reuse: Iterable[str] = (),
+    access: Access | None = None,
+    progress: Progress | None = None,
+) -> PushResult:
+    """Build the image that `spec` describes and push it to `destinations`; return what was done.
+
+    A destination is a reference, HOST/REPOSITORY[:TAG], with or without docker://. Layers that an
+    image at a destination has already are taken over without reading a file, and so are those of
+    the locations `reuse`, which may be in other repositories or in files, and those that a cache of
+    the user knows. `options` can limit that, or send nothing at all.
+
+    Blobs are sent first, then config and manifest, and tags last, so that a tag is always that of
+    a whole image. Raise what `build_image` raises, and RegistryError if a registry can't be reached
+    or refuses a request.
+    """
+    references = [target_reference(text) for text in destinations]
+    if not references:
+        raise InputError("there is no destination; name at least one, as HOST/REPOSITORY:TAG")
+    others = [parse_location(text) for text in reuse]
+    pushing = options or Pushing()
+    with prepared_build(spec, access) as build:
+        registries = Registries(access or Access(), build.platform)
+        known = Known()
+        targets = registries.targets(references, others, known)
+        if spec.from_image is not None:
+            add_base(known, spec.from_image.path, build.layers)
+        cache = KnownCache(cache_directory(os.environ) if pushing.use_cache else None)
+        known.add_cached(build.layers, pushing.compression, cache)
+        if progress is not None:
+            progress.start([layer.weight for layer in build.layers])
+        result = push_build(
+            build, targets, known, pushing, cache=cache, progress=progress or NO_PROGRESS
+        )
+    return replace(result, requests=registries.requests)

@@ -1,0 +1,43 @@
+"""Layers that are known by key: their blobs exist somewhere, so that no file need be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nixdock.layers.keys import blob_key
+
+if TYPE_CHECKING:
+    from nixdock.layers.compressors import Compression
+    from nixdock.layers.layer import Layer
+    from nixdock.oci.layer_blob import LayerBlob
+
+__all__ = ["KnownBlobs", "key_of", "known_blob", "known_layers"]
+
+KnownBlobs = Mapping[str, "LayerBlob"]
+"""Blobs by their keys; existing blobs by their digests as well."""
+
+
+def key_of(layer: Layer, compression: Compression) -> str | None:
+    """Return by what a layer's blob is known before the layer is packed, or None if by nothing."""
+    if layer.key is not None:
+        return blob_key(layer.key, compression)
+    return layer.existing_digest
+
+
+def known_blob(layer: Layer, compression: Compression, known: KnownBlobs) -> LayerBlob | None:
+    """Return the blob that `layer` will have, with the layer's own history, if it is known."""
+    key = key_of(layer, compression)
+    blob = None if key is None else known.get(key)
+    if blob is None or layer.diff_id not in {None, blob.diff_id}:
+        return None
+    return replace(blob, history=layer.history, key=None if layer.key is None else key)
+
+
+def known_layers(
+    layers: Iterable[Layer], compression: Compression, known: KnownBlobs
+) -> dict[int, LayerBlob]:
+    """Return the blobs of the layers that are known, by the layers' numbers."""
+    found = ((i, known_blob(layer, compression, known)) for i, layer in enumerate(layers))
+    return {i: blob for i, blob in found if blob is not None}

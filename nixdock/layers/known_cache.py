@@ -1,0 +1,133 @@
+"""A cache of the blobs of layers by their keys, in files of the user.
+
+It has an entry for each layer that was packed or found in a registry: a small file. Whatever is
+wrong with a file, the layer is just not known; whoever can write the files can make a push take
+over other layers, but could as well replace nixdock.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import orjson
+
+from nixdock.errors import ImageError
+from nixdock.oci.digests import check_digest, hex_of
+from nixdock.oci.layer_blob import LayerBlob, LayerHistory
+from nixdock.oci.media_types import LAYER_CODINGS
+from nixdock.system.text import shown
+
+__all__ = ["CachedBlob", "KnownCache", "cache_directory"]
+
+_MOST_ENTRIES: Final = 16_384
+_MOST_REPOSITORIES: Final = 8
+_MOST_SIZE: Final = 16_384
+_NO_HISTORY: Final = LayerHistory("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class CachedBlob:
+    """A blob, and the repositories, as HOST/NAME, that had it when nixdock last sent it there."""
+
+    blob: LayerBlob
+    repositories: tuple[str, ...] = ()
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    key: str
+    digest: str
+    diff_id: str
+    size: int
+    media_type: str
+    repositories: list[str] = []
+
+
+def cache_directory(environment: Mapping[str, str]) -> Path | None:
+    """Return nixdock's directory for caches (XDG Base Directory Specification), or None.
+
+    There is none in a Nix build, whose results must not depend on it.
+    """
+    if "NIX_BUILD_TOP" in environment and "IN_NIX_SHELL" not in environment:
+        return None
+    base = environment.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(base):  # noqa: PTH117 (a relative one is to be ignored)
+        return Path(base, "nixdock")
+    home = environment.get("HOME", "")
+    return Path(home, ".cache", "nixdock") if os.path.isabs(home) else None  # noqa: PTH117
+
+
+class KnownCache:
+    """The entries in a directory; without one, nothing is known.
+
+    Several processes may use it at once: an entry is replaced as a whole, and the last one counts.
+    """
+
+    def __init__(self, directory: Path | None, most: int = _MOST_ENTRIES) -> None:
+        self._directory = directory and directory / "layers"
+        self._most = most
+
+    def find(self, key: str) -> CachedBlob | None:
+        """Return the blob with that key, or None if it is not known."""
+        if self._directory is None:
+            return None
+        try:
+            with (self._directory / hex_of(key)).open("rb") as file:
+                entry = msgspec.json.decode(file.read(_MOST_SIZE), type=_Entry)
+            if entry.key != key or entry.size < 0 or entry.media_type not in LAYER_CODINGS:
+                return None
+            blob = LayerBlob(
+                check_digest(entry.diff_id),
+                check_digest(entry.digest),
+                entry.size,
+                entry.media_type,
+                _NO_HISTORY,
+                key,
+            )
+        except (OSError, msgspec.MsgspecError, ImageError, ValueError):
+            return None
+        return CachedBlob(blob, tuple(map(shown, entry.repositories[:_MOST_REPOSITORIES])))
+
+    def add(self, blobs: Iterable[LayerBlob], repositories: Iterable[str] = ()) -> None:
+        """Remember blobs with a key, which `repositories` have now; drop the oldest if too many.
+
+        It does not matter if that fails: the layers will be packed again.
+        """
+        if self._directory is None:
+            return
+        with suppress(OSError):
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for blob in blobs:
+                if blob.key is not None:
+                    self._write(self._directory, blob.key, blob, repositories)
+            self._drop_oldest(self._directory)
+
+    def _write(
+        self, directory: Path, key: str, blob: LayerBlob, repositories: Iterable[str]
+    ) -> None:
+        before = self.find(key)
+        others = before.repositories if before and before.blob.digest == blob.digest else ()
+        known = tuple(dict.fromkeys([*repositories, *others]))[:_MOST_REPOSITORIES]
+        if before is not None and others == known:
+            return
+        entry = _Entry(key, blob.digest, blob.diff_id, blob.size, blob.media_type, list(known))
+        file = directory / hex_of(key)
+        part = directory / f".{hex_of(key)}.{os.getpid()}"
+        part.write_bytes(orjson.dumps(msgspec.to_builtins(entry)))
+        part.replace(file)
+
+    def _drop_oldest(self, directory: Path) -> None:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in entries]
+        if len(names) <= self._most:
+            return
+        files = [directory / name for name in names]
+        times = sorted((file.lstat().st_mtime_ns, file) for file in files)
+        # A quarter at once, so that this is rare; parts of dead processes are the oldest ones.
+        for _, file in times[: len(names) - self._most * 3 // 4]:
+            file.unlink(missing_ok=True)

@@ -1,0 +1,111 @@
+"""Where images are sent: the interface of all destinations, and the registry."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from nixdock.layers.hashed import VerifiedReader
+from nixdock.oci.descriptor import Blob
+from nixdock.registry.blobs import has_blob, mount_blob, upload_blob
+from nixdock.registry.manifests import manifest_digest, put_manifest
+from nixdock.registry.repository import Repository
+from nixdock.registry.request import Body
+
+if TYPE_CHECKING:
+    import io
+
+__all__ = ["Destination", "Outcome", "RegistryDestination"]
+
+
+class Outcome(StrEnum):
+    """How a blob or manifest got to its destination."""
+
+    KNOWN = "known"
+    PRESENT = "present"
+    MOUNTED = "mounted"
+    UPLOADED = "uploaded"
+    WRITTEN = "written"
+
+
+class Destination(Protocol):
+    """A place for one image or index of images; several threads may put blobs there at once.
+
+    The blobs of a manifest are put before it, a manifest before the index that lists it, and names
+    last.
+    """
+
+    @property
+    def host(self) -> str | None:
+        """The registry in which blobs can be mounted from other repositories, if it is one."""
+
+    def has(self, digest: str) -> bool:
+        """Tell whether a blob is there."""
+
+    def put(self, digest: str, body: Body, mount_from: str | None = None) -> Outcome:
+        """Store a blob unless it is there.
+
+        `mount_from` is a repository of the same registry that has it. Raise ImageError if the bytes
+        of `body` are not those of the blob.
+        """
+
+    def put_manifest(self, manifest: Blob) -> Outcome:
+        """Store a manifest or an index under its digest, unless it is there."""
+
+    def tag(self, name: str, manifest: Blob) -> Outcome:
+        """Give a manifest or an index a name, unless it has it."""
+
+
+class RegistryDestination:
+    """A repository of a registry as a destination; names are tags."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+
+    @property
+    def host(self) -> str | None:
+        """The host of the registry."""
+        return self.repository.host
+
+    def has(self, digest: str) -> bool:
+        """Ask for a blob."""
+        return has_blob(self.repository, digest)
+
+    def put(self, digest: str, body: Body, mount_from: str | None = None) -> Outcome:
+        """Mount a blob or upload it, unless it is there; the bytes are verified on their way."""
+        if self.has(digest):
+            return Outcome.PRESENT
+        location = None
+        if mount_from is not None:
+            location = mount_blob(self.repository, digest, mount_from)
+            if location is None:
+                return Outcome.MOUNTED
+        upload_blob(self.repository, digest, self._verified(digest, body), location)
+        return Outcome.UPLOADED
+
+    def put_manifest(self, manifest: Blob) -> Outcome:
+        """Store a manifest or an index under its digest, unless it is there."""
+        return self._put(manifest.digest, manifest)
+
+    def tag(self, name: str, manifest: Blob) -> Outcome:
+        """Let the tag `name` be that of a manifest or an index, unless it is."""
+        return self._put(name, manifest)
+
+    def _put(self, name: str, manifest: Blob) -> Outcome:
+        if manifest_digest(self.repository, name) == manifest.digest:
+            return Outcome.PRESENT
+        put_manifest(self.repository, name, manifest)
+        return Outcome.UPLOADED
+
+    def _verified(self, digest: str, body: Body) -> Body:
+        """Let a damaged blob fail here: not every registry says what is wrong with it."""
+
+        def open_verified() -> io.RawIOBase | io.BufferedIOBase:
+            return VerifiedReader(body.open(), f"the blob {digest}", digest, body.size)
+
+        return Body(body.size, open_verified)
+
+
+if TYPE_CHECKING:
+    # Let mypy check that RegistryDestination provides the interface.
+    _DESTINATION: type[Destination] = RegistryDestination

@@ -1,0 +1,263 @@
+"""Pushing an image that is being built: what a registry has already is neither read nor sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nixdock.errors import ImageError, RegistryError
+from nixdock.layers.compressors import Compression
+from nixdock.layers.known import known_layers
+from nixdock.layers.known_cache import KnownCache
+from nixdock.layers.layer import Layer
+from nixdock.layers.pack import pack_each
+from nixdock.layers.progress import NO_PROGRESS, Progress
+from nixdock.oci.image import Image
+from nixdock.oci.layer_blob import LayerBlob
+from nixdock.transfer.destination import Outcome
+from nixdock.transfer.lookup import Known
+from nixdock.transfer.push_target import PushTarget
+from nixdock.transfer.uploads import Uploads
+from nixdock.write.buildable import Buildable
+
+__all__ = ["PushResult", "PushedLayer", "Pushing", "push_build"]
+
+log = logging.getLogger(__name__)
+
+_LOOKUPS: Final = 6
+_BLOB_UNKNOWN: Final = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
+
+
+@dataclass(frozen=True, slots=True)
+class Pushing:
+    """How to push: `compression` is that of new layers, packed on `cores`.
+
+    With `verify_known`, layers that are known are packed all the same, and compared. With
+    `dry_run`, nothing is sent, not even mounted. `use_cache` says whether the user's cache of known
+    layers is used.
+    """
+
+    compression: Compression = Compression.GZIP
+    cores: int | None = None
+    verify_known: bool = False
+    dry_run: bool = False
+    use_cache: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PushedLayer:
+    """A layer and how it got to each target, by the target's HOST/REPOSITORY."""
+
+    blob: LayerBlob
+    outcomes: Mapping[str, Outcome]
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome that took the most: a layer may be at one target and not at another."""
+        return max(self.outcomes.values(), key=list(Outcome).index)
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "digest": self.blob.digest,
+            "diff_id": self.blob.diff_id,
+            "size": self.blob.size,
+            "media_type": self.blob.media_type,
+            "comment": self.blob.history.comment,
+            "outcome": self.outcome.value,
+            "outcomes": {place: outcome.value for place, outcome in self.outcomes.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """A pushed image, and the references to it by digest.
+
+    `read` and `sent` are in bytes: of the tars of the layers that were packed, and of what was sent
+    to registries. `requests` is the number of requests to all registries.
+    """
+
+    image: Image
+    references: tuple[str, ...]
+    layers: tuple[PushedLayer, ...]
+    read: int
+    sent: int
+    requests: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object that `nixdock push --json` prints."""
+        return {
+            "digest": self.image.manifest.digest,
+            "config_digest": self.image.config.digest,
+            "references": list(self.references),
+            "layers": [layer.document() for layer in self.layers],
+            "bytes_read": self.read,
+            "bytes_sent": self.sent,
+            "requests": self.requests,
+        }
+
+
+def push_build(
+    build: Buildable,
+    targets: Sequence[PushTarget],
+    known: Known,
+    pushing: Pushing,
+    *,
+    cache: KnownCache,
+    progress: Progress = NO_PROGRESS,
+) -> PushResult:
+    """Send an image to all targets: layers first, then config and manifest, and tags last.
+
+    `known` are the blobs that may be taken over without packing. Raise what `Layer.pack` and the
+    requests to the registries raise; a tag is then what it was.
+    """
+    return _Push(build, tuple(targets), known, pushing, cache, progress).run()
+
+
+class _Push:
+    def __init__(
+        self,
+        build: Buildable,
+        targets: tuple[PushTarget, ...],
+        known: Known,
+        pushing: Pushing,
+        cache: KnownCache,
+        progress: Progress,
+    ) -> None:
+        self._layers: Sequence[Layer] = build.layers
+        self._assemble = build.assemble
+        self._targets = targets
+        self._known = known
+        self._pushing = pushing
+        self._cache = cache
+        self._progress = progress
+        self._read = 0
+        self._sent = 0
+        # By layer, then by target.
+        self._outcomes: list[dict[str, Outcome]] = [{} for _ in self._layers]
+
+    def run(self) -> PushResult:
+        expected = known_layers(self._layers, self._pushing.compression, self._known.blobs)
+        expected |= self._existing(expected)
+        if self._pushing.verify_known:
+            self._verify(expected)
+        blobs = dict(expected)
+        self._settle(expected)
+        blobs |= self._send([i for i in range(len(self._layers)) if self._missing(i)], expected)
+        image = self._assemble([blobs[i] for i in range(len(self._layers))])
+        for target in self._targets:
+            self._finish(target, image, blobs)
+        self._cache.add(blobs.values(), [target.place for target in self._targets])
+        layers = (
+            PushedLayer(blob, outcomes)
+            for (_, blob), outcomes in zip(sorted(blobs.items()), self._outcomes, strict=True)
+        )
+        references = (f"{target.place}@{image.manifest.digest}" for target in self._targets)
+        return PushResult(image, tuple(references), tuple(layers), self._read, self._sent)
+
+    def _existing(self, expected: Mapping[int, LayerBlob]) -> dict[int, LayerBlob]:
+        """Return the existing layers that need not be read to be named."""
+        return {
+            i: blob
+            for i, layer in enumerate(self._layers)
+            if i not in expected and (blob := layer.existing_blob()) is not None
+        }
+
+    def _verify(self, expected: Mapping[int, LayerBlob]) -> None:
+        """Pack the layers that are known; raise ImageError if one is not what it should be."""
+        chosen = [i for i in expected if self._layers[i].key is not None]
+        compression, cores = self._pushing.compression, self._pushing.cores
+        for i, blob in pack_each(self._layers, chosen, None, compression, cores, self._progress):
+            self._read += blob.tar_size or 0
+            wrong = expected[i]
+            if (blob.digest, blob.diff_id, blob.size) != (wrong.digest, wrong.diff_id, wrong.size):
+                homes = ", ".join(self._known.homes.get(wrong.digest, ())) or "the cache"
+                raise ImageError(
+                    f"layer {i + 1}, {self._layers[i].history.comment}: {homes} says that its blob"
+                    f" is {wrong.digest} with {wrong.size} bytes, but it is {blob.digest} with"
+                    f" {blob.size}",
+                    place=homes,
+                    digest=wrong.digest,
+                )
+
+    def _settle(self, expected: Mapping[int, LayerBlob]) -> None:
+        """Find out which blobs the targets have, or take over from other repositories."""
+        pairs = [(i, blob, target) for i, blob in expected.items() for target in self._targets]
+        with ThreadPoolExecutor(_LOOKUPS) as pool:
+            outcomes = pool.map(lambda pair: self._settled(pair[1], pair[2]), pairs)
+            for (i, _, target), outcome in zip(pairs, outcomes, strict=True):
+                if outcome is not None:
+                    self._outcomes[i][target.place] = outcome
+        for i, blob in expected.items():
+            if not self._missing(i):
+                self._progress.known(i, blob)
+
+    def _settled(self, blob: LayerBlob, target: PushTarget) -> Outcome | None:
+        homes = self._known.homes.get(blob.digest, {})
+        return target.settled(blob.digest, homes, dry_run=self._pushing.dry_run)
+
+    def _missing(self, i: int) -> list[PushTarget]:
+        return [target for target in self._targets if target.place not in self._outcomes[i]]
+
+    def _send(
+        self, chosen: Sequence[int], expected: Mapping[int, LayerBlob]
+    ) -> dict[int, LayerBlob]:
+        """Pack layers and upload each to the targets that lack it, while others are packed."""
+        packed: dict[int, LayerBlob] = {}
+        compression, cores = self._pushing.compression, self._pushing.cores
+        with Uploads(dry_run=self._pushing.dry_run) as uploads:
+            for i, blob in pack_each(
+                self._layers, chosen, uploads.directory, compression, cores, self._progress
+            ):
+                packed[i] = blob
+                self._read += blob.tar_size or 0
+                if i in expected and expected[i].digest != blob.digest:
+                    log.warning(
+                        "layer %d is not %s, as a manifest or the cache says, but %s",
+                        i + 1,
+                        expected[i].digest,
+                        blob.digest,
+                    )
+                    self._outcomes[i].clear()
+                homes = self._known.homes.get(blob.digest, {})
+                uploads.start(i, blob, self._missing(i), homes)
+                for done in uploads.finished():
+                    self._note(done.number, packed[done.number], done.outcomes)
+            for done in uploads.rest():
+                self._note(done.number, packed[done.number], done.outcomes)
+            self._sent += uploads.sent
+        return packed
+
+    def _note(self, i: int, blob: LayerBlob, outcomes: Mapping[str, Outcome]) -> None:
+        self._outcomes[i].update(outcomes)
+        self._progress.packed(i, blob)
+
+    def _finish(self, target: PushTarget, image: Image, blobs: dict[int, LayerBlob]) -> None:
+        """Let the target's tags be those of the image, whose layers are there."""
+        if target.has_image(image.manifest.digest):
+            return
+        try:
+            self._sent += target.put_image(image, dry_run=self._pushing.dry_run)
+        except RegistryError as error:
+            lost = self._lost(target, blobs) if error.code in _BLOB_UNKNOWN else []
+            if not lost:
+                raise
+            log.warning(
+                "%s has lost %d of the layers that its manifest names; they are sent again",
+                target.place,
+                len(lost),
+            )
+            for i in lost:
+                del self._outcomes[i][target.place]
+            blobs |= self._send(lost, blobs)
+            self._sent += target.put_image(image, dry_run=self._pushing.dry_run)
+
+    def _lost(self, target: PushTarget, blobs: Mapping[int, LayerBlob]) -> list[int]:
+        """Return the layers that were taken to be there, and are not."""
+        trusted = [i for i in blobs if self._outcomes[i].get(target.place) is Outcome.KNOWN]
+        with ThreadPoolExecutor(_LOOKUPS) as pool:
+            present = pool.map(lambda i: target.has(blobs[i].digest), trusted)
+            return [i for i, there in zip(trusted, present, strict=True) if not there]

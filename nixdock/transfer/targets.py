@@ -1,0 +1,115 @@
+"""Where a push goes, and what is there and elsewhere already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from nixdock.errors import InputError
+from nixdock.oci.location import Location, parse_location
+from nixdock.oci.registry_reference import RegistryReference
+from nixdock.registry.opening import open_location
+from nixdock.registry.repository import Repository
+from nixdock.registry.transport import Transport
+from nixdock.transfer.lookup import Known, Seen, look_at
+from nixdock.transfer.push_target import PushTarget
+
+if TYPE_CHECKING:
+    from nixdock.layers.layer import Layer
+    from nixdock.oci.descriptor import Platform
+    from nixdock.registry.access import Access
+
+__all__ = ["Registries", "add_base", "target_reference"]
+
+_LOOKUPS: Final = 6
+
+
+def target_reference(text: str) -> RegistryReference:
+    """Parse a destination, HOST/REPOSITORY[:TAG], with or without docker://.
+
+    Raise InputError if it is none, or if it has a digest, which nobody can choose.
+    """
+    reference = RegistryReference.parse(text)
+    if reference.digest is not None:
+        raise InputError(
+            f"{text} names a digest, which follows from the image; name a tag or nothing"
+        )
+    return reference
+
+
+class Registries:
+    """The registries that a push is about, each with one set of connections."""
+
+    def __init__(self, access: Access, platform: Platform) -> None:
+        self._access = access
+        self._platform = platform
+        self._transports: dict[str, Transport] = {}
+
+    @property
+    def requests(self) -> int:
+        """The number of requests that were sent to all of them."""
+        return sum(transport.request_count for transport in self._transports.values())
+
+    def repository(self, reference: RegistryReference) -> Repository:
+        """Return the repository of an image."""
+        transport = self._transports.get(reference.host)
+        if transport is None:
+            transport = Transport(reference.host, self._access)
+            self._transports[reference.host] = transport
+        return Repository(transport, reference.repository)
+
+    def targets(
+        self, references: Iterable[RegistryReference], reused: Iterable[Location], known: Known
+    ) -> list[PushTarget]:
+        """Return the repositories of `references`, each once, and add to `known` what there is.
+
+        That is what the tags stand for now, and the images at the locations `reused`. Raise
+        RegistryError if a registry can't be asked, and InputError if there is no image in a file.
+        """
+        reused = list(reused)
+        tags: dict[tuple[str, str], dict[str, None]] = {}
+        for reference in references:
+            tags.setdefault((reference.host, reference.repository), {})[reference.manifest] = None
+        repositories = {key: self.repository(RegistryReference(*key)) for key in tags}
+        remote = [each for each in reused if isinstance(each, RegistryReference)]
+        seen = self._seen(
+            [
+                *((repositories[key], tag) for key, own in tags.items() for tag in own),
+                *((self.repository(each), each.manifest) for each in remote),
+            ]
+        )
+        for image in seen:
+            known.add_seen(image)
+        for location in reused:
+            if location not in remote:
+                self._add_file(known, location)
+        return [
+            PushTarget(
+                repository,
+                tuple(tags[key]),
+                tuple(each for each in seen if each.repository.place == repository.place),
+            )
+            for key, repository in repositories.items()
+        ]
+
+    def _add_file(self, known: Known, location: Location) -> None:
+        with open_location(location, platform=self._platform) as file:
+            for image in file.images:
+                known.add_image(image)
+
+    def _seen(self, names: Sequence[tuple[Repository, str]]) -> list[Seen]:
+        if not names:
+            return []
+        with ThreadPoolExecutor(min(_LOOKUPS, len(names))) as pool:
+            found = pool.map(lambda pair: look_at(pair[0], pair[1], self._platform), names)
+            return [seen for seen in found if seen is not None]
+
+
+def add_base(known: Known, base: str, layers: Iterable[Layer]) -> None:
+    """Let the layers of a base image in a registry be mounted from its repository."""
+    location = parse_location(base)
+    if isinstance(location, RegistryReference):
+        for layer in layers:
+            if layer.existing_digest is not None:
+                known.add_home(layer.existing_digest, location.name)
