@@ -40,30 +40,23 @@ def test_registries() -> None:
     assert parse_location("docker://ghcr.io/a/b:v1") == RegistryReference("ghcr.io", "a/b", "v1")
 
 
+NO_TRANSPORT = (
+    "is not a location: it should start with docker:// for a registry, or with docker-archive: for"
+    " a file"
+)
+FOREIGN = "is a location of skopeo that nixdock does not read; copy the image first: skopeo copy"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "the location of an image is empty"),
-        *(
-            (
-                text,
-                (
-                    f"{text} is not a location: it should start with docker:// for a registry, or with"
-                    " docker-archive: for a file"
-                ),
-            )
-            for text in ("docker:a", "docker:/a/b")
-        ),
+        ("docker:a", f"docker:a {NO_TRANSPORT}"),
+        ("docker:/a/b", f"docker:/a/b {NO_TRANSPORT}"),
         ("oci:", "oci: is not a location: expected oci:PATH[:NAME]"),
         ("oci-archive:a:", "oci-archive:a: is not a location: expected oci-archive:PATH[:NAME]"),
         *(
-            (
-                text,
-                (
-                    f"{text} is a location of skopeo that nixdock does not read; copy the image first:"
-                    f" skopeo copy {text} oci:DIRECTORY:TAG"
-                ),
-            )
+            (text, f"{text} {FOREIGN} {text} oci:DIRECTORY:TAG")
             for text in ("containers-storage:a", "dir:a", "docker-daemon:a:b", "ostree:a", "sif:a")
         ),
     ],

@@ -177,30 +177,23 @@ def test_a_location_in_a_directory_with_a_colon() -> None:
     )
 
 
+FOREIGN = (
+    "from_image.path: dir:x is a location of skopeo that nixdock does not read; copy the image"
+    " first: skopeo copy dir:x oci:DIRECTORY:TAG"
+)
+SEVERAL = "is for files with several images; omit it, and use the tag in the path"
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (
-            {"from_image": {"path": "docker-daemon:x:1"}},
-            (
-                "from_image.path: docker-daemon:x:1 is a location of skopeo that nixdock does not read;"
-                " copy the image first: skopeo copy docker-daemon:x:1 oci:DIRECTORY:TAG"
-            ),
-        ),
+        ({"from_image": {"path": "dir:x"}}, FOREIGN),
         (
             {"layering": {"previous": "oci:"}},
             "layering.previous: oci: is not a location: expected oci:PATH[:NAME]",
         ),
-        *(
-            (
-                {"from_image": {"path": REMOTE, key: "x"}},
-                (
-                    f"from_image.{key}: is for files with several images; omit it, and use the tag in"
-                    " the path"
-                ),
-            )
-            for key in ("name", "tag")
-        ),
+        ({"from_image": {"path": REMOTE, "name": "x"}}, f"from_image.name: {SEVERAL}"),
+        ({"from_image": {"path": REMOTE, "tag": "x"}}, f"from_image.tag: {SEVERAL}"),
     ],
 )
 def test_wrong_locations_are_errors_of_the_spec(document: dict[str, Any], message: str) -> None:
