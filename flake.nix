@@ -77,6 +77,7 @@
                 ps.pytest-timeout
                 ps.pytest-xdist
                 ps.referencing
+                ps.trustme
               ]))
             ];
           };

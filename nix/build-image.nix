@@ -50,14 +50,26 @@ let
           closure = image.closureSpec layer;
         };
 
+        # What the image is pushed from, without its file.
+        conf =
+          runNixdock "${baseName}-conf.json"
+            {
+              __structuredAttrs = true;
+              exportReferencesGraph.closure = image.closureRoots layer;
+            }
+            ''
+              nixdock resolve ${spec} -o "$out" --graph "$NIX_ATTRS_JSON_FILE" \
+                --tag ${lib.escapeShellArg (image.tagOf file)}
+            '';
+
         file =
           runNixdock "docker-image-${baseName}${common.extensionFor name format chosen}"
             {
               inherit (image) imageName meta;
-              passthru = {
+              passthru = common.transferPrograms baseName conf // {
                 imageTag = image.tagOf file;
                 buildArgs = image.args;
-                inherit layer;
+                inherit conf layer;
               };
               __structuredAttrs = true;
               exportReferencesGraph.closure = image.closureRoots layer;

@@ -100,6 +100,23 @@ rec {
         nixdock build ${stream.conf} -o $out --format ${format} --compression ${chosen.compression}
       '';
 
+  # The programs that bring an image to where it runs, by the names that nix2container has, too.
+  # `source` is a resolved spec, from which the image is made on its way, or an image in a file.
+  transferPrograms =
+    baseName: source:
+    let
+      program =
+        command:
+        pkgs.buildPackages.writeShellScriptBin "${command}-${baseName}" ''
+          exec ${lib.getExe package} ${command} ${source} "$@"
+        '';
+    in
+    rec {
+      push = program "push";
+      copyTo = program "copy";
+      copyToRegistry = push;
+    };
+
   # A shell command that reports the arguments for dockerTools' virtual machine, if any are set.
   noteIgnored =
     sizes:

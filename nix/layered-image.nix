@@ -109,16 +109,19 @@ let
       pkgs.runCommandLocal "stream-${baseName}"
         {
           inherit (image) imageName meta;
-          passthru = passthru // {
-            imageTag = image.tagOf conf;
-            inherit
-              conf
-              closureRoots
-              streamScript
-              updatePlan
-              ;
-            isExe = true;
-          };
+          passthru =
+            passthru
+            // common.transferPrograms baseName conf
+            // {
+              imageTag = image.tagOf conf;
+              inherit
+                conf
+                closureRoots
+                streamScript
+                updatePlan
+                ;
+              isExe = true;
+            };
         }
         ''
           {

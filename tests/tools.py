@@ -36,6 +36,7 @@ TOOLS = {
     "runc": "runc",
     "setpriv": "util-linux",
     "skopeo": "skopeo",
+    "strace": "strace",
     "su": "util-linux",
     "tar": "tar",
     "umoci": "umoci",

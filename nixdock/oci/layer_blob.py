@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["LayerBlob", "LayerHistory"]
 
@@ -31,4 +31,4 @@ class LayerBlob:
     media_type: str
     history: LayerHistory
     key: str | None = None
-    tar_size: int | None = None
+    tar_size: int | None = field(default=None, compare=False)

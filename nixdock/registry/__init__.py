@@ -1,1 +1,1 @@
-"""Fetching images from registries."""
+"""Images in registries, and the credentials for them."""

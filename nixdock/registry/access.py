@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
 
-__all__ = ["Access"]
+from nixdock.registry.credentials import find_credentials
+from nixdock.registry.retrying import Pace
+
+__all__ = ["Access", "Account"]
+
+
+class Account(Protocol):
+    """What a registry knows somebody by: a name and a password, or an identity token."""
+
+    @property
+    def username(self) -> str:
+        """The name."""
+
+    @property
+    def password(self) -> str:
+        """The password, which may also be a token that the registry takes as one."""
+
+    @property
+    def identity_token(self) -> str:
+        """A token that the registry's token server exchanges for others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
     """The choices of a caller; the others come from the environment.
 
-    With `insecure`, any certificate is accepted, and plain HTTP where there is no HTTPS. `attempts`
-    is how often a request is tried, and `timeout` how many seconds a connection may be silent.
+    With `insecure`, any certificate of the registry's host is accepted, and plain HTTP where there
+    is no HTTPS. `attempts` is how often a request is tried, and `timeout` how many seconds a
+    connection may be silent. `credentials` are those that were chosen; else `find` looks for those
+    that are stored, by the host and the repository.
     """
 
     insecure: bool = False
     attempts: int = 5
     timeout: float = 60.0
+    # A repr may end up in a log.
+    credentials: Account | None = field(default=None, repr=False)
+    find: Callable[[str, str], Account | None] = find_credentials
+    pace: Pace = field(default_factory=Pace, repr=False)

@@ -59,7 +59,8 @@ class Request:
 
     The status of the answer must be one of `expected`. `subject` says what is asked for, for error
     messages, such as "the blob sha256:…". Unless `retry` is False, the request is sent again if
-    that may help.
+    that may help; otherwise only if the registry has not begun with it, and an error is `is_broken`
+    if the sender may find out what has arrived and go on.
     """
 
     method: str

@@ -2,65 +2,49 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping
+import logging
+import re
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
-
-import orjson
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from nixdock.errors import RegistryError
 from nixdock.oci.registry_reference import DOCKER_HUB
-from nixdock.registry.access import Access
-from nixdock.registry.request import Request
+from nixdock.registry.access import Access, Account
+from nixdock.registry.addresses import address_of, is_local_name, refused_address, resolve
+from nixdock.registry.answers import Response
+from nixdock.registry.challenges import parse_challenges
+from nixdock.registry.failures import MOST_ERROR, Subject
+from nixdock.registry.redirects import MOST_REDIRECTS, Origin, UnsafeTargetError, next_target
+from nixdock.registry.request import Body, Request
+from nixdock.registry.retrying import TRANSIENT, Setback, persist, retry_after
+from nixdock.registry.tokens import Tokens
+from nixdock.system.text import shown
 
 if TYPE_CHECKING:
-    import urllib3
+    from nixdock.registry.connections import Connections
 
 __all__ = ["MOST_ERROR", "Response", "Transport"]
 
-MOST_ERROR: Final = 1 << 20
-"""The largest number of bytes that are read of an answer that reports an error."""
+log = logging.getLogger(__name__)
+
+# The host that answers for Docker Hub.
+_HUB_ADDRESS: Final = "registry-1.docker.io"
+_WARNING: Final = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
+_MOST_WARNINGS: Final = 20
 
 
-class Response:
-    """An answer whose body has not been read; use it as a context manager."""
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    """A request to one URL."""
 
-    def __init__(self, raw: urllib3.BaseHTTPResponse, url: str) -> None:
-        self._raw = raw
-        self.status = raw.status
-        self.headers: Mapping[str, str] = raw.headers
-        self.url = url
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the connection back if the body was read, else close it."""
-        self._raw.close()
-        self._raw.release_conn()
-
-    def readinto(self, buffer: Any, /) -> int:
-        """Read the next bytes of the body; return 0 at its end."""
-        data = self._raw.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def whole(self, most: int) -> bytes:
-        """Return the whole body; raise RegistryError if it has more than `most` bytes."""
-        data = self._raw.read(most + 1)
-        if len(data) > most:
-            raise RegistryError(f"{self.url} has more than {most} bytes", place=self.url)
-        return data
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: Body | None
+    subject: Subject
 
 
 class Transport:
@@ -69,43 +53,21 @@ class Transport:
     def __init__(self, host: str, access: Access | None = None) -> None:
         self.host = host
         self.access = access or Access()
-        self.request_count = 0
+        self._tokens = Tokens(host, self.access, self._ask_realm)
+        self._warnings: set[str] = set()
 
     @cached_property
-    def _pool(self) -> urllib3.PoolManager:
-        import urllib3  # noqa: PLC0415 (slow, and not needed before the first request)
+    def _connections(self) -> Connections:
+        # urllib3 is slow to import, and not needed before the first request.
+        from nixdock.registry.connections import Connections  # noqa: PLC0415
 
-        return urllib3.PoolManager(maxsize=8, block=False)
+        address = _HUB_ADDRESS if self.host == DOCKER_HUB else self.host
+        return Connections(self.host, address, self.access)
 
-    def send(self, request: Request) -> Response:
-        """Send a request and return the answer; its status is an expected one.
-
-        Raise RegistryError if the registry can't be reached or answers with another status.
-        """
-        target, body = request.target, request.body
-        url = target if "://" in target else f"{self._root}{target}"
-        stream = None if body is None else body.open()
-        self.request_count += 1
-        length = {} if body is None else {"Content-Length": str(body.size)}
-        try:
-            raw = self._pool.request(
-                request.method,
-                url,
-                body=stream,
-                headers={**request.headers, **length},
-                preload_content=False,
-                redirect=True,
-                retries=False,
-                timeout=self.access.timeout,
-            )
-        finally:
-            if stream is not None:
-                stream.close()
-        response = Response(raw, url)
-        if raw.status not in request.expected:
-            with response:
-                raise self._refusal(request, response)
-        return response
+    @property
+    def request_count(self) -> int:
+        """How many requests were answered, also those for tokens, by redirects, and again."""
+        return self._connections.answered
 
     @property
     def attempts(self) -> int:
@@ -114,31 +76,188 @@ class Transport:
 
     def wait(self, attempt: int) -> None:
         """Wait before the attempt after `attempt`, the longer the more there were."""
-        time.sleep(min(60.0, 2.0**attempt))
+        self.access.pace.sleep(self.access.pace.delay(attempt))
 
-    @property
-    def _root(self) -> str:
-        host = "registry-1.docker.io" if self.host == DOCKER_HUB else self.host
-        plain = host.startswith(("127.", "localhost"))
-        return f"{'http' if plain else 'https'}://{host}"
+    def send(self, request: Request) -> Response:
+        """Send a request and return the answer; its status is an expected one.
 
-    def _refusal(self, request: Request, response: Response) -> RegistryError:
-        code, message = _reported(response.whole(MOST_ERROR))
-        place = "/".join(filter(None, (self.host, request.scope.repository)))
-        subject = request.subject or response.url
-        return RegistryError(
-            f"{place}: {subject}: the registry answers {response.status} {code or ''} {message}",
-            place=place,
-            status=response.status,
-            code=code,
+        Raise RegistryError if the registry can't be reached or answers with another status. The
+        error is `is_broken` if the request may be sent again, when `retry` was False.
+        """
+        try:
+            return persist(
+                lambda: self._attempt(request), self.access.pace, self.attempts, retry=request.retry
+            )
+        except RegistryError as error:
+            if request.retry:
+                # It has been tried as often as it may be.
+                error.is_broken = False
+            raise
+
+    def check_login(self, credentials: Account) -> None:
+        """Raise RegistryError, with the status 401, if the registry refuses credentials."""
+        asking = Transport(self.host, replace(self.access, credentials=credentials))
+        asking._check_login()
+
+    def _check_login(self) -> None:
+        request = Request("GET", "/v2/")
+        self.send(request).close()
+        header = self._tokens.basic(request.scope)
+        if header is not None and not self._tokens.was_asked:
+            # It lets everybody in, so that it has not seen the credentials yet.
+            self.send(replace(request, headers={"Authorization": header})).close()
+
+    def _subject(self, request: Request) -> Subject:
+        return Subject(self.host, request.scope.repository, request.subject)
+
+    def _attempt(self, request: Request) -> Response:
+        subject = self._subject(request)
+        header = None
+        try:
+            root = self._connections.root(subject)
+            url = urljoin(f"{root}/", request.target)
+            outgoing = _Outgoing(request.method, url, request.headers, request.body, subject)
+            home = Origin.of(root)
+            is_home = Origin.of(url) == home
+            if is_home:
+                header = self._tokens.header(request.scope, subject)
+            else:
+                self._check_target(home, Origin.of(url))
+            response = self._follow(outgoing, home, header, request.expected)
+        except UnsafeTargetError as error:
+            raise subject.error(f"the registry's word is not followed: {error}") from None
+        if response.status == 401 and is_home and Origin.of(response.url) == home:
+            response = self._authorize(response, request, outgoing, home, header)
+        self._warn(response)
+        if response.status in request.expected:
+            return response
+        with response:
+            raise self._refusal(response, request)
+
+    def _authorize(
+        self,
+        response: Response,
+        request: Request,
+        outgoing: _Outgoing,
+        home: Origin,
+        refused: str | None,
+    ) -> Response:
+        """Send a request again as the registry asks for, if that is something new."""
+        challenges = parse_challenges(response.headers.get("WWW-Authenticate", ""))
+        try:
+            header = self._tokens.answer(challenges, request.scope, refused, outgoing.subject)
+            if header is None or header == refused:
+                return response
+            response.close()
+            return self._follow(outgoing, home, header, request.expected)
+        except UnsafeTargetError as error:
+            response.close()
+            message = f"the registry's word is not followed: {error}"
+            raise outgoing.subject.error(message) from None
+        except BaseException:
+            response.close()
+            raise
+
+    def _follow(
+        self, outgoing: _Outgoing, home: Origin, header: str | None, expected: Container[int] = ()
+    ) -> Response:
+        """Send a request where it is redirected to; `header` only goes to its `home`."""
+        for _ in range(MOST_REDIRECTS + 1):
+            at = Origin.of(outgoing.url)
+            if at != home:
+                # Not even if it leads back: the one who redirects could choose what is done.
+                header = None
+            given = {} if header is None else {"Authorization": header}
+            response = self._connections.exchange(
+                outgoing.method,
+                outgoing.url,
+                {**outgoing.headers, **given},
+                outgoing.body,
+                outgoing.subject,
+            )
+            location = response.headers.get("Location")
+            if response.status in expected:
+                return response
+            try:
+                target = next_target(outgoing.method, response.status, location, outgoing.url)
+                if target is None:
+                    return response
+                self._check_target(at, Origin.of(target))
+            except UnsafeTargetError:
+                response.close()
+                raise
+            response.close()
+            outgoing = replace(outgoing, url=target)
+        raise UnsafeTargetError(f"there are more than {MOST_REDIRECTS} redirects")
+
+    def _check_target(self, at: Origin, target: Origin) -> None:
+        """Raise UnsafeTargetError if something must not lead from one origin to another."""
+        at.leads_to(target)
+        registry = Origin.of(f"https://{self._connections.address}").host
+        if target.host in {at.host, registry}:
+            return
+        if self._connections.is_proxied(target):
+            address = address_of(target.host)
+            addresses = frozenset() if address is None else frozenset({address})
+        else:
+            addresses = resolve(target.host)
+        from_local = self._connections.is_local
+        refused = refused_address(addresses, from_local=from_local)
+        if refused is not None or (not from_local and is_local_name(target.host)):
+            what = f" ({refused})" if refused is not None and str(refused) != target.host else ""
+            raise UnsafeTargetError(
+                f"it leads to {target.host}{what}, an address for this machine or network alone"
+            )
+
+    def _ask_realm(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body | None,
+        subject: Subject,
+    ) -> Response:
+        """Ask a token server, if it may be asked by this registry's word."""
+        home = Origin.of(self._connections.root(subject))
+        realm = Origin.of(url)
+        if realm.scheme == "http":
+            trusted = self.access.insecure or is_local_name(realm.host) or realm.host == home.host
+            if home.scheme != "http" or not trusted:
+                raise subject.error(
+                    f"the registry's token server, {realm.host}, has plain HTTP, by which no"
+                    " password may be sent"
+                )
+        self._check_target(home, realm)
+        header = headers.get("Authorization")
+        others = {key: value for key, value in headers.items() if key != "Authorization"}
+        outgoing = _Outgoing(method, url, others, body, subject)
+        # A form with an identity token is not sent on to wherever else.
+        final = range(300, 400) if body is not None else ()
+        return self._follow(outgoing, realm, header, final)
+
+    def _refusal(self, response: Response, request: Request) -> Setback:
+        status = response.status
+        query = parse_qsl(urlsplit(response.url).query)
+        passing = status in TRANSIENT
+        try:
+            data = response.start(MOST_ERROR)
+        except RegistryError:
+            # The status says enough.
+            data = b""
+        error = self._subject(request).refusal(
+            status,
+            data,
+            has_account=self._tokens.used_account(request.scope.repository) is not None,
+            is_broken=passing,
+            secrets=[*self._tokens.secrets(request.scope), *(value for _, value in query)],
         )
+        after = retry_after(response.headers.get("Retry-After"), self.access.pace.now())
+        return Setback(error, passing=passing, after=after, untouched=status == 429)
 
-
-def _reported(data: bytes) -> tuple[str | None, str]:
-    """Return the code and message of the first error that an answer reports."""
-    try:
-        errors: Iterable[Any] = orjson.loads(data)["errors"]
-        first = next(iter(errors))
-        return str(first["code"]), str(first.get("message", ""))
-    except (ValueError, LookupError, TypeError, StopIteration):
-        return None, ""
+    def _warn(self, response: Response) -> None:
+        """Log what the registry warns of, each warning once."""
+        for text in _WARNING.findall(response.headers.get("Warning", "")):
+            if text not in self._warnings and len(self._warnings) < _MOST_WARNINGS:
+                self._warnings.add(text)
+                plain = re.sub(r"\\(.)", r"\1", text)
+                log.warning("%s warns: %s", self.host, shown(plain))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from nixdock.errors import ImageError, RegistryError
@@ -196,8 +196,15 @@ class _Push:
                 self._progress.known(i, blob)
 
     def _settled(self, blob: LayerBlob, target: PushTarget) -> Outcome | None:
-        homes = self._known.homes.get(blob.digest, {})
+        homes = self._homes(blob)
         return target.settled(blob.digest, homes, dry_run=self._pushing.dry_run)
+
+    def _homes(self, blob: LayerBlob) -> list[str]:
+        """Return the repositories that are said to have a blob."""
+        cached = None if blob.key is None else self._cache.find(blob.key)
+        is_same = cached is not None and cached.blob.digest == blob.digest
+        own = self._known.homes.get(blob.digest, {})
+        return [*own, *(cached.repositories if cached is not None and is_same else ())]
 
     def _missing(self, i: int) -> list[PushTarget]:
         return [target for target in self._targets if target.place not in self._outcomes[i]]
@@ -222,8 +229,7 @@ class _Push:
                         blob.digest,
                     )
                     self._outcomes[i].clear()
-                homes = self._known.homes.get(blob.digest, {})
-                uploads.start(i, blob, self._missing(i), homes)
+                uploads.start(i, blob, self._missing(i), self._homes(blob))
                 for done in uploads.finished():
                     self._note(done.number, packed[done.number], done.outcomes)
             for done in uploads.rest():
@@ -240,7 +246,7 @@ class _Push:
         if target.has_image(image.manifest.digest):
             return
         try:
-            self._sent += target.put_image(image, dry_run=self._pushing.dry_run)
+            self._put(target, image)
         except RegistryError as error:
             lost = self._lost(target, blobs) if error.code in _BLOB_UNKNOWN else []
             if not lost:
@@ -252,8 +258,14 @@ class _Push:
             )
             for i in lost:
                 del self._outcomes[i][target.place]
+            # What was seen there is no longer trusted.
+            doubted = replace(target, seen=())
+            self._targets = tuple(doubted if each is target else each for each in self._targets)
             blobs |= self._send(lost, blobs)
-            self._sent += target.put_image(image, dry_run=self._pushing.dry_run)
+            self._put(doubted, image)
+
+    def _put(self, target: PushTarget, image: Image) -> None:
+        self._sent += target.put_image(image, dry_run=self._pushing.dry_run)
 
     def _lost(self, target: PushTarget, blobs: Mapping[int, LayerBlob]) -> list[int]:
         """Return the layers that were taken to be there, and are not."""

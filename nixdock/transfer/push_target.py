@@ -100,4 +100,6 @@ class PushTarget:
     def _names(self, manifest: Blob) -> list[str]:
         """Return under what the manifest is stored: its digest first, tags last."""
         there = self._tags_of(manifest.digest)
-        return [manifest.digest, *(tag for tag in self.tags if tag not in there)]
+        is_stored = any(seen.manifest == manifest.digest for seen in self.seen)
+        tags = (tag for tag in self.tags if tag not in there)
+        return [*([] if is_stored else [manifest.digest]), *tags]

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from .figures import Bench, Figure
+from .figure import Figure
+from .figures import Bench
 from .record import last_values, save_figures
 from .synthetic import Closure, Shape, synthetic_closure
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from .figure import Figure, nixdock, ratio_figure, seconds_figure
 from .measure import Ratio, Series, interleaved, run, run_watched
 from .synthetic import Closure
+from .transfers import transfer_figures
 
-__all__ = ["Bench", "Figure"]
+__all__ = ["Bench"]
 
 _HERE = Path(__file__).parent
 _MB = 1_000_000
@@ -21,21 +22,6 @@ _MOST_MEMORY = 250 * _MB
 _GROWTH = (1_000, 5_000, 20_000)
 _DEPTH = 5
 _SAMPLE = 32 * _MB
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table; `ok` is None where there is no target.
-
-    `value` is a number of seconds or bytes, or a ratio; less is better, unless the target is a
-    least ratio.
-    """
-
-    name: str
-    measured: str
-    value: float | None = None
-    target: str = ""
-    ok: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +46,7 @@ class Bench:
         yield from _database(self.repeat)
         yield from self._compressing()
         yield from self._stacking()
+        yield from transfer_figures(self._spec, self.directory, self.repeat)
 
     @property
     def _spec(self) -> Path:
@@ -79,7 +66,7 @@ class Bench:
     @property
     def _dry_run(self) -> list[str]:
         # The layers of a stream: without compression, as the baselines have them.
-        return _nixdock("build", str(self._spec), "--format", "docker-archive", "--dry-run")
+        return nixdock("build", str(self._spec), "--format", "docker-archive", "--dry-run")
 
     def _layers(self) -> tuple[list[str], list[int]]:
         lines = run(self._dry_run).output.decode().splitlines()
@@ -90,12 +77,12 @@ class Bench:
         build = self._dry_run
         alone = _script("hash_alone.py", *map(str, sizes))
         ours, theirs = interleaved(2 * self.repeat, _time(build), _time(alone))
-        return _ratio("build --dry-run / SHA-256 alone", Ratio(ours, theirs), most=2.0)
+        return ratio_figure("build --dry-run / SHA-256 alone", Ratio(ours, theirs), most=2.0)
 
     def _streaming(self, digests: Sequence[str], sizes: Sequence[int]) -> Iterator[Figure]:
         plan = self.directory / "plan.json"
-        plan.write_bytes(run(_nixdock("plan", str(self.closure.graph), "--json")).output)
-        stream = _nixdock("stream", str(self._spec), "--quiet")
+        plan.write_bytes(run(nixdock("plan", str(self.closure.graph), "--json")).output)
+        stream = nixdock("stream", str(self._spec), "--quiet")
         baseline = _script("two_pass.py", str(plan), self.closure.root)
 
         def two_pass() -> float:
@@ -106,14 +93,14 @@ class Bench:
             return done.seconds
 
         theirs, ours = interleaved(self.repeat, two_pass, _time(stream))
-        yield _ratio("two-pass tarfile / stream", Ratio(theirs, ours), least=5.0)
+        yield ratio_figure("two-pass tarfile / stream", Ratio(theirs, ours), least=5.0)
         done, memory = run_watched(stream)
         if done.output_size < sum(sizes):
             raise SystemExit("the stream is shorter than its layers")
         yield _memory("stream, memory of all processes", memory)
 
     def _absolute(self, name: str, arguments: Sequence[str], most: float) -> Figure:
-        (times,) = interleaved(3 * self.repeat, _time(_nixdock(*arguments)))
+        (times,) = interleaved(3 * self.repeat, _time(nixdock(*arguments)))
         measured = f"{times.median:.3f} s (best {times.best:.3f})"
         return Figure(name, measured, times.median, f"< {most} s", times.median < most)
 
@@ -138,9 +125,7 @@ class Bench:
                 )
             )
             base = self.directory / f"stack-{depth}.tar"
-            build = _nixdock(
-                "build", str(spec), "-o", str(base), "--format", "docker-archive", "-q"
-            )
+            build = nixdock("build", str(spec), "-o", str(base), "--format", "docker-archive", "-q")
             run(build, keep=False)
             alone = _script("hash_alone.py", str(base.stat().st_size))
             ours, theirs = interleaved(self.repeat, _time(build), _time(alone))
@@ -177,10 +162,10 @@ def _popularity(repeat: int) -> Iterator[Figure]:
         if count != _GROWTH[-1]:
             yield Figure(f"popularity, {count} paths", measured, times.median)
         else:
-            yield _seconds(f"popularity, {count} paths", times, measured, most=10)
+            yield seconds_figure(f"popularity, {count} paths", times, measured, most=10)
     name = f"popularity, {_GROWTH[2]} / {_GROWTH[1]} paths"
     squared = (_GROWTH[2] / _GROWTH[1]) ** 2
-    yield _ratio(name, Ratio(series[2], series[1]), most=squared)
+    yield ratio_figure(name, Ratio(series[2], series[1]), most=squared)
     yield _memory(f"popularity, {_GROWTH[2]} paths, memory", memory[_GROWTH[2]])
 
 
@@ -194,7 +179,9 @@ def _planning(repeat: int) -> Iterator[Figure]:
     series = interleaved(repeat, *(partial(measure, job) for job in jobs))
     for (job, most), times in zip(jobs.items(), series, strict=True):
         strategy, shape = job.split()
-        yield _seconds(f"{strategy}, {_GROWTH[2]} paths in {shape}", times, str(times), most=most)
+        yield seconds_figure(
+            f"{strategy}, {_GROWTH[2]} paths in {shape}", times, str(times), most=most
+        )
 
 
 def _database(repeat: int) -> Iterator[Figure]:
@@ -203,25 +190,10 @@ def _database(repeat: int) -> Iterator[Figure]:
 
     small, middle, large = interleaved(repeat, *(partial(measure, count) for count in _GROWTH))
     yield Figure(f"database, {_GROWTH[0]} paths", str(small), small.median)
-    yield _seconds(f"database, {_GROWTH[1]} paths", middle, str(middle), most=2)
+    yield seconds_figure(f"database, {_GROWTH[1]} paths", middle, str(middle), most=2)
     # Linear, with room for the cost of a larger index.
     name = f"database, {_GROWTH[2]} / {_GROWTH[1]} paths"
-    yield _ratio(name, Ratio(large, middle), most=1.5 * _GROWTH[2] / _GROWTH[1])
-
-
-def _ratio(
-    name: str, ratio: Ratio, *, most: float | None = None, least: float | None = None
-) -> Figure:
-    measured = f"{ratio}: {ratio.a} / {ratio.b}"
-    if most is not None:
-        return Figure(name, measured, ratio.value, f"<= {most:g}x", ratio.value <= most)
-    if least is not None:
-        return Figure(name, measured, ratio.value, f">= {least:g}x", ratio.value >= least)
-    return Figure(name, measured, ratio.value)
-
-
-def _seconds(name: str, times: Series, measured: str, *, most: float) -> Figure:
-    return Figure(name, measured, times.median, f"< {most:g} s", times.median < most)
+    yield ratio_figure(name, Ratio(large, middle), most=1.5 * _GROWTH[2] / _GROWTH[1])
 
 
 def _memory(name: str, size: int) -> Figure:
@@ -231,12 +203,6 @@ def _memory(name: str, size: int) -> Figure:
 
 def _time(command: Sequence[str]) -> Callable[[], float]:
     return lambda: run(command, keep=False).seconds
-
-
-def _nixdock(*arguments: str) -> list[str]:
-    """Return nixdock's command line: the installed program of this Python, if there is one."""
-    program = shutil.which("nixdock", path=str(Path(sys.executable).parent))
-    return [*([program] if program else [sys.executable, "-m", "nixdock"]), *arguments]
 
 
 def _script(name: str, *arguments: str) -> list[str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .figures import Figure
+from .figure import Figure
 
 __all__ = ["last_values", "save_figures"]
 

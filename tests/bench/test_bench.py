@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.figures import Figure
+from tests.bench.figure import Figure
 from tests.bench.record import last_values, save_figures
 
 ROOT = Path(__file__).parents[2]

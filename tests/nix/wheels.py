@@ -34,6 +34,7 @@ WHEELS = (
     "referencing",
     "rich",
     "ruff",
+    "trustme",
     "urllib3",
 )
 

@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import trustme
+
 from .command import Daemon, require_tool, wait_until
 from .engine import environment_without
+from .token_server import TokenServer
 from .workspace import workspace
 
-_CONFIG = """\
-version: 0.1
-log: {{level: info}}
-storage:
-  filesystem: {{rootdirectory: {storage}}}
-  delete: {{enabled: true}}
-  maintenance: {{uploadpurging: {{enabled: false}}}}
-http: {{addr: "127.0.0.1:0"}}
-"""
+USERNAME, PASSWORD = "alice", "secret-password"
+# What `htpasswd -B` makes of the password.
+_BCRYPT = "$2b$04$3ro/mqGBcrQkN4trvlOsjOvOg2xonBYCzl8jaZvCrLCMdrX0GVYB2"
 
 _FIELD = re.compile(r'http\.(\S+?)=("[^"]*"|\S+)')
 
 
 @dataclass(frozen=True)
 class Registry:
-    """Plain HTTP, no authentication, deletion allowed."""
+    """A registry that allows deletion."""
 
     address: str
     log: Path
     storage: Path
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
         """Where its HTTP interface begins."""
-        return f"http://{self.address}"
+        return f"{self.scheme}://{self.address}"
 
     def reference(self, repository: str, tag: str = "latest") -> str:
         """What clients call an image in it; a tag may also be a digest."""
@@ -71,12 +71,43 @@ class Registry:
 
 
 @contextmanager
-def local_registry() -> Iterator[Registry]:
-    """Start a registry on a port that the kernel picks."""
+def local_registry(
+    *,
+    passwords: bool = False,
+    tokens: TokenServer | None = None,
+    authority: trustme.CA | None = None,
+) -> Iterator[Registry]:
+    """Start a registry on a port that the kernel picks.
+
+    With `passwords`, it wants USERNAME and PASSWORD; with `tokens`, tokens of that server. With an
+    `authority`, it has HTTPS with a certificate of it.
+    """
     program = require_tool("docker-registry")
     with workspace() as space:
         storage, log = space.directory("storage"), space.root / "registry.log"
-        config = space.file("config.yml", _CONFIG.format(storage=storage))
+        settings: dict[str, Any] = {
+            "version": "0.1",
+            "log": {"level": "info"},
+            "storage": {
+                "filesystem": {"rootdirectory": str(storage)},
+                "delete": {"enabled": True},
+                "maintenance": {"uploadpurging": {"enabled": False}},
+            },
+            "http": {"addr": "127.0.0.1:0"},
+        }
+        if passwords:
+            file = space.file("htpasswd", f"{USERNAME}:{_BCRYPT}\n")
+            settings["auth"] = {"htpasswd": {"realm": "tests", "path": str(file)}}
+        if tokens is not None:
+            settings["auth"] = {"token": tokens.settings}
+        if authority is not None:
+            issued = authority.issue_cert("127.0.0.1", "localhost")
+            certificate, key = space.root / "registry.pem", space.root / "registry.key"
+            issued.private_key_pem.write_to_path(key)
+            certificate.write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
+            settings["http"]["tls"] = {"certificate": str(certificate), "key": str(key)}
+        # JSON is YAML, too.
+        config = space.file("config.yml", json.dumps(settings))
         daemon = Daemon.start(
             [program, "serve", config],
             log,
@@ -86,7 +117,7 @@ def local_registry() -> Iterator[Registry]:
         try:
             address = _address(log)
             assert address is not None
-            yield Registry(address, log, storage)
+            yield Registry(address, log, storage, "https" if authority else "http")
         finally:
             daemon.stop()
 

@@ -136,7 +136,7 @@ def test_names_for_type_checkers_are_those_that_are_loaded() -> None:
 def test_importing_loads_nothing_heavy() -> None:
     script = (
         "import sys, nixdock;"
-        "heavy = {'networkx', 'msgspec', 'orjson', 'click', 'rich'};"
+        "heavy = {'urllib3', 'networkx', 'msgspec', 'orjson', 'click', 'rich'};"
         "print(*heavy & sys.modules.keys());"
         "print(*sorted(name for name in sys.modules if name.startswith('nixdock')))"
     )

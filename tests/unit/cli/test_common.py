@@ -71,7 +71,7 @@ def test_a_mistyped_command() -> None:
 def test_help_loads_nothing_heavy() -> None:
     script = (
         "import sys, nixdock.cli;"
-        "print(*{'networkx', 'rich', 'msgspec', 'orjson'} & sys.modules.keys())"
+        "print(*{'networkx', 'rich', 'msgspec', 'orjson', 'urllib3'} & sys.modules.keys())"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

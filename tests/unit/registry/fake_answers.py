@@ -117,7 +117,7 @@ def _session_headers(registry: FakeRegistry, name: str, session: str) -> dict[st
         case "absolute":
             location = f"{registry.url}{path}"
         case "query":
-            state = registry.states[session] = f"state-{next(registry.numbers)}"
+            state = registry.states.setdefault(session, f"state-{next(registry.numbers)}")
             location = f"{path}?{urlencode({'_state': state})}"
         case "storage":
             location = _storage(registry, path)
@@ -138,7 +138,8 @@ def _upload(registry: FakeRegistry, received: Received, name: str, session: str)
     if upload is None:
         return failure(404, "BLOB_UPLOAD_UNKNOWN")
     if received.first("_state") != registry.states.get(session, ""):
-        return failure(400, "BLOB_UPLOAD_INVALID", "not the newest Location")
+        # As docker-registry answers.
+        return failure(404, "BLOB_UPLOAD_INVALID", "not the newest Location")
     if received.method == "GET":
         return Answer(204, _session_headers(registry, name, session))
     if received.method == "DELETE":
@@ -151,6 +152,7 @@ def _upload(registry: FakeRegistry, received: Received, name: str, session: str)
     if refusal := _misplaced(registry, received, name, session):
         return refusal
     upload += received.body
+    registry.states.pop(session, None)
     if received.method == "PATCH":
         return Answer(202, _session_headers(registry, name, session))
     return _finish_upload(registry, received, name, session)

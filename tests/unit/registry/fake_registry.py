@@ -55,7 +55,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Logged:
-    """A request that arrived; `received` counts the bytes of its body that were read."""
+    """A request that arrived; `received` counts the bytes of its body that were read.
+
+    The names of headers are written as in Content-Type.
+    """
 
     method: str
     path: str
@@ -86,8 +89,8 @@ class FakeRegistry:
     header, as object stores do that have a signature in their URLs.
     """
 
-    # Where uploads go: "query" has a state that changes with every answer, and "storage" is the
-    # second server.
+    # Where uploads go: "query" has a state that changes with every byte that comes, and "storage"
+    # is the second server.
     location: Literal["relative", "absolute", "query", "storage"] = "relative"
     redirect_blobs: bool = False
     redirect_uploads: bool = False
@@ -95,6 +98,8 @@ class FakeRegistry:
     chunk_min: int = 0
     refuses_chunks: bool = False
     refuses_mounts: bool = False
+    # Whether an upload that was cut keeps the bytes that came.
+    keeps_partial: bool = True
     referrers: bool = False
     filters_referrers: bool = True
     page: int = 0
@@ -167,6 +172,17 @@ class FakeRegistry:
 
         with self.lock:
             return answer(self, received)
+
+    def keep_partial(self, method: str, path: str, data: bytes, server: str) -> None:
+        """Keep what came of an upload before it was cut."""
+        session = path.partition("?")[0].rpartition("/")[2]
+        passed_on = self.redirect_uploads and server == "registry"
+        with self.lock:
+            kept = self.keeps_partial and not passed_on and method in {"PUT", "PATCH"}
+            if kept and data and session in self.uploads:
+                self.uploads[session] += data
+                if session in self.states:
+                    self.states[session] = f"state-{next(self.numbers)}"
 
     def fault(self, method: str, path: str) -> Fault | None:
         """Return the fault that meets a request, if there is one."""

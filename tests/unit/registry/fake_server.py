@@ -72,7 +72,11 @@ class Server(ThreadingHTTPServer):
 
 
 class _CutError(OSError):
-    """The connection was cut by a fault."""
+    """The connection was cut by a fault, or by the client, after some `data`."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self.data = data
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -93,7 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
             if fault is None or not fault.early:
                 body = self._body(fault)
         except _CutError as cut:
-            self._log(int(str(cut)))
+            self._log(len(cut.data))
+            registry.keep_partial(self.command, self.path, cut.data, self.server.name)
             self._break(fault)
             return
         self._log(len(body))
@@ -122,10 +127,10 @@ class _Handler(BaseHTTPRequestHandler):
                 most = min(most, cut - len(read))
             piece = self.rfile.read(most)
             if not piece:
-                raise _CutError(str(len(read)))
+                raise _CutError(bytes(read))
             read += piece
         if cut is not None:
-            raise _CutError(str(len(read)))
+            raise _CutError(bytes(read))
         return bytes(read)
 
     def _send(self, answer: Answer, fault: Fault | None) -> None:
@@ -159,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         from .fake_registry import Logged
 
         registry = self.server.registry
-        headers = dict(self.headers.items())
+        headers = {name.title(): value for name, value in self.headers.items()}
         with registry.lock:
             registry.log.append(
                 Logged(self.command, self.path, headers, received, self.server.name, self._number)

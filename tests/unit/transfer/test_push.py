@@ -1,0 +1,389 @@
+"""Pushing images to a registry that has nothing, everything, or something in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nixdock
+from nixdock import Compression, Pushing, PushResult
+from nixdock.errors import ImageError, InputError, PackError, RegistryError
+
+from ..registry.fake_registry import FakeRegistry, Fault
+
+SampleSpec = Callable[..., Path]
+NO_CACHE = Pushing(use_cache=False)
+APP = "d" * 32 + "-app"
+
+
+def push(spec: Path, *destinations: str, options: Pushing = NO_CACHE, **others: Any) -> PushResult:
+    return nixdock.push_image(nixdock.read_spec(spec), destinations, options, **others)
+
+
+def outcomes(result: PushResult) -> dict[str, int]:
+    return dict(Counter(layer.outcome.value for layer in result.layers))
+
+
+def writes(fake: FakeRegistry) -> list[str]:
+    return fake.routes("PUT|POST|PATCH")
+
+
+def change_app(directory: Path) -> None:
+    """Change the app, as another build of it would."""
+    file = directory / f"root/nix/store/{APP}/etc/app.conf"
+    file.chmod(0o644)
+    file.write_bytes(b"on = false\n")
+    file.chmod(0o444)
+    graph = json.loads((directory / "graph.json").read_text())
+    (app,) = (info for info in graph if info["path"].endswith("-app"))
+    app["narHash"] = f"sha256:{'1' * 52}"
+    (directory / "graph.json").write_text(json.dumps(graph))
+
+
+@pytest.mark.parametrize("compression", list(Compression))
+def test_a_new_image(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, compression: Compression
+) -> None:
+    spec = sample_spec(tmp_path)
+    result = push(spec, f"{fake.host}/a/b:v1", options=Pushing(compression, use_cache=False))
+    assert outcomes(result) == {"uploaded": len(result.layers)}
+    built = nixdock.build_image(
+        nixdock.read_spec(spec), tmp_path / "x", form="oci-layout", compression=compression
+    )
+    assert result.image.manifest == built.manifest
+    stored = fake.manifest("a/b", "v1")
+    assert stored is not None and stored.data == built.manifest.data
+    assert set(fake.blobs["a/b"]) == {
+        *(layer.digest for layer in built.layers),
+        built.config.digest,
+    }
+    assert result.references == (f"{fake.host}/a/b@{built.manifest.digest}",)
+    assert result.sent == sum(len(data) for data in fake.blobs["a/b"].values()) + 2 * len(
+        built.manifest.data
+    )
+    assert result.requests == len(fake.log)
+    # The tag comes last, and blobs before the manifest that names them.
+    assert writes(fake)[-2:] == [
+        f"PUT /v2/a/b/manifests/{built.manifest.digest}",
+        "PUT /v2/a/b/manifests/v1",
+    ]
+
+
+def test_an_unchanged_image_needs_no_file_of_the_store(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path, contents=[], config={})
+    first = push(spec, f"{fake.host}/a")
+    fake.log.clear()
+    remove_store(tmp_path)
+    again = push(spec, f"{fake.host}/a")
+    assert again.image == first.image
+    assert outcomes(again) == {"known": len(first.layers)}
+    assert (writes(fake), again.sent) == ([], 0)
+    assert again.requests == len(fake.log) <= 6
+
+
+def remove_store(directory: Path) -> None:
+    for path in (directory / "root").rglob("*"):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)
+    shutil.rmtree(directory / "root")
+
+
+def test_another_repository_gets_everything_by_mounts(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path, contents=[], config={})
+    first = push(spec, f"{fake.host}/a:v1")
+    fake.log.clear()
+    remove_store(tmp_path)
+    result = push(spec, f"{fake.host}/b/c:v1", reuse=[f"docker://{fake.host}/a:v1"])
+    assert result.image == first.image
+    assert outcomes(result) == {"mounted": len(first.layers)}
+    assert len(fake.requests("PUT", "uploads")) == 1, "the config"
+    assert set(fake.blobs["b/c"]) == set(fake.blobs["a"])
+
+
+def test_a_mount_that_is_refused_becomes_an_upload(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path)
+    push(spec, f"{fake.host}/a:v1")
+    fake.refuses_mounts = True
+    result = push(spec, f"{fake.host}/b:v1", reuse=[f"docker://{fake.host}/a:v1"])
+    assert outcomes(result) == {"uploaded": len(result.layers)}
+    assert set(fake.blobs["b"]) == set(fake.blobs["a"])
+
+
+def test_another_tag_of_a_repository_needs_no_requests_for_layers(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path)
+    first = push(spec, f"{fake.host}/a:v1")
+    fake.log.clear()
+    result = push(spec, f"{fake.host}/a:v2", reuse=[f"docker://{fake.host}/a:v1"])
+    assert outcomes(result) == {"known": len(first.layers)}
+    assert writes(fake) == ["PUT /v2/a/manifests/v2"]
+
+
+def test_only_what_changed_is_sent(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path)
+    first = push(spec, f"{fake.host}/a")
+    before = set(fake.blobs["a"])
+    change_app(tmp_path)
+    fake.log.clear()
+    result = push(spec, f"{fake.host}/a")
+    changed = {layer.blob.digest for layer in result.layers} - {
+        layer.blob.digest for layer in first.layers
+    }
+    assert len(changed) == 1
+    assert set(fake.blobs["a"]) - before == {*changed, result.image.config.digest}
+    assert outcomes(result) == {"known": len(first.layers) - 1, "uploaded": 1}
+    assert result.read < first.read
+    assert result.image.manifest == push(spec, f"{fake.host}/new").image.manifest
+
+
+@pytest.mark.parametrize("cores", [1, 2, 5])
+def test_cores_change_nothing(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, cores: int
+) -> None:
+    spec = sample_spec(tmp_path)
+    alone = nixdock.image_digests(nixdock.read_spec(spec))
+    result = push(spec, f"{fake.host}/a", options=Pushing(cores=cores, use_cache=False))
+    assert result.image == alone
+
+
+def test_several_destinations_share_one_packing(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path)
+    alone = push(spec, f"{fake.host}/z")
+    names = [f"{fake.host}/a:1", f"{fake.host}/a:2", f"docker://{fake.host}/b"]
+    result = push(spec, *names)
+    digest = alone.image.manifest.digest
+    assert result.read == alone.read
+    assert fake.tags["a"] == {"1": digest, "2": digest}
+    assert fake.tags["b"] == {"latest": digest}
+    assert result.references == (f"{fake.host}/a@{digest}", f"{fake.host}/b@{digest}")
+
+
+def test_a_dry_run_sends_nothing(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path)
+    dry = push(spec, f"{fake.host}/a", options=Pushing(dry_run=True, use_cache=False))
+    assert (writes(fake), fake.blobs) == ([], {})
+    wet = push(spec, f"{fake.host}/a")
+    assert outcomes(dry) == outcomes(wet)
+    # The dry run does not count the manifest twice: under its digest, and under its tag.
+    assert dry.sent == wet.sent - len(wet.image.manifest.data)
+    fake.log.clear()
+    again = push(spec, f"{fake.host}/a", options=Pushing(dry_run=True, use_cache=False))
+    assert (outcomes(again), again.sent, writes(fake)) == (outcomes(again), 0, [])
+
+
+def lie(fake: FakeRegistry, repository: str, tag: str) -> None:
+    """Let the manifest of an image say that two layers are each other."""
+    stored = fake.manifest(repository, tag)
+    assert stored is not None
+    manifest = json.loads(stored.data)
+    first, second, *_ = manifest["layers"]
+    first["annotations"], second["annotations"] = second["annotations"], first["annotations"]
+    fake.add_manifest(repository, manifest, tag)
+
+
+def test_known_layers_can_be_verified(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path)
+    first = push(spec, f"{fake.host}/a")
+    verifying = Pushing(verify_known=True, use_cache=False)
+    again = push(spec, f"{fake.host}/a", options=verifying)
+    assert (outcomes(again), again.sent) == ({"known": len(first.layers)}, 0)
+    assert again.read >= first.read
+
+    lie(fake, "a", "latest")
+    fake.log.clear()
+    with pytest.raises(ImageError, match=rf"{fake.host}/a says that its blob is sha256:") as caught:
+        push(spec, f"{fake.host}/a", options=verifying)
+    assert caught.value.digest in {layer.blob.digest for layer in first.layers}
+    assert writes(fake) == []
+
+
+def test_a_blob_that_the_registry_lost_is_sent_again(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = sample_spec(tmp_path)
+    first = push(spec, f"{fake.host}/a")
+    lost = first.layers[0].blob.digest
+    del fake.blobs["a"][lost]
+    result = push(spec, f"{fake.host}/a:other", reuse=[f"docker://{fake.host}/a"])
+    assert outcomes(result) == {"known": len(first.layers) - 1, "uploaded": 1}
+    assert lost in fake.blobs["a"]
+    assert "has lost 1 of the layers" in caplog.text
+
+
+def test_layers_of_an_image_in_a_file_are_asked_for(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path, contents=[], config={})
+    nixdock.build_image(nixdock.read_spec(spec), tmp_path / "image.tar")
+    first = push(spec, f"{fake.host}/a:v1")
+    remove_store(tmp_path)
+    fake.log.clear()
+    result = push(spec, f"{fake.host}/a:v2", reuse=[str(tmp_path / "image.tar")])
+    assert outcomes(result) == {"present": len(first.layers)}
+    digest = first.image.manifest.digest
+    assert writes(fake) == [f"PUT /v2/a/manifests/{digest}", "PUT /v2/a/manifests/v2"]
+
+
+def test_the_cache_knows_what_was_packed_and_where_it_is(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, cache: Path
+) -> None:
+    spec = sample_spec(tmp_path)
+    first = push(spec, f"{fake.host}/a", options=Pushing())
+    assert len(os.listdir(cache)) == len(first.layers)
+    result = push(spec, f"{fake.host}/b", options=Pushing())
+    stored = [layer for layer in result.layers if layer.outcome.value == "mounted"]
+    assert len(stored) == len(result.layers)
+    for file in cache.iterdir():
+        file.write_text("{")
+    assert outcomes(push(spec, f"{fake.host}/c", options=Pushing())) == {
+        "uploaded": len(first.layers)
+    }
+
+
+def test_an_image_of_another_platform_is_left_alone(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path)
+    first = push(spec, f"{fake.host}/a:amd64")
+    stored = fake.manifest("a", "amd64")
+    assert stored is not None
+    fake.add_manifest(
+        "a",
+        {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [
+                {
+                    "mediaType": stored.media_type,
+                    "digest": first.image.manifest.digest,
+                    "size": len(stored.data),
+                    "platform": {"os": "linux", "architecture": "amd64"},
+                }
+            ],
+        },
+        "latest",
+    )
+    result = push(spec, f"{fake.host}/a")
+    assert outcomes(result) == {"known": len(first.layers)}
+    assert fake.tags["a"]["latest"] == first.image.manifest.digest
+
+
+@pytest.mark.parametrize("document", [{"schemaVersion": 1}, {"layers": 3}, {}])
+def test_what_is_no_image_at_the_destination_is_replaced(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, document: dict[str, object]
+) -> None:
+    manifest = {"mediaType": "application/vnd.oci.image.manifest.v1+json", **document}
+    fake.add_manifest("a", manifest, "latest")
+    result = push(sample_spec(tmp_path), f"{fake.host}/a")
+    assert fake.tags["a"]["latest"] == result.image.manifest.digest
+
+
+def test_a_broken_upload_goes_on(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    fake.faults += [
+        Fault("PUT", "uploads", cut=100),
+        Fault("POST", "uploads", status=503, skip=1),
+        Fault("HEAD", "blobs", status=500),
+    ]
+    result = push(sample_spec(tmp_path), f"{fake.host}/a")
+    assert {layer.blob.digest for layer in result.layers} <= set(fake.blobs["a"])
+
+
+def test_a_failure_leaves_the_tag_alone(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path)
+    first = push(spec, f"{fake.host}/a")
+    change_app(tmp_path)
+    fake.faults.append(Fault("PUT", "uploads", times=100, status=403))
+    with pytest.raises(RegistryError, match="403") as caught:
+        push(spec, f"{fake.host}/a")
+    assert (caught.value.status, caught.value.place) == (403, f"{fake.host}/a")
+    assert fake.tags["a"]["latest"] == first.image.manifest.digest
+    assert list(tmp_path.glob("nixdock-*")) == []
+
+
+def test_a_store_that_lacks_a_path_fails_before_the_tag(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path, contents=[], config={})
+    remove_store(tmp_path)
+    with pytest.raises(PackError, match="does not exist"):
+        push(spec, f"{fake.host}/a")
+    assert fake.tags == {}
+
+
+@pytest.mark.parametrize("destinations", [(), ("a b",), (f"a@sha256:{'0' * 64}",)])
+def test_wrong_destinations(
+    sample_spec: SampleSpec, tmp_path: Path, destinations: tuple[str, ...]
+) -> None:
+    with pytest.raises(InputError):
+        push(sample_spec(tmp_path), *destinations)
+
+
+def test_whenever_a_push_is_killed_the_tag_is_that_of_a_whole_image(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path)
+    old = push(spec, f"{fake.host}/a").image.manifest.digest
+    change_app(tmp_path)
+    new = push(spec, f"{fake.host}/elsewhere").image.manifest.digest
+    for moment in range(20):
+        fake.tags["a"] = {"latest": old}
+        fake.blobs["a"] = {
+            digest: data for digest, data in fake.blobs["a"].items() if digest not in ADDED
+        }
+        for digest in set(fake.manifests["a"]) - {old}:
+            del fake.manifests["a"][digest]
+        killed_after(moment // 2, spec, f"{fake.host}/a", fake)
+        assert fake.tags["a"]["latest"] in {old, new}
+        assert_whole(fake, "a", fake.tags["a"]["latest"])
+    assert push(spec, f"{fake.host}/a").image.manifest.digest == new
+    assert_whole(fake, "a", new)
+
+
+ADDED: set[str] = set()
+
+
+def killed_after(requests: int, spec: Path, name: str, fake: FakeRegistry) -> None:
+    """Push in another process, and kill it when so many requests have been logged."""
+    fake.log.clear()
+    before = set(fake.blobs["a"])
+    command = [sys.executable, "-m", "nixdock", "push", "-q", "--no-cache", str(spec), name]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while len(fake.log) < requests and process.poll() is None:
+            pass
+        process.send_signal(signal.SIGKILL)
+    ADDED.update(set(fake.blobs["a"]) - before)
+
+
+def assert_whole(fake: FakeRegistry, repository: str, digest: str) -> None:
+    manifest = json.loads(fake.manifests[repository][digest].data)
+    named = {each["digest"] for each in [manifest["config"], *manifest["layers"]]}
+    assert named <= set(fake.blobs[repository])
