@@ -40,7 +40,8 @@ def export_image(
     Every layer is verified before the first byte is written. `mtime` is the time of all members,
     in seconds. Raise what `open_location` raises, and InputError if there is no such image.
     """
-    with open_location(location, access, platform=platform or Platform()) as file:
+    # An uncompressed layer is read twice: to verify it, and to copy its files.
+    with open_location(location, access, platform=platform or Platform(), keep=True) as file:
         image = select_image(file, name, tag, platform)
         with merged_tree(image.layers) as tree:
             write_tree(tree, write, mtime=mtime)
