@@ -69,6 +69,7 @@ class RegistryFiles:
         self._files: dict[str, io.FileIO] = {}
         self._opened: set[str] = set()
         self._lock = threading.RLock()
+        self._fetching: dict[str, threading.Lock] = {}
         descriptor = Descriptor(
             manifest.media_type,
             manifest.digest,
@@ -126,6 +127,9 @@ class RegistryFiles:
         """Open a blob for reading at any position, after it was fetched as a whole."""
         blob = self._blob(name)
         with self._lock:
+            fetching = self._fetching.setdefault(name, threading.Lock())
+        # Each blob is fetched once, but several may be fetched at the same time.
+        with fetching:
             file = self._files.get(name)
             if file is None:
                 file = self._fetched(blob)

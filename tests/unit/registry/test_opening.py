@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from click.testing import CliRunner, Result
 
 import nixdock
 from nixdock.cli import main
 from nixdock.errors import ImageError, InputError, RegistryError
 
-from .fake_registry import FakeRegistry, Fault
+from .authorities import server_context
+from .fake_registry import FakeRegistry, Fault, fake_registry
 from .filling import fill, fill_index
 
 Write = Callable[..., Path]
@@ -499,3 +501,46 @@ def test_files_need_no_client_of_registries(layout: Path) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout == "False False\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["inspect", "IMAGE", "--quick"],
+        ["verify", "IMAGE"],
+        ["export", "IMAGE", "-o", "out"],
+        ["merge", "IMAGE", "-o", "out"],
+        ["diff", "IMAGE", "IMAGE"],
+        ["diff", "layout", "graph.json", "--previous", "IMAGE"],
+        ["plan", "graph.json", "--previous", "IMAGE"],
+        ["plan-family", "app=graph.json", "--from-image", "app=IMAGE", "-o", "out"],
+        ["db", "graph.json", "--base", "IMAGE", "-o", "out"],
+        ["build", "based.json", "--dry-run", "-q"],
+        ["stream", "based.json", "-q"],
+        ["resolve", "based.json", "-o", "out"],
+        ["top-layer", "based.json", "-o", "out"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_command_accepts_an_insecure_registry(
+    layout: Path, sample_spec: Write, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """With a certificate of an authority that nobody trusts."""
+    directory = layout.parent
+    monkeypatch.chdir(directory)
+    monkeypatch.setenv("HOME", str(directory))
+    with fake_registry(tls=server_context(trustme.CA())) as secure:
+        fill(secure, REPOSITORY, layout, "v1")
+        location = f"docker://{secure.host}/{REPOSITORY}:v1"
+        layering = {"strategy": "stable", "previous": location}
+        spec = sample_spec(directory, from_image={"path": location}, layering=layering)
+        spec.rename("based.json")
+        words = [word.replace("IMAGE", location) for word in command]
+        if command[0] == "stream":
+            # It needs a real standard output.
+            program = [sys.executable, "-m", "nixdock", *words, "--insecure"]
+            subprocess.run(program, stdout=subprocess.DEVNULL, check=True)
+        else:
+            output(*words, "--insecure")
+        assert fetched(secure) > (0, 0)
+    assert "--insecure" in output(command[0], "--help")
