@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     from nixdock.registry.credentials import Credentials
     from nixdock.registry.prefetch import Prefetched, Remote
     from nixdock.spec.image_spec import ImageSpec
-    from nixdock.transfer.push import PushedLayer, Pushing, PushResult
+    from nixdock.transfer.push import PushedImage, PushedLayer, Pushing
 
 __all__ = [
     "Access",
@@ -118,7 +118,7 @@ __all__ = [
     "Prefetched",
     "PreviousPlan",
     "Progress",
-    "PushResult",
+    "PushedImage",
     "PushedLayer",
     "Pushing",
     "RegistryError",
@@ -184,7 +184,7 @@ _MODULES: Final = {
     "Prefetched": "nixdock.registry.prefetch",
     "PreviousPlan": "nixdock.layering.plan_history",
     "Progress": "nixdock.layers.progress",
-    "PushResult": "nixdock.transfer.push",
+    "PushedImage": "nixdock.transfer.push",
     "PushedLayer": "nixdock.transfer.push",
     "Pushing": "nixdock.transfer.push",
     "RegistryReference": "nixdock.oci.registry_reference",

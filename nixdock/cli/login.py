@@ -7,7 +7,8 @@ from typing import Final
 
 import click
 
-from nixdock import InputError, login_registry
+from nixdock import Access, InputError, login_registry
+from nixdock.cli.options import access_option
 
 __all__ = ["command"]
 
@@ -22,8 +23,12 @@ _MOST_PASSWORD: Final = 1 << 20
     is_flag=True,
     help="Read the password from standard input, and do not ask for it.",
 )
-def command(host: str, username: str | None, *, password_stdin: bool) -> None:
-    r"""Store a user name and password for a registry.
+@click.option("--no-check", is_flag=True, help="Do not ask the registry whether they are right.")
+@access_option
+def command(
+    host: str, username: str | None, access: Access | None, *, password_stdin: bool, no_check: bool
+) -> None:
+    r"""Store a user name and password for a registry, if it accepts them.
 
     They are kept where podman and skopeo keep theirs: in the file that REGISTRY_AUTH_FILE names, or
     in containers/auth.json in the runtime directory. Where a password is asked for, a token does as
@@ -45,8 +50,9 @@ def command(host: str, username: str | None, *, password_stdin: bool) -> None:
             )
         username = username or click.prompt("User name", err=True)
         password = click.prompt("Password or token", hide_input=True, err=True)
-    file = login_registry(host, username, password)
-    click.echo(f"stored the credentials of {username} for {host} in {file}", err=True)
+    file = login_registry(host, username, password, check=not no_check, access=access)
+    start = "" if no_check else f"logged in to {host}; "
+    click.echo(f"{start}stored the credentials of {username} for {host} in {file}", err=True)
 
 
 def _password_of_standard_input() -> str:

@@ -14,7 +14,7 @@ from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.location import parse_location
 from nixdock.registry.access import Access
 from nixdock.transfer.lookup import Known
-from nixdock.transfer.push import Pushing, PushResult, push_build
+from nixdock.transfer.push import PushedImage, Pushing, push_build
 from nixdock.transfer.targets import Registries, add_base, target_reference
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def push_image(
     reuse: Iterable[str] = (),
     access: Access | None = None,
     progress: Progress | None = None,
-) -> PushResult:
+) -> PushedImage:
     """Build the image that `spec` describes and push it to `destinations`; return what was done.
 
     A destination is a reference, HOST/REPOSITORY[:TAG], with or without docker://. Layers that an

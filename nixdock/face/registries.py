@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nixdock.registry.credentials import Credentials
+    from nixdock.registry.access import Access
 
 __all__ = ["login_registry", "logout_registry"]
 
@@ -17,16 +16,17 @@ def login_registry(
     username: str,
     password: str,
     *,
-    check: Callable[[str, Credentials], None] | None = None,
+    check: bool = True,
+    access: Access | None = None,
 ) -> Path:
     """Store a user name and password for a registry, and return the file that has them.
 
     `host` is HOST[:PORT], which may be followed by /NAMESPACE if the credentials are only for a
-    part of the registry. `check` is called first, with the host and the credentials, and raises an
-    error if the registry does not accept them. The file is the one that `podman login` would use;
-    if it names a credential helper, that program keeps the password. Raise InputError if an
-    argument or the file is malformed, OutputError if the file can't be written, and ToolError if a
-    credential helper fails.
+    part of the registry. Unless `check` is False, the registry is asked first whether it accepts
+    them. The file is the one that `podman login` would use; if it names a credential helper, that
+    program keeps the password. Raise InputError if an argument or the file is malformed,
+    RegistryError if the registry refuses the credentials or can't be asked, OutputError if the file
+    can't be written, and ToolError if a credential helper fails.
     """
     from nixdock.registry.auth_file import store_credentials
     from nixdock.registry.credentials import Credentials, encoded
@@ -35,8 +35,10 @@ def login_registry(
     name = RegistryName.parse(host)
     credentials = Credentials(username, password)
     encoded(credentials)
-    if check is not None:
-        check(name.host, credentials)
+    if check:
+        from nixdock.registry.transport import Transport
+
+        Transport(name.host, access).check_login(credentials)
     return store_credentials(name, credentials)
 
 

@@ -23,7 +23,7 @@ from nixdock.transfer.push_target import PushTarget
 from nixdock.transfer.uploads import Uploads
 from nixdock.write.buildable import Buildable
 
-__all__ = ["PushResult", "PushedLayer", "Pushing", "push_build"]
+__all__ = ["PushedImage", "PushedLayer", "Pushing", "push_build"]
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class PushedLayer:
 
 
 @dataclass(frozen=True, slots=True)
-class PushResult:
+class PushedImage:
     """A pushed image, and the references to it by digest.
 
     `read` and `sent` are in bytes: of the tars of the layers that were packed, and of what was sent
@@ -108,7 +108,7 @@ def push_build(
     *,
     cache: KnownCache,
     progress: Progress = NO_PROGRESS,
-) -> PushResult:
+) -> PushedImage:
     """Send an image to all targets: layers first, then config and manifest, and tags last.
 
     `known` are the blobs that may be taken over without packing. Raise what `Layer.pack` and the
@@ -139,7 +139,7 @@ class _Push:
         # By layer, then by target.
         self._outcomes: list[dict[str, Outcome]] = [{} for _ in self._layers]
 
-    def run(self) -> PushResult:
+    def run(self) -> PushedImage:
         expected = known_layers(self._layers, self._pushing.compression, self._known.blobs)
         expected |= self._existing(expected)
         if self._pushing.verify_known:
@@ -156,7 +156,7 @@ class _Push:
             for (_, blob), outcomes in zip(sorted(blobs.items()), self._outcomes, strict=True)
         )
         references = (f"{target.place}@{image.manifest.digest}" for target in self._targets)
-        return PushResult(image, tuple(references), tuple(layers), self._read, self._sent)
+        return PushedImage(image, tuple(references), tuple(layers), self._read, self._sent)
 
     def _existing(self, expected: Mapping[int, LayerBlob]) -> dict[int, LayerBlob]:
         """Return the existing layers that need not be read to be named."""

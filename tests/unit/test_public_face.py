@@ -22,6 +22,8 @@ import pytest
 import nixdock
 from nixdock import errors
 
+from .registry.fake_registry import fake_registry
+
 SampleSpec = Callable[..., Path]
 
 FUNCTIONS = [
@@ -41,6 +43,7 @@ FUNCTIONS = [
     "plan_family",
     "plan_layers",
     "prefetch_image",
+    "push_image",
     "read_closure",
     "read_previous",
     "read_spec",
@@ -75,6 +78,9 @@ TYPES = [
     "Prefetched",
     "PreviousPlan",
     "Progress",
+    "PushedImage",
+    "PushedLayer",
+    "Pushing",
     "RegistryReference",
     "Remote",
     "Resolution",
@@ -483,17 +489,15 @@ def test_credentials_are_stored_checked_and_removed(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "none"))
-    checked: list[tuple[str, nixdock.Credentials]] = []
-    file = nixdock.login_registry(
-        "ghcr.io/me", "user", "pass", check=lambda *given: checked.append(given)
-    )
-    assert checked == [("ghcr.io", nixdock.Credentials("user", "pass"))]
+    file = nixdock.login_registry("ghcr.io/me", "user", "pass", check=False)
     assert list(json.loads(file.read_text())["auths"]) == ["ghcr.io/me"]
-
-    def refuse(host: str, credentials: nixdock.Credentials) -> None:
-        raise nixdock.ToolError(f"{host} refuses them")
-
-    with pytest.raises(nixdock.ToolError):
-        nixdock.login_registry("quay.io", "user", "pass", check=refuse)
+    with fake_registry() as fake:
+        fake.accounts.kind = "basic"
+        fake.accounts.passwords["user"] = "pass"
+        with pytest.raises(nixdock.RegistryError) as caught:
+            nixdock.login_registry(fake.host, "user", "other", access=nixdock.Access())
+        assert caught.value.status == 401
+        nixdock.login_registry(fake.host, "user", "pass")
+        assert list(json.loads(file.read_text())["auths"]) == ["ghcr.io/me", fake.host]
     assert nixdock.logout_registry("ghcr.io/me") == nixdock.logout_registry(None) == file
     assert json.loads(file.read_text()) == {"auths": {}}

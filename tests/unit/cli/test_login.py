@@ -6,13 +6,16 @@ import json
 import os
 import pty
 import subprocess
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from tests.unit.auth_files import SECRET, Home, auths, basic
 from tests.unit.cli.program import PROGRAM
+from tests.unit.registry.fake_registry import FakeRegistry, fake_registry
 
 # Everything that a run may show: options of all kinds of output are on.
 LOUD = ("-v", "--debug")
@@ -26,6 +29,9 @@ def home(tmp_path: Path) -> Home:
 
 
 def nixdock(home: Home, *words: str, stdin: str | bytes = "") -> subprocess.CompletedProcess[str]:
+    if words[:1] == ("login",) and not any("127.0.0.1" in word for word in words):
+        # There is no such registry here.
+        words = (*words, "--no-check")
     data = stdin if isinstance(stdin, bytes) else stdin.encode()
     done = subprocess.run(
         [*PROGRAM, *words], input=data, env=home.environment, capture_output=True, check=False
@@ -148,7 +154,7 @@ def test_a_terminal_asks_and_hides_the_password(home: Home, asks_for_name: bool)
     names = [("User name: ", "user")] if asks_for_name else []
     options = [] if asks_for_name else ["-u", "user"]
     answers = [*names, ("Password or token: ", SECRET)]
-    shown = converse(home, "login", "ghcr.io", *options, *LOUD, answers=answers)
+    shown = converse(home, "login", "ghcr.io", "--no-check", *options, *LOUD, answers=answers)
     assert ("User name: " in shown) == asks_for_name
     assert SECRET not in shown
     file = home.root / "runtime/containers/auth.json"
@@ -197,3 +203,26 @@ def test_the_command_line_of_a_helper_is_shown_without_secrets(home: Home) -> No
         "debug: run: docker-credential-keys store",
         "debug: docker-credential-keys ended with exit status 0",
     ]
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with fake_registry() as registry:
+        yield registry
+
+
+@pytest.mark.parametrize("kind", ["basic", "token"])
+def test_the_registry_is_asked_first(
+    home: Home, fake: FakeRegistry, kind: Literal["basic", "token"]
+) -> None:
+    fake.accounts.kind = kind
+    fake.accounts.passwords["user"] = SECRET
+    words = ("login", fake.host, "-u", "user", "--password-stdin")
+    done = nixdock(home, *LOUD, *words, stdin="wrong-secret")
+    assert done.returncode == 1
+    assert "wrong-secret" not in done.stderr
+    assert not (home.root / "runtime/containers/auth.json").exists()
+
+    done = nixdock(home, *words, stdin=SECRET)
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"logged in to {fake.host}; stored the credentials of user for")

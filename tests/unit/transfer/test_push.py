@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import nixdock
-from nixdock import Compression, Pushing, PushResult
+from nixdock import Compression, PushedImage, Pushing
 from nixdock.errors import ImageError, InputError, PackError, RegistryError
 
 from ..registry.fake_registry import FakeRegistry, Fault
@@ -26,11 +26,11 @@ NO_CACHE = Pushing(use_cache=False)
 APP = "d" * 32 + "-app"
 
 
-def push(spec: Path, *destinations: str, options: Pushing = NO_CACHE, **others: Any) -> PushResult:
+def push(spec: Path, *destinations: str, options: Pushing = NO_CACHE, **others: Any) -> PushedImage:
     return nixdock.push_image(nixdock.read_spec(spec), destinations, options, **others)
 
 
-def outcomes(result: PushResult) -> dict[str, int]:
+def outcomes(result: PushedImage) -> dict[str, int]:
     return dict(Counter(layer.outcome.value for layer in result.layers))
 
 
