@@ -67,10 +67,7 @@ def with_whole_hashes(side: Side, other: Side) -> Side:
     """Return `side` with the store paths that `other` knows by their whole hashes."""
     known = {abbreviated(path): path for layer in other.layers for path in layer.paths}
     layers = (
-        replace(
-            layer,
-            paths=tuple(known.get(path, path) for path in layer.paths),
-        )
+        replace(layer, paths=tuple(known.get(path, path) for path in layer.paths))
         for layer in side.layers
     )
     return replace(side, layers=tuple(layers))
