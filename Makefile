@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 # Property tests have the same examples every time: a change alone makes them fail. To look for new
 # examples: make unit HYPOTHESIS_PROFILE=random
 export HYPOTHESIS_PROFILE ?= fixed
+# Keep compiled modules: without them, each of many processes compiles what it loads.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The other tests need nothing but Python, its packages and a POSIX shell with its usual programs.
 PLAIN := not nix and not runtime and not tools
@@ -61,6 +63,7 @@ lint: $(VENV)/dev.stamp
 types: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
+unit: export HYPOTHESIS_PROFILE := brief
 unit: $(VENV)/dev.stamp
 	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow' tests/unit
 

@@ -56,6 +56,13 @@ in
     else
       lower;
 
+  tag =
+    name: tag:
+    if builtins.match "[A-Za-z0-9_][A-Za-z0-9._-]{0,127}" (toString tag) == null then
+      throw "nixdock: image ${name}: ${builtins.toJSON tag} is not a tag: expected at most 128 letters, digits, '_', '.' and '-', without '.' or '-' at the start"
+    else
+      tag;
+
   architecture =
     name: architecture:
     if lib.elem architecture architectures then

@@ -108,6 +108,7 @@ in
                   closure = {
                     graph = "";
                     keys = [ "closure" ];
+                    roots = knownRoots;
                     exclude = knownRoots;
                   };
                 }
@@ -130,7 +131,9 @@ in
                 }
               )
               ''
-                nixdock top-layer ${common.writeSpec "${drvName}.json" spec} -o "$out" ${graphOption}
+                # Nix confines the scripts, and they have the environment of this derivation.
+                nixdock top-layer ${common.writeSpec "${drvName}.json" spec} -o "$out" \
+                  --in-nix-build ${graphOption}
               '';
 
           # The image holds the closure of these store paths, but not the paths themselves.
@@ -143,6 +146,9 @@ in
             # --graph sets the path, because Nix writes the graph only during the build.
             graph = "";
             keys = [ "closure" ];
+            # Nix adds the outputs of all derivations in the closure to the graph, but the build
+            # does not have them.
+            roots = closureRoots topLayer;
             exclude = closureRoots topLayer;
           };
 
@@ -161,7 +167,7 @@ in
               // own
             );
 
-          tagOption = if tag == null then "--tag-of-output" else "--tag ${lib.escapeShellArg tag}";
+          tagOption = if tag == null then "--tag-of-output" else "--tag ${lib.escapeShellArg (checks.tag name tag)}";
 
           # Without a tag, the hash part of the derivation whose script uses `tagOption`.
           tagOf = drv: if tag == null then common.hashPart drv else tag;

@@ -51,6 +51,8 @@ in
         ]
         ++ baseOf name images.${name}
         ++ lib.concatMap (root: [
+          "--root"
+          "${root}"
           "--exclude"
           "${root}"
         ]) streams.${name}.closureRoots;

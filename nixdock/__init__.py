@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from nixdock.registry.access import Access
     from nixdock.registry.credentials import Credentials
     from nixdock.registry.prefetch import Prefetched, Remote
+    from nixdock.rootfs.confinement import Confinement
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.transfer.push import PushedImage, PushedLayer, Pushing
 
@@ -93,6 +94,7 @@ __all__ = [
     "ClosureError",
     "Comparison",
     "Compression",
+    "Confinement",
     "Credentials",
     "Diff",
     "Explanation",
@@ -166,6 +168,7 @@ _MODULES: Final = {
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
     "Compression": "nixdock.layers.compressors",
+    "Confinement": "nixdock.rootfs.confinement",
     "Credentials": "nixdock.registry.credentials",
     "Diff": "nixdock.diff.result",
     "Explanation": "nixdock.layering.explain",

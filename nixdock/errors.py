@@ -10,7 +10,7 @@
     │   └── PlanError     no plan fits the layer budget
     ├── StoreError        a file in a Nix store can't be read or is malformed
     ├── PackError         a file that goes into a layer can't be read, changed, or fits no layer
-    ├── ScriptError       a script of the image failed or can't be run
+    ├── ScriptError       a script of the image failed, or can't be run or confined
     ├── ToolError         a program or library that the job needs is missing or failed
     ├── ImageError        an existing image is damaged, or is not an image
     ├── RegistryError     a registry can't be reached, or refuses a request
@@ -99,7 +99,7 @@ class PackError(NixdockError):
 
 
 class ScriptError(NixdockError):
-    """A script of the image failed or can't be run."""
+    """A script of the image failed, or can't be run or confined."""
 
 
 class ToolError(NixdockError):

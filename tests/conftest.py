@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# No deadline: a busy machine is no failure. `fixed` has the same examples every time, `quick` the
-# same few, and `random` looks for new ones. The Makefile chooses by HYPOTHESIS_PROFILE.
+# No deadline: a busy machine is no failure. `fixed` has the same examples every time, `brief` and
+# `quick` the same few, and `random` looks for new ones. The Makefile chooses by HYPOTHESIS_PROFILE.
 settings.register_profile("random", deadline=None)
 settings.register_profile("fixed", deadline=None, derandomize=True)
+settings.register_profile("brief", deadline=None, derandomize=True, max_examples=40)
 settings.register_profile("quick", deadline=None, derandomize=True, max_examples=10)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("fixed" if os.environ.get("CI") else "random")
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sample_spec() -> Callable[..., Path]:
     """Give a function that writes a spec, with its store and graph, into a directory.
 

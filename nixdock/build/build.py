@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nixdock.build.command_check import missing_program
 from nixdock.build.database_layer import Database, write_database
 from nixdock.build.memory import memory_of
+from nixdock.build.missing_files import missing_contents, missing_program
 from nixdock.build.permission_check import check_permissions
 from nixdock.build.resolve import Resolution, resolve_on_base
 from nixdock.errors import PlanError, SpecError
@@ -28,6 +28,7 @@ from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.location import parse_location
 from nixdock.oci.reference import Reference
 from nixdock.rootfs.base_image import BaseImage, inherit, open_base_image
+from nixdock.rootfs.confinement import Confinement
 from nixdock.rootfs.top_layer import (
     has_scripts,
     pack_to_temporary_tar,
@@ -59,7 +60,7 @@ class Build:
     """
 
     layers: tuple[Layer, ...]
-    reference: Reference
+    references: tuple[Reference, ...]
     platform: Platform
     container: Mapping[str, Any]
     created: str
@@ -75,7 +76,7 @@ class Build:
             memory = self.memory_of(chain_id)
         return Image.of(
             blobs,
-            reference=self.reference,
+            references=self.references,
             platform=self.platform,
             container=self.container,
             created=self.created,
@@ -96,8 +97,14 @@ def resolve_spec(spec: ImageSpec, access: Access | None = None) -> Resolution:
 
 
 @contextmanager
-def prepared_build(spec: ImageSpec, access: Access | None = None) -> Iterator[Build]:
+def prepared_build(
+    spec: ImageSpec,
+    confinement: Confinement = Confinement.REQUIRED,
+    access: Access | None = None,
+) -> Iterator[Build]:
     """Prepare the image of `spec`, which may be resolved; pack its layers within the block.
+
+    Scripts are confined as `confinement` says.
 
     Raise what `resolve_spec` raises, ScriptError if a script fails, and PackError if the files of
     the top layer can't be prepared.
@@ -111,7 +118,7 @@ def prepared_build(spec: ImageSpec, access: Access | None = None) -> Iterator[Bu
         mtime = _creation_time(spec)
         layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
         container = _inherited(spec, config, base)
-        layers += _new_layers(spec, container, base, stack)
+        layers += _new_layers(spec, container, base, stack, confinement)
         if len(layers) > MOST_LAYERS:
             base_count = 0 if base is None else len(base.layers)
             raise PlanError(
@@ -121,7 +128,7 @@ def prepared_build(spec: ImageSpec, access: Access | None = None) -> Iterator[Bu
             )
         yield Build(
             layers=tuple(layers),
-            reference=spec.reference,
+            references=spec.references,
             platform=_platform(spec),
             container=container_config(container, undefined),
             created=rfc3339(mtime if spec.created is None else parse_time(spec.created)),
@@ -132,14 +139,18 @@ def prepared_build(spec: ImageSpec, access: Access | None = None) -> Iterator[Bu
 
 
 @contextmanager
-def prepared_top_layer(spec: ImageSpec, access: Access | None = None) -> Iterator[Layer]:
+def prepared_top_layer(
+    spec: ImageSpec,
+    confinement: Confinement = Confinement.REQUIRED,
+    access: Access | None = None,
+) -> Iterator[Layer]:
     """Prepare the top layer of `spec` alone; pack it within the block."""
     with ExitStack() as stack:
         base = _open_base(spec, access, stack)
         database = None
         if spec.nix_db and has_scripts(spec):
             database = write_database(spec, base, _creation_time(spec), stack)
-        yield _top_layer(spec, base, database, stack)
+        yield _top_layer(spec, base, database, stack, confinement)
 
 
 def _open_base(spec: ImageSpec, access: Access | None, stack: ExitStack) -> BaseImage | None:
@@ -167,7 +178,11 @@ def _creation_time(spec: ImageSpec) -> int:
 
 
 def _new_layers(
-    spec: ImageSpec, container: ContainerConfig, base: BaseImage | None, stack: ExitStack
+    spec: ImageSpec,
+    container: ContainerConfig,
+    base: BaseImage | None,
+    stack: ExitStack,
+    confinement: Confinement,
 ) -> Sequence[Layer]:
     """Return the layers of the store paths, the top layer and, if need be, the database's layer.
 
@@ -175,11 +190,13 @@ def _new_layers(
     """
     mtime = _creation_time(spec)
     database = write_database(spec, base, mtime, stack) if spec.nix_db else None
-    top = _top_layer(spec, base, database, stack)
+    top = _top_layer(spec, base, database, stack, confinement)
     own_layers: list[ListedLayer] = [top]
     if database is not None and (layer := database.layer(spec, top, mtime)) is not None:
         own_layers.append(layer)
     check_permissions(spec, own_layers, base)
+    for warning in missing_contents(spec, base):
+        log.warning("%s", warning)
     if problem := missing_program(spec, container, own_layers, base):
         log.warning("%s", problem)
     store_layers = _store_layers(spec, _directories(own_layers) if spec.perms else frozenset())
@@ -202,12 +219,16 @@ def _with_store_layers(
 
 
 def _top_layer(
-    spec: ImageSpec, base: BaseImage | None, database: Database | None, stack: ExitStack
+    spec: ImageSpec,
+    base: BaseImage | None,
+    database: Database | None,
+    stack: ExitStack,
+    confinement: Confinement,
 ) -> ListedLayer:
     if spec.top_layer is not None:
         return read_top_layer(Path(spec.top_layer))
     tree = None if database is None else database.tree
-    return prepare_top_layer(spec, base, _creation_time(spec), stack, tree)
+    return prepare_top_layer(spec, base, _creation_time(spec), stack, tree, confinement)
 
 
 def _directories(layers: Sequence[ListedLayer]) -> frozenset[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from nixdock.rootfs.base_image import BaseImage
 from nixdock.rootfs.top_layer import read_top_layer
 from nixdock.spec.image_spec import ImageSpec, nar_hash_of
 from nixdock.spec.permission_rules import permission_rules
+from nixdock.system.scratch import temporary_directory
 from nixdock.tar.header import Attributes, Entry, MemberMeta
 from nixdock.tar.names import normalised
 from nixdock.tar.walk import walk
@@ -102,8 +102,8 @@ def write_database(
     registrations = _registrations(spec, base)
     for warning in registrations.warnings:
         log.warning("%s", warning)
-    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="nixdock-"))
-    tree = Path(directory) / "root"
+    directory = stack.enter_context(temporary_directory())
+    tree = directory / "root"
     write_nix_db(
         registrations.closure,
         tree,

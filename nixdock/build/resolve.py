@@ -163,7 +163,7 @@ def _store_path_spec(info: PathInfo, *, with_references: bool) -> StorePathSpec:
 
 
 def read_closure(spec: ClosureSpec, store_dir: str, *, registered: bool) -> Closure:
-    """Return the closure without the excluded paths.
+    """Return the closure of the roots, without the excluded paths.
 
     With `registered`, for a Nix database, raise SpecError if another path refers to one of them.
     """
@@ -176,19 +176,28 @@ def read_closure(spec: ClosureSpec, store_dir: str, *, registered: bool) -> Clos
                 key="closure.graph",
                 path=path,
             )
-    excluded = frozenset(_parse_excluded(spec.exclude, store_dir))
+    if spec.roots:
+        closure = closure.reached_from(_parse_roots(spec, closure, store_dir))
+    excluded = frozenset(_parse_paths(spec.exclude, "closure.exclude", store_dir))
     if registered:
         _check_registrable(closure, excluded)
     return closure.without(excluded)
 
 
-def _parse_excluded(paths: Sequence[str], store_dir: str) -> Iterator[StorePath]:
+def _parse_roots(spec: ClosureSpec, closure: Closure, store_dir: str) -> Iterator[StorePath]:
+    for i, path in enumerate(_parse_paths(spec.roots, "closure.roots", store_dir)):
+        if path not in closure:
+            key = f"closure.roots[{i}]"
+            raise SpecError(f"{key}: {path} is not in the graph {spec.graph}", key=key, path=path)
+        yield path
+
+
+def _parse_paths(paths: Sequence[str], key: str, store_dir: str) -> Iterator[StorePath]:
     for i, path in enumerate(paths):
         try:
             yield StorePath.parse(path, store_dir)
         except InputError as error:
-            key = f"closure.exclude[{i}]"
-            raise SpecError(f"{key}: {error}", key=key, path=path) from None
+            raise SpecError(f"{key}[{i}]: {error}", key=f"{key}[{i}]", path=path) from None
 
 
 def _check_registrable(closure: Closure, excluded: frozenset[StorePath]) -> None:

@@ -14,7 +14,9 @@ from nixdock.cli.options import (
     FILE,
     OUTPUT,
     access_option,
+    confinement_options,
     format_option,
+    names_text,
     output_tag,
     overridden,
     override_options,
@@ -60,6 +62,7 @@ Examples:
     help="Add to a docker-archive the files that Docker needed before version 1.10.",
 )
 @override_options
+@confinement_options
 @click.option("--dry-run", is_flag=True, help="Only print each layer's digest and size.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the digest.")
 @click.option("--metadata-file", "metadata", type=FILE, help="File to write the JSON to as well.")
@@ -71,7 +74,8 @@ def command(
     form: str,
     compression: str | None,
     graph: str | None,
-    tag: str | None,
+    tags: tuple[str, ...],
+    confinement: str | None,
     *,
     legacy: bool,
     tag_of_output: bool,
@@ -93,16 +97,22 @@ def command(
     if legacy and form != Format.DOCKER_ARCHIVE:
         raise click.UsageError(f"--legacy is for --format {Format.DOCKER_ARCHIVE}, not {form}")
     if tag_of_output:
-        tag = output_tag(target, tag)
+        tags = (output_tag(target, tags),)
     if target is not None and not dry_run:
         check_not_terminal(target)
     started = time.monotonic()
-    parsed = overridden(read_spec(spec), graph, tag)
+    parsed = overridden(read_spec(spec), graph, tags)
     if not quiet:
-        say(f"planning {parsed.reference}")
+        say(f"planning {names_text(parsed)}")
     if target is None or dry_run:
         target = None
-        image = image_digests(parsed, form=form, compression=compression, access=access)
+        image = image_digests(
+            parsed,
+            form=form,
+            compression=compression,
+            access=access,
+            confinement=confinement or "required",
+        )
         for layer in () if as_json else image.layers:
             click.echo(f"{layer.digest} {layer.size}")
     else:
@@ -115,6 +125,7 @@ def command(
                 legacy=legacy,
                 progress=progress,
                 access=access,
+                confinement=confinement or "required",
             )
     result = BuildResult(image, Format(form), target)
     document = pretty_json(result.document())

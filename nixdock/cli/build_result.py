@@ -51,11 +51,15 @@ class BuildResult:
         platform = self.image.platform
         return "/".join(filter(None, [platform.os, platform.architecture, platform.variant]))
 
+    @property
+    def _names(self) -> list[str]:
+        return [str(reference) for reference in self.image.references]
+
     def summary(self, seconds: float) -> str:
         """Return the name, layers and size of the image, the time it took, and what to do next."""
         layers = counted(len(self.image.layers), "layer")
         facts = f"{self.platform}, {layers}, {size_text(self.size)}, in {seconds:.1f} s"
-        line = f"{self.image.reference}: {facts}"
+        line = f"{', '.join(self._names)}: {facts}"
         if self.target is None or is_standard_output(self.target):
             return line
         return f"{line}\nnext: {self.load_command('docker')}"
@@ -63,17 +67,23 @@ class BuildResult:
     def load_command(self, engine: str) -> str:
         """Return the command that loads the image into `engine`, docker or podman."""
         storage = {"docker": "docker-daemon", "podman": "containers-storage"}[engine]
-        # Docker loads no OCI image, and Podman no directory.
+        # Docker loads no OCI image, and Podman neither a directory nor several names.
         if self.form is Format.OCI_LAYOUT or (
-            self.form is Format.OCI_ARCHIVE and engine == "docker"
+            self.form is Format.OCI_ARCHIVE and (engine == "docker" or self._has_several_names)
         ):
             return f"skopeo copy {self.skopeo_name} {storage}:{self.image.reference}"
         return f"{engine} load < {self._file}"
 
     @property
     def skopeo_name(self) -> str:
-        """The image as skopeo names it."""
-        return f"{_TRANSPORTS[self.form]}:{self._file}"
+        """The image as skopeo names it; of several names in a layout, one must be chosen."""
+        chosen = self._has_several_names and self.form is not Format.DOCKER_ARCHIVE
+        tag = f":{self.image.reference.tag}" if chosen else ""
+        return f"{_TRANSPORTS[self.form]}:{self._file}{tag}"
+
+    @property
+    def _has_several_names(self) -> bool:
+        return len(self.image.references) > 1
 
     @property
     def _file(self) -> str:
@@ -86,7 +96,7 @@ class BuildResult:
         return {
             "output": None if self.target is None else str(self.target),
             "format": self.form.value,
-            "tags": [str(image.reference)],
+            "tags": self._names,
             "digest": image.manifest.digest if has_manifest else None,
             "config_digest": image.config.digest,
             "os": image.platform.os,

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from nixdock import read_closure, write_database
-from nixdock.cli.options import FILE, LOCATION, access_option, graph_argument, key_option
+from nixdock.cli.options import (
+    FILE,
+    LOCATION,
+    access_option,
+    graph_argument,
+    key_option,
+    platform_option,
+)
 from nixdock.cli.progress import wrote
 from nixdock.cli.store_paths import path_named
 from nixdock.spec.times import source_date_epoch
@@ -47,6 +54,7 @@ __all__ = ["command"]
     multiple=True,
     help="Base image whose store paths to register too, lowest first. Repeatable.",
 )
+@platform_option
 @access_option
 def command(
     graph: Path,
@@ -55,6 +63,7 @@ def command(
     gc_roots: tuple[str, ...],
     root: str,
     bases: tuple[Location, ...],
+    platform: str | None,
     access: Access | None,
 ) -> None:
     """Write a Nix database with the store paths of GRAPH below a directory.
@@ -62,11 +71,14 @@ def command(
     The database is written to nix/var/nix/db, and symlinks that protect the garbage collector roots
     to nix/var/nix/gcroots/docker. The time of registration is SOURCE_DATE_EPOCH.
     """
+    if platform is not None and not bases:
+        raise click.UsageError("--platform is for --base")
     closure = read_closure(graph, keys)
     write_database(
         closure,
         target,
         base_images=bases,
+        platform=platform,
         gc_roots=[path_named(text, closure.infos) for text in gc_roots],
         registration_time=source_date_epoch(),
         root=root,

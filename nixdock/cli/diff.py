@@ -8,7 +8,7 @@ import click
 
 from nixdock import Layering, LayeringOptions, NixdockError, diff_images, read_previous
 from nixdock.cli.diff_text import diff_lines
-from nixdock.cli.options import LOCATION, SIZE, access_option, is_stdin
+from nixdock.cli.options import LOCATION, SIZE, access_option, is_stdin, platform_option
 from nixdock.cli.output import pretty_json, size_text
 from nixdock.layering.options import DEFAULT_STRATEGY
 from nixdock.oci.location import location_text
@@ -38,11 +38,8 @@ Examples:
     metavar="SIZE",
     help="Exit with status 1 if a registry transfers more, for example 50MB or 1GiB.",
 )
-@click.option(
-    "--architecture",
-    help="Architecture of the images; an image for another one is an error."
-    "  [default: amd64, of files with images for several]",
-)
+@platform_option
+@click.option("--architecture", metavar="ARCH", help="Short for --platform linux/ARCH.")
 @click.option(
     "--strategy",
     type=click.Choice(["auto", "popularity", "stable"]),
@@ -69,6 +66,7 @@ def command(
     new: Location,
     *,
     limit: int | None,
+    platform: str | None,
     architecture: str | None,
     strategy: str,
     max_layers: int,
@@ -93,8 +91,14 @@ def command(
         raise click.UsageError("standard input can't be both OLD and NEW")
     if previous is not None and strategy != "stable":
         raise click.UsageError("--previous is for --strategy stable")
+    if architecture is not None:
+        if platform is not None:
+            raise click.UsageError("--platform and --architecture are mutually exclusive")
+        platform = f"linux/{architecture}"
     new_options = LayeringOptions(
-        previous=None if previous is None else read_previous(previous, access=access)
+        previous=None
+        if previous is None
+        else read_previous(previous, platform=platform, access=access)
     )
     diff = diff_images(
         old,
@@ -102,7 +106,7 @@ def command(
         layering=Layering(strategy),
         new_layering=Layering(strategy, new_options),
         max_layers=max_layers,
-        architecture=architecture,
+        platform=platform,
         access=access,
     )
     if as_json:

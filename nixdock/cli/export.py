@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nixdock import export_image
-from nixdock.cli.options import LOCATION, OUTPUT, access_option
+from nixdock.cli.options import LOCATION, OUTPUT, access_option, platform_option
 from nixdock.cli.output import is_standard_output, standard_output
 from nixdock.cli.progress import wrote
 from nixdock.oci.location import location_text
@@ -35,11 +35,7 @@ __all__ = ["command"]
 )
 @click.option("--name", help="Name of the image, if IMAGE contains several.")
 @click.option("--tag", help="Tag of the image, if IMAGE contains several.")
-@click.option(
-    "--platform",
-    help="Platform of the image, as OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT."
-    "  [default: linux/amd64, if IMAGE has images for several]",
-)
+@platform_option
 @access_option
 def command(
     image: Location,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -28,15 +28,20 @@ __all__ = [
     "OUTPUT",
     "SIZE",
     "access_option",
+    "confinement_options",
     "format_option",
     "graph_argument",
     "is_stdin",
     "key_option",
+    "names_text",
     "output_tag",
     "overridden",
     "override_options",
+    "platform_option",
     "quiet_option",
+    "root_option",
     "spec_argument",
+    "tag_option",
 ]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -100,6 +105,20 @@ format_option = click.option(
     help="Format of the image; an archive is both an OCI archive and a docker-archive.",
 )
 
+platform_option = click.option(
+    "--platform",
+    metavar="OS/ARCH[/VARIANT]",
+    help="Platform of the image; an image for another one is an error."
+    "  [default: linux/amd64, of a file with images for several]",
+)
+
+root_option = click.option(
+    "--root",
+    "roots",
+    multiple=True,
+    help="Store path whose closure is in the image. Repeatable.  [default: all of the graph]",
+)
+
 access_option = click.option(
     "--insecure",
     "access",
@@ -111,6 +130,37 @@ access_option = click.option(
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 
 
+def confinement_options(command: _Command) -> _Command:
+    """Add the options that set the parameter `confinement`, a `Confinement`, to a command.
+
+    It is None if none of them is given: versions of click disagree on other defaults of such flags.
+    """
+    for name, value, text in (
+        (
+            "--in-nix-build",
+            "nix-build",
+            "Let Nix confine scripts, and give them the environment of its build.",
+        ),
+        (
+            "--allow-unconfined-scripts",
+            "preferred",
+            "Run scripts with all of your rights where the system can't confine them.",
+        ),
+    ):
+        command = click.option(name, "confinement", flag_value=value, help=text)(command)
+    return command
+
+
+tag_option = click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="[NAME:]TAG",
+    help="Tag of the image, or name and tag, in place of the spec's. Repeatable, for an image with"
+    " several names.",
+)
+
+
 def override_options(command: _Command) -> _Command:
     """Add --graph, --tag and --tag-of-output to a command; see `overridden` and `output_tag`."""
     for option in (
@@ -119,34 +169,45 @@ def override_options(command: _Command) -> _Command:
             is_flag=True,
             help="Use the hash in the store path of the output as the image's tag.",
         ),
-        click.option("--tag", help="Tag of the image, in place of the spec's."),
+        tag_option,
         click.option("--graph", help="File with the closure's graph, in place of the spec's."),
     ):
         command = option(command)
     return command
 
 
-def overridden(spec: ImageSpec, graph: str | None, tag: str | None) -> ImageSpec:
-    """Return `spec` with another graph and tag, if they are given.
+def overridden(spec: ImageSpec, graph: str | None, tags: Sequence[str] = ()) -> ImageSpec:
+    """Return `spec` with another graph and other names, if they are given.
 
-    A spec without a closure needs no graph, so `graph` does not change it. Raise InputError if
-    `tag` is not a tag.
+    A spec without a closure needs no graph, so `graph` does not change it. Each of `tags` is TAG or
+    NAME:TAG. Raise InputError if it is not.
     """
     if graph is not None and spec.closure is not None:
         closure = msgspec.structs.replace(spec.closure, graph=graph)
         spec = msgspec.structs.replace(spec, closure=closure)
-    if tag is not None:
-        spec = msgspec.structs.replace(spec, tag=Reference.of(spec.name, tag).tag)
+    if tags:
+        first, *others = (Reference.tagged(spec.name, text) for text in tags)
+        spec = msgspec.structs.replace(
+            spec,
+            name=first.repository if ":" in tags[0] else spec.name,
+            tag=first.tag,
+            extra_tags=[str(reference) for reference in others],
+        )
     return spec
 
 
-def output_tag(output: Path | None, tag: str | None) -> str:
+def names_text(spec: ImageSpec) -> str:
+    """Return the names of the image that `spec` describes, as text."""
+    return ", ".join(map(str, spec.references))
+
+
+def output_tag(output: Path | None, tags: Sequence[str]) -> str:
     """Return the hash part of an output's store path, for --tag-of-output.
 
-    Raise UsageError if there is no output or if `tag` is given too, InputError if the output is not
-    a store path.
+    Raise UsageError if there is no output or if `tags` are given too, InputError if the output is
+    not a store path.
     """
-    if tag is not None:
+    if tags:
         raise click.UsageError("--tag and --tag-of-output are mutually exclusive")
     if output is None:
         raise click.UsageError("--tag-of-output needs an output; give it with -o")

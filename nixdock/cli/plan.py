@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +22,16 @@ from nixdock import (
     read_closure,
     read_previous,
 )
-from nixdock.cli.options import FILE, LOCATION, OUTPUT, access_option, graph_argument, key_option
+from nixdock.cli.options import (
+    FILE,
+    LOCATION,
+    OUTPUT,
+    access_option,
+    graph_argument,
+    key_option,
+    platform_option,
+    root_option,
+)
 from nixdock.cli.output import pretty_json
 from nixdock.cli.plan_text import comparison_lines, explanation_lines, plan_lines
 from nixdock.cli.progress import wrote
@@ -66,6 +76,7 @@ _CLOSURE_OF: Final = "closure:"
     help="Most layers of the finished image, including the top layer. Ignored for a pipeline.",
 )
 @click.option("--previous", type=LOCATION, help="Plan file or image that the new image replaces.")
+@platform_option
 @click.option("--volatile", multiple=True, help="Store path that changes often. Repeatable.")
 @click.option(
     "--group",
@@ -87,6 +98,7 @@ _CLOSURE_OF: Final = "closure:"
     help="JSON file with dockerTools' layeringPipeline. For the strategy pipeline.",
 )
 @key_option
+@root_option
 @click.option("--exclude", multiple=True, help="Store path to leave out of the image. Repeatable.")
 @access_option
 @click.option("--compare", is_flag=True, help="Show what updates transfer with each strategy.")
@@ -105,11 +117,13 @@ def command(
     strategy: str | None,
     max_layers: int,
     previous: Location | None,
+    platform: str | None,
     volatile: tuple[str, ...],
     groups: tuple[str, ...],
     rest: str,
     pipeline: Path | None,
     keys: tuple[str, ...],
+    roots: tuple[str, ...],
     exclude: tuple[str, ...],
     access: Access | None,
     compare: bool,
@@ -126,6 +140,8 @@ def command(
         raise click.UsageError("--compare, --explain and --output are mutually exclusive")
     if target is not None and as_json:
         raise click.UsageError("a plan file is always JSON: give --json or --output, not both")
+    if platform is not None and previous is None:
+        raise click.UsageError("--platform is for --previous")
     if strategy is None:
         strategy = "explicit" if groups else "pipeline" if pipeline else DEFAULT_STRATEGY
     if not compare:
@@ -138,13 +154,12 @@ def command(
                 "--volatile": (volatile, "stable"),
             },
         )
-    closure = read_closure(graph, keys)
-    closure = closure.without([path_named(text, closure.infos) for text in exclude])
-    if not len(closure):
-        raise ClosureError(f"{graph}: the closure is empty: there is nothing to plan", path=graph)
+    closure = _read_closure(graph, keys, roots, exclude)
     options = LayeringOptions(
         volatile=frozenset(member_named(text, closure.infos) for text in volatile),
-        previous=None if previous is None else read_previous(previous, access=access),
+        previous=None
+        if previous is None
+        else read_previous(previous, platform=platform, access=access),
         groups=parse_groups([_group(group, closure) for group in groups], "--group"),
         rest=rest,
         pipeline=None if pipeline is None else _pipeline(pipeline),
@@ -170,6 +185,18 @@ def command(
         click.echo(pretty_json(document), nl=False)
     else:
         click.echo("\n".join(lines))
+
+
+def _read_closure(
+    graph: Path, keys: Sequence[str], roots: Sequence[str], exclude: Sequence[str]
+) -> Closure:
+    closure = read_closure(graph, keys)
+    if roots:
+        closure = closure.reached_from([path_named(text, closure.infos) for text in roots])
+    closure = closure.without([path_named(text, closure.infos) for text in exclude])
+    if not len(closure):
+        raise ClosureError(f"{graph}: the closure is empty: there is nothing to plan", path=graph)
+    return closure
 
 
 def _check_used(used: set[str], options: dict[str, tuple[object, str]]) -> None:

@@ -19,7 +19,7 @@ from nixdock import (
     plan_family,
     read_closure,
 )
-from nixdock.cli.options import FILE, access_option
+from nixdock.cli.options import FILE, access_option, root_option
 from nixdock.cli.output import pretty_json
 from nixdock.cli.store_paths import path_named
 from nixdock.layering.plan import store_layer_budget
@@ -66,6 +66,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
     metavar="NAME=ARCH[/VARIANT]",
     help="Platform of NAME, if its base image is for several. Repeatable.",
 )
+@root_option
 @click.option("--exclude", multiple=True, help="Store path to leave out of the images. Repeatable.")
 @click.option("--volatile", multiple=True, help="Store path that changes often. Repeatable.")
 @access_option
@@ -75,6 +76,7 @@ def command(
     limits: tuple[str, ...],
     bases: tuple[str, ...],
     architectures: tuple[str, ...],
+    roots: tuple[str, ...],
     exclude: tuple[str, ...],
     volatile: tuple[str, ...],
     access: Access | None,
@@ -90,6 +92,9 @@ def command(
         raise click.UsageError("two images have the same name")
     whole = {name: _closure(graph) for name, graph in graphs}
     paths = frozenset(path for closure in whole.values() for path in closure.infos)
+    if roots:
+        own = frozenset(path_named(text, paths) for text in roots)
+        whole = {name: c.reached_from(own & c.infos.keys()) for name, c in whole.items()}
     excluded = [path_named(text, paths) for text in exclude]
     closures = {name: closure.without(excluded) for name, closure in whole.items()}
     for name, graph in graphs:

@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from nixdock import Access, Compression, Pushing, push_image, read_spec
-from nixdock.cli.options import FILE, access_option, overridden, quiet_option
+from nixdock.cli.options import FILE, access_option, confinement_options, overridden, quiet_option
 from nixdock.cli.output import pretty_json, size_text
 from nixdock.cli.progress import packing_progress
 from nixdock.system.atomic import whole_file
@@ -46,6 +46,7 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="Send nothing; say what would be sent.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the references.")
 @click.option("--digest-file", type=FILE, help="File to write the manifest's digest to.")
+@confinement_options
 @access_option
 @quiet_option
 def command(
@@ -55,6 +56,7 @@ def command(
     reuse: tuple[str, ...],
     graph: str | None,
     digest_file: Path | None,
+    confinement: str | None,
     access: Access | None,
     *,
     no_cache: bool,
@@ -69,9 +71,9 @@ def command(
     The references by digest are printed.
     """
     started = time.monotonic()
-    parsed = overridden(read_spec(spec), graph, None)
-    # Without a destination, the image's own name says where it belongs.
-    targets = destinations or (str(parsed.reference),)
+    parsed = overridden(read_spec(spec), graph)
+    # Without a destination, the image's own names say where it belongs.
+    targets = destinations or tuple(map(str, parsed.references))
     with packing_progress(quiet=quiet) as progress:
         result = push_image(
             parsed,
@@ -85,6 +87,7 @@ def command(
             reuse=reuse,
             access=access,
             progress=progress,
+            confinement=confinement or "required",
         )
     seconds = time.monotonic() - started
     if digest_file is not None:

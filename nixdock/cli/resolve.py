@@ -11,6 +11,7 @@ from nixdock import read_spec, resolve_spec, spec_json
 from nixdock.cli.options import (
     OUTPUT,
     access_option,
+    names_text,
     output_tag,
     overridden,
     override_options,
@@ -47,7 +48,7 @@ def command(
     target: Path,
     plan: Path | None,
     graph: str | None,
-    tag: str | None,
+    tags: tuple[str, ...],
     *,
     tag_of_output: bool,
     access: Access | None,
@@ -59,15 +60,15 @@ def command(
     digest there.
     """
     if tag_of_output:
-        tag = output_tag(target, tag)
+        tags = (output_tag(target, tags),)
     if plan is not None and is_standard_output(target) and is_standard_output(plan):
         raise click.UsageError("the spec and the plan can't both go to standard output")
-    parsed = overridden(read_spec(spec), graph, tag)
+    parsed = overridden(read_spec(spec), graph, tags)
     resolution = resolve_spec(parsed, access=access)
     with whole_file(target) as file:
         file.write(spec_json(resolution.spec))
     layers = counted(len(resolution.spec.store_layers or ()), "layer")
-    wrote(target, f"{parsed.reference} with {layers} of store paths")
+    wrote(target, f"{names_text(parsed)} with {layers} of store paths")
     if plan is not None:
         with whole_file(plan) as file:
             file.write(pretty_json(resolution.plan_document(parsed.layering.strategy)))

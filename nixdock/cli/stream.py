@@ -6,10 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from nixdock import read_spec, stream_image
-from nixdock.cli.options import access_option, quiet_option, spec_argument
+from nixdock.cli.options import (
+    access_option,
+    confinement_options,
+    overridden,
+    quiet_option,
+    spec_argument,
+    tag_option,
+)
 from nixdock.cli.output import standard_output
 from nixdock.cli.progress import packing_progress
 from nixdock.oci.reference import Reference
@@ -26,20 +32,37 @@ __all__ = ["command"]
     "-t",
     "--repo_tag",
     "--repo-tag",
-    "repo_tag",
-    help="Name and tag of the image, as REPO:TAG, in place of the spec's.",
+    "repo_tags",
+    multiple=True,
+    metavar="REPO[:TAG]",
+    help="Name of the image, with the tag latest if none is given, in place of the spec's."
+    " Repeatable.",
 )
+@tag_option
+@confinement_options
 @access_option
 @quiet_option
-def command(spec: Path, repo_tag: str | None, *, access: Access | None, quiet: bool) -> None:
+def command(
+    spec: Path,
+    repo_tags: tuple[str, ...],
+    tags: tuple[str, ...],
+    confinement: str | None,
+    *,
+    access: Access | None,
+    quiet: bool,
+) -> None:
     """Write the image that SPEC describes to standard output, as a docker-archive.
 
     SPEC may also be the configuration that dockerTools passes to its own stream script.
     """
     out = standard_output("pipe it into `docker load`")
-    parsed = read_spec(spec)
-    if repo_tag is not None:
-        reference = Reference.parse(repo_tag)
-        parsed = msgspec.structs.replace(parsed, name=reference.repository, tag=reference.tag)
+    names = [str(Reference.parse(text)) for text in repo_tags]
+    parsed = overridden(read_spec(spec), None, [*names, *tags])
     with packing_progress(quiet=quiet) as progress:
-        stream_image(parsed, out.write, progress=progress, access=access)
+        stream_image(
+            parsed,
+            out.write,
+            progress=progress,
+            access=access,
+            confinement=confinement or "required",
+        )

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from nixdock import pack_top_layer, read_spec
-from nixdock.cli.options import FILE, access_option, overridden, spec_argument
+from nixdock.cli.options import (
+    FILE,
+    access_option,
+    confinement_options,
+    overridden,
+    spec_argument,
+)
 from nixdock.cli.progress import wrote
 
 if TYPE_CHECKING:
@@ -23,13 +29,20 @@ __all__ = ["command"]
 @click.option(
     "--graph", help="File with the closure's graph, in place of the spec's; only for nix_db."
 )
+@confinement_options
 @access_option
-def command(spec: Path, target: Path, graph: str | None, access: Access | None) -> None:
+def command(
+    spec: Path,
+    target: Path,
+    graph: str | None,
+    confinement: str | None,
+    access: Access | None,
+) -> None:
     """Pack the image's own files, from SPEC's contents and extra_commands.
 
     The output is a directory with the layer's tar and its checksum; another spec can name it as its
     `top_layer`. With nix_db, scripts find the Nix database of the closure.
     """
-    parsed = overridden(read_spec(spec), graph, None)
-    pack_top_layer(parsed, target, access=access)
-    wrote(target, f"the own files of {parsed.reference}")
+    parsed = overridden(read_spec(spec), graph)
+    pack_top_layer(parsed, target, access=access, confinement=confinement or "required")
+    wrote(target, f"the own files of {parsed.references[0]}")

@@ -7,10 +7,8 @@ reference graph for each architecture.
 from __future__ import annotations
 
 import io
-import os
 import platform
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -22,6 +20,7 @@ from nixdock.nix.closure import Closure
 from nixdock.nix.reference_graph import parse_closure
 from nixdock.nix.store_path import StorePath
 from nixdock.spec.image_spec import ClosureSpec, ImageSpec, StoreSpec
+from nixdock.system.scratch import temporary_directory
 
 __all__ = ["ARCHITECTURES", "DemoClosure", "native_architecture", "unpacked_closure"]
 
@@ -76,18 +75,13 @@ def native_architecture() -> str:
 def unpacked_closure(architecture: str) -> Iterator[DemoClosure]:
     """Unpack the closure into a temporary directory, which is removed when the block ends."""
     package = files(__name__)
-    with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
-        root = Path(temporary) / "root"
-        graph = Path(temporary) / "graph.json"
+    with temporary_directory() as temporary:
+        root = temporary / "root"
+        graph = temporary / "graph.json"
         root.mkdir()
-        try:
-            _unpack(package.joinpath("closure.tar").read_bytes(), root)
-            graph.write_bytes(package.joinpath("graph.json").read_bytes())
-            yield DemoClosure(root, graph, architecture)
-        finally:
-            # Store paths are read-only: make their directories writable to remove them.
-            for directory, _, _ in os.walk(root):
-                Path(directory).chmod(0o700)
+        _unpack(package.joinpath("closure.tar").read_bytes(), root)
+        graph.write_bytes(package.joinpath("graph.json").read_bytes())
+        yield DemoClosure(root, graph, architecture)
 
 
 def _unpack(archive: bytes, root: Path) -> None:

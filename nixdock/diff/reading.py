@@ -55,20 +55,20 @@ class Planning:
 def read_side(
     location: Location,
     planning: Planning | None = None,
-    architecture: str | None = None,
+    platform: Platform | None = None,
     access: Access | None = None,
 ) -> Side:
     """Read an image at any location, a plan file, or a graph, which is planned by `planning`.
 
-    Of several images, the first one is read, or the first one for `architecture`. `-` is standard
+    Of several images, the first one is read, or the first one for `platform`. `-` is standard
     input, for a plan or graph. Raise what `open_location` raises, and InputError or one of its
     subclasses if a file can't be read or is none of these.
     """
     if not isinstance(location, FileLocation) or location.form is not None:
-        return _image(location, architecture, access)
+        return _image(location, platform, access)
     path = location.path
     if path.is_dir() or not _is_text(path):
-        return _image(location, architecture, access)
+        return _image(location, platform, access)
     data = read_bytes(path, "the plan or graph")
     origin = str(path)
     if (document := _plan_document(data)) is not None:
@@ -139,12 +139,11 @@ def _plan_layers(document: dict[str, Any], data: bytes, origin: str) -> Iterator
         yield SideLayer(i + 1, paths, size)
 
 
-def _image(location: Location, architecture: str | None, access: Access | None) -> Side:
+def _image(location: Location, platform: Platform | None, access: Access | None) -> Side:
     from nixdock.diff.remembered import remembered_paths  # noqa: PLC0415 (only for images)
     from nixdock.read.selection import select_image  # noqa: PLC0415
     from nixdock.registry.opening import open_location  # noqa: PLC0415
 
-    platform = None if architecture is None else Platform(architecture)
     with open_location(location, access, platform=platform or Platform()) as file:
         image = select_image(file, platform=platform)
         # Files are read: that costs no transfer, and tells the whole hashes of the store paths.

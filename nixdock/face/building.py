@@ -11,6 +11,7 @@ from nixdock.layers.compressors import Compression
 from nixdock.layers.pack import pack_all
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.layout import Format
+from nixdock.rootfs.confinement import Confinement
 from nixdock.rootfs.top_layer import write_top_layer
 from nixdock.write import image as image_writer
 
@@ -32,6 +33,7 @@ def build_image(
     compression: Compression | str | None = None,
     legacy: bool = False,
     progress: Progress | None = None,
+    confinement: Confinement | str = "required",
     access: Access | None = None,
 ) -> Image:
     """Build the image that `spec` describes as the file or directory `target`, and return it.
@@ -42,16 +44,20 @@ def build_image(
     docker-archive is not compressed. `legacy` adds to a docker-archive the files that Docker
     needed before version 1.10.
 
+    `confinement` is required, so that scripts of the spec run only where the system allows a
+    sandbox for them; preferred, which runs them with all rights of the caller elsewhere; or
+    nix-build, for builders of derivations, which Nix confines.
+
     `progress` is told the layers' weights once the image is planned and its scripts have run, then
     how many bytes of each layer have been read, and which layers are packed.
 
     Raise InputError or one of its subclasses if the spec, the closure or the base image is not
-    valid, ScriptError if a script of the spec fails, PackError if a file can't be packed,
-    ImageError if the base image is damaged, RegistryError if a registry does not send it, ToolError
-    if a program is missing, and OutputError if the target can't be written.
+    valid, ScriptError if a script of the spec fails or can't be confined, PackError if a file can't
+    be packed, ImageError if the base image is damaged, RegistryError if a registry does not send
+    it, ToolError if a program is missing, and OutputError if the target can't be written.
     """
     chosen = Format(form)
-    with prepared_build(spec, access) as build:
+    with prepared_build(spec, Confinement(confinement), access) as build:
         return image_writer.write_image(
             build,
             Path(target),
@@ -68,14 +74,15 @@ def image_digests(
     form: Format | str = "archive",
     compression: Compression | str | None = None,
     progress: Progress | None = None,
+    confinement: Confinement | str = "required",
     access: Access | None = None,
 ) -> Image:
     """Return the image that `build_image` would build, without writing it.
 
-    Every layer is packed to compute its digest. `progress` is as for `build_image`, and so are the
-    errors, except OutputError.
+    Every layer is packed to compute its digest. `progress` and `confinement` are as for
+    `build_image`, and so are the errors, except OutputError.
     """
-    with prepared_build(spec, access) as build:
+    with prepared_build(spec, Confinement(confinement), access) as build:
         chosen = _compression(compression, Format(form))
         blobs = pack_all(build.layers, None, chosen, progress=_started(progress, build))
         return build.assemble(blobs)
@@ -86,27 +93,32 @@ def stream_image(
     write: Write,
     *,
     progress: Progress | None = None,
+    confinement: Confinement | str = "required",
     access: Access | None = None,
 ) -> Image:
     """Pass the image that `spec` describes to `write` as an uncompressed docker-archive.
 
     `write` takes memoryviews and bytes. Layers are packed in order, bottom to top. Return the
-    image. `progress` and the errors are those of `build_image`; errors of `write` are raised as
-    they are.
+    image. `progress`, `confinement` and the errors are those of `build_image`; errors of `write`
+    are raised as they are.
     """
-    with prepared_build(spec, access) as build:
+    with prepared_build(spec, Confinement(confinement), access) as build:
         return image_writer.stream_image(build, write, _started(progress, build))
 
 
 def pack_top_layer(
-    spec: ImageSpec, target: str | os.PathLike[str], *, access: Access | None = None
+    spec: ImageSpec,
+    target: str | os.PathLike[str],
+    *,
+    confinement: Confinement | str = "required",
+    access: Access | None = None,
 ) -> None:
     """Pack the top layer alone: the image's own files, from the spec's contents and scripts.
 
     `target` becomes a directory with the layer's tar and its checksum, which another spec may name
-    as its `top_layer`. Raise what `build_image` raises.
+    as its `top_layer`. `confinement` is that of `build_image`. Raise what `build_image` raises.
     """
-    with prepared_top_layer(spec, access) as layer:
+    with prepared_top_layer(spec, Confinement(confinement), access) as layer:
         write_top_layer(layer, Path(target))
 
 

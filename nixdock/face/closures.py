@@ -14,6 +14,7 @@ from nixdock.system.input_files import read_bytes
 if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
+    from nixdock.oci.descriptor import Platform
     from nixdock.oci.location import Location, Place
     from nixdock.read.nix_store import ImageStore
     from nixdock.registry.access import Access
@@ -60,12 +61,15 @@ def write_database(
     gc_roots: Iterable[StorePath] = (),
     registration_time: int = 1,
     root: str = "",
+    platform: str | None = None,
     access: Access | None = None,
 ) -> None:
     """Write a Nix database with the store paths of `closure` to nix/var/nix/db in `directory`.
 
     Store paths in the layers of `base_images`, lowest first, are registered too, if a database
-    there knows them; a warning is logged for each path that can't be registered. Symlinks in
+    there knows them; a warning is logged for each path that can't be registered. `platform`, as
+    OS/ARCHITECTURE[/VARIANT], selects one of the images for several platforms; the default is
+    linux/amd64. Symlinks in
     nix/var/nix/gcroots/docker protect `gc_roots` from garbage collection: by default, the roots of
     all registered paths. `registration_time` is in seconds since 1970. `root` is the directory that
     contains the store; it is read only for derivations.
@@ -77,8 +81,10 @@ def write_database(
     from nixdock.nix.database import write_nix_db
     from nixdock.nix.registrations import merge_registrations
     from nixdock.oci.location import location_of
+    from nixdock.oci.platforms import wanted_platform
 
-    stores = [_store_of(location_of(base), access) for base in base_images]
+    wanted = wanted_platform(platform)
+    stores = [_store_of(location_of(base), wanted, access) for base in base_images]
     registrations = merge_registrations(stores, closure)
     for warning in registrations.warnings:
         log.warning("%s", warning)
@@ -92,11 +98,11 @@ def write_database(
     )
 
 
-def _store_of(base: Location, access: Access | None) -> ImageStore:
+def _store_of(base: Location, platform: Platform | None, access: Access | None) -> ImageStore:
     from nixdock.oci.descriptor import Platform
     from nixdock.read.nix_store import read_image_store
     from nixdock.read.selection import select_only_image
     from nixdock.registry.opening import open_location
 
-    with open_location(base, access, platform=Platform(), keep=True) as file:
-        return read_image_store(select_only_image(file).layers)
+    with open_location(base, access, platform=platform or Platform(), keep=True) as file:
+        return read_image_store(select_only_image(file, platform).layers)

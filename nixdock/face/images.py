@@ -48,12 +48,12 @@ def inspect_image(
     """
     from nixdock.layers.progress import NO_PROGRESS
     from nixdock.oci.location import location_of
-    from nixdock.oci.platforms import parse_platform
+    from nixdock.oci.platforms import wanted_platform
     from nixdock.read.report import inspect_images, list_images
     from nixdock.read.selection import images_for
     from nixdock.registry.opening import open_location
 
-    wanted = None if platform is None else parse_platform(platform)
+    wanted = wanted_platform(platform)
     with open_location(location_of(path), access, platform=wanted) as opened:
         file = images_for(opened, wanted)
         if quick:
@@ -97,30 +97,33 @@ def diff_images(
     layering: Layering | None = None,
     new_layering: Layering | None = None,
     max_layers: int = 100,
-    architecture: str | None = None,
+    platform: str | None = None,
     access: Access | None = None,
 ) -> Diff:
     """Return how many bytes an update from `old` to `new` transfers, and why.
 
     Each of the two is an image in any format, a plan file, or a reference graph. A graph is planned
     first, by `layering` within `max_layers`; for `new`, `new_layering` is used if it is given.
-    `architecture` is that of an image for Linux; by default, it is amd64 in a file with images for
-    several platforms. Layers in a registry are not read if the image remembers their store paths;
-    the hashes of those that are on one side only are then abbreviated, followed by zeros. Raise
-    InputError if a path is none of these or has no image for it, ImageError if an image is damaged,
-    RegistryError if a registry does not send it, and PlanError if no plan fits.
+    `platform`, as OS/ARCHITECTURE[/VARIANT], is that of the images; by default, it is linux/amd64
+    where there are images for several. Layers in a registry are not read if the image remembers
+    their store paths; the hashes of those that are on one side only are then abbreviated, followed
+    by zeros. Raise InputError if a path is none of these or has no image for the platform,
+    ImageError if an image is damaged, RegistryError if a registry does not send it, and PlanError
+    if no plan fits.
     """
     from nixdock.diff.comparison import compare_sides
     from nixdock.diff.reading import Planning, read_side
     from nixdock.diff.remembered import with_whole_hashes
     from nixdock.layering.strategies import Layering
     from nixdock.oci.location import location_of
+    from nixdock.oci.platforms import wanted_platform
 
+    wanted = wanted_platform(platform)
     layering = layering or Layering()
     old_planning = Planning(layering, max_layers)
     new_planning = Planning(new_layering or layering, max_layers)
-    old_side = read_side(location_of(old), old_planning, architecture, access)
-    new_side = read_side(location_of(new), new_planning, architecture, access)
+    old_side = read_side(location_of(old), old_planning, wanted, access)
+    new_side = read_side(location_of(new), new_planning, wanted, access)
     return compare_sides(
         with_whole_hashes(old_side, new_side), with_whole_hashes(new_side, old_side)
     )
@@ -145,7 +148,7 @@ def export_image(
     RegistryError if a registry does not send it.
     """
     from nixdock.oci.location import location_of
-    from nixdock.oci.platforms import parse_platform
+    from nixdock.oci.platforms import wanted_platform
     from nixdock.rootfs import export
 
     export.export_image(
@@ -154,7 +157,7 @@ def export_image(
         mtime=mtime,
         name=name,
         tag=tag,
-        platform=None if platform is None else parse_platform(platform),
+        platform=wanted_platform(platform),
         access=access,
     )
 
@@ -180,10 +183,10 @@ def merge_images(
     from nixdock.layers.compressors import Compression, compressor
     from nixdock.merge import images
     from nixdock.oci.location import location_of
-    from nixdock.oci.platforms import parse_platform
+    from nixdock.oci.platforms import wanted_platform
     from nixdock.system.cores import available_cores
 
-    wanted = None if platform is None else parse_platform(platform)
+    wanted = wanted_platform(platform)
     places = [location_of(path) for path in paths]
     chosen = images.compression_like(places) if compression is None else Compression(compression)
     with compressor(chosen, write, available_cores()) as stream:

@@ -13,6 +13,7 @@ from nixdock.layers.known_cache import KnownCache, cache_directory
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.location import parse_location
 from nixdock.registry.access import Access
+from nixdock.rootfs.confinement import Confinement
 from nixdock.transfer.lookup import Known
 from nixdock.transfer.push import PushedImage, Pushing, push_build
 from nixdock.transfer.targets import Registries, add_base, target_reference
@@ -31,13 +32,15 @@ def push_image(
     reuse: Iterable[str] = (),
     access: Access | None = None,
     progress: Progress | None = None,
+    confinement: Confinement | str = "required",
 ) -> PushedImage:
     """Build the image that `spec` describes and push it to `destinations`; return what was done.
 
     A destination is a reference, HOST/REPOSITORY[:TAG], with or without docker://. Layers that an
     image at a destination has already are taken over without reading a file, and so are those of
     the locations `reuse`, which may be in other repositories or in files, and those that a cache of
-    the user knows. `options` can limit that, or send nothing at all.
+    the user knows. `options` can limit that, or send nothing at all. `confinement` is that of
+    `build_image`.
 
     Blobs are sent first, then config and manifest, and tags last, so that a tag is always that of
     a whole image. Raise what `build_image` raises, and RegistryError if a registry can't be reached
@@ -48,7 +51,7 @@ def push_image(
         raise InputError("there is no destination; name at least one, as HOST/REPOSITORY:TAG")
     others = [parse_location(text) for text in reuse]
     pushing = options or Pushing()
-    with prepared_build(spec, access) as build:
+    with prepared_build(spec, Confinement(confinement), access) as build:
         registries = Registries(access or Access(), build.platform)
         known = Known()
         targets = registries.targets(references, others, known)

@@ -8,6 +8,7 @@ over other layers, but could as well replace nixdock.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ class KnownCache:
             return
         entry = _Entry(key, blob.digest, blob.diff_id, blob.size, blob.media_type, list(known))
         file = directory / hex_of(key)
-        part = directory / f".{hex_of(key)}.{os.getpid()}"
+        part = directory / f".{hex_of(key)}.{os.getpid()}.{threading.get_ident()}"
         part.write_bytes(orjson.dumps(msgspec.to_builtins(entry)))
         part.replace(file)
 

@@ -107,6 +107,22 @@ class Closure:
         """The paths that no other member refers to."""
         return tuple(path for path, degree in self.graph.in_degree() if degree == 0)
 
+    def reached_from(self, roots: Iterable[StorePath]) -> Closure:
+        """Return the closure of `roots`, which are members.
+
+        A graph that Nix exports for a derivation may have more: the outputs of every derivation
+        in it, although nothing refers to them.
+        """
+        reached = set(roots)
+        waiting = [*reached]
+        while waiting:
+            found = [path for path in self.infos[waiting.pop()].references if path not in reached]
+            reached.update(found)
+            waiting += found
+        if len(reached) == len(self):
+            return self
+        return Closure({path: info for path, info in self.infos.items() if path in reached})
+
     def without(self, excluded: Iterable[StorePath]) -> Closure:
         """Return the closure without the `excluded` paths and without the references to them."""
         excluded = frozenset(excluded)

@@ -75,14 +75,19 @@ class Image:
     config: Blob
     manifest: Blob
     platform: Platform
-    reference: Reference
+    references: tuple[Reference, ...]
+
+    @property
+    def reference(self) -> Reference:
+        """The first of the image's names."""
+        return self.references[0]
 
     @classmethod
     def of(
         cls,
         layers: Sequence[LayerBlob],
         *,
-        reference: Reference,
+        references: Sequence[Reference],
         platform: Platform,
         container: Mapping[str, Any],
         created: str,
@@ -91,9 +96,9 @@ class Image:
     ) -> Image:
         """Create the config and the manifest of `layers`.
 
-        `container` is the config's `config` object. `base_history` is the history of the lowest
-        layers: an entry for each, and perhaps some for build steps that created none. `memory` is
-        what nixdock remembers of the image.
+        `references` are the names of the image, at least one. `container` is the config's `config`
+        object. `base_history` is the history of the lowest layers: an entry for each, and perhaps
+        some for build steps that created none. `memory` is what nixdock remembers of the image.
         """
         base_layers = sum(not entry.empty_layer for entry in base_history)
         config = ImageConfig(
@@ -129,17 +134,20 @@ class Image:
             config=config,
             manifest=Blob(MANIFEST_MEDIA_TYPE, canonical_json(manifest)),
             platform=platform,
-            reference=reference,
+            references=tuple(references),
         )
 
     def index(self) -> bytes:
-        """Return the `index.json` of a layout with this image alone."""
-        names = {REF_NAME: self.reference.tag, CONTAINERD_NAME: self.reference.canonical}
-        descriptor = self.manifest.descriptor(names, self.platform)
+        """Return the `index.json` of a layout with this image alone: an entry for each name."""
         document = {
             "schemaVersion": 2,
             "mediaType": INDEX_MEDIA_TYPE,
-            "manifests": [descriptor.document()],
+            "manifests": [
+                self.manifest.descriptor(
+                    {REF_NAME: reference.tag, CONTAINERD_NAME: reference.canonical}, self.platform
+                ).document()
+                for reference in self.references
+            ],
         }
         return canonical_json(document)
 
@@ -147,7 +155,7 @@ class Image:
         """Return the `manifest.json` of a docker-archive that has its files at these paths."""
         entry = {
             "Config": config_path,
-            "RepoTags": [str(self.reference)],
+            "RepoTags": [str(reference) for reference in self.references],
             "Layers": list(layer_paths),
         }
         return canonical_json([entry])

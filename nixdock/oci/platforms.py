@@ -10,7 +10,13 @@ from nixdock.errors import InputError
 from nixdock.oci.descriptor import Platform
 from nixdock.system.text import shown
 
-__all__ = ["best_fitting", "parse_platform", "platform_text", "preferred_variants"]
+__all__ = [
+    "best_fitting",
+    "parse_platform",
+    "platform_text",
+    "preferred_variants",
+    "wanted_platform",
+]
 
 # The variant that an image without one is for.
 _DEFAULT_VARIANTS: Final = {"arm64": "v8", "arm": "v7"}
@@ -38,6 +44,11 @@ def parse_platform(text: str) -> Platform:
         )
     os, version, architecture, variant = match.groups()
     return Platform(architecture, os, variant, version)
+
+
+def wanted_platform(text: str | None) -> Platform | None:
+    """Return the platform that an option names, if it is given, as `parse_platform` does."""
+    return None if text is None else parse_platform(text)
 
 
 def preferred_variants(architecture: str, variant: str | None) -> tuple[str, ...]:

@@ -53,6 +53,15 @@ class Reference:
             repository, tag = text, "latest"
         return cls.of(repository, tag)
 
+    @classmethod
+    def tagged(cls, name: str, text: str) -> Reference:
+        """Return the reference that `text` is: NAME:TAG, or TAG alone for the repository `name`.
+
+        Raise InputError as `of` does.
+        """
+        repository, separator, tag = text.rpartition(":")
+        return cls.of(repository if separator else name, tag)
+
     @property
     def canonical(self) -> str:
         """The full reference, as containerd stores it: the default host is Docker Hub's."""

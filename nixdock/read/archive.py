@@ -7,7 +7,6 @@ import os
 import posixpath
 import re
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -22,6 +21,7 @@ from nixdock.read.directory import Directory
 from nixdock.read.members import MOST_FILES, Members, missing_error
 from nixdock.read.problem import Complain, Problem, pass_on
 from nixdock.system.file_range import Range
+from nixdock.system.scratch import temporary_file
 from nixdock.system.text import shown
 from nixdock.tar.fields import BLOCK
 from nixdock.tar.kinds import Kind
@@ -157,14 +157,14 @@ def open_members(path: Path, complain: Complain) -> Members:
 def _open_tar(descriptor: int, complain: Complain, what: str) -> int:
     """Return a new descriptor of a regular file with the uncompressed archive."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        with tempfile.TemporaryFile(buffering=0) as file:
+        with temporary_file() as file:
             _copy(io.FileIO(descriptor, closefd=False), file.fileno())
             return _open_tar(file.fileno(), complain, what)
     coding = coding_of(os.pread(descriptor, MAGIC_SIZE, 0))
     if coding is Coding.NONE:
         return os.dup(descriptor)
     compressed = Range(descriptor, 0, os.fstat(descriptor).st_size)
-    with tempfile.TemporaryFile(buffering=0) as file:
+    with temporary_file() as file:
         try:
             stream = DecompressedReader(compressed, coding, what)
             _copy(stream, file.fileno())

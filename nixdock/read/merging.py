@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from nixdock.read.layer_rules import OVERLAY, LayerRules
 from nixdock.read.stored import StoredLayer
 from nixdock.read.tree import MergedTree, Node
 from nixdock.system.file_range import Range
+from nixdock.system.scratch import temporary_file
 from nixdock.system.text import shown
 from nixdock.tar.kinds import KIND_NAMES, Kind
 from nixdock.tar.member import Member
@@ -92,8 +92,7 @@ class _TarOpener:
 
     def _expanded(self, layer: StoredLayer) -> Range:
         if self.expanded is None:
-            temporary = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (the stack closes it)
-            self.expanded = self.stack.enter_context(temporary).fileno()
+            self.expanded = self.stack.enter_context(temporary_file()).fileno()
         start = self.size
         with layer.open_tar() as stream:
             while chunk := stream.read(CHUNK):

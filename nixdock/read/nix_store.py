@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from nixdock.layers.hashed import CHUNK
 from nixdock.nix.closure import PathInfo
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
 from nixdock.read.nix_database import Database, read_database
+from nixdock.system.scratch import temporary_directory
 from nixdock.tar.kinds import Kind
 from nixdock.tar.member import Member
 from nixdock.tar.names import normalised
@@ -186,10 +186,10 @@ def _store_paths(names: Iterable[bytes], store_dir: str) -> frozenset[StorePath]
 
 
 def _read_database(files: dict[bytes, tuple[TarOpener, Member]]) -> Database:
-    with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
+    with temporary_directory() as temporary:
         for name, (layer, member) in files.items():
-            _extract(layer, member, Path(temporary) / Path(name.decode()).name)
-        return read_database(Path(temporary) / "db.sqlite", _DB_PLACE)
+            _extract(layer, member, temporary / Path(name.decode()).name)
+        return read_database(temporary / "db.sqlite", _DB_PLACE)
 
 
 def _extract(layer: TarOpener, member: Member, target: Path) -> None:

@@ -21,7 +21,14 @@ from nixdock.oci.media_types import CONFIG_MEDIA_TYPES, INDEX_MEDIA_TYPES, MANIF
 from nixdock.oci.untrusted_json import MOST_JSON, JsonBudget, converted, parse_json
 from nixdock.read.members import Members, read_whole
 from nixdock.read.problem import Complain, Problem, pass_on
-from nixdock.read.stored import LayerEntry, StoredImage, parse_config, stored_layers
+from nixdock.read.stored import (
+    LayerEntry,
+    StoredImage,
+    has_image_layers,
+    parse_config,
+    stored_layers,
+    with_all_names,
+)
 
 __all__ = ["BlobUse", "LayoutView", "read_layout"]
 
@@ -88,9 +95,9 @@ class _Reader:
 
     def finish(self) -> LayoutView:
         """Return the view without artifacts, such as signatures; complain if there is no image."""
-        images = [image for image in self.view.images if _has_image_layers(image)]
+        images = [image for image in self.view.images if has_image_layers(image)]
         if images:
-            self.view.images = images
+            self.view.images = with_all_names(images)
         for problem in () if self.view.images else self._artifacts:
             self._complain(problem)
         return self.view
@@ -287,12 +294,6 @@ class _Reader:
                 from_index=context.depth > 1,
             )
         )
-
-
-def _has_image_layers(image: StoredImage) -> bool:
-    """Tell whether there are no layers, or one is a layer; cosign's signatures have none."""
-    layers = image.layers
-    return not layers or any(layer.media_type_error() is None for layer in layers)
 
 
 def _names(annotations: Mapping[str, str]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import zip_longest
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -27,7 +27,15 @@ from nixdock.system.text import counted
 if TYPE_CHECKING:
     from nixdock.layers.passed_on import ExistingBlob
 
-__all__ = ["LayerEntry", "StoredImage", "StoredLayer", "parse_config", "stored_layers"]
+__all__ = [
+    "LayerEntry",
+    "StoredImage",
+    "StoredLayer",
+    "has_image_layers",
+    "parse_config",
+    "stored_layers",
+    "with_all_names",
+]
 
 
 @dataclass(frozen=True)
@@ -161,6 +169,23 @@ class StoredImage:
     def digest(self) -> str | None:
         """The digest of the manifest, if there is one."""
         return None if self.manifest_data is None else sha256_digest(self.manifest_data)
+
+
+def has_image_layers(image: StoredImage) -> bool:
+    """Tell whether there are no layers, or one is a layer; cosign's signatures have none."""
+    layers = image.layers
+    return not layers or any(layer.media_type_error() is None for layer in layers)
+
+
+def with_all_names(images: Sequence[StoredImage]) -> list[StoredImage]:
+    """Return each image once: `index.json` has an entry for every name of an image."""
+    found: dict[tuple[str, PlatformDocument | None, bool], StoredImage] = {}
+    for image in images:
+        key = (image.place, image.declared_platform, image.from_index)
+        known = found.get(key)
+        names = image.names if known is None else (*known.names, *image.names)
+        found[key] = replace(image, names=tuple(dict.fromkeys(names)))
+    return [*found.values()]
 
 
 class LayerEntry(NamedTuple):

@@ -157,14 +157,19 @@ def upload_blob(
     registry says that it stopped. Raise RegistryError if that fails, too.
     """
     attempts = repository.transport.attempts
+    sent = 0
     for attempt in range(1, attempts + 1):
         try:
+            if location is not None and attempt > 1:
+                location, sent = _progress(repository, location, digest)
+                # Without a byte, or with more than there are, the upload is better begun anew.
+                location = location if 0 < sent <= body.size else None
             if location is None:
-                location = _begin(repository, digest)
-            if attempt == 1:
-                _finish(repository, location, digest, body)
-            else:
-                _resume(repository, location, digest, body)
+                location, sent = _begin(repository, digest), 0
+            if 0 < sent < body.size:
+                location = _send_rest(repository, location, digest, body, sent)
+                sent = body.size
+            _finish(repository, location, digest, Body.of(b"") if sent else body)
         except RegistryError as error:
             if attempt == attempts or not (error.is_broken or error.status in _NEW_UPLOAD):
                 raise
@@ -217,8 +222,8 @@ def _finish(repository: Repository, location: str, digest: str, body: Body) -> N
         )
 
 
-def _resume(repository: Repository, location: str, digest: str, body: Body) -> None:
-    """Send what the registry has not got yet, and finish the upload."""
+def _progress(repository: Repository, location: str, digest: str) -> tuple[str, int]:
+    """Ask how many bytes of an upload have come, and where it goes on."""
     with repository.transport.send(
         Request(
             "GET",
@@ -229,15 +234,9 @@ def _resume(repository: Repository, location: str, digest: str, body: Body) -> N
         )
     ) as response:
         match = _CONTENT_RANGE.match(response.headers.get("Range", ""))
-        location = _location(repository, response, location)
-    # `0-0` says that nothing has come, or a single byte: registries don't tell.
-    sent = int(match[2]) + 1 if match and match[2] != "0" else 0
-    if not 0 < sent <= body.size:
-        _finish(repository, location, digest, body)
-        return
-    if sent < body.size:
-        location = _send_rest(repository, location, digest, body, sent)
-    _finish(repository, location, digest, Body.of(b""))
+        # `0-0` says that nothing has come, or a single byte: registries don't tell which.
+        sent = int(match[2]) + 1 if match and match[2] != "0" else 0
+        return _location(repository, response, location), sent
 
 
 def _send_rest(repository: Repository, location: str, digest: str, body: Body, start: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
 from nixdock.system.file_range import Range
 from nixdock.system.readers import ReadOnlyStream
+from nixdock.system.scratch import temporary_file
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -152,7 +152,7 @@ class RegistryFiles:
         return self._own_repository
 
     def _fetched(self, blob: _Blob) -> io.FileIO:
-        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (`close` closes it)
+        file = temporary_file()
         left = blob.size
         with _FileReader(self._repository, blob.digest) as reader:
             while left and (chunk := reader.read(min(CHUNK, left))):

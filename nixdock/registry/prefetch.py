@@ -8,7 +8,6 @@ every machine and without specifying the platform again.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from nixdock.oci.media_types import INDEX_MEDIA_TYPES
 from nixdock.oci.platforms import preferred_variants
 from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.system.commands import run_command
+from nixdock.system.scratch import temporary_directory
 from nixdock.system.text import shown
 
 __all__ = ["Prefetched", "Remote", "prefetch"]
@@ -104,8 +104,7 @@ def prefetch(
     """
     final_name = final_name or remote.name
     final_tag = final_tag or remote.tag
-    with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
-        directory = Path(temporary)
+    with temporary_directory() as directory:
         digest = resolve_digest(remote, directory)
         name = f"docker-image-{final_name}-{final_tag}.tar".replace("/", "-").replace(":", "-")
         file = directory / name

@@ -1,58 +1,90 @@
-"""Running the extra_commands of a spec in a directory, as the calling user."""
+"""Running the extra_commands of a spec in a directory, as a user without rights."""
 
 from __future__ import annotations
 
+import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from nixdock.errors import ScriptError
+from nixdock.rootfs.confinement import Confinement
+from nixdock.rootfs.rootless.enter import INSIDE
+from nixdock.rootfs.rootless.script_root import (
+    BUILD_DIRECTORY,
+    USER,
+    inner_environment,
+    inner_shell,
+    script_root,
+)
+from nixdock.rootfs.rootless.start import Job, confined_if_required, run_job
+from nixdock.rootfs.shell_code import BUILDER_SETUP, RUN_SCRIPT, as_a_child
 from nixdock.system.commands import run_command
+from nixdock.system.scratch import temporary_directory
 
-__all__ = ["BUILDER_SETUP", "RUN_SCRIPT", "run_script"]
+__all__ = ["run_script"]
 
-BUILDER_SETUP: Final = """
-if [ -e "${NIX_ATTRS_SH_FILE:-}" ]; then . "$NIX_ATTRS_SH_FILE"; fi
-if [ -e "${stdenv:-}/setup" ]; then . "$stdenv/setup"; fi
-"""
-"""Shell code that gives a script in a Nix build the functions and variables of the stdenv.
-
-Scripts of dockerTools have these, too.
-"""
-
-RUN_SCRIPT: Final = """
-set -e
-. "$1"
-"""
-"""Shell code that runs the script in the file `$1` and stops at the first error."""
+_NAME: Final = "extra_commands"
+_FILE: Final = "extra-commands"
 
 
-def run_script(script: str, directory: Path) -> None:
+def run_script(
+    script: str,
+    directory: Path,
+    *,
+    store_dir: str = "/nix/store",
+    confinement: Confinement = Confinement.REQUIRED,
+) -> None:
     """Run `script`, the spec's extra_commands, with bash or sh in `directory`.
 
-    Raise ScriptError if the script fails, or if there is no shell.
+    Raise ScriptError if the script fails or can't be confined, or if there is no shell.
     """
+
+    def run(confined: bool) -> None:
+        with temporary_directory() as temporary:
+            work = temporary.resolve() / "work"
+            work.mkdir()
+            (work / _FILE).write_text(script, encoding="utf-8")
+            if confined:
+                _run_confined(directory, store_dir, work)
+            else:
+                _run(directory, work / _FILE)
+
+    confined_if_required(confinement, run)
+
+
+def _run_confined(directory: Path, store_dir: str, work: Path) -> None:
+    environment = inner_environment(store_dir, os.environ, own_root=False)
+    shell = inner_shell(_NAME, environment)
+    mounts = script_root(_NAME, directory.resolve(), store_dir, work=work, space=work.parent)
+    job = Job(
+        script=_NAME,
+        program=as_a_child(shell, _NAME, f"{INSIDE}/{_FILE}"),
+        root=mounts.root,
+        mounts=mounts.mounts,
+        directory=BUILD_DIRECTORY,
+        environment=environment,
+        user=USER,
+        read_only_root=True,
+    )
+    run_job(job, work, directory)
+
+
+def _run(directory: Path, file: Path) -> None:
     shell = shutil.which("bash") or shutil.which("sh")
     if shell is None:
         raise ScriptError(
-            "extra_commands needs a shell, but neither bash nor sh is in PATH; install one, or add"
+            f"{_NAME} needs a shell, but neither bash nor sh is in PATH; install one, or add"
             " it to PATH",
-            key="extra_commands",
+            key=_NAME,
         )
-    with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
-        file = Path(temporary) / "extra-commands"
-        file.write_text(script, encoding="utf-8")
-        prelude = BUILDER_SETUP + RUN_SCRIPT
-        # nixdock may be writing the image to standard output: keep the script's output out of it.
-        result = run_command(
-            [shell, "-c", prelude, "extra_commands", str(file)],
-            directory=directory,
-            output_to_stderr=True,
-            umask=0o022,
-            supervised=True,
-        )
+    # nixdock may be writing the image to standard output: keep the script's output out of it.
+    result = run_command(
+        [shell, "-c", BUILDER_SETUP + RUN_SCRIPT, _NAME, str(file)],
+        directory=directory,
+        output_to_stderr=True,
+        umask=0o022,
+        supervised=True,
+    )
     if result.status:
-        raise ScriptError(
-            f"extra_commands failed with exit status {result.status}", key="extra_commands"
-        )
+        raise ScriptError(f"{_NAME} failed with exit status {result.status}", key=_NAME)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ from nixdock.oci.digests import check_digest, hex_of
 from nixdock.read.merging import merged_tree
 from nixdock.rootfs.added_database import add_database
 from nixdock.rootfs.base_image import BaseImage
+from nixdock.rootfs.confinement import Confinement
 from nixdock.rootfs.copied_contents import copy_contents
 from nixdock.rootfs.linked_contents import link_contents
 from nixdock.rootfs.rootless.difference import Snapshot, difference
@@ -30,7 +30,7 @@ from nixdock.rootfs.underlay import Underlay
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.permission_rules import permission_rules
 from nixdock.system.atomic import whole_directory
-from nixdock.system.temporary_trees import temporary_tree
+from nixdock.system.scratch import temporary_directory
 from nixdock.tar.header import Attributes, Entry, MemberMeta, owner_name
 
 __all__ = [
@@ -58,21 +58,22 @@ def prepare_top_layer(
     mtime: int,
     stack: ExitStack,
     database: Path | None = None,
+    confinement: Confinement = Confinement.REQUIRED,
 ) -> TreeLayer | MemberLayer:
     """Prepare the files of the top layer on top of `base` and return the layer.
 
-    If there are scripts, they find the Nix database that is below the directory `database`. The
-    files are removed when `stack` is closed. Raise SpecError if a tree in `contents` does not exist
-    or conflicts with another one, ScriptError if a script fails, and PackError if a file can't be
-    read.
+    If there are scripts, they are confined as `confinement` says, and find the Nix database that is
+    below the directory `database`. The files are removed when `stack` is closed. Raise SpecError if
+    a tree in `contents` does not exist or conflicts with another one, ScriptError if a script fails
+    or can't be confined, and PackError if a file can't be read.
     """
     owner = spec.owner
     meta = MemberMeta(mtime, owner.uid, owner.gid, owner_name(owner.uid), owner_name(owner.gid))
     # Files that go into layers are opened by paths without symlinks.
-    tree = stack.enter_context(temporary_tree()).resolve() / "root"
+    tree = stack.enter_context(temporary_directory()).resolve() / "root"
     tree.mkdir()
     if spec.run_as_root.strip() or spec.fake_root_commands.strip():
-        return _prepare_as_root(spec, base, tree, meta, stack, database)
+        return _prepare_as_root(spec, base, tree, meta, stack, database, confinement)
     underlay = _underlay(base, stack, verified=False)
     _add_contents(spec, tree, underlay)
     attributes: Mapping[bytes, Attributes] = {}
@@ -81,7 +82,7 @@ def prepare_top_layer(
         owner_of_store = Attributes(store.uid, store.gid, store.uname, store.gname)
         added = add_database(database, store.directory, tree)
         attributes = dict.fromkeys(map(os.fsencode, added), owner_of_store)
-    _run_extra_commands(spec, tree, underlay)
+    _run_extra_commands(spec, tree, underlay, confinement)
     return TreeLayer(
         tree,
         meta,
@@ -97,10 +98,13 @@ def _underlay(base: BaseImage | None, stack: ExitStack, *, verified: bool) -> Un
     return Underlay(stack.enter_context(merged_tree(base.layers, verified=verified)))
 
 
-def _run_extra_commands(spec: ImageSpec, tree: Path, underlay: Underlay) -> None:
+def _run_extra_commands(
+    spec: ImageSpec, tree: Path, underlay: Underlay, confinement: Confinement
+) -> None:
     if spec.extra_commands.strip():
         links = underlay.add_directory_links(tree)
-        run_script(spec.extra_commands, tree)
+        store_dir = spec.store.directory
+        run_script(spec.extra_commands, tree, store_dir=store_dir, confinement=confinement)
         underlay.remove_directory_links(tree, links)
 
 
@@ -111,6 +115,7 @@ def _prepare_as_root(
     meta: MemberMeta,
     stack: ExitStack,
     database: Path | None,
+    confinement: Confinement,
 ) -> MemberLayer:
     """Run run_as_root and fake_root_commands as well, and return the layer of the resulting files.
 
@@ -129,7 +134,15 @@ def _prepare_as_root(
         if not script.strip():
             return fakes
         store_dir = spec.store.directory
-        return run_as_root(script, tree, name=name, chroot=chroot, store_dir=store_dir, fakes=fakes)
+        return run_as_root(
+            script,
+            tree,
+            name=name,
+            chroot=chroot,
+            store_dir=store_dir,
+            fakes=fakes,
+            confinement=confinement,
+        )
 
     _add_contents(spec, tree, underlay)
     if database is not None:
@@ -138,11 +151,10 @@ def _prepare_as_root(
     fakes = run(spec.run_as_root, "run_as_root", chroot=True)
     directories: DirectoryAttributes = {}
     if chroot:
-        if spec.extra_commands.strip():
-            run_script(spec.extra_commands, tree)
+        _run_extra_commands(spec, tree, Underlay(), confinement)
         fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=spec.enable_fakechroot)
     else:
-        _run_extra_commands(spec, tree, underlay)
+        _run_extra_commands(spec, tree, underlay, confinement)
         links = underlay.add_directory_links(tree)
         fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=False)
         underlay.remove_directory_links(tree, links)
@@ -190,8 +202,8 @@ def _add_contents(spec: ImageSpec, tree: Path, underlay: Underlay) -> None:
 
 def pack_to_temporary_tar(layer: Layer, stack: ExitStack) -> TarLayer:
     """Pack `layer` into a file that is removed when `stack` is closed."""
-    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="nixdock-"))
-    file = Path(directory) / _TAR
+    directory = stack.enter_context(temporary_directory())
+    file = directory / _TAR
     return TarLayer(file, pack(layer, file).diff_id, layer.history)
 
 

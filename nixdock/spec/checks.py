@@ -66,6 +66,9 @@ def _check_names_and_times(spec: ImageSpec, origin: str) -> None:
         Reference.of(spec.name, "latest")
     with errors_at_key("tag", origin):
         Reference.of(spec.name, spec.tag)
+    for i, text in enumerate(spec.extra_tags):
+        with errors_at_key(f"extra_tags[{i}]", origin):
+            Reference.tagged(spec.name, text)
     if spec.created is not None:
         with errors_at_key("created", origin):
             parse_time(spec.created)

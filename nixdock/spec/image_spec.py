@@ -39,6 +39,12 @@ class ClosureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         list[str],
         msgspec.Meta(description="Keys of the graphs in a structured-attrs file; by default all."),
     ] = []
+    roots: Annotated[
+        list[str],
+        msgspec.Meta(
+            description="Store paths whose closure the image has; by default all of the graph."
+        ),
+    ] = []
     exclude: Annotated[
         list[str], msgspec.Meta(description="Store paths to leave out of the image.")
     ] = []
@@ -182,6 +188,9 @@ class ImageSpec(
     version: Literal[1]
     name: Annotated[str, msgspec.Meta(description="[HOST[:PORT]/]NAME; converted to lower case.")]
     tag: str = "latest"
+    extra_tags: Annotated[
+        list[str], msgspec.Meta(description="More names of the image: TAG or NAME:TAG.")
+    ] = []
     architecture: Annotated[str, msgspec.Meta(description="Architecture, as in Go's GOARCH.")] = (
         "amd64"
     )
@@ -275,9 +284,11 @@ class ImageSpec(
     ] = "env"
 
     @property
-    def reference(self) -> Reference:
-        """The name and tag; raise InputError if they are not valid."""
-        return Reference.of(self.name, self.tag)
+    def references(self) -> tuple[Reference, ...]:
+        """The names with their tags, each once; raise InputError if one is not valid."""
+        first = Reference.of(self.name, self.tag)
+        others = (Reference.tagged(self.name, text) for text in self.extra_tags)
+        return tuple(dict.fromkeys([first, *others]))
 
 
 def nar_hash_of(info: StorePathSpec | None) -> Hash | None:

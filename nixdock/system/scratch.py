@@ -1,28 +1,37 @@
-"""Temporary directories beside an output, which the next run removes if a process can't."""
+"""Temporary directories, which the next run removes if a process can't.
+
+All of nixdock's are made here, so that none is left behind for good.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import io
 import logging
 import os
-import shutil
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from nixdock.errors import OutputError
+from nixdock.system.removal import remove_tree
 from nixdock.system.renaming import put_back
 from nixdock.system.writers import descriptor_of
 
-__all__ = ["is_stream", "temporary_directory"]
+__all__ = ["is_stream", "temporary_directory", "temporary_file"]
 
 log = logging.getLogger(__name__)
 
 _OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A name may have 255 bytes, and the directory's has a dot, a suffix and random characters as well.
 _MOST_NAME: Final = 200
+# What others make in the shared directory must not look like a leftover: the name is unusual.
+_PREFIX: Final = "nixdock-scratch-"
+_RANDOM: Final = re.compile("[a-z0-9_]{8}", re.ASCII)
 
 
 def is_stream(target: Path) -> bool:
@@ -33,16 +42,23 @@ def is_stream(target: Path) -> bool:
 
 
 @contextmanager
-def temporary_directory(target: Path) -> Iterator[Path]:
-    """Yield a temporary directory beside `target`, and so on the same file system.
+def temporary_directory(target: Path | None = None) -> Iterator[Path]:
+    """Yield a new directory, and remove it at the end with all that is in it by then.
 
-    For a stream, it is in the system's directory for temporary files. Directories for the same
-    target that a killed process has left there are removed first. Raise OutputError if the
-    directory can't be created.
+    It is beside `target`, and so on the same file system, or in the system's directory for
+    temporary files if there is no target or it is a stream. Directories of the same kind that a
+    killed process has left there are removed first. Raise OutputError if the directory can't be
+    created.
     """
-    parent = Path(tempfile.gettempdir()) if is_stream(target) else target.parent
-    prefix = f".{os.fsdecode(os.fsencode(target.name)[:_MOST_NAME])}.nixdock-"
-    _remove_leftovers(parent, prefix, target)
+    if target is not None and is_stream(target):
+        target = None
+    if target is None:
+        parent, prefix = Path(tempfile.gettempdir()), _PREFIX
+        _remove_shared_leftovers(parent)
+    else:
+        parent = target.parent
+        prefix = f".{os.fsdecode(os.fsencode(target.name)[:_MOST_NAME])}.nixdock-"
+        _remove_leftovers(parent, prefix, target)
     try:
         directory, lock = _locked_directory(parent, prefix)
     except OSError as error:
@@ -51,8 +67,15 @@ def temporary_directory(target: Path) -> Iterator[Path]:
     try:
         yield directory
     finally:
-        _remove(directory, target)
+        _remove(directory, lock, target)
         os.close(lock)
+
+
+def temporary_file() -> io.FileIO:
+    """Return a new file without a name, whose space is free again once it is closed."""
+    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (the caller closes it)
+    assert isinstance(file, io.FileIO)
+    return file
 
 
 def _locked_directory(parent: Path, prefix: str) -> tuple[Path, int]:
@@ -70,27 +93,34 @@ def _locked_directory(parent: Path, prefix: str) -> tuple[Path, int]:
             os.close(lock)
 
 
-def _remove_leftovers(parent: Path, prefix: str, target: Path) -> None:
+@cache
+def _remove_shared_leftovers(parent: Path) -> None:
+    """Remove leftovers that are not beside an output, once in a process: the directory is large."""
+    _remove_leftovers(parent, _PREFIX, None)
+
+
+def _remove_leftovers(parent: Path, prefix: str, target: Path | None) -> None:
     """Remove the directories of processes that are gone: those that are not locked."""
     with suppress(OSError):
         for name in os.listdir(parent):
-            if name.startswith(prefix):
+            if name.startswith(prefix) and _RANDOM.fullmatch(name, len(prefix)):
                 with suppress(OSError):
                     _remove_leftover(parent / name, target)
 
 
-def _remove_leftover(directory: Path, target: Path) -> None:
+def _remove_leftover(directory: Path, target: Path | None) -> None:
     lock = os.open(directory, _OPEN)
     try:
         if os.fstat(lock).st_uid == os.geteuid():
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(directory, target)
+            _remove(directory, lock, target)
     finally:
         os.close(lock)
 
 
-def _remove(directory: Path, target: Path) -> None:
-    if put_back(target, directory):
-        shutil.rmtree(directory, ignore_errors=True)
+def _remove(directory: Path, lock: int, target: Path | None) -> None:
+    """Remove a directory that is open as `lock`, unless a replaced output can't be put back."""
+    if target is None or put_back(target, directory):
+        remove_tree(directory, lock)
     else:
         log.warning("%s is missing; the earlier one is below %s", target, directory)

@@ -16,7 +16,7 @@ from nixdock.oci.digests import hex_of
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.registry.blobs import upload_blob
 from nixdock.registry.request import Body
-from nixdock.system.temporary_trees import temporary_tree
+from nixdock.system.scratch import temporary_directory
 from nixdock.transfer.destination import Outcome
 from nixdock.transfer.push_target import PushTarget
 
@@ -80,7 +80,7 @@ class Uploads:
 
     def __enter__(self) -> Self:
         if not self._dry_run:
-            self.directory = self._stack.enter_context(temporary_tree())
+            self.directory = self._stack.enter_context(temporary_directory())
         return self
 
     def __exit__(

@@ -70,7 +70,9 @@ def write_legacy_archive(
     layer_paths = [f"{layer_id}/layer.tar" for layer_id in ids]
     archive.add(DOCKER_MANIFEST, image.docker_manifest(config_path, layer_paths))
     if ids:
-        repositories = {image.reference.repository: {image.reference.tag: ids[-1]}}
+        repositories: dict[str, dict[str, str]] = {}
+        for reference in image.references:
+            repositories.setdefault(reference.repository, {})[reference.tag] = ids[-1]
         archive.add(REPOSITORIES, canonical_json(repositories))
     archive.finish()
     return image

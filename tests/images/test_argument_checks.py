@@ -44,6 +44,13 @@ def refusal(library: Library, expression: str) -> str:
             ),
         ),
         (
+            'name = "x"; tag = "y:1";',
+            (
+                'nixdock: image x: "y:1" is not a tag: expected at most 128 letters, digits,'
+                " '_', '.' and '-', without '.' or '-' at the start"
+            ),
+        ),
+        (
             'name = "x"; architecture = "x86_64";',
             (
                 'nixdock: image x: architecture must be one of Go\'s names, not "x86_64": write'

@@ -158,3 +158,27 @@ def test_a_second_run_makes_the_same_layer(library: Library) -> None:
     )
     library.build(f"({image}).layer")
     assert members(library.build(f"({image}).layer", "--check"))["/many/3/file"].uid == 5
+
+
+def test_scripts_can_be_confined_in_a_sandbox_as_well(library: Library) -> None:
+    """For builders that call nixdock without --in-nix-build."""
+    script = """
+      [ ! -e /build/secret ]; [ -z "$secret" ]; if touch /nix/store/x; then exit 9; fi
+    """
+    layer = library.build(
+        f"""pkgs.runCommand "layer" {{
+          secret = "x"; nativeBuildInputs = [ nixdock.package pkgs.buildPackages.fakeroot ];
+          spec = builtins.toJSON {{
+            version = 1; name = "x"; contents = [ pkgs.busybox ]; copy_contents = true;
+            extra_commands = ''{script} touch one'';
+            fake_root_commands = ''{script} touch two; chown 5 two'';
+            run_as_root = ''{script} touch /three; chown 6 /three'';
+          }};
+        }} ''
+          touch secret
+          printf %s "$spec" > spec.json
+          nixdock top-layer spec.json -o $out
+        ''"""
+    )
+    found = members(layer)
+    assert [found[name].uid for name in ("/one", "/two", "/three")] == [0, 5, 6]

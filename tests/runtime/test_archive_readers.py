@@ -16,6 +16,8 @@ import nixdock
 from nixdock.oci.layout import Format
 
 from .command import require_tool, run_tool
+from .engine import Engine
+from .oci_tools import Skopeo
 
 NOBODY = 65534
 
@@ -78,3 +80,35 @@ def test_syft_finds_the_store_paths(tmp_path: Path, form: Format) -> None:
     done = run_tool([syft, "scan", "--quiet", "-o", "json", f"oci-archive:{archive}"], env=env)
     packages = [(found["name"], found["version"]) for found in json.loads(done.stdout)["artifacts"]]
     assert packages == [("hello", "2.10")]
+
+
+NAMES = ["hello:v1", "hello:v2", "quay.example/other/hello:v1"]
+
+
+def with_several_names(directory: Path, form: Format) -> Path:
+    spec = {"version": 1, "name": "hello", "tag": "v1", "extra_tags": ["v2", NAMES[2]]}
+    (directory / "spec.json").write_text(json.dumps({**spec, "extra_commands": "echo hello > x"}))
+    target = directory / "image"
+    nixdock.build_image(nixdock.read_spec(directory / "spec.json"), target, form=form)
+    return target
+
+
+@pytest.mark.runtime
+@pytest.mark.parametrize("form", [Format.ARCHIVE, Format.DOCKER_ARCHIVE])
+@pytest.mark.parametrize("name", ["docker", "podman"])
+def test_engines_load_all_names(
+    request: pytest.FixtureRequest, tmp_path: Path, form: Format, name: str
+) -> None:
+    engine: Engine = request.getfixturevalue(name)
+    loaded = engine.load_all(with_several_names(tmp_path, form))
+    assert [found.removeprefix("localhost/") for found in loaded] == NAMES
+    assert len({engine.inspect(found)["Id"] for found in loaded}) == 1
+
+
+@pytest.mark.runtime
+@pytest.mark.parametrize("form", [Format.ARCHIVE, Format.OCI_ARCHIVE, Format.OCI_LAYOUT])
+def test_skopeo_finds_every_tag_of_a_layout(skopeo: Skopeo, tmp_path: Path, form: Format) -> None:
+    target = with_several_names(tmp_path, form)
+    transport = "oci" if form is Format.OCI_LAYOUT else "oci-archive"
+    digests = {skopeo.inspect(f"{transport}:{target}:{tag}")["Digest"] for tag in ("v1", "v2")}
+    assert len(digests) == 1

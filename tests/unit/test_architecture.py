@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "demo": "errors system oci nix spec",
     "face": "errors system oci tar nix spec layering layers read write rootfs build diff merge"
     " registry transfer",
-    "__init__": "errors nix oci spec layering layers read build diff registry transfer face",
+    "__init__": "errors nix oci spec layering layers read rootfs build diff registry transfer face",
     "cli": "errors system oci tar nix spec layering read registry diff demo __init__",
     "__main__": "cli",
 }
@@ -45,7 +45,11 @@ PROGRAMS = {"nixdock.__main__", "nixdock.demo.src.rebuild"}
 # The one that starts programs, and the program that rebuilds the demo's closure.
 START_PROGRAMS = {"nixdock.system.commands", "nixdock.demo.src.rebuild"}
 # Packing forks worker processes; a script's process enters its namespaces and becomes the script.
-FORK = {"nixdock.layers.pack", "nixdock.rootfs.rootless.enter"}
+FORK = {
+    "nixdock.layers.pack",
+    "nixdock.rootfs.rootless.enter",
+    "nixdock.rootfs.rootless.isolate",
+}
 
 
 def module_name(path: Path) -> str:
@@ -145,6 +149,13 @@ def test_layers_are_not_asked_for_their_class() -> None:
         for function, arguments in calls(module)
         if function == "isinstance" and "Layer" in ast.unparse(arguments[1])
     ] == []
+
+
+def test_one_module_makes_temporary_files_and_directories() -> None:
+    """It removes what killed processes leave behind, if only they have made all of it."""
+    imported = {module: {n.partition(".")[0] for n in imported_names(module)} for module in FILES}
+    using = {module for module in FILES if "tempfile" in imported[module]} - PROGRAMS
+    assert using == {"nixdock.system.scratch"}
 
 
 def test_few_modules_start_processes() -> None:

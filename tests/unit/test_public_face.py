@@ -60,6 +60,7 @@ TYPES = [
     "Closure",
     "Comparison",
     "Compression",
+    "Confinement",
     "Credentials",
     "Diff",
     "Explanation",

@@ -23,12 +23,14 @@ _SYSTEM_DIRECTORIES: Final = ("/dev", "/proc", "/sys")
 class Mount:
     """A bind mount of the host's file or directory `source` at the absolute path `target`.
 
-    With `recursive`, the mounts below `source` are mounted, too.
+    With `recursive`, the mounts below `source` are mounted, too. A confined script can't write to
+    what is `read_only`.
     """
 
     source: str
     target: str
     recursive: bool = True
+    read_only: bool = False
 
 
 @dataclass(slots=True)
@@ -44,7 +46,9 @@ class Mounts:
     mounts: list[Mount] = field(default_factory=list)
     mount_points: list[Path] = field(default_factory=list)
 
-    def add(self, source: str, target: str, *, recursive: bool = True) -> None:
+    def add(
+        self, source: str, target: str, *, recursive: bool = True, read_only: bool = False
+    ) -> None:
         """Mount `source` at `target`, and create the mount point if it does not exist.
 
         Nothing is mounted if `source` does not exist, or if it is a file and `target` exists.
@@ -53,17 +57,17 @@ class Mounts:
         if not os.path.lexists(source):
             return
         if Path(source).is_dir():
-            self._make_directory(target)
+            self.make_directory(target)
         else:
             directory, name = os.path.split(target)
-            mount_point = self._make_directory(directory) / name
+            mount_point = self.make_directory(directory) / name
             if os.path.lexists(mount_point):
                 return
             mount_point.touch()
             self.mount_points.append(mount_point)
-        self.mounts.append(Mount(source, target, recursive))
+        self.mounts.append(Mount(source, target, recursive, read_only))
 
-    def _make_directory(self, target: str) -> Path:
+    def make_directory(self, target: str) -> Path:
         """Return the directory `target` in the root; create it if it does not exist."""
         obstacle = find_obstacle(self.root, target)
         if obstacle is not None:
@@ -89,7 +93,7 @@ class Mounts:
             return
         image_store = Path(f"{self.root}{self.store_dir}")
         if not (image_store.is_dir() and any(image_store.iterdir())):
-            self.add(self.store_dir, self.store_dir)
+            self.add(self.store_dir, self.store_dir, read_only=True)
             return
         for name in sorted(os.listdir(self.store_dir)):
             if name.startswith(".") or os.path.lexists(image_store / name):
@@ -100,7 +104,7 @@ class Mounts:
                 link.symlink_to(os.readlink(path))
                 self.mount_points.append(link)
             else:
-                self.add(str(path), f"{self.store_dir}/{name}")
+                self.add(str(path), f"{self.store_dir}/{name}", read_only=True)
 
     def remove_mount_points(self) -> None:
         """Remove the created mount points, except directories that are no longer empty."""
@@ -112,20 +116,27 @@ class Mounts:
 
 
 @contextmanager
-def mounts_for(script: str, root: Path, store_dir: str, work: Path) -> Iterator[Mounts]:
+def mounts_for(
+    script: str, root: Path, store_dir: str, work: Path, *, confined: bool
+) -> Iterator[Mounts]:
     """Yield the mounts for a script in `root`; remove their mount points at the end.
 
-    The directory `work` is mounted at `INSIDE`, and the directory of a Nix build at its own path.
+    The directory `work` is mounted at `INSIDE`. A script that is not `confined` also gets /dev and
+    /sys of this machine and the directory of a Nix build, at its own path.
     """
     mounts = Mounts(script, root, store_dir)
     try:
         for directory in _SYSTEM_DIRECTORIES:
-            mounts.add(directory, directory)
+            if not confined:
+                mounts.add(directory, directory)
+            elif directory != "/sys":
+                # A confined script gets new ones.
+                mounts.make_directory(directory)
         mounts.add_store()
-        if top := os.environ.get("NIX_BUILD_TOP"):
+        if not confined and (top := os.environ.get("NIX_BUILD_TOP")):
             # Not recursive: `root` is in this directory, and it has mounts by then.
             mounts.add(top, top, recursive=False)
-        mounts.add(str(work), INSIDE, recursive=False)
+        mounts.add(str(work), INSIDE, recursive=False, read_only=True)
         yield mounts
     finally:
         mounts.remove_mount_points()

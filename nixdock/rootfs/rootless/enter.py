@@ -1,8 +1,11 @@
 """Run a job's program under a supervisor, with another directory as its `/` if the job says so.
 
-`run` starts this module as a program of its own, under fakeroot, because a process that enters a
-user namespace must have a single thread. It forks: the child enters the namespaces and becomes the
-job's program, and the parent stays outside and supervises its system calls (see `watch`).
+`start` starts this module as a program of its own, often under fakeroot, because a process that
+enters a user namespace must have a single thread. It forks: the child enters the namespaces and
+becomes the job's program, and the parent stays outside and supervises its system calls (`watch`).
+
+A confined job gets a root of its own, in which only what it needs is mounted. The old root is
+unmounted then, so that not even a program with all rights in its user namespace could return to it.
 
 If the program can't be started, the reason is written to the job's error file.
 """
@@ -17,10 +20,29 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from nixdock.rootfs.rootless.calls import install_filter
+from nixdock.rootfs.rootless.failure import EnterError, report
+from nixdock.rootfs.rootless.mounting import (
+    bind,
+    change_root,
+    keep_mounts_private,
+    make_read_only,
+    mount_devices,
+    mount_processes,
+)
+from nixdock.rootfs.rootless.namespaces import (
+    NEW_MOUNTS,
+    NEW_PIDS,
+    ROOT_CAPABILITIES,
+    enter_user_namespace,
+    forbid_more_rights,
+    leave_keyring,
+    new_namespaces,
+)
 from nixdock.rootfs.rootless.watch import watch
 
 __all__ = ["INSIDE", "main"]
@@ -31,25 +53,10 @@ INSIDE: Final = "/.nixdock"
 # The environment variable that turns the emulation for static programs off if it is 0.
 _SWITCH: Final = "NIXDOCK_STATIC_PROGRAMS"
 
-# linux/prctl.h, linux/sched.h and linux/mount.h
+# linux/prctl.h
 _PARENT_DEATH_SIGNAL: Final = 1
-_NEW_USER: Final = 0x10000000
-_NEW_PIDS: Final = 0x20000000
-_NEW_MOUNTS: Final = 0x00020000
-_BIND: Final = 0x1000
-_RECURSIVE: Final = 0x4000
-_PRIVATE: Final = 1 << 18
-_NOSUID_NODEV_NOEXEC: Final = 2 | 4 | 8
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
-_LIBC.mount.argtypes = (
-    *(ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p),
-    *(ctypes.c_ulong, ctypes.c_char_p),
-)
-
-
-class _EnterError(Exception):
-    """The program can't be started; the message goes to the job's error file."""
 
 
 def main(job_file: str) -> int:
@@ -61,15 +68,16 @@ def main(job_file: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     job = json.loads(Path(job_file).read_bytes())
     library = _copy_library(Path(job_file).parent)
-    error = os.open(job["error"], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # The child may no longer reach the file by its path when it fails.
+    error = os.open(job["error"], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     parent_end, child_end = socket.socketpair()
     child = os.fork()
     if not child:
         parent_end.close()
         try:
             _become_program(job, library, child_end)
-        except _EnterError as failure:
-            os.write(error, str(failure).encode())
+        except EnterError as failure:
+            report(failure, error)
         os._exit(125)
     child_end.close()
     # The listener of the child's filter; none if there is no filter or the child has failed.
@@ -88,30 +96,39 @@ def _wait(child: int) -> int:
 def _become_program(job: dict[str, Any], library: str | None, parent: socket.socket) -> NoReturn:
     """Replace this process by the job's program, and send the listener of its filter to `parent`.
 
-    Raise _EnterError if that is impossible.
+    Raise EnterError if that is impossible.
     """
     owner = (job["uid"], job["gid"])
     if job["root"] is not None:
         _change_root(job, parent)
-    elif owner != (0, 0) and not _LIBC.unshare(_NEW_USER):
+    elif owner != (0, 0):
         # Statically linked programs ask the kernel for their user: let it be root, if possible.
-        _map_ids(*owner)
+        with suppress(EnterError):
+            enter_user_namespace(0, owner)
     _die_with_parent()
-    for variable in ("LD_LIBRARY_PATH", "LD_PRELOAD"):
-        os.environ.pop(variable, None)
+    environment = _environment(job["environment"])
     if library is not None:
         directory = os.path.dirname(job["error"]) if job["root"] is None else INSIDE  # noqa: PTH120
         # glibc's dynamic linker replaces $LIB by the name of its library directory. Others, such
         # as musl's, do not: they find no file, and so don't load a library that needs glibc.
-        os.environ["LD_PRELOAD"] = f"{directory}/$LIB/{library}"
+        environment |= {k: v for k, v in os.environ.items() if k.startswith("FAKEROOT")}
+        environment["LD_PRELOAD"] = f"{directory}/$LIB/{library}"
         is_wanted = os.environ.get(_SWITCH) != "0"
         if is_wanted and (listener := install_filter()) is not None:
             socket.send_fds(parent, [b"l"], [listener])
             os.close(listener)
     try:
-        os.execv(job["program"][0], job["program"])
+        os.execve(job["program"][0], job["program"], environment)
     except OSError as error:
-        raise _EnterError(f"can't run {job['program'][0]}: {error.strerror}") from None
+        raise EnterError(f"can't run {job['program'][0]}: {error.strerror}") from None
+
+
+def _environment(given: dict[str, str] | None) -> dict[str, str]:
+    """Return the program's environment: what is `given` or, by default, that of this process."""
+    if given is None:
+        left_out = {"LD_LIBRARY_PATH", "LD_PRELOAD"}
+        return {name: value for name, value in os.environ.items() if name not in left_out}
+    return dict(given)
 
 
 def _die_with_parent() -> None:
@@ -140,86 +157,60 @@ def _copy_library(directory: Path) -> str | None:
 
 
 def _change_root(job: dict[str, Any], parent: socket.socket) -> None:
-    """Enter new namespaces and make the job's root, with its mounts, the root directory."""
-    root = job["root"]
-    _enter_namespaces(job["uid"], job["gid"])
-    _mount(root, root, recursive=True)
-    for source, target, recursive in job["mounts"]:
-        _mount(source, root + target, recursive=recursive)
-    # In a PID namespace, the processes that a script leaves behind are killed when it ends. Only
-    # the child enters the namespace; this process waits for it.
-    if not _LIBC.unshare(_NEW_PIDS):
-        if child := os.fork():
-            _die_with_parent()
-            parent.close()
-            os._exit(_wait(child))
-        # Where parts of /proc are hidden, as in containers, this is not allowed. Then the /proc
-        # that is mounted already has to do.
-        _LIBC.mount(b"proc", os.fsencode(f"{root}/proc"), b"proc", _NOSUID_NODEV_NOEXEC, None)
+    """Enter new namespaces and make the job's root, with its mounts, the root directory.
+
+    If the job is confined, its program can neither reach nor change anything else.
+    """
+    root, confined = job["root"], job["confined"]
+    enter_user_namespace(NEW_MOUNTS, (job["uid"], job["gid"]), tuple(job["user"]))
     try:
-        os.chroot(root)
-        os.chdir("/")
+        keep_mounts_private()
+        bind(root, root, recursive=True)
+        for source, target, recursive, _ in job["mounts"]:
+            bind(source, root + target, recursive=recursive)
+        _enter_processes(parent, confined=confined)
+        mount_processes(f"{root}/proc", read_only=confined)
+        if confined:
+            _confine(job)
+        else:
+            os.chroot(root)
+        os.chdir(job["directory"])
     except OSError as error:
-        raise _EnterError(f"can't change the root to {root}: {error.strerror}") from None
-
-
-def _enter_namespaces(uid: int, gid: int) -> None:
-    if _LIBC.unshare(_NEW_USER | _NEW_MOUNTS):
-        raise _EnterError(f"the system allows no user namespace: {_reason()}; {_advice()}")
-    _map_ids(uid, gid)
-    if _LIBC.mount(b"none", b"/", None, _RECURSIVE | _PRIVATE, None):
-        raise _EnterError(
-            f"the system allows no mounts in a user namespace: {_reason()}; {_advice()}"
-        )
-
-
-def _map_ids(uid: int, gid: int) -> None:
-    """Make the user and group outside root in this process's user namespace."""
-    try:
-        # The kernel demands the first from processes without privileges outside.
-        Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-        Path("/proc/self/uid_map").write_text(f"0 {uid} 1", encoding="ascii")
-        Path("/proc/self/gid_map").write_text(f"0 {gid} 1", encoding="ascii")
-    except OSError as error:
-        raise _EnterError(
-            f"the system allows no user namespace: {error.filename}: {error.strerror}; {_advice()}"
+        raise EnterError(
+            f"can't change the root to {root}: {error.strerror}", refused=confined
         ) from None
 
 
-def _mount(source: str, target: str, *, recursive: bool) -> None:
-    flags = _BIND | (_RECURSIVE if recursive else 0)
-    if _LIBC.mount(os.fsencode(source), os.fsencode(target), None, flags, None):
-        raise _EnterError(f"can't mount {source} at {target}: {_reason()}")
+def _confine(job: dict[str, Any]) -> None:
+    """Leave nothing but the job's root to this process, and no rights to change its mounts."""
+    root = job["root"]
+    mount_devices(f"{root}/dev")
+    make_read_only([root + target for _, target, _, read_only in job["mounts"] if read_only])
+    if job["read_only_root"]:
+        make_read_only([root], recursive=False)
+    change_root(root)
+    # A terminal that controls a program would let it type commands into it.
+    os.setsid()
+    leave_keyring()
+    forbid_more_rights(ROOT_CAPABILITIES)
 
 
-def _reason() -> str:
-    return os.strerror(ctypes.get_errno())
+def _enter_processes(parent: socket.socket, *, confined: bool) -> None:
+    """Go on as the first process of a PID namespace.
 
-
-def _advice() -> str:
-    """Name the sysctl settings that forbid user namespaces, or all that may do so."""
-    culprits = [
-        f"{name} is {value}"
-        for name, forbidding in (
-            ("kernel.unprivileged_userns_clone", "0"),
-            ("user.max_user_namespaces", "0"),
-            ("kernel.apparmor_restrict_unprivileged_userns", "1"),
-        )
-        if (value := _sysctl(name)) == forbidding
-    ]
-    if culprits:
-        return "change it with sysctl: " + ", ".join(culprits)
-    return (
-        "look at sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone and"
-        " kernel.apparmor_restrict_unprivileged_userns and, in a container, at its seccomp profile"
-    )
-
-
-def _sysctl(name: str) -> str | None:
+    The processes that a script leaves behind are killed when it ends.
+    """
     try:
-        return Path("/proc/sys", *name.split(".")).read_text(encoding="ascii").strip()
-    except OSError:
-        return None
+        new_namespaces(NEW_PIDS)
+    except EnterError:
+        if confined:
+            raise
+        return
+    # Only the child enters the namespace; this process waits for it.
+    if child := os.fork():
+        _die_with_parent()
+        parent.close()
+        os._exit(_wait(child))
 
 
 if __name__ == "__main__":

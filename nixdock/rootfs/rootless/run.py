@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import sys
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from nixdock.errors import ScriptError
-from nixdock.rootfs.rootless.chroot import Mount, mounts_for, shell_inside
+from nixdock.rootfs.confinement import Confinement
+from nixdock.rootfs.rootless.chroot import Mounts, mounts_for, shell_inside
 from nixdock.rootfs.rootless.enter import INSIDE
 from nixdock.rootfs.rootless.fakeroot import (
     FakeFile,
@@ -22,8 +19,15 @@ from nixdock.rootfs.rootless.fakeroot import (
     format_state,
     parse_state,
 )
-from nixdock.rootfs.scripts import BUILDER_SETUP, RUN_SCRIPT
-from nixdock.system.commands import run_command
+from nixdock.rootfs.rootless.script_root import (
+    BUILD_DIRECTORY,
+    inner_environment,
+    inner_shell,
+    script_root,
+)
+from nixdock.rootfs.rootless.start import Job, confined_if_required, run_job
+from nixdock.rootfs.shell_code import BUILDER_SETUP, RUN_SCRIPT, as_a_child
+from nixdock.system.scratch import temporary_directory
 
 __all__ = ["run_as_root"]
 
@@ -31,13 +35,6 @@ __all__ = ["run_as_root"]
 _IMAGE_PATH: Final = """
 PATH="${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 export PATH
-"""
-# Python starts isolated from the user's settings (-I), with the module search path of this process.
-_ENTER: Final = """
-import sys
-sys.path[:] = sys.argv[2:]
-from nixdock.rootfs.rootless.enter import main
-sys.exit(main(sys.argv[1]))
 """
 
 
@@ -49,60 +46,71 @@ def run_as_root(
     chroot: bool,
     store_dir: str,
     fakes: Mapping[Inode, FakeFile],
+    confinement: Confinement = Confinement.REQUIRED,
 ) -> dict[Inode, FakeFile]:
     """Run `script` in `tree` under fakeroot; with `chroot`, `tree` is its `/`.
 
     `fakes` is fakeroot's state before the script; return the state after it. `name` is the
-    script's key in the spec. Raise ScriptError if the script can't be run or fails, and ToolError
-    if fakeroot is not installed.
+    script's key in the spec. Raise ScriptError if the script can't be run or confined, or fails,
+    and ToolError if fakeroot is not installed.
     """
-    with tempfile.TemporaryDirectory(prefix="nixdock-") as temporary:
-        work = Path(temporary).resolve()
-        (work / "script").write_text(script, encoding="utf-8")
-        (work / "before").write_text(format_state(fakes.items()), encoding="ascii")
-        with ExitStack() as stack:
-            mounts: list[Mount] = []
+    tree = tree.resolve()
+
+    def run(confined: bool) -> dict[Inode, FakeFile]:
+        with temporary_directory() as temporary, ExitStack() as stack:
+            work = temporary.resolve() / "work"
+            work.mkdir()
+            (work / "script").write_text(script, encoding="utf-8")
+            (work / "before").write_text(format_state(fakes.items()), encoding="ascii")
             if chroot:
                 mounts = stack.enter_context(
-                    mounts_for(name, tree.resolve(), store_dir, work)
-                ).mounts
-                shell = shell_inside(name, tree, store_dir, os.environ.get("PATH"))
+                    mounts_for(name, tree, store_dir, work, confined=confined)
+                )
+                job = _in_own_root(name, tree, mounts, confined=confined)
+            elif confined:
+                mounts = script_root(name, tree, store_dir, work=work, space=work.parent)
+                job = _in_directory(name, mounts)
             else:
                 shell = shutil.which("bash") or shutil.which("sh") or "/bin/sh"
-            prelude = BUILDER_SETUP + (_IMAGE_PATH if chroot else "") + RUN_SCRIPT
-            job = {
-                "root": str(tree.resolve()) if chroot else None,
-                "uid": os.getuid(),
-                "gid": os.getgid(),
-                "mounts": [(m.source, m.target, m.recursive) for m in mounts],
-                "program": [shell, "-c", prelude, name, f"{INSIDE if chroot else work}/script"],
-                "error": str(work / "error"),
-            }
-            # Not orjson, which refuses paths that are not UTF-8.
-            (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
-            _run(work, tree, name)
+                program = [shell, "-c", BUILDER_SETUP + RUN_SCRIPT, name, f"{work}/script"]
+                job = Job(name, program, root=None, confined=False)
+            fakeroot = [
+                fakeroot_program(os.environ),
+                *("-i", str(work / "before"), "-s", str(work / "after"), "--"),
+            ]
+            run_job(job, work, tree, fakeroot=fakeroot)
             return parse_state((work / "after").read_text(encoding="ascii"))
 
+    return confined_if_required(confinement, run)
 
-def _run(work: Path, directory: Path, name: str) -> None:
-    command = [
-        fakeroot_program(os.environ),
-        *("-i", str(work / "before"), "-s", str(work / "after"), "--"),
-        *(sys.executable, "-I", "-c", _ENTER, str(work / "job.json"), *sys.path),
-    ]
-    # nixdock may be writing the image to standard output: keep the script's output out of it.
-    # By default, fakeroot also tries to change owners on disk. That would fail for all users but
-    # one: a user namespace maps a single user.
-    result = run_command(
-        command,
-        directory=directory,
-        environment={**os.environ, "FAKEROOTDONTTRYCHOWN": "1"},
-        output_to_stderr=True,
-        umask=0o022,
-        supervised=True,
+
+def _in_own_root(name: str, tree: Path, mounts: Mounts, *, confined: bool) -> Job:
+    environment = None
+    prelude = BUILDER_SETUP + _IMAGE_PATH + RUN_SCRIPT
+    if confined:
+        environment = inner_environment(mounts.store_dir, os.environ, own_root=True)
+        prelude = _IMAGE_PATH + RUN_SCRIPT
+    shell = shell_inside(name, tree, mounts.store_dir, os.environ.get("PATH"))
+    return Job(
+        script=name,
+        program=[shell, "-c", prelude, name, f"{INSIDE}/script"],
+        root=tree,
+        mounts=mounts.mounts,
+        environment=environment,
+        confined=confined,
+        needs_namespaces=True,
     )
-    error = work / "error"
-    if error.exists() and (reason := error.read_text(encoding="utf-8")):
-        raise ScriptError(f"{name}: {reason}", key=name)
-    if result.status:
-        raise ScriptError(f"{name} failed with exit status {result.status}", key=name)
+
+
+def _in_directory(name: str, mounts: Mounts) -> Job:
+    environment = inner_environment(mounts.store_dir, os.environ, own_root=False)
+    shell = inner_shell(name, environment)
+    return Job(
+        script=name,
+        program=as_a_child(shell, name, f"{INSIDE}/script"),
+        root=mounts.root,
+        mounts=mounts.mounts,
+        directory=BUILD_DIRECTORY,
+        environment=environment,
+        read_only_root=True,
+    )

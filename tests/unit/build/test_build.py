@@ -74,6 +74,11 @@ def test_excluded_paths_stay_out_with_their_references(write: Callable[..., Path
     assert resolve_spec(read_spec(file)).spec.store_layers == [[LIB, APP]]
 
 
+def test_only_the_closure_of_the_roots_is_in_the_image(write: Callable[..., Path]) -> None:
+    closure = {"graph": "graph.json", "roots": [APP], "exclude": [APP]}
+    assert resolve_spec(read_spec(write(closure=closure))).spec.store_layers == [[LIB]]
+
+
 def test_a_resolved_spec_gives_the_same_image(write: Callable[..., Path], tmp_path: Path) -> None:
     spec = read_spec(write(max_layers=3))
     resolved = resolve_spec(spec).spec
@@ -152,6 +157,11 @@ def test_no_store_paths_is_no_store_layer(write: Callable[..., Path]) -> None:
             {"closure": {"graph": "graph.json", "exclude": ["/x"]}},
             SpecError,
             r"closure.exclude\[0\]: '/x'",
+        ),
+        (
+            {"closure": {"graph": "graph.json", "roots": [APP, f"{LIB}2"]}},
+            SpecError,
+            r"closure.roots\[1\]: .*-lib2 is not in the graph .*graph.json",
         ),
         ({"store": {"directory": "/gnu/store"}}, SpecError, "is not in the store /gnu/store"),
         ({"nix_db": True}, ClosureError, "app has no NAR hash"),
@@ -269,6 +279,32 @@ def test_a_program_that_is_not_in_the_image_is_a_warning(
         pass
     assert len(caplog.messages) == (message is not None)
     assert message is None or message in caplog.messages[0]
+
+
+def test_contents_that_are_not_in_the_image_are_a_warning(
+    write: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The links dangle, unless the base image or a store that is mounted has the files."""
+    tree = f"/nix/store/{'9' * 32}-tree"
+    Path(f"{tmp_path}{tree}/share").mkdir(parents=True)
+    closure = {"graph": "graph.json"}
+
+    def warnings(**changes: object) -> list[str]:
+        caplog.clear()
+        with caplog.at_level(logging.WARNING), prepared_build(read_spec(write(**changes))):
+            return caplog.messages[:]
+
+    contents = [f"{tree}/share", f"{tree}/share"]
+    assert warnings(contents=contents) == [
+        (
+            f"contents: {tree}/share is not in the image, so the links to its files lead nowhere;"
+            " add it to the closure, or set copy_contents"
+        )
+    ]
+    assert warnings(contents=contents, copy_contents=True) == []
+    assert warnings(contents=contents, closure=None) == []
+    build_image(read_spec(write(closure=None, store_layers=[[tree]])), tmp_path / "base.tar")
+    assert warnings(contents=contents, closure=closure, from_image={"path": "base.tar"}) == []
 
 
 def test_programs_of_the_base_image_and_of_a_mounted_store(

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.program import PROGRAM, environment
+from nixdock import inspect_image, verify_image
+from tests.unit.cli.program import PROGRAM, environment, run, run_text
 
 SampleSpec = Callable[..., Path]
 
@@ -36,19 +37,10 @@ def build(
 ) -> subprocess.CompletedProcess[str]:
     """Run `nixdock build` to its end."""
     output = [] if target is None else ["-o", str(target)]
-    done = subprocess.run(
-        [*PROGRAM, "build", str(spec), *output, *options],
-        env=environment() if env is None else env,
-        umask=umask,
-        input=stdin,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert b"Traceback" not in done.stderr
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-    )
+    arguments = ["build", spec, *output, *options]
+    done = run_text(*arguments, env=env, umask=umask, stdin=stdin.decode())
+    assert "Traceback" not in done.stderr
+    return done
 
 
 def contents(target: Path) -> dict[str, bytes]:
@@ -155,6 +147,20 @@ def test_warnings_go_to_standard_error(sample_spec: SampleSpec, tmp_path: Path) 
     assert done.returncode == 0
     warning = "config.Nonsense is passed on, but no image specification defines it"
     assert done.stderr == f"warning: {warning}\n"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_several_names(sample_spec: SampleSpec, tmp_path: Path, form: str) -> None:
+    """They are in the image, in the JSON, and in what is to be done next."""
+    spec, target = sample_spec(tmp_path, extra_tags=["unused"]), tmp_path / "image"
+    options = ("--tag", "v2", "--tag", "Other:v1", "--tag", "v3", "--tag", "v2")
+    done = build(spec, target, "--format", form, "--json", "-q", *options)
+    assert done.returncode == 0, done.stderr
+    names = ["x/y:v2", "other:v1", "x/y:v3"]
+    assert json.loads(done.stdout)["tags"] == names
+    assert not verify_image(target).problems
+    (image,) = inspect_image(target).images
+    assert list(image.tags) == names
 
 
 # Errors.
@@ -533,8 +539,7 @@ def test_the_result_as_json(sample_spec: SampleSpec, tmp_path: Path, form: str) 
     done = build(spec, target, "-q", "--format", form, "--json")
     assert json.loads(done.stdout) == document
     assert (document["output"], document["format"]) == (str(target), form)
-    inspected = [*PROGRAM, "inspect", "--json", str(target)]
-    report = json.loads(subprocess.run(inspected, capture_output=True, check=True).stdout)
+    report = json.loads(run("inspect", "--json", target).stdout)
     (image,) = report["images"]
     for key in ("tags", "digest", "config_digest", "os", "architecture", "variant"):
         assert document[key] == image[key]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.cli.program import run_text
+
 COMMANDS = (
     "build", "db", "demo", "diff", "export", "inspect", "login", "logout", "merge", "plan",
     "plan-family", "prefetch", "registration", "resolve", "schema", "stream", "tarsum",
@@ -22,8 +24,7 @@ COMMANDS = (
 def nixdock(
     *arguments: object, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nixdock", *map(str, arguments)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    return run_text(*arguments, env=env)
 
 
 @pytest.mark.parametrize("words", ["none", "plan", "plan --none", "plan x --max-layers y"])
@@ -175,6 +176,7 @@ def test_an_unexpected_error_is_a_bug() -> None:
 LIMITED = """
 import sys, threading
 import nixdock.cli
+from tests.unit.cli.program import run_text
 def refuse(self):
     raise {error}
 threading.Thread.start = refuse

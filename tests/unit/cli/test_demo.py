@@ -18,6 +18,7 @@ import pytest
 from nixdock.demo import native_architecture, unpacked_closure
 from nixdock.demo.engine import Engine
 from nixdock.errors import NixdockError
+from tests.unit.cli.program import run_text
 
 MANIFESTS = {
     "amd64": "sha256:e3b5109809ea77d6702fe05fbca98e078a5849e7cc28a712847748157c075425",
@@ -46,22 +47,23 @@ def nixdock_demo(
     as_nobody: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run `nixdock demo` with only the programs in PATH that the test puts into `bin`."""
-    command = [sys.executable, "-B", "-m", "nixdock", "demo", *args]
-    if as_nobody and os.geteuid() == 0:
-        setpriv = shutil.which("setpriv")
-        assert setpriv, "setpriv is missing: apt-get install util-linux"
-        drop = ("--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--bounding-set=-all")
-        command = [setpriv, *drop, *command]
     base = {
         "PATH": str(place / "bin"),
         "HOME": str(place),
         "TMPDIR": str(place / "tmp"),
-        "PYTHONPATH": str(Path(__file__).parents[3]),
     }
+    if not as_nobody:
+        return run_text("demo", *args, env=base | dict(env or {}), umask=umask, directory=place)
+    command = [sys.executable, "-B", "-m", "nixdock", "demo", *args]
+    if os.geteuid() == 0:
+        setpriv = shutil.which("setpriv")
+        assert setpriv, "setpriv is missing: apt-get install util-linux"
+        drop = ("--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--bounding-set=-all")
+        command = [setpriv, *drop, *command]
     return subprocess.run(
         command,
         cwd=place,
-        env=base | dict(env or {}),
+        env={**base, "PYTHONPATH": str(Path(__file__).parents[3]), **(env or {})},
         umask=umask,
         text=True,
         capture_output=True,

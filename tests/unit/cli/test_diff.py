@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -18,6 +17,8 @@ from click.testing import CliRunner
 from nixdock.cli import main
 from nixdock.cli.output import size_text
 from nixdock.oci.layout import Format
+from tests.unit.cli.program import run_text
+from tests.unit.several_platforms import with_platforms
 
 LIBC, SCRIPT, LINK, APP = (
     f"/nix/store/{letter * 32}-{name}"
@@ -27,8 +28,7 @@ NEW_APP = f"/nix/store/{'f' * 32}-app"
 
 
 def nixdock(*arguments: object, data: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nixdock", *map(str, arguments)]
-    return subprocess.run(command, input=data, capture_output=True, text=True, check=False)
+    return run_text(*arguments, stdin=data)
 
 
 def diff(*arguments: object) -> str:
@@ -312,28 +312,16 @@ def test_a_damaged_image_is_an_error(build: Callable[..., Path]) -> None:
 
 def test_the_image_for_an_architecture(build: Callable[..., Path], tmp_path: Path) -> None:
     images = [build(arch, Format.OCI_LAYOUT, architecture=arch) for arch in ("amd64", "arm64")]
-    several = tmp_path / "several"
-    blobs = several / "blobs/sha256"
-    blobs.mkdir(parents=True)
-    (several / "oci-layout").write_bytes((images[0] / "oci-layout").read_bytes())
-    manifests = []
-    for image in images:
-        for blob in (image / "blobs/sha256").iterdir():
-            (blobs / blob.name).write_bytes(blob.read_bytes())
-        manifests += json.loads((image / "index.json").read_text())["manifests"]
-    inner = {"schemaVersion": 2, "manifests": manifests}
-    kind = "application/vnd.oci.image.index.v1+json"
-    data = json.dumps(inner | {"mediaType": kind}).encode()
-    digest = hashlib.sha256(data).hexdigest()
-    (blobs / digest).write_bytes(data)
-    outer = [{"mediaType": kind, "digest": f"sha256:{digest}", "size": len(data)}]
-    (several / "index.json").write_text(json.dumps(inner | {"manifests": outer}))
-    digests = [entry["digest"] for entry in manifests]
+    several, digests = with_platforms(images, tmp_path / "several")
     assert document(several, several)["old"]["digest"] == digests[0]
     for architecture, image, expected in zip(("amd64", "arm64"), images, digests, strict=True):
-        found = document(several, image, "--architecture", architecture)
-        assert found["old"]["digest"] == expected
-        assert found["transfers"]["registry"]["layers"] == 0
+        for option in (["--architecture", architecture], ["--platform", f"linux/{architecture}"]):
+            found = document(several, image, *option)
+            assert found["old"]["digest"] == expected
+            assert found["transfers"]["registry"]["layers"] == 0
+    done = nixdock("diff", several, several, "--architecture", "arm64", "--platform", "linux/arm64")
+    assert done.returncode == 2
+    assert "--platform and --architecture are mutually exclusive" in done.stderr
 
 
 def test_the_hash_seed_makes_no_difference(graphs: tuple[Path, Path]) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from click.testing import CliRunner
 from nixdock.cli import main
 from nixdock.layers.compressors import Compression
 from nixdock.oci.layout import Format
+from tests.unit.cli.program import run_text
 
 Build = Callable[..., Path]
 
@@ -112,8 +111,7 @@ def test_a_quick_look(build: Build) -> None:
 def test_a_damaged_layer(build: Build) -> None:
     path = build(Format.ARCHIVE)
     path.write_bytes(path.read_bytes().replace(b"the same", b"The same"))
-    command = [sys.executable, "-m", "nixdock", "inspect", str(path)]
-    done = subprocess.run(command, text=True, capture_output=True, check=False, timeout=120)
+    done = run_text("inspect", path)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.match("error: layer 1 of manifest sha256:.* is damaged: its digest", done.stderr)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.unit.cli.program import run_text
 
 PATHS = [f"/nix/store/{i:032d}-p{i}" for i in range(150)]
 GRAPH = [
@@ -18,8 +19,7 @@ GRAPH = [
 
 
 def nixdock(*arguments: object, data: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nixdock", *map(str, arguments)]
-    return subprocess.run(command, input=data, capture_output=True, text=True, check=False)
+    return run_text(*arguments, stdin=data)
 
 
 @pytest.fixture
@@ -73,6 +73,7 @@ def test_keys_and_exclusions(tmp_path: Path) -> None:
     file.write_text(json.dumps({"one": GRAPH[100:], "two": GRAPH[149:], "other": 1}))
     assert len(layers(file, "--key", "two")) == 1
     assert len(layers(file, "--exclude", PATHS[149])) == 49
+    assert len(layers(file, "--root", PATHS[140], "--key", "one")) == 10
 
 
 def test_the_table_is_for_people(graph: Path) -> None:

@@ -71,6 +71,14 @@ def test_excluded_paths_stay_out(graphs: Path, tmp_path: Path) -> None:
     assert layers(tmp_path / "out/a.plan.json") == [[StorePath(LIB)]]
 
 
+def test_roots_of_any_image(graphs: Path, tmp_path: Path) -> None:
+    images = (f"a={graphs}#one", f"b={graphs}#two")
+    done = plan_family(*images, "-o", tmp_path / "out", "--root", LIB, "--root", OTHER)
+    assert done.exit_code == 0, done.output
+    assert layers(tmp_path / "out/a.plan.json") == [[StorePath(LIB)]]
+    assert layers(tmp_path / "out/b.plan.json") == [[StorePath(LIB)], [StorePath(OTHER)]]
+
+
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     """An OCI layout with the images small:t, which has LIB, and full:t, which has APP too."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.unit.cli.program import run_text
 
 PATHS = [f"/nix/store/{i:032d}-p{i}" for i in range(150)]
 HASH = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
@@ -25,11 +26,7 @@ WriteSpec = Callable[..., Path]
 def resolve(
     *arguments: object, data: str = "", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nixdock", "resolve", *map(str, arguments)]
-    environment = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
-    return subprocess.run(
-        command, input=data, env=environment, capture_output=True, text=True, check=False
-    )
+    return run_text("resolve", *arguments, env={"PATH": os.defpath, **environment}, stdin=data)
 
 
 @pytest.fixture

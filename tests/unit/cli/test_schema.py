@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from importlib.resources import files
 
 import jsonschema
 import pytest
 
+from tests.unit.cli.program import run_text
+
 
 def schema(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nixdock", "schema", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run_text("schema", *arguments)
 
 
 def test_the_checked_in_schema_is_printed() -> None:

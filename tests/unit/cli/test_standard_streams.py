@@ -16,7 +16,7 @@ from typing import IO
 
 import pytest
 
-from tests.unit.cli.program import PROGRAM, environment
+from tests.unit.cli.program import PROGRAM, environment, run
 
 SampleSpec = Callable[..., Path]
 
@@ -24,6 +24,8 @@ SampleSpec = Callable[..., Path]
 def nixdock(
     *arguments: str | Path, stdin: int | None = None, stdout: int | IO[bytes] = subprocess.PIPE
 ) -> subprocess.CompletedProcess[bytes]:
+    if stdin is None and stdout == subprocess.PIPE:
+        return run(*arguments)
     return subprocess.run(
         [*PROGRAM, *arguments],
         env=environment(),

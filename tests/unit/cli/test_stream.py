@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cli.program import PROGRAM, environment
+from tests.unit.cli.program import PROGRAM, environment, run
 from tests.unit.docker_archive import archive, layer
 
 SampleSpec = Callable[..., Path]
@@ -28,15 +28,7 @@ def stream(
     spec: Path, *options: str, env: Mapping[str, str] | None = None, umask: int = 0o022
 ) -> subprocess.CompletedProcess[bytes]:
     """Run `nixdock stream` to its end."""
-    done = subprocess.run(
-        [*PROGRAM, "stream", spec, *options],
-        env=environment() if env is None else env,
-        umask=umask,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    done = run("stream", spec, *options, env=env, umask=umask)
     assert b"Traceback" not in done.stderr
     return done
 
@@ -81,12 +73,7 @@ def test_quiet(sample_spec: SampleSpec, tmp_path: Path) -> None:
 
 def test_the_same_bytes_as_build(sample_spec: SampleSpec, tmp_path: Path) -> None:
     spec = sample_spec(tmp_path)
-    subprocess.run(
-        [*PROGRAM, "build", "-q", spec, "-o", tmp_path / "x", "--format", "docker-archive"],
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
+    run("build", "-q", spec, "-o", tmp_path / "x", "--format", "docker-archive")
     assert (tmp_path / "x").read_bytes() == stream(spec).stdout
 
 
@@ -107,6 +94,12 @@ def test_another_name(
     entry, config, _ = described(stream(spec, option, name).stdout)
     assert entry["RepoTags"] == [tag]
     assert config == described(stream(spec).stdout)[1], "only the name is another"
+
+
+def test_several_names(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    options = ("-t", "other:1.0", "--tag", "2.0", "-t", "more", "--tag", "x:3.0")
+    entry, _, _ = described(stream(sample_spec(tmp_path), *options).stdout)
+    assert entry["RepoTags"] == ["other:1.0", "more:latest", "x/y:2.0", "x:3.0"]
 
 
 def test_an_invalid_name(sample_spec: SampleSpec, tmp_path: Path) -> None:

@@ -14,12 +14,11 @@ from pathlib import Path
 import pytest
 
 from nixdock.cli import main
-from tests.unit.cli.program import environment
+from tests.unit.cli.program import environment, run_text
 
 
 def nixdock(*args: str | Path) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "nixdock", *map(str, args)]
-    done = subprocess.run(command, text=True, capture_output=True, check=False, timeout=120)
+    done = run_text(*args)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -35,7 +35,7 @@ GZIP = layer_media_type(Coding.GZIP)
 def assemble(layers: Sequence[LayerBlob]) -> Image:
     return Image.of(
         layers,
-        reference=Reference.of("x/y", "v1"),
+        references=[Reference.of("x/y", "v1")],
         platform=Platform(),
         container={},
         created="1970-01-01T00:00:01Z",

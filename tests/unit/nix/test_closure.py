@@ -333,6 +333,16 @@ def test_a_cycle_is_named_from_its_lowest_path(order: list[int], self_references
 
 
 @given(dags(), st.data())
+def test_what_roots_reach_is_the_least_closure(infos: list[PathInfo], data: st.DataObject) -> None:
+    closure = Closure.of(infos)
+    roots = data.draw(st.sets(st.sampled_from([info.path for info in infos])))
+    reached = closure.reached_from(roots)
+    assert Closure.of(reached) == reached
+    assert roots <= set(reached.infos)
+    assert set(reached.roots) <= roots
+
+
+@given(dags(), st.data())
 def test_the_rest_is_a_closure(infos: list[PathInfo], data: st.DataObject) -> None:
     closure = Closure.of(infos)
     excluded = data.draw(st.sets(st.sampled_from([info.path for info in infos])))

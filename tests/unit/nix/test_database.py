@@ -7,7 +7,6 @@ import os
 import random
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from nixdock.nix.hashes import Hash
 from nixdock.nix.reference_graph import parse_closure
 from nixdock.nix.registrations import render_registration
 from nixdock.nix.store_path import StorePath
+from tests.unit.cli.program import environment, run, run_text
 
 NIX_CONFIG = "build-users-group =\nsubstituters =\nsandbox = false\n"
 TABLES = ("ValidPaths", "Refs", "DerivationOutputs", "sqlite_sequence")
@@ -205,11 +205,13 @@ def test_an_existing_database_is_kept(tmp_path: Path) -> None:
         write_nix_db(random_closure(4), tmp_path, registration_time=1)
 
 
-def run_db(tmp_path: Path, graph: object, *options: str) -> subprocess.CompletedProcess[str]:
+def run_db(
+    tmp_path: Path, graph: object, *options: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     file = tmp_path / "graph.json"
     file.write_text(json.dumps(graph))
-    command = [sys.executable, "-m", "nixdock", "db", str(file), "-o", str(tmp_path / "out")]
-    return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    env = environment(**variables)
+    return run_text("db", file, "-o", tmp_path / "out", *options, env=env)
 
 
 @pytest.mark.slow
@@ -249,11 +251,8 @@ def test_bad_input_is_an_error_and_no_file(
     assert not (tmp_path / "out").exists()
 
 
-def test_registration_time_is_source_date_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1234567890")
-    assert run_db(tmp_path, [entry(1)]).returncode == 0
+def test_registration_time_is_source_date_epoch(tmp_path: Path) -> None:
+    assert run_db(tmp_path, [entry(1)], SOURCE_DATE_EPOCH="1234567890").returncode == 0
     rows = rows_of(tmp_path / "out/nix/var/nix/db/db.sqlite")
     assert [row[3] for row in rows["ValidPaths"]] == [1234567890]
 
@@ -263,9 +262,4 @@ def test_the_registration_text_reads_back(tmp_path: Path) -> None:
     text = render_registration(closure)
     assert parse_closure(text) == closure
     (tmp_path / "reg").write_bytes(text)
-    done = subprocess.run(
-        [sys.executable, "-m", "nixdock", "registration", str(tmp_path / "reg")],
-        capture_output=True,
-        check=True,
-    )
-    assert done.stdout == text
+    assert run("registration", tmp_path / "reg").stdout == text

@@ -26,7 +26,7 @@ LAYERS = (
 
 def image(name: str = "x/y", tag: str = "V1", **changes: Any) -> Image:
     values: dict[str, Any] = {
-        "reference": Reference.of(name, tag),
+        "references": [Reference.of(name, tag)],
         "platform": Platform("arm64", variant="v8"),
         "container": {"Env": ["A=ü"], "Cmd": ["/bin/app"]},
         "created": "1970-01-01T00:00:01Z",
@@ -124,6 +124,25 @@ def test_docker_manifest() -> None:
     assert json.loads(data) == [
         {"Config": "c.json", "RepoTags": ["quay.io/x:V1"], "Layers": ["1", "2", "1"]}
     ]
+
+
+def test_several_names() -> None:
+    names = [Reference.of("x", "1"), Reference.of("x", "2"), Reference.of("quay.io/y", "1")]
+    built = image(references=names)
+    assert built.reference == names[0]
+    listed = json.loads(built.index())["manifests"]
+    assert [entry.pop("annotations") for entry in listed] == [
+        {"io.containerd.image.name": full, "org.opencontainers.image.ref.name": tag}
+        for full, tag in (
+            ("docker.io/library/x:1", "1"),
+            ("docker.io/library/x:2", "2"),
+            ("quay.io/y:1", "1"),
+        )
+    ]
+    assert listed[1:] == listed[:1] * 2, "all are the same manifest"
+    (entry,) = json.loads(built.docker_manifest("c.json", []))
+    assert entry["RepoTags"] == ["x:1", "x:2", "quay.io/y:1"]
+    assert built.manifest == image().manifest
 
 
 def test_digests_do_not_depend_on_the_name() -> None:

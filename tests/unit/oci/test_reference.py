@@ -71,6 +71,32 @@ def test_invalid_tags(tag: str) -> None:
         Reference.of("name", tag)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("v1", "registry.example:5000/x:v1"),
+        ("Other/Y:v1", "other/y:v1"),
+        ("localhost:5000/y:V1", "localhost:5000/y:V1"),
+    ],
+)
+def test_a_tag_alone_or_with_another_name(text: str, expected: str) -> None:
+    assert str(Reference.tagged("registry.example:5000/x", text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("y/z", "'y/z' is not a tag"),
+        ("y:", "'' is not a tag"),
+        (":v1", "'' is not an image name"),
+        ("localhost:5000/y", "'5000/y' is not a tag"),
+    ],
+)
+def test_neither_a_tag_nor_a_name_with_a_tag(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Reference.tagged("x", text)
+
+
 def test_longest_name_and_tag() -> None:
     assert Reference.of("x" * 255, "T" * 128) == Reference("x" * 255, "T" * 128)
 

@@ -118,14 +118,15 @@ def test_what_skopeo_makes_of_it(tmp_path: Path, build: Build, compression: Comp
 
 @pytest.mark.tools
 def test_two_images_in_a_layout(tmp_path: Path, build: Build) -> None:
-    source = f"docker-archive:{build(Format.DOCKER_ARCHIVE, Compression.NONE)}"
-    for tag in ("one", "two"):
+    first = f"docker-archive:{build(Format.DOCKER_ARCHIVE, Compression.NONE)}"
+    second = f"oci-archive:{build(Format.ARCHIVE, Compression.GZIP)}"
+    for source, tag in ((first, "one"), (second, "two"), (first, "again")):
         skopeo(source, f"oci:{tmp_path / 'layout'}:{tag}")
     found = verify_image(tmp_path / "layout")
     assert found.problems == ()
     assert found.images == 2
     with open_image(tmp_path / "layout") as file:
-        assert [image.names for image in file.images] == [("one",), ("two",)]
+        assert [image.names for image in file.images] == [("one", "again"), ("two",)]
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, lzma.compress])

@@ -149,11 +149,11 @@ def test_every_command_chooses_alike(several: Layout, tmp_path: Path) -> None:
     tar.clear()
     nixdock.export_image(path, lambda data: tar.append(bytes(data)), platform="linux/arm64")
     assert b"1" in b"".join(tar).split(b"\0")
-    one = nixdock.diff_images(path, path, architecture="arm64")
+    one = nixdock.diff_images(path, path, platform="linux/arm64")
     other = nixdock.diff_images(path, path)
     assert one.document()["old"]["digest"] != other.document()["old"]["digest"]
     for refused in (
-        lambda: nixdock.diff_images(path, path, architecture="riscv64"),
+        lambda: nixdock.diff_images(path, path, platform="linux/riscv64"),
         lambda: nixdock.export_image(path, lambda _: None, platform="linux/riscv64"),
         lambda: read_previous(location, Platform("riscv64")),
     ):
@@ -164,7 +164,7 @@ def test_every_command_chooses_alike(several: Layout, tmp_path: Path) -> None:
 def test_an_architecture_that_a_single_image_is_not_for(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.tar", [layer(("a", ""))])
     with pytest.raises(InputError, match="has no image for linux/arm64; it has images for linux/a"):
-        nixdock.diff_images(path, path, architecture="arm64")
+        nixdock.diff_images(path, path, platform="linux/arm64")
 
 
 @pytest.mark.parametrize("text", ["linux/amd64", "linux/arm/v7", "windows(10.0.1)/amd64"])

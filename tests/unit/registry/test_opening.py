@@ -312,6 +312,30 @@ def test_an_index_resolves_by_platform(fake: FakeRegistry, index: str, tmp_path:
         assert len(fake.requests("GET", "/manifests/")) == 4
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["plan", "graph.json", "--previous"],
+        ["db", "graph.json", "-o", "out", "--base"],
+        ["diff", "arm64"],
+        ["export", "-o", "out"],
+        ["merge", "-o", "out"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_only_the_image_for_the_platform_is_fetched(
+    fake: FakeRegistry,
+    index: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output(*command, index, "--platform", "linux/arm64")
+    # The index and one manifest.
+    assert len(fake.requests("GET", "/manifests/")) == 2
+
+
 def test_inspect_lists_an_index(fake: FakeRegistry, index: str) -> None:
     images = json.loads(output("inspect", index, "--quick", "--json"))["images"]
     assert [image["architecture"] for image in images] == ["arm64", "amd64"]

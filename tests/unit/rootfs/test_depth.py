@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from nixdock.rootfs.copied_contents import copy_contents
 from nixdock.rootfs.linked_contents import link_contents
 from nixdock.rootfs.underlay import Underlay
 from nixdock.spec.reading import read_spec
-from nixdock.system.temporary_trees import temporary_tree
+from nixdock.system.scratch import temporary_directory
 from nixdock.write.image import write_image
 from tests.unit.docker_archive import archive, directory, layer, link
 
@@ -60,7 +59,7 @@ def make_deep(top: Path, depth: int, name: str = "d") -> None:
 @contextmanager
 def deep_content(depth: int = DEPTH) -> Iterator[tuple[str, Path]]:
     """A deep tree, and a directory to join it in."""
-    with temporary_tree() as parent:
+    with temporary_directory() as parent:
         make_deep(parent / "c", depth)
         (parent / "t").mkdir()
         yield str(parent / "c"), parent / "t"
@@ -97,8 +96,7 @@ def built(tmp_path: Path, **changes: object) -> Path:
 
 
 def deeper(depth: int) -> str:
-    code = f"import os; [(os.mkdir('d'), os.chdir('d')) for _ in range({depth})]"
-    return f'{sys.executable} -c "{code}"'
+    return f'perl -e \'for (1..{depth}) {{ mkdir "d"; chdir "d" or die }}\''
 
 
 def test_what_is_built_is_verified_and_built_upon(tmp_path: Path) -> None:
@@ -116,7 +114,7 @@ def test_a_path_that_is_too_long(tmp_path: Path, temporary: Path, key: str) -> N
 
 
 def test_a_temporary_tree_is_removed(tmp_path: Path) -> None:
-    with temporary_tree() as parent:
+    with temporary_directory() as parent:
         make_deep(parent / "deep", 1100, "directory")
         (parent / "closed/inner").mkdir(parents=True)
         (parent / "link").symlink_to(tmp_path)

@@ -14,6 +14,7 @@ import pytest
 
 from nixdock.errors import NixdockError, PackError, SpecError
 from nixdock.layers.layer import Layer
+from nixdock.rootfs.confinement import Confinement
 from nixdock.rootfs.scripts import run_script
 from nixdock.rootfs.top_layer import prepare_top_layer, read_top_layer, write_top_layer
 from nixdock.spec.image_spec import ImageSpec, StoreSpec
@@ -49,7 +50,7 @@ def test_the_script_runs_in_the_tree_with_the_usual_mask(tree: Path) -> None:
         run_script("pwd > here; mkdir d; mkdir -m 1777 tmp", tree)
     finally:
         os.umask(before)
-    assert (tree / "here").read_text() == f"{tree}\n"
+    assert (tree / "here").read_text() == "/build\n"
     modes = {path.name: path.stat().st_mode & 0o7777 for path in tree.iterdir()}
     assert modes == {"here": 0o644, "d": 0o755, "tmp": 0o1777}
 
@@ -107,14 +108,14 @@ def test_the_script_may_use_a_builders_setup(
     (tmp_path / "attrs.sh").write_text("attribute='from attrs'\n")
     monkeypatch.setenv("stdenv", str(tmp_path / "stdenv"))
     monkeypatch.setenv("NIX_ATTRS_SH_FILE", str(tmp_path / "attrs.sh"))
-    run_script("greet hello > out", tree)
+    run_script("greet hello > out", tree, confinement=Confinement.NIX_BUILD)
     assert (tree / "out").read_text() == "hello from attrs\n"
 
 
 def test_no_shell(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NixdockError, match="neither bash nor sh is in PATH"):
-        run_script("true", tree)
+        run_script("true", tree, confinement=Confinement.NIX_BUILD)
 
 
 # The layer.

@@ -108,6 +108,7 @@ def test_type_errors_name_the_key_and_violate_the_schema(
     [
         ({"name": "a b"}, "FILE: name: 'a b' is not an image name"),
         ({"tag": "-"}, "FILE: tag: '-' is not a tag"),
+        ({"extra_tags": ["a", "b:-"]}, r"FILE: extra_tags\[1\]: '-' is not a tag"),
         ({"created": "soon"}, "FILE: created: 'soon' is not a time"),
         ({"created": ""}, "FILE: created: '' is not a time"),
         ({"created": "@99999999999999"}, "FILE: created: .* is after the year 9999"),
@@ -255,7 +256,14 @@ def test_defaults() -> None:
 
 
 def test_the_name_is_lower_cased_and_the_tag_kept() -> None:
-    assert str(parse(FULL).reference) == "registry.example:5000/a/b:V1"
+    assert str(parse(FULL).references[0]) == "registry.example:5000/a/b:V1"
+
+
+def test_each_name_is_kept_once() -> None:
+    names = ["V1", "V2", "Other:V1", "registry.example:5000/A/b:V2"]
+    spec = parse({**FULL, "extra_tags": names})
+    full = "registry.example:5000/a/b"
+    assert [*map(str, spec.references)] == [f"{full}:V1", f"{full}:V2", "other:V1"]
 
 
 def test_the_schema_is_valid() -> None:

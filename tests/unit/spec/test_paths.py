@@ -31,9 +31,9 @@ FILE_KEYS: Final = {
     "top_layer",
 }
 OTHER_KEYS: Final = {
-    *("name", "tag", "architecture", "variant", "created"),
+    *("name", "tag", "extra_tags", "architecture", "variant", "created"),
     *("extra_commands", "fake_root_commands", "run_as_root"),
-    *("closure.keys", "closure.exclude", "layering.volatile", "store_layers"),
+    *("closure.keys", "closure.roots", "closure.exclude", "layering.volatile", "store_layers"),
     *("store_paths.nar_hash", "store_paths.references", "store_paths.deriver"),
     *("store.directory", "store.mtime", "store.uname", "store.gname"),
     *("from_image.name", "from_image.tag"),

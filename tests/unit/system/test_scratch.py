@@ -1,4 +1,4 @@
-"""Temporary directories beside outputs: whose process is gone, they are removed by the next run."""
+"""Temporary directories: whose process is gone, they are removed by the next run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from nixdock.system.scratch import temporary_directory
-with temporary_directory(Path(sys.argv[1])) as directory:
+with temporary_directory(*map(Path, sys.argv[1:])) as directory:
     (directory / "file").write_text("x")
     print(directory, flush=True)
     sys.stdin.read()
@@ -29,17 +29,22 @@ with temporary_directory(Path(sys.argv[1])) as directory:
 CHURN = """
 import sys
 from pathlib import Path
+from nixdock.system import scratch
 from nixdock.system.scratch import temporary_directory
 for i in range(150):
-    with temporary_directory(Path(sys.argv[1])) as directory:
+    with temporary_directory(*map(Path, sys.argv[1:])) as directory:
+        scratch._remove_shared_leftovers.cache_clear()
         (directory / "file").write_text("x")
         (directory / "file").read_text()
 """
 
 
-def holder(target: Path) -> tuple[subprocess.Popen[bytes], Path]:
+def holder(*target: Path) -> tuple[subprocess.Popen[bytes], Path]:
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, target], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", HOLDER, *target],
+        env={**os.environ, "TMPDIR": tempfile.gettempdir()},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     assert process.stdout is not None
     return process, Path(os.fsdecode(process.stdout.readline().rstrip()))
@@ -72,8 +77,8 @@ def test_only_nixdocks_own_directories_are_removed(tmp_path: Path) -> None:
     for name in (".out.settings", ".out.nixdock", "elsewhere"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "kept").touch()
-    (tmp_path / ".out.nixdock-link").symlink_to(elsewhere)
-    (tmp_path / ".out.nixdock-file").touch()
+    (tmp_path / ".out.nixdock-linklink").symlink_to(elsewhere)
+    (tmp_path / ".out.nixdock-filefile").touch()
     before = sorted(tmp_path.rglob("*"))
     with temporary_directory(target):
         pass
@@ -126,16 +131,79 @@ def test_a_directory_that_is_taken_before_it_is_locked(
         assert str(directory) == made[1]
 
 
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory for temporary files, as /tmp."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_leftovers_that_are_not_beside_an_output(shared: Path) -> None:
+    running, held = holder()
+    killed, leftover = holder()
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    (leftover / "closed").mkdir(mode=0)
+    (leftover / "link").symlink_to(held)
+    with temporary_directory() as directory:
+        assert sorted(shared.iterdir()) == sorted([directory, held])
+        assert (held / "file").read_text() == "x"
+    running.communicate()
+    assert os.listdir(shared) == []
+
+
+def test_a_directory_that_is_renamed_is_kept(shared: Path) -> None:
+    with temporary_directory(shared / "out") as directory:
+        (directory / "file").touch()
+        directory.rename(shared / "out")
+    assert [path.name for path in (shared / "out").iterdir()] == ["file"]
+
+
+def test_what_others_have_in_a_shared_directory_stays(shared: Path) -> None:
+    for name in ("nixdock-examples", "nixdock-scratch-mine", "nixdock-scratch-of-my-own", "other"):
+        (shared / name).mkdir()
+        (shared / name / "kept").touch()
+    (shared / "nixdock-scratch-linklink").symlink_to(shared / "other")
+    (shared / "nixdock-scratch-filefile").touch()
+    before = sorted(shared.rglob("*"))
+    with temporary_directory():
+        pass
+    assert sorted(shared.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a directory to someone else")
+def test_a_shared_directory_may_have_those_of_other_users(shared: Path) -> None:
+    foreign = shared / "nixdock-scratch-abcdefgh"
+    foreign.mkdir()
+    os.chown(foreign, 65534, 65534)
+    with temporary_directory():
+        pass
+    assert foreign.is_dir()
+
+
+@pytest.mark.slow
+def test_many_at_once_in_a_shared_directory(shared: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", CHURN],
+            env={**os.environ, "TMPDIR": str(shared)},
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(6)
+    ]
+    assert [process.communicate()[1] for process in processes] == [b""] * 6
+    assert os.listdir(shared) == []
+
+
 def test_a_name_that_is_as_long_as_names_may_be(tmp_path: Path) -> None:
     with temporary_directory(tmp_path / ("ä" * 127)) as directory:
         assert directory.parent == tmp_path
 
 
 def test_a_stream_has_its_directory_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared: Path,
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    os.mkfifo(tmp_path / "fifo")
+    os.mkfifo(shared / "fifo")
     for target in (Path("/dev/stdout"), Path("/dev/null"), Path("/proc/self/fd/1")):
         with temporary_directory(target) as directory:
-            assert directory.parent == tmp_path
+            assert directory.parent == shared

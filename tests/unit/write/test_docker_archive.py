@@ -30,7 +30,7 @@ from tests.unit.layers.blobs import Packed
 def assemble(layers: Sequence[LayerBlob]) -> Image:
     return Image.of(
         layers,
-        reference=Reference.of("x/y", "v1"),
+        references=[Reference.of("x/y", "v1")],
         platform=Platform(),
         container={},
         created="1970-01-01T00:00:01Z",

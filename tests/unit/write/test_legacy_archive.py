@@ -32,6 +32,7 @@ def image(tmp_path: Path) -> Path:
                 "version": 1,
                 "name": "Host/Name",
                 "tag": "T",
+                "extra_tags": ["U", "other:T"],
                 "from_image": {"path": str(base)},
                 "extra_commands": "echo z > z",
                 "config": {"Cmd": ["x"]},
@@ -55,7 +56,10 @@ def test_the_files_of_both_formats(image: Path) -> None:
     manifest = json.loads(files["manifest.json"])[0]
     ids = [name.removesuffix("/layer.tar") for name in manifest["Layers"]]
     assert len(set(ids)) == 4, "the same layer on another one has another ID"
-    assert json.loads(files["repositories"]) == {"host/name": {"T": ids[-1]}}
+    assert json.loads(files["repositories"]) == {
+        "host/name": {"T": ids[-1], "U": ids[-1]},
+        "other": {"T": ids[-1]},
+    }
     for parent, name in zip([None, *ids], ids, strict=False):
         assert files[f"{name}/VERSION"] == b"1.0"
         document = json.loads(files[f"{name}/json"])

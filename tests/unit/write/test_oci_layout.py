@@ -26,7 +26,7 @@ from nixdock.write.oci_layout import write_oci_layout
 def assemble(layers: Sequence[LayerBlob]) -> Image:
     return Image.of(
         layers,
-        reference=Reference.of("x/y", "v1"),
+        references=[Reference.of("x/y", "v1")],
         platform=Platform(),
         container={},
         created="1970-01-01T00:00:01Z",

@@ -1,39 +1,29 @@
-"""Temporary directories for trees that others make, however deep they are."""
+"""Removing trees that others have made, however deep they are."""
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["remove_tree", "temporary_tree"]
+__all__ = ["remove_tree"]
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@contextmanager
-def temporary_tree() -> Iterator[Path]:
-    """Yield a new directory, and remove it at the end with all that is in it by then."""
-    directory = Path(tempfile.mkdtemp(prefix="nixdock-"))
-    try:
-        yield directory
-    finally:
-        remove_tree(directory)
-
-
-def remove_tree(directory: Path) -> None:
-    """Remove `directory`, as far as that is allowed.
+def remove_tree(directory: Path, descriptor: int) -> None:
+    """Remove `directory`, which is open as `descriptor`, as far as that is allowed.
 
     The tree may be deeper than Python's recursion limit, and its paths longer than the kernel
-    accepts: every directory is opened from its parent, and the parent from it.
+    accepts: every directory is opened from its parent, and the parent from it. No link is
+    followed. A directory that has got another name stays.
     """
     with suppress(OSError):
-        directory.chmod(0o700)
-        top = os.open(directory, _DIRECTORY)
-        _empty(top)
+        if not os.path.samestat(os.lstat(directory), os.fstat(descriptor)):
+            return
+        os.fchmod(descriptor, 0o700)
+        _empty(os.open(".", _DIRECTORY, dir_fd=descriptor))
         directory.rmdir()
 
 

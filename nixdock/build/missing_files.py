@@ -1,9 +1,9 @@
-"""Finding out whether the program that an image runs is in the image."""
+"""Finding out what an image refers to, but lacks: the program that it runs, and contents."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from nixdock.layers.layer import ListedLayer
@@ -12,7 +12,20 @@ from nixdock.rootfs.base_image import BaseImage
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.tar.kinds import Kind
 
-__all__ = ["missing_program"]
+__all__ = ["missing_contents", "missing_program"]
+
+
+def missing_contents(spec: ImageSpec, base: BaseImage | None) -> Iterator[str]:
+    """Yield a message for each of the contents that the image, with links to it, surely lacks.
+
+    The store paths of the image are those of the resolved `spec` and those of `base`.
+    """
+    for content in () if spec.copy_contents else dict.fromkeys(spec.contents):
+        if _lacks(spec, base, content):
+            yield (
+                f"contents: {content} is not in the image, so the links to its files lead nowhere;"
+                " add it to the closure, or set copy_contents"
+            )
 
 
 def missing_program(
@@ -40,17 +53,33 @@ def missing_program(
 
 
 def _missing_in_store(spec: ImageSpec, base: BaseImage | None, program: str) -> str | None:
-    store_dir = spec.store.directory
-    base_name = program.removeprefix(f"{store_dir}/").partition("/")[0]
-    path = f"{store_dir}/{base_name}"
-    own = frozenset(chain.from_iterable(spec.store_layers or []))
-    if path in own:
+    path = _store_path(spec, program)
+    base_name = os.path.basename(path)  # noqa: PTH119 (the path is text)
+    if path in _own_paths(spec):
         is_there = os.path.lexists(f"{spec.store.root}{program}")
         return None if is_there else f"there is no such file in {base_name}"
+    if _lacks(spec, base, program):
+        return f"{base_name} is not in the image; add it to the closure"
+    return None
+
+
+def _lacks(spec: ImageSpec, base: BaseImage | None, file: str) -> bool:
+    """Return whether the store path with `file` is neither in the image nor, perhaps, mounted."""
+    own, path = _own_paths(spec), _store_path(spec, file)
     # Without store paths of its own, the image gets a store when it is run.
-    if not own or (base is not None and path in base.store(store_dir).paths):
-        return None
-    return f"{base_name} is not in the image; add it to the closure"
+    if not own or path in own:
+        return False
+    return base is None or path not in base.store(spec.store.directory).paths
+
+
+def _own_paths(spec: ImageSpec) -> frozenset[str]:
+    return frozenset(chain.from_iterable(spec.store_layers or []))
+
+
+def _store_path(spec: ImageSpec, file: str) -> str:
+    """Return the store path with `file`, which is in the store."""
+    store = f"{spec.store.directory}/"
+    return store + file.removeprefix(store).partition("/")[0]
 
 
 def _missing_in_layers(layers: Iterable[ListedLayer], program: bytes) -> str | None:

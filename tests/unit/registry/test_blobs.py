@@ -1,0 +1,164 @@
+"""Blobs: uploads and downloads that break, and registries that do less than they should."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import pytest
+
+from nixdock.errors import RegistryError
+from nixdock.registry.access import Access
+from nixdock.registry.blobs import BlobReader, has_blob, mount_blob, start_of_blob, upload_blob
+from nixdock.registry.repository import Repository
+from nixdock.registry.request import Body
+from nixdock.registry.retrying import Pace
+from nixdock.registry.transport import Transport
+
+from .fake_registry import FakeRegistry, Fault
+
+DATA = hashlib.shake_256(b"blob").digest(300_000)
+DIGEST = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
+Where = Literal["relative", "absolute", "query", "storage"]
+
+
+@pytest.fixture
+def repository(fake: FakeRegistry) -> Repository:
+    access = Access(pace=Pace(sleep=lambda seconds: None))
+    return Repository(Transport(fake.host, access), "some/repository")
+
+
+def upload(repository: Repository) -> None:
+    upload_blob(repository, DIGEST, Body.of(DATA))
+
+
+def stored(fake: FakeRegistry) -> bytes:
+    return fake.blobs["some/repository"][DIGEST]
+
+
+@pytest.mark.parametrize("where", ["relative", "absolute", "query", "storage"])
+def test_an_upload(fake: FakeRegistry, repository: Repository, where: Where) -> None:
+    fake.location = where
+    upload(repository)
+    assert stored(fake) == DATA
+    assert has_blob(repository, DIGEST)
+    assert [each.method for each in fake.log] == ["GET", "POST", "PUT", "HEAD"][-len(fake.log) :]
+
+
+@pytest.mark.parametrize("where", ["relative", "absolute", "query", "storage"])
+@pytest.mark.parametrize("cut", [0, 1, 1000, 299_999])
+def test_an_upload_that_breaks_goes_on(
+    fake: FakeRegistry, repository: Repository, cut: int, where: Where
+) -> None:
+    fake.location = where
+    fake.faults.append(Fault("PUT", cut=cut))
+    upload(repository)
+    assert stored(fake) == DATA
+    # What has arrived is not sent again, if the registry can tell what that is.
+    received = sum(each.received for each in fake.requests("PUT|PATCH"))
+    # Like Docker's registry, this one knows no upload with a state that is out of date.
+    can_go_on = cut > 1 and where != "query"
+    assert received == len(DATA) + (0 if can_go_on else cut)
+
+
+def test_an_upload_that_breaks_twice(fake: FakeRegistry, repository: Repository) -> None:
+    fake.faults += [Fault("PUT", cut=1000), Fault("PATCH", cut=2000)]
+    upload(repository)
+    assert stored(fake) == DATA
+    assert sum(each.received for each in fake.requests("PUT|PATCH")) == len(DATA)
+
+
+def test_an_upload_that_is_forgotten_begins_anew(
+    fake: FakeRegistry, repository: Repository
+) -> None:
+    fake.faults += [Fault("PUT", cut=1000), Fault("GET", "uploads", status=404)]
+    upload(repository)
+    assert stored(fake) == DATA
+    assert len(fake.requests("POST")) == 2
+
+
+def test_a_registry_without_pieces_gets_the_blob_again(
+    fake: FakeRegistry, repository: Repository
+) -> None:
+    fake.refuses_chunks = True
+    fake.faults.append(Fault("PUT", cut=1000))
+    try:
+        upload(repository)
+    except RegistryError as error:
+        # It refuses for good: nothing else than another push helps.
+        assert error.status is not None
+    else:
+        assert stored(fake) == DATA
+
+
+def test_an_upload_that_always_breaks_is_an_error(
+    fake: FakeRegistry, repository: Repository
+) -> None:
+    fake.faults.append(Fault("PUT|PATCH", "uploads", times=100, cut=0))
+    with pytest.raises(RegistryError, match=DIGEST) as caught:
+        upload(repository)
+    assert caught.value.place == f"{fake.host}/some/repository"
+    assert len(fake.requests("PUT|PATCH")) == repository.transport.attempts
+
+
+def test_another_digest_is_refused(fake: FakeRegistry, repository: Repository) -> None:
+    with pytest.raises(RegistryError, match="DIGEST_INVALID"):
+        upload_blob(repository, DIGEST, Body.of(DATA[:-1]))
+    assert not has_blob(repository, DIGEST)
+
+
+def test_mounts(fake: FakeRegistry, repository: Repository) -> None:
+    fake.add_blob("other", DATA)
+    assert mount_blob(repository, DIGEST, "other") is None
+    assert stored(fake) == DATA
+
+
+def test_a_mount_that_is_refused_is_the_begin_of_an_upload(
+    fake: FakeRegistry, repository: Repository
+) -> None:
+    location = mount_blob(repository, DIGEST, "none")
+    assert location is not None
+    upload_blob(repository, DIGEST, Body.of(DATA), location)
+    assert stored(fake) == DATA
+    assert len(fake.requests("POST")) == 1
+
+
+def test_the_start_of_a_blob(fake: FakeRegistry, repository: Repository) -> None:
+    fake.add_blob("some/repository", DATA)
+    assert start_of_blob(repository, DIGEST, 6) == DATA[:6]
+    small = fake.add_blob("some/repository", b"abc")
+    assert start_of_blob(repository, small, 6) == b"abc"
+    fake.ignores_range = True
+    assert start_of_blob(repository, DIGEST, 6) == DATA[:6]
+
+
+@pytest.mark.parametrize("ignores_range", [False, True])
+@pytest.mark.parametrize("redirected", [False, True])
+def test_a_download_that_breaks_goes_on(
+    fake: FakeRegistry, repository: Repository, ignores_range: bool, redirected: bool
+) -> None:
+    fake.ignores_range, fake.redirect_blobs = ignores_range, redirected
+    fake.add_blob("some/repository", DATA)
+    fake.faults += [Fault("GET", "blobs", cut=1000), Fault("GET", "blobs", cut=50_000)]
+    with BlobReader(repository, DIGEST) as reader:
+        assert reader.readall() == DATA
+
+
+@pytest.mark.parametrize("start", [0, 1, 299_999, 300_000])
+@pytest.mark.parametrize("ignores_range", [False, True])
+def test_a_download_from_a_position(
+    fake: FakeRegistry, repository: Repository, ignores_range: bool, start: int
+) -> None:
+    fake.ignores_range = ignores_range
+    fake.add_blob("some/repository", DATA)
+    if start == len(DATA):
+        # There is nothing to ask for.
+        return
+    with BlobReader(repository, DIGEST, start) as reader:
+        assert reader.readall() == DATA[start:]
+
+
+def test_a_blob_that_is_missing(fake: FakeRegistry, repository: Repository) -> None:
+    with pytest.raises(RegistryError) as caught, BlobReader(repository, DIGEST) as reader:
+        reader.read(1)
+    assert caught.value.status == 404
