@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from nixdock.face.pushing import push_image
     from nixdock.face.registries import login_registry, logout_registry
     from nixdock.face.specs import read_spec, resolve_spec, spec_json
+    from nixdock.face.transfers import copy_image, list_tags, pull_image
     from nixdock.layering.comparison import Comparison
     from nixdock.layering.explain import Explanation
     from nixdock.layering.options import Group, LayeringOptions
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from nixdock.registry.prefetch import Prefetched, Remote
     from nixdock.rootfs.confinement import Confinement
     from nixdock.spec.image_spec import ImageSpec
+    from nixdock.transfer.copy_image import Copied
     from nixdock.transfer.push import PushedImage, PushedLayer, Pushing
 
 __all__ = [
@@ -95,6 +97,7 @@ __all__ = [
     "Comparison",
     "Compression",
     "Confinement",
+    "Copied",
     "Credentials",
     "Diff",
     "Explanation",
@@ -135,11 +138,13 @@ __all__ = [
     "Verification",
     "build_image",
     "compare_plans",
+    "copy_image",
     "diff_images",
     "explain_path",
     "export_image",
     "image_digests",
     "inspect_image",
+    "list_tags",
     "login_registry",
     "logout_registry",
     "merge_images",
@@ -149,6 +154,7 @@ __all__ = [
     "plan_family",
     "plan_layers",
     "prefetch_image",
+    "pull_image",
     "push_image",
     "read_closure",
     "read_previous",
@@ -169,6 +175,7 @@ _MODULES: Final = {
     "Comparison": "nixdock.layering.comparison",
     "Compression": "nixdock.layers.compressors",
     "Confinement": "nixdock.rootfs.confinement",
+    "Copied": "nixdock.transfer.copy_image",
     "Credentials": "nixdock.registry.credentials",
     "Diff": "nixdock.diff.result",
     "Explanation": "nixdock.layering.explain",
@@ -197,11 +204,13 @@ _MODULES: Final = {
     "Verification": "nixdock.read.verify",
     "build_image": "nixdock.face.building",
     "compare_plans": "nixdock.face.plans",
+    "copy_image": "nixdock.face.transfers",
     "diff_images": "nixdock.face.images",
     "explain_path": "nixdock.face.plans",
     "export_image": "nixdock.face.images",
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
+    "list_tags": "nixdock.face.transfers",
     "login_registry": "nixdock.face.registries",
     "logout_registry": "nixdock.face.registries",
     "merge_images": "nixdock.face.images",
@@ -211,6 +220,7 @@ _MODULES: Final = {
     "plan_family": "nixdock.face.plans",
     "plan_layers": "nixdock.face.plans",
     "prefetch_image": "nixdock.face.images",
+    "pull_image": "nixdock.face.transfers",
     "push_image": "nixdock.face.pushing",
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",

@@ -42,13 +42,18 @@ _SECTIONS: Final = {
         "demo": "Build an image from the small closure that comes with nixdock.",
     },
     "Other commands": {
-        "login": "Store a user name and password for a registry.",
-        "logout": "Remove the credentials for a registry.",
         "export": "Write an image's root file system as a tar.",
         "merge": "Combine the images of several files into one docker-archive.",
         "plan-family": "Plan several images together, so that they share layers.",
         "prefetch": "Fetch an image from a registry into the Nix store, for pullImage.",
         "schema": "Print the JSON Schema of an image spec.",
+    },
+    "Images in registries": {
+        "pull": "Fetch an image from a registry into a file or directory.",
+        "copy": "Copy an image between registries, files and directories.",
+        "tags": "List the tags of a repository in a registry.",
+        "login": "Store a user name and password for a registry.",
+        "logout": "Remove the credentials for a registry.",
     },
     "Building blocks, which the Nix library uses": {
         "resolve": "Plan a spec's layers, so that its graph is no longer needed.",
@@ -60,7 +65,7 @@ _SECTIONS: Final = {
 }
 _COMMANDS: Final = frozenset(name for section in _SECTIONS.values() for name in section)
 # Commands whose modules would otherwise have the name of a module in the standard library.
-_MODULES: Final = {"inspect": "inspect_image"}
+_MODULES: Final = {"copy": "copy_image", "inspect": "inspect_image"}
 
 _LIMITS: Final = "raise the limit that ulimit -a or the container's settings show"
 

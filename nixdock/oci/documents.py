@@ -46,7 +46,7 @@ class PlatformDocument(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class DescriptorDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """A descriptor (descriptor.md)."""
+    """A descriptor (descriptor.md); nixdock fetches nothing from its `urls`."""
 
     media_type: str
     digest: str
@@ -54,6 +54,7 @@ class DescriptorDocument(msgspec.Struct, frozen=True, rename="camel"):
     annotations: dict[str, str] | None = None
     platform: PlatformDocument | None = None
     artifact_type: str | None = None
+    urls: list[str] | None = None
 
 
 class IndexDocument(msgspec.Struct, frozen=True, rename="camel"):

@@ -13,7 +13,7 @@ from nixdock.oci.layout import CONTAINERD_NAME, REF_NAME
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPE, INDEX_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
 from nixdock.oci.reference import Reference
 
-__all__ = ["HistoryEntry", "Image", "ImageConfig"]
+__all__ = ["HistoryEntry", "Image", "ImageConfig", "manifest_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,25 @@ class ImageConfig:
         return Blob(CONFIG_MEDIA_TYPE, canonical_json(document))
 
 
+def manifest_of(config: Blob, layers: Iterable[LayerBlob]) -> Blob:
+    """Return the manifest of an image with this config and these layers, bottom to top."""
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_MEDIA_TYPE,
+        "config": config.descriptor().document(),
+        "layers": [
+            Descriptor(
+                layer.media_type,
+                layer.digest,
+                layer.size,
+                {} if layer.key is None else {LAYER_KEY: layer.key},
+            ).document()
+            for layer in layers
+        ],
+    }
+    return Blob(MANIFEST_MEDIA_TYPE, canonical_json(document))
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """Layers whose digests are known, bottom to top, with their config and manifest."""
@@ -115,24 +134,10 @@ class Image:
             ),
             memory=memory,
         ).blob()
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_MEDIA_TYPE,
-            "config": config.descriptor().document(),
-            "layers": [
-                Descriptor(
-                    layer.media_type,
-                    layer.digest,
-                    layer.size,
-                    {} if layer.key is None else {LAYER_KEY: layer.key},
-                ).document()
-                for layer in layers
-            ],
-        }
         return cls(
             layers=tuple(layers),
             config=config,
-            manifest=Blob(MANIFEST_MEDIA_TYPE, canonical_json(manifest)),
+            manifest=manifest_of(config, layers),
             platform=platform,
             references=tuple(references),
         )

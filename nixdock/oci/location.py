@@ -44,10 +44,11 @@ class FileLocation:
     name: str | None = None
 
     def __str__(self) -> str:
-        if self.form is None:
+        # An archive of both forms has no transport of its own.
+        transport = next((key for key, form in _TRANSPORTS.items() if form is self.form), None)
+        if transport is None:
             # Such a path would be another location.
             return f"./{self.path}" if _is_special(str(self.path)) else str(self.path)
-        transport = next(key for key, form in _TRANSPORTS.items() if form is self.form)
         return f"{transport}:{self.path}" + (f":{self.name}" if self.name else "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
@@ -73,6 +74,24 @@ class BlobReader(ReadOnlyStream):
         self._at = start
         self._attempts = 0
         self._response: Response | None = None
+
+    def seekable(self) -> bool:
+        """Return True: the registry is asked for the bytes from any position on."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move the position, counted from the start of the blob or from the position before."""
+        if whence == io.SEEK_END:
+            raise io.UnsupportedOperation("the end of the blob is not known")
+        at = offset + (self._at if whence == io.SEEK_CUR else 0)
+        if at != self._at:
+            self._end()
+            self._at = at
+        return at
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._at
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read the next bytes; raise RegistryError if the registry does not send them."""

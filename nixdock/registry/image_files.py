@@ -26,7 +26,7 @@ from nixdock.registry.manifests import RemoteManifest, get_manifest
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
 from nixdock.system.file_range import Range
-from nixdock.system.readers import ReadOnlyStream
+from nixdock.system.readers import BytesReader
 from nixdock.system.scratch import temporary_file
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class RegistryFiles:
         """
         data = self._document(name)
         if data is not None:
-            return _BytesReader(data)
+            return BytesReader(data)
         blob = self._blob(name)
         with self._lock:
             is_first = name not in self._opened
@@ -228,21 +228,6 @@ class _FileReader(BlobReader):
 def _missing_or(error: RegistryError) -> ImageError | RegistryError:
     """Return the error that a file is missing, if that is what the registry says."""
     return ImageError(str(error), place=error.place) if error.status == 404 else error
-
-
-class _BytesReader(ReadOnlyStream):
-    """Bytes in memory as a stream."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__()
-        self._left = memoryview(data)
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        view = memoryview(buffer)
-        part = self._left[: len(view)]
-        view[: len(part)] = part
-        self._left = self._left[len(part) :]
-        return len(part)
 
 
 def fitting_manifest(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["DescriptorReader", "ForwardReader", "ReadOnlyStream"]
+__all__ = ["BytesReader", "DescriptorReader", "ForwardReader", "ReadOnlyStream"]
 
 
 class ReadOnlyStream(io.RawIOBase):
@@ -19,6 +19,22 @@ class ReadOnlyStream(io.RawIOBase):
     def readable(self) -> bool:
         """Return True."""
         return True
+
+
+class BytesReader(ReadOnlyStream):
+    """A stream of bytes in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self._left = memoryview(data)
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read the next bytes."""
+        view = memoryview(buffer)
+        part = self._left[: len(view)]
+        view[: len(part)] = part
+        self._left = self._left[len(part) :]
+        return len(part)
 
 
 class ForwardReader(ReadOnlyStream):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
+from nixdock.errors import RegistryError
 from nixdock.layers.hashed import VerifiedReader
 from nixdock.oci.descriptor import Blob
 from nixdock.registry.blobs import has_blob, mount_blob, upload_blob
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import io
 
 __all__ = ["Destination", "Outcome", "RegistryDestination"]
+
+_NO_MOUNT: Final = frozenset({400, 401, 403, 404, 405})
 
 
 class Outcome(StrEnum):
@@ -77,9 +80,15 @@ class RegistryDestination:
             return Outcome.PRESENT
         location = None
         if mount_from is not None:
-            location = mount_blob(self.repository, digest, mount_from)
-            if location is None:
-                return Outcome.MOUNTED
+            try:
+                location = mount_blob(self.repository, digest, mount_from)
+            except RegistryError as error:
+                # Not every registry mounts blobs, nor from every repository: upload it.
+                if error.status not in _NO_MOUNT:
+                    raise
+            else:
+                if location is None:
+                    return Outcome.MOUNTED
         upload_blob(self.repository, digest, self._verified(digest, body), location)
         return Outcome.UPLOADED
 

@@ -29,8 +29,10 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 # A console example runs as it is if it uses no other programs than these, and no registry.
 RUNS = {"nixdock", "cat"}
 # With real Nix, it may also use these. All other examples are only parsed by a shell: they push,
-# commit, or talk to a daemon.
+# commit, or talk to a daemon or a registry.
 RUNS_WITH_NIX = RUNS | {"nix", "realpath"}
+# The commands of nixdock that talk to a registry.
+ASKS_REGISTRIES = "copy|login|pull|push|tags"
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,12 @@ class Block:
 
     @property
     def programs(self) -> set[str]:
-        """The programs that a console block runs: the first words of its commands."""
-        return set(re.findall(r"(?:^\$ |\$\(|[|;&] )([^\s|;&)]+)", self.text, re.MULTILINE))
+        """The programs that a console block runs: the first words of its commands.
+
+        With a command that asks a registry, `nixdock` is another program.
+        """
+        words = set(re.findall(r"(?:^\$ |\$\(|[|;&] )([^\s|;&)]+)", self.text, re.MULTILINE))
+        return words | set(re.findall(rf"nixdock (?:{ASKS_REGISTRIES})\b", self.text))
 
     @property
     def is_local(self) -> bool:

@@ -1,4 +1,4 @@
-"""A fake registry, and an empty home for each test."""
+"""Two fake registries, a way to reach them without waiting, and an empty home for each test."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from nixdock.registry.access import Access
+from nixdock.registry.retrying import Pace
 
 from ..registry.fake_registry import FakeRegistry, fake_registry
 
@@ -15,6 +18,19 @@ def fake() -> Iterator[FakeRegistry]:
     """An empty registry that does everything right until it is told otherwise."""
     with fake_registry() as registry:
         yield registry
+
+
+@pytest.fixture
+def other() -> Iterator[FakeRegistry]:
+    """Another registry."""
+    with fake_registry() as registry:
+        yield registry
+
+
+@pytest.fixture
+def access() -> Access:
+    """Access without credentials, and without waiting between attempts."""
+    return Access(attempts=3, find=lambda *_: None, pace=Pace(sleep=lambda _: None))
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +43,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     return home / "cache/nixdock/layers"
+
+
+@pytest.fixture
+def parts(cache: Path) -> Path:
+    """The directory where parts of blobs are kept, which need not exist."""
+    return cache.parent / "partial"

@@ -1,0 +1,67 @@
+"""`nixdock pull`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nixdock import Access, pull_image
+from nixdock.cli.copy_report import copy_options, pulled
+from nixdock.cli.options import OUTPUT, access_option, format_option, quiet_option
+from nixdock.cli.output import check_not_terminal, is_standard_output, pretty_json
+from nixdock.cli.progress import reading_progress, say
+from nixdock.spec.times import source_date_epoch
+
+__all__ = ["command"]
+
+
+@click.command("pull")
+@click.argument("reference")
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=OUTPUT,
+    required=True,
+    help="File or directory to write; - is standard output.",
+)
+@format_option
+@copy_options
+@access_option
+@quiet_option
+def command(
+    reference: str,
+    target: Path,
+    form: str,
+    platform: str | None,
+    access: Access | None,
+    *,
+    all_platforms: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Fetch the image REFERENCE from its registry and print the reference with its digest.
+
+    REFERENCE is HOST/REPOSITORY with :TAG or @DIGEST; without a host, it is an image of Docker Hub.
+    The manifest stays as it is, so that its digest does, except in a docker-archive, which has
+    none. Every blob is verified. Blobs that an earlier OCI layout at the output has are not
+    fetched, and a pull that broke goes on where it stopped. If the image goes to standard output,
+    the reference goes to standard error.
+    """
+    check_not_terminal(target)
+    with reading_progress(quiet=quiet) as progress:
+        result = pull_image(
+            reference,
+            target,
+            form=form,
+            platform=platform,
+            all_platforms=all_platforms,
+            access=access,
+            mtime=source_date_epoch(),
+            progress=progress,
+        )
+    if not quiet:
+        say(f"wrote {target}: {pulled(result)}")
+    text = pretty_json(result.document()) if as_json else f"{result.digest_reference}\n"
+    click.echo(text, nl=False, err=is_standard_output(target))

@@ -1,0 +1,29 @@
+"""`nixdock tags`."""
+
+from __future__ import annotations
+
+import click
+
+from nixdock import Access, list_tags
+from nixdock.cli.options import access_option
+from nixdock.cli.output import pretty_json
+from nixdock.system.text import printable
+
+__all__ = ["command"]
+
+
+@click.command("tags")
+@click.argument("repository")
+@access_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def command(repository: str, access: Access | None, *, as_json: bool) -> None:
+    """Print the tags of REPOSITORY in its registry, one on each line.
+
+    REPOSITORY is HOST/NAME; without a host, it is one of Docker Hub.
+    """
+    tags = list_tags(repository, access=access)
+    if as_json:
+        click.echo(pretty_json(tags), nl=False)
+        return
+    for tag in tags:
+        click.echo(printable(tag))

@@ -1,0 +1,221 @@
+"""Open locations as sources and destinations: the one place here that knows every kind of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from nixdock.errors import InputError, RegistryError
+from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json
+from nixdock.oci.documents import DescriptorDocument, IndexDocument
+from nixdock.oci.layout import INDEX, Format
+from nixdock.oci.location import FileLocation, Location
+from nixdock.oci.media_types import INDEX_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
+from nixdock.oci.registry_reference import RegistryReference
+from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
+from nixdock.read.members import read_whole
+from nixdock.read.opening import ImageFile
+from nixdock.read.selection import select_only_image
+from nixdock.registry.access import Access
+from nixdock.registry.manifests import get_manifest
+from nixdock.registry.opening import open_location
+from nixdock.registry.repository import Repository
+from nixdock.registry.transport import Transport
+from nixdock.transfer.destination import Destination, RegistryDestination
+from nixdock.transfer.docker_source import packed_source
+from nixdock.transfer.file_destination import FileForm, open_file_destination
+from nixdock.transfer.names import name_of, renamed
+from nixdock.transfer.platforms import choose
+from nixdock.transfer.source import LayoutSource, RegistrySource, Source
+from nixdock.transfer.tree import Tree, parse_index, read_tree
+
+__all__ = [
+    "Opened",
+    "Selection",
+    "destination_names",
+    "form_of",
+    "full_names",
+    "how_to_write",
+    "open_destination",
+    "open_source",
+    "repository_name",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which images of a location are meant: that for a platform, or, with `every`, all."""
+
+    platform: Platform | None = None
+    every: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What is copied: a source, the manifests and blobs in it, and their names there."""
+
+    source: Source
+    tree: Tree
+    names: tuple[str, ...]
+
+
+def form_of(location: FileLocation) -> Format:
+    """Return the format in which a file is written: a layout if there is a directory already."""
+    return location.form or (Format.OCI_LAYOUT if location.path.is_dir() else Format.ARCHIVE)
+
+
+def how_to_write(source: Location, destination: Location, mtime: int) -> FileForm:
+    """Return how a copy is written: layouts keep what else they have."""
+    match destination:
+        case FileLocation():
+            form = form_of(destination)
+        case RegistryReference():
+            form = Format.OCI_LAYOUT
+    match source:
+        case FileLocation():
+            return FileForm(form, mtime, adding=True)
+        case RegistryReference():
+            return FileForm(form, mtime, resumable=True, adding=True)
+
+
+@contextmanager
+def open_source(
+    location: Location, selection: Selection, access: Access | None = None, *, compress: bool = True
+) -> Iterator[Opened]:
+    """Open what `selection` means of a location; its blobs can be read until the block ends.
+
+    A docker-archive has no manifest: one is made and, with `compress`, its layers are compressed.
+    Raise InputError if there is no such image, or more than one; ImageError if it is damaged; and
+    RegistryError if a registry does not answer as it should.
+    """
+    match location:
+        case RegistryReference():
+            yield _open_registry(location, selection, access)
+        case FileLocation():
+            with open_location(location) as file:
+                if file.layout is not None:
+                    yield _open_layout(file, selection)
+                    return
+                image = select_only_image(file, selection.platform)
+                with packed_source(image, file.path, compress=compress) as (source, made):
+                    yield Opened(source, read_tree(source, made), image.names)
+
+
+@contextmanager
+def open_destination(
+    location: Location, access: Access | None = None, *, how: FileForm
+) -> Iterator[Destination]:
+    """Open a location as a destination; a file is written, as `how` says, when the block ends."""
+    match location:
+        case RegistryReference():
+            yield RegistryDestination(_repository(location, access))
+        case FileLocation():
+            with open_file_destination(location.path, how) as destination:
+                yield destination
+
+
+def destination_names(location: Location, opened: Opened) -> tuple[str, ...]:
+    """Return the names that an image gets at its destination.
+
+    Raise InputError if the location has the digest of something else.
+    """
+    match location:
+        case FileLocation():
+            return (renamed(opened.names, location.name),) if location.name else opened.names
+        case RegistryReference():
+            digest = opened.tree.manifest.digest
+            if location.digest not in {None, digest}:
+                raise InputError(
+                    f"the digest of {opened.source.place} is {digest}: it can't be copied to"
+                    f" {location}",
+                    digest=digest,
+                    place=str(location),
+                )
+            return (location.tag,) if location.tag else ()
+
+
+def full_names(location: Location, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that an image has at a location, in full: those in a registry are tags."""
+    match location:
+        case FileLocation():
+            return tuple(names)
+        case RegistryReference():
+            return tuple(f"{location.name}:{name}" for name in names)
+
+
+def repository_name(location: Location) -> str:
+    """Return the host and the repository, or an empty text for a file."""
+    match location:
+        case FileLocation():
+            return ""
+        case RegistryReference():
+            return location.name
+
+
+def _repository(reference: RegistryReference, access: Access | None) -> Repository:
+    return Repository(Transport(reference.host, access), reference.repository)
+
+
+def _open_registry(
+    reference: RegistryReference, selection: Selection, access: Access | None
+) -> Opened:
+    repository = _repository(reference, access)
+    found = get_manifest(repository, reference.manifest)
+    if found is None:
+        raise RegistryError(
+            f"{reference.name} has no image {reference.manifest}; `nixdock tags {reference.name}`"
+            " lists those it has",
+            place=reference.name,
+            digest=reference.digest,
+            status=404,
+        )
+    source = RegistrySource(repository)
+    manifest = Blob(found.media_type, found.data)
+    if not selection.every:
+        manifest = choose(source, manifest, selection.platform)
+    named = reference if reference.tag else reference.at(manifest.digest)
+    return Opened(source, read_tree(source, manifest), (name_of(named),))
+
+
+def _open_layout(file: ImageFile, selection: Selection) -> Opened:
+    source = LayoutSource(file.members, file.path)
+    if selection.every:
+        manifest = _whole(file, source)
+        names = tuple(dict.fromkeys(name for image in file.images for name in image.names))
+        return Opened(source, read_tree(source, manifest), names)
+    image = select_only_image(file, selection.platform)
+    data = image.manifest_data or b""
+    media_type = parse_json(data).get("mediaType") or MANIFEST_MEDIA_TYPE
+    return Opened(source, read_tree(source, Blob(media_type, data)), image.names)
+
+
+def _whole(file: ImageFile, source: LayoutSource) -> Blob:
+    """Return the index of all images; one is made if the layout has them side by side."""
+    data = read_whole(file.members, INDEX, MOST_JSON)
+    entries = converted(parse_json(data, INDEX), IndexDocument, INDEX).manifests
+    wanted = {image.digest for image in file.images}
+    chosen = {entry.digest: entry for entry in entries if wanted & _manifests_below(source, entry)}
+    if len(chosen) == 1:
+        return source.manifest(next(iter(chosen.values())))
+    if len({image.names for image in file.images}) != 1:
+        names = ", ".join(dict.fromkeys(name for image in file.images for name in image.names))
+        raise InputError(
+            f"{file.path} has several images, {names or 'without names'}; name one of them",
+            path=file.path,
+        )
+    platforms = {image.digest: image.platform for image in file.images}
+    descriptors = [
+        Descriptor(entry.media_type, digest, entry.size, platform=platforms.get(digest)).document()
+        for digest, entry in chosen.items()
+    ]
+    document = {"schemaVersion": 2, "mediaType": INDEX_MEDIA_TYPE, "manifests": descriptors}
+    return Blob(INDEX_MEDIA_TYPE, canonical_json(document))
+
+
+def _manifests_below(source: LayoutSource, entry: DescriptorDocument) -> set[str]:
+    index = parse_index(source.manifest(entry))
+    below = index.manifests if index is not None else []
+    return {entry.digest}.union(
+        *(_manifests_below(source, each) for each in below if source.has(each.digest))
+    )

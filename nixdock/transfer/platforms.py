@@ -1,0 +1,88 @@
+"""Choosing the image for a platform from an index, before anything else of it is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+from nixdock.errors import ImageError, InputError
+from nixdock.oci.descriptor import Blob, Platform
+from nixdock.oci.documents import ConfigDocument, PlatformDocument
+from nixdock.oci.media_types import CONFIG_MEDIA_TYPES, INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
+from nixdock.oci.platforms import best_fitting, platform_text
+from nixdock.oci.untrusted_json import converted, parse_json
+from nixdock.transfer.source import Source
+from nixdock.transfer.tree import MOST_NESTING, parse_index, parse_manifest, read_document
+
+__all__ = ["choose", "platform_of"]
+
+_ATTESTATION: Final = "vnd.docker.reference.type"
+
+
+def choose(source: Source, manifest: Blob, wanted: Platform | None) -> Blob:
+    """Return the manifest of the image for `wanted`; the rules are those of `select_image`.
+
+    Configs are only read where the index does not state the platform. Raise InputError if no image
+    is for that platform.
+    """
+    if wanted is None and manifest.media_type not in INDEX_MEDIA_TYPES:
+        return manifest
+    found = list(_candidates(source, manifest, None, 0))
+    distinct = {platform for platform, _ in found}
+    if wanted is None and len(distinct) == 1:
+        return found[0][1]()
+    fitting = best_fitting(found, wanted or Platform())
+    if not fitting:
+        existing = ", ".join(dict.fromkeys(platform_text(platform) for platform, _ in found))
+        raise InputError(
+            f"{source.place} has no image for {platform_text(wanted or Platform())} in"
+            f" {manifest.digest}; it has images for {existing or 'no platform'}: choose one of"
+            " these platforms"
+        )
+    return fitting[0][1]()
+
+
+def _candidates(
+    source: Source, manifest: Blob, stated: PlatformDocument | None, depth: int
+) -> Iterator[tuple[Platform, Callable[[], Blob]]]:
+    """Yield the images below a manifest or index with their platforms, not all fetched yet."""
+    index = parse_index(manifest)
+    if index is None:
+        yield _completed(stated, platform_of(source, manifest)), lambda: manifest
+        return
+    if depth >= MOST_NESTING:
+        raise ImageError(f"{source.place}: indexes are nested more than {MOST_NESTING} deep")
+    for child in index.manifests:
+        platform = child.platform or stated
+        if _ATTESTATION in (child.annotations or {}):
+            continue
+        if child.media_type in MANIFEST_MEDIA_TYPES and platform is not None:
+            yield _completed(platform, None), partial(source.manifest, child)
+        elif child.media_type in MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES:
+            yield from _candidates(source, source.manifest(child), platform, depth + 1)
+
+
+def platform_of(source: Source, manifest: Blob) -> Platform | None:
+    """Return the platform that the config of an image states, or None for another artifact."""
+    config = parse_manifest(manifest).config
+    if config.media_type not in CONFIG_MEDIA_TYPES:
+        return None
+    data = read_document(source, config)
+    name = f"the config {config.digest}"
+    document = converted(parse_json(data, name), ConfigDocument, name)
+    return Platform(
+        document.architecture, document.os, document.variant or None, document.os_version or None
+    )
+
+
+def _completed(stated: PlatformDocument | None, own: Platform | None) -> Platform:
+    own = own or Platform("", "")
+    if stated is None:
+        return own
+    return Platform(
+        stated.architecture or own.architecture,
+        stated.os or own.os,
+        stated.variant or own.variant,
+        stated.os_version or own.os_version,
+    )

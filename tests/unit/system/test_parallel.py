@@ -1,0 +1,54 @@
+"""Jobs in several threads, of which the first error ends all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from nixdock.system.parallel import run_in_threads
+
+
+@pytest.mark.parametrize("threads", [1, 3, 10])
+def test_results_are_in_the_order_of_the_jobs(threads: int) -> None:
+    jobs: list[Callable[[], int]] = [lambda i=i: i * i for i in range(5)]  # type: ignore[misc]
+    assert run_in_threads(jobs, threads, threading.Event()) == [0, 1, 4, 9, 16]
+    assert run_in_threads([], threads, threading.Event()) == []
+
+
+def test_jobs_run_at_the_same_time() -> None:
+    both = threading.Barrier(2)
+    jobs = [lambda: both.wait(60)] * 2
+    assert sorted(run_in_threads(jobs, 2, threading.Event())) == [0, 1]
+
+
+def test_the_first_error_stops_the_others() -> None:
+    stop = threading.Event()
+    begun = threading.Event()
+    ended = []
+
+    def fail() -> None:
+        begun.wait(60)
+        raise ValueError("first")
+
+    def go_on() -> None:
+        begun.set()
+        stop.wait(60)
+        ended.append("running")
+        raise KeyError("second")
+
+    with pytest.raises(ValueError, match="first"):
+        run_in_threads([fail, go_on, lambda: ended.append("waiting")], 2, stop)
+    assert ended == ["running"]
+
+
+def test_a_job_that_hangs_is_abandoned() -> None:
+    released = threading.Event()
+
+    def fail() -> None:
+        raise ValueError("first")
+
+    with pytest.raises(ValueError, match="first"):
+        run_in_threads([lambda: released.wait(60) and None, fail], 2, threading.Event())
+    released.set()

@@ -1,0 +1,316 @@
+"""Copying images between registries and files."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+import nixdock
+from nixdock.registry.access import Access
+
+from ..registry.fake_registry import FakeRegistry, Fault, digest_of
+from .samples import Platforms, Sample, archive_files, layout_blobs, sample, store
+
+SENDING = "PUT|POST|PATCH"
+
+
+@pytest.fixture
+def image(fake: FakeRegistry) -> Sample:
+    """An image in a registry, as x/y:v1."""
+    found = sample("one", "two")
+    store(fake, "x/y", found, "v1")
+    return found
+
+
+@pytest.fixture
+def layout(fake: FakeRegistry, image: Sample, access: Access, tmp_path: Path) -> Path:
+    """The same image in an OCI layout, with the tag v1."""
+    target = tmp_path / "layout"
+    nixdock.pull_image(f"{fake.host}/x/y:v1", target, form="oci-layout", access=access)
+    return target
+
+
+def outcomes(copied: nixdock.Copied) -> list[str]:
+    return [str(blob.outcome) for blob in copied.blobs]
+
+
+def assert_has(registry: FakeRegistry, repository: str, tag: str, image: Sample) -> None:
+    stored = registry.manifest(repository, tag)
+    assert stored is not None
+    assert stored.data == image.manifest
+    assert registry.blobs[repository].items() >= image.blobs.items()
+
+
+def test_blobs_of_the_same_registry_are_mounted(
+    fake: FakeRegistry, image: Sample, access: Access
+) -> None:
+    source, target = f"docker://{fake.host}/x/y:v1", f"docker://{fake.host}/z:v2"
+    result = nixdock.copy_image(source, target, access=access)
+    assert_has(fake, "z", "v2", image)
+    assert (outcomes(result), result.read) == (["mounted"] * 3, 0)
+    assert fake.requests("GET", "/blobs/") == []
+    assert {each.received for each in fake.requests("PUT", "/blobs/")} == set()
+    assert result.digest_reference == f"{fake.host}/z@{image.digest}"
+    assert result.names == (f"{fake.host}/z:v2",)
+    # A second copy sends nothing.
+    fake.log.clear()
+    again = nixdock.copy_image(source, target, access=access)
+    assert outcomes(again) == ["present"] * 3
+    assert [manifest.outcome for manifest in again.manifests] == ["present"]
+    assert fake.requests(SENDING) == []
+
+
+@pytest.mark.parametrize("status", [0, 403])
+def test_what_is_not_mounted_is_uploaded(
+    fake: FakeRegistry, image: Sample, access: Access, status: int
+) -> None:
+    fake.refuses_mounts = True
+    if status:
+        fake.faults.append(Fault("POST", r"\?mount=", status=status, times=3))
+    result = nixdock.copy_image(
+        f"docker://{fake.host}/x/y:v1", f"docker://{fake.host}/z:v2", access=access
+    )
+    assert_has(fake, "z", "v2", image)
+    assert outcomes(result) == ["uploaded"] * 3
+
+
+def test_registries_are_streamed_to_each_other(
+    fake: FakeRegistry,
+    other: FakeRegistry,
+    image: Sample,
+    access: Access,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    empty = tmp_path / "tmp"
+    empty.mkdir(mode=0o500)
+    monkeypatch.setenv("TMPDIR", str(empty))
+    monkeypatch.setattr("tempfile.tempdir", str(empty))
+    result = nixdock.copy_image(
+        f"docker://{fake.host}/x/y:v1", f"docker://{other.host}/z:v2", access=access
+    )
+    assert_has(other, "z", "v2", image)
+    assert outcomes(result) == ["uploaded"] * 3
+    assert result.read == sum(map(len, image.blobs.values()))
+    assert other.requests("POST", "mount=") == []
+    assert sorted(os.listdir(tmp_path)) == ["home", "tmp"]
+    assert os.listdir(empty) == []
+    # Blobs come first, then the config, the manifest, and the tag.
+    sent = [each.path.partition("?")[0].split("/")[-2:] for each in other.requests("PUT")]
+    assert sent[-2:] == [["manifests", image.digest], ["manifests", "v2"]]
+    assert digest_of(image.config)[7:] in other.requests("PUT")[-3].path
+    other.log.clear()
+    nixdock.copy_image(f"docker://{fake.host}/x/y:v1", f"docker://{other.host}/z:v2", access=access)
+    assert other.requests(SENDING) == []
+
+
+def test_a_broken_upload_goes_on(fake: FakeRegistry, other: FakeRegistry, access: Access) -> None:
+    image = sample("large", size=3 << 20)
+    store(fake, "x", image, "v1")
+    other.faults.append(Fault("PUT", "/blobs/uploads/", cut=1 << 20))
+    fake.faults.append(Fault("GET", digest_of(image.layers[0]), cut=1 << 20))
+    nixdock.copy_image(f"docker://{fake.host}/x:v1", f"docker://{other.host}/x", access=access)
+    assert_has(other, "x", "latest", image)
+
+
+def test_a_damaged_blob_is_not_sent_on(
+    fake: FakeRegistry, other: FakeRegistry, image: Sample, access: Access
+) -> None:
+    layer = image.layers[0]
+    fake.tampered[digest_of(layer)] = b"x" * len(layer)
+    with pytest.raises(nixdock.ImageError, match=f"the blob {digest_of(layer)} is damaged"):
+        nixdock.copy_image(
+            f"docker://{fake.host}/x/y:v1", f"docker://{other.host}/x/y:v1", access=access
+        )
+    assert digest_of(layer) not in other.blobs.get("x/y", {})
+    assert other.requests("PUT", "/manifests/") == []
+
+
+def test_an_index_comes_after_its_images(
+    fake: FakeRegistry, other: FakeRegistry, access: Access
+) -> None:
+    platforms = Platforms()
+    digest = platforms.store(fake, "x", "v1")
+    result = nixdock.copy_image(
+        f"docker://{fake.host}/x:v1",
+        f"docker://{other.host}/x:v1",
+        all_platforms=True,
+        access=access,
+    )
+    assert result.digest == digest
+    # The fake registry refuses an index before its images, and a manifest before its blobs.
+    assert other.manifests["x"] == fake.manifests["x"]
+    assert other.tags["x"] == {"v1": digest}
+    one = nixdock.copy_image(
+        f"docker://{fake.host}/x:v1",
+        f"docker://{other.host}/one:v1",
+        platform="linux/arm64",
+        access=access,
+    )
+    assert one.digest == platforms.arm64.digest
+    assert list(other.manifests["one"]) == [one.digest]
+
+
+def test_a_layout_goes_to_a_registry_and_back(
+    other: FakeRegistry, image: Sample, layout: Path, access: Access, tmp_path: Path
+) -> None:
+    target = f"docker://{other.host}/x/y:v3"
+    result = nixdock.copy_image(f"oci:{layout}:v1", target, access=access)
+    assert_has(other, "x/y", "v3", image)
+    assert outcomes(result) == ["uploaded"] * 3
+    other.log.clear()
+    assert outcomes(nixdock.copy_image(str(layout), target, access=access)) == ["present"] * 3
+    assert other.requests(SENDING) == []
+    nixdock.copy_image(target, f"oci-archive:{tmp_path}/back.tar:v4", access=access)
+    files = archive_files(tmp_path / "back.tar")
+    assert files[f"blobs/sha256/{image.digest[7:]}"] == image.manifest
+    (entry,) = orjson.loads(files["index.json"])["manifests"]
+    assert entry["annotations"]["io.containerd.image.name"] == f"{other.host}/x/y:v4"
+    assert "manifest.json" not in files
+
+
+def test_a_layout_keeps_its_other_images(
+    fake: FakeRegistry, image: Sample, layout: Path, access: Access
+) -> None:
+    second = sample("one", "three")
+    store(fake, "x/y", second, "v2")
+    fake.log.clear()
+    source, blobs = f"docker://{fake.host}/x/y:v2", {**second.blobs, second.digest: second.manifest}
+    nixdock.copy_image(source, f"oci:{layout}:new", access=access)
+    assert layout_blobs(layout) == {**blobs, **image.blobs, image.digest: image.manifest}
+    assert nixdock.verify_image(layout).problems == ()
+    nixdock.copy_image(source, f"oci:{layout}:v1", access=access)
+    assert layout_blobs(layout) == blobs
+    index = orjson.loads((layout / "index.json").read_bytes())
+    assert {
+        entry["annotations"]["org.opencontainers.image.ref.name"]: entry["digest"]
+        for entry in index["manifests"]
+    } == {"new": second.digest, "v1": second.digest}
+    fetched = [route.rpartition("/")[2] for route in fake.routes("GET", "/blobs/")]
+    assert sorted(fetched) == sorted([digest_of(second.layers[1]), digest_of(second.config)])
+    assert nixdock.verify_image(layout).problems == ()
+
+
+def test_a_damaged_layout_is_not_added_to(
+    fake: FakeRegistry, image: Sample, layout: Path, access: Access
+) -> None:
+    (layout / "index.json").write_text("[]")
+    with pytest.raises(nixdock.OutputError, match=r"index\.json can't be extended: "):
+        nixdock.copy_image(f"docker://{fake.host}/x/y:v1", f"oci:{layout}:v1", access=access)
+    assert (layout / "index.json").read_text() == "[]"
+    assert image.digest in layout_blobs(layout)
+
+
+def test_a_docker_archive_gets_a_manifest(
+    other: FakeRegistry, image: Sample, layout: Path, access: Access, tmp_path: Path
+) -> None:
+    archive = tmp_path / "docker.tar"
+    nixdock.copy_image(f"oci:{layout}", f"docker-archive:{archive}:a/b:c", access=access)
+    (entry,) = orjson.loads(archive_files(archive)["manifest.json"])
+    assert entry["RepoTags"] == ["a/b:c"]
+    result = nixdock.copy_image(
+        f"docker-archive:{archive}", f"docker://{other.host}/a/b:c", access=access
+    )
+    stored = other.manifest("a/b", "c")
+    assert stored is not None
+    assert digest_of(stored.data) == result.digest
+    assert orjson.loads(stored.data)["config"]["digest"] == digest_of(image.config)
+    again = nixdock.copy_image(
+        f"docker-archive:{archive}", f"docker://{other.host}/a/b:c", access=access
+    )
+    assert (again.digest, outcomes(again)) == (result.digest, ["present"] * 3)
+
+
+def test_plain_layers_of_a_docker_archive_are_compressed(
+    other: FakeRegistry, sample_spec: Callable[..., Path], access: Access, tmp_path: Path
+) -> None:
+    spec = nixdock.read_spec(sample_spec(tmp_path))
+    built = nixdock.build_image(spec, tmp_path / "x.tar", form="docker-archive")
+    nixdock.copy_image(str(tmp_path / "x.tar"), f"docker://{other.host}/x/y:v1", access=access)
+    stored = other.manifest("x/y", "v1")
+    assert stored is not None
+    document = orjson.loads(stored.data)
+    assert document["config"]["digest"] == built.config.digest
+    for entry, layer in zip(document["layers"], built.layers, strict=True):
+        assert entry["mediaType"] == "application/vnd.oci.image.layer.v1.tar+gzip"
+        tar = gzip.decompress(other.blobs["x/y"][entry["digest"]])
+        assert digest_of(tar) == layer.diff_id
+    # To a docker-archive, they go as they are.
+    copy = f"docker-archive:{tmp_path}/copy.tar"
+    copied = nixdock.copy_image(str(tmp_path / "x.tar"), copy, access=access)
+    assert [blob.digest for blob in copied.blobs[:-1]] == [each.digest for each in built.layers]
+
+
+def test_a_docker_archive_has_no_zstd(
+    sample_spec: Callable[..., Path], access: Access, tmp_path: Path
+) -> None:
+    spec = nixdock.read_spec(sample_spec(tmp_path))
+    built = nixdock.build_image(spec, tmp_path / "x", form="oci-layout", compression="zstd")
+    target = tmp_path / "docker.tar"
+    nixdock.copy_image(str(tmp_path / "x"), f"docker-archive:{target}", access=access)
+    files = archive_files(target)
+    (entry,) = orjson.loads(files["manifest.json"])
+    assert entry["RepoTags"] == ["x/y:v1"]
+    assert files[entry["Config"]] == built.config.data
+    diff_ids = [layer.diff_id for layer in built.layers]
+    assert [digest_of(files[name]) for name in entry["Layers"]] == diff_ids
+
+
+def test_a_layout_of_several_platforms_becomes_an_index(
+    fake: FakeRegistry, other: FakeRegistry, access: Access, tmp_path: Path
+) -> None:
+    platforms = Platforms()
+    for image in (platforms.amd64, platforms.arm64):
+        store(fake, "x", image, "v1")
+        nixdock.copy_image(f"docker://{fake.host}/x:v1", f"oci:{tmp_path}/{image.digest[7:]}:v1",
+                           access=access)  # fmt: skip
+    first, second = (tmp_path / each.digest[7:] for each in (platforms.amd64, platforms.arm64))
+    index = orjson.loads((first / "index.json").read_bytes())
+    index["manifests"] += orjson.loads((second / "index.json").read_bytes())["manifests"]
+    (first / "index.json").write_bytes(orjson.dumps(index))
+    for file in (second / "blobs" / "sha256").iterdir():
+        (first / "blobs" / "sha256" / file.name).write_bytes(file.read_bytes())
+    result = nixdock.copy_image(
+        str(first), f"docker://{other.host}/x:v1", all_platforms=True, access=access
+    )
+    stored = other.manifest("x", "v1")
+    assert stored is not None
+    assert digest_of(stored.data) == result.digest
+    assert [
+        each["platform"]["architecture"] for each in orjson.loads(stored.data)["manifests"]
+    ] == [
+        "amd64",
+        "arm64",
+    ]
+    one = nixdock.copy_image(
+        str(first), f"docker://{other.host}/x:arm", platform="linux/arm64", access=access
+    )
+    assert one.digest == platforms.arm64.digest
+
+
+def test_another_digest_is_refused(
+    fake: FakeRegistry, image: Sample, other: FakeRegistry, access: Access
+) -> None:
+    wrong, right = f"{other.host}/x@{digest_of(b'')}", f"{other.host}/x@{image.digest}"
+    with pytest.raises(nixdock.InputError) as caught:
+        nixdock.copy_image(f"docker://{fake.host}/x/y:v1", f"docker://{wrong}", access=access)
+    assert str(caught.value) == (
+        f"the digest of {fake.host}/x/y is {image.digest}: it can't be copied to {wrong}"
+    )
+    nixdock.copy_image(f"docker://{fake.host}/x/y:v1", f"docker://{right}", access=access)
+    assert other.tags.get("x") is None
+    assert list(other.manifests["x"]) == [image.digest]
+
+
+def test_tags_are_listed(fake: FakeRegistry, access: Access) -> None:
+    for tag in ("v2", "latest", "v10", "v1"):
+        store(fake, "x", sample("one"), tag)
+    fake.page = 2
+    assert nixdock.list_tags(f"{fake.host}/x", access=access) == ["latest", "v1", "v10", "v2"]
+    with pytest.raises(nixdock.RegistryError):
+        nixdock.list_tags(f"{fake.host}/none", access=access)
