@@ -8,10 +8,11 @@ from typing import Final
 
 import click
 
-from nixdock import Access, Compression, Pushing, push_image, read_spec
+from nixdock import Access, Compression, Pushing, push_image
 from nixdock.cli.options import FILE, access_option, confinement_options, overridden, quiet_option
 from nixdock.cli.output import pretty_json, size_text
 from nixdock.cli.progress import packing_progress
+from nixdock.cli.source import read_source
 from nixdock.system.atomic import whole_file
 from nixdock.system.text import counted
 
@@ -25,7 +26,7 @@ Examples:
 
 
 @click.command("push", epilog=_EXAMPLES)
-@click.argument("spec", type=FILE)
+@click.argument("source")
 @click.argument("destinations", nargs=-1, metavar="DEST...")
 @click.option(
     "--compression",
@@ -37,8 +38,9 @@ Examples:
 @click.option(
     "--reuse",
     multiple=True,
-    metavar="LOCATION",
-    help="Another image whose layers may be taken over; can be given several times.",
+    metavar="REFERENCE",
+    help="Another image whose layers may be taken over, in a registry or, as a location or a path,"
+    " in a file. Repeatable.",
 )
 @click.option("--graph", help="File with the closure's graph, in place of the spec's.")
 @click.option("--no-cache", is_flag=True, help="Do not use the cache of layers that are known.")
@@ -50,7 +52,7 @@ Examples:
 @access_option
 @quiet_option
 def command(
-    spec: Path,
+    source: str,
     destinations: tuple[str, ...],
     compression: str,
     reuse: tuple[str, ...],
@@ -65,18 +67,25 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Build the image that SPEC describes and push it to each DEST, HOST/REPOSITORY[:TAG].
+    """Push the image SOURCE to each DEST, HOST/REPOSITORY[:TAG]; print the references by digest.
 
-    Layers that the registry has already are neither packed nor sent, and no file of theirs is read.
-    The references by digest are printed.
+    SOURCE is a spec, which may be resolved, or dockerTools' stream configuration: the image is
+    built on its way. Layers that the registry has already are neither packed nor sent, and no file
+    of theirs is read. Or it is the location of an image: docker://REFERENCE, oci:DIRECTORY[:TAG],
+    oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE], or a path.
     """
     started = time.monotonic()
-    parsed = overridden(read_spec(spec), graph)
-    # Without a destination, the image's own names say where it belongs.
-    targets = destinations or tuple(map(str, parsed.references))
+    image = read_source(source)
+    targets = destinations
+    if not isinstance(image, str):
+        image = overridden(image, graph)
+        # The image's own names say where it belongs.
+        targets = destinations or tuple(map(str, image.references))
+    if not targets:
+        raise click.UsageError("an image that exists needs a DEST")
     with packing_progress(quiet=quiet) as progress:
         result = push_image(
-            parsed,
+            image,
             targets,
             Pushing(
                 Compression(compression),
@@ -92,16 +101,17 @@ def command(
     seconds = time.monotonic() - started
     if digest_file is not None:
         with whole_file(digest_file) as file:
-            file.write(f"{result.image.manifest.digest}\n".encode())
+            file.write(f"{result.digest}\n".encode())
     if not quiet:
         outcomes = [layer.outcome for layer in result.layers]
         counts = ", ".join(
             f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(sorted(outcomes))
         )
+        requests = "" if result.requests is None else f" in {counted(result.requests, 'request')}"
         verb = "would send" if dry_run else "sent"
         click.echo(
-            f"{counted(len(outcomes), 'layer')}: {counts}; {verb} {size_text(result.sent)} in"
-            f" {counted(result.requests, 'request')}, {seconds:.1f} s",
+            f"{counted(len(outcomes), 'layer')}: {counts}; {verb} {size_text(result.sent)}"
+            f"{requests}, {seconds:.1f} s",
             err=True,
         )
     if as_json:

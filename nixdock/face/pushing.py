@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,21 +11,22 @@ from nixdock.build.build import prepared_build
 from nixdock.errors import InputError
 from nixdock.layers.known_cache import KnownCache, cache_directory
 from nixdock.layers.progress import NO_PROGRESS, Progress
-from nixdock.oci.location import parse_location
 from nixdock.registry.access import Access
 from nixdock.rootfs.confinement import Confinement
+from nixdock.spec.image_spec import ImageSpec
 from nixdock.transfer.lookup import Known
 from nixdock.transfer.push import PushedImage, Pushing, push_build
-from nixdock.transfer.targets import Registries, add_base, target_reference
+from nixdock.transfer.pushed_copies import pushed_copies
+from nixdock.transfer.targets import Registries, add_base, reused_location, target_reference
 
 if TYPE_CHECKING:
-    from nixdock.spec.image_spec import ImageSpec
+    from nixdock.oci.registry_reference import RegistryReference
 
 __all__ = ["push_image"]
 
 
 def push_image(
-    spec: ImageSpec,
+    source: ImageSpec | str | os.PathLike[str],
     destinations: Iterable[str],
     options: Pushing | None = None,
     *,
@@ -34,9 +35,10 @@ def push_image(
     progress: Progress | None = None,
     confinement: Confinement | str = "required",
 ) -> PushedImage:
-    """Build the image that `spec` describes and push it to `destinations`; return what was done.
+    """Push the image that a spec describes, or one that exists; return what was done.
 
-    A destination is a reference, HOST/REPOSITORY[:TAG], with or without docker://. Layers that an
+    `source` is a spec, from which the image is built on its way, or an image location. A
+    destination is a reference, HOST/REPOSITORY[:TAG], with or without docker://. Layers that an
     image at a destination has already are taken over without reading a file, and so are those of
     the locations `reuse`, which may be in other repositories or in files, and those that a cache of
     the user knows. `options` can limit that, or send nothing at all. `confinement` is that of
@@ -49,8 +51,11 @@ def push_image(
     references = [target_reference(text) for text in destinations]
     if not references:
         raise InputError("there is no destination; name at least one, as HOST/REPOSITORY:TAG")
-    others = [parse_location(text) for text in reuse]
+    others = [reused_location(text) for text in reuse]
     pushing = options or Pushing()
+    if not isinstance(source, ImageSpec):
+        return _push_existing(os.fspath(source), references, pushing, access, progress)
+    spec = source
     with prepared_build(spec, Confinement(confinement), access) as build:
         registries = Registries(access or Access(), build.platform)
         known = Known()
@@ -65,3 +70,21 @@ def push_image(
             build, targets, known, pushing, cache=cache, progress=progress or NO_PROGRESS
         )
     return replace(result, requests=registries.requests)
+
+
+def _push_existing(
+    source: str,
+    references: Sequence[RegistryReference],
+    pushing: Pushing,
+    access: Access | None,
+    progress: Progress | None,
+) -> PushedImage:
+    from nixdock.face.transfers import copy_image
+
+    if pushing.dry_run or pushing.verify_known:
+        raise InputError("a dry run, and the verification of known layers, are for specs only")
+    copies = [
+        copy_image(source, f"docker://{each}", access=access, progress=progress)
+        for each in references
+    ]
+    return pushed_copies(copies)

@@ -82,10 +82,10 @@ class Copied:
             "source": self.source,
             "destination": self.destination,
             "names": list(self.names),
-            "mediaType": self.media_type,
+            "media_type": self.media_type,
             "digest": self.digest,
             "size": self.size,
-            "bytesRead": self.read,
+            "bytes_read": self.read,
             "blobs": [blob.document() for blob in self.blobs],
             "manifests": [manifest.document() for manifest in self.manifests],
         }

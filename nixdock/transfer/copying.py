@@ -42,11 +42,11 @@ class CopiedBlob:
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""
         return {
-            "mediaType": self.media_type,
+            "media_type": self.media_type,
             "digest": self.digest,
             "size": self.size,
             "outcome": self.outcome.value,
-            "bytesRead": self.read,
+            "bytes_read": self.read,
         }
 
 
@@ -62,7 +62,7 @@ class CopiedManifest:
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""
         return {
-            "mediaType": self.media_type,
+            "media_type": self.media_type,
             "digest": self.digest,
             "size": self.size,
             "outcome": self.outcome.value,

@@ -49,10 +49,29 @@ class Pushing:
 
 @dataclass(frozen=True, slots=True)
 class PushedLayer:
-    """A layer and how it got to each target, by the target's HOST/REPOSITORY."""
+    """A layer and how it got to each target, by the target's HOST/REPOSITORY.
 
-    blob: LayerBlob
+    An image that was not built, but copied, does not tell the last two.
+    """
+
+    digest: str
+    size: int
+    media_type: str
     outcomes: Mapping[str, Outcome]
+    diff_id: str | None = None
+    comment: str | None = None
+
+    @classmethod
+    def of(cls, blob: LayerBlob, outcomes: Mapping[str, Outcome]) -> PushedLayer:
+        """Return the layer with that blob."""
+        return cls(
+            digest=blob.digest,
+            size=blob.size,
+            media_type=blob.media_type,
+            outcomes=outcomes,
+            diff_id=blob.diff_id,
+            comment=blob.history.comment,
+        )
 
     @property
     def outcome(self) -> Outcome:
@@ -62,11 +81,11 @@ class PushedLayer:
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""
         return {
-            "digest": self.blob.digest,
-            "diff_id": self.blob.diff_id,
-            "size": self.blob.size,
-            "media_type": self.blob.media_type,
-            "comment": self.blob.history.comment,
+            "digest": self.digest,
+            "diff_id": self.diff_id,
+            "size": self.size,
+            "media_type": self.media_type,
+            "comment": self.comment,
             "outcome": self.outcome.value,
             "outcomes": {place: outcome.value for place, outcome in self.outcomes.items()},
         }
@@ -74,24 +93,23 @@ class PushedLayer:
 
 @dataclass(frozen=True, slots=True)
 class PushedImage:
-    """A pushed image, and the references to it by digest.
+    """A pushed image, by the digest of its manifest or index, and the references to it by digest.
 
-    `read` and `sent` are in bytes: of the tars of the layers that were packed, and of what was sent
-    to registries. `requests` is the number of requests to all registries.
+    `read` and `sent` are in bytes: of the layers that were packed or read, and of what was sent to
+    registries. `requests` is the number of requests to all registries, if it is known.
     """
 
-    image: Image
+    digest: str
     references: tuple[str, ...]
     layers: tuple[PushedLayer, ...]
     read: int
     sent: int
-    requests: int = 0
+    requests: int | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object that `nixdock push --json` prints."""
         return {
-            "digest": self.image.manifest.digest,
-            "config_digest": self.image.config.digest,
+            "digest": self.digest,
             "references": list(self.references),
             "layers": [layer.document() for layer in self.layers],
             "bytes_read": self.read,
@@ -152,11 +170,12 @@ class _Push:
             self._finish(target, image, blobs)
         self._cache.add(blobs.values(), [target.place for target in self._targets])
         layers = (
-            PushedLayer(blob, outcomes)
+            PushedLayer.of(blob, outcomes)
             for (_, blob), outcomes in zip(sorted(blobs.items()), self._outcomes, strict=True)
         )
         references = (f"{target.place}@{image.manifest.digest}" for target in self._targets)
-        return PushedImage(image, tuple(references), tuple(layers), self._read, self._sent)
+        digest = image.manifest.digest
+        return PushedImage(digest, tuple(references), tuple(layers), self._read, self._sent)
 
     def _existing(self, expected: Mapping[int, LayerBlob]) -> dict[int, LayerBlob]:
         """Return the existing layers that need not be read to be named."""

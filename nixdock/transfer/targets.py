@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import InputError
-from nixdock.oci.location import Location, parse_location
+from nixdock.oci.location import FileLocation, Location, parse_location
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.registry.opening import open_location
 from nixdock.registry.repository import Repository
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nixdock.oci.descriptor import Platform
     from nixdock.registry.access import Access
 
-__all__ = ["Registries", "add_base", "target_reference"]
+__all__ = ["Registries", "add_base", "reused_location", "target_reference"]
 
 _LOOKUPS: Final = 6
 
@@ -36,6 +36,18 @@ def target_reference(text: str) -> RegistryReference:
             f"{text} names a digest, which follows from the image; name a tag or nothing"
         )
     return reference
+
+
+def reused_location(text: str) -> Location:
+    """Parse where an image is whose layers may be taken over: in a registry, if it is no file.
+
+    Raise InputError if it is neither a location nor a reference.
+    """
+    location = parse_location(text)
+    match location:
+        case FileLocation(path, None) if not path.exists():
+            return RegistryReference.parse(text)
+    return location
 
 
 class Registries:

@@ -56,7 +56,7 @@ def test_the_reference_by_digest_is_printed(
     assert document["source"] == f"docker://{fake.host}/x:v1"
     assert document["names"] == [f"{fake.host}/x:v1"]
     assert document["digest"] == image.digest
-    assert document["bytesRead"] == sum(map(len, image.blobs.values()))
+    assert document["bytes_read"] == sum(map(len, image.blobs.values()))
     assert [blob["outcome"] for blob in document["blobs"]] == ["written"] * 3
     # To standard output, it is the image that goes there.
     archive = [*PROGRAM, "pull", f"{fake.host}/x:v1", "-o", "-"]

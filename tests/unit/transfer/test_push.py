@@ -38,6 +38,11 @@ def writes(fake: FakeRegistry) -> list[str]:
     return fake.routes("PUT|POST|PATCH")
 
 
+def config_of(fake: FakeRegistry, repository: str, digest: str) -> str:
+    found: str = json.loads(fake.manifests[repository][digest].data)["config"]["digest"]
+    return found
+
+
 def change_app(directory: Path) -> None:
     """Change the app, as another build of it would."""
     file = directory / f"root/nix/store/{APP}/etc/app.conf"
@@ -60,7 +65,7 @@ def test_a_new_image(
     built = nixdock.build_image(
         nixdock.read_spec(spec), tmp_path / "x", form="oci-layout", compression=compression
     )
-    assert result.image.manifest == built.manifest
+    assert result.digest == built.manifest.digest
     stored = fake.manifest("a/b", "v1")
     assert stored is not None and stored.data == built.manifest.data
     assert set(fake.blobs["a/b"]) == {
@@ -87,7 +92,7 @@ def test_an_unchanged_image_needs_no_file_of_the_store(
     fake.log.clear()
     remove_store(tmp_path)
     again = push(spec, f"{fake.host}/a")
-    assert again.image == first.image
+    assert again.digest == first.digest
     assert outcomes(again) == {"known": len(first.layers)}
     assert (writes(fake), again.sent) == ([], 0)
     assert again.requests == len(fake.log) <= 6
@@ -108,7 +113,7 @@ def test_another_repository_gets_everything_by_mounts(
     fake.log.clear()
     remove_store(tmp_path)
     result = push(spec, f"{fake.host}/b/c:v1", reuse=[f"docker://{fake.host}/a:v1"])
-    assert result.image == first.image
+    assert result.digest == first.digest
     assert outcomes(result) == {"mounted": len(first.layers)}
     assert len(fake.requests("PUT", "uploads")) == 1, "the config"
     assert set(fake.blobs["b/c"]) == set(fake.blobs["a"])
@@ -145,14 +150,12 @@ def test_only_what_changed_is_sent(
     change_app(tmp_path)
     fake.log.clear()
     result = push(spec, f"{fake.host}/a")
-    changed = {layer.blob.digest for layer in result.layers} - {
-        layer.blob.digest for layer in first.layers
-    }
+    changed = {layer.digest for layer in result.layers} - {layer.digest for layer in first.layers}
     assert len(changed) == 1
-    assert set(fake.blobs["a"]) - before == {*changed, result.image.config.digest}
+    assert set(fake.blobs["a"]) - before == {*changed, config_of(fake, "a", result.digest)}
     assert outcomes(result) == {"known": len(first.layers) - 1, "uploaded": 1}
     assert result.read < first.read
-    assert result.image.manifest == push(spec, f"{fake.host}/new").image.manifest
+    assert result.digest == push(spec, f"{fake.host}/new").digest
 
 
 @pytest.mark.parametrize("cores", [1, 2, 5])
@@ -162,7 +165,7 @@ def test_cores_change_nothing(
     spec = sample_spec(tmp_path)
     alone = nixdock.image_digests(nixdock.read_spec(spec))
     result = push(spec, f"{fake.host}/a", options=Pushing(cores=cores, use_cache=False))
-    assert result.image == alone
+    assert result.digest == alone.manifest.digest
 
 
 def test_several_destinations_share_one_packing(
@@ -172,7 +175,7 @@ def test_several_destinations_share_one_packing(
     alone = push(spec, f"{fake.host}/z")
     names = [f"{fake.host}/a:1", f"{fake.host}/a:2", f"docker://{fake.host}/b"]
     result = push(spec, *names)
-    digest = alone.image.manifest.digest
+    digest = alone.digest
     assert result.read == alone.read
     assert fake.tags["a"] == {"1": digest, "2": digest}
     assert fake.tags["b"] == {"latest": digest}
@@ -188,7 +191,7 @@ def test_a_dry_run_sends_nothing(
     wet = push(spec, f"{fake.host}/a")
     assert outcomes(dry) == outcomes(wet)
     # The dry run does not count the manifest twice: under its digest, and under its tag.
-    assert dry.sent == wet.sent - len(wet.image.manifest.data)
+    assert dry.sent == wet.sent - len(fake.manifests["a"][wet.digest].data)
     fake.log.clear()
     again = push(spec, f"{fake.host}/a", options=Pushing(dry_run=True, use_cache=False))
     assert (outcomes(again), again.sent, writes(fake)) == (outcomes(again), 0, [])
@@ -218,7 +221,7 @@ def test_known_layers_can_be_verified(
     fake.log.clear()
     with pytest.raises(ImageError, match=rf"{fake.host}/a says that its blob is sha256:") as caught:
         push(spec, f"{fake.host}/a", options=verifying)
-    assert caught.value.digest in {layer.blob.digest for layer in first.layers}
+    assert caught.value.digest in {layer.digest for layer in first.layers}
     assert writes(fake) == []
 
 
@@ -227,9 +230,9 @@ def test_a_blob_that_the_registry_lost_is_sent_again(
 ) -> None:
     spec = sample_spec(tmp_path)
     first = push(spec, f"{fake.host}/a")
-    lost = first.layers[0].blob.digest
+    lost = first.layers[0].digest
     del fake.blobs["a"][lost]
-    result = push(spec, f"{fake.host}/a:other", reuse=[f"docker://{fake.host}/a"])
+    result = push(spec, f"{fake.host}/a:other", reuse=[f"{fake.host}/a"])
     assert outcomes(result) == {"known": len(first.layers) - 1, "uploaded": 1}
     assert lost in fake.blobs["a"]
     assert "has lost 1 of the layers" in caplog.text
@@ -245,7 +248,7 @@ def test_layers_of_an_image_in_a_file_are_asked_for(
     fake.log.clear()
     result = push(spec, f"{fake.host}/a:v2", reuse=[str(tmp_path / "image.tar")])
     assert outcomes(result) == {"present": len(first.layers)}
-    digest = first.image.manifest.digest
+    digest = first.digest
     assert writes(fake) == [f"PUT /v2/a/manifests/{digest}", "PUT /v2/a/manifests/v2"]
 
 
@@ -280,7 +283,7 @@ def test_an_image_of_another_platform_is_left_alone(
             "manifests": [
                 {
                     "mediaType": stored.media_type,
-                    "digest": first.image.manifest.digest,
+                    "digest": first.digest,
                     "size": len(stored.data),
                     "platform": {"os": "linux", "architecture": "amd64"},
                 }
@@ -290,7 +293,7 @@ def test_an_image_of_another_platform_is_left_alone(
     )
     result = push(spec, f"{fake.host}/a")
     assert outcomes(result) == {"known": len(first.layers)}
-    assert fake.tags["a"]["latest"] == first.image.manifest.digest
+    assert fake.tags["a"]["latest"] == first.digest
 
 
 @pytest.mark.parametrize("document", [{"schemaVersion": 1}, {"layers": 3}, {}])
@@ -300,7 +303,7 @@ def test_what_is_no_image_at_the_destination_is_replaced(
     manifest = {"mediaType": "application/vnd.oci.image.manifest.v1+json", **document}
     fake.add_manifest("a", manifest, "latest")
     result = push(sample_spec(tmp_path), f"{fake.host}/a")
-    assert fake.tags["a"]["latest"] == result.image.manifest.digest
+    assert fake.tags["a"]["latest"] == result.digest
 
 
 def test_a_broken_upload_goes_on(
@@ -312,7 +315,7 @@ def test_a_broken_upload_goes_on(
         Fault("HEAD", "blobs", status=500),
     ]
     result = push(sample_spec(tmp_path), f"{fake.host}/a")
-    assert {layer.blob.digest for layer in result.layers} <= set(fake.blobs["a"])
+    assert {layer.digest for layer in result.layers} <= set(fake.blobs["a"])
 
 
 def test_a_failure_leaves_the_tag_alone(
@@ -325,7 +328,7 @@ def test_a_failure_leaves_the_tag_alone(
     with pytest.raises(RegistryError, match="403") as caught:
         push(spec, f"{fake.host}/a")
     assert (caught.value.status, caught.value.place) == (403, f"{fake.host}/a")
-    assert fake.tags["a"]["latest"] == first.image.manifest.digest
+    assert fake.tags["a"]["latest"] == first.digest
     assert list(tmp_path.glob("nixdock-*")) == []
 
 
@@ -351,9 +354,9 @@ def test_whenever_a_push_is_killed_the_tag_is_that_of_a_whole_image(
     sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
 ) -> None:
     spec = sample_spec(tmp_path)
-    old = push(spec, f"{fake.host}/a").image.manifest.digest
+    old = push(spec, f"{fake.host}/a").digest
     change_app(tmp_path)
-    new = push(spec, f"{fake.host}/elsewhere").image.manifest.digest
+    new = push(spec, f"{fake.host}/elsewhere").digest
     for moment in range(20):
         fake.tags["a"] = {"latest": old}
         fake.blobs["a"] = {
@@ -364,7 +367,7 @@ def test_whenever_a_push_is_killed_the_tag_is_that_of_a_whole_image(
         killed_after(moment // 2, spec, f"{fake.host}/a", fake)
         assert fake.tags["a"]["latest"] in {old, new}
         assert_whole(fake, "a", fake.tags["a"]["latest"])
-    assert push(spec, f"{fake.host}/a").image.manifest.digest == new
+    assert push(spec, f"{fake.host}/a").digest == new
     assert_whole(fake, "a", new)
 
 
@@ -387,3 +390,21 @@ def assert_whole(fake: FakeRegistry, repository: str, digest: str) -> None:
     manifest = json.loads(fake.manifests[repository][digest].data)
     named = {each["digest"] for each in [manifest["config"], *manifest["layers"]]}
     assert named <= set(fake.blobs[repository])
+
+
+@pytest.mark.parametrize("form", ["oci-layout", "archive", "docker-archive"])
+def test_an_image_that_exists_is_copied(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, form: str
+) -> None:
+    built = nixdock.build_image(
+        nixdock.read_spec(sample_spec(tmp_path)), tmp_path / "image", form=form
+    )
+    names = [f"{fake.host}/a:1", f"{fake.host}/a:2", f"{fake.host}/b:1"]
+    result = nixdock.push_image(str(tmp_path / "image"), names)
+    if form != "docker-archive":
+        assert result.digest == built.manifest.digest
+    assert fake.tags == {"a": dict.fromkeys("12", result.digest), "b": {"1": result.digest}}
+    assert outcomes(result) == {"uploaded": len(built.layers)}
+    assert result.references == tuple(f"{fake.host}/{name}@{result.digest}" for name in "ab")
+    again = nixdock.push_image(str(tmp_path / "image"), names)
+    assert (outcomes(again), again.sent) == ({"present": len(built.layers)}, 0)

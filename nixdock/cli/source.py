@@ -1,0 +1,43 @@
+"""Sources of images on the command line: specs, and images that exist already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from nixdock import read_spec
+from nixdock.errors import InputError
+from nixdock.oci.location import FileLocation, parse_location
+
+if TYPE_CHECKING:
+    from nixdock import ImageSpec
+
+__all__ = ["read_source"]
+
+_START: Final = 512
+
+
+def read_source(text: str) -> ImageSpec | str:
+    """Return the spec in the file that `text` names, or `text` if it is the location of an image.
+
+    A spec may also be resolved, dockerTools' stream configuration, or come from standard input.
+    Raise InputError if the file can't be read, and SpecError if it is not a valid spec.
+    """
+    match parse_location(text):
+        case FileLocation(path, None) if text == "-" or _is_json(path):
+            return read_spec(path)
+    return text
+
+
+def _is_json(path: Path) -> bool:
+    """Tell whether a file has a JSON document, which no image starts with."""
+    if path.is_dir():
+        return False
+    if not path.is_file() and path.exists():
+        # A FIFO can be read only once, so it can't be an image.
+        return True
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_START).lstrip()[:1] in {b"{", b"["}
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror}", path=path) from None
