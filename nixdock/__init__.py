@@ -78,6 +78,8 @@ if TYPE_CHECKING:
     from nixdock.oci.image import Image
     from nixdock.oci.layer_blob import LayerBlob
     from nixdock.oci.layout import Format
+    from nixdock.oci.location import FileLocation
+    from nixdock.oci.registry_reference import RegistryReference
     from nixdock.read.report import FileReport
     from nixdock.read.verify import Verification
     from nixdock.registry.access import Access
@@ -99,6 +101,7 @@ __all__ = [
     "Credentials",
     "Diff",
     "Explanation",
+    "FileLocation",
     "FileReport",
     "Format",
     "Group",
@@ -124,6 +127,7 @@ __all__ = [
     "PushedLayer",
     "Pushing",
     "RegistryError",
+    "RegistryReference",
     "Remote",
     "Resolution",
     "ScriptError",
@@ -175,6 +179,7 @@ _MODULES: Final = {
     "Credentials": "nixdock.registry.credentials",
     "Diff": "nixdock.diff.result",
     "Explanation": "nixdock.layering.explain",
+    "FileLocation": "nixdock.oci.location",
     "FileReport": "nixdock.read.report",
     "Format": "nixdock.oci.layout",
     "Group": "nixdock.layering.options",
@@ -192,6 +197,7 @@ _MODULES: Final = {
     "PushedImage": "nixdock.transfer.push",
     "PushedLayer": "nixdock.transfer.push",
     "Pushing": "nixdock.transfer.push",
+    "RegistryReference": "nixdock.oci.registry_reference",
     "Remote": "nixdock.registry.prefetch",
     "Resolution": "nixdock.build.resolve",
     "StorePath": "nixdock.nix.store_path",

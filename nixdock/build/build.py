@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nixdock.build.database_layer import Database, write_database
 from nixdock.build.memory import memory_of
@@ -25,6 +25,7 @@ from nixdock.oci.digests import chain_ids
 from nixdock.oci.image import HistoryEntry, Image
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.limits import MOST_LAYERS
+from nixdock.oci.location import parse_location
 from nixdock.oci.reference import Reference
 from nixdock.rootfs.base_image import BaseImage, inherit, open_base_image
 from nixdock.rootfs.confinement import Confinement
@@ -40,6 +41,9 @@ from nixdock.spec.permission_rules import permission_rules
 from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
 from nixdock.tar.header import MemberMeta, name_text
 from nixdock.tar.kinds import Kind
+
+if TYPE_CHECKING:
+    from nixdock.registry.access import Access
 
 __all__ = ["Build", "prepared_build", "prepared_top_layer", "resolve_spec"]
 
@@ -81,19 +85,22 @@ class Build:
         )
 
 
-def resolve_spec(spec: ImageSpec) -> Resolution:
+def resolve_spec(spec: ImageSpec, access: Access | None = None) -> Resolution:
     """Return the resolved spec, and its plan.
 
     Raise InputError if the closure or the base image is missing or not valid, ImageError if the
-    base image is damaged, and PlanError if no plan fits.
+    base image is damaged, RegistryError if a registry does not send one, and PlanError if no plan
+    fits.
     """
     with ExitStack() as stack:
-        return resolve_on_base(spec, _open_base(spec, stack))
+        return resolve_on_base(spec, _open_base(spec, access, stack), access)
 
 
 @contextmanager
 def prepared_build(
-    spec: ImageSpec, confinement: Confinement = Confinement.REQUIRED
+    spec: ImageSpec,
+    confinement: Confinement = Confinement.REQUIRED,
+    access: Access | None = None,
 ) -> Iterator[Build]:
     """Prepare the image of `spec`, which may be resolved; pack its layers within the block.
 
@@ -103,8 +110,8 @@ def prepared_build(
     the top layer can't be prepared.
     """
     with ExitStack() as stack:
-        base = _open_base(spec, stack)
-        spec = resolve_on_base(spec, base).spec
+        base = _open_base(spec, access, stack)
+        spec = resolve_on_base(spec, base, access).spec
         config, undefined = checked_config(spec.config)
         for key in undefined_keys(undefined):
             log.warning("config.%s is passed on, but no image specification defines it", key)
@@ -133,23 +140,26 @@ def prepared_build(
 
 @contextmanager
 def prepared_top_layer(
-    spec: ImageSpec, confinement: Confinement = Confinement.REQUIRED
+    spec: ImageSpec,
+    confinement: Confinement = Confinement.REQUIRED,
+    access: Access | None = None,
 ) -> Iterator[Layer]:
     """Prepare the top layer of `spec` alone; pack it within the block."""
     with ExitStack() as stack:
-        base = _open_base(spec, stack)
+        base = _open_base(spec, access, stack)
         database = None
         if spec.nix_db and has_scripts(spec):
             database = write_database(spec, base, _creation_time(spec), stack)
         yield _top_layer(spec, base, database, stack, confinement)
 
 
-def _open_base(spec: ImageSpec, stack: ExitStack) -> BaseImage | None:
+def _open_base(spec: ImageSpec, access: Access | None, stack: ExitStack) -> BaseImage | None:
     """Open the base image, if the spec has one; closing the stack closes it."""
     if spec.from_image is None:
         return None
-    path, name, tag = spec.from_image.path, spec.from_image.name, spec.from_image.tag
-    return stack.enter_context(open_base_image(Path(path), name, tag, _platform(spec)))
+    location = parse_location(spec.from_image.path)
+    name, tag = spec.from_image.name, spec.from_image.tag
+    return stack.enter_context(open_base_image(location, name, tag, _platform(spec), access))
 
 
 def _platform(spec: ImageSpec) -> Platform:

@@ -11,30 +11,34 @@ from nixdock.errors import InputError
 from nixdock.layering.plan_file import parse_plan
 from nixdock.layering.plan_history import PreviousPlan
 from nixdock.nix.store_path import StorePath, valid_store_paths
+from nixdock.oci.descriptor import Platform
+from nixdock.oci.location import FileLocation, Location, location_text, registry_hint
 
 if TYPE_CHECKING:
-    from nixdock.oci.descriptor import Platform
     from nixdock.read.opening import ImageFile
+    from nixdock.registry.access import Access
 
 __all__ = ["read_previous"]
 
 
-def read_previous(path: Path, platform: Platform | None = None) -> PreviousPlan:
-    """Return the plan in a plan file, or that of an image in any form.
+def read_previous(
+    location: Location, platform: Platform | None = None, access: Access | None = None
+) -> PreviousPlan:
+    """Return the plan in a plan file, or that of an image at any location.
 
     An image remembers its plan in its config. If there is no memory, or it is damaged, describes
     other layers, or has no room for the layers, return the store paths in the tars of the layers
-    instead. `platform` selects one of the images for several platforms. Raise InputError if `path`
-    is neither a plan file nor a single image, and ImageError if the image is damaged.
+    instead. `platform` selects one of the images for several platforms. Raise what `open_location`
+    raises, and InputError if there is neither a plan file nor a single image.
     """
-    if _is_json(path):
-        return parse_plan(path.read_bytes(), str(path))
-    from nixdock.read.opening import open_image  # noqa: PLC0415 (not needed for a plan file)
-    from nixdock.read.selection import select_only_image  # noqa: PLC0415 (the same)
+    if isinstance(location, FileLocation) and location.form is None and _is_json(location.path):
+        return parse_plan(location.path.read_bytes(), str(location.path))
+    from nixdock.read.selection import select_only_image  # noqa: PLC0415 (not for a plan file)
+    from nixdock.registry.opening import open_location  # noqa: PLC0415 (the same)
 
-    with open_image(path) as file:
+    with open_location(location, access, platform=platform or Platform()) as file:
         image = select_only_image(file, platform)
-        remembered = remembered_plan(image.config, str(path))
+        remembered = remembered_plan(image.config, location_text(location))
         if remembered is not None and remembered.layers:
             return remembered
         layers = _layers_of(replace(file, images=(image,)))
@@ -48,8 +52,9 @@ def _is_json(path: Path) -> bool:
     except IsADirectoryError:
         return False
     except OSError as error:
+        hint = registry_hint(path) if isinstance(error, FileNotFoundError) else ""
         raise InputError(
-            f"can't read the previous plan {path}: {error.strerror}", path=path
+            f"can't read the previous plan {path}: {error.strerror}{hint}", path=path
         ) from None
 
 

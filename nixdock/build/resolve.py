@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,10 +20,12 @@ from nixdock.nix.reference_graph import parse_closure
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.limits import MOST_LAYERS
+from nixdock.oci.location import location_text, parse_location
 from nixdock.rootfs.base_image import BaseImage
 from nixdock.spec.image_spec import (
     ClosureSpec,
     CountsSpec,
+    FromImageSpec,
     HistorySpec,
     ImageSpec,
     LayeringSpec,
@@ -31,6 +33,9 @@ from nixdock.spec.image_spec import (
 )
 from nixdock.spec.times import source_date_epoch
 from nixdock.system.input_files import parse_json_file, read_bytes
+
+if TYPE_CHECKING:
+    from nixdock.registry.access import Access
 
 __all__ = ["Resolution", "read_closure", "resolve_on_base"]
 
@@ -50,20 +55,25 @@ class Resolution:
         return plan_document(plan, strategy, plan.history)
 
 
-def resolve_on_base(spec: ImageSpec, base: BaseImage | None) -> Resolution:
+def resolve_on_base(
+    spec: ImageSpec, base: BaseImage | None, access: Access | None = None
+) -> Resolution:
     """Return the resolved spec, which needs neither the graph nor SOURCE_DATE_EPOCH.
 
-    Its plan leaves out the store paths of `base`. A spec without a closure keeps its plan. Raise
-    InputError if the closure or a file of the layering can't be read or is not valid, and PlanError
-    if no plan fits.
+    Its plan leaves out the store paths of `base`, which it names by its digest if it is in a
+    registry. A spec without a closure keeps its plan. Raise InputError if the closure or a file of
+    the layering can't be read or is not valid, and PlanError if no plan fits.
     """
+    if base is not None and base.pinned is not None:
+        pinned = FromImageSpec(location_text(base.pinned))
+        spec = msgspec.structs.replace(spec, from_image=pinned)
     if spec.source_date_epoch is None:
         spec = msgspec.structs.replace(spec, source_date_epoch=source_date_epoch())
     if spec.closure is None:
         return Resolution(spec)
     closure = read_closure(spec.closure, spec.store.directory, registered=spec.nix_db)
     new_paths = _without_base(closure, base, spec.store.directory)
-    plan = _plan(spec, new_paths, base)
+    plan = _plan(spec, new_paths, base, access)
     described = (closure if spec.nix_db else new_paths).without(plan.removed)
     resolved = msgspec.structs.replace(
         spec,
@@ -93,12 +103,15 @@ def _without_base(closure: Closure, base: BaseImage | None, store_dir: str) -> C
     return closure.without(in_base)
 
 
-def _plan(spec: ImageSpec, closure: Closure, base: BaseImage | None) -> LayerPlan:
+def _plan(
+    spec: ImageSpec, closure: Closure, base: BaseImage | None, access: Access | None
+) -> LayerPlan:
     if not len(closure):
         return LayerPlan(())
     if spec.single_layer:
         return LayerPlan.of(closure, [[info.path for info in closure]])
-    layering = _layering(spec.layering, Platform(spec.architecture, "linux", spec.variant))
+    platform = Platform(spec.architecture, "linux", spec.variant)
+    layering = _layering(spec.layering, platform, access)
     budget = layering.budget(
         spec.max_layers,
         base_layers=0 if base is None else len(base.layers),
@@ -108,8 +121,10 @@ def _plan(spec: ImageSpec, closure: Closure, base: BaseImage | None) -> LayerPla
     return layering.plan(closure, budget)
 
 
-def _layering(spec: LayeringSpec, platform: Platform) -> Layering:
-    previous = None if spec.previous is None else read_previous(Path(spec.previous), platform)
+def _layering(spec: LayeringSpec, platform: Platform, access: Access | None) -> Layering:
+    previous = None
+    if spec.previous is not None:
+        previous = read_previous(parse_location(spec.previous), platform, access)
     groups = list(spec.groups)
     if spec.plan is not None:
         plan = parse_plan(read_bytes(Path(spec.plan), "the plan"), spec.plan)

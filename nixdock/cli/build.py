@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -13,6 +13,7 @@ from nixdock.cli.build_result import BuildResult
 from nixdock.cli.options import (
     FILE,
     OUTPUT,
+    access_option,
     confinement_options,
     format_option,
     names_text,
@@ -25,6 +26,9 @@ from nixdock.cli.options import (
 from nixdock.cli.output import check_not_terminal, is_standard_output, pretty_json
 from nixdock.cli.progress import packing_progress, say
 from nixdock.system.atomic import whole_file
+
+if TYPE_CHECKING:
+    from nixdock import Access
 
 __all__ = ["command"]
 
@@ -62,6 +66,7 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="Only print each layer's digest and size.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the digest.")
 @click.option("--metadata-file", "metadata", type=FILE, help="File to write the JSON to as well.")
+@access_option
 @quiet_option
 def command(
     spec: Path,
@@ -77,6 +82,7 @@ def command(
     dry_run: bool,
     as_json: bool,
     metadata: Path | None,
+    access: Access | None,
     quiet: bool,
 ) -> None:
     """Build the image that SPEC describes and print its digest.
@@ -101,7 +107,11 @@ def command(
     if target is None or dry_run:
         target = None
         image = image_digests(
-            parsed, form=form, compression=compression, confinement=confinement or "required"
+            parsed,
+            form=form,
+            compression=compression,
+            access=access,
+            confinement=confinement or "required",
         )
         for layer in () if as_json else image.layers:
             click.echo(f"{layer.digest} {layer.size}")
@@ -114,6 +124,7 @@ def command(
                 compression=compression,
                 legacy=legacy,
                 progress=progress,
+                access=access,
                 confinement=confinement or "required",
             )
     result = BuildResult(image, Format(form), target)

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nixdock import read_closure, write_database
-from nixdock.cli.options import FILE, graph_argument, key_option, platform_option
+from nixdock.cli.options import (
+    FILE,
+    LOCATION,
+    access_option,
+    graph_argument,
+    key_option,
+    platform_option,
+)
 from nixdock.cli.progress import wrote
 from nixdock.cli.store_paths import path_named
 from nixdock.spec.times import source_date_epoch
 from nixdock.system.text import counted
+
+if TYPE_CHECKING:
+    from nixdock import Access
+    from nixdock.oci.location import Location
 
 __all__ = ["command"]
 
@@ -38,19 +50,21 @@ __all__ = ["command"]
 @click.option(
     "--base",
     "bases",
-    type=FILE,
+    type=LOCATION,
     multiple=True,
     help="Base image whose store paths to register too, lowest first. Repeatable.",
 )
 @platform_option
+@access_option
 def command(
     graph: Path,
     keys: tuple[str, ...],
     target: Path,
     gc_roots: tuple[str, ...],
     root: str,
-    bases: tuple[Path, ...],
+    bases: tuple[Location, ...],
     platform: str | None,
+    access: Access | None,
 ) -> None:
     """Write a Nix database with the store paths of GRAPH below a directory.
 
@@ -68,5 +82,6 @@ def command(
         gc_roots=[path_named(text, closure.infos) for text in gc_roots],
         registration_time=source_date_epoch(),
         root=root,
+        access=access,
     )
     wrote(target / "nix/var/nix/db", f"{counted(len(closure), 'store path')} of {graph}")

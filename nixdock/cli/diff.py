@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from nixdock import Layering, LayeringOptions, NixdockError, diff_images, read_previous
 from nixdock.cli.diff_text import diff_lines
-from nixdock.cli.options import FILE, FILE_OR_STDIN, SIZE, platform_option
+from nixdock.cli.options import LOCATION, SIZE, access_option, is_stdin, platform_option
 from nixdock.cli.output import pretty_json, size_text
 from nixdock.layering.options import DEFAULT_STRATEGY
+from nixdock.oci.location import location_text
+
+if TYPE_CHECKING:
+    from nixdock import Access
+    from nixdock.oci.location import Location
 
 __all__ = ["command"]
 
@@ -20,12 +24,13 @@ Examples:
   nixdock diff old.tar new.tar
   nixdock diff old.plan.json graph.json --json
   nixdock diff old.tar new.tar --fail-over 50MB
+  nixdock diff docker://ghcr.io/me/app:v1 docker://ghcr.io/me/app:v2
 """
 
 
 @click.command("diff", epilog=_EXAMPLES)
-@click.argument("old", type=FILE_OR_STDIN)
-@click.argument("new", type=FILE_OR_STDIN)
+@click.argument("old", type=LOCATION)
+@click.argument("new", type=LOCATION)
 @click.option(
     "--fail-over",
     "limit",
@@ -50,25 +55,30 @@ Examples:
     help="Most layers of an image that is planned from a graph, including the top layer.",
 )
 @click.option(
-    "--previous", type=FILE, help="Plan file or image that the plan of NEW, a graph, continues."
+    "--previous",
+    type=LOCATION,
+    help="Plan file or image that the plan of NEW, a graph, continues.",
 )
+@access_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    old: Path,
-    new: Path,
+    old: Location,
+    new: Location,
     *,
     limit: int | None,
     platform: str | None,
     architecture: str | None,
     strategy: str,
     max_layers: int,
-    previous: Path | None,
+    previous: Location | None,
+    access: Access | None,
     as_json: bool,
 ) -> None:
     """Show what an update from OLD to NEW transfers, and why.
 
-    Each of the two is an image in any format, a plan file from `nixdock plan -o`, or a graph, which
-    is planned first.
+    Each of the two is the location of an image, a plan file from `nixdock plan -o`, or a graph,
+    which is planned first. Of images in registries, docker://HOST/NAME:TAG, no layer is fetched if
+    they remember their store paths.
 
     Registries, containerd and Podman transfer the layers whose digests are not among the old ones;
     Docker's classic storage transfers all layers from the first one that differs. For images, sizes
@@ -77,7 +87,7 @@ def command(
     although pushing it may compress them. For plans and graphs, sizes are those of NARs. Layers of
     plans and graphs are compared by their store paths, also with those of an image.
     """
-    if old == new == Path("-"):
+    if is_stdin(old) and is_stdin(new):
         raise click.UsageError("standard input can't be both OLD and NEW")
     if previous is not None and strategy != "stable":
         raise click.UsageError("--previous is for --strategy stable")
@@ -86,7 +96,9 @@ def command(
             raise click.UsageError("--platform and --architecture are mutually exclusive")
         platform = f"linux/{architecture}"
     new_options = LayeringOptions(
-        previous=None if previous is None else read_previous(previous, platform=platform)
+        previous=None
+        if previous is None
+        else read_previous(previous, platform=platform, access=access)
     )
     diff = diff_images(
         old,
@@ -95,6 +107,7 @@ def command(
         new_layering=Layering(strategy, new_options),
         max_layers=max_layers,
         platform=platform,
+        access=access,
     )
     if as_json:
         click.echo(pretty_json(diff.document()), nl=False)
@@ -102,8 +115,9 @@ def command(
         click.echo("\n".join(diff_lines(diff)))
     total = diff.transfers.registry.total
     if limit is not None and total > limit:
+        place = location_text(new)
         raise NixdockError(
-            f"{new}: a registry transfers {size_text(total)} ({total} bytes) for the update, more"
+            f"{place}: a registry transfers {size_text(total)} ({total} bytes) for the update, more"
             f" than --fail-over allows, {size_text(limit)} ({limit} bytes)",
-            path=new,
+            path=place,
         )

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from nixdock import FileReport, inspect_image
 from nixdock.cli.layer_table import layer_table
-from nixdock.cli.options import FILE, quiet_option
+from nixdock.cli.options import LOCATION, access_option, quiet_option
 from nixdock.cli.output import pretty_json
 from nixdock.cli.progress import reading_progress
 from nixdock.system.text import shown
 
 if TYPE_CHECKING:
+    from nixdock import Access
+    from nixdock.oci.location import Location
     from nixdock.read.report import ImageReport
 
 __all__ = ["command"]
@@ -25,21 +26,37 @@ _SHOWN_FIRST: Final = ("Entrypoint", "Cmd", "Env", "WorkingDir", "User")
 
 
 @click.command("inspect")
-@click.argument("image", type=FILE)
+@click.argument("image", type=LOCATION)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--quick", is_flag=True, help="Read no layers: verify nothing, and list no store paths."
 )
+@click.option(
+    "--platform",
+    metavar="OS/ARCH[/VARIANT]",
+    help="Show only the images for this platform.  [default: all images]",
+)
+@access_option
 @quiet_option
-def command(image: Path, *, as_json: bool, quick: bool, quiet: bool) -> None:
+def command(
+    image: Location,
+    *,
+    as_json: bool,
+    quick: bool,
+    platform: str | None,
+    access: Access | None,
+    quiet: bool,
+) -> None:
     """Show IMAGE's names and config, and each layer with its store paths.
 
-    IMAGE is an archive or directory in any format that nixdock writes or that Docker, Podman or
-    skopeo save. Its layers are read to list their store paths, and verified in the process, unless
-    --quick is given.
+    IMAGE is a location: docker://HOST/NAME:TAG in a registry, or an archive or directory in any
+    format that nixdock writes or that Docker, Podman or skopeo save. Its layers are read to list
+    their store paths, and verified in the process, unless --quick is given.
     """
     with reading_progress(quiet=quiet) as progress:
-        report = inspect_image(image, quick=quick, progress=progress)
+        report = inspect_image(
+            image, quick=quick, platform=platform, progress=progress, access=access
+        )
     if as_json:
         click.echo(pretty_json(report.document()), nl=False)
     else:

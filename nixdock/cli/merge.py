@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nixdock import Compression, merge_images
-from nixdock.cli.options import FILE, OUTPUT
+from nixdock.cli.options import LOCATION, OUTPUT, access_option
 from nixdock.cli.output import check_not_terminal
 from nixdock.cli.progress import wrote
 from nixdock.spec.times import source_date_epoch
@@ -15,11 +16,15 @@ from nixdock.system.atomic import whole_file
 from nixdock.system.background import in_background
 from nixdock.system.text import counted
 
+if TYPE_CHECKING:
+    from nixdock import Access
+    from nixdock.oci.location import Location
+
 __all__ = ["command"]
 
 
 @click.command("merge")
-@click.argument("images", nargs=-1, type=FILE)
+@click.argument("images", nargs=-1, type=LOCATION)
 @click.option(
     "-o",
     "--output",
@@ -33,15 +38,31 @@ __all__ = ["command"]
     type=click.Choice([compression.value for compression in Compression]),
     help="Compression of the whole file.  [default: that of the last image]",
 )
-def command(images: tuple[Path, ...], target: Path, compression: str | None) -> None:
-    """Combine all images in the files IMAGES into one docker-archive, each layer once.
+@click.option(
+    "--platform",
+    metavar="OS/ARCH[/VARIANT]",
+    help="Take only the images for this platform."
+    "  [default: all images in files, that for linux/amd64 of an index in a registry]",
+)
+@access_option
+def command(
+    images: tuple[Location, ...],
+    target: Path,
+    compression: str | None,
+    platform: str | None,
+    access: Access | None,
+) -> None:
+    """Combine all images at the locations IMAGES into one docker-archive, each layer once.
 
-    IMAGES are archives or directories in any format that nixdock writes or that Docker, Podman or
-    skopeo save. The images keep their IDs and their order. If several images have the same name
-    and tag, the last one gets it, as if they were loaded one after another.
+    IMAGES are docker://HOST/NAME:TAG in registries, or archives or directories in any format that
+    nixdock writes or that Docker, Podman or skopeo save. The images keep their IDs and their order.
+    If several images have the same name and tag, the last one gets it, as if they were loaded one
+    after another.
     """
     check_not_terminal(target)
     mtime = source_date_epoch()
     with whole_file(target) as file, in_background(file.write) as write:
-        merge_images(images, write, compression=compression, mtime=mtime)
-    wrote(target, f"the images of {counted(len(images), 'file')}")
+        merge_images(
+            images, write, compression=compression, mtime=mtime, platform=platform, access=access
+        )
+    wrote(target, f"the images of {counted(len(images), 'location')}")

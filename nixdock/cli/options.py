@@ -12,8 +12,10 @@ import click
 import msgspec
 
 from nixdock import Access
+from nixdock.errors import InputError
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layout import Format
+from nixdock.oci.location import FileLocation, Location, location_of
 from nixdock.oci.reference import Reference
 
 if TYPE_CHECKING:
@@ -22,11 +24,14 @@ if TYPE_CHECKING:
 __all__ = [
     "FILE",
     "FILE_OR_STDIN",
+    "LOCATION",
     "OUTPUT",
     "SIZE",
+    "access_option",
     "confinement_options",
     "format_option",
     "graph_argument",
+    "is_stdin",
     "key_option",
     "names_text",
     "output_tag",
@@ -46,6 +51,30 @@ FILE: Final = click.Path(path_type=Path)
 
 FILE_OR_STDIN: Final = click.Path(path_type=Path, allow_dash=True)
 """The path of a file; `-` is standard input."""
+
+
+class _Location(click.Path):
+    """The location of an image; shells complete it as they do paths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = "location"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the `Location`; raise BadParameter if `value` is none."""
+        try:
+            return location_of(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
+LOCATION: Final = _Location()
+"""The location of an image: in a file or directory, or in a registry."""
+
+
+def is_stdin(location: Location) -> bool:
+    """Tell whether a location is standard input."""
+    return location == FileLocation(Path("-"))
 
 
 class _Output(click.Path):

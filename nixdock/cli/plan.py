@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -24,7 +24,9 @@ from nixdock import (
 )
 from nixdock.cli.options import (
     FILE,
+    LOCATION,
     OUTPUT,
+    access_option,
     graph_argument,
     key_option,
     platform_option,
@@ -41,6 +43,10 @@ from nixdock.layering.strategies import STRATEGIES, parse_groups
 from nixdock.system.atomic import whole_file
 from nixdock.system.input_files import read_bytes
 from nixdock.system.text import counted
+
+if TYPE_CHECKING:
+    from nixdock import Access
+    from nixdock.oci.location import Location
 
 __all__ = ["command"]
 
@@ -69,7 +75,7 @@ _CLOSURE_OF: Final = "closure:"
     show_default=True,
     help="Most layers of the finished image, including the top layer. Ignored for a pipeline.",
 )
-@click.option("--previous", type=FILE, help="Plan file or image that the new image replaces.")
+@click.option("--previous", type=LOCATION, help="Plan file or image that the new image replaces.")
 @platform_option
 @click.option("--volatile", multiple=True, help="Store path that changes often. Repeatable.")
 @click.option(
@@ -94,6 +100,7 @@ _CLOSURE_OF: Final = "closure:"
 @key_option
 @root_option
 @click.option("--exclude", multiple=True, help="Store path to leave out of the image. Repeatable.")
+@access_option
 @click.option("--compare", is_flag=True, help="Show what updates transfer with each strategy.")
 @click.option("--explain", metavar="PATH", help="Show why a store path is in its layer.")
 @click.option(
@@ -109,7 +116,7 @@ def command(
     *,
     strategy: str | None,
     max_layers: int,
-    previous: Path | None,
+    previous: Location | None,
     platform: str | None,
     volatile: tuple[str, ...],
     groups: tuple[str, ...],
@@ -118,6 +125,7 @@ def command(
     keys: tuple[str, ...],
     roots: tuple[str, ...],
     exclude: tuple[str, ...],
+    access: Access | None,
     compare: bool,
     explain: str | None,
     target: Path | None,
@@ -149,7 +157,9 @@ def command(
     closure = _read_closure(graph, keys, roots, exclude)
     options = LayeringOptions(
         volatile=frozenset(member_named(text, closure.infos) for text in volatile),
-        previous=None if previous is None else read_previous(previous, platform=platform),
+        previous=None
+        if previous is None
+        else read_previous(previous, platform=platform, access=access),
         groups=parse_groups([_group(group, closure) for group in groups], "--group"),
         rest=rest,
         pipeline=None if pipeline is None else _pipeline(pipeline),

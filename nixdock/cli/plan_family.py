@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -19,15 +19,19 @@ from nixdock import (
     plan_family,
     read_closure,
 )
-from nixdock.cli.options import FILE, root_option
+from nixdock.cli.options import FILE, access_option, root_option
 from nixdock.cli.output import pretty_json
 from nixdock.cli.store_paths import path_named
 from nixdock.layering.plan import store_layer_budget
 from nixdock.oci.descriptor import Platform
+from nixdock.oci.location import parse_location
 from nixdock.read.nix_store import read_image_store
-from nixdock.read.opening import open_image
 from nixdock.read.selection import select_image
+from nixdock.registry.opening import open_location
 from nixdock.system.atomic import whole_directory
+
+if TYPE_CHECKING:
+    from nixdock import Access
 
 __all__ = ["command"]
 
@@ -52,7 +56,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
     "--from-image",
     "bases",
     multiple=True,
-    metavar="NAME=FILE[#[REPOSITORY][:TAG]]",
+    metavar="NAME=LOCATION[#[REPOSITORY][:TAG]]",
     help="Base image of NAME, whose store paths are left out and whose layers count. Repeatable.",
 )
 @click.option(
@@ -65,6 +69,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
 @root_option
 @click.option("--exclude", multiple=True, help="Store path to leave out of the images. Repeatable.")
 @click.option("--volatile", multiple=True, help="Store path that changes often. Repeatable.")
+@access_option
 def command(
     images: tuple[str, ...],
     target: Path,
@@ -74,6 +79,7 @@ def command(
     roots: tuple[str, ...],
     exclude: tuple[str, ...],
     volatile: tuple[str, ...],
+    access: Access | None,
 ) -> None:
     """Plan several images together, so that they share layers, and write DIR/NAME.plan.json.
 
@@ -100,7 +106,7 @@ def command(
     most = _limits(limits, closures)
     platforms = _by_name("--architecture", architectures, closures)
     for name, base in _by_name("--from-image", bases, closures).items():
-        found = _read_base(base, platforms.get(name), closures[name])
+        found = _read_base(base, platforms.get(name), closures[name], access)
         closures[name] = closures[name].without(found.paths)
         if len(closures[name]):
             store_layer_budget(most[name], found.layers)
@@ -171,20 +177,17 @@ class _Base:
     layers: int
 
 
-def _read_base(text: str, platform: str | None, closure: Closure) -> _Base:
-    """Read the base image FILE[#[REPOSITORY][:TAG]]."""
+def _read_base(text: str, platform: str | None, closure: Closure, access: Access | None) -> _Base:
+    """Read the base image LOCATION[#[REPOSITORY][:TAG]]."""
     file, _, reference = text.partition("#")
     repository, colon, tag = reference.rpartition(":")
     if not colon or "/" in tag:
         repository, tag = reference, ""
     architecture, _, variant = (platform or "").partition("/")
-    with open_image(Path(file)) as opened:
-        image = select_image(
-            opened,
-            repository or None,
-            tag or None,
-            Platform(architecture, variant=variant or None) if architecture else None,
-        )
+    wanted = Platform(architecture, variant=variant or None) if architecture else None
+    location = parse_location(file)
+    with open_location(location, access, platform=wanted or Platform(), keep=True) as opened:
+        image = select_image(opened, repository or None, tag or None, wanted)
         in_base: set[StorePath] = set()
         for store_dir in {path.store_dir for path in closure.infos}:
             in_base |= read_image_store(image.layers, store_dir).paths

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nixdock import read_spec, resolve_spec, spec_json
 from nixdock.cli.options import (
     OUTPUT,
+    access_option,
     names_text,
     output_tag,
     overridden,
@@ -19,6 +21,9 @@ from nixdock.cli.output import is_standard_output, pretty_json
 from nixdock.cli.progress import wrote
 from nixdock.system.atomic import whole_file
 from nixdock.system.text import counted
+
+if TYPE_CHECKING:
+    from nixdock import Access
 
 __all__ = ["command"]
 
@@ -37,6 +42,7 @@ __all__ = ["command"]
     "--plan", type=OUTPUT, help="File to write the plan to as well; - is standard output."
 )
 @override_options
+@access_option
 def command(
     spec: Path,
     target: Path,
@@ -45,18 +51,20 @@ def command(
     tags: tuple[str, ...],
     *,
     tag_of_output: bool,
+    access: Access | None,
 ) -> None:
     """Plan the layers of SPEC and write the resolved spec.
 
     The resolved spec contains the layers and what is known about their store paths, so an image can
-    be built from it at any time without the graph.
+    be built from it at any time without the graph. A base image in a registry is named by its
+    digest there.
     """
     if tag_of_output:
         tags = (output_tag(target, tags),)
     if plan is not None and is_standard_output(target) and is_standard_output(plan):
         raise click.UsageError("the spec and the plan can't both go to standard output")
     parsed = overridden(read_spec(spec), graph, tags)
-    resolution = resolve_spec(parsed)
+    resolution = resolve_spec(parsed, access=access)
     with whole_file(target) as file:
         file.write(spec_json(resolution.spec))
     layers = counted(len(resolution.spec.store_layers or ()), "layer")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nixdock import read_spec, stream_image
 from nixdock.cli.options import (
+    access_option,
     confinement_options,
     overridden,
     quiet_option,
@@ -17,6 +19,9 @@ from nixdock.cli.options import (
 from nixdock.cli.output import standard_output
 from nixdock.cli.progress import packing_progress
 from nixdock.oci.reference import Reference
+
+if TYPE_CHECKING:
+    from nixdock import Access
 
 __all__ = ["command"]
 
@@ -35,6 +40,7 @@ __all__ = ["command"]
 )
 @tag_option
 @confinement_options
+@access_option
 @quiet_option
 def command(
     spec: Path,
@@ -42,6 +48,7 @@ def command(
     tags: tuple[str, ...],
     confinement: str | None,
     *,
+    access: Access | None,
     quiet: bool,
 ) -> None:
     """Write the image that SPEC describes to standard output, as a docker-archive.
@@ -52,4 +59,10 @@ def command(
     names = [str(Reference.parse(text)) for text in repo_tags]
     parsed = overridden(read_spec(spec), None, [*names, *tags])
     with packing_progress(quiet=quiet) as progress:
-        stream_image(parsed, out.write, progress=progress, confinement=confinement or "required")
+        stream_image(
+            parsed,
+            out.write,
+            progress=progress,
+            access=access,
+            confinement=confinement or "required",
+        )

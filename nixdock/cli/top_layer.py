@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nixdock import pack_top_layer, read_spec
-from nixdock.cli.options import FILE, confinement_options, overridden, spec_argument
+from nixdock.cli.options import (
+    FILE,
+    access_option,
+    confinement_options,
+    overridden,
+    spec_argument,
+)
 from nixdock.cli.progress import wrote
+
+if TYPE_CHECKING:
+    from nixdock import Access
 
 __all__ = ["command"]
 
@@ -20,12 +30,19 @@ __all__ = ["command"]
     "--graph", help="File with the closure's graph, in place of the spec's; only for nix_db."
 )
 @confinement_options
-def command(spec: Path, target: Path, graph: str | None, confinement: str | None) -> None:
+@access_option
+def command(
+    spec: Path,
+    target: Path,
+    graph: str | None,
+    confinement: str | None,
+    access: Access | None,
+) -> None:
     """Pack the image's own files, from SPEC's contents and extra_commands.
 
     The output is a directory with the layer's tar and its checksum; another spec can name it as its
     `top_layer`. With nix_db, scripts find the Nix database of the closure.
     """
     parsed = overridden(read_spec(spec), graph)
-    pack_top_layer(parsed, target, confinement=confinement or "required")
+    pack_top_layer(parsed, target, access=access, confinement=confinement or "required")
     wrote(target, f"the own files of {parsed.references[0]}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,13 +13,18 @@ import orjson
 from nixdock.diff.side import Document, Side, SideKind, SideLayer
 from nixdock.errors import InputError, LayeringError
 from nixdock.nix.store_path import valid_store_paths
+from nixdock.oci.descriptor import Platform
 from nixdock.oci.limits import MOST_LAYERS
+from nixdock.oci.location import FileLocation, Location, location_text, registry_hint
+from nixdock.oci.registry_reference import RegistryReference
 from nixdock.system.input_files import read_bytes
 
 if TYPE_CHECKING:
     from nixdock.layering import Layering, LayerPlan
-    from nixdock.oci.descriptor import Platform
+    from nixdock.nix.store_path import StorePath
+    from nixdock.read.opening import ImageFile
     from nixdock.read.stored import StoredImage
+    from nixdock.registry.access import Access
 
 __all__ = ["Planning", "read_side"]
 
@@ -48,16 +53,22 @@ class Planning:
 
 
 def read_side(
-    path: Path, planning: Planning | None = None, platform: Platform | None = None
+    location: Location,
+    planning: Planning | None = None,
+    platform: Platform | None = None,
+    access: Access | None = None,
 ) -> Side:
-    """Read an image in any format, a plan file, or a graph, which is planned by `planning`.
+    """Read an image at any location, a plan file, or a graph, which is planned by `planning`.
 
-    From a file with several images, the first one is read, or the first one for `platform`. `-`
-    is standard input, for a plan or graph. Raise InputError or one of its subclasses if the file
-    can't be read or is none of these, ImageError if an image is damaged.
+    Of several images, the first one is read, or the first one for `platform`. `-` is standard
+    input, for a plan or graph. Raise what `open_location` raises, and InputError or one of its
+    subclasses if a file can't be read or is none of these.
     """
+    if not isinstance(location, FileLocation) or location.form is not None:
+        return _image(location, platform, access)
+    path = location.path
     if path.is_dir() or not _is_text(path):
-        return _image(path, platform)
+        return _image(location, platform, access)
     data = read_bytes(path, "the plan or graph")
     origin = str(path)
     if (document := _plan_document(data)) is not None:
@@ -93,7 +104,8 @@ def _is_text(path: Path) -> bool:
         with path.open("rb") as stream:
             return _TEXT.match(stream.read(_START)) is not None
     except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror}", path=path) from None
+        hint = registry_hint(path) if isinstance(error, FileNotFoundError) else ""
+        raise InputError(f"can't read {path}: {error.strerror}{hint}", path=path) from None
 
 
 def _plan_document(data: bytes) -> dict[str, Any] | None:
@@ -127,26 +139,40 @@ def _plan_layers(document: dict[str, Any], data: bytes, origin: str) -> Iterator
         yield SideLayer(i + 1, paths, size)
 
 
-def _image(path: Path, platform: Platform | None) -> Side:
-    from nixdock.read.opening import open_image  # noqa: PLC0415 (only for images)
-    from nixdock.read.report import inspect_images  # noqa: PLC0415
+def _image(location: Location, platform: Platform | None, access: Access | None) -> Side:
+    from nixdock.diff.remembered import remembered_paths  # noqa: PLC0415 (only for images)
     from nixdock.read.selection import select_image  # noqa: PLC0415
+    from nixdock.registry.opening import open_location  # noqa: PLC0415
 
-    with open_image(path) as file:
+    with open_location(location, access, platform=platform or Platform()) as file:
         image = select_image(file, platform=platform)
-        (report,) = inspect_images(replace(file, images=(image,))).images
-    layers = (
+        # Files are read: that costs no transfer, and tells the whole hashes of the store paths.
+        is_remote = isinstance(location, RegistryReference)
+        layers = _image_layers(file, image, remembered_paths(image) if is_remote else {})
+    return Side(location_text(location), SideKind.IMAGE, layers, _config(image), _manifest(image))
+
+
+def _image_layers(
+    file: ImageFile, image: StoredImage, known: Mapping[int, tuple[StorePath, ...]]
+) -> tuple[SideLayer, ...]:
+    """Return the layers of an image; those are not read whose store paths are `known`."""
+    from nixdock.read.report import inspect_images  # noqa: PLC0415 (only for images)
+
+    unknown = tuple(layer for i, layer in enumerate(image.layers) if i not in known)
+    read = replace(image, layers=unknown)
+    (report,) = inspect_images(replace(file, images=(read,))).images
+    reports = iter(report.layers)
+    return tuple(
         SideLayer(
-            number=number,
-            paths=tuple(valid_store_paths(layer.store_paths)),
+            number=i + 1,
+            paths=known[i] if i in known else tuple(valid_store_paths(next(reports).store_paths)),
             size=layer.size,
             digest=layer.digest,
             diff_id=layer.diff_id,
-            comment=layer.comment or layer.created_by,
+            comment=layer.history.comment or layer.history.created_by,
         )
-        for number, layer in enumerate(report.layers, 1)
+        for i, layer in enumerate(image.layers)
     )
-    return Side(str(path), SideKind.IMAGE, tuple(layers), _config(image), _manifest(image))
 
 
 def _config(image: StoredImage) -> Document:

@@ -18,6 +18,7 @@ from nixdock.write import image as image_writer
 if TYPE_CHECKING:
     from nixdock.build.build import Build
     from nixdock.oci.image import Image
+    from nixdock.registry.access import Access
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.system.buffers import Write
 
@@ -33,6 +34,7 @@ def build_image(
     legacy: bool = False,
     progress: Progress | None = None,
     confinement: Confinement | str = "required",
+    access: Access | None = None,
 ) -> Image:
     """Build the image that `spec` describes as the file or directory `target`, and return it.
 
@@ -51,11 +53,11 @@ def build_image(
 
     Raise InputError or one of its subclasses if the spec, the closure or the base image is not
     valid, ScriptError if a script of the spec fails or can't be confined, PackError if a file can't
-    be packed, ImageError if the base image is damaged, ToolError if a program is missing, and
-    OutputError if the target can't be written.
+    be packed, ImageError if the base image is damaged, RegistryError if a registry does not send
+    it, ToolError if a program is missing, and OutputError if the target can't be written.
     """
     chosen = Format(form)
-    with prepared_build(spec, Confinement(confinement)) as build:
+    with prepared_build(spec, Confinement(confinement), access) as build:
         return image_writer.write_image(
             build,
             Path(target),
@@ -73,13 +75,14 @@ def image_digests(
     compression: Compression | str | None = None,
     progress: Progress | None = None,
     confinement: Confinement | str = "required",
+    access: Access | None = None,
 ) -> Image:
     """Return the image that `build_image` would build, without writing it.
 
     Every layer is packed to compute its digest. `progress` and `confinement` are as for
     `build_image`, and so are the errors, except OutputError.
     """
-    with prepared_build(spec, Confinement(confinement)) as build:
+    with prepared_build(spec, Confinement(confinement), access) as build:
         chosen = _compression(compression, Format(form))
         blobs = pack_all(build.layers, None, chosen, progress=_started(progress, build))
         return build.assemble(blobs)
@@ -91,6 +94,7 @@ def stream_image(
     *,
     progress: Progress | None = None,
     confinement: Confinement | str = "required",
+    access: Access | None = None,
 ) -> Image:
     """Pass the image that `spec` describes to `write` as an uncompressed docker-archive.
 
@@ -98,7 +102,7 @@ def stream_image(
     image. `progress`, `confinement` and the errors are those of `build_image`; errors of `write`
     are raised as they are.
     """
-    with prepared_build(spec, Confinement(confinement)) as build:
+    with prepared_build(spec, Confinement(confinement), access) as build:
         return image_writer.stream_image(build, write, _started(progress, build))
 
 
@@ -107,13 +111,14 @@ def pack_top_layer(
     target: str | os.PathLike[str],
     *,
     confinement: Confinement | str = "required",
+    access: Access | None = None,
 ) -> None:
     """Pack the top layer alone: the image's own files, from the spec's contents and scripts.
 
     `target` becomes a directory with the layer's tar and its checksum, which another spec may name
     as its `top_layer`. `confinement` is that of `build_image`. Raise what `build_image` raises.
     """
-    with prepared_top_layer(spec, Confinement(confinement)) as layer:
+    with prepared_top_layer(spec, Confinement(confinement), access) as layer:
         write_top_layer(layer, Path(target))
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
     from nixdock.oci.descriptor import Platform
+    from nixdock.oci.location import Location, Place
     from nixdock.read.nix_store import ImageStore
+    from nixdock.registry.access import Access
 
 __all__ = ["parse_closure", "read_closure", "registration_text", "write_database"]
 
@@ -55,11 +57,12 @@ def write_database(
     closure: Closure,
     directory: str | os.PathLike[str],
     *,
-    base_images: Iterable[str | os.PathLike[str]] = (),
+    base_images: Iterable[Place] = (),
     gc_roots: Iterable[StorePath] = (),
     registration_time: int = 1,
     root: str = "",
     platform: str | None = None,
+    access: Access | None = None,
 ) -> None:
     """Write a Nix database with the store paths of `closure` to nix/var/nix/db in `directory`.
 
@@ -72,15 +75,16 @@ def write_database(
     contains the store; it is read only for derivations.
 
     Raise ClosureError if a store path has no NAR hash, a garbage collector root is not in the
-    closure or registrations contradict each other, InputError or ImageError if a base image can't
-    be used, and OutputError if the database exists already or can't be written.
+    closure or registrations contradict each other, InputError, ImageError or RegistryError if a
+    base image can't be used, and OutputError if the database exists already or can't be written.
     """
     from nixdock.nix.database import write_nix_db
     from nixdock.nix.registrations import merge_registrations
+    from nixdock.oci.location import location_of
     from nixdock.oci.platforms import wanted_platform
 
     wanted = wanted_platform(platform)
-    stores = [_store_of(Path(base), wanted) for base in base_images]
+    stores = [_store_of(location_of(base), wanted, access) for base in base_images]
     registrations = merge_registrations(stores, closure)
     for warning in registrations.warnings:
         log.warning("%s", warning)
@@ -94,10 +98,11 @@ def write_database(
     )
 
 
-def _store_of(base: Path, platform: Platform | None) -> ImageStore:
+def _store_of(base: Location, platform: Platform | None, access: Access | None) -> ImageStore:
+    from nixdock.oci.descriptor import Platform
     from nixdock.read.nix_store import read_image_store
-    from nixdock.read.opening import open_image
     from nixdock.read.selection import select_only_image
+    from nixdock.registry.opening import open_location
 
-    with open_image(base) as file:
+    with open_location(base, access, platform=platform or Platform(), keep=True) as file:
         return read_image_store(select_only_image(file, platform).layers)

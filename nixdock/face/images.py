@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
@@ -12,8 +11,12 @@ if TYPE_CHECKING:
     from nixdock.layering.strategies import Layering
     from nixdock.layers.compressors import Compression
     from nixdock.layers.progress import Progress
+    from nixdock.oci.location import Place
+    from nixdock.read.opening import ImageFile
+    from nixdock.read.problem import Complain
     from nixdock.read.report import FileReport
     from nixdock.read.verify import Verification
+    from nixdock.registry.access import Access
     from nixdock.registry.prefetch import Prefetched, Remote
     from nixdock.system.buffers import Write
 
@@ -29,114 +32,165 @@ __all__ = [
 
 
 def inspect_image(
-    path: str | os.PathLike[str], *, quick: bool = False, progress: Progress | None = None
+    path: Place,
+    *,
+    quick: bool = False,
+    platform: str | None = None,
+    progress: Progress | None = None,
+    access: Access | None = None,
 ) -> FileReport:
     """Return the configs and layers of the images at `path`, and the store paths in each layer.
 
     Every layer is read and verified; `progress` is told how far. With `quick`, no layer is read:
-    the store paths and the digests that the image does not state are left empty. Raise InputError
-    if there is no image at `path`, ImageError if one is damaged.
+    the store paths and the digests that the image does not state are left empty. `platform`, as
+    OS/ARCHITECTURE[/VARIANT], leaves out the images for others. Raise InputError if there is no
+    image at `path`, ImageError if one is damaged, and RegistryError if a registry does not send it.
     """
     from nixdock.layers.progress import NO_PROGRESS
-    from nixdock.read.opening import open_image
+    from nixdock.oci.location import location_of
+    from nixdock.oci.platforms import wanted_platform
     from nixdock.read.report import inspect_images, list_images
+    from nixdock.read.selection import images_for
+    from nixdock.registry.opening import open_location
 
-    with open_image(Path(path)) as file:
+    wanted = wanted_platform(platform)
+    with open_location(location_of(path), access, platform=wanted) as opened:
+        file = images_for(opened, wanted)
         if quick:
             return list_images(file)
         return inspect_images(file, progress=progress or NO_PROGRESS)
 
 
 def verify_image(
-    path: str | os.PathLike[str], *, strict: bool = False, progress: Progress | None = None
+    path: Place,
+    *,
+    strict: bool = False,
+    progress: Progress | None = None,
+    access: Access | None = None,
 ) -> Verification:
     """Check every digest, size and count of the images at `path`, and that their layers unpack.
 
     The result lists all problems, and warnings of what only some runtimes refuse; with `strict`,
     these are problems, too. `progress` is told how much of each layer has been read. Raise
-    InputError if there is no image at `path` at all.
+    InputError if there is no image at `path` at all, and RegistryError if a registry can't be
+    asked.
     """
     from nixdock.layers.progress import NO_PROGRESS
+    from nixdock.oci.location import location_of
     from nixdock.read.verify import verify
+    from nixdock.registry.opening import open_location
 
-    return verify(Path(path), strict=strict, progress=progress or NO_PROGRESS)
+    location = location_of(path)
+
+    @contextmanager
+    def open_file(complain: Complain) -> Iterator[ImageFile]:
+        with open_location(location, access, complain=complain) as file:
+            yield file
+
+    return verify(open_file, strict=strict, progress=progress or NO_PROGRESS)
 
 
 def diff_images(
-    old: str | os.PathLike[str],
-    new: str | os.PathLike[str],
+    old: Place,
+    new: Place,
     *,
     layering: Layering | None = None,
     new_layering: Layering | None = None,
     max_layers: int = 100,
     platform: str | None = None,
+    access: Access | None = None,
 ) -> Diff:
     """Return how many bytes an update from `old` to `new` transfers, and why.
 
     Each of the two is an image in any format, a plan file, or a reference graph. A graph is planned
     first, by `layering` within `max_layers`; for `new`, `new_layering` is used if it is given.
     `platform`, as OS/ARCHITECTURE[/VARIANT], is that of the images; by default, it is linux/amd64
-    in a file with images for several. Raise InputError if a path is none of these or has no image
-    for it, ImageError if an image is damaged, and PlanError if no plan fits.
+    where there are images for several. Layers in a registry are not read if the image remembers
+    their store paths; the hashes of those that are on one side only are then abbreviated, followed
+    by zeros. Raise InputError if a path is none of these or has no image for the platform,
+    ImageError if an image is damaged, RegistryError if a registry does not send it, and PlanError
+    if no plan fits.
     """
     from nixdock.diff.comparison import compare_sides
     from nixdock.diff.reading import Planning, read_side
+    from nixdock.diff.remembered import with_whole_hashes
     from nixdock.layering.strategies import Layering
+    from nixdock.oci.location import location_of
     from nixdock.oci.platforms import wanted_platform
 
     wanted = wanted_platform(platform)
     layering = layering or Layering()
+    old_planning = Planning(layering, max_layers)
+    new_planning = Planning(new_layering or layering, max_layers)
+    old_side = read_side(location_of(old), old_planning, wanted, access)
+    new_side = read_side(location_of(new), new_planning, wanted, access)
     return compare_sides(
-        read_side(Path(old), Planning(layering, max_layers), wanted),
-        read_side(Path(new), Planning(new_layering or layering, max_layers), wanted),
+        with_whole_hashes(old_side, new_side), with_whole_hashes(new_side, old_side)
     )
 
 
 def export_image(
-    path: str | os.PathLike[str],
+    path: Place,
     write: Write,
     *,
     mtime: int = 1,
     name: str | None = None,
     tag: str | None = None,
     platform: str | None = None,
+    access: Access | None = None,
 ) -> None:
     """Pass the root file system of the image at `path` to `write`, as a tar.
 
     `write` takes memoryviews and bytes. All modification times are `mtime`, in seconds since 1970.
     `name`, `tag` and `platform`, as OS/ARCHITECTURE[/VARIANT], select one of several images; the
     default is linux/amd64 if there are several platforms. All layers are verified before the first
-    byte is written. Raise InputError if there is no such image, ImageError if it is damaged.
+    byte is written. Raise InputError if there is no such image, ImageError if it is damaged, and
+    RegistryError if a registry does not send it.
     """
+    from nixdock.oci.location import location_of
     from nixdock.oci.platforms import wanted_platform
     from nixdock.rootfs import export
 
-    wanted = wanted_platform(platform)
-    export.export_image(Path(path), write, mtime=mtime, name=name, tag=tag, platform=wanted)
+    export.export_image(
+        location_of(path),
+        write,
+        mtime=mtime,
+        name=name,
+        tag=tag,
+        platform=wanted_platform(platform),
+        access=access,
+    )
 
 
 def merge_images(
-    paths: Iterable[str | os.PathLike[str]],
+    paths: Iterable[Place],
     write: Write,
     *,
     compression: Compression | str | None = "none",
     mtime: int = 1,
+    platform: str | None = None,
+    access: Access | None = None,
 ) -> None:
-    """Pass all images of the files at `paths` to `write`, as one docker-archive.
+    """Pass all images at `paths` to `write`, as one docker-archive.
 
     Images keep their IDs, and equal layers are written once. `compression` applies to the whole
-    archive; None selects the compression of the last file, or gzip if that is xz or there are no
-    files. All modification times are `mtime`, in seconds since 1970. Raise InputError if there is
-    no image at a path, ImageError if one is damaged.
+    archive; None selects the compression of the last file, or gzip if that is xz. All modification
+    times are `mtime`, in seconds since 1970. `platform`, as OS/ARCHITECTURE[/VARIANT], leaves out
+    the images for others; by default, there are all images of files and, of an index in a registry,
+    the one for linux/amd64. Raise InputError if there is no image at a path, ImageError if one is
+    damaged, and RegistryError if a registry does not send it.
     """
     from nixdock.layers.compressors import Compression, compressor
     from nixdock.merge import images
+    from nixdock.oci.location import location_of
+    from nixdock.oci.platforms import wanted_platform
     from nixdock.system.cores import available_cores
 
-    files = [Path(path) for path in paths]
-    chosen = images.compression_like(files) if compression is None else Compression(compression)
+    wanted = wanted_platform(platform)
+    places = [location_of(path) for path in paths]
+    chosen = images.compression_like(places) if compression is None else Compression(compression)
     with compressor(chosen, write, available_cores()) as stream:
-        images.merge_images(files, stream.write, mtime=mtime)
+        images.merge_images(places, stream.write, mtime=mtime, platform=wanted, access=access)
 
 
 def tarsum(

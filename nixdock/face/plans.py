@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nixdock.layering.options import LayeringOptions
@@ -19,6 +17,8 @@ if TYPE_CHECKING:
     from nixdock.layering.plan_history import PreviousPlan
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
+    from nixdock.oci.location import Place
+    from nixdock.registry.access import Access
 
 __all__ = [
     "compare_plans",
@@ -102,15 +102,19 @@ def plan_document(plan: LayerPlan, strategy: str) -> dict[str, Any]:
     return plan_file.plan_document(plan, strategy, plan.history)
 
 
-def read_previous(path: str | os.PathLike[str], *, platform: str | None = None) -> PreviousPlan:
+def read_previous(
+    path: Place, *, platform: str | None = None, access: Access | None = None
+) -> PreviousPlan:
     """Read the plan of the image that the next one replaces, for the strategy `stable`.
 
-    `path` is a plan file, or an image in any format; the layers of an image that does not remember
-    its plan are read. `platform`, as OS/ARCHITECTURE[/VARIANT], selects one of the images for
-    several platforms; the default is linux/amd64. Raise InputError if `path` is neither,
-    LayeringError if a plan file is not valid, and ImageError if an image is damaged.
+    `path` is a plan file, or an image at any location; the layers of an image that does not
+    remember its plan are read. `platform`, as OS/ARCHITECTURE[/VARIANT], selects one of the images
+    for several platforms; the default is linux/amd64. Raise InputError if `path` is neither,
+    LayeringError if a plan file is not valid, ImageError if an image is damaged, and RegistryError
+    if a registry does not send it.
     """
     from nixdock.build import previous
+    from nixdock.oci.location import location_of
     from nixdock.oci.platforms import wanted_platform
 
-    return previous.read_previous(Path(path), wanted_platform(platform))
+    return previous.read_previous(location_of(path), wanted_platform(platform), access)

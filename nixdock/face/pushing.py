@@ -56,7 +56,7 @@ def push_image(
     if not isinstance(source, ImageSpec):
         return _push_existing(os.fspath(source), references, pushing, access, progress)
     spec = source
-    with prepared_build(spec, Confinement(confinement)) as build:
+    with prepared_build(spec, Confinement(confinement), access) as build:
         registries = Registries(access or Access(), build.platform)
         known = Known()
         targets = registries.targets(references, others, known)

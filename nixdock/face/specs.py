@@ -14,6 +14,7 @@ from nixdock.spec.paths import absolute_file_names
 
 if TYPE_CHECKING:
     from nixdock.build.resolve import Resolution
+    from nixdock.registry.access import Access
     from nixdock.spec.image_spec import ImageSpec
 
 __all__ = ["read_spec", "resolve_spec", "spec_json"]
@@ -28,14 +29,15 @@ def read_spec(file: str | os.PathLike[str]) -> ImageSpec:
     return reading.read_spec(Path(file))
 
 
-def resolve_spec(spec: ImageSpec) -> Resolution:
+def resolve_spec(spec: ImageSpec, *, access: Access | None = None) -> Resolution:
     """Return the resolved spec, which needs neither a graph nor SOURCE_DATE_EPOCH, and its plan.
 
-    The plan is None if `spec` was resolved already. Raise InputError if the closure or the base
-    image is missing or not valid, PlanError if no plan fits within `max_layers`, and ImageError if
-    the base image is damaged.
+    The plan is None if `spec` was resolved already. A base image in a registry is named by its
+    digest. Raise InputError if the closure or the base image is missing or not valid, PlanError if
+    no plan fits within `max_layers`, ImageError if the base image is damaged, and RegistryError if
+    a registry does not send it.
     """
-    return build.resolve_spec(spec)
+    return build.resolve_spec(spec, access)
 
 
 def spec_json(spec: ImageSpec) -> bytes:

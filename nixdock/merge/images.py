@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nixdock.errors import InputError
 from nixdock.layers.compressors import Compression
 from nixdock.merge.archive import write_merged_archive
 from nixdock.merge.names import named_images
 from nixdock.oci.coding import MAGIC_SIZE, Coding, coding_of
+from nixdock.oci.descriptor import Platform
 from nixdock.oci.legacy import REPOSITORIES
-from nixdock.read.opening import open_image
+from nixdock.oci.location import FileLocation, Location
+from nixdock.read.selection import images_for
+from nixdock.registry.opening import open_location
 from nixdock.system.buffers import Write
+
+if TYPE_CHECKING:
+    from nixdock.registry.access import Access
 
 __all__ = ["compression_like", "merge_images"]
 
 
-def compression_like(paths: Sequence[Path]) -> Compression:
-    """Return the compression of the last of `paths` as a whole.
+def compression_like(locations: Sequence[Location]) -> Compression:
+    """Return the compression, as a whole, of the file at the last of `locations`.
 
-    Return gzip instead of xz, which nixdock does not write. Raise InputError if there are no paths
-    or the file can't be read.
+    Return gzip instead of xz, which nixdock does not write. Raise InputError if there are no
+    locations or the file can't be read.
     """
-    _check_any(paths)
-    last = paths[-1]
+    _check_any(locations)
+    location = locations[-1]
+    if not isinstance(location, FileLocation):
+        return Compression.NONE
+    last = location.path
     if not last.is_file():
         return Compression.NONE
     try:
@@ -36,20 +45,31 @@ def compression_like(paths: Sequence[Path]) -> Compression:
     return Compression.GZIP if coding is Coding.XZ else Compression(coding.value)
 
 
-def merge_images(paths: Sequence[Path], write: Write, *, mtime: int) -> None:
-    """Write a docker-archive with all images of `paths`, in their order.
+def merge_images(
+    locations: Sequence[Location],
+    write: Write,
+    *,
+    mtime: int,
+    platform: Platform | None = None,
+    access: Access | None = None,
+) -> None:
+    """Write a docker-archive with all images at `locations`, in their order.
 
-    Configs and layers are unchanged, so the images keep their IDs. All times are `mtime`, in
-    seconds. Raise InputError if there are no paths or if there is no image at one, and ImageError
-    if one is damaged.
+    Those for other platforms than `platform` are left out; without a platform, all images of files
+    are written, and for linux/amd64 one of an index in a registry. Configs and layers are
+    unchanged, so the images keep their IDs. All times are `mtime`, in seconds. Raise what
+    `open_location` raises, and InputError if there are no locations.
     """
-    _check_any(paths)
+    _check_any(locations)
     with ExitStack() as stack:
-        files = [stack.enter_context(open_image(path)) for path in paths]
+        files = []
+        for location in locations:
+            opened = open_location(location, access, platform=platform or Platform(), keep=True)
+            files.append(images_for(stack.enter_context(opened), platform))
         legacy = any(REPOSITORIES in file.members for file in files)
         write_merged_archive(named_images(files), write, mtime=mtime, legacy=legacy)
 
 
-def _check_any(paths: Sequence[Path]) -> None:
-    if not paths:
+def _check_any(locations: Sequence[Location]) -> None:
+    if not locations:
         raise InputError("there is nothing to merge; name at least one image")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,15 @@ from nixdock.errors import InputError
 from nixdock.oci.layout import Format
 from nixdock.oci.registry_reference import RegistryReference
 
-__all__ = ["FileLocation", "Location", "parse_location"]
+__all__ = [
+    "FileLocation",
+    "Location",
+    "Place",
+    "location_of",
+    "location_text",
+    "parse_location",
+    "registry_hint",
+]
 
 _TRANSPORTS: Final = {
     "oci": Format.OCI_LAYOUT,
@@ -35,12 +44,31 @@ class FileLocation:
     name: str | None = None
 
     def __str__(self) -> str:
-        transport = next((f"{key}:" for key, form in _TRANSPORTS.items() if form is self.form), "")
-        return f"{transport}{self.path}" + (f":{self.name}" if self.name else "")
+        # An archive of both forms has no transport of its own.
+        transport = next((key for key, form in _TRANSPORTS.items() if form is self.form), None)
+        if transport is None:
+            # Such a path would be another location.
+            return f"./{self.path}" if _is_special(str(self.path)) else str(self.path)
+        return f"{transport}:{self.path}" + (f":{self.name}" if self.name else "")
 
 
 Location = FileLocation | RegistryReference
 """Where an image is: in a file or directory, or in a registry."""
+
+Place = str | os.PathLike[str] | Location
+"""What names a location: itself, its text, or a path, which is never parsed."""
+
+
+def location_of(place: Place) -> Location:
+    """Return the location that `place` names; raise InputError as `parse_location` does."""
+    if isinstance(place, FileLocation | RegistryReference):
+        return place
+    return parse_location(place) if isinstance(place, str) else FileLocation(Path(place))
+
+
+def location_text(location: Location) -> str:
+    """Return the text that `parse_location` parses to `location`."""
+    return str(location) if isinstance(location, FileLocation) else f"docker://{location}"
 
 
 def parse_location(text: str) -> Location:
@@ -75,3 +103,20 @@ def parse_location(text: str) -> Location:
     if not text:
         raise InputError("the location of an image is empty")
     return FileLocation(Path(text))
+
+
+def _is_special(text: str) -> bool:
+    """Tell whether `text` begins as a location that is no path."""
+    match = _LOCATION.match(text)
+    return match is not None and match[1] in {"docker", *_TRANSPORTS, *_FOREIGN}
+
+
+def registry_hint(path: Path) -> str:
+    """Return what to add to the message that there is no file `path`, if it is like a reference."""
+    if ":" not in path.name:
+        return ""
+    try:
+        RegistryReference.parse(str(path))
+    except InputError:
+        return ""
+    return f"; if this is an image in a registry, write docker://{path}"

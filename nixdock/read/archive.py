@@ -16,6 +16,7 @@ from nixdock.layers.decompression import MOST_EXPANDED, DecompressedReader
 from nixdock.layers.hashed import CHUNK, buffered
 from nixdock.oci.coding import MAGIC_SIZE, Coding, coding_of
 from nixdock.oci.layout import LAYOUT_DIRECTORIES
+from nixdock.oci.location import registry_hint
 from nixdock.read.directory import Directory
 from nixdock.read.members import MOST_FILES, Members, missing_error
 from nixdock.read.problem import Complain, Problem, pass_on
@@ -31,12 +32,6 @@ __all__ = ["Archive", "open_members"]
 
 # The start of a tar: a header with a checksum in octal digits, or with the magic of POSIX.
 _TAR_START: Final = re.compile(rb".{148}[ 0-7]{5,7}[\0 ]{1,3}.{101}|.{257}ustar", re.DOTALL)
-
-# A location such as docker://HOST/NAME, of which a path keeps one slash.
-_LOCATION: Final = re.compile(
-    r"(?P<transport>containers-storage|dir|docker|docker-archive|docker-daemon|oci|oci-archive)"
-    r":(?P<rest>.+)"
-)
 
 
 class Archive:
@@ -142,20 +137,13 @@ def open_members(path: Path, complain: Complain) -> Members:
     `path` can't be opened or is neither a directory nor a tar, ImageError if it is damaged and
     `complain` raises.
     """
-    if (location := _LOCATION.match(str(path))) and not path.exists():
-        slashes = "//" if location["transport"] == "docker" else ""
-        raise InputError(
-            f"{path} is a location of skopeo, not a file; copy the image to a directory first:"
-            f" skopeo copy {location['transport']}:{slashes}{location['rest'].lstrip(slashes)}"
-            " oci:DIRECTORY",
-            path=path,
-        )
     try:
         if path.is_dir():
             return Directory(path)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise InputError(f"can't open {path}: {error.strerror}", path=path) from None
+        hint = registry_hint(path) if isinstance(error, FileNotFoundError) else ""
+        raise InputError(f"can't open {path}: {error.strerror}{hint}", path=path) from None
     try:
         tar = _open_tar(descriptor, complain, str(path))
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from nixdock.errors import ImageError, InputError
@@ -11,7 +12,7 @@ from nixdock.oci.platforms import best_fitting, platform_text
 from nixdock.read.opening import ImageFile, familiar_name
 from nixdock.read.stored import StoredImage
 
-__all__ = ["named_images", "select_image", "select_only_image"]
+__all__ = ["images_for", "named_images", "select_image", "select_only_image"]
 
 # Several times as many as any runtime accepts; merging reads each of them.
 _MOST_LAYERS: Final = 1000
@@ -81,6 +82,16 @@ def select_only_image(file: ImageFile, platform: Platform | None = None) -> Stor
             path=file.path,
         )
     return select_image(file, platform=platform)
+
+
+def images_for(file: ImageFile, platform: Platform | None) -> ImageFile:
+    """Return the file with only its images for `platform`; None is any.
+
+    Raise InputError if there are none.
+    """
+    if platform is None or not file.images:
+        return file
+    return replace(file, images=tuple(_for_platform(file, file.images, platform)))
 
 
 def _distinct(images: Sequence[StoredImage]) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from nixdock.errors import ImageError, InputError
@@ -22,7 +22,7 @@ from nixdock.read.check_layer import check_blob, check_layer
 from nixdock.read.members import Members
 from nixdock.read.merging import check_merging
 from nixdock.read.oci_layout import BlobUse
-from nixdock.read.opening import ImageFile, open_image
+from nixdock.read.opening import ImageFile
 from nixdock.read.problem import Complain, Problem
 from nixdock.read.stored import StoredImage, StoredLayer
 from nixdock.read.watched import watched
@@ -30,6 +30,8 @@ from nixdock.system.cores import available_cores
 from nixdock.system.text import counted
 
 __all__ = ["Verification", "verify"]
+
+_Open = Callable[[Complain], AbstractContextManager[ImageFile]]
 
 # image-spec, annotations.md, "org.opencontainers.image.ref.name".
 _REF_COMPONENT: Final = r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
@@ -68,7 +70,7 @@ class Verification:
 
 
 def verify(
-    path: Path,
+    open_file: _Open,
     cores: int | None = None,
     *,
     strict: bool = False,
@@ -76,20 +78,20 @@ def verify(
 ) -> Verification:
     """Check every digest, size and count in an image, and that every runtime can unpack its layers.
 
-    Each blob is read once, on `cores` threads. With `strict`, warnings are problems, too. Raise
-    InputError if there is no image at `path`.
+    `open_file` opens it, and passes problems on. Each blob is read once, on `cores` threads. With
+    `strict`, warnings are problems, too. Raise what `open_file` raises if there is no image.
     """
-    found = _verify_leniently(path, available_cores() if cores is None else cores, progress)
+    found = _verify_leniently(open_file, available_cores() if cores is None else cores, progress)
     if not strict:
         return found
     warnings = (replace(problem, warning=False) for problem in found.warnings)
     return replace(found, problems=(*found.problems, *warnings), warnings=())
 
 
-def _verify_leniently(path: Path, cores: int, progress: Progress) -> Verification:
+def _verify_leniently(open_file: _Open, cores: int, progress: Progress) -> Verification:
     problems: list[Problem] = []
     try:
-        return _verify(path, problems, cores, progress)
+        return _verify(open_file, problems, cores, progress)
     except InputError:
         # The image's documents may be in the damaged part of the file.
         if not problems:
@@ -97,8 +99,10 @@ def _verify_leniently(path: Path, cores: int, progress: Progress) -> Verificatio
         return Verification.of(problems, None, 0, 0, 0)
 
 
-def _verify(path: Path, problems: list[Problem], cores: int, progress: Progress) -> Verification:
-    with open_image(path, problems.append) as file:
+def _verify(
+    open_file: _Open, problems: list[Problem], cores: int, progress: Progress
+) -> Verification:
+    with open_file(problems.append) as file:
         for image in [*_layout_images(file), *_docker_images(file)]:
             problems += _check_image(image)
         problems += _check_names(file)

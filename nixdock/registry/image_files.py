@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from nixdock.errors import ImageError
+from nixdock.errors import ImageError, RegistryError
 from nixdock.layers.hashed import CHUNK
 from nixdock.oci.coding import MAGIC_SIZE
 from nixdock.oci.descriptor import Descriptor, Platform, canonical_json
@@ -23,9 +24,13 @@ from nixdock.read.members import missing_error
 from nixdock.registry.blobs import BlobReader, start_of_blob
 from nixdock.registry.manifests import RemoteManifest, get_manifest
 from nixdock.registry.repository import Repository
+from nixdock.registry.transport import Transport
 from nixdock.system.file_range import Range
 from nixdock.system.readers import BytesReader
 from nixdock.system.scratch import temporary_file
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 __all__ = ["RegistryFiles", "fitting_manifest"]
 
@@ -43,24 +48,33 @@ class RegistryFiles:
     """The `Members` of an image or index in a registry.
 
     Manifests are fetched once. A blob is passed on as it comes; from the second time on that it is
-    opened, it is read from an unnamed temporary file.
+    opened, or from the first time on with `keep`, it is read from an unnamed temporary file. A blob
+    that the registry lacks is an ImageError, as any file that an image lacks.
     """
 
     def __init__(
-        self, repository: Repository, manifest: RemoteManifest, reference: RegistryReference
+        self,
+        repository: Repository,
+        manifest: RemoteManifest,
+        reference: RegistryReference,
+        *,
+        keep: bool = False,
     ) -> None:
-        self._repository = repository
+        self._own_repository = repository
+        self._process = os.getpid()
+        self._keep = keep
         self._documents: dict[str, bytes] = {MARKER: MARKER_DATA}
         self._unread: dict[str, DescriptorDocument] = {}
         self._blobs: dict[str, _Blob] = {}
         self._files: dict[str, io.FileIO] = {}
         self._opened: set[str] = set()
         self._lock = threading.RLock()
+        self._fetching: dict[str, threading.Lock] = {}
         descriptor = Descriptor(
             manifest.media_type,
             manifest.digest,
             len(manifest.data),
-            {CONTAINERD_NAME: str(reference)},
+            _annotations(reference),
         )
         index = {"schemaVersion": 2, "manifests": [descriptor.document()]}
         self._documents[INDEX] = canonical_json(index)
@@ -84,9 +98,14 @@ class RegistryFiles:
     def start(self, name: str) -> bytes:
         """Return the first bytes of a file, enough to recognise its compression."""
         data = self._document(name)
-        if data is None:
+        if data is not None:
+            return data[:MAGIC_SIZE]
+        if (file := self._files.get(name)) is not None:
+            return os.pread(file.fileno(), MAGIC_SIZE, 0)
+        try:
             return start_of_blob(self._repository, self._blob(name).digest, MAGIC_SIZE)
-        return data[:MAGIC_SIZE]
+        except RegistryError as error:
+            raise _missing_or(error) from None
 
     def open(self, name: str) -> io.RawIOBase:
         """Open a file for reading; raise ImageError if there is none.
@@ -100,12 +119,17 @@ class RegistryFiles:
         with self._lock:
             is_first = name not in self._opened
             self._opened.add(name)
-        return BlobReader(self._repository, blob.digest) if is_first else self.open_range(name)
+        if self._keep or not is_first:
+            return self.open_range(name)
+        return _FileReader(self._repository, blob.digest)
 
     def open_range(self, name: str) -> Range:
         """Open a blob for reading at any position, after it was fetched as a whole."""
         blob = self._blob(name)
         with self._lock:
+            fetching = self._fetching.setdefault(name, threading.Lock())
+        # Each blob is fetched once, but several may be fetched at the same time.
+        with fetching:
             file = self._files.get(name)
             if file is None:
                 file = self._fetched(blob)
@@ -117,10 +141,20 @@ class RegistryFiles:
         for file in self._files.values():
             file.close()
 
+    @property
+    def _repository(self) -> Repository:
+        """The repository; a forked process needs connections of its own."""
+        if self._process != os.getpid():
+            forked = self._own_repository
+            transport = Transport(forked.host, forked.transport.access)
+            self._own_repository = Repository(transport, forked.name)
+            self._process = os.getpid()
+        return self._own_repository
+
     def _fetched(self, blob: _Blob) -> io.FileIO:
         file = temporary_file()
         left = blob.size
-        with BlobReader(self._repository, blob.digest) as reader:
+        with _FileReader(self._repository, blob.digest) as reader:
             while left and (chunk := reader.read(min(CHUNK, left))):
                 left -= len(chunk)
                 while chunk:
@@ -170,8 +204,30 @@ class RegistryFiles:
                 self._blobs[name] = _Blob(child.digest, child.size)
 
 
+def _annotations(reference: RegistryReference) -> dict[str, str]:
+    """Name the image by its tag, if there is one; the grammar of names knows no IPv6 addresses."""
+    if reference.tag is None or reference.host.startswith("["):
+        return {}
+    return {CONTAINERD_NAME: f"{reference.name}:{reference.tag}"}
+
+
 def _name(digest: str) -> str:
     return f"{BLOBS}/{hex_of(digest)}"
+
+
+class _FileReader(BlobReader):
+    """A blob as a file of an image: if there is none, the image lacks a file."""
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        try:
+            return super().readinto(buffer)
+        except RegistryError as error:
+            raise _missing_or(error) from None
+
+
+def _missing_or(error: RegistryError) -> ImageError | RegistryError:
+    """Return the error that a file is missing, if that is what the registry says."""
+    return ImageError(str(error), place=error.place) if error.status == 404 else error
 
 
 def fitting_manifest(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nixdock.errors import InputError, RegistryError
 from nixdock.oci.layout import Format
-from nixdock.oci.location import FileLocation, Location
+from nixdock.oci.location import FileLocation, Location, location_text
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.read.opening import REGISTRY, ImageFile, open_image, read_images
 from nixdock.read.problem import Complain, refuse
@@ -28,21 +30,25 @@ def open_location(
     access: Access | None = None,
     *,
     platform: Platform | None = None,
+    keep: bool = False,
     complain: Complain = refuse,
 ) -> Iterator[ImageFile]:
     """Open the images at `location`; they can be read until the block ends.
 
     Documents are read and checked at once, layers when they are opened. If a registry has an index
-    there, only the image for `platform` is fetched, or all images if it is None. Raise InputError
-    if there is no image, ImageError for the first problem, and RegistryError if the registry does
-    not answer as it should. If `complain` returns instead of raising, the damaged part is left out.
+    there, only the image for `platform` is fetched, or all images if it is None. With `keep`,
+    layers from a registry are kept in temporary files, because they will be read several times.
+    Raise InputError if there is no image, ImageError for the first problem, and RegistryError if
+    the registry does not answer as it should. If `complain` returns instead of raising, the damaged
+    part is left out.
     """
     match location:
         case FileLocation():
             with open_image(location.path, complain) as file:
                 yield _chosen(file, location)
         case RegistryReference():
-            with _open_remote(location, access, platform, complain) as file:
+            _check_network(location)
+            with _open_remote(location, access, platform, keep, complain) as file:
                 yield file
 
 
@@ -51,6 +57,7 @@ def _open_remote(
     reference: RegistryReference,
     access: Access | None,
     platform: Platform | None,
+    keep: bool,
     complain: Complain,
 ) -> Iterator[ImageFile]:
     from nixdock.registry.image_files import RegistryFiles, fitting_manifest  # noqa: PLC0415
@@ -58,7 +65,7 @@ def _open_remote(
     from nixdock.registry.repository import Repository  # noqa: PLC0415
     from nixdock.registry.transport import Transport  # noqa: PLC0415
 
-    place = f"docker://{reference}"
+    place = location_text(reference)
     repository = Repository(Transport(reference.host, access), reference.repository)
     manifest = get_manifest(repository, reference.manifest)
     if manifest is None:
@@ -71,11 +78,25 @@ def _open_remote(
         )
     if platform is not None:
         manifest = fitting_manifest(repository, manifest, platform)
-    files = RegistryFiles(repository, manifest, reference)
+    files = RegistryFiles(repository, manifest, reference, keep=keep)
     try:
         yield replace(read_images(files, place, complain), format=REGISTRY)
     finally:
         files.close()
+
+
+def _check_network(reference: RegistryReference) -> None:
+    """Raise InputError in the sandbox of a Nix build, where only loopback can be reached."""
+    in_build = "NIX_BUILD_TOP" in os.environ and "IN_NIX_SHELL" not in os.environ
+    if not in_build or reference.host.startswith(("localhost", "127.", "[::1]")):
+        return
+    if {name for _, name in socket.if_nameindex()} <= {"lo"}:
+        place = location_text(reference)
+        raise InputError(
+            f"{place} can't be read within a Nix build, which has no network; fetch the image with"
+            " pullImage, and use the result, such as for fromImage",
+            path=place,
+        )
 
 
 def _chosen(file: ImageFile, location: FileLocation) -> ImageFile:

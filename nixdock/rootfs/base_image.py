@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
@@ -21,11 +20,16 @@ from nixdock.oci.descriptor import Platform
 from nixdock.oci.documents import PLAN_LABEL, HistoryDocument
 from nixdock.oci.image import HistoryEntry
 from nixdock.oci.limits import MOST_LAYERS
+from nixdock.oci.location import Location, location_text
+from nixdock.oci.registry_reference import RegistryReference
 from nixdock.read.nix_store import ImageStore, read_image_store
-from nixdock.read.opening import open_image
 from nixdock.read.selection import select_image
 from nixdock.read.stored import StoredImage, StoredLayer
+from nixdock.registry.opening import open_location
 from nixdock.system.typed import MisfitError, convert
+
+if TYPE_CHECKING:
+    from nixdock.registry.access import Access
 
 __all__ = ["BaseImage", "inherit", "merged_env", "open_base_image"]
 
@@ -34,13 +38,15 @@ __all__ = ["BaseImage", "inherit", "merged_env", "open_base_image"]
 class BaseImage:
     """A base image; its layers can be read while it is open.
 
-    `container` is the `config` object of its image configuration, not yet validated.
+    `container` is the `config` object of its image configuration, not yet validated. `pinned` is
+    the digest in a registry by which the same image will always be found.
     """
 
     layers: tuple[StoredLayer, ...]
     history: tuple[HistoryEntry, ...]
     container: Mapping[str, Any]
     platform: Platform
+    pinned: RegistryReference | None = None
 
     def passed_on_layers(self) -> list[PassedOnLayer]:
         """Return the layers as layers of another image."""
@@ -68,20 +74,25 @@ class _UnverifiedLayer:
 
 @contextmanager
 def open_base_image(
-    path: Path, name: str | None, tag: str | None, platform: Platform
+    location: Location,
+    name: str | None,
+    tag: str | None,
+    platform: Platform,
+    access: Access | None = None,
 ) -> Iterator[BaseImage]:
-    """Open the image with that name and tag at `path`, in any image format, for the block.
+    """Open the image with that name and tag at `location` for the block.
 
-    The image must be for `platform`, or not say what it is for. Raise InputError if
-    there is no such image, ImageError if it is damaged, and PlanError if it has too many layers.
+    The image must be for `platform`, or not say what it is for. Raise what `open_location` raises,
+    InputError if there is no such image, and PlanError if it has too many layers.
     """
-    with open_image(path) as file:
+    # The layers are read to find store paths, and again to pass them on.
+    with open_location(location, access, platform=platform, keep=True) as file:
         image = select_image(file, name, tag, platform)
         if len(image.layers) > MOST_LAYERS:
             raise PlanError(
-                f"the base image {path} has {len(image.layers)} layers, but Docker takes at most"
-                f" {MOST_LAYERS}; use a base image with fewer layers",
-                path=path,
+                f"the base image {location_text(location)} has {len(image.layers)} layers, but"
+                f" Docker takes at most {MOST_LAYERS}; use a base image with fewer layers",
+                path=location_text(location),
             )
         _check_config(image)
         yield BaseImage(
@@ -89,7 +100,14 @@ def open_base_image(
             history=_history(image),
             container=image.config.config or {},
             platform=image.platform,
+            pinned=_pinned(location, image),
         )
+
+
+def _pinned(location: Location, image: StoredImage) -> RegistryReference | None:
+    if isinstance(location, RegistryReference) and image.digest is not None:
+        return location.at(image.digest)
+    return None
 
 
 def _check_config(image: StoredImage) -> None:

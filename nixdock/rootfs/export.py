@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nixdock.errors import ImageError
 from nixdock.layers.hashed import CHUNK
 from nixdock.oci.descriptor import Platform
+from nixdock.oci.location import Location
 from nixdock.read.merging import merged_tree
-from nixdock.read.opening import open_image
 from nixdock.read.selection import select_image
 from nixdock.read.tree import MergedTree, Node
+from nixdock.registry.opening import open_location
 from nixdock.system.buffers import Write
 from nixdock.system.text import shown
 from nixdock.tar.fields import BLOCK, padded_size
 from nixdock.tar.header import Attributes, Entry, Headers, MemberMeta
 from nixdock.tar.kinds import Kind
 
+if TYPE_CHECKING:
+    from nixdock.registry.access import Access
+
 __all__ = ["export_image", "write_tree"]
 
 
 def export_image(
-    path: Path,
+    location: Location,
     write: Write,
     *,
     mtime: int,
     name: str | None = None,
     tag: str | None = None,
     platform: Platform | None = None,
+    access: Access | None = None,
 ) -> None:
     """Write the root file system of the image with that name, tag and platform as a tar.
 
     Every layer is verified before the first byte is written. `mtime` is the time of all members,
-    in seconds. Raise InputError if there is no such image, ImageError if it is damaged.
+    in seconds. Raise what `open_location` raises, and InputError if there is no such image.
     """
-    with open_image(path) as file:
+    # An uncompressed layer is read twice: to verify it, and to copy its files.
+    with open_location(location, access, platform=platform or Platform(), keep=True) as file:
         image = select_image(file, name, tag, platform)
         with merged_tree(image.layers) as tree:
             write_tree(tree, write, mtime=mtime)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
+from nixdock.oci.location import FileLocation, parse_location
 from nixdock.oci.reference import Reference
 from nixdock.spec.architecture import check_architecture
 from nixdock.spec.config_checks import checked_config
@@ -79,6 +80,16 @@ def _check_files(spec: ImageSpec, origin: str) -> None:
     for key, file in file_names(spec):
         if "\0" in file:
             raise spec_error(f"{file!r} can't be the name of a file", origin, key)
+    if spec.from_image is not None:
+        with errors_at_key("from_image.path", origin):
+            location = parse_location(spec.from_image.path)
+        for key in ("name", "tag"):
+            if getattr(spec.from_image, key) and not isinstance(location, FileLocation):
+                message = "is for files with several images; omit it, and use the tag in the path"
+                raise spec_error(message, origin, f"from_image.{key}")
+    if spec.layering.previous is not None:
+        with errors_at_key("layering.previous", origin):
+            parse_location(spec.layering.previous)
 
 
 def _check_contents(spec: ImageSpec, origin: str) -> None:

@@ -83,7 +83,10 @@ class FromImageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
     path: Annotated[
         str,
-        msgspec.Meta(description="A docker-archive, OCI archive or OCI layout, compressed or not."),
+        msgspec.Meta(
+            description="A docker-archive, OCI archive or OCI layout, compressed or not; or"
+            " docker://HOST/NAME:TAG in a registry."
+        ),
     ]
     name: Annotated[
         str | None,
@@ -133,7 +136,7 @@ class LayeringSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     ] = []
     previous: Annotated[
         str | None,
-        msgspec.Meta(description="Previous image, or its plan file, for `stable`."),
+        msgspec.Meta(description="Location of the previous image, or its plan file, for `stable`."),
     ] = None
     groups: Annotated[
         list[Any],

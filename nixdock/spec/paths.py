@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from nixdock.errors import SpecError
+from nixdock.oci.location import FileLocation, parse_location
 from nixdock.spec.image_spec import ImageSpec
 
 __all__ = ["absolute_file_names", "file_names", "is_in_store", "rebase_file_names"]
@@ -22,10 +25,12 @@ _FILE_KEYS: Final = (
     "layering.pipeline",
 )
 _FILE_LIST_KEYS: Final = ("contents",)
+_LOCATION_KEYS: Final = frozenset({"from_image.path", "layering.previous"})
+"""The keys whose files are locations of images, of which only a part may be the name of a file."""
 
 
 def file_names(spec: ImageSpec) -> Iterator[tuple[str, str]]:
-    """Yield the key and the name of each file in `spec`."""
+    """Yield the key and the name, or the location, of each file in `spec`."""
     for key in _FILE_KEYS:
         if name := _file_name(spec, key):
             yield key, name
@@ -61,19 +66,37 @@ def _file_name(spec: ImageSpec, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _replace_file_names(spec: ImageSpec, replace: Callable[[str], str]) -> ImageSpec:
+def _replace_in_location(key: str, text: str, change: Callable[[str], str]) -> str:
+    """Return the location with another name of its file, if it has one."""
+    location = parse_location(text)
+    if not isinstance(location, FileLocation):
+        return text
+    changed = replace(location, path=Path(change(str(location.path))))
+    text = str(changed)
+    if location.form is not None and parse_location(text) != changed:
+        raise SpecError(
+            f"{key}: {text} can't name an image, because there is a colon in the name of its"
+            " directory",
+            key=key,
+            path=changed.path,
+        )
+    return text
+
+
+def _replace_file_names(spec: ImageSpec, change: Callable[[str], str]) -> ImageSpec:
     changes: dict[str, Any] = {}
     for key in _FILE_KEYS:
         name = _file_name(spec, key)
         if not name:
             continue
+        changed = _replace_in_location(key, name, change) if key in _LOCATION_KEYS else change(name)
         outer, _, inner = key.partition(".")
         if inner:
             # An object may hold several names, so continue with the one that was changed last.
             value = changes.get(outer, getattr(spec, outer))
-            changes[outer] = msgspec.structs.replace(value, **{inner: replace(name)})
+            changes[outer] = msgspec.structs.replace(value, **{inner: changed})
         else:
-            changes[outer] = replace(name)
+            changes[outer] = changed
     for key in _FILE_LIST_KEYS:
-        changes[key] = [replace(name) for name in getattr(spec, key)]
+        changes[key] = [change(name) for name in getattr(spec, key)]
     return msgspec.structs.replace(spec, **changes)

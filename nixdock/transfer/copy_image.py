@@ -8,7 +8,7 @@ from typing import Any
 from nixdock.errors import InputError
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.layout import Format
-from nixdock.oci.location import Location
+from nixdock.oci.location import Location, location_text
 from nixdock.oci.media_types import LAYER_CODINGS
 from nixdock.registry.access import Access
 from nixdock.transfer.copying import CopiedBlob, CopiedManifest, transfer
@@ -18,7 +18,6 @@ from nixdock.transfer.opening import (
     Selection,
     destination_names,
     full_names,
-    location_text,
     open_destination,
     open_source,
     repository_name,

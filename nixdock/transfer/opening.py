@@ -37,7 +37,6 @@ __all__ = [
     "form_of",
     "full_names",
     "how_to_write",
-    "location_text",
     "open_destination",
     "open_source",
     "repository_name",
@@ -152,15 +151,6 @@ def repository_name(location: Location) -> str:
             return ""
         case RegistryReference():
             return location.name
-
-
-def location_text(location: Location) -> str:
-    """Return a location as `parse_location` takes it."""
-    match location:
-        case FileLocation():
-            return str(location)
-        case RegistryReference():
-            return f"docker://{location}"
 
 
 def _repository(reference: RegistryReference, access: Access | None) -> Repository:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from nixdock.face.images import verify_image
 from nixdock.read.opening import open_image
-from nixdock.read.verify import verify
 
 from ..nix.harness import Nix
 from ..runtime.engine import Docker, Podman
@@ -129,7 +129,7 @@ def test_layers_and_history_of_the_base_are_kept(
 ) -> None:
     base = bases[tag].path(base_form)
     image = build(tmp_path, nix, hello, base, form)
-    assert verify(image).problems == ()
+    assert verify_image(image).problems == ()
     below, lower = described(base)
     config, layers = described(image)
     assert layers[: len(lower)] == lower
@@ -239,7 +239,7 @@ def test_dockers_images_are_merged(
     inputs = [bases["built"].saved, own, bases["committed"].layout]
     nixdock("merge", *inputs, "-o", tmp_path / "merged.tar", "--compression", "none")
     assert (tmp_path / "merged.tar").stat().st_size < 2 * bases["built"].saved.stat().st_size
-    assert verify(tmp_path / "merged.tar").problems == ()
+    assert verify_image(tmp_path / "merged.tar").problems == ()
     names = docker.load_all(tmp_path / "merged.tar")
     assert names[:2] == ["debian-root:built", "on-built:t"]
     assert docker.run(names[0]).stdout == "1\n"

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "face": "errors system oci tar nix spec layering layers read write rootfs build diff merge"
     " registry transfer",
     "__init__": "errors nix oci spec layering layers read rootfs build diff registry transfer face",
-    "cli": "errors system oci tar nix spec layering read diff demo __init__",
+    "cli": "errors system oci tar nix spec layering read registry diff demo __init__",
     "__main__": "cli",
 }
 # The public face and the command line load modules by name, so that starting is fast.

@@ -26,7 +26,7 @@ __all__ = ["nix", "pkgs"]
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-# A console example runs as it is if it uses no other programs than these.
+# A console example runs as it is if it uses no other programs than these, and no registry.
 RUNS = {"nixdock", "cat"}
 # With real Nix, it may also use these. All other examples are only parsed by a shell: they push,
 # commit, or talk to a daemon or a registry.
@@ -67,6 +67,11 @@ class Block:
         """
         words = set(re.findall(r"(?:^\$ |\$\(|[|;&] )([^\s|;&)]+)", self.text, re.MULTILINE))
         return words | set(re.findall(rf"nixdock (?:{ASKS_REGISTRIES})\b", self.text))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a console block asks no registry."""
+        return "docker://" not in self.text
 
 
 def _blocks() -> Iterator[Block]:
@@ -123,7 +128,7 @@ def provide(script: str, directory: Path, sample_spec: Callable[..., Path]) -> N
         sample_spec(directory)
 
 
-@each_block([block for block in CONSOLE if block.programs <= RUNS])
+@each_block([block for block in CONSOLE if block.programs <= RUNS and block.is_local])
 def test_commands_run(
     block: Block, tmp_path: Path, shell: Callable[..., str], sample_spec: Callable[..., Path]
 ) -> None:

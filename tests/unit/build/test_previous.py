@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from nixdock.build.previous import read_previous
 from nixdock.cli import main
 from nixdock.errors import ImageError, InputError, SpecError
+from nixdock.face.plans import read_previous
 from nixdock.layering import LayerPlan
 from nixdock.layering.plan_file import plan_document
 from nixdock.layering.plan_history import ChangeCounts, PlanHistory, PreviousPlan

@@ -133,7 +133,7 @@ def test_commands_that_write_a_file_say_so_on_a_terminal(
         (("resolve", spec), "x/y:v1 with 4 layers of store paths, [0-9.]+ kB"),
         (("top-layer", spec), "the own files of x/y:v1"),
         (("export", image), f"the root file system of {image}, [0-9.]+ kB"),
-        (("merge", image), "the images of 1 file, [0-9.]+ kB"),
+        (("merge", image), "the images of 1 location, [0-9.]+ kB"),
         (("db", graph), f"4 store paths of {graph}"),
         (("plan", graph), "the plan of 4 store paths, [0-9.]+ k?B"),
     ):

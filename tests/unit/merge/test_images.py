@@ -19,10 +19,11 @@ from click.testing import CliRunner, Result
 
 from nixdock.cli import main
 from nixdock.errors import InputError
+from nixdock.face.images import verify_image
 from nixdock.layers.compressors import Compression
 from nixdock.merge.images import compression_like
+from nixdock.oci.location import FileLocation
 from nixdock.read.opening import open_image
-from nixdock.read.verify import verify
 from tests.unit.docker_archive import archive, entry, layer
 
 ONE, TWO, THREE = (layer((name, name)) for name in ("one", "two", "three"))
@@ -91,7 +92,7 @@ def test_images_are_in_order_and_share_layers(tmp_path: Path) -> None:
     assert list(found)[:3] == [one, two, three]
     assert (found[one], found[two], found[three]) == (ONE, TWO, THREE)
     assert ids(target) == [*ids(a), *ids(b)], "configs are unchanged"
-    assert verify(target).problems == ()
+    assert verify_image(target).problems == ()
 
 
 def test_equal_images_become_one_with_all_names(
@@ -127,7 +128,7 @@ def test_names_that_docker_would_refuse_are_left_out(
 def test_images_without_names(tmp_path: Path) -> None:
     target = merged(tmp_path, named(tmp_path / "a", [], ONE), named(tmp_path / "b", [], TWO))
     assert tags(target) == [None, None]
-    assert verify(target).problems == ()
+    assert verify_image(target).problems == ()
 
 
 def test_nothing_to_merge_is_refused(tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_every_form_is_merged(
     target = merged(tmp_path, tmp_path / "image", other)
     assert tags(target) == [["x/y:v1"], ["a:1"]]
     assert ids(target) == [*ids(tmp_path / "image"), *ids(other)]
-    assert verify(target).problems == ()
+    assert verify_image(target).problems == ()
     layers = [members(target)[name] for name in manifest(target)[0]["Layers"]]
     assert not any(data.startswith(b"\x28\xb5\x2f\xfd") for data in layers), "Docker < 23 fails"
 
@@ -176,13 +177,13 @@ def test_it_is_compressed_like_the_last_file(
     for i, pack in enumerate([*packs, compress]):
         paths.append(named(tmp_path / f"{i}", [f"x:{i}"], layer((f"{i}", ""))))
         paths[-1].write_bytes(pack(paths[-1].read_bytes()))
-    assert compression_like(paths) is compression
+    assert compression_like([*map(FileLocation, paths)]) is compression
     target = merged(tmp_path, *paths)
-    assert compression_like([target]) is compression
+    assert compression_like([FileLocation(target)]) is compression
     with open_image(target) as file:
         assert [image.names for image in file.images] == [(f"x:{i}",) for i in range(5)]
     chosen = merged(tmp_path, *paths, options=["--compression", "none"])
-    assert compression_like([chosen]) is Compression.NONE
+    assert compression_like([FileLocation(chosen)]) is Compression.NONE
 
 
 def legacy(path: Path, spec: Path) -> Path:
@@ -214,7 +215,7 @@ def test_repositories_are_joined(tmp_path: Path, sample_spec: Callable[..., Path
                 assert layer_tar is not None
                 assert layer_tar.read(10)
                 name = document.get("parent", "")
-    assert verify(target).problems == ()
+    assert verify_image(target).problems == ()
 
 
 def test_there_are_no_repositories_without_a_legacy_archive(tmp_path: Path) -> None:

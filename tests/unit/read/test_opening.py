@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 
 from nixdock.cli import main
-from nixdock.errors import ImageError, InputError
+from nixdock.errors import ImageError
+from nixdock.face.images import verify_image
 from nixdock.layers.compressors import Compression
 from nixdock.oci.layout import Format
 from nixdock.read.opening import open_image
 from nixdock.read.report import inspect_images
-from nixdock.read.verify import verify
 
 SCHEMAS = Path(__file__).parents[2] / "data/image-spec"
 DEBIANS_SCHEMAS = Path("/usr/share/gocode/src/github.com/opencontainers/image-spec/schema")
@@ -62,7 +62,7 @@ def skopeo(*args: str) -> None:
 @pytest.mark.parametrize("compression", Compression)
 def test_every_form_is_read_back(build: Build, form: Format, compression: Compression) -> None:
     path = build(form, compression)
-    found = verify(path)
+    found = verify_image(path)
     assert found.problems == ()
     assert (found.format, found.images, found.layers) == (form, 1, 5)
     with open_image(path) as file:
@@ -109,7 +109,7 @@ def test_what_skopeo_makes_of_it(tmp_path: Path, build: Build, compression: Comp
     for transport, name in names.items():
         target = tmp_path / f"skopeo-{transport}"
         skopeo(source, f"{transport}:{target}:{name}")
-        assert verify(target).problems == ()
+        assert verify_image(target).problems == ()
         with open_image(target) as file:
             (image,) = file.images
             assert [layer.diff_id for layer in image.layers] == expected
@@ -122,7 +122,7 @@ def test_two_images_in_a_layout(tmp_path: Path, build: Build) -> None:
     second = f"oci-archive:{build(Format.ARCHIVE, Compression.GZIP)}"
     for source, tag in ((first, "one"), (second, "two"), (first, "again")):
         skopeo(source, f"oci:{tmp_path / 'layout'}:{tag}")
-    found = verify(tmp_path / "layout")
+    found = verify_image(tmp_path / "layout")
     assert found.problems == ()
     assert found.images == 2
     with open_image(tmp_path / "layout") as file:
@@ -135,7 +135,7 @@ def test_archives_that_are_compressed_as_a_whole(
 ) -> None:
     path = tmp_path / "image"
     path.write_bytes(compress(build(Format.ARCHIVE, Compression.NONE).read_bytes()))
-    assert verify(path).problems == ()
+    assert verify_image(path).problems == ()
 
 
 def test_an_archive_from_a_pipe(tmp_path: Path, build: Build) -> None:
@@ -144,7 +144,7 @@ def test_an_archive_from_a_pipe(tmp_path: Path, build: Build) -> None:
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(data,))
     writer.start()
-    assert verify(pipe).problems == ()
+    assert verify_image(pipe).problems == ()
     writer.join()
 
 
@@ -152,7 +152,7 @@ def test_an_unpacked_docker_archive(tmp_path: Path, build: Build) -> None:
     (tmp_path / "unpacked").mkdir()
     archive = build(Format.DOCKER_ARCHIVE, Compression.NONE)
     subprocess.run(["tar", "-xf", archive, "-C", tmp_path / "unpacked"], check=True)
-    found = verify(tmp_path / "unpacked")
+    found = verify_image(tmp_path / "unpacked")
     assert (found.format, found.problems) == (Format.DOCKER_ARCHIVE, ())
 
 
@@ -232,12 +232,3 @@ def test_the_schemas_do_find_errors() -> None:
     assert schema_errors("config-schema.json", {"os": "linux"})
     descriptor = {"mediaType": "x", "digest": "no", "size": 1}
     assert schema_errors("image-index-schema.json", {"schemaVersion": 2, "manifests": [descriptor]})
-
-
-@pytest.mark.parametrize(
-    "location", ["docker://host:5000/x:1", "docker-daemon:x:1", "oci:layout:1", "oci-archive:/x"]
-)
-def test_locations_of_other_tools_are_no_files(location: str) -> None:
-    with pytest.raises(InputError) as error, open_image(Path(location)):
-        pass
-    assert f"skopeo copy {location} oci:DIRECTORY" in str(error.value)

@@ -14,6 +14,7 @@ import nixdock
 from nixdock.build.previous import read_previous
 from nixdock.errors import InputError
 from nixdock.oci.descriptor import Platform
+from nixdock.oci.location import FileLocation
 from nixdock.oci.platforms import parse_platform, platform_text
 from nixdock.read.opening import open_image
 from nixdock.read.selection import select_image, select_only_image
@@ -132,14 +133,16 @@ def test_an_image_for_no_platform_is_for_all(tmp_path: Path) -> None:
 
 def test_every_command_chooses_alike(several: Layout, tmp_path: Path) -> None:
     path = several(WINDOWS, ARM64, AMD64)
-    with open_base_image(path, None, None, Platform()) as base:
+    with open_base_image(FileLocation(path), None, None, Platform()) as base:
         assert base.platform == Platform()
-    with open_base_image(path, None, None, Platform("arm64")) as base:
+    with open_base_image(FileLocation(path), None, None, Platform("arm64")) as base:
         assert base.platform == Platform("arm64", variant="v8")
     with open_image(path) as file:
         assert select_only_image(file).config.author == "2"
         assert select_only_image(file, Platform("arm64")).config.author == "1"
-    assert read_previous(path).layers == read_previous(path, Platform("arm64")).layers == ()
+    location = FileLocation(path)
+    assert read_previous(location).layers == ()
+    assert read_previous(location, Platform("arm64")).layers == ()
     tar: list[bytes] = []
     nixdock.export_image(path, lambda data: tar.append(bytes(data)))
     assert b"2" in b"".join(tar).split(b"\0")
@@ -152,7 +155,7 @@ def test_every_command_chooses_alike(several: Layout, tmp_path: Path) -> None:
     for refused in (
         lambda: nixdock.diff_images(path, path, platform="linux/riscv64"),
         lambda: nixdock.export_image(path, lambda _: None, platform="linux/riscv64"),
-        lambda: read_previous(path, Platform("riscv64")),
+        lambda: read_previous(location, Platform("riscv64")),
     ):
         with pytest.raises(InputError, match="has no image for linux/riscv64; it has images for"):
             refused()

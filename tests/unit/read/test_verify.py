@@ -8,6 +8,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nixdock.errors import ImageError, InputError
+from nixdock.face.images import verify_image
 from nixdock.read.opening import open_image
 from nixdock.read.verify import verify
 
@@ -141,7 +143,7 @@ def put(tmp_path: Path, files: Files) -> Path:
 
 
 def problems(path: Path) -> list[str]:
-    return [str(problem) for problem in verify(path, cores=1).problems]
+    return [str(problem) for problem in verify(partial(open_image, path), cores=1).problems]
 
 
 def check(tmp_path: Path, files: Files, *expected: str) -> None:
@@ -572,14 +574,14 @@ def test_not_an_image(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x"
     path.write_bytes(data)
     with pytest.raises(InputError, match="is not an image"):
-        verify(path)
+        verify_image(path)
 
 
 def test_nothing_there_and_nothing_in_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
-        verify(tmp_path / "x")
+        verify_image(tmp_path / "x")
     with pytest.raises(InputError, match="is not an image: it has neither"):
-        verify(tmp_path)
+        verify_image(tmp_path)
 
 
 @settings(

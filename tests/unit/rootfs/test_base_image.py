@@ -18,14 +18,15 @@ import pytest
 
 from nixdock.build.build import prepared_build, resolve_spec
 from nixdock.errors import ImageError, InputError, PlanError
+from nixdock.face.images import verify_image
 from nixdock.layers.compressors import Compression
 from nixdock.layers.pack import pack_all
 from nixdock.oci.container_config import ContainerConfig
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.image import Image
 from nixdock.oci.layout import Format
+from nixdock.oci.location import FileLocation
 from nixdock.read.opening import open_image
-from nixdock.read.verify import verify
 from nixdock.rootfs.base_image import inherit, merged_env, open_base_image
 from nixdock.spec.reading import read_spec
 from nixdock.write.image import write_image
@@ -174,7 +175,7 @@ def test_layers_are_passed_on_from_every_form(
     assert config["rootfs"]["diff_ids"][:2] == diff_ids(LOWER, UPPER)
     assert len(config["history"]) == len(config["rootfs"]["diff_ids"])
     assert config["config"] == {"Env": ["A=1", "B=2"]}
-    assert verify(tmp_path / "out").problems == ()
+    assert verify_image(tmp_path / "out").problems == ()
     with open_image(tmp_path / "out") as file, open_image(base) as old:
         for new_layer, old_layer in zip(file.images[0].layers, old.images[0].layers, strict=False):
             assert new_layer.open().read() == old_layer.open().read()
@@ -194,7 +195,7 @@ def test_zstd_layers_are_expanded_where_docker_would_not_know_them(
         Format.DOCKER_ARCHIVE,
     )
     assert len(image.layers) == 4
-    assert verify(tmp_path / "out").problems == ()
+    assert verify_image(tmp_path / "out").problems == ()
 
 
 def test_the_history_of_a_base_is_kept(write: Write, tmp_path: Path) -> None:
@@ -345,7 +346,7 @@ def test_an_image_is_chosen_by_name_and_tag(
     tmp_path: Path, name: str | None, tag: str | None, author: str
 ) -> None:
     path = two_images(tmp_path)
-    with open_base_image(path, name, tag, Platform()) as base:
+    with open_base_image(FileLocation(path), name, tag, Platform()) as base:
         assert len(base.layers) == 1
     with open_image(path) as file:
         from nixdock.read.selection import select_image
@@ -357,7 +358,7 @@ def test_an_image_is_chosen_by_name_and_tag(
 def test_an_image_that_is_not_there(tmp_path: Path, name: str | None, tag: str | None) -> None:
     with (
         pytest.raises(InputError, match=r"has no image .*; it has a:1, a:2, host:5/b:1"),
-        open_base_image(two_images(tmp_path), name, tag, Platform()),
+        open_base_image(FileLocation(two_images(tmp_path)), name, tag, Platform()),
     ):
         pass
 
@@ -498,7 +499,7 @@ def test_a_single_layer_holds_all(write: Write, tmp_path: Path) -> None:
     found = members(tmp_path / "out/blobs/sha256" / image.layers[0].digest[7:])
     assert list(found) == ["", "/nix", "/nix/var", "/x", "/nix/store", LIB, APP]
     assert found["/x"].mtime == 9
-    assert verify(tmp_path / "out").problems == ()
+    assert verify_image(tmp_path / "out").problems == ()
     assert (
         built(spec, tmp_path / "out.tar", Format.DOCKER_ARCHIVE).config.digest
         == image.config.digest

@@ -14,11 +14,11 @@ import pytest
 
 from nixdock.build.build import prepared_build
 from nixdock.errors import PackError
+from nixdock.face.images import verify_image
 from nixdock.layers.compressors import Compression
 from nixdock.oci.layout import Format
 from nixdock.read.merging import merged_tree
 from nixdock.read.opening import open_image
-from nixdock.read.verify import verify
 from nixdock.rootfs.copied_contents import copy_contents
 from nixdock.rootfs.linked_contents import link_contents
 from nixdock.rootfs.underlay import Underlay
@@ -101,7 +101,7 @@ def deeper(depth: int) -> str:
 
 def test_what_is_built_is_verified_and_built_upon(tmp_path: Path) -> None:
     image = built(tmp_path, extra_commands=deeper(1000))
-    assert verify(image).problems == ()
+    assert verify_image(image).problems == ()
     (tmp_path / "base.tar").write_bytes(image.read_bytes())
     built(tmp_path, extra_commands=deeper(1100), from_image={"path": "base.tar"})
 

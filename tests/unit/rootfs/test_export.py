@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from nixdock.cli import main
 from nixdock.errors import ImageError, InputError
+from nixdock.face.images import export_image
 from nixdock.oci.layout import Format
-from nixdock.rootfs.export import export_image
 from tests.unit.docker_archive import archive, directory, entry, layer, link
 
 MTIME = 1_000_000_000

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from nixdock.cli import main
+from nixdock.errors import SpecError
 from nixdock.spec.checks import parse_spec
 from nixdock.spec.image_spec import ImageSpec, LayeringSpec
 from nixdock.spec.paths import absolute_file_names, file_names, rebase_file_names
@@ -129,6 +130,76 @@ def test_other_keys_are_unchanged() -> None:
     }
     spec = parse_spec(document, "FILE")
     assert rebase_file_names(spec, Path("/elsewhere")) == spec
+
+
+REMOTE = f"docker://ghcr.io/a/b@sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("location", "rebased"),
+    [
+        ("base.tar", "/specs/base.tar"),
+        ("a:b", "/specs/a:b"),
+        ("./oci:b", "/specs/oci:b"),
+        ("oci:base:v1", "oci:/specs/base:v1"),
+        ("oci-archive:../base.tar", "oci-archive:/specs/../base.tar"),
+        ("docker-archive:/base.tar:host:5000/a:v1", "docker-archive:/base.tar:host:5000/a:v1"),
+        (REMOTE, REMOTE),
+    ],
+)
+def test_only_the_path_in_a_location_is_relative(location: str, rebased: str) -> None:
+    document = {
+        "version": 1,
+        "name": "x",
+        "from_image": {"path": location},
+        "layering": {"previous": location},
+    }
+    spec = rebase_file_names(parse_spec(document, "FILE"), Path("/specs"))
+    assert dict(file_names(spec)) == {"from_image.path": rebased, "layering.previous": rebased}
+    assert absolute_file_names(spec) == spec
+
+
+def test_a_special_name_stays_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    document = {"version": 1, "name": "x", "from_image": {"path": "./oci:b"}}
+    spec = rebase_file_names(parse_spec(document, "FILE"), Path())
+    assert dict(file_names(spec)) == {"from_image.path": "./oci:b"}
+    monkeypatch.chdir(tmp_path)
+    assert dict(file_names(absolute_file_names(spec))) == {"from_image.path": f"{tmp_path}/oci:b"}
+
+
+def test_a_location_in_a_directory_with_a_colon() -> None:
+    document = {"version": 1, "name": "x", "from_image": {"path": "oci:base:v1"}}
+    with pytest.raises(SpecError) as error:
+        rebase_file_names(parse_spec(document, "FILE"), Path("/a:b"))
+    assert str(error.value) == (
+        "from_image.path: oci:/a:b/base:v1 can't name an image, because there is a colon in the"
+        " name of its directory"
+    )
+
+
+FOREIGN = (
+    "from_image.path: dir:x is a location of skopeo that nixdock does not read; copy the image"
+    " first: skopeo copy dir:x oci:DIRECTORY:TAG"
+)
+SEVERAL = "is for files with several images; omit it, and use the tag in the path"
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"from_image": {"path": "dir:x"}}, FOREIGN),
+        (
+            {"layering": {"previous": "oci:"}},
+            "layering.previous: oci: is not a location: expected oci:PATH[:NAME]",
+        ),
+        ({"from_image": {"path": REMOTE, "name": "x"}}, f"from_image.name: {SEVERAL}"),
+        ({"from_image": {"path": REMOTE, "tag": "x"}}, f"from_image.tag: {SEVERAL}"),
+    ],
+)
+def test_wrong_locations_are_errors_of_the_spec(document: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError) as error:
+        parse_spec({"version": 1, "name": "x"} | document, "FILE")
+    assert str(error.value) == f"FILE: {message}"
 
 
 @pytest.mark.parametrize("pipeline", [[["popularity_contest"]], [], None])

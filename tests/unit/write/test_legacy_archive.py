@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from nixdock.build.build import prepared_build
+from nixdock.face.images import verify_image
 from nixdock.layers.compressors import Compression
 from nixdock.oci.layout import Format
 from nixdock.oci.legacy import legacy_documents, legacy_ids
-from nixdock.read.verify import verify
 from nixdock.spec.reading import read_spec
 from nixdock.write.image import write_image
 from tests.unit.docker_archive import archive, layer
@@ -46,7 +46,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def test_the_files_of_both_formats(image: Path) -> None:
-    assert verify(image).problems == ()
+    assert verify_image(image).problems == ()
     with tarfile.open(image) as tar:
         files = {
             name: data.read()
