@@ -31,9 +31,9 @@ def read_source(text: str) -> ImageSpec | str:
 
 def _is_json(path: Path) -> bool:
     """Tell whether a file has a JSON document, which no image starts with."""
-    if path.is_dir():
+    if path.is_dir() or not path.exists():
         return False
-    if not path.is_file() and path.exists():
+    if not path.is_file():
         # A FIFO can be read only once, so it can't be an image.
         return True
     try:
