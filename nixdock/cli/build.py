@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from nixdock import Compression, Format, build_image, image_digests, read_spec
+from nixdock.cli.access import access_options
 from nixdock.cli.build_result import BuildResult
 from nixdock.cli.options import (
     FILE,
     OUTPUT,
-    access_option,
     confinement_options,
     format_option,
     names_text,
@@ -66,7 +66,7 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="Only print each layer's digest and size.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the digest.")
 @click.option("--metadata-file", "metadata", type=FILE, help="File to write the JSON to as well.")
-@access_option
+@access_options
 @quiet_option
 def command(
     spec: Path,

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nixdock import Access, Format, build_image, copy_image, push_image
+from nixdock import Format, build_image, copy_image, push_image
+from nixdock.cli.access import access_options
 from nixdock.cli.build_result import BuildResult
 from nixdock.cli.copy_report import copied_lines, copy_options
-from nixdock.cli.options import access_option, overridden, quiet_option
+from nixdock.cli.options import overridden, quiet_option
 from nixdock.cli.output import is_standard_output, pretty_json, standard_output
 from nixdock.cli.progress import packing_progress, reading_progress
 from nixdock.cli.source import read_source
@@ -18,7 +19,7 @@ from nixdock.oci.registry_reference import RegistryReference
 from nixdock.spec.times import source_date_epoch
 
 if TYPE_CHECKING:
-    from nixdock import ImageSpec
+    from nixdock import Access, ImageSpec
 
 __all__ = ["command"]
 
@@ -27,7 +28,7 @@ __all__ = ["command"]
 @click.argument("source")
 @click.argument("destination")
 @copy_options
-@access_option
+@access_options
 @quiet_option
 def command(
     source: str,

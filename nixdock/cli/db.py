@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from nixdock import read_closure, write_database
+from nixdock.cli.access import access_options
 from nixdock.cli.options import (
     FILE,
     LOCATION,
-    access_option,
     graph_argument,
     key_option,
     platform_option,
@@ -55,7 +55,7 @@ __all__ = ["command"]
     help="Base image whose store paths to register too, lowest first. Repeatable.",
 )
 @platform_option
-@access_option
+@access_options
 def command(
     graph: Path,
     keys: tuple[str, ...],

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from nixdock import Layering, LayeringOptions, NixdockError, diff_images, read_previous
+from nixdock.cli.access import access_options
 from nixdock.cli.diff_text import diff_lines
-from nixdock.cli.options import LOCATION, SIZE, access_option, is_stdin, platform_option
+from nixdock.cli.options import LOCATION, SIZE, is_stdin, platform_option
 from nixdock.cli.output import pretty_json, size_text
 from nixdock.layering.options import DEFAULT_STRATEGY
 from nixdock.oci.location import location_text
@@ -59,7 +60,7 @@ Examples:
     type=LOCATION,
     help="Plan file or image that the plan of NEW, a graph, continues.",
 )
-@access_option
+@access_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     old: Location,

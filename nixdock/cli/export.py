@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from nixdock import export_image
-from nixdock.cli.options import LOCATION, OUTPUT, access_option, platform_option
+from nixdock.cli.access import access_options
+from nixdock.cli.options import LOCATION, OUTPUT, platform_option
 from nixdock.cli.output import is_standard_output, standard_output
 from nixdock.cli.progress import wrote
 from nixdock.oci.location import location_text
@@ -36,7 +37,7 @@ __all__ = ["command"]
 @click.option("--name", help="Name of the image, if IMAGE contains several.")
 @click.option("--tag", help="Tag of the image, if IMAGE contains several.")
 @platform_option
-@access_option
+@access_options
 def command(
     image: Location,
     target: Path | None,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from nixdock import FileReport, inspect_image
+from nixdock.cli.access import access_options
 from nixdock.cli.layer_table import layer_table
-from nixdock.cli.options import LOCATION, access_option, quiet_option
+from nixdock.cli.options import LOCATION, quiet_option
 from nixdock.cli.output import pretty_json
 from nixdock.cli.progress import reading_progress
 from nixdock.system.text import shown
@@ -36,7 +37,7 @@ _SHOWN_FIRST: Final = ("Entrypoint", "Cmd", "Env", "WorkingDir", "User")
     metavar="OS/ARCH[/VARIANT]",
     help="Show only the images for this platform.  [default: all images]",
 )
-@access_option
+@access_options
 @quiet_option
 def command(
     image: Location,

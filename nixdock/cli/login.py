@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
 
 import click
 
-from nixdock import Access, InputError, login_registry
-from nixdock.cli.options import access_option
+from nixdock import login_registry
+from nixdock.cli.access import insecure_access, insecure_option, password_of_standard_input
 
 __all__ = ["command"]
-
-_MOST_PASSWORD: Final = 1 << 20
 
 
 @click.command("login")
@@ -24,9 +21,9 @@ _MOST_PASSWORD: Final = 1 << 20
     help="Read the password from standard input, and do not ask for it.",
 )
 @click.option("--no-check", is_flag=True, help="Do not ask the registry whether they are right.")
-@access_option
+@insecure_option
 def command(
-    host: str, username: str | None, access: Access | None, *, password_stdin: bool, no_check: bool
+    host: str, username: str | None, *, password_stdin: bool, no_check: bool, insecure: bool
 ) -> None:
     r"""Store a user name and password for a registry, if it accepts them.
 
@@ -42,7 +39,7 @@ def command(
     if password_stdin:
         if username is None:
             raise click.UsageError("--password-stdin needs --username")
-        password = _password_of_standard_input()
+        password = password_of_standard_input()
     else:
         if sys.stdin is None or not sys.stdin.isatty():
             raise click.UsageError(
@@ -50,17 +47,8 @@ def command(
             )
         username = username or click.prompt("User name", err=True)
         password = click.prompt("Password or token", hide_input=True, err=True)
-    file = login_registry(host, username, password, check=not no_check, access=access)
+    file = login_registry(
+        host, username, password, check=not no_check, access=insecure_access(insecure=insecure)
+    )
     start = "" if no_check else f"logged in to {host}; "
     click.echo(f"{start}stored the credentials of {username} for {host} in {file}", err=True)
-
-
-def _password_of_standard_input() -> str:
-    """Return standard input as text, without the newline that programs print at the end."""
-    data = b"" if sys.stdin is None else sys.stdin.buffer.read(_MOST_PASSWORD + 1)
-    if len(data) > _MOST_PASSWORD:
-        raise InputError(f"the password on standard input has more than {_MOST_PASSWORD} bytes")
-    try:
-        return data.decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        raise InputError("the password on standard input is not UTF-8 text") from None

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from nixdock import Compression, merge_images
-from nixdock.cli.options import LOCATION, OUTPUT, access_option
+from nixdock.cli.access import access_options
+from nixdock.cli.options import LOCATION, OUTPUT
 from nixdock.cli.output import check_not_terminal
 from nixdock.cli.progress import wrote
 from nixdock.spec.times import source_date_epoch
@@ -44,7 +45,7 @@ __all__ = ["command"]
     help="Take only the images for this platform."
     "  [default: all images in files, that for linux/amd64 of an index in a registry]",
 )
-@access_option
+@access_options
 def command(
     images: tuple[Location, ...],
     target: Path,

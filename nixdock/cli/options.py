@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 import msgspec
 
-from nixdock import Access
 from nixdock.errors import InputError
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layout import Format
@@ -27,7 +26,6 @@ __all__ = [
     "LOCATION",
     "OUTPUT",
     "SIZE",
-    "access_option",
     "confinement_options",
     "format_option",
     "graph_argument",
@@ -117,14 +115,6 @@ root_option = click.option(
     "roots",
     multiple=True,
     help="Store path whose closure is in the image. Repeatable.  [default: all of the graph]",
-)
-
-access_option = click.option(
-    "--insecure",
-    "access",
-    is_flag=True,
-    callback=lambda _context, _option, insecure: Access(insecure=True) if insecure else None,
-    help="Accept any certificate of a registry, and plain HTTP: for tests and private networks.",
 )
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")

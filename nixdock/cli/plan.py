@@ -22,11 +22,11 @@ from nixdock import (
     read_closure,
     read_previous,
 )
+from nixdock.cli.access import access_options
 from nixdock.cli.options import (
     FILE,
     LOCATION,
     OUTPUT,
-    access_option,
     graph_argument,
     key_option,
     platform_option,
@@ -100,7 +100,7 @@ _CLOSURE_OF: Final = "closure:"
 @key_option
 @root_option
 @click.option("--exclude", multiple=True, help="Store path to leave out of the image. Repeatable.")
-@access_option
+@access_options
 @click.option("--compare", is_flag=True, help="Show what updates transfer with each strategy.")
 @click.option("--explain", metavar="PATH", help="Show why a store path is in its layer.")
 @click.option(

@@ -19,7 +19,8 @@ from nixdock import (
     plan_family,
     read_closure,
 )
-from nixdock.cli.options import FILE, access_option, root_option
+from nixdock.cli.access import access_options
+from nixdock.cli.options import FILE, root_option
 from nixdock.cli.output import pretty_json
 from nixdock.cli.store_paths import path_named
 from nixdock.layering.plan import store_layer_budget
@@ -69,7 +70,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
 @root_option
 @click.option("--exclude", multiple=True, help="Store path to leave out of the images. Repeatable.")
 @click.option("--volatile", multiple=True, help="Store path that changes often. Repeatable.")
-@access_option
+@access_options
 def command(
     images: tuple[str, ...],
     target: Path,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from nixdock import Access, pull_image
+from nixdock import pull_image
+from nixdock.cli.access import access_options
 from nixdock.cli.copy_report import copy_options, pulled
-from nixdock.cli.options import OUTPUT, access_option, format_option, quiet_option
+from nixdock.cli.options import OUTPUT, format_option, quiet_option
 from nixdock.cli.output import check_not_terminal, is_standard_output, pretty_json
 from nixdock.cli.progress import reading_progress, say
 from nixdock.spec.times import source_date_epoch
+
+if TYPE_CHECKING:
+    from nixdock import Access
 
 __all__ = ["command"]
 
@@ -28,7 +33,7 @@ __all__ = ["command"]
 )
 @format_option
 @copy_options
-@access_option
+@access_options
 @quiet_option
 def command(
     reference: str,

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from nixdock import Access, Compression, Pushing, push_image
-from nixdock.cli.options import FILE, access_option, confinement_options, overridden, quiet_option
+from nixdock import Compression
+from nixdock.cli.access import access_options
+from nixdock.cli.options import FILE, confinement_options, overridden, quiet_option
 from nixdock.cli.output import pretty_json, size_text
 from nixdock.cli.progress import packing_progress
 from nixdock.cli.source import read_source
 from nixdock.system.atomic import whole_file
 from nixdock.system.text import counted
+
+if TYPE_CHECKING:
+    from nixdock import Access
 
 __all__ = ["command"]
 
@@ -49,7 +53,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the references.")
 @click.option("--digest-file", type=FILE, help="File to write the manifest's digest to.")
 @confinement_options
-@access_option
+@access_options
 @quiet_option
 def command(
     source: str,
@@ -74,6 +78,9 @@ def command(
     of theirs is read. Or it is the location of an image: docker://REFERENCE, oci:DIRECTORY[:TAG],
     oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE], or a path.
     """
+    # Slow to load, and not needed to show the help.
+    from nixdock import Pushing, push_image  # noqa: PLC0415
+
     started = time.monotonic()
     image = read_source(source)
     targets = destinations

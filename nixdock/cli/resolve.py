@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from nixdock import read_spec, resolve_spec, spec_json
+from nixdock.cli.access import access_options
 from nixdock.cli.options import (
     OUTPUT,
-    access_option,
     names_text,
     output_tag,
     overridden,
@@ -42,7 +42,7 @@ __all__ = ["command"]
     "--plan", type=OUTPUT, help="File to write the plan to as well; - is standard output."
 )
 @override_options
-@access_option
+@access_options
 def command(
     spec: Path,
     target: Path,

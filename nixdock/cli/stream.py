@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from nixdock import read_spec, stream_image
+from nixdock.cli.access import access_options
 from nixdock.cli.options import (
-    access_option,
     confinement_options,
     overridden,
     quiet_option,
@@ -40,7 +40,7 @@ __all__ = ["command"]
 )
 @tag_option
 @confinement_options
-@access_option
+@access_options
 @quiet_option
 def command(
     spec: Path,

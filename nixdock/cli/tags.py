@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from nixdock import Access, list_tags
-from nixdock.cli.options import access_option
+from nixdock import list_tags
+from nixdock.cli.access import access_options
 from nixdock.cli.output import pretty_json
 from nixdock.system.text import printable
+
+if TYPE_CHECKING:
+    from nixdock import Access
 
 __all__ = ["command"]
 
 
 @click.command("tags")
 @click.argument("repository")
-@access_option
+@access_options
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def command(repository: str, access: Access | None, *, as_json: bool) -> None:
     """Print the tags of REPOSITORY in its registry, one on each line.

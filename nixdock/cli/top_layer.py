@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from nixdock import pack_top_layer, read_spec
+from nixdock.cli.access import access_options
 from nixdock.cli.options import (
     FILE,
-    access_option,
     confinement_options,
     overridden,
     spec_argument,
@@ -30,7 +30,7 @@ __all__ = ["command"]
     "--graph", help="File with the closure's graph, in place of the spec's; only for nix_db."
 )
 @confinement_options
-@access_option
+@access_options
 def command(
     spec: Path,
     target: Path,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from nixdock import ImageError, verify_image
-from nixdock.cli.options import LOCATION, access_option, quiet_option
+from nixdock.cli.access import access_options
+from nixdock.cli.options import LOCATION, quiet_option
 from nixdock.cli.output import size_text
 from nixdock.cli.progress import reading_progress
 from nixdock.oci.location import location_text
@@ -23,7 +24,7 @@ __all__ = ["command"]
 @click.command("verify")
 @click.argument("image", type=LOCATION)
 @click.option("--strict", is_flag=True, help="Let warnings be problems, too.")
-@access_option
+@access_options
 @quiet_option
 def command(image: Location, *, strict: bool, access: Access | None, quiet: bool) -> None:
     """Check every digest, size and count in IMAGE, and that its layers can be unpacked.

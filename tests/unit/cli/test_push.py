@@ -21,11 +21,11 @@ def fake() -> Iterator[FakeRegistry]:
         yield registry
 
 
-def nixdock(home: Path, *args: str | Path) -> tuple[int, str, str]:
+def nixdock(home: Path, *args: str | Path, stdin: str = "") -> tuple[int, str, str]:
     env = environment(HOME=str(home), XDG_CACHE_HOME=str(home), XDG_RUNTIME_DIR=str(home))
     command = [*PROGRAM, *map(str, args)]
     done = subprocess.run(
-        command, text=True, capture_output=True, check=False, timeout=120, env=env
+        command, input=stdin, text=True, capture_output=True, check=False, timeout=120, env=env
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -119,3 +119,27 @@ def test_a_spec_is_copied_to_any_location(
         assert (out == f"{digest}\n") == ("docker-archive" not in place)
         shown = nixdock(tmp_path, "inspect", "--json", "--quick", place)[1]
         assert json.loads(shown)["images"][0]["tags"] == [name]
+
+
+def test_a_user_name_for_one_command(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    fake.accounts.kind = "token"
+    fake.accounts.passwords["user"] = "the-secret"
+    spec = sample_spec(tmp_path)
+    words = ("-v", "--debug", "push", spec, f"{fake.host}/a", "--username", "user")
+    for password, expected in (("other-secret", 1), ("the-secret", 0)):
+        status, out, err = nixdock(tmp_path, *words, "--password-stdin", stdin=f"{password}\n")
+        assert status == expected
+        assert password not in out + err
+        assert all(issued.token not in out + err for issued in fake.accounts.issued)
+    status, _, err = nixdock(tmp_path, *words)
+    assert (status, "belong together" in err) == (2, True)
+
+    with fake_registry() as second:
+        second.accounts = fake.accounts
+        both = ("push", "-q", spec, f"{fake.host}/a", f"{second.host}/b", "--username", "user")
+        status, _, err = nixdock(tmp_path, *both, "--password-stdin", stdin="the-secret")
+        assert status == 2
+        assert "want credentials" in err
+        assert second.blobs == {}
