@@ -46,6 +46,7 @@ python3Packages.buildPythonApplication {
     python3Packages.orjson
     python3Packages.rich
     python3Packages.urllib3
+    python3Packages.waitress
   ]
   ++ lib.optional (lib.versionOlder python3Packages.python.version "3.14") (
     python3Packages.backports-zstd

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     )
     from nixdock.face.pushing import push_image
     from nixdock.face.registries import login_registry, logout_registry
+    from nixdock.face.running import load_image, serve_images
     from nixdock.face.specs import read_spec, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
     from nixdock.layering.comparison import Comparison
@@ -86,6 +87,8 @@ if TYPE_CHECKING:
     from nixdock.registry.credentials import Credentials
     from nixdock.registry.prefetch import Prefetched, Remote
     from nixdock.rootfs.confinement import Confinement
+    from nixdock.runtime.loading import Loaded, LoadedLayer
+    from nixdock.runtime.serving import Serving
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.transfer.copy_image import Copied
     from nixdock.transfer.push import PushedImage, PushedLayer, Pushing
@@ -115,6 +118,8 @@ __all__ = [
     "Layering",
     "LayeringError",
     "LayeringOptions",
+    "Loaded",
+    "LoadedLayer",
     "NixdockError",
     "OutputError",
     "PackError",
@@ -131,6 +136,7 @@ __all__ = [
     "Remote",
     "Resolution",
     "ScriptError",
+    "Serving",
     "SpecError",
     "StoreError",
     "StorePath",
@@ -145,6 +151,7 @@ __all__ = [
     "image_digests",
     "inspect_image",
     "list_tags",
+    "load_image",
     "login_registry",
     "logout_registry",
     "merge_images",
@@ -161,6 +168,7 @@ __all__ = [
     "read_spec",
     "registration_text",
     "resolve_spec",
+    "serve_images",
     "spec_json",
     "stream_image",
     "tarsum",
@@ -190,6 +198,8 @@ _MODULES: Final = {
     "LayerPlan": "nixdock.layering.plan",
     "Layering": "nixdock.layering.strategies",
     "LayeringOptions": "nixdock.layering.options",
+    "Loaded": "nixdock.runtime.loading",
+    "LoadedLayer": "nixdock.runtime.loading",
     "PathInfo": "nixdock.nix.closure",
     "Prefetched": "nixdock.registry.prefetch",
     "PreviousPlan": "nixdock.layering.plan_history",
@@ -200,6 +210,7 @@ _MODULES: Final = {
     "RegistryReference": "nixdock.oci.registry_reference",
     "Remote": "nixdock.registry.prefetch",
     "Resolution": "nixdock.build.resolve",
+    "Serving": "nixdock.runtime.serving",
     "StorePath": "nixdock.nix.store_path",
     "Verification": "nixdock.read.verify",
     "build_image": "nixdock.face.building",
@@ -211,6 +222,7 @@ _MODULES: Final = {
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
     "list_tags": "nixdock.face.transfers",
+    "load_image": "nixdock.face.running",
     "login_registry": "nixdock.face.registries",
     "logout_registry": "nixdock.face.registries",
     "merge_images": "nixdock.face.images",
@@ -227,6 +239,7 @@ _MODULES: Final = {
     "read_spec": "nixdock.face.specs",
     "registration_text": "nixdock.face.closures",
     "resolve_spec": "nixdock.face.specs",
+    "serve_images": "nixdock.face.running",
     "spec_json": "nixdock.face.specs",
     "stream_image": "nixdock.face.building",
     "tarsum": "nixdock.face.images",

@@ -35,6 +35,8 @@ _SECTIONS: Final = {
         "build": "Build an image from a spec.",
         "stream": "Write an image to standard output, as a docker-archive.",
         "push": "Build an image and push it to a registry.",
+        "load": "Bring an image into Docker, Podman or containerd.",
+        "run": "Load an image and run it.",
         "inspect": "Show an image's config, layers and store paths.",
         "verify": "Check every digest, size and count of an image.",
         "plan": "Show which store paths would share a layer.",
@@ -49,6 +51,7 @@ _SECTIONS: Final = {
         "schema": "Print the JSON Schema of an image spec.",
     },
     "Images in registries": {
+        "serve": "Be a registry, from which images can be pulled.",
         "pull": "Fetch an image from a registry into a file or directory.",
         "copy": "Copy an image between registries, files and directories.",
         "tags": "List the tags of a repository in a registry.",
@@ -64,8 +67,9 @@ _SECTIONS: Final = {
     },
 }
 _COMMANDS: Final = frozenset(name for section in _SECTIONS.values() for name in section)
-# Commands whose modules would otherwise have the name of a module in the standard library.
-_MODULES: Final = {"copy": "copy_image", "inspect": "inspect_image"}
+# Commands whose modules would otherwise have the name of a module in the standard library, or of a
+# function here.
+_MODULES: Final = {"copy": "copy_image", "inspect": "inspect_image", "run": "run_image"}
 
 _LIMITS: Final = "raise the limit that ulimit -a or the container's settings show"
 

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from nixdock.errors import ToolError
 from nixdock.system import supervise
 
-__all__ = ["CommandResult", "run_command"]
+__all__ = ["CommandResult", "become_command", "run_command"]
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,22 @@ def run_command(
         raise ToolError(message, path=argv[0]) from None
     log.debug("%s ended with exit status %d", name, process.returncode)
     return CommandResult(process.returncode, process.stdout or b"", process.stderr or b"")
+
+
+def become_command(argv: Sequence[str]) -> NoReturn:
+    """Let this process become a command, which has its terminal, its input and its outputs.
+
+    Raise ToolError if the program can't be started.
+    """
+    log.debug("run: %s", shlex.join(argv))
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    try:
+        os.execvp(argv[0], list(argv))
+    except OSError as error:
+        name = Path(argv[0]).name
+        raise ToolError(f"{name} can't be started: {error.strerror}", path=argv[0]) from None
 
 
 def _run(

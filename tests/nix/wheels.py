@@ -36,6 +36,7 @@ WHEELS = (
     "ruff",
     "trustme",
     "urllib3",
+    "waitress",
 )
 
 # Debian 12's interpreter, whichever one runs this.

@@ -31,11 +31,13 @@ MAY_IMPORT = {
     "diff": "errors system oci nix layering read registry",
     "merge": "errors system oci layers read write registry",
     "transfer": "errors system oci tar layers read write registry",
+    "runtime": "errors system oci layers read write registry transfer",
     "demo": "errors system oci nix spec",
     "face": "errors system oci tar nix spec layering layers read write rootfs build diff merge"
-    " registry transfer",
-    "__init__": "errors nix oci spec layering layers read rootfs build diff registry transfer face",
-    "cli": "errors system oci tar nix spec layering read registry diff demo __init__",
+    " registry transfer runtime",
+    "__init__": "errors nix oci spec layering layers read rootfs build diff registry transfer"
+    " runtime face",
+    "cli": "errors system oci tar nix spec layering read registry diff runtime demo __init__",
     "__main__": "cli",
 }
 # The public face and the command line load modules by name, so that starting is fast.
@@ -162,6 +164,8 @@ def test_few_modules_start_processes() -> None:
     imported = {module: {n.partition(".")[0] for n in imported_names(module)} for module in FILES}
     assert {module for module in FILES if "subprocess" in imported[module]} <= START_PROGRAMS
     forks = {"os.fork", "os.system", "os.popen", "os.posix_spawn", "os.execv", "os.execve"}
+    become = {module for module in FILES if "os.execvp" in {name for name, _ in calls(module)}}
+    assert become <= START_PROGRAMS
     assert {
         module
         for module in FILES

@@ -36,6 +36,7 @@ FUNCTIONS = [
     "image_digests",
     "inspect_image",
     "list_tags",
+    "load_image",
     "login_registry",
     "logout_registry",
     "merge_images",
@@ -52,6 +53,7 @@ FUNCTIONS = [
     "read_spec",
     "registration_text",
     "resolve_spec",
+    "serve_images",
     "spec_json",
     "stream_image",
     "tarsum",
@@ -79,6 +81,8 @@ TYPES = [
     "LayerPlan",
     "Layering",
     "LayeringOptions",
+    "Loaded",
+    "LoadedLayer",
     "PathInfo",
     "Prefetched",
     "PreviousPlan",
@@ -89,6 +93,7 @@ TYPES = [
     "RegistryReference",
     "Remote",
     "Resolution",
+    "Serving",
     "StorePath",
     "Verification",
 ]
@@ -147,7 +152,7 @@ def test_names_for_type_checkers_are_those_that_are_loaded() -> None:
 def test_importing_loads_nothing_heavy() -> None:
     script = (
         "import sys, nixdock;"
-        "heavy = {'urllib3', 'networkx', 'msgspec', 'orjson', 'click', 'rich'};"
+        "heavy = {'urllib3', 'waitress', 'networkx', 'msgspec', 'orjson', 'click', 'rich'};"
         "print(*heavy & sys.modules.keys());"
         "print(*sorted(name for name in sys.modules if name.startswith('nixdock')))"
     )

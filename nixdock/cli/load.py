@@ -1,0 +1,88 @@
+"""`nixdock load`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from nixdock.cli.access import access_options
+from nixdock.cli.loading import into_option, load_source, tag_option
+from nixdock.cli.options import confinement_options, quiet_option
+from nixdock.cli.output import pretty_json, size_text
+from nixdock.system.text import counted
+
+if TYPE_CHECKING:
+    from nixdock import Access, Loaded
+
+__all__ = ["command"]
+
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock load hello.json
+  nixdock load docker://ghcr.io/me/hello:v1 --into podman --tag hello:test
+"""
+
+
+@click.command("load", epilog=_EXAMPLES)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@into_option
+@tag_option
+@click.option("--no-cache", is_flag=True, help="Do not use the cache of layers that are known.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the names.")
+@confinement_options
+@access_options
+@quiet_option
+def command(
+    sources: tuple[str, ...],
+    into: str | None,
+    tags: tuple[str, ...],
+    confinement: str | None,
+    access: Access | None,
+    *,
+    no_cache: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Bring each SOURCE into a container runtime, and print the names it has there.
+
+    SOURCE is a spec, from which the image is built on its way, or the location of an image. The
+    runtime pulls it from a registry that nixdock is as long as that takes, so that layers that it
+    has are neither read nor sent.
+    """
+    if tags and len(sources) > 1:
+        raise click.UsageError("--tag is for a single image")
+    documents: list[dict[str, Any]] = []
+    for source in sources:
+        started = time.monotonic()
+        loaded = load_source(
+            source,
+            into,
+            tags,
+            access=access,
+            confinement=confinement,
+            use_cache=not no_cache,
+            quiet=quiet,
+        )
+        seconds = time.monotonic() - started
+        into = loaded.runtime
+        if not quiet:
+            click.echo(_summary(loaded, seconds), err=True)
+        if as_json:
+            documents.append({**loaded.document(), "seconds": round(seconds, 3)})
+        else:
+            for name in loaded.names:
+                click.echo(name)
+    if as_json:
+        click.echo(pretty_json(documents[0] if len(sources) == 1 else documents), nl=False)
+
+
+def _summary(loaded: Loaded, seconds: float) -> str:
+    how = (
+        "all sent"
+        if loaded.is_streamed
+        else f"{sum(layer.sent > 0 for layer in loaded.layers)} sent"
+    )
+    layers = counted(len(loaded.layers), "layer")
+    return f"{loaded.runtime}: {layers}, {how}; {size_text(loaded.sent)}, {seconds:.1f} s"

@@ -1,0 +1,60 @@
+"""Loading an image, for the commands that do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from nixdock.cli.options import overridden
+from nixdock.cli.progress import packing_progress
+from nixdock.cli.source import read_source
+
+if TYPE_CHECKING:
+    from nixdock import Access, Loaded
+
+__all__ = ["into_option", "load_source", "tag_option"]
+
+into_option = click.option(
+    "--into",
+    type=click.Choice(["docker", "podman", "containerd"]),
+    help="The runtime.  [default: Docker or Podman, whichever answers]",
+)
+
+tag_option = click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="NAME:TAG",
+    help="Name of the image in the runtime, in place of its own. Repeatable.",
+)
+
+
+def load_source(
+    source: str,
+    into: str | None,
+    tags: Sequence[str],
+    *,
+    access: Access | None,
+    confinement: str | None,
+    use_cache: bool,
+    quiet: bool,
+) -> Loaded:
+    """Bring a spec's image, or one that exists, into a runtime."""
+    # Slow to load, and not needed to show the help.
+    from nixdock import load_image  # noqa: PLC0415
+
+    image = read_source(source)
+    if not isinstance(image, str):
+        image, tags = overridden(image, None, tags), ()
+    with packing_progress(quiet=quiet) as progress:
+        return load_image(
+            image,
+            into=into,
+            names=tags,
+            use_cache=use_cache,
+            access=access,
+            progress=progress,
+            confinement=confinement or "required",
+        )

@@ -1,0 +1,65 @@
+"""`nixdock run`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from nixdock.cli.access import access_options
+from nixdock.cli.loading import into_option, load_source, tag_option
+from nixdock.cli.options import confinement_options, quiet_option
+
+if TYPE_CHECKING:
+    from nixdock import Access
+
+__all__ = ["command"]
+
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock run hello.json
+  nixdock run service.json --option --publish=8080:80 -- --port 80
+"""
+
+
+@click.command("run", epilog=_EXAMPLES)
+@click.argument("source")
+@click.argument("arguments", nargs=-1, metavar="[-- ARGS...]")
+@into_option
+@tag_option
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="OPTION",
+    help="Option for the runtime's own `run`, such as --publish=8080:80. Repeatable.",
+)
+@confinement_options
+@access_options
+@quiet_option
+def command(
+    source: str,
+    arguments: tuple[str, ...],
+    into: str | None,
+    tags: tuple[str, ...],
+    options: tuple[str, ...],
+    confinement: str | None,
+    access: Access | None,
+    *,
+    quiet: bool,
+) -> None:
+    """Load the image SOURCE as `nixdock load` does, and run it with ARGS.
+
+    The container has the terminal, or the input and outputs, of this command, which ends with its
+    exit status; it is removed in the end. With an entrypoint, ARGS are its arguments; else they
+    replace the image's command.
+    """
+    loaded = load_source(
+        source, into, tags, access=access, confinement=confinement, use_cache=True, quiet=quiet
+    )
+    # Slow to load, and not needed to show the help.
+    from nixdock.runtime.running import run_loaded  # noqa: PLC0415
+
+    terminal = all(each is not None and each.isatty() for each in (sys.stdin, sys.stdout))
+    run_loaded(loaded, arguments, options, terminal=terminal)

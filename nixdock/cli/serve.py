@@ -1,0 +1,105 @@
+"""`nixdock serve`."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from nixdock import Compression
+from nixdock.cli.access import access_options
+from nixdock.cli.options import confinement_options, quiet_option
+from nixdock.cli.output import size_text
+from nixdock.cli.progress import packing_progress
+from nixdock.cli.source import read_source
+from nixdock.system.text import counted
+
+if TYPE_CHECKING:
+    from nixdock import Access
+
+__all__ = ["command"]
+
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock serve hello.json
+  nixdock serve hello.json oci:layout:v1 --listen 127.0.0.1:5000 --until-idle 60
+"""
+_SECONDS: Final = click.FloatRange(min=0, min_open=True)
+
+
+@click.command("serve", epilog=_EXAMPLES)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    default="127.0.0.1:0",
+    help="Where to listen.  [default: on a free port, for this machine only]",
+)
+@click.option("--for", "seconds", type=_SECONDS, metavar="SECONDS", help="End after that time.")
+@click.option(
+    "--until-idle",
+    "idle",
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="End when nobody has asked for anything for that time.",
+)
+@click.option(
+    "--compression",
+    type=click.Choice([compression.value for compression in Compression]),
+    default=Compression.GZIP.value,
+    show_default=True,
+    help="Compression of new layers.",
+)
+@click.option("--no-cache", is_flag=True, help="Do not use the cache of layers that are known.")
+@confinement_options
+@access_options
+@quiet_option
+def command(
+    sources: tuple[str, ...],
+    listen: str,
+    seconds: float | None,
+    idle: float | None,
+    compression: str,
+    confinement: str | None,
+    access: Access | None,
+    *,
+    no_cache: bool,
+    quiet: bool,
+) -> None:
+    """Serve each SOURCE, to be pulled with the references that are printed, until interrupted.
+
+    SOURCE is a spec, or the location of an image. Layers are packed when somebody asks for them,
+    and digests are those that `nixdock build` and `push` give. Nobody can push to this registry.
+    """
+    # Slow to load, and not needed to show the help.
+    from nixdock import serve_images  # noqa: PLC0415
+
+    # What comes with requests may have cycles, and this process may live for long.
+    gc.enable()
+    images = [read_source(source) for source in sources]
+    with ExitStack() as stack:
+        with packing_progress(quiet=quiet) as progress:
+            server = stack.enter_context(
+                serve_images(
+                    images,
+                    listen=listen,
+                    compression=compression,
+                    use_cache=not no_cache,
+                    access=access,
+                    progress=progress,
+                    confinement=confinement or "required",
+                )
+            )
+        for reference in server.references:
+            click.echo(reference)
+        try:
+            server.wait(seconds=seconds, idle=idle)
+        except KeyboardInterrupt:
+            # That is how people end a server.
+            click.echo(err=True)
+    if not quiet:
+        blobs = server.tally.blobs
+        text = f"served {counted(len(blobs), 'blob')}, {size_text(sum(blobs.values()))}"
+        click.echo(text, err=True)

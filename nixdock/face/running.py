@@ -1,0 +1,176 @@
+"""Serving images, and bringing them into container runtimes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nixdock.errors import InputError
+from nixdock.layers.compressors import Compression
+from nixdock.layers.known_cache import KnownCache, cache_directory
+from nixdock.layers.progress import NO_PROGRESS, Progress
+from nixdock.oci.layout import Format
+from nixdock.oci.location import FileLocation, parse_location
+from nixdock.oci.reference import Reference
+from nixdock.rootfs.confinement import Confinement
+from nixdock.runtime.loading import Loaded, load_offer
+from nixdock.runtime.offers import offer_build, offer_location
+from nixdock.runtime.runtimes import find_runtime
+from nixdock.runtime.server import LOOPBACK, ListenAddress
+from nixdock.runtime.serving import Serving, serving
+from nixdock.runtime.shelf import Shelf
+from nixdock.spec.image_spec import ImageSpec
+from nixdock.system.scratch import temporary_directory
+
+if TYPE_CHECKING:
+    from nixdock.registry.access import Access
+    from nixdock.runtime.catalogue import Offer
+
+__all__ = ["load_image", "serve_images"]
+
+_Source = ImageSpec | str | os.PathLike[str]
+
+
+@contextmanager
+def serve_images(
+    sources: Iterable[_Source],
+    *,
+    listen: str = str(LOOPBACK),
+    compression: Compression | str = Compression.GZIP,
+    use_cache: bool = True,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    confinement: Confinement | str = "required",
+) -> Iterator[Serving]:
+    """Serve images to everything that pulls from a registry, until the block ends.
+
+    A source is a spec, from which the image is built while it is served, or an image location. The
+    digests are those that `build_image` and `push_image` give with the same `compression`; layers
+    that the cache of the user knows are packed only if somebody asks for them. `listen` is
+    HOST:PORT; with the port 0, a free one is chosen. `confinement` is that of `build_image`.
+
+    Raise what `build_image` raises for a spec, what `copy_image` raises for a location, and
+    InputError if the address can't be used.
+    """
+    address = ListenAddress.parse(listen)
+    chosen = Compression(compression)
+    with ExitStack() as stack:
+        shelf = _shelf(stack)
+        open_offer = partial(
+            _offered,
+            stack=stack,
+            shelf=shelf,
+            compression=chosen,
+            use_cache=use_cache,
+            access=access,
+            progress=progress or NO_PROGRESS,
+            confinement=Confinement(confinement),
+        )
+        offers = [open_offer(source) for source in sources]
+        if not offers:
+            raise InputError("there is no image to serve; name at least one")
+        server = stack.enter_context(serving(offers, address))
+        # Nobody waits for layers that are being packed when the server ends.
+        stack.callback(shelf.close)
+        yield server
+
+
+def load_image(
+    source: _Source,
+    *,
+    into: str | None = None,
+    names: Iterable[str] = (),
+    use_cache: bool = True,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    confinement: Confinement | str = "required",
+) -> Loaded:
+    """Bring an image into a container runtime of this machine, which gets only what it lacks.
+
+    `into` is docker, podman or containerd; by default, it is the one of the first two that answers.
+    The runtime pulls the image from a registry that lives as long as this call. `names`, each
+    NAME:TAG, replace the image's own names. The other arguments are those of `serve_images`.
+
+    Raise what `serve_images` raises, InputError if the image has no name, and ToolError if there is
+    no runtime or if it refuses the image.
+    """
+    runtime = find_runtime(into)
+    wanted = [Reference.parse(name) for name in names]
+    with ExitStack() as stack:
+        shelf = _shelf(stack)
+        offer = _offered(
+            source,
+            stack=stack,
+            shelf=shelf,
+            # The runtime unpacks the layers at once: nothing is gained by packing them tighter.
+            compression=Compression.NONE,
+            use_cache=use_cache,
+            access=access,
+            progress=progress or NO_PROGRESS,
+            confinement=Confinement(confinement),
+        )
+        wanted = wanted or _own_names(offer, source)
+        write = partial(_write_archive, source, wanted, access, confinement)
+        return load_offer(offer, runtime, wanted, write)
+
+
+def _shelf(stack: ExitStack) -> Shelf:
+    """Return an empty shelf, whose directory is removed when the stack is closed."""
+    return Shelf(stack.enter_context(temporary_directory()))
+
+
+def _offered(
+    source: _Source,
+    *,
+    stack: ExitStack,
+    shelf: Shelf,
+    compression: Compression,
+    use_cache: bool,
+    access: Access | None,
+    progress: Progress,
+    confinement: Confinement,
+) -> Offer:
+    if isinstance(source, ImageSpec):
+        from nixdock.build.build import prepared_build
+
+        build = stack.enter_context(prepared_build(source, confinement, access))
+        cache = KnownCache(cache_directory(os.environ) if use_cache else None)
+        return offer_build(build, shelf, compression, cache, progress)
+    location = parse_location(source) if isinstance(source, str) else FileLocation(Path(source))
+    compress = compression is not Compression.NONE
+    return stack.enter_context(offer_location(location, shelf, access=access, compress=compress))
+
+
+def _own_names(offer: Offer, source: _Source) -> list[Reference]:
+    # A layout may name an image by its tag alone, and a registry by its digest.
+    names = [Reference.parse(name) for name in offer.names if ":" in name and "@" not in name]
+    if not names:
+        what = "the image" if isinstance(source, ImageSpec) else os.fspath(source)
+        raise InputError(f"{what} has no name that a runtime takes; give it one, as NAME:TAG")
+    return names
+
+
+def _write_archive(
+    source: _Source,
+    names: Sequence[Reference],
+    access: Access | None,
+    confinement: Confinement | str,
+    target: Path,
+) -> None:
+    if isinstance(source, ImageSpec):
+        import msgspec
+
+        from nixdock.face.building import build_image
+
+        own, *_ = names
+        named = msgspec.structs.replace(source, name=own.repository, tag=own.tag, extra_tags=[])
+        build_image(named, target, form="docker-archive", access=access, confinement=confinement)
+        return
+    from nixdock.face.transfers import copy_image
+
+    place = FileLocation(target, Format.DOCKER_ARCHIVE, str(names[0]))
+    copy_image(os.fspath(source), str(place), access=access)

@@ -1,0 +1,301 @@
+"""A read-only registry (distribution-spec, "Pull") as a WSGI application (PEP 3333)."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
+
+from nixdock.errors import NixdockError
+from nixdock.oci.descriptor import canonical_json
+from nixdock.oci.media_types import INDEX_MEDIA_TYPE
+from nixdock.runtime.byte_range import Part, UnsatisfiableError, part_of
+from nixdock.runtime.catalogue import Catalogue, Document, Repository, ServedBlob
+from nixdock.runtime.tally import Answer, Tally
+from nixdock.system.readers import ForwardReader
+from nixdock.system.text import printable
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+__all__ = ["application"]
+
+log = logging.getLogger(__name__)
+
+_NAME: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
+_ROUTE: Final = re.compile(
+    r"/v2/(?P<name>.{1,255})/(?P<kind>manifests|blobs|referrers|tags)/(?P<reference>[^/]{1,255})",
+    re.ASCII,
+)
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
+_PAGE: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
+_STATUS: Final = {
+    200: "200 OK",
+    206: "206 Partial Content",
+    400: "400 Bad Request",
+    403: "403 Forbidden",
+    404: "404 Not Found",
+    405: "405 Method Not Allowed",
+    416: "416 Range Not Satisfiable",
+    500: "500 Internal Server Error",
+}
+_CHUNK: Final = 1 << 18
+_LOCAL_HOST: Final = re.compile(
+    r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What to answer; `part` is the part of `body` that is sent, or None for all of it."""
+
+    status: int
+    body: ServedBlob
+    headers: Mapping[str, str] = field(default_factory=dict)
+    part: Part | None = None
+    blob: str | None = None
+
+
+class _RefusedError(Exception):
+    """A request that gets an error: an HTTP status, and a code of the distribution-spec."""
+
+    def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
+        super().__init__(message)
+        error = {"code": code, "message": message}
+        self.reply = _json({"errors": [error]}, status, headers=headers)
+
+
+def application(
+    catalogue: Catalogue, tally: Tally | None = None, *, local_only: bool = False
+) -> WSGIApplication:
+    """Return the application that serves `catalogue` and tells `tally` of its answers.
+
+    With `local_only`, requests must name this machine as their host: the web pages in a browser
+    here could otherwise make a name of theirs lead to the registry, and read from it.
+    """
+    counts = Tally() if tally is None else tally
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        method = environ["REQUEST_METHOD"]
+        path = environ.get("PATH_INFO", "")
+        counts.begin()
+        try:
+            stream, reply = _opened(_reply(environ, catalogue, local_only=local_only), method)
+        except BaseException:
+            counts.end()
+            raise
+        part = reply.part or Part(0, reply.body.size)
+        counts.add(Answer(method, path, reply.status, part.size, reply.blob))
+        log.debug("%s %s: %d, %d bytes", method, printable(path), reply.status, part.size)
+        headers = {
+            "Content-Length": str(part.size),
+            "Docker-Distribution-Api-Version": "registry/2.0",
+            "X-Content-Type-Options": "nosniff",
+            **reply.headers,
+        }
+        start_response(_STATUS[reply.status], [*headers.items()])
+        if stream is None:
+            counts.end()
+            return []
+        body = _Body(stream, part, counts.end)
+        # A server that has a wrapper sends the file itself, so that slow clients hold no thread.
+        wrapper: Callable[..., Iterable[bytes]] = environ.get("wsgi.file_wrapper", _Chunks)
+        return wrapper(body, _CHUNK)
+
+    return answer
+
+
+def _opened(reply: _Reply, method: str) -> tuple[io.RawIOBase | None, _Reply]:
+    """Open the body of an answer, unless it is for HEAD; if that fails, the answer is an error."""
+    if method == "HEAD":
+        return None, reply
+    try:
+        stream = reply.body.open()
+        stream.seek(reply.part.start if reply.part else 0)
+    except (NixdockError, OSError) as error:
+        # What went wrong is not for clients: it may name files.
+        log.warning("%s can't be served: %s", reply.blob, error)
+        failed = _RefusedError(500, "UNKNOWN", "the blob can't be made; the server says why").reply
+        return failed.body.open(), failed
+    return stream, reply
+
+
+def _reply(environ: WSGIEnvironment, catalogue: Catalogue, *, local_only: bool) -> _Reply:
+    try:
+        _check(environ, local_only=local_only)
+        return _found(environ, catalogue)
+    except _RefusedError as refused:
+        return refused.reply
+
+
+def _check(environ: WSGIEnvironment, *, local_only: bool) -> None:
+    if local_only and not _LOCAL_HOST.fullmatch(environ.get("HTTP_HOST", "localhost")):
+        raise _RefusedError(403, "DENIED", "only requests to this machine are answered")
+    if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+        raise _RefusedError(405, "UNSUPPORTED", "this registry is read-only", Allow="GET, HEAD")
+
+
+def _found(environ: WSGIEnvironment, catalogue: Catalogue) -> _Reply:
+    path = environ.get("PATH_INFO", "")
+    if path in {"/v2", "/v2/"}:
+        return _json({})
+    query = parse_qs(environ.get("QUERY_STRING", "")[:4096])
+    if path == "/v2/_catalog":
+        return _listed("repositories", catalogue, query, "/v2/_catalog")
+    match = _ROUTE.fullmatch(path)
+    if match is None:
+        raise _RefusedError(404, "NOT_FOUND", "there is nothing here")
+    name, kind, reference = match.group("name", "kind", "reference")
+    if re.fullmatch(_NAME, name, re.ASCII) is None:
+        raise _RefusedError(400, "NAME_INVALID", "the repository's name is malformed")
+    repository = catalogue.get(name)
+    if repository is None:
+        raise _RefusedError(404, "NAME_UNKNOWN", "there is no such repository")
+    match kind:
+        case "manifests":
+            return _manifest(repository, reference)
+        case "blobs":
+            return _blob(repository, _checked(reference), environ)
+        case "referrers":
+            _checked(reference)
+            index = {"schemaVersion": 2, "mediaType": INDEX_MEDIA_TYPE, "manifests": []}
+            return _json(index, content_type=INDEX_MEDIA_TYPE)
+        case _ if reference == "list":
+            return _listed("tags", repository.tags, query, path, name=name)
+    raise _RefusedError(404, "NOT_FOUND", "there is nothing here")
+
+
+def _checked(digest: str) -> str:
+    if _DIGEST.fullmatch(digest) is None:
+        raise _RefusedError(400, "DIGEST_INVALID", "the digest is malformed")
+    return digest
+
+
+def _manifest(repository: Repository, reference: str) -> _Reply:
+    if ":" in reference:
+        _checked(reference)
+    found = repository.manifest(reference)
+    if found is None:
+        raise _RefusedError(404, "MANIFEST_UNKNOWN", "there is no such manifest")
+    headers = {"Content-Type": found.media_type, **_named(found.digest)}
+    return _Reply(200, Document(found.data), headers)
+
+
+def _blob(repository: Repository, digest: str, environ: WSGIEnvironment) -> _Reply:
+    blob = repository.blobs.get(digest)
+    if blob is None:
+        raise _RefusedError(404, "BLOB_UNKNOWN", "there is no such blob")
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Accept-Ranges": "bytes",
+        **_named(digest),
+    }
+    asked = environ.get("HTTP_RANGE")
+    # A blob never changes: only a wrong tag of an earlier answer makes the range void.
+    if environ.get("HTTP_IF_RANGE", headers["ETag"]) != headers["ETag"]:
+        asked = None
+    try:
+        part = part_of(asked, blob.size)
+    except UnsatisfiableError:
+        headers = {"Content-Range": f"bytes */{blob.size}"}
+        message = "the range is malformed, or not in the blob"
+        raise _RefusedError(416, "RANGE_INVALID", message, **headers) from None
+    if part is None:
+        return _Reply(200, blob, headers, blob=digest)
+    headers["Content-Range"] = f"bytes {part.start}-{part.start + part.size - 1}/{blob.size}"
+    return _Reply(206, blob, headers, part, digest)
+
+
+def _named(digest: str) -> dict[str, str]:
+    return {"Docker-Content-Digest": digest, "ETag": f'"{digest}"'}
+
+
+def _listed(
+    key: str, names: Iterable[str], query: Mapping[str, list[str]], path: str, **others: str
+) -> _Reply:
+    """Return a sorted list, or the page of it that the query asks for."""
+    last, count = query.get("last", [""])[0], query.get("n", [""])[0]
+    found = sorted(name for name in names if name > last)
+    headers = {}
+    if count:
+        if _PAGE.fullmatch(count) is None:
+            raise _RefusedError(400, "PAGINATION_NUMBER_INVALID", "n is not a small number")
+        page = found[: int(count)]
+        if page and len(page) < len(found):
+            headers["Link"] = f'<{path}?n={count}&last={page[-1]}>; rel="next"'
+        found = page
+    return _json({**others, key: found}, headers=headers)
+
+
+def _json(
+    value: Any,
+    status: int = 200,
+    content_type: str = "application/json",
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> _Reply:
+    headers = {"Content-Type": content_type, **headers}
+    return _Reply(status, Document(canonical_json(value)), headers)
+
+
+class _Body(ForwardReader):
+    """The bytes of an answer: a part of a stream, which is seekable, as a file of its own."""
+
+    def __init__(self, stream: io.RawIOBase, part: Part, closed: Callable[[], None]) -> None:
+        super().__init__(stream)
+        self._part = part
+        self._at = 0
+        self._on_close = closed
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move the position, from which the stream is read."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._part.size}[whence]
+        self._at = max(0, base + offset)
+        self._stream.seek(self._part.start + self._at)
+        return self._at
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._at
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read the next bytes."""
+        view = memoryview(buffer).cast("B")[: max(0, self._part.size - self._at)]
+        # Both kinds of streams have `readinto`, but their common base class does not.
+        count: int = self._stream.readinto(view) or 0 if view else 0
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        """Close the stream, and tell that the answer has ended."""
+        if not self.closed:
+            self._on_close()
+        super().close()
+
+
+class _Chunks:
+    """The bytes of a file, for servers that have no wrapper of their own."""
+
+    def __init__(self, body: _Body, size: int) -> None:
+        self._body = body
+        self._size = size
+
+    def __iter__(self) -> _Chunks:
+        return self
+
+    def __next__(self) -> bytes:
+        if chunk := self._body.read(self._size):
+            return chunk
+        raise StopIteration
+
+    def close(self) -> None:
+        self._body.close()

@@ -1,0 +1,142 @@
+"""What a registry serves: repositories with tags, manifests and blobs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from nixdock.errors import InputError
+from nixdock.oci.descriptor import Blob
+from nixdock.oci.layer_blob import LayerBlob
+from nixdock.oci.reference import Reference
+from nixdock.oci.registry_reference import RegistryReference
+from nixdock.system.readers import BytesReader
+
+__all__ = ["Catalogue", "Document", "Offer", "Repository", "ServedBlob", "ServedName", "catalogue"]
+
+_UNNAMED: Final = "image"
+
+
+class ServedBlob(Protocol):
+    """A blob that can be read from any position."""
+
+    @property
+    def size(self) -> int:
+        """The size in bytes."""
+
+    def open(self) -> io.RawIOBase:
+        """Open it for reading; the stream is seekable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A small blob in memory, such as a config."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """The size in bytes."""
+        return len(self.data)
+
+    def open(self) -> io.RawIOBase:
+        """Open it for reading."""
+        return _SeekableBytes(self.data)
+
+
+class _SeekableBytes(BytesReader):
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._data = data
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("only positions from the start")
+        self._left = memoryview(self._data)[offset:]
+        return offset
+
+
+@dataclass(frozen=True, slots=True)
+class ServedName:
+    """A repository of this registry, which has no host, and a tag, or None for the digest alone."""
+
+    repository: str
+    tag: str | None
+
+    @classmethod
+    def of(cls, name: str) -> ServedName:
+        """Return where the image `name` is served: the host of its own registry is left out.
+
+        A name that is a tag alone, as layouts have it, and names that no registry takes belong to
+        the repository `image`.
+        """
+        if "/" not in name and ":" not in name and "@" not in name:
+            return cls(_UNNAMED, name)
+        try:
+            reference = RegistryReference.parse(name)
+        except InputError:
+            return cls(_UNNAMED, "latest")
+        # Docker Hub's images without an owner are written without one.
+        return cls(reference.repository.removeprefix("library/"), reference.tag)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An image, or an index of images, that can be served: its own names, and all that it has.
+
+    `manifest` is what its names stand for, and one of `manifests`. `config` is the digest of the
+    config, or None if there are several. `layers` are those of an image that is being built.
+    """
+
+    names: tuple[str, ...]
+    manifest: Blob
+    manifests: Mapping[str, Blob]
+    blobs: Mapping[str, ServedBlob]
+    config: str | None = None
+    layers: tuple[LayerBlob, ...] = ()
+
+    def served_names(self) -> tuple[ServedName, ...]:
+        """Return the names at which it is served, at least one."""
+        names = self.names or (f"{_UNNAMED}:latest",)
+        return tuple(dict.fromkeys(map(ServedName.of, names)))
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository: the digest of each tag, manifests by their digests, blobs by theirs."""
+
+    tags: dict[str, str] = field(default_factory=dict)
+    manifests: dict[str, Blob] = field(default_factory=dict)
+    blobs: dict[str, ServedBlob] = field(default_factory=dict)
+
+    def manifest(self, reference: str) -> Blob | None:
+        """Return the manifest with a tag or a digest."""
+        return self.manifests.get(self.tags.get(reference, reference))
+
+
+Catalogue = Mapping[str, Repository]
+"""The repositories by their names."""
+
+
+def catalogue(offers: Iterable[Offer]) -> Catalogue:
+    """Return the repositories of all images; raise InputError if one name stands for two images."""
+    repositories: dict[str, Repository] = {}
+    for offer in offers:
+        for name in offer.served_names():
+            repository = repositories.setdefault(name.repository, Repository())
+            repository.manifests.update(offer.manifests)
+            repository.blobs.update(offer.blobs)
+            if name.tag is None:
+                continue
+            digest = repository.tags.setdefault(name.tag, offer.manifest.digest)
+            if digest != offer.manifest.digest:
+                raise InputError(
+                    f"two images would be served as {Reference(name.repository, name.tag)}; give"
+                    " one of them another name"
+                )
+    return repositories

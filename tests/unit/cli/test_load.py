@@ -1,0 +1,204 @@
+"""`nixdock load` and `run`, with a program in place of Docker or Podman."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.cli.program import environment, run_text
+
+SampleSpec = Callable[..., Path]
+
+
+@dataclass
+class Machine:
+    """A home, a directory for temporary files, and programs in place of engines."""
+
+    root: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("home", "tmp", "bin"):
+            (self.root / name).mkdir()
+        # No real engine.
+        self.env = environment(
+            HOME=str(self.root / "home"),
+            XDG_CACHE_HOME=str(self.root / "home"),
+            TMPDIR=str(self.root / "tmp"),
+            FAKE_ENGINE=str(self.root / "state.json"),
+            PATH=str(self.root / "bin"),
+        )
+
+    def install(self, name: str, kind: str = "") -> None:
+        script = Path(__file__).with_name("fake_engine.py")
+        program = self.root / "bin" / name
+        words = shlex.join([sys.executable, "-S", str(script), kind or name])
+        program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        program.chmod(0o755)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.root / "state.json").read_text())
+        return found
+
+    def set_state(self, **changes: Any) -> None:
+        state = {"names": {}, "blobs": [], "log": []} | changes
+        (self.root / "state.json").write_text(json.dumps(state))
+
+    def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        done = run_text(*arguments, env=self.env)
+        assert [*(self.root / "tmp").iterdir()] == []
+        return done
+
+    def load(self, *arguments: object) -> dict[str, Any]:
+        done = self("load", "--json", *arguments)
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+
+@pytest.fixture
+def spec(sample_spec: SampleSpec, tmp_path: Path) -> Path:
+    """A spec that needs no shell, which is not in this PATH."""
+    return sample_spec(tmp_path, extra_commands="")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    (tmp_path / "machine").mkdir()
+    return Machine(tmp_path / "machine")
+
+
+@pytest.mark.parametrize("kind", ["docker", "podman"])
+def test_only_what_is_missing_is_sent(
+    sample_spec: SampleSpec, spec: Path, tmp_path: Path, machine: Machine, kind: str
+) -> None:
+    machine.install(kind)
+    first = machine.load(spec)
+    assert (first["runtime"], first["names"], first["streamed"]) == (kind, ["x/y:v1"], False)
+    assert first["blobs"] == len(first["layers"]) + 1 == 6
+    assert machine.state["names"] == {"x/y:v1": first["image"]}
+    assert first["seconds"] >= 0
+
+    again = machine.load(spec)
+    assert (again["image"], again["blobs"], again["bytes_sent"]) == (first["image"], 0, 0)
+
+    changed = machine.load(sample_spec(tmp_path, extra_commands="", contents=[]))
+    sent = [layer for layer in changed["layers"] if layer["bytes_sent"]]
+    assert [layer["comment"] for layer in sent] == ["the image's own files"]
+    assert changed["blobs"] == 2
+    assert changed["bytes_sent"] > sent[0]["size"]
+    assert list(machine.state["names"]) == ["x/y:v1"]
+
+
+def test_the_image_is_the_one_in_an_archive(spec: Path, tmp_path: Path, machine: Machine) -> None:
+    machine.install("docker")
+    archive = tmp_path / "image.tar"
+    assert machine("build", spec, "-o", archive, "--format", "docker-archive").returncode == 0
+    with tarfile.open(archive) as tar:
+        file = tar.extractfile("manifest.json")
+        assert file is not None
+        config = f"sha256:{json.load(file)[0]['Config'].removesuffix('.json')}"
+    assert machine.load(spec)["image"] == config
+    again = machine.load(f"docker-archive:{archive}", "--tag", "a:b", "--tag", "c:d")
+    assert (again["image"], again["names"], again["blobs"]) == (config, ["a:b", "c:d"], 0)
+
+
+def test_what_is_printed(spec: Path, machine: Machine) -> None:
+    machine.install("podman")
+    done = machine("load", spec, "--tag", "a/b:c", "--tag", "d")
+    assert (done.returncode, done.stdout) == (0, "a/b:c\nx/y:d\n")
+    assert "podman: 5 layers, 5 sent; " in done.stderr.splitlines()[-1]
+    done = machine("load", "-q", spec, spec)
+    assert (done.stdout, done.stderr) == ("x/y:v1\nx/y:v1\n", "")
+    assert len(json.loads(machine("load", "--json", spec, spec).stdout)) == 2
+    done = machine("load", spec, spec, "--tag", "a:b")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        "error: --tag is for a single image",
+    )
+
+
+def test_docker_comes_first_and_podman_may_have_its_name(spec: Path, machine: Machine) -> None:
+    done = machine("load", spec)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "error: there is no runtime to load the image into: docker is not in PATH; podman is not in"
+        " PATH; start Docker or install Podman, or use containerd with --into containerd"
+    )
+    machine.install("podman")
+    assert machine.load(spec)["runtime"] == "podman"
+    machine.install("docker")
+    assert machine.load(spec)["runtime"] == "docker"
+    assert machine.load(spec, "--into", "podman")["runtime"] == "podman"
+    machine.install("docker", "podman")
+    assert machine.load(spec)["runtime"] == "podman"
+    assert [word for word in machine.state["log"] if "--tls-verify=false" in word]
+    machine.set_state(fails=["version"])
+    done = machine("load", spec)
+    assert "docker version failed: the daemon refuses to version" in done.stderr
+    done = machine("load", spec, "--into", "containerd")
+    assert (done.returncode, done.stderr) == (1, "error: ctr is not in PATH\n")
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_runtime_that_can_not_reach_the_server(
+    spec: Path, tmp_path: Path, machine: Machine, existing: bool
+) -> None:
+    machine.install("docker")
+    source = spec
+    if existing:
+        assert machine("build", source, "-o", tmp_path / "image.tar").returncode == 0
+        source = tmp_path / "image.tar"
+    machine.set_state(remote=True, names={"a/b:c": "loaded"})
+    done = machine("load", "--json", source, "--tag", "a/b:c", "--tag", "e:f")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["streamed"], found["names"]) == (True, ["a/b:c", "e:f"])
+    assert found["bytes_sent"] == machine.state["loaded"]
+    assert machine.state["names"]["e:f"] == "loaded"
+    assert "docker can't reach a server on this machine, so the whole image is sent" in done.stderr
+    assert "connection refused" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["tag", "rmi"])
+def test_a_runtime_that_refuses_something(spec: Path, machine: Machine, command: str) -> None:
+    machine.install("docker")
+    machine.set_state(fails=[command])
+    done = machine("load", "-q", spec)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: docker {command} failed: the daemon refuses to {command}\n"
+    # After a failure, no name of this server stays either, if the runtime allows it.
+    assert any("127.0.0.1" in name for name in machine.state["names"]) is (command == "rmi")
+
+
+def test_an_image_without_a_name(spec: Path, tmp_path: Path, machine: Machine) -> None:
+    machine.install("docker")
+    assert machine("copy", spec, f"oci:{tmp_path}/layout:v1").returncode == 0
+    index = tmp_path / "layout/index.json"
+    document = json.loads(index.read_text())
+    del document["manifests"][0]["annotations"]["io.containerd.image.name"]
+    index.write_text(json.dumps(document))
+    done = machine("load", tmp_path / "layout")
+    assert done.returncode == 2
+    assert "has no name that a runtime takes; give it one, as NAME:TAG" in done.stderr
+    assert machine.load(tmp_path / "layout", "--tag", "a:b")["names"] == ["a:b"]
+
+
+def test_run_becomes_the_runtime(spec: Path, machine: Machine) -> None:
+    machine.install("docker")
+    done = machine("run", "-q", spec, "--option=--publish=1:2", "--", "one", "--two")
+    assert done.returncode == 7
+    assert done.stdout == "ran --rm --interactive --pull=never --publish=1:2 x/y:v1 one --two\n"
+    machine.set_state(fails=["run"])
+    done = machine("run", "-q", spec)
+    assert (done.returncode, done.stderr) == (1, "the daemon refuses to run\n")

@@ -1,0 +1,309 @@
+"""The registry as a WSGI application, called without a server."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nixdock.errors import InputError, OutputError
+from nixdock.oci.descriptor import Blob
+from nixdock.oci.digests import sha256_digest
+from nixdock.runtime.app import application
+from nixdock.runtime.byte_range import Part, UnsatisfiableError, part_of
+from nixdock.runtime.catalogue import Document, Offer, Repository, ServedName, catalogue
+from nixdock.runtime.tally import Tally
+
+DATA = bytes(range(256))
+DIGEST = sha256_digest(DATA)
+MANIFEST = Blob("application/vnd.oci.image.manifest.v1+json", b'{"schemaVersion":2}')
+OFFER = Offer(
+    ("example.org/me/app:v1", "me/app:v2"),
+    MANIFEST,
+    {MANIFEST.digest: MANIFEST},
+    {DIGEST: Document(DATA)},
+)
+CATALOGUE = catalogue([OFFER])
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        """The code of the error, whose form is that of the distribution-spec."""
+        (error,) = json.loads(self.body)["errors"]
+        assert error["message"]
+        assert self.headers["Content-Type"] == "application/json"
+        found: str = error["code"]
+        return found
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def ask(
+    path: str,
+    method: str = "GET",
+    query: str = "",
+    served: dict[str, Repository] | None = None,
+    tally: Tally | None = None,
+    local_only: bool = False,
+    **headers: str,
+) -> Answer:
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "HTTP_HOST": "127.0.0.1:5000",
+    }
+    environ |= {f"HTTP_{name.upper()}": value for name, value in headers.items()}
+    setup_testing_defaults(environ)
+    started: list[Any] = []
+
+    def start(status: str, fields: list[tuple[str, str]], *_: object) -> Any:
+        started.extend((status, fields))
+
+    app = application(served or CATALOGUE, tally, local_only=local_only)
+    answer: Iterable[bytes] = app(environ, start)
+    body = b"".join(answer)
+    if close := getattr(answer, "close", None):
+        close()
+    status, fields = started
+    found = Answer(int(status.split()[0]), dict(fields), body)
+    if method != "HEAD":
+        assert int(found.headers["Content-Length"]) == len(body)
+    return found
+
+
+def test_the_version_is_stated() -> None:
+    for path in ("/v2", "/v2/"):
+        answer = ask(path)
+        assert (answer.status, answer.json) == (200, {})
+        assert answer.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
+
+
+@pytest.mark.parametrize("reference", ["v1", "v2", MANIFEST.digest])
+def test_manifests_by_tag_and_digest(reference: str) -> None:
+    path = f"/v2/me/app/manifests/{reference}"
+    answer, head = ask(path), ask(path, "HEAD")
+    assert (answer.status, answer.body) == (200, MANIFEST.data)
+    assert answer.headers["Content-Type"] == MANIFEST.media_type
+    assert answer.headers["Docker-Content-Digest"] == MANIFEST.digest
+    assert (head.status, head.headers, head.body) == (200, answer.headers, b"")
+
+
+def test_blobs() -> None:
+    path = f"/v2/me/app/blobs/{DIGEST}"
+    answer, head = ask(path), ask(path, "HEAD")
+    assert (answer.status, answer.body) == (200, DATA)
+    assert answer.headers["Accept-Ranges"] == "bytes"
+    assert answer.headers["Docker-Content-Digest"] == DIGEST
+    assert (head.status, head.headers, head.body) == (200, answer.headers, b"")
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "size"),
+    [("0-0", 0, 1), ("10-19", 10, 10), ("250-", 250, 6), ("0-999", 0, 256), ("-6", 250, 6)],
+)
+def test_ranges(text: str, start: int, size: int) -> None:
+    path = f"/v2/me/app/blobs/{DIGEST}"
+    for method in ("GET", "HEAD"):
+        answer = ask(path, method, range=f"bytes={text}")
+        assert answer.status == 206
+        assert answer.headers["Content-Range"] == f"bytes {start}-{start + size - 1}/256"
+        assert answer.headers["Content-Length"] == str(size)
+        assert answer.body == (DATA[start : start + size] if method == "GET" else b"")
+
+
+@pytest.mark.parametrize("text", ["256-", "9-3", "-0", "-", "a-b", "", "1", "--1", "9" * 40 + "-"])
+def test_ranges_that_are_not_there(text: str) -> None:
+    answer = ask(f"/v2/me/app/blobs/{DIGEST}", range=f"bytes={text}")
+    assert (answer.status, answer.code) == (416, "RANGE_INVALID")
+    assert answer.headers["Content-Range"] == "bytes */256"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"range": "lines=1-2"},
+        {"range": "bytes=0-1,4-5"},
+        {"range": "bytes=0-1", "if_range": '"other"'},
+    ],
+)
+def test_ranges_that_are_ignored(headers: dict[str, Any]) -> None:
+    assert ask(f"/v2/me/app/blobs/{DIGEST}", **headers).body == DATA
+
+
+@given(st.integers(0, 50), st.text("0123456789-bytes= ", max_size=14))
+def test_every_range_is_within_the_blob(whole: int, text: str) -> None:
+    try:
+        part = part_of(f"bytes={text}", whole)
+    except UnsatisfiableError:
+        return
+    assert part is None or (part.size > 0 and 0 <= part.start <= whole - part.size)
+
+
+def test_a_part_of_an_empty_blob() -> None:
+    assert part_of(None, 0) is None
+    with pytest.raises(UnsatisfiableError):
+        part_of("bytes=0-", 0)
+    assert part_of("bytes= 2 - 3 ", 9) == Part(2, 2)
+
+
+def test_lists() -> None:
+    assert ask("/v2/_catalog").json == {"repositories": ["me/app"]}
+    assert ask("/v2/me/app/tags/list").json == {"name": "me/app", "tags": ["v1", "v2"]}
+    page = ask("/v2/me/app/tags/list", query="n=1")
+    assert page.json["tags"] == ["v1"]
+    assert page.headers["Link"] == '</v2/me/app/tags/list?n=1&last=v1>; rel="next"'
+    rest = ask("/v2/me/app/tags/list", query="n=1&last=v1")
+    assert (rest.json["tags"], "Link" in rest.headers) == (["v2"], False)
+    assert ask("/v2/me/app/tags/list", query="n=0").json["tags"] == []
+    wrong = ask("/v2/me/app/tags/list", query="n=-1")
+    assert (wrong.status, wrong.code) == (400, "PAGINATION_NUMBER_INVALID")
+
+
+def test_referrers_are_an_empty_index() -> None:
+    answer = ask(f"/v2/me/app/referrers/{MANIFEST.digest}")
+    assert answer.json["manifests"] == []
+    assert answer.headers["Content-Type"] == answer.json["mediaType"]
+    assert ask("/v2/me/app/referrers/v1").code == "DIGEST_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("", 404, "NOT_FOUND"),
+        ("/", 404, "NOT_FOUND"),
+        ("/v1/", 404, "NOT_FOUND"),
+        ("/etc/passwd", 404, "NOT_FOUND"),
+        ("/v2/../../etc/passwd", 404, "NOT_FOUND"),
+        ("/v2/me/app/tags/other", 404, "NOT_FOUND"),
+        ("/v2/me/app/uploads/x", 404, "NOT_FOUND"),
+        ("/v2/../app/blobs/" + DIGEST, 400, "NAME_INVALID"),
+        ("/v2/me//app/tags/list", 400, "NAME_INVALID"),
+        ("/v2/ME/app/tags/list", 400, "NAME_INVALID"),
+        ("/v2/me/\x00/tags/list", 400, "NAME_INVALID"),
+        ("/v2/me/\xe9/tags/list", 400, "NAME_INVALID"),
+        ("/v2/me/other/tags/list", 404, "NAME_UNKNOWN"),
+        ("/v2/me/app/blobs/..", 400, "DIGEST_INVALID"),
+        ("/v2/me/app/blobs/sha256:..", 400, "DIGEST_INVALID"),
+        ("/v2/me/app/blobs/sha256:" + "A" * 64, 400, "DIGEST_INVALID"),
+        ("/v2/me/app/blobs/" + DIGEST + "\n", 400, "DIGEST_INVALID"),
+        ("/v2/me/app/blobs/sha256:" + "0" * 64, 404, "BLOB_UNKNOWN"),
+        ("/v2/me/app/blobs/sha512:" + "0" * 128, 404, "BLOB_UNKNOWN"),
+        ("/v2/me/app/manifests/none", 404, "MANIFEST_UNKNOWN"),
+        ("/v2/me/app/manifests/..", 404, "MANIFEST_UNKNOWN"),
+        ("/v2/me/app/manifests/sha256:0", 400, "DIGEST_INVALID"),
+        ("/v2/me/app/manifests/" + DIGEST, 404, "MANIFEST_UNKNOWN"),
+        ("/v2/me/app/manifests/" + "a" * 5000, 404, "NOT_FOUND"),
+        ("/v2/" + "a/" * 5000 + "tags/list", 404, "NOT_FOUND"),
+    ],
+)
+def test_what_is_not_there(path: str, status: int, code: str) -> None:
+    answer = ask(path)
+    assert (answer.status, answer.code) == (status, code)
+    head = ask(path, "HEAD")
+    assert (head.status, head.body) == (status, b"")
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE", "x"])
+def test_nothing_can_be_written(method: str) -> None:
+    answer = ask("/v2/me/app/blobs/uploads/", method)
+    assert (answer.status, answer.code) == (405, "UNSUPPORTED")
+    assert answer.headers["Allow"] == "GET, HEAD"
+
+
+@given(st.text(max_size=60), st.text(max_size=20))
+def test_any_path_gets_an_answer(path: str, query: str) -> None:
+    assert ask(f"/v2/{path}", query=query).status in {200, 400, 404}
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:5000", 200),
+        ("127.1.2.3", 200),
+        ("localhost:5000", 200),
+        ("LOCALHOST", 200),
+        ("[::1]:5000", 200),
+        ("evil.example:5000", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost:5000\n", 403),
+        ("", 403),
+    ],
+)
+def test_web_pages_can_not_read_what_is_for_this_machine(host: str, status: int) -> None:
+    assert ask("/v2/", local_only=True, host=host).status == status
+    assert ask("/v2/", host=host).status == 200
+
+
+def test_answers_are_counted() -> None:
+    now = [100.0]
+    tally = Tally(lambda: now[0])
+    blob = f"/v2/me/app/blobs/{DIGEST}"
+    ask(blob, tally=tally)
+    ask(blob, tally=tally, range="bytes=0-9")
+    ask(blob, "HEAD", tally=tally)
+    ask(blob, tally=tally, range="bytes=999-")
+    ask("/v2/", tally=tally)
+    assert (tally.answers, tally.blobs) == (5, {DIGEST: 266})
+    now[0] = 107
+    assert tally.idle_seconds() == 7
+    tally.begin()
+    assert tally.idle_seconds() == 0
+
+
+class Broken:
+    size = 10
+
+    def open(self) -> io.RawIOBase:
+        raise OutputError("can't write /secret/place")
+
+
+def test_a_blob_that_can_not_be_made(caplog: pytest.LogCaptureFixture) -> None:
+    repository = Repository(blobs={DIGEST: Broken()})
+    tally = Tally()
+    answer = ask(f"/v2/a/blobs/{DIGEST}", served={"a": repository}, tally=tally)
+    assert (answer.status, answer.code) == (500, "UNKNOWN")
+    assert b"secret" not in answer.body
+    assert "/secret/place" in caplog.text
+    assert tally.blobs == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "repository", "tag"),
+    [
+        ("app", "image", "app"),
+        ("app:v1", "app", "v1"),
+        ("me/app:v1", "me/app", "v1"),
+        ("ghcr.io/me/app:v1", "me/app", "v1"),
+        ("localhost:5000/app:v1", "app", "v1"),
+        ("docker.io/library/debian:12", "debian", "12"),
+        (f"ghcr.io/me/app@{DIGEST}", "me/app", None),
+        ("not a name:", "image", "latest"),
+    ],
+)
+def test_the_host_of_a_name_is_left_out(name: str, repository: str, tag: str | None) -> None:
+    assert ServedName.of(name) == ServedName(repository, tag)
+
+
+def test_two_images_with_one_name() -> None:
+    other = Blob(MANIFEST.media_type, b"{}")
+    same = Offer(("quay.io/me/app:v1",), other, {other.digest: other}, {})
+    with pytest.raises(InputError, match="two images would be served as me/app:v1"):
+        catalogue([OFFER, same])
+    assert list(catalogue([OFFER, OFFER])) == ["me/app"]
+    assert list(catalogue([Offer((), MANIFEST, {}, {})])["image"].tags) == ["latest"]

@@ -1,0 +1,190 @@
+"""The server: it ends without leaving anything, and clients do not hold each other up."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from nixdock.errors import InputError
+from nixdock.oci.descriptor import Blob
+from nixdock.oci.digests import sha256_digest
+from nixdock.runtime import channel
+from nixdock.runtime.app import application
+from nixdock.runtime.catalogue import Document, Offer, catalogue
+from nixdock.runtime.server import LOOPBACK, ListenAddress, listening
+from nixdock.runtime.tally import Tally
+
+# More than the buffers of both sockets of a connection take.
+LARGE = bytes(1 << 20) * 24
+DIGEST = sha256_digest(LARGE)
+MANIFEST = Blob("application/vnd.oci.image.manifest.v1+json", b"{}")
+CATALOGUE = catalogue(
+    [Offer(("a:1",), MANIFEST, {MANIFEST.digest: MANIFEST}, {DIGEST: Document(LARGE)})]
+)
+BLOB = f"/v2/a/blobs/{DIGEST}"
+
+
+@pytest.fixture
+def address() -> Iterator[ListenAddress]:
+    with listening(application(CATALOGUE)) as address:
+        yield address
+
+
+def get(address: ListenAddress, path: str, **headers: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=30)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def other_threads() -> set[threading.Thread]:
+    """Return all threads but those of waitress that are about to end."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("waitress"):
+            thread.join(30)
+    return set(threading.enumerate())
+
+
+def connect(address: ListenAddress, text: bytes) -> socket.socket:
+    client = socket.create_connection((address.host, address.port), timeout=30)
+    client.sendall(text)
+    return client
+
+
+def received(client: socket.socket) -> bytes:
+    data = b""
+    while chunk := client.recv(1 << 16):
+        data += chunk
+    return data
+
+
+def test_it_serves_and_then_is_gone() -> None:
+    descriptors = len(os.listdir("/proc/self/fd"))
+    threads = set(threading.enumerate())
+    with listening(application(CATALOGUE)) as address:
+        assert get(address, "/v2/") == (200, b"{}")
+        status, data = get(address, BLOB)
+        assert (status, sha256_digest(data)) == (200, DIGEST)
+        assert get(address, BLOB, Range="bytes=5-6") == (206, b"\0\0")
+        idle = connect(address, b"GET /v2/ HTTP/1.1\r\n")
+        stuck = connect(address, f"GET {BLOB} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        stuck.recv(1)
+    assert other_threads() == threads
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection((address.host, address.port))
+    idle.close()
+    stuck.close()
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_an_error_in_the_block_ends_it_as_well() -> None:
+    threads = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt), listening(application(CATALOGUE)):
+        raise KeyboardInterrupt
+    assert other_threads() == threads
+
+
+def test_clients_that_do_not_read_hold_nobody_up(address: ListenAddress) -> None:
+    request = f"GET {BLOB} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    with ExitStack() as stack:
+        # More than there are threads.
+        for _ in range(40):
+            stack.enter_context(connect(address, request)).recv(1)
+        assert get(address, "/v2/a/tags/list")[0] == 200
+        assert len(get(address, BLOB)[1]) == len(LARGE)
+
+
+def test_clients_that_send_half_a_request_hold_nobody_up(address: ListenAddress) -> None:
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(connect(address, b"GET /v2/ HTTP/1.1\r\nX: "))
+        assert get(address, "/v2/")[0] == 200
+
+
+def test_a_request_has_to_be_complete_in_time(
+    address: ListenAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "PATIENCE", -1)
+    with connect(address, b"GET /v2/ HTTP/1.1\r\n") as client:
+        # The second piece has to be one of its own.
+        assert get(address, "/v2/")[0] == 200
+        client.sendall(b"X: y\r\n")
+        assert received(client) == b""
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        b"GET /v2/ HTTP/1.1\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"POST /v2/ HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n",
+        b"GET /v2/ HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"GET /v2/ HTTP/1.1\r\nTransfer-Encoding: odd\r\n\r\n",
+        b"GET /v2/ HTTP/1.1\r\nNo colon\r\n\r\n",
+        b"\0\1\2\r\n\r\n",
+    ],
+)
+def test_hostile_requests(address: ListenAddress, request_text: bytes) -> None:
+    with connect(address, request_text) as client:
+        client.settimeout(30)
+        try:
+            answer = client.recv(100)
+        except ConnectionResetError:
+            answer = b""
+    assert answer == b"" or answer.split()[1] in {b"400", b"413", b"431", b"501"}
+    assert get(address, "/v2/") == (200, b"{}")
+
+
+def test_tls_is_refused_at_once(address: ListenAddress) -> None:
+    """Docker and Podman ask with HTTPS first."""
+    with connect(address, bytes.fromhex("16030100c8010000c40303")) as client:
+        assert received(client).startswith(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS")
+
+
+def test_many_clients_at_once() -> None:
+    tally = Tally()
+    with (
+        listening(application(CATALOGUE, tally)) as address,
+        ThreadPoolExecutor(16) as pool,
+    ):
+        digests = pool.map(lambda _: hashlib.sha256(get(address, BLOB)[1]).hexdigest(), range(32))
+        assert set(digests) == {DIGEST.removeprefix("sha256:")}
+    assert tally.blobs == {DIGEST: 32 * len(LARGE)}
+
+
+def test_addresses() -> None:
+    assert ListenAddress.parse("127.0.0.1:0") == LOOPBACK
+    assert ListenAddress.parse("[::1]:5000") == ListenAddress("::1", 5000)
+    assert str(ListenAddress("::1", 5000)) == "[::1]:5000"
+    local = ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"]
+    assert all(ListenAddress.parse(text).is_local for text in local)
+    others = ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.org:1"]
+    assert not any(ListenAddress.parse(text).is_local for text in others)
+    for text in ("", "127.0.0.1", ":5000", "a b:1", "host:99999", "::1:5000", "host:x"):
+        with pytest.raises(InputError, match="is not an address: expected HOST:PORT"):
+            ListenAddress.parse(text)
+
+
+def test_an_address_that_can_not_be_used() -> None:
+    with listening(application(CATALOGUE)) as address:
+        with (
+            pytest.raises(InputError, match=rf"^can't listen on {address}: Address already in use"),
+            listening(application(CATALOGUE), address),
+        ):
+            pass
+        with (
+            pytest.raises(InputError, match=r"^can't listen on 192\.0\.2\.1:0: "),
+            listening(application(CATALOGUE), ListenAddress("192.0.2.1", 0)),
+        ):
+            pass
