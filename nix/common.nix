@@ -105,16 +105,22 @@ rec {
   transferPrograms =
     baseName: source:
     let
-      program =
-        command:
-        pkgs.buildPackages.writeShellScriptBin "${command}-${baseName}" ''
-          exec ${lib.getExe package} ${command} ${source} "$@"
+      named =
+        name: command: options:
+        pkgs.buildPackages.writeShellScriptBin "${name}-${baseName}" ''
+          exec ${lib.getExe package} ${command} ${source} ${options}"$@"
         '';
+      program = command: named command command "";
     in
     rec {
       push = program "push";
       copyTo = program "copy";
       copyToRegistry = push;
+      load = program "load";
+      run = program "run";
+      serve = program "serve";
+      copyToDockerDaemon = named "copy-to-docker-daemon" "load" "--into docker ";
+      copyToPodman = named "copy-to-podman" "load" "--into podman ";
     };
 
   # A shell command that reports the arguments for dockerTools' virtual machine, if any are set.

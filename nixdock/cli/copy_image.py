@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -10,6 +10,7 @@ from nixdock import Format, build_image, copy_image, push_image
 from nixdock.cli.access import access_options
 from nixdock.cli.build_result import BuildResult
 from nixdock.cli.copy_report import copied_lines, copy_options
+from nixdock.cli.loading import load_source
 from nixdock.cli.options import overridden, quiet_option
 from nixdock.cli.output import is_standard_output, pretty_json, standard_output
 from nixdock.cli.progress import packing_progress, reading_progress
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from nixdock import Access, ImageSpec
 
 __all__ = ["command"]
+
+_DAEMON: Final = "docker-daemon:"
 
 
 @click.command("copy")
@@ -47,8 +50,15 @@ def command(
     built on its way. Manifests stay as they are. What DESTINATION has already is not sent; blobs in
     another repository of the same registry are mounted, and others go from registry to registry
     without touching the disk. An OCI layout keeps its other images, unless one is built. If the
-    image goes to standard output, the digest goes to standard error.
+    image goes to standard output, the digest goes to standard error. To docker-daemon:NAME:TAG, an
+    image goes as `nixdock load` brings it there.
     """
+    if destination.startswith(_DAEMON):
+        # As skopeo names images in the Docker daemon.
+        if platform is not None or all_platforms:
+            raise click.UsageError("an image is loaded as it is: --platform is not for the daemon")
+        _load(source, destination.removeprefix(_DAEMON), access, as_json=as_json, quiet=quiet)
+        return
     image = read_source(source)
     if not isinstance(image, str):
         if platform is not None or all_platforms:
@@ -91,6 +101,15 @@ def _build(
                 document, digest = result.document(), result.digest
     text = pretty_json(document) if as_json else f"{digest}\n"
     click.echo(text, nl=False, err=_is_standard_output(destination))
+
+
+def _load(source: str, name: str, access: Access | None, *, as_json: bool, quiet: bool) -> None:
+    """Bring an image into the Docker daemon."""
+    loaded = load_source(
+        source, "docker", [name], access=access, confinement=None, use_cache=True, quiet=quiet
+    )
+    text = pretty_json(loaded.document()) if as_json else f"{loaded.digest}\n"
+    click.echo(text, nl=False)
 
 
 def _is_standard_output(destination: str) -> bool:

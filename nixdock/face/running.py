@@ -120,7 +120,7 @@ def load_image(
 
 def _shelf(stack: ExitStack) -> Shelf:
     """Return an empty shelf, whose directory is removed when the stack is closed."""
-    return Shelf(stack.enter_context(temporary_directory()))
+    return Shelf.within(stack.enter_context(temporary_directory()))
 
 
 def _offered(

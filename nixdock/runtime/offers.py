@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NamedBuildable", "offer_build", "offer_location"]
 
-# Packing without a file takes no space, but has to be done again when the blob is asked for.
+# A weight is only about the size of a file. What is packed without a file takes no space, but has
+# to be packed again when it is asked for.
 _SHARE_PACKED_AHEAD: Final = 0.5
 
 

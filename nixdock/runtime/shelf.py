@@ -38,6 +38,12 @@ class Shelf:
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._is_closed = False
 
+    @classmethod
+    def within(cls, directory: Path) -> Shelf:
+        """Return a shelf that takes at most MOST_ON_SHELF, and half of the space that is free."""
+        state = os.statvfs(directory)
+        return cls(directory, min(MOST_ON_SHELF, state.f_bavail * state.f_frsize // 2))
+
     @property
     def room(self) -> int:
         """How many bytes fit without removing a file."""
