@@ -16,6 +16,8 @@ import pytest
 
 from tests.unit.cli.program import environment, run_text
 
+pytestmark = pytest.mark.slow
+
 SampleSpec = Callable[..., Path]
 
 

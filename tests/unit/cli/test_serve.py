@@ -20,6 +20,7 @@ def settings(home: Path) -> dict[str, str]:
     return environment(HOME=str(home), XDG_CACHE_HOME=str(home), TMPDIR=str(home / "tmp"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
