@@ -112,9 +112,10 @@ class KnownCache:
         self, directory: Path, key: str, blob: LayerBlob, repositories: Iterable[str]
     ) -> None:
         before = self.find(key)
-        others = before.repositories if before and before.blob.digest == blob.digest else ()
+        is_same = before is not None and before.blob.digest == blob.digest
+        others = before.repositories if before is not None and is_same else ()
         known = tuple(dict.fromkeys([*repositories, *others]))[:_MOST_REPOSITORIES]
-        if before is not None and others == known:
+        if is_same and others == known:
             return
         entry = _Entry(key, blob.digest, blob.diff_id, blob.size, blob.media_type, list(known))
         file = directory / hex_of(key)

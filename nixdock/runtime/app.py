@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["application"]
+__all__ = ["Failed", "application"]
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +43,15 @@ _STATUS: Final = {
     404: "404 Not Found",
     405: "405 Method Not Allowed",
     416: "416 Range Not Satisfiable",
-    500: "500 Internal Server Error",
 }
 _CHUNK: Final = 1 << 18
 _LOCAL_HOST: Final = re.compile(
     r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE
 )
+
+
+Failed = Callable[[str, Exception], object]
+"""Takes the digest of a blob and the error because of which it can't be served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,16 @@ class _RefusedError(Exception):
 
 
 def application(
-    catalogue: Catalogue, tally: Tally | None = None, *, local_only: bool = False
+    catalogue: Catalogue,
+    tally: Tally | None = None,
+    failed: Failed | None = None,
+    *,
+    local_only: bool = False,
 ) -> WSGIApplication:
     """Return the application that serves `catalogue` and tells `tally` of its answers.
+
+    `failed` is called with the digest of a blob that can't be served, and the error; by default,
+    there is a warning in the log.
 
     With `local_only`, requests must name this machine as their host: the web pages in a browser
     here could otherwise make a name of theirs lead to the registry, and read from it.
@@ -86,7 +96,8 @@ def application(
         path = environ.get("PATH_INFO", "")
         counts.begin()
         try:
-            stream, reply = _opened(_reply(environ, catalogue, local_only=local_only), method)
+            reply = _reply(environ, catalogue, local_only=local_only)
+            stream, reply = _opened(reply, method, failed or _warn)
         except BaseException:
             counts.end()
             raise
@@ -111,7 +122,11 @@ def application(
     return answer
 
 
-def _opened(reply: _Reply, method: str) -> tuple[io.RawIOBase | None, _Reply]:
+def _warn(digest: str, error: Exception) -> None:
+    log.warning("%s can't be served: %s", digest, error)
+
+
+def _opened(reply: _Reply, method: str, failed: Failed) -> tuple[io.RawIOBase | None, _Reply]:
     """Open the body of an answer, unless it is for HEAD; if that fails, the answer is an error."""
     if method == "HEAD":
         return None, reply
@@ -119,10 +134,11 @@ def _opened(reply: _Reply, method: str) -> tuple[io.RawIOBase | None, _Reply]:
         stream = reply.body.open()
         stream.seek(reply.part.start if reply.part else 0)
     except (NixdockError, OSError) as error:
-        # What went wrong is not for clients: it may name files.
-        log.warning("%s can't be served: %s", reply.blob, error)
-        failed = _RefusedError(500, "UNKNOWN", "the blob can't be made; the server says why").reply
-        return failed.body.open(), failed
+        # What went wrong is not for clients: it may name files. The status is none of a server's
+        # errors, because Docker would ask again for more than a minute.
+        failed(reply.blob or "", error)
+        refusal = _RefusedError(403, "DENIED", "the blob can't be made; the server says why").reply
+        return refusal.body.open(), refusal
     return stream, reply
 
 

@@ -87,9 +87,13 @@ def load_offer(
     if the runtime refuses the image.
     """
     tally = Tally()
+    failures: list[Exception] = []
     try:
-        _pull(offer, runtime, names, tally)
+        _pull(offer, runtime, names, tally, failures)
     except ToolError as error:
+        # The runtime only knows that something could not be had.
+        if failures:
+            raise failures[0] from None
         if tally.answers:
             raise
         log.warning(
@@ -111,14 +115,22 @@ def load_offer(
     return _loaded(offer, runtime, names, sizes, size, is_streamed=True)
 
 
-def _pull(offer: Offer, runtime: Runtime, names: Sequence[Reference], tally: Tally) -> None:
+def _pull(
+    offer: Offer,
+    runtime: Runtime,
+    names: Sequence[Reference],
+    tally: Tally,
+    failures: list[Exception],
+) -> None:
     """Let the runtime pull the image, and leave only its own names there.
 
     It is pulled by digest: whoever else listens on the same port of another machine can't pass off
     another image.
     """
     repository = offer.served_names()[0].repository
-    app = application(catalogue([offer]), tally, local_only=True)
+    app = application(
+        catalogue([offer]), tally, lambda _, error: failures.append(error), local_only=True
+    )
     with listening(app) as address:
         reference = f"{address}/{repository}@{offer.manifest.digest}"
         try:

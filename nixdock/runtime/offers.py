@@ -78,7 +78,7 @@ def offer_build(
     cache.add(blobs)
     image = build.assemble(blobs)
     served: dict[str, ServedBlob] = {
-        blob.digest: _PackedBlob(layer, blob, compression, shelf)
+        blob.digest: _PackedBlob(layer, blob, compression, shelf, cache)
         for layer, blob in zip(build.layers, blobs, strict=True)
     }
     served[image.config.digest] = Document(image.config.data)
@@ -100,6 +100,7 @@ class _PackedBlob:
     blob: LayerBlob
     compression: Compression
     shelf: Shelf
+    cache: KnownCache
 
     @property
     def size(self) -> int:
@@ -113,9 +114,10 @@ class _PackedBlob:
         advance = self.shelf.check_open
         packed = pack(self.layer, file, compression, threads, hash_aside=True, advance=advance)
         if packed.digest != self.blob.digest:
+            self.cache.add([packed])
             raise ImageError(
                 f"the layer with {self.blob.history.comment} is not {self.blob.digest}, as the"
-                f" cache says, but {packed.digest}; try again with --no-cache",
+                f" cache said, but {packed.digest}; the cache is corrected, so try again",
                 digest=packed.digest,
             )
 

@@ -252,6 +252,24 @@ def test_a_runtime_that_is_elsewhere_gets_the_whole_image(home: Home, docker: Do
         assert docker.inspect(f"test/far:{tag}")["Id"] == found["image"]
 
 
+def test_a_layer_that_can_not_be_packed(home: Home, target: Target) -> None:
+    """The runtime does not ask again and again, and the error is that of nixdock."""
+    spec = home.spec(f"broken {target.name}")
+    home("serve", "--for", "0.01", "--compression", "none", spec, env=os.environ)
+    data = home.directory / f"root{BUSYBOX}/data"
+    data.chmod(0o644)
+    data.write_bytes(b"other")
+    words = ("load", "-q", "--into", target.name, "--tag", "test/broken:v1")
+    done = home(*words, spec, env=target.env, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: the layer with 1 store path: busybox is not sha256:")
+    assert done.stderr.endswith("; the cache is corrected, so try again\n")
+    names = target.names()
+    assert "127.0.0.1" not in names
+    assert "test/broken" not in names
+    home(*words, spec, env=target.env)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_load_leaves_nothing(
     home: Home, docker: Docker, number: signal.Signals
