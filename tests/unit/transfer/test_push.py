@@ -130,6 +130,19 @@ def test_a_mount_that_is_refused_becomes_an_upload(
     assert set(fake.blobs["b"]) == set(fake.blobs["a"])
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
+def test_a_mount_that_is_an_error_becomes_an_upload(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, status: int
+) -> None:
+    spec = sample_spec(tmp_path)
+    push(spec, f"{fake.host}/a:v1")
+    # The account may have no right to the other repository, which may also be gone.
+    fake.faults.append(Fault("POST", "mount=", times=99, status=status))
+    result = push(spec, f"{fake.host}/b:v1", reuse=[f"docker://{fake.host}/a:v1"])
+    assert outcomes(result) == {"uploaded": len(result.layers)}
+    assert set(fake.blobs["b"]) == set(fake.blobs["a"])
+
+
 def test_another_tag_of_a_repository_needs_no_requests_for_layers(
     sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
 ) -> None:
