@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from nixdock.layers.compressors import Compression, compressor
+from nixdock.layers.compressors import Compression, compressor, media_type_of
 from nixdock.layers.keys import blob_key
 from nixdock.layers.layer import PLAIN_PACKING, Layer, Packing
 from nixdock.layers.progress import counted
@@ -104,7 +104,7 @@ class CreatedLayer(ABC):
             diff_id=tar.digest,
             digest=blob.digest,
             size=blob.size,
-            media_type=LAYER_MEDIA_TYPE + packing.compression.media_type_suffix,
+            media_type=media_type_of(packing.compression),
             history=self.history,
             key=blob_key(self.key, packing.compression, tar.digest),
             tar_size=tar.size,

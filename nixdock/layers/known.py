@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nixdock.layers.compressors import media_type_of
 from nixdock.layers.keys import blob_key
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def known_blob(layer: Layer, compression: Compression, known: KnownBlobs) -> Lay
     key = key_of(layer, compression)
     blob = None if key is None else known.get(key)
     if blob is None or layer.diff_id not in {None, blob.diff_id}:
+        return None
+    if layer.key is not None and blob.media_type != media_type_of(compression):
         return None
     return replace(blob, history=layer.history, key=None if layer.key is None else key)
 

@@ -152,6 +152,7 @@ class _Push:
         self._pushing = pushing
         self._cache = cache
         self._progress = progress
+        self._packed: dict[int, LayerBlob] = {}
         self._read = 0
         self._sent = 0
         # By layer, then by target.
@@ -168,7 +169,11 @@ class _Push:
         image = self._assemble([blobs[i] for i in range(len(self._layers))])
         for target in self._targets:
             self._finish(target, image, blobs)
-        self._cache.add(blobs.values(), [target.place for target in self._targets])
+        # What only manifests say must not get into the cache, which other pushes trust.
+        places = [target.place for target in self._targets]
+        own = self._packed.keys() & blobs.keys()
+        self._cache.add([blobs[i] for i in own], places)
+        self._cache.add([blobs[i] for i in blobs if i not in own], places, new=False)
         layers = (
             PushedLayer.of(blob, outcomes)
             for (_, blob), outcomes in zip(sorted(blobs.items()), self._outcomes, strict=True)
@@ -230,7 +235,7 @@ class _Push:
             for i, blob in pack_each(
                 self._layers, chosen, uploads.directory, compression, cores, self._progress
             ):
-                packed[i] = blob
+                packed[i] = self._packed[i] = blob
                 self._read += blob.tar_size or 0
                 if i in expected and expected[i].digest != blob.digest:
                     log.warning(

@@ -268,6 +268,32 @@ def test_the_cache_knows_what_was_packed_and_where_it_is(
     }
 
 
+def test_what_manifests_say_does_not_get_into_the_cache(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, cache: Path
+) -> None:
+    spec = sample_spec(tmp_path)
+    push(spec, f"{fake.host}/a")
+    lie(fake, "a", "latest")
+    wrong = push(spec, f"{fake.host}/a", options=Pushing())
+    assert len(os.listdir(cache)) == 1, "the top layer, which was packed"
+    right = push(spec, f"{fake.host}/b", options=Pushing())
+    assert right.digest != wrong.digest
+    assert right.digest == push(spec, f"{fake.host}/c").digest
+
+
+def test_another_media_type_than_that_of_the_compression_is_not_taken_over(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path)
+    first = push(spec, f"{fake.host}/a")
+    stored = fake.manifest("a", "latest")
+    assert stored is not None
+    manifest = json.loads(stored.data)
+    manifest["layers"][0]["mediaType"] = manifest["layers"][0]["mediaType"].removesuffix("+gzip")
+    fake.add_manifest("a", manifest, "latest")
+    assert push(spec, f"{fake.host}/a").digest == first.digest
+
+
 def test_an_image_of_another_platform_is_left_alone(
     sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
 ) -> None:
