@@ -95,7 +95,8 @@ def image_digests(
         known = known_layers(build.layers, chosen, known_to(sources, build, chosen, access).blobs)
         started = _started(progress, build)
         blobs = pack_all(build.layers, None, chosen, progress=started, known=known)
-        sources.cache.add(blobs)
+        # What manifests say must not get into the cache.
+        sources.cache.add([blob for i, blob in enumerate(blobs) if i not in known])
         return build.assemble(blobs)
 
 

@@ -105,7 +105,8 @@ class Described:
             known = self._known(build, sources)
             progress.start([layer.weight for layer in build.layers])
             blobs = pack_all(build.layers, None, _COMPRESSION, progress=progress, known=known)
-            sources.cache.add(blobs)
+            # What manifests say must not get into the cache.
+            sources.cache.add([blob for i, blob in enumerate(blobs) if i not in known])
             yield build, dict(enumerate(blobs))
 
     def _sources(self) -> Sources:
