@@ -75,6 +75,10 @@ class CreatedLayer(ABC):
         """Return None: the layer is new."""
         return None
 
+    def names(self) -> Iterable[bytes]:
+        """Return nothing: no member is known before the tar is written."""
+        return ()
+
     @abstractmethod
     def write_tar(self, write: Write) -> object:
         """Write the tar; raise PackError if a file can't be read or changes while it is read."""
@@ -121,6 +125,10 @@ class EntryLayer(CreatedLayer):
     @abstractmethod
     def entries(self) -> Iterable[Entry]:
         """Return the members in order; each call walks the files again."""
+
+    def names(self) -> Iterable[bytes]:
+        """Return the names of the entries."""
+        return (entry.name for entry in self.entries())
 
     def write_tar(self, write: Write) -> object:
         """Write the tar of the entries."""

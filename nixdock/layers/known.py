@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nixdock.layers.layer import Layer
     from nixdock.oci.layer_blob import LayerBlob
 
-__all__ = ["KnownBlobs", "key_of", "known_blob", "known_layers"]
+__all__ = ["KnownBlobs", "existing_layers", "key_of", "known_blob", "known_layers"]
 
 KnownBlobs = Mapping[str, "LayerBlob"]
 """Blobs by their keys; existing blobs by their digests as well."""
@@ -43,4 +43,15 @@ def known_layers(
 ) -> dict[int, LayerBlob]:
     """Return the blobs of the layers that are known, by the layers' numbers."""
     found = ((i, known_blob(layer, compression, known)) for i, layer in enumerate(layers))
+    return {i: blob for i, blob in found if blob is not None}
+
+
+def existing_layers(
+    layers: Iterable[Layer], known: Mapping[int, LayerBlob]
+) -> dict[int, LayerBlob]:
+    """Return the existing layers, by their numbers, that need not be read to be named.
+
+    Leave out those in `known`.
+    """
+    found = ((i, layer.existing_blob()) for i, layer in enumerate(layers) if i not in known)
     return {i: blob for i, blob in found if blob is not None}

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from nixdock.errors import ImageError, RegistryError
 from nixdock.layers.compressors import Compression
-from nixdock.layers.known import known_layers
+from nixdock.layers.known import existing_layers, known_layers
 from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.layer import Layer
 from nixdock.layers.pack import pack_each
@@ -18,7 +18,7 @@ from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.system.parallel import map_in_threads
 from nixdock.transfer.destination import Outcome
-from nixdock.transfer.lookup import Known
+from nixdock.transfer.known import Known
 from nixdock.transfer.push_target import PushTarget
 from nixdock.transfer.uploads import Uploads
 from nixdock.write.buildable import Buildable
@@ -160,7 +160,7 @@ class _Push:
 
     def run(self) -> PushedImage:
         expected = known_layers(self._layers, self._pushing.compression, self._known.blobs)
-        expected |= self._existing(expected)
+        expected |= existing_layers(self._layers, expected)
         if self._pushing.verify_known:
             self._verify(expected)
         blobs = dict(expected)
@@ -181,14 +181,6 @@ class _Push:
         references = (f"{target.place}@{image.manifest.digest}" for target in self._targets)
         digest = image.manifest.digest
         return PushedImage(digest, tuple(references), tuple(layers), self._read, self._sent)
-
-    def _existing(self, expected: Mapping[int, LayerBlob]) -> dict[int, LayerBlob]:
-        """Return the existing layers that need not be read to be named."""
-        return {
-            i: blob
-            for i, layer in enumerate(self._layers)
-            if i not in expected and (blob := layer.existing_blob()) is not None
-        }
 
     def _verify(self, expected: Mapping[int, LayerBlob]) -> None:
         """Pack the layers that are known; raise ImageError if one is not what it should be."""

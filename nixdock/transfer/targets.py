@@ -1,4 +1,4 @@
-"""Where a push goes, and what is there and elsewhere already."""
+"""Where a push goes, and what is there and elsewhere already; a build may go nowhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from nixdock.registry.opening import open_location
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
 from nixdock.system.parallel import map_in_threads
-from nixdock.transfer.lookup import Known, Seen, look_at
+from nixdock.transfer.known import Known
+from nixdock.transfer.lookup import Seen, look_at
 from nixdock.transfer.push_target import PushTarget
 
 if TYPE_CHECKING:
@@ -85,14 +86,14 @@ class Registries:
             tags.setdefault((reference.host, reference.repository), {})[reference.manifest] = None
         repositories = {key: self.repository(RegistryReference(*key)) for key in tags}
         remote = [each for each in reused if isinstance(each, RegistryReference)]
-        seen = self._seen(
-            [
-                *((repositories[key], tag) for key, own in tags.items() for tag in own),
-                *((self.repository(each), each.manifest) for each in remote),
-            ]
-        )
+        names = [
+            *((repositories[key], tag) for key, own in tags.items() for tag in own),
+            *((self.repository(each), each.manifest) for each in remote),
+        ]
+        seen = self._seen([*{(own.place, name): (own, name) for own, name in names}.values()])
         for image in seen:
-            known.add_seen(image)
+            for blob in image.blobs:
+                known.add(blob, [image.repository.place])
         for location in reused:
             if location not in remote:
                 self._add_file(known, location)
