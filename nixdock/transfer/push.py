@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from nixdock.layers.pack import pack_each
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob
+from nixdock.system.parallel import map_in_threads
 from nixdock.transfer.destination import Outcome
 from nixdock.transfer.known import Known
 from nixdock.transfer.push_target import PushTarget
@@ -202,11 +202,10 @@ class _Push:
     def _settle(self, expected: Mapping[int, LayerBlob]) -> None:
         """Find out which blobs the targets have, or take over from other repositories."""
         pairs = [(i, blob, target) for i, blob in expected.items() for target in self._targets]
-        with ThreadPoolExecutor(_LOOKUPS) as pool:
-            outcomes = pool.map(lambda pair: self._settled(pair[1], pair[2]), pairs)
-            for (i, _, target), outcome in zip(pairs, outcomes, strict=True):
-                if outcome is not None:
-                    self._outcomes[i][target.place] = outcome
+        outcomes = map_in_threads(lambda pair: self._settled(pair[1], pair[2]), pairs, _LOOKUPS)
+        for (i, _, target), outcome in zip(pairs, outcomes, strict=True):
+            if outcome is not None:
+                self._outcomes[i][target.place] = outcome
         for i, blob in expected.items():
             if not self._missing(i):
                 self._progress.known(i, blob)
@@ -286,6 +285,5 @@ class _Push:
     def _lost(self, target: PushTarget, blobs: Mapping[int, LayerBlob]) -> list[int]:
         """Return the layers that were taken to be there, and are not."""
         trusted = [i for i in blobs if self._outcomes[i].get(target.place) is Outcome.KNOWN]
-        with ThreadPoolExecutor(_LOOKUPS) as pool:
-            present = pool.map(lambda i: target.has(blobs[i].digest), trusted)
-            return [i for i, there in zip(trusted, present, strict=True) if not there]
+        present = map_in_threads(lambda i: target.has(blobs[i].digest), trusted, _LOOKUPS)
+        return [i for i, there in zip(trusted, present, strict=True) if not there]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import InputError
@@ -12,6 +11,7 @@ from nixdock.oci.registry_reference import RegistryReference
 from nixdock.registry.opening import open_location
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
+from nixdock.system.parallel import map_in_threads
 from nixdock.transfer.known import Known
 from nixdock.transfer.lookup import Seen, look_at
 from nixdock.transfer.push_target import PushTarget
@@ -112,11 +112,8 @@ class Registries:
                 known.add_image(image)
 
     def _seen(self, names: Sequence[tuple[Repository, str]]) -> list[Seen]:
-        if not names:
-            return []
-        with ThreadPoolExecutor(min(_LOOKUPS, len(names))) as pool:
-            found = pool.map(lambda pair: look_at(pair[0], pair[1], self._platform), names)
-            return [seen for seen in found if seen is not None]
+        found = map_in_threads(lambda pair: look_at(*pair, self._platform), names, _LOOKUPS)
+        return [seen for seen in found if seen is not None]
 
 
 def add_base(known: Known, base: str, layers: Iterable[Layer]) -> None:

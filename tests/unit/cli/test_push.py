@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.runtime.command import wait_until
 from tests.unit.cli.program import PROGRAM, environment
 from tests.unit.registry.fake_registry import FakeRegistry, Fault, fake_registry
 
@@ -222,3 +225,35 @@ def test_json_that_is_no_spec(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text('{"version": 1, "name": "x", "unknown": 1}')
     status, _, err = nixdock(tmp_path, "diff", graph, tmp_path / "spec.json")
     assert (status, "unknown" in err) == (2, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("GET", "manifests", cut=0, stall=True),
+        Fault("POST", "uploads", times=99, status=503, headers={"Retry-After": "60"}),
+        Fault("PUT", "uploads", times=99, cut=0, stall=True),
+    ],
+    ids=["lookup", "wait", "upload"],
+)
+def test_an_interrupt_does_not_wait_for_a_registry(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, fault: Fault, number: int
+) -> None:
+    fake.faults.append(replace(fault))
+    spec = sample_spec(tmp_path)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    env = environment(HOME=str(tmp_path), XDG_RUNTIME_DIR=str(tmp_path), TMPDIR=str(temporary))
+    command = [*PROGRAM, "push", str(spec), "-q", f"{fake.host}/a"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as push:
+        wait_until(
+            lambda: bool(fake.requests(fault.method, fault.path)), timeout=60, what="a request"
+        )
+        push.send_signal(number)
+        # The registry is silent for a minute.
+        _, err = push.communicate(timeout=30)
+    is_interrupt = number == signal.SIGINT
+    assert push.returncode == (130 if is_interrupt else 143)
+    assert err == ("\nerror: interrupted\n" if is_interrupt else "")
+    assert list(temporary.iterdir()) == []
