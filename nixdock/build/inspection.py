@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from nixdock.build.build import Build
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compressors import Compression, media_type_of
 from nixdock.layers.layer import Layer
 from nixdock.oci.layer_blob import LayerBlob
-from nixdock.oci.media_types import LAYER_MEDIA_TYPE
 from nixdock.read.report import ImageReport, LayerReport, of_one_store, store_paths_among
 from nixdock.system.cores import available_cores
 
@@ -46,7 +45,7 @@ def outline_build(
         digest="",
         diff_id="",
         size=None,
-        media_type=LAYER_MEDIA_TYPE + compression.media_type_suffix,
+        media_type=media_type_of(compression),
         created_by="",
         comment="",
         store_paths=(),

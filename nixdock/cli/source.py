@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from nixdock import read_spec
 from nixdock.errors import InputError
 from nixdock.oci.location import FileLocation, parse_location
 
@@ -31,6 +30,9 @@ def spec_at(location: Location) -> ImageSpec | None:
     """Return the spec at a location, as `read_source` does, or None if an image may be there."""
     match location:
         case FileLocation(path, None) if str(path) == "-" or _is_json(path):
+            # Slow to load, and not needed for images.
+            from nixdock import read_spec  # noqa: PLC0415
+
             return read_spec(path)
     return None
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nixdock.build.build import prepared_build, prepared_top_layer
-from nixdock.face.known_layers import Sources, known_to, user_cache
+from nixdock.face.known_layers import Sources, known_to, packed_blobs, user_cache
 from nixdock.layers.compressors import Compression
 from nixdock.layers.known import known_layers
-from nixdock.layers.pack import pack_all
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.layout import Format
 from nixdock.rootfs.confinement import Confinement
@@ -86,17 +85,14 @@ def image_digests(
 
     Layers are packed to compute their digests, except those that are known: from the images at the
     locations `reuse`, from the previous image that the spec names, and, with `use_cache`, from the
-    user's cache, which then learns the others. `progress` and `confinement` are as for
+    user's cache, which learns what is packed. `progress` and `confinement` are as for
     `build_image`, and so are the errors, except OutputError.
     """
     sources = Sources.of(reuse, use_cache=use_cache)
     chosen = _compression(compression, Format(form))
     with prepared_build(spec, Confinement(confinement), access) as build:
         known = known_layers(build.layers, chosen, known_to(sources, build, chosen, access).blobs)
-        started = _started(progress, build)
-        blobs = pack_all(build.layers, None, chosen, progress=started, known=known)
-        # What manifests say must not get into the cache.
-        sources.cache.add([blob for i, blob in enumerate(blobs) if i not in known])
+        blobs = packed_blobs(sources, build, chosen, known, progress or NO_PROGRESS)
         return build.assemble(blobs)
 
 

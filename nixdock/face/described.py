@@ -11,9 +11,8 @@ from nixdock.build.build import prepared_build
 from nixdock.build.inspection import inspect_build, outline_build
 from nixdock.diff.side import Document, Side, SideKind, SideLayer
 from nixdock.errors import InputError
-from nixdock.face.known_layers import Sources, known_to
+from nixdock.face.known_layers import Sources, known_to, packed_blobs
 from nixdock.layers.known import existing_layers, known_layers
-from nixdock.layers.pack import pack_all
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.nix.store_path import valid_store_paths
 from nixdock.oci.descriptor import Platform
@@ -103,10 +102,7 @@ class Described:
         sources = self._sources()
         with self._prepared() as build:
             known = self._known(build, sources)
-            progress.start([layer.weight for layer in build.layers])
-            blobs = pack_all(build.layers, None, _COMPRESSION, progress=progress, known=known)
-            # What manifests say must not get into the cache.
-            sources.cache.add([blob for i, blob in enumerate(blobs) if i not in known])
+            blobs = packed_blobs(sources, build, _COMPRESSION, known, progress)
             yield build, dict(enumerate(blobs))
 
     def _sources(self) -> Sources:

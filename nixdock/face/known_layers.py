@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nixdock.layers.known_cache import KnownCache, cache_directory
+from nixdock.layers.pack import pack_all
+from nixdock.layers.progress import NO_PROGRESS
 from nixdock.transfer.known import Known
 
 if TYPE_CHECKING:
     from nixdock.build.build import Build
     from nixdock.layers.compressors import Compression
+    from nixdock.layers.progress import Progress
+    from nixdock.oci.layer_blob import LayerBlob
     from nixdock.oci.location import Location
     from nixdock.registry.access import Access
 
-__all__ = ["Sources", "known_to", "user_cache"]
+__all__ = ["Sources", "known_to", "packed_blobs", "user_cache"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +68,20 @@ def known_to(
         Registries(access or Access(), build.platform).targets((), images, known)
     known.add_cached(build.layers, compression, sources.cache)
     return known
+
+
+def packed_blobs(
+    sources: Sources,
+    build: Build,
+    compression: Compression,
+    known: Mapping[int, LayerBlob],
+    progress: Progress = NO_PROGRESS,
+) -> list[LayerBlob]:
+    """Pack the layers that are not `known`, by their numbers, and return the blobs of all.
+
+    The cache learns what was packed; what only manifests say must not get into it.
+    """
+    progress.start([layer.weight for layer in build.layers])
+    blobs = pack_all(build.layers, None, compression, progress=progress, known=known)
+    sources.cache.add(blob for i, blob in enumerate(blobs) if i not in known)
+    return blobs

@@ -160,7 +160,7 @@ def test_a_dry_run_of_a_build_reads_nothing_that_is_known(
     assert (status, "does not exist; build or copy it" in err) == (1, True)
     reused = nixdock(tmp_path, *dry_run, "--reuse", f"{fake.host}/a", "--insecure")
     assert reused == (0, packed, "")
-    # What the manifest says is not kept.
+    # What only a manifest says does not get into the cache, but what was packed does.
     assert nixdock(tmp_path, *dry_run)[0] == 1
     (tmp_path / "away").rename(tmp_path / "root/nix")
     assert nixdock(tmp_path, *dry_run) == (0, packed, "")
