@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import InputError
@@ -84,7 +85,9 @@ class Registries:
         tags: dict[tuple[str, str], dict[str, None]] = {}
         for reference in references:
             tags.setdefault((reference.host, reference.repository), {})[reference.manifest] = None
-        repositories = {key: self.repository(RegistryReference(*key)) for key in tags}
+        repositories = {
+            key: replace(self.repository(RegistryReference(*key)), is_target=True) for key in tags
+        }
         remote = [each for each in reused if isinstance(each, RegistryReference)]
         names = [
             *((repositories[key], tag) for key, own in tags.items() for tag in own),

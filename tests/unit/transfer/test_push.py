@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import nixdock
-from nixdock import Compression, PushedImage, Pushing
+from nixdock import Access, Compression, Credentials, PushedImage, Pushing
 from nixdock.errors import ImageError, InputError, PackError, RegistryError
 
 from ..registry.fake_registry import FakeRegistry, Fault
@@ -447,3 +447,14 @@ def test_an_image_that_exists_is_copied(
     assert result.references == tuple(f"{fake.host}/{name}@{result.digest}" for name in "ab")
     again = nixdock.push_image(str(tmp_path / "image"), names)
     assert (outcomes(again), again.sent) == ({"present": len(built.layers)}, 0)
+
+
+def test_one_token_does_for_a_whole_push(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    fake.accounts.kind = "token"
+    fake.accounts.passwords["user"] = "secret"
+    access = Access(credentials=Credentials("user", "secret"))
+    push(sample_spec(tmp_path), f"{fake.host}/a", access=access)
+    (scopes,) = fake.accounts.asked
+    assert "repository:a:pull,push" in scopes
