@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nixdock.errors import InputError
+from nixdock.face.known_layers import user_cache
 from nixdock.layers.compressors import Compression
-from nixdock.layers.known_cache import KnownCache, cache_directory
+from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.layout import Format
 from nixdock.oci.location import FileLocation, parse_location
@@ -138,7 +139,7 @@ def _offered(
         from nixdock.build.build import prepared_build
 
         build = stack.enter_context(prepared_build(source, confinement, access))
-        cache = KnownCache(cache_directory(os.environ) if use_cache else None)
+        cache = user_cache() if use_cache else KnownCache(None)
         return offer_build(build, shelf, compression, cache, progress)
     location = parse_location(source) if isinstance(source, str) else FileLocation(Path(source))
     compress = compression is not Compression.NONE

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nixdock.layers.compressors import media_type_of
 from nixdock.layers.keys import blob_key
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def known_blob(layer: Layer, compression: Compression, known: KnownBlobs) -> Lay
     blob = None if key is None else known.get(key)
     if blob is None or layer.diff_id not in {None, blob.diff_id}:
         return None
+    if layer.key is not None and blob.media_type != media_type_of(compression):
+        return None
     return replace(blob, history=layer.history, key=None if layer.key is None else key)
 
 
@@ -43,7 +46,12 @@ def known_layers(
     return {i: blob for i, blob in found if blob is not None}
 
 
-def existing_layers(layers: Iterable[Layer]) -> dict[int, LayerBlob]:
-    """Return the blobs of existing layers that need not be read to be named, by their numbers."""
-    found = ((i, layer.existing_blob()) for i, layer in enumerate(layers))
+def existing_layers(
+    layers: Iterable[Layer], known: Mapping[int, LayerBlob]
+) -> dict[int, LayerBlob]:
+    """Return the existing layers, by their numbers, that need not be read to be named.
+
+    Leave out those in `known`.
+    """
+    found = ((i, layer.existing_blob()) for i, layer in enumerate(layers) if i not in known)
     return {i: blob for i, blob in found if blob is not None}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urljoin
 
 import msgspec
 
@@ -31,6 +30,8 @@ _TYPES: Final = (*sorted(MANIFEST_MEDIA_TYPES), *sorted(INDEX_MEDIA_TYPES))
 # Some registries take several headers, some only one: one is what all understand.
 _ACCEPT: Final = {"Accept": ", ".join(_TYPES)}
 _MOST_PAGES: Final = 10_000
+# In bytes of all pages.
+_MOST_LIST: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,18 +147,26 @@ def put_manifest(repository: Repository, name: str, manifest: Blob) -> None:
 def list_tags(repository: Repository) -> list[str]:
     """Return the tags of a repository, sorted; raise RegistryError if there is no repository."""
     tags: set[str] = set()
+    left = _MOST_LIST
     target: str | None = repository.path("tags", "list")
     for _ in range(_MOST_PAGES):
         if target is None:
             return sorted(tags)
+        if left < 0:
+            raise _wrong(repository, "tags/list", f"the list has more than {_MOST_LIST} bytes")
         request = Request("GET", target, repository.pulling(), subject="the list of tags")
         with repository.transport.send(request) as response:
+            data = response.whole(MOST_JSON)
+            left -= len(data)
             try:
-                page = converted(parse_json(response.whole(MOST_JSON)), _TagList)
+                page = converted(parse_json(data), _TagList)
             except ImageError as error:
                 raise _wrong(repository, "tags/list", str(error)) from None
             link = next_link(response.headers.get("Link", ""))
-            target = None if link is None else urljoin(response.url, link)
+            following = None if link is None else response.linked(link)
+            if following == response.url:
+                raise _wrong(repository, "tags/list", "a page of the list leads to itself")
+            target = following
         tags.update(page.tags or [])
     raise _wrong(repository, "tags/list", f"the list has more than {_MOST_PAGES} pages")
 

@@ -23,7 +23,7 @@ from nixdock.runtime.catalogue import Document, Offer, ServedBlob
 from nixdock.runtime.shelf import Shelf
 from nixdock.system.cores import available_cores
 from nixdock.system.writers import FileWriter
-from nixdock.transfer.lookup import Known
+from nixdock.transfer.known import Known
 from nixdock.transfer.opening import Selection, open_source
 from nixdock.transfer.tree import Tree
 from nixdock.write.buildable import Buildable
@@ -64,8 +64,8 @@ def offer_build(
     """
     known = Known()
     known.add_cached(build.layers, compression, cache)
-    expected = existing_layers(build.layers)
-    expected |= known_layers(build.layers, compression, known.blobs)
+    expected = known_layers(build.layers, compression, known.blobs)
+    expected |= existing_layers(build.layers, expected)
     load_encoder(compression)
     progress.start([layer.weight for layer in build.layers])
     unknown = [i for i in range(len(build.layers)) if i not in expected]
@@ -75,7 +75,7 @@ def offer_build(
     if ahead is not None:
         for digest, size in {blobs[i].digest: blobs[i].size for i in unknown}.items():
             shelf.adopt(digest, size)
-    cache.add(blobs)
+    cache.add(blobs[i] for i in unknown)
     image = build.assemble(blobs)
     served: dict[str, ServedBlob] = {
         blob.digest: _PackedBlob(layer, blob, compression, shelf, cache)
