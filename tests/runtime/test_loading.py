@@ -11,7 +11,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -278,7 +278,7 @@ def test_an_interrupted_load_leaves_nothing(
     wrapper.parent.mkdir()
     wrapper.write_text(
         f'#!/bin/sh\nif [ "$1" = pull ]; then\n'
-        f'{docker.command[0]} "$@"; >{started}; exec sleep 600\nfi\n'
+        f'{docker.command[0]} "$@"; >{started}; exec sleep 617\nfi\n'
         f'exec {docker.command[0]} "$@"\n'
     )
     wrapper.chmod(0o755)
@@ -303,9 +303,17 @@ def test_an_interrupted_load_leaves_nothing(
         out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (128 + number, "")
     assert left_behind(home) == []
+    assert b"sleep\x00617\x00" not in set(_commands())
     names = docker("images", "--all", "--digests").stdout
     assert "127.0.0.1" not in names
     assert "test/no" not in names
+
+
+def _commands() -> Iterator[bytes]:
+    """Give the command lines of all processes."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            yield (process / "cmdline").read_bytes()
 
 
 @contextmanager

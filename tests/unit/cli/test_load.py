@@ -204,3 +204,16 @@ def test_run_becomes_the_runtime(spec: Path, machine: Machine) -> None:
     machine.set_state(fails=["run"])
     done = machine("run", "-q", spec)
     assert (done.returncode, done.stderr) == (1, "the daemon refuses to run\n")
+
+
+def test_a_copy_to_the_daemon_is_a_load(spec: Path, machine: Machine) -> None:
+    machine.install("docker")
+    done = machine("copy", "-q", spec, "docker-daemon:a/b:c")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{machine.load(spec)['digest']}\n"
+    assert list(machine.state["names"]) == ["a/b:c", "x/y:v1"]
+    found = json.loads(machine("copy", "-q", "--json", spec, "docker-daemon:d:e").stdout)
+    assert (found["names"], found["blobs"]) == (["d:e"], 0)
+    done = machine("copy", spec, "docker-daemon:a", "--platform", "linux/arm64")
+    assert done.returncode == 2
+    assert "--platform is not for the daemon" in done.stderr
