@@ -14,14 +14,13 @@ from urllib.parse import parse_qs
 from nixdock.errors import NixdockError
 from nixdock.oci.descriptor import canonical_json
 from nixdock.oci.media_types import INDEX_MEDIA_TYPE
+from nixdock.runtime.body import AnswerBody, Chunks
 from nixdock.runtime.byte_range import Part, UnsatisfiableError, part_of
 from nixdock.runtime.catalogue import Catalogue, Document, Repository, ServedBlob
 from nixdock.runtime.tally import Answer, Tally
-from nixdock.system.readers import ForwardReader
 from nixdock.system.text import printable
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["Failed", "application"]
@@ -114,9 +113,9 @@ def application(
         if stream is None:
             counts.end()
             return []
-        body = _Body(stream, part, counts.end)
+        body = AnswerBody(stream, part, counts.end)
         # A server that has a wrapper sends the file itself, so that slow clients hold no thread.
-        wrapper: Callable[..., Iterable[bytes]] = environ.get("wsgi.file_wrapper", _Chunks)
+        wrapper: Callable[..., Iterable[bytes]] = environ.get("wsgi.file_wrapper", Chunks)
         return wrapper(body, _CHUNK)
 
     return answer
@@ -257,61 +256,3 @@ def _json(
 ) -> _Reply:
     headers = {"Content-Type": content_type, **headers}
     return _Reply(status, Document(canonical_json(value)), headers)
-
-
-class _Body(ForwardReader):
-    """The bytes of an answer: a part of a stream, which is seekable, as a file of its own."""
-
-    def __init__(self, stream: io.RawIOBase, part: Part, closed: Callable[[], None]) -> None:
-        super().__init__(stream)
-        self._part = part
-        self._at = 0
-        self._on_close = closed
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move the position, from which the stream is read."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._part.size}[whence]
-        self._at = max(0, base + offset)
-        self._stream.seek(self._part.start + self._at)
-        return self._at
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._at
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read the next bytes."""
-        view = memoryview(buffer).cast("B")[: max(0, self._part.size - self._at)]
-        # Both kinds of streams have `readinto`, but their common base class does not.
-        count: int = self._stream.readinto(view) or 0 if view else 0
-        self._at += count
-        return count
-
-    def close(self) -> None:
-        """Close the stream, and tell that the answer has ended."""
-        if not self.closed:
-            self._on_close()
-        super().close()
-
-
-class _Chunks:
-    """The bytes of a file, for servers that have no wrapper of their own."""
-
-    def __init__(self, body: _Body, size: int) -> None:
-        self._body = body
-        self._size = size
-
-    def __iter__(self) -> _Chunks:
-        return self
-
-    def __next__(self) -> bytes:
-        if chunk := self._body.read(self._size):
-            return chunk
-        raise StopIteration
-
-    def close(self) -> None:
-        self._body.close()
