@@ -75,7 +75,13 @@ _CLOSURE_OF: Final = "closure:"
     show_default=True,
     help="Most layers of the finished image, including the top layer. Ignored for a pipeline.",
 )
-@click.option("--previous", type=LOCATION, help="Plan file or image that the new image replaces.")
+@click.option(
+    "--previous",
+    multiple=True,
+    type=LOCATION,
+    help="Plan file or image that the new image replaces. Repeatable, the newest first, if some"
+    " machines have one and some another.",
+)
 @platform_option
 @click.option("--volatile", multiple=True, help="Store path that changes often. Repeatable.")
 @click.option(
@@ -116,7 +122,7 @@ def command(
     *,
     strategy: str | None,
     max_layers: int,
-    previous: Location | None,
+    previous: tuple[Location, ...],
     platform: str | None,
     volatile: tuple[str, ...],
     groups: tuple[str, ...],
@@ -140,7 +146,7 @@ def command(
         raise click.UsageError("--compare, --explain and --output are mutually exclusive")
     if target is not None and as_json:
         raise click.UsageError("a plan file is always JSON: give --json or --output, not both")
-    if platform is not None and previous is None:
+    if platform is not None and not previous:
         raise click.UsageError("--platform is for --previous")
     if strategy is None:
         strategy = "explicit" if groups else "pipeline" if pipeline else DEFAULT_STRATEGY
@@ -155,11 +161,11 @@ def command(
             },
         )
     closure = _read_closure(graph, keys, roots, exclude)
+    plans = [read_previous(image, platform=platform, access=access) for image in previous]
     options = LayeringOptions(
         volatile=frozenset(member_named(text, closure.infos) for text in volatile),
-        previous=None
-        if previous is None
-        else read_previous(previous, platform=platform, access=access),
+        previous=plans[0] if plans else None,
+        older=tuple(plans[1:]),
         groups=parse_groups([_group(group, closure) for group in groups], "--group"),
         rest=rest,
         pipeline=None if pipeline is None else _pipeline(pipeline),

@@ -20,7 +20,7 @@ from nixdock.layering.change_model import model_of, prior_model, prior_rates
 from nixdock.layering.clusters import clusters_of, paths_of, union_of
 from nixdock.layering.fresh import partition_fresh
 from nixdock.layering.history import app_share, learn, learned_rates, newcomers
-from nixdock.layering.keeping import layers_to_keep, whole_layers
+from nixdock.layering.keeping import clean_layers, layers_to_keep
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.order import layer_order
 from nixdock.layering.partition import partition
@@ -59,28 +59,32 @@ def plan_stable(
     rates.update({path: prior[path] for path in volatile})
     model = model_of(reach, rates, app_share(history))
     top = reach.users(path for path, rate in rates.items() if rate.app > _TOP_RATE)
-    layers = _next_layers(model, previous, newcomers(history, closure), budget, top)
+    layers = _next_layers(
+        model, [previous, *options.older], newcomers(history, closure), budget, top
+    )
     return replace(LayerPlan.of(closure, layers), history=history)
 
 
 def _next_layers(
     model: ChangeModel,
-    previous: PreviousPlan,
+    previous: Sequence[PreviousPlan],
     new_paths: Collection[StorePath],
     budget: int,
     top: int,
 ) -> list[tuple[StorePath, ...]]:
     """Return the layers: the previous ones that can be kept, and new ones for the other paths.
 
+    `previous` are the plans of previous images, the newest first.
+
     The kept layers of the unbroken bottom stay in place; all others are ordered anew above them.
     """
     reach = model.reach
     closure = reach.closure
-    whole, unbroken = whole_layers(previous.layers, closure)
-    kept = layers_to_keep(model, whole, unbroken, new_paths, budget)
+    clean = clean_layers([plan.layers for plan in previous], closure)
+    kept = layers_to_keep(model, clean, new_paths, budget)
     settled = frozenset(path for layer in kept for path in layer)
     others = [path for path in closure.infos if path not in settled]
-    lower = kept[: _common_length(kept, whole[:unbroken])]
+    lower = kept[: _common_length(kept, clean.layers[: clean.unbroken])]
     clusters = {}
     for layer in kept[len(lower) :]:
         clusters[union_of(model, clusters_of(model, layer))] = layer

@@ -43,6 +43,8 @@ MEMORIES: Mapping[str, Find] = {
     "last": lambda plans: plans[-1:],
     "lost every fifth": _lost_every_fifth,
     "two versions back": lambda plans: plans[-2:-1],
+    "last two": lambda plans: plans[:-3:-1],
+    "two versions back, and last": lambda plans: plans[-2:],
     "last three": lambda plans: plans[:-4:-1],
 }
 
@@ -67,7 +69,9 @@ def planned(closure: Closure, budget: int, before: Sequence[LayerPlan]) -> Layer
         PreviousPlan(tuple(layer.paths for layer in plan.layers), plan.history or PlanHistory())
         for plan in before
     ]
-    return plan_stable(closure, budget, LayeringOptions(previous=previous[0]))
+    return plan_stable(
+        closure, budget, LayeringOptions(previous=previous[0], older=tuple(previous[1:]))
+    )
 
 
 def crowded_steps(steps: int) -> Iterator[Product]:

@@ -34,7 +34,14 @@ import orjson
 from nixdock.nix.closure import Closure
 from nixdock.nix.reference_graph import parse_closure
 
-from .circumstances import crowded_steps, grown_steps, quiet_steps, replay_with_memory
+from .circumstances import (
+    MEMORIES,
+    branches,
+    crowded_steps,
+    grown_steps,
+    quiet_steps,
+    replay_with_memory,
+)
 from .replay import STRATEGIES, Cost, replay
 from .traces import Product, app_steps, churn_steps, single_steps, weekly_steps
 
@@ -53,6 +60,7 @@ _RECORDED_PRODUCTS: Final = ("imagemagick", "php-fpm", "postgres")
 _RECORDED_TRACES: Final = (("weekly", 20), ("churn", 12))
 _RECORDED_LAYERS: Final = (25, 60)
 _RECORDED_STRATEGIES: Final = ("stable", "stable+previous")
+_BRANCH_MEMORIES: Final = ("none", "last", "two versions back", "two versions back, and last")
 _TOLERANCE: Final = 0.002
 
 _CEILINGS: Final = {
@@ -164,10 +172,14 @@ def circumstance_figures() -> Figures:
         Product.of(name, read_graph(next(iter(graphs()[name].values()))))
         for name in ("php-fpm", "postgres")
     )
+    weekly = [*weekly_steps(php, 14, 2)]
+    in_turn = [product for pair in branches(php, 7) for product in pair]
     cases: list[tuple[str, Iterable[Product], tuple[int, ...], str]] = [
         ("crowded", crowded_steps(6), (60,), "last"),
         ("quiet", quiet_steps(24), (100,), "last"),
         ("php-fpm grown by postgres", grown_steps(php, postgres, 9, 8), (60, 100), "last"),
+        *(("php-fpm", weekly, (25, 60), memory) for memory in MEMORIES),
+        *(("php-fpm, branches in turn", in_turn, (25, 60), memory) for memory in _BRANCH_MEMORIES),
     ]
     figures: Figures = {}
     for name, steps, layers, memory in cases:

@@ -139,7 +139,9 @@ def test_a_plan_continues_a_plan_file(graph: Path, tmp_path: Path) -> None:
     # An unchanged closure keeps its plan.
     previous = ("--previous", file)
     assert layers(graph, *previous, "--max-layers", 10) == json.loads(file.read_text())["layers"]
-    done = nixdock("plan", graph, "--previous", tmp_path / "none")
+    twice = (*previous, *previous, "--max-layers", 10)
+    assert layers(graph, *twice) == json.loads(file.read_text())["layers"]
+    done = nixdock("plan", graph, *previous, "--previous", tmp_path / "none")
     assert done.returncode == 2
     assert f"can't read the previous plan {tmp_path / 'none'}" in done.stderr
 

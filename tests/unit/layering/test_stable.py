@@ -18,7 +18,7 @@ from nixdock.layering.reach import Reach
 from nixdock.layering.stable import plan_stable
 from nixdock.nix.closure import Closure
 from nixdock.nix.store_path import StorePath
-from tests.bench.circumstances import crowded_steps, quiet_steps
+from tests.bench.circumstances import crowded_steps, quiet_steps, replay_with_memory
 from tests.bench.traces import Product, app_steps, churn_steps, single_steps, weekly_steps
 from tests.unit.closures import (
     Nodes,
@@ -280,6 +280,32 @@ def test_large_paths_do_not_share_while_layers_are_free() -> None:
     *_, (closure, plan) = replayed([*quiet_steps(8)], 99)
     large = {path for path in closure.infos if closure[path].nar_size >= 13_000_000}
     assert large <= {layer.paths[0] for layer in plan.layers if len(layer.paths) == 1}
+
+
+def test_of_several_previous_images_the_plan_keeps_what_most_have() -> None:
+    closure = product().closure()
+    plans = [previous_of(plan_stable(closure, budget)) for budget in (30, 24, 24)]
+    first, second, third = plans
+    options = LayeringOptions(previous=first, older=(second, third))
+    found = {layer.paths for layer in plan_stable(closure, 40, options).layers}
+    assert found >= set(second.layers)
+    # Between two, the newest decides.
+    options = LayeringOptions(previous=first, older=(second,))
+    found = {layer.paths for layer in plan_stable(closure, 40, options).layers}
+    assert found >= set(first.layers)
+    assert plan_stable(closure, 40, LayeringOptions(previous=first, older=(first,))) == plan_stable(
+        closure, 40, LayeringOptions(previous=first)
+    )
+
+
+def test_an_image_that_clients_do_not_have_does_no_harm_beside_the_one_they_have() -> None:
+    trace = [step.closure() for step in weekly_steps(product(), 14, 2)]
+    cost = {
+        memory: replay_with_memory(trace, 24, memory).pulled
+        for memory in ("none", "two versions back", "two versions back, and last")
+    }
+    assert cost["two versions back, and last"] < cost["none"]
+    assert cost["two versions back, and last"] < cost["two versions back"]
 
 
 def test_base_layers_below_do_not_break_the_prefix() -> None:
