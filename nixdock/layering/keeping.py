@@ -37,6 +37,7 @@ _NEWCOMER_SHARE: Final = 0.25
 """A large newcomer shares no layer as long as there are clean layers of this share of its size."""
 _SPARE_SHARE: Final = 8
 """One layer for so many dissolved ones is left at least, so that their paths do not share one."""
+_FEW: Final = 16
 _MOST_PAIRED: Final = 300
 
 Layer: TypeAlias = "tuple[StorePath, ...]"
@@ -107,7 +108,9 @@ def layers_to_keep(
     whole = clean.layers
     kept_paths = frozenset(path for layer in whole for path in layer)
     others = [path for path in model.reach.order if path not in kept_paths]
-    if len(whole) + len(others) <= budget:
+    fits = len(whole) + len(others) <= budget
+    # The few layers that a mass rebuild leaves make too little room to merge all paths for.
+    if fits or _FEW * len(whole) <= budget:
         return list(whole)
     layers = [union_of(model, clusters_of(model, layer)) for layer in whole]
     pieces = merge_neighbours(model, clusters_of(model, others), max(_MOST_PAIRED, budget))
