@@ -57,40 +57,44 @@ let
     }@args:
     let
       hashes = outputHashOf imageName (lib.filterAttrs (_: value: value != null) args);
+
+      file =
+        pkgs.runCommand name
+          (
+            {
+              inherit imageDigest;
+              imageName = finalImageName;
+              imageTag = finalImageTag;
+              passthru = common.transferPrograms (fixName finalImageName) "docker-archive:${file}";
+
+              source = "docker://${imageName}@${imageDigest}";
+              destination = "${finalImageName}:${finalImageTag}";
+              platform = [
+                "--override-os=${os}"
+                "--override-arch=${arch}"
+              ]
+              ++ lib.optional (variant != "" && variant != null) "--override-variant=${variant}";
+              verification = lib.boolToString tlsVerify;
+
+              nativeBuildInputs = [ pkgs.buildPackages.skopeo ];
+              SSL_CERT_FILE = common.certificateBundle;
+              impureEnvVars = proxyVariables ++ [ "NIX_SSL_CERT_FILE" ];
+
+              outputHashMode = "flat";
+              inherit (hashes) outputHash;
+            }
+            // lib.optionalAttrs (hashes.outputHashAlgo != null) { inherit (hashes) outputHashAlgo; }
+          )
+          ''
+            # The sandbox may not contain the file.
+            if [ -r "''${NIX_SSL_CERT_FILE:-}" ]; then export SSL_CERT_FILE=$NIX_SSL_CERT_FILE; fi
+            # The digest already identifies the image, so skopeo needs no policy for signatures.
+            # skopeo prints no progress bars to a pipe.
+            skopeo --insecure-policy --tmpdir="$TMPDIR" $platform \
+              copy --src-tls-verify="$verification" "$source" "docker-archive://$out:$destination" | cat
+          '';
     in
-    pkgs.runCommand name
-      (
-        {
-          inherit imageDigest;
-          imageName = finalImageName;
-          imageTag = finalImageTag;
-
-          source = "docker://${imageName}@${imageDigest}";
-          destination = "${finalImageName}:${finalImageTag}";
-          platform = [
-            "--override-os=${os}"
-            "--override-arch=${arch}"
-          ]
-          ++ lib.optional (variant != "" && variant != null) "--override-variant=${variant}";
-          verification = lib.boolToString tlsVerify;
-
-          nativeBuildInputs = [ pkgs.buildPackages.skopeo ];
-          SSL_CERT_FILE = common.certificateBundle;
-          impureEnvVars = proxyVariables ++ [ "NIX_SSL_CERT_FILE" ];
-
-          outputHashMode = "flat";
-          inherit (hashes) outputHash;
-        }
-        // lib.optionalAttrs (hashes.outputHashAlgo != null) { inherit (hashes) outputHashAlgo; }
-      )
-      ''
-        # The sandbox may not contain the file.
-        if [ -r "''${NIX_SSL_CERT_FILE:-}" ]; then export SSL_CERT_FILE=$NIX_SSL_CERT_FILE; fi
-        # The digest already identifies the image, so skopeo needs no policy for signatures.
-        # skopeo prints no progress bars to a pipe.
-        skopeo --insecure-policy --tmpdir="$TMPDIR" $platform \
-          copy --src-tls-verify="$verification" "$source" "docker-archive://$out:$destination" | cat
-      '';
+    file;
 in
 {
   inherit pullImage;

@@ -36,13 +36,20 @@ from nixdock.errors import (
 if TYPE_CHECKING:
     from nixdock.build.resolve import Resolution
     from nixdock.diff.result import Diff
-    from nixdock.face.building import build_image, image_digests, pack_top_layer, stream_image
+    from nixdock.face.building import (
+        build_image,
+        image_digests,
+        pack_top_layer,
+        remember_layers,
+        stream_image,
+    )
     from nixdock.face.closures import (
         parse_closure,
         read_closure,
         registration_text,
         write_database,
     )
+    from nixdock.face.describing import Describing
     from nixdock.face.images import (
         diff_images,
         export_image,
@@ -99,6 +106,7 @@ __all__ = [
     "Confinement",
     "Copied",
     "Credentials",
+    "Describing",
     "Diff",
     "Explanation",
     "FileLocation",
@@ -160,6 +168,7 @@ __all__ = [
     "read_previous",
     "read_spec",
     "registration_text",
+    "remember_layers",
     "resolve_spec",
     "spec_json",
     "stream_image",
@@ -177,6 +186,7 @@ _MODULES: Final = {
     "Confinement": "nixdock.rootfs.confinement",
     "Copied": "nixdock.transfer.copy_image",
     "Credentials": "nixdock.registry.credentials",
+    "Describing": "nixdock.face.describing",
     "Diff": "nixdock.diff.result",
     "Explanation": "nixdock.layering.explain",
     "FileLocation": "nixdock.oci.location",
@@ -226,6 +236,7 @@ _MODULES: Final = {
     "read_previous": "nixdock.face.plans",
     "read_spec": "nixdock.face.specs",
     "registration_text": "nixdock.face.closures",
+    "remember_layers": "nixdock.face.building",
     "resolve_spec": "nixdock.face.specs",
     "spec_json": "nixdock.face.specs",
     "stream_image": "nixdock.face.building",

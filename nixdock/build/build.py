@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from nixdock.build.database_layer import Database, write_database
 from nixdock.build.memory import memory_of
 from nixdock.build.missing_files import missing_contents, missing_program
+from nixdock.build.outline import outlined_layers
 from nixdock.build.permission_check import check_permissions
+from nixdock.build.previous import previous_image
 from nixdock.build.resolve import Resolution, resolve_on_base
-from nixdock.errors import PlanError, SpecError
+from nixdock.build.store_layers import directories_of, layers_of_store
+from nixdock.errors import PlanError
 from nixdock.layers.layer import Layer, ListedLayer
 from nixdock.layers.single import SingleLayer
-from nixdock.layers.store import StoreLayer
-from nixdock.nix.store_path import StorePath
 from nixdock.oci.container_config import ContainerConfig, container_config
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.digests import chain_ids
@@ -36,13 +37,12 @@ from nixdock.rootfs.top_layer import (
     read_top_layer,
 )
 from nixdock.spec.config_checks import checked_config, undefined_keys
-from nixdock.spec.image_spec import ImageSpec, nar_hash_of
-from nixdock.spec.permission_rules import permission_rules
+from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
-from nixdock.tar.header import MemberMeta, name_text
-from nixdock.tar.kinds import Kind
 
 if TYPE_CHECKING:
+    from nixdock.layers.store import StoreLayer
+    from nixdock.oci.location import Location
     from nixdock.registry.access import Access
 
 __all__ = ["Build", "prepared_build", "prepared_top_layer", "resolve_spec"]
@@ -56,7 +56,7 @@ class Build:
 
     `mtime` is the time, in seconds, of the files that the build itself creates; `base_history` is
     the history of the base image's layers. `memory_of` returns what the image is to remember, given
-    the chain ID of its layers.
+    the chain ID of its layers. `previous` is the image whose plan this one continues.
     """
 
     layers: tuple[Layer, ...]
@@ -67,6 +67,7 @@ class Build:
     mtime: int
     base_history: tuple[HistoryEntry, ...] = ()
     memory_of: Callable[[str], Mapping[str, Any] | None] | None = None
+    previous: Location | None = None
 
     def assemble(self, blobs: Sequence[LayerBlob]) -> Image:
         """Describe the packed layers as an image."""
@@ -101,16 +102,20 @@ def prepared_build(
     spec: ImageSpec,
     confinement: Confinement = Confinement.REQUIRED,
     access: Access | None = None,
+    *,
+    outline: bool = False,
 ) -> Iterator[Build]:
     """Prepare the image of `spec`, which may be resolved; pack its layers within the block.
 
-    Scripts are confined as `confinement` says.
+    Scripts are confined as `confinement` says. With `outline`, neither do they run nor is any file
+    of the image read: layers of its own files can't be packed then.
 
     Raise what `resolve_spec` raises, ScriptError if a script fails, and PackError if the files of
     the top layer can't be prepared.
     """
     with ExitStack() as stack:
         base = _open_base(spec, access, stack)
+        previous = previous_image(spec)
         spec = resolve_on_base(spec, base, access).spec
         config, undefined = checked_config(spec.config)
         for key in undefined_keys(undefined):
@@ -118,7 +123,10 @@ def prepared_build(
         mtime = _creation_time(spec)
         layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
         container = _inherited(spec, config, base)
-        layers += _new_layers(spec, container, base, stack, confinement)
+        if outline:
+            layers += outlined_layers(spec)
+        else:
+            layers += _new_layers(spec, container, base, stack, confinement)
         if len(layers) > MOST_LAYERS:
             base_count = 0 if base is None else len(base.layers)
             raise PlanError(
@@ -135,6 +143,7 @@ def prepared_build(
             mtime=mtime,
             base_history=() if base is None else base.history,
             memory_of=memory_of(spec),
+            previous=previous,
         )
 
 
@@ -199,7 +208,7 @@ def _new_layers(
         log.warning("%s", warning)
     if problem := missing_program(spec, container, own_layers, base):
         log.warning("%s", problem)
-    store_layers = _store_layers(spec, _directories(own_layers) if spec.perms else frozenset())
+    store_layers = layers_of_store(spec, directories_of(own_layers) if spec.perms else frozenset())
     return (*_with_store_layers(spec, top, store_layers, stack), *own_layers[1:])
 
 
@@ -208,11 +217,6 @@ def _with_store_layers(
 ) -> tuple[Layer, ...]:
     if not spec.single_layer or not store_layers:
         return (*store_layers, top)
-    if len(store_layers) > 1:
-        raise SpecError(
-            f"store_layers: with single_layer, expected at most one layer, not {len(store_layers)}",
-            key="store_layers",
-        )
     if spec.top_layer is not None:
         return (SingleLayer(read_top_layer(Path(spec.top_layer)), store_layers[0]),)
     return (SingleLayer(pack_to_temporary_tar(top, stack), store_layers[0]),)
@@ -229,41 +233,3 @@ def _top_layer(
         return read_top_layer(Path(spec.top_layer))
     tree = None if database is None else database.tree
     return prepare_top_layer(spec, base, _creation_time(spec), stack, tree, confinement)
-
-
-def _directories(layers: Sequence[ListedLayer]) -> frozenset[str]:
-    """Return the names of the directories in `layers`."""
-    return frozenset(
-        name_text(entry.name).rstrip("/")
-        for layer in layers
-        for entry in layer.entries()
-        if entry.kind is Kind.DIRECTORY
-    )
-
-
-def _store_layers(spec: ImageSpec, above: Collection[str]) -> list[StoreLayer]:
-    """Return the layers of the store paths; `above` are the directories in the layers above them.
-
-    The parents of store paths have the owner and mode of the uppermost layer that has them. If it
-    is above, rules for them leave the store layers alone, which other images can share then.
-    """
-    store = spec.store
-    meta = MemberMeta(parse_time(store.mtime), store.uid, store.gid, store.uname, store.gname)
-    infos = spec.store_paths
-    rules = permission_rules(spec)
-    return [
-        StoreLayer(
-            paths=tuple(map(StorePath, paths)),
-            meta=meta,
-            store_dir=store.directory,
-            root=store.root,
-            nar_hashes=tuple(nar_hash_of(infos.get(path)) for path in paths),
-            nar_size=sum(infos[path].nar_size for path in paths if path in infos),
-            perms=tuple(
-                rule
-                for rule in rules
-                if any(rule.concerns(path, parents=rule.path not in above) for path in paths)
-            ),
-        )
-        for paths in spec.store_layers or []
-    ]

@@ -12,13 +12,36 @@ from nixdock.layering.plan_file import parse_plan
 from nixdock.layering.plan_history import PreviousPlan
 from nixdock.nix.store_path import StorePath, valid_store_paths
 from nixdock.oci.descriptor import Platform
-from nixdock.oci.location import FileLocation, Location, location_text, registry_hint
+from nixdock.oci.location import (
+    FileLocation,
+    Location,
+    location_text,
+    parse_location,
+    registry_hint,
+)
 
 if TYPE_CHECKING:
     from nixdock.read.opening import ImageFile
     from nixdock.registry.access import Access
+    from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["read_previous"]
+__all__ = ["previous_image", "read_previous"]
+
+
+def previous_image(spec: ImageSpec) -> Location | None:
+    """Return where the image is whose plan that of `spec` continues.
+
+    Return None if there is none, or only its plan file, which was written before its layers were
+    packed, and so does not know their blobs.
+    """
+    if spec.layering.previous is None or spec.closure is None:
+        return None
+    location = parse_location(spec.layering.previous)
+    if isinstance(location, FileLocation):
+        path = location.path
+        if not path.is_dir() and (not path.is_file() or _is_json(path)):
+            return None
+    return location
 
 
 def read_previous(

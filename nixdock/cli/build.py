@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from nixdock import Compression, Format, build_image, image_digests, read_spec
+from nixdock import (
+    Compression,
+    Format,
+    build_image,
+    image_digests,
+    read_spec,
+    remember_layers,
+)
 from nixdock.cli.access import access_options
 from nixdock.cli.build_result import BuildResult
 from nixdock.cli.options import (
@@ -17,6 +24,7 @@ from nixdock.cli.options import (
     confinement_options,
     format_option,
     names_text,
+    no_cache_option,
     output_tag,
     overridden,
     override_options,
@@ -64,6 +72,14 @@ Examples:
 @override_options
 @confinement_options
 @click.option("--dry-run", is_flag=True, help="Only print each layer's digest and size.")
+@click.option(
+    "--reuse",
+    multiple=True,
+    metavar="REFERENCE",
+    help="For --dry-run: an image whose layers need not be read, in a registry or, as a location or"
+    " a path, in a file. Repeatable.",
+)
+@no_cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the digest.")
 @click.option("--metadata-file", "metadata", type=FILE, help="File to write the JSON to as well.")
 @access_options
@@ -76,7 +92,9 @@ def command(
     graph: str | None,
     tags: tuple[str, ...],
     confinement: str | None,
+    reuse: tuple[str, ...],
     *,
+    no_cache: bool,
     legacy: bool,
     tag_of_output: bool,
     dry_run: bool,
@@ -91,9 +109,14 @@ def command(
     its config. An existing file is replaced only once the new image is complete. If the image goes
     to standard output, the digest goes to standard error. With --json, the names, the size and the
     layers are printed, too.
+
+    --dry-run reads no file of a layer that is known: from an earlier build or push of this user, or
+    from an image that --reuse or the spec's layering.previous names.
     """
     if target is None and not dry_run:
         raise click.UsageError("no output: give one with -o, or use --dry-run")
+    if reuse and target is not None and not dry_run:
+        raise click.UsageError("--reuse is for --dry-run")
     if legacy and form != Format.DOCKER_ARCHIVE:
         raise click.UsageError(f"--legacy is for --format {Format.DOCKER_ARCHIVE}, not {form}")
     if tag_of_output:
@@ -112,6 +135,8 @@ def command(
             compression=compression,
             access=access,
             confinement=confinement or "required",
+            reuse=reuse,
+            use_cache=not no_cache,
         )
         for layer in () if as_json else image.layers:
             click.echo(f"{layer.digest} {layer.size}")
@@ -127,6 +152,8 @@ def command(
                 access=access,
                 confinement=confinement or "required",
             )
+        if not no_cache:
+            remember_layers(image)
     result = BuildResult(image, Format(form), target)
     document = pretty_json(result.document())
     if metadata is not None:

@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from nixdock import Layering, LayeringOptions, NixdockError, diff_images, read_previous
+from nixdock import Describing, Layering, LayeringOptions, NixdockError, diff_images, read_previous
 from nixdock.cli.access import access_options
 from nixdock.cli.diff_text import diff_lines
-from nixdock.cli.options import LOCATION, SIZE, is_stdin, platform_option
+from nixdock.cli.options import (
+    LOCATION,
+    SIZE,
+    confinement_options,
+    is_stdin,
+    no_cache_option,
+    platform_option,
+    reuse_option,
+)
 from nixdock.cli.output import pretty_json, size_text
 from nixdock.layering.options import DEFAULT_STRATEGY
 from nixdock.oci.location import location_text
@@ -26,6 +34,7 @@ Examples:
   nixdock diff old.plan.json graph.json --json
   nixdock diff old.tar new.tar --fail-over 50MB
   nixdock diff docker://ghcr.io/me/app:v1 docker://ghcr.io/me/app:v2
+  nixdock diff docker://ghcr.io/me/app:latest app.json
 """
 
 
@@ -60,6 +69,9 @@ Examples:
     type=LOCATION,
     help="Plan file or image that the plan of NEW, a graph, continues.",
 )
+@reuse_option
+@no_cache_option
+@confinement_options
 @access_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -72,14 +84,19 @@ def command(
     strategy: str,
     max_layers: int,
     previous: Location | None,
+    reuse: tuple[str, ...],
+    no_cache: bool,
+    confinement: str | None,
     access: Access | None,
     as_json: bool,
 ) -> None:
     """Show what an update from OLD to NEW transfers, and why.
 
-    Each of the two is the location of an image, a plan file from `nixdock plan -o`, or a graph,
-    which is planned first. Of images in registries, docker://HOST/NAME:TAG, no layer is fetched if
-    they remember their store paths.
+    Each of the two is the location of an image, a spec, a plan file from `nixdock plan -o`, or a
+    graph, which is planned first. Of images in registries, docker://HOST/NAME:TAG, no layer is
+    fetched if they remember their store paths. A spec stands for the image that `nixdock push`
+    would send: layers are packed to compare their digests, but no file is read of those that the
+    other side, an earlier build or push of this user, or an image named by --reuse has already.
 
     Registries, containerd and Podman transfer the layers whose digests are not among the old ones;
     Docker's classic storage transfers all layers from the first one that differs. For images, sizes
@@ -109,6 +126,7 @@ def command(
         max_layers=max_layers,
         platform=platform,
         access=access,
+        describing=Describing(reuse, not no_cache, confinement or "required"),
     )
     if as_json:
         click.echo(pretty_json(diff.document()), nl=False)

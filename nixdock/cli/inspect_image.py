@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from nixdock import FileReport, inspect_image
+from nixdock import Describing, FileReport, inspect_image
 from nixdock.cli.access import access_options
 from nixdock.cli.layer_table import layer_table
-from nixdock.cli.options import LOCATION, quiet_option
+from nixdock.cli.options import (
+    LOCATION,
+    confinement_options,
+    no_cache_option,
+    quiet_option,
+    reuse_option,
+)
 from nixdock.cli.output import pretty_json
 from nixdock.cli.progress import reading_progress
+from nixdock.cli.source import spec_at
 from nixdock.system.text import shown
 
 if TYPE_CHECKING:
@@ -27,7 +34,7 @@ _SHOWN_FIRST: Final = ("Entrypoint", "Cmd", "Env", "WorkingDir", "User")
 
 
 @click.command("inspect")
-@click.argument("image", type=LOCATION)
+@click.argument("source", metavar="IMAGE", type=LOCATION)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--quick", is_flag=True, help="Read no layers: verify nothing, and list no store paths."
@@ -37,11 +44,17 @@ _SHOWN_FIRST: Final = ("Entrypoint", "Cmd", "Env", "WorkingDir", "User")
     metavar="OS/ARCH[/VARIANT]",
     help="Show only the images for this platform.  [default: all images]",
 )
+@reuse_option
+@no_cache_option
+@confinement_options
 @access_options
 @quiet_option
 def command(
-    image: Location,
+    source: Location,
     *,
+    reuse: tuple[str, ...],
+    no_cache: bool,
+    confinement: str | None,
     as_json: bool,
     quick: bool,
     platform: str | None,
@@ -53,10 +66,28 @@ def command(
     IMAGE is a location: docker://HOST/NAME:TAG in a registry, or an archive or directory in any
     format that nixdock writes or that Docker, Podman or skopeo save. Its layers are read to list
     their store paths, and verified in the process, unless --quick is given.
+
+    Or IMAGE is a spec, which may be resolved, or dockerTools' stream configuration: the archive is
+    shown that `nixdock build` would write, but nothing is written, and no file is read of layers
+    that are known: from an earlier build or push of this user, or from an image that --reuse or the
+    spec's layering.previous names. With --quick, no other layer is read, either, and no script
+    runs: digests that are not known are left out.
     """
+    spec = spec_at(source)
+    if spec is None and (reuse or no_cache or confinement is not None):
+        raise click.UsageError(
+            "--reuse, --no-cache and the options for scripts are for a spec, not for an image"
+        )
     with reading_progress(quiet=quiet) as progress:
         report = inspect_image(
-            image, quick=quick, platform=platform, progress=progress, access=access
+            source if spec is None else spec,
+            quick=quick,
+            platform=platform,
+            progress=progress,
+            access=access,
+            describing=None
+            if spec is None
+            else Describing(reuse, not no_cache, confinement or "required"),
         )
     if as_json:
         click.echo(pretty_json(report.document()), nl=False)
@@ -76,7 +107,8 @@ def _lines(report: FileReport, image: ImageReport) -> Iterator[str]:
     yield _field("image", f"{names} ({platform}), as {report.format}")
     if image.digest:
         yield _field("manifest", image.digest)
-    yield _field("config", image.config_digest)
+    if image.config_digest:
+        yield _field("config", image.config_digest)
     if image.created:
         yield _field("created", image.created)
     for key in [*_SHOWN_FIRST, *sorted(image.config.keys() - {*_SHOWN_FIRST})]:

@@ -39,5 +39,6 @@ def _rows(number: int, layer: LayerReport) -> Iterator[tuple[str, ...]]:
     first, *others = contents or [(layer.comment or layer.created_by, "")]
     digest = layer.digest.partition(":")[2][:_DIGITS]
     count = str(len(contents)) if layer.read else ""
-    yield (str(number), size_text(layer.size), count, shown(first[0]), first[1], digest)
+    size = "" if layer.size is None else size_text(layer.size)
+    yield (str(number), size, count, shown(first[0]), first[1], digest)
     yield from (("", "", "", shown(name), short_hash, "") for name, short_hash in others)

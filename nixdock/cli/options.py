@@ -32,11 +32,13 @@ __all__ = [
     "is_stdin",
     "key_option",
     "names_text",
+    "no_cache_option",
     "output_tag",
     "overridden",
     "override_options",
     "platform_option",
     "quiet_option",
+    "reuse_option",
     "root_option",
     "spec_argument",
     "tag_option",
@@ -118,6 +120,19 @@ root_option = click.option(
 )
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+
+
+reuse_option = click.option(
+    "--reuse",
+    multiple=True,
+    metavar="REFERENCE",
+    help="Another image whose layers may be taken over, in a registry or, as a location or a path,"
+    " in a file. Repeatable.",
+)
+
+no_cache_option = click.option(
+    "--no-cache", is_flag=True, help="Do not use the cache of layers that are known."
+)
 
 
 def confinement_options(command: _Command) -> _Command:

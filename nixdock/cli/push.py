@@ -10,7 +10,14 @@ import click
 
 from nixdock import Compression
 from nixdock.cli.access import access_options
-from nixdock.cli.options import FILE, confinement_options, overridden, quiet_option
+from nixdock.cli.options import (
+    FILE,
+    confinement_options,
+    no_cache_option,
+    overridden,
+    quiet_option,
+    reuse_option,
+)
 from nixdock.cli.output import pretty_json, size_text
 from nixdock.cli.progress import packing_progress
 from nixdock.cli.source import read_source
@@ -39,15 +46,9 @@ Examples:
     show_default=True,
     help="Compression of new layers.",
 )
-@click.option(
-    "--reuse",
-    multiple=True,
-    metavar="REFERENCE",
-    help="Another image whose layers may be taken over, in a registry or, as a location or a path,"
-    " in a file. Repeatable.",
-)
+@reuse_option
 @click.option("--graph", help="File with the closure's graph, in place of the spec's.")
-@click.option("--no-cache", is_flag=True, help="Do not use the cache of layers that are known.")
+@no_cache_option
 @click.option("--verify-known", is_flag=True, help="Pack known layers as well, and compare.")
 @click.option("--dry-run", is_flag=True, help="Send nothing; say what would be sent.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the references.")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from nixdock import read_spec
 from nixdock.errors import InputError
 from nixdock.oci.location import FileLocation, parse_location
 
 if TYPE_CHECKING:
     from nixdock import ImageSpec
+    from nixdock.oci.location import Location
 
-__all__ = ["read_source"]
+__all__ = ["read_source", "spec_at"]
 
 _START: Final = 512
 
@@ -23,10 +23,18 @@ def read_source(text: str) -> ImageSpec | str:
     A spec may also be resolved, dockerTools' stream configuration, or come from standard input.
     Raise InputError if the file can't be read, and SpecError if it is not a valid spec.
     """
-    match parse_location(text):
-        case FileLocation(path, None) if text == "-" or _is_json(path):
+    return spec_at(parse_location(text)) or text
+
+
+def spec_at(location: Location) -> ImageSpec | None:
+    """Return the spec at a location, as `read_source` does, or None if an image may be there."""
+    match location:
+        case FileLocation(path, None) if str(path) == "-" or _is_json(path):
+            # Slow to load, and not needed for images.
+            from nixdock import read_spec  # noqa: PLC0415
+
             return read_spec(path)
-    return text
+    return None
 
 
 def _is_json(path: Path) -> bool:

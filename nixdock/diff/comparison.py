@@ -25,7 +25,7 @@ from nixdock.diff.result import (
     Transfer,
     Transfers,
 )
-from nixdock.diff.side import Basis, Document, Side, SideKind, SideLayer, basis_of
+from nixdock.diff.side import Basis, Document, Side, SideLayer, basis_of
 from nixdock.layering.package_keys import package_keys
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def compare_sides(old: Side, new: Side) -> Diff:
     """Return which layers and store paths of `new` are in `old`, and what an update transfers."""
     basis = basis_of(old, new)
     unplanned: tuple[SideLayer, ...] = ()
-    if basis is Basis.STORE_PATHS and new.kind is not old.kind:
-        image = new if new.kind == SideKind.IMAGE else old
+    if new.kind.has_blobs is not old.kind.has_blobs:
+        image = new if new.kind.has_blobs else old
         unplanned = tuple(layer for layer in image.layers if not layer.paths)
     comparison = _Comparison(_compared(old, unplanned), _compared(new, unplanned), basis)
     return Diff(

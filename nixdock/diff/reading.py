@@ -1,9 +1,9 @@
-"""Reading a side of a comparison from an image, a plan file or a reference graph."""
+"""Reading a side of a comparison from an image, a spec, a plan file or a reference graph."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from nixdock.read.stored import StoredImage
     from nixdock.registry.access import Access
 
-__all__ = ["Planning", "read_side"]
+__all__ = ["DescribeSpec", "Planning", "is_image", "read_side"]
+
+DescribeSpec = Callable[[Mapping[str, Any], Path], Side | None]
+"""Returns the side that a JSON object from a file describes, or None if it is not a spec."""
 
 # The start of JSON, or of registration text, which starts with a store path. The tar of an image
 # starts with neither.
@@ -57,21 +60,24 @@ def read_side(
     planning: Planning | None = None,
     platform: Platform | None = None,
     access: Access | None = None,
+    describe: DescribeSpec = lambda _document, _path: None,
 ) -> Side:
     """Read an image at any location, a plan file, or a graph, which is planned by `planning`.
 
     Of several images, the first one is read, or the first one for `platform`. `-` is standard
-    input, for a plan or graph. Raise what `open_location` raises, and InputError or one of its
-    subclasses if a file can't be read or is none of these.
+    input, for anything but an image. `describe` is asked whether JSON is a spec. Raise what
+    `open_location` and `describe` raise, and InputError or one of its subclasses if a file can't be
+    read or is none of these.
     """
-    if not isinstance(location, FileLocation) or location.form is not None:
+    if not isinstance(location, FileLocation) or is_image(location):
         return _image(location, platform, access)
     path = location.path
-    if path.is_dir() or not _is_text(path):
-        return _image(location, platform, access)
     data = read_bytes(path, "the plan or graph")
     origin = str(path)
-    if (document := _plan_document(data)) is not None:
+    document = _json_object(data)
+    if (side := describe(document, path)) is not None:
+        return side
+    if _is_plan(document):
         return Side(origin, SideKind.PLAN, tuple(_plan_layers(document, data, origin)))
     if not _TEXT.match(data):
         name = "standard input" if origin == "-" else origin
@@ -93,6 +99,13 @@ def _default_planning() -> Planning:
     return Planning(Layering())
 
 
+def is_image(location: Location) -> bool:
+    """Tell whether there is an image at a location, if anything; raise InputError if not."""
+    if not isinstance(location, FileLocation) or location.form is not None:
+        return True
+    return location.path.is_dir() or not _is_text(location.path)
+
+
 def _is_text(path: Path) -> bool:
     """Return whether `path` is a plan or graph, not an image.
 
@@ -108,20 +121,21 @@ def _is_text(path: Path) -> bool:
         raise InputError(f"can't read {path}: {error.strerror}{hint}", path=path) from None
 
 
-def _plan_document(data: bytes) -> dict[str, Any] | None:
-    """Return the JSON object of a plan file, or None if `data` may be a graph."""
+def _json_object(data: bytes) -> dict[str, Any]:
+    """Return the JSON object in `data`, empty if there is none."""
     if not data.lstrip().startswith(b"{"):
-        return None
+        return {}
     try:
-        document = orjson.loads(data)
+        return dict(orjson.loads(data))
     except orjson.JSONDecodeError:
-        return None
-    if "layers" not in document or "exportReferencesGraph" in document:
-        return None
-    return dict(document)
+        return {}
 
 
-def _plan_layers(document: dict[str, Any], data: bytes, origin: str) -> Iterator[SideLayer]:
+def _is_plan(document: Mapping[str, Any]) -> bool:
+    return "layers" in document and "exportReferencesGraph" not in document
+
+
+def _plan_layers(document: Mapping[str, Any], data: bytes, origin: str) -> Iterator[SideLayer]:
     from nixdock.layering.plan_file import parse_plan  # noqa: PLC0415 (only for plans)
 
     plan = parse_plan(data, origin)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from nixdock.diff.side import Basis, Side, SideKind, SideLayer
+from nixdock.diff.side import Basis, Side, SideLayer
 
 if TYPE_CHECKING:
     from nixdock.nix.store_path import StorePath
@@ -280,7 +280,7 @@ class Diff:
             "old": self.old.document(),
             "new": self.new.document(),
             "compared_by": self.basis.value,
-            "size_of": "blob" if self.new.kind == SideKind.IMAGE else "nar",
+            "size_of": "blob" if self.new.kind.has_blobs else "nar",
             "transfers": self.transfers.document(),
             "paths": {status.value: count for status, count in self.path_counts().items()},
             "layers": [layer.document() for layer in self.layers],

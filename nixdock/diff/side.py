@@ -14,11 +14,17 @@ __all__ = ["Basis", "Document", "Side", "SideKind", "SideLayer", "basis_of"]
 
 
 class SideKind(StrEnum):
-    """The kind of file that a side was read from."""
+    """The kind of file that a side was read from; a spec stands for the image that it describes."""
 
     IMAGE = "image"
+    SPEC = "spec"
     PLAN = "plan"
     GRAPH = "graph"
+
+    @property
+    def has_blobs(self) -> bool:
+        """Whether the layers of such a side are blobs, which have digests."""
+        return self in {SideKind.IMAGE, SideKind.SPEC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """An image, a plan or a planned graph; only an image has a config and a manifest.
+    """An image, a plan or a planned graph; only an image, or a spec, has a config and a manifest.
 
     `origin` is the path that was read, for people.
     """
@@ -92,7 +98,7 @@ class Basis(StrEnum):
 
 def basis_of(old: Side, new: Side) -> Basis:
     """Return a property that the layers of both sides have."""
-    if not old.kind is new.kind == SideKind.IMAGE:
+    if not (old.kind.has_blobs and new.kind.has_blobs):
         return Basis.STORE_PATHS
     if old.manifest and new.manifest:
         return Basis.DIGEST

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nixdock.build.build import prepared_build, prepared_top_layer
+from nixdock.face.known_layers import Sources, known_to, packed_blobs, user_cache
 from nixdock.layers.compressors import Compression
-from nixdock.layers.pack import pack_all
+from nixdock.layers.known import known_layers
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.layout import Format
 from nixdock.rootfs.confinement import Confinement
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.system.buffers import Write
 
-__all__ = ["build_image", "image_digests", "pack_top_layer", "stream_image"]
+__all__ = ["build_image", "image_digests", "pack_top_layer", "remember_layers", "stream_image"]
 
 
 def build_image(
@@ -76,16 +78,31 @@ def image_digests(
     progress: Progress | None = None,
     confinement: Confinement | str = "required",
     access: Access | None = None,
+    reuse: Iterable[str] = (),
+    use_cache: bool = False,
 ) -> Image:
     """Return the image that `build_image` would build, without writing it.
 
-    Every layer is packed to compute its digest. `progress` and `confinement` are as for
+    Layers are packed to compute their digests, except those that are known: from the images at the
+    locations `reuse`, from the previous image that the spec names, and, with `use_cache`, from the
+    user's cache, which learns what is packed. `progress` and `confinement` are as for
     `build_image`, and so are the errors, except OutputError.
     """
+    sources = Sources.of(reuse, use_cache=use_cache)
+    chosen = _compression(compression, Format(form))
     with prepared_build(spec, Confinement(confinement), access) as build:
-        chosen = _compression(compression, Format(form))
-        blobs = pack_all(build.layers, None, chosen, progress=_started(progress, build))
+        known = known_layers(build.layers, chosen, known_to(sources, build, chosen, access).blobs)
+        blobs = packed_blobs(sources, build, chosen, known, progress or NO_PROGRESS)
         return build.assemble(blobs)
+
+
+def remember_layers(image: Image) -> None:
+    """Let the user's cache of known layers learn those of an image that has been built.
+
+    `push_image` and `image_digests` then know them without packing them. Within a Nix build, there
+    is no cache, and nothing is done.
+    """
+    user_cache().add(image.layers)
 
 
 def stream_image(

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nixdock.diff.result import Diff
+    from nixdock.diff.side import Side
+    from nixdock.face.describing import Describing
     from nixdock.layering.strategies import Layering
     from nixdock.layers.compressors import Compression
     from nixdock.layers.progress import Progress
-    from nixdock.oci.location import Place
+    from nixdock.oci.location import Location, Place
     from nixdock.read.opening import ImageFile
     from nixdock.read.problem import Complain
     from nixdock.read.report import FileReport
     from nixdock.read.verify import Verification
     from nixdock.registry.access import Access
     from nixdock.registry.prefetch import Prefetched, Remote
+    from nixdock.spec.image_spec import ImageSpec
     from nixdock.system.buffers import Write
 
 __all__ = [
@@ -32,19 +38,25 @@ __all__ = [
 
 
 def inspect_image(
-    path: Place,
+    source: ImageSpec | Place,
     *,
     quick: bool = False,
     platform: str | None = None,
     progress: Progress | None = None,
     access: Access | None = None,
+    describing: Describing | None = None,
 ) -> FileReport:
-    """Return the configs and layers of the images at `path`, and the store paths in each layer.
+    """Return the configs and layers of the images at `source`, and the store paths in each layer.
 
     Every layer is read and verified; `progress` is told how far. With `quick`, no layer is read:
     the store paths and the digests that the image does not state are left empty. `platform`, as
     OS/ARCHITECTURE[/VARIANT], leaves out the images for others. Raise InputError if there is no
-    image at `path`, ImageError if one is damaged, and RegistryError if a registry does not send it.
+    image at `source`, ImageError if one is damaged, and RegistryError if a registry does not send
+    it.
+
+    If `source` is a spec, the report is that on the archive that `build_image` would write, but
+    nothing is written, and layers that are known, as `describing` says, are not packed. With
+    `quick`, none is, no script runs, and what can't be known is left empty.
     """
     from nixdock.layers.progress import NO_PROGRESS
     from nixdock.oci.location import location_of
@@ -52,9 +64,16 @@ def inspect_image(
     from nixdock.read.report import inspect_images, list_images
     from nixdock.read.selection import images_for
     from nixdock.registry.opening import open_location
+    from nixdock.spec.image_spec import ImageSpec
 
     wanted = wanted_platform(platform)
-    with open_location(location_of(path), access, platform=wanted) as opened:
+    if isinstance(source, ImageSpec):
+        from nixdock.face.described import Described
+        from nixdock.face.describing import Describing
+
+        described = Described(source, describing or Describing(), wanted, access)
+        return described.quick_report() if quick else described.report(progress or NO_PROGRESS)
+    with open_location(location_of(source), access, platform=wanted) as opened:
         file = images_for(opened, wanted)
         if quick:
             return list_images(file)
@@ -99,11 +118,14 @@ def diff_images(
     max_layers: int = 100,
     platform: str | None = None,
     access: Access | None = None,
+    describing: Describing | None = None,
 ) -> Diff:
     """Return how many bytes an update from `old` to `new` transfers, and why.
 
-    Each of the two is an image in any format, a plan file, or a reference graph. A graph is planned
-    first, by `layering` within `max_layers`; for `new`, `new_layering` is used if it is given.
+    Each of the two is an image in any format, a spec, a plan file, or a reference graph. A spec
+    stands for the archive that `build_image` would write; layers that are known from the other
+    side, or as `describing` says, are not packed. A graph is planned first, by `layering` within
+    `max_layers`; for `new`, `new_layering` is used if it is given.
     `platform`, as OS/ARCHITECTURE[/VARIANT], is that of the images; by default, it is linux/amd64
     where there are images for several. Layers in a registry are not read if the image remembers
     their store paths; the hashes of those that are on one side only are then abbreviated, followed
@@ -112,18 +134,31 @@ def diff_images(
     if no plan fits.
     """
     from nixdock.diff.comparison import compare_sides
-    from nixdock.diff.reading import Planning, read_side
+    from nixdock.diff.reading import Planning, is_image, read_side
     from nixdock.diff.remembered import with_whole_hashes
     from nixdock.layering.strategies import Layering
     from nixdock.oci.location import location_of
     from nixdock.oci.platforms import wanted_platform
+    from nixdock.spec.reading import is_spec, spec_of
 
     wanted = wanted_platform(platform)
     layering = layering or Layering()
     old_planning = Planning(layering, max_layers)
     new_planning = Planning(new_layering or layering, max_layers)
-    old_side = read_side(location_of(old), old_planning, wanted, access)
-    new_side = read_side(location_of(new), new_planning, wanted, access)
+    old_place, new_place = location_of(old), location_of(new)
+
+    def side(other: Location, document: Mapping[str, Any], file: Path) -> Side | None:
+        if not is_spec(document):
+            return None
+        from nixdock.face.described import Described
+        from nixdock.face.describing import Describing
+
+        others = (other,) if is_image(other) else ()
+        spec = spec_of(document, file)
+        return Described(spec, describing or Describing(), wanted, access, others).side(str(file))
+
+    old_side = read_side(old_place, old_planning, wanted, access, partial(side, new_place))
+    new_side = read_side(new_place, new_planning, wanted, access, partial(side, old_place))
     return compare_sides(
         with_whole_hashes(old_side, new_side), with_whole_hashes(new_side, old_side)
     )

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from nixdock.build.build import prepared_build
 from nixdock.errors import InputError
-from nixdock.layers.known_cache import KnownCache, cache_directory
+from nixdock.face.known_layers import Sources
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.registry.access import Access
 from nixdock.rootfs.confinement import Confinement
 from nixdock.spec.image_spec import ImageSpec
-from nixdock.transfer.lookup import Known
+from nixdock.transfer.known import Known
 from nixdock.transfer.push import PushedImage, Pushing, push_build
 from nixdock.transfer.pushed_copies import pushed_copies
-from nixdock.transfer.targets import Registries, add_base, reused_location, target_reference
+from nixdock.transfer.targets import Registries, add_base, target_reference
 
 if TYPE_CHECKING:
     from nixdock.oci.registry_reference import RegistryReference
@@ -40,9 +40,9 @@ def push_image(
     `source` is a spec, from which the image is built on its way, or an image location. A
     destination is a reference, HOST/REPOSITORY[:TAG], with or without docker://. Layers that an
     image at a destination has already are taken over without reading a file, and so are those of
-    the locations `reuse`, which may be in other repositories or in files, and those that a cache of
-    the user knows. `options` can limit that, or send nothing at all. `confinement` is that of
-    `build_image`.
+    the locations `reuse`, which may be in other repositories or in files, those of the previous
+    image that the spec names, and those that a cache of the user knows. `options` can limit that,
+    or send nothing at all. `confinement` is that of `build_image`.
 
     Blobs are sent first, then config and manifest, and tags last, so that a tag is always that of
     a whole image. Raise what `build_image` raises, and RegistryError if a registry can't be reached
@@ -51,23 +51,22 @@ def push_image(
     references = [target_reference(text) for text in destinations]
     if not references:
         raise InputError("there is no destination; name at least one, as HOST/REPOSITORY:TAG")
-    others = [reused_location(text) for text in reuse]
     pushing = options or Pushing()
+    sources = Sources.of(reuse, use_cache=pushing.use_cache)
     if not isinstance(source, ImageSpec):
         return _push_existing(os.fspath(source), references, pushing, access, progress)
     spec = source
     with prepared_build(spec, Confinement(confinement), access) as build:
         registries = Registries(access or Access(), build.platform)
         known = Known()
-        targets = registries.targets(references, others, known)
+        targets = registries.targets(references, sources.images_for(build), known)
         if spec.from_image is not None:
             add_base(known, spec.from_image.path, build.layers)
-        cache = KnownCache(cache_directory(os.environ) if pushing.use_cache else None)
-        known.add_cached(build.layers, pushing.compression, cache)
+        known.add_cached(build.layers, pushing.compression, sources.cache)
         if progress is not None:
             progress.start([layer.weight for layer in build.layers])
         result = push_build(
-            build, targets, known, pushing, cache=cache, progress=progress or NO_PROGRESS
+            build, targets, known, pushing, cache=sources.cache, progress=progress or NO_PROGRESS
         )
     return replace(result, requests=registries.requests)
 

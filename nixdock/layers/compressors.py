@@ -22,12 +22,20 @@ from typing import TYPE_CHECKING, Final, Protocol
 from nixdock.errors import ToolError
 from nixdock.layers.encoder_probe import encoder_digest
 from nixdock.layers.libdeflate import GZIP_SAMPLE_DIGEST, LEVEL, gzip_member_compressor
+from nixdock.oci.media_types import LAYER_MEDIA_TYPE
 
 if TYPE_CHECKING:
     from nixdock.layers.libzstd import zstd
     from nixdock.system.buffers import Write
 
-__all__ = ["Compression", "Compressor", "compressor", "encoder_name", "load_encoder"]
+__all__ = [
+    "Compression",
+    "Compressor",
+    "compressor",
+    "encoder_name",
+    "load_encoder",
+    "media_type_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +94,11 @@ def compressor(compression: Compression, write: Write, workers: int = 1) -> Iter
         encoder.finish()
     finally:
         encoder.close()
+
+
+def media_type_of(compression: Compression) -> str:
+    """Return the media type of a new layer with that compression."""
+    return LAYER_MEDIA_TYPE + compression.media_type_suffix
 
 
 def encoder_name(compression: Compression) -> str:

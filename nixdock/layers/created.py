@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from nixdock.layers.compressors import Compression, compressor
+from nixdock.layers.compressors import Compression, compressor, media_type_of
 from nixdock.layers.keys import blob_key
 from nixdock.layers.layer import PLAIN_PACKING, Layer, Packing
 from nixdock.layers.progress import counted
@@ -75,6 +75,10 @@ class CreatedLayer(ABC):
         """Return None: the layer is new."""
         return None
 
+    def names(self) -> Iterable[bytes]:
+        """Return nothing: no member is known before the tar is written."""
+        return ()
+
     @abstractmethod
     def write_tar(self, write: Write) -> object:
         """Write the tar; raise PackError if a file can't be read or changes while it is read."""
@@ -100,7 +104,7 @@ class CreatedLayer(ABC):
             diff_id=tar.digest,
             digest=blob.digest,
             size=blob.size,
-            media_type=LAYER_MEDIA_TYPE + packing.compression.media_type_suffix,
+            media_type=media_type_of(packing.compression),
             history=self.history,
             key=blob_key(self.key, packing.compression, tar.digest),
             tar_size=tar.size,
@@ -121,6 +125,10 @@ class EntryLayer(CreatedLayer):
     @abstractmethod
     def entries(self) -> Iterable[Entry]:
         """Return the members in order; each call walks the files again."""
+
+    def names(self) -> Iterable[bytes]:
+        """Return the names of the entries."""
+        return (entry.name for entry in self.entries())
 
     def write_tar(self, write: Write) -> object:
         """Write the tar of the entries."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nixdock.layers.compressors import media_type_of
 from nixdock.layers.keys import blob_key
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from nixdock.layers.layer import Layer
     from nixdock.oci.layer_blob import LayerBlob
 
-__all__ = ["KnownBlobs", "key_of", "known_blob", "known_layers"]
+__all__ = ["KnownBlobs", "existing_layers", "key_of", "known_blob", "known_layers"]
 
 KnownBlobs = Mapping[str, "LayerBlob"]
 """Blobs by their keys; existing blobs by their digests as well."""
@@ -32,6 +33,8 @@ def known_blob(layer: Layer, compression: Compression, known: KnownBlobs) -> Lay
     blob = None if key is None else known.get(key)
     if blob is None or layer.diff_id not in {None, blob.diff_id}:
         return None
+    if layer.key is not None and blob.media_type != media_type_of(compression):
+        return None
     return replace(blob, history=layer.history, key=None if layer.key is None else key)
 
 
@@ -40,4 +43,15 @@ def known_layers(
 ) -> dict[int, LayerBlob]:
     """Return the blobs of the layers that are known, by the layers' numbers."""
     found = ((i, known_blob(layer, compression, known)) for i, layer in enumerate(layers))
+    return {i: blob for i, blob in found if blob is not None}
+
+
+def existing_layers(
+    layers: Iterable[Layer], known: Mapping[int, LayerBlob]
+) -> dict[int, LayerBlob]:
+    """Return the existing layers, by their numbers, that need not be read to be named.
+
+    Leave out those in `known`.
+    """
+    found = ((i, layer.existing_blob()) for i, layer in enumerate(layers) if i not in known)
     return {i: blob for i, blob in found if blob is not None}

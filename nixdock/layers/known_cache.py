@@ -94,19 +94,26 @@ class KnownCache:
             return None
         return CachedBlob(blob, tuple(map(shown, entry.repositories[:_MOST_REPOSITORIES])))
 
-    def add(self, blobs: Iterable[LayerBlob], repositories: Iterable[str] = ()) -> None:
+    def add(
+        self, blobs: Iterable[LayerBlob], repositories: Iterable[str] = (), *, new: bool = True
+    ) -> None:
         """Remember blobs with a key, which `repositories` have now; drop the oldest if too many.
 
-        It does not matter if that fails: the layers will be packed again.
+        Unless `new` is set, only the repositories of blobs that are in the cache are remembered. It
+        does not matter if that fails: the layers will be packed again.
         """
         if self._directory is None:
             return
         with suppress(OSError):
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             for blob in blobs:
-                if blob.key is not None:
+                if blob.key is not None and (new or self._has(blob.key, blob.digest)):
                     self._write(self._directory, blob.key, blob, repositories)
             self._drop_oldest(self._directory)
+
+    def _has(self, key: str, digest: str) -> bool:
+        found = self.find(key)
+        return found is not None and found.blob.digest == digest
 
     def _write(
         self, directory: Path, key: str, blob: LayerBlob, repositories: Iterable[str]

@@ -89,6 +89,13 @@ class Layer(Protocol):
     def existing_blob(self) -> LayerBlob | None:
         """Return the blob with `existing_digest` as it will be packed, unverified, or None."""
 
+    def names(self) -> Iterable[bytes]:
+        """Return the names of the tar's members, in order; those in a store path may be missing.
+
+        Of a new layer, no contents of a file are read; an existing layer is read and verified.
+        Raise what `pack` raises.
+        """
+
     def sized(self, media_types: Collection[str], /) -> SizedBlob:
         """Return the blob with its exact size.
 

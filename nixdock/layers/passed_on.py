@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +18,7 @@ from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE, layer_media_type
 from nixdock.system.buffers import Write
 from nixdock.system.readers import ForwardReader
+from nixdock.tar.reader import TarReader
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -111,6 +112,12 @@ class PassedOnLayer:
             return None
         media_type = layer_media_type(blob.coding)
         return LayerBlob(blob.diff_id, blob.declared_digest, blob.size, media_type, blob.history)
+
+    def names(self) -> Iterator[bytes]:
+        """Yield the names of the tar's members; the blob is read to its end, and verified."""
+        with self.blob.open_tar() as stream:
+            for member in TarReader(stream, f"the tar of {self.blob.place}", sparse=True):
+                yield member.name
 
     def sized(self, media_types: Collection[str], /) -> SizedBlob:
         """Return the blob unchanged, or uncompressed if its type is not in `media_types`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from nixdock.errors import PackError
 from nixdock.layers.created import CreatedLayer, SizedTar
@@ -45,6 +46,10 @@ class SingleLayer(CreatedLayer):
         return LayerHistory(
             f"{top.created_by} and {self.store.title}", self.store.comment(f"{top.comment} and ")
         )
+
+    def names(self) -> Iterator[bytes]:
+        """Yield the names of the members of both."""
+        return chain(self.top.names(), self.store.names())
 
     def write_tar(self, write: Write) -> None:
         """Write the members of both as one tar."""

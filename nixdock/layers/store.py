@@ -87,6 +87,10 @@ class StoreLayer(EntryLayer):
         names = [path.name for path in self.paths]
         return start + listed_within(names, _LONGEST_COMMENT - len(start))
 
+    def names(self) -> Iterator[bytes]:
+        """Yield the names of the store paths, which need not exist here."""
+        return map(os.fsencode, self.paths)
+
     def entries(self) -> Iterator[Entry]:
         """Yield the members: the store directory and its parents, then each store path's tree."""
         entries = self._plain_entries()

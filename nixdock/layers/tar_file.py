@@ -67,6 +67,10 @@ class TarLayer(CreatedLayer):
                     attributes=Attributes.owned_by(member.uid, member.gid, member.device, xattrs),
                 )
 
+    def names(self) -> Iterator[bytes]:
+        """Yield the names of the members; raise PackError or ImageError if they can't be read."""
+        return (entry.name for entry in self.entries())
+
     def write_tar(self, write: Write) -> None:
         """Write the file's bytes; raise PackError if their digest is not the expected one."""
         tar = Hashing(write)

@@ -24,6 +24,8 @@ __all__ = [
     "LayerReport",
     "inspect_images",
     "list_images",
+    "of_one_store",
+    "store_paths_among",
     "store_paths_in",
 ]
 
@@ -38,12 +40,13 @@ class LayerReport:
     """A layer: its size in bytes, and the store paths in its tar, in the tar's order.
 
     If the layer was not `read`, its store paths are not known, and `digest` is empty if the image
-    does not state it.
+    does not state it. Of a layer that has not been packed, `diff_id` is empty, too, and the size is
+    None.
     """
 
     digest: str
     diff_id: str
-    size: int
+    size: int | None
     media_type: str
     created_by: str
     comment: str
@@ -54,7 +57,7 @@ class LayerReport:
         """Return the JSON object."""
         return {
             "digest": self.digest or None,
-            "diff_id": self.diff_id,
+            "diff_id": self.diff_id or None,
             "size": self.size,
             "media_type": self.media_type,
             "created_by": self.created_by,
@@ -65,11 +68,14 @@ class LayerReport:
 
 @dataclass(frozen=True, slots=True)
 class ImageReport:
-    """An image; `digest` is that of the manifest, or None in a docker-archive."""
+    """An image; `digest` is that of the manifest, or None in a docker-archive.
+
+    Both digests are None for an image of which a layer has not been packed.
+    """
 
     tags: tuple[str, ...]
     digest: str | None
-    config_digest: str
+    config_digest: str | None
     architecture: str
     os: str
     variant: str | None
@@ -94,7 +100,7 @@ class ImageReport:
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """The images at a location; `format` is a `Format`, or `registry`."""
+    """The images at a location; `format` is a `Format`, `registry` or, before a build, `spec`."""
 
     format: str
     images: tuple[ImageReport, ...]
@@ -124,7 +130,7 @@ def list_images(file: ImageFile) -> FileReport:
 def _image(image: StoredImage, paths: Mapping[StoredLayer, Sequence[str]] | None) -> ImageReport:
     """Return the report on `image`, whose layers have the store paths `paths` if they were read."""
     found = paths or {}
-    store_dir = _store_dir(path for layer in image.layers for path in found.get(layer, ()))
+    in_store = of_one_store([found.get(layer, ()) for layer in image.layers])
     config = image.config
     return ImageReport(
         tags=image.names,
@@ -143,12 +149,10 @@ def _image(image: StoredImage, paths: Mapping[StoredLayer, Sequence[str]] | None
                 media_type=layer.media_type,
                 created_by=layer.history.created_by,
                 comment=layer.history.comment,
-                store_paths=tuple(
-                    p for p in found.get(layer, ()) if p.rpartition("/")[0] == store_dir
-                ),
+                store_paths=own_paths,
                 read=paths is not None,
             )
-            for layer in image.layers
+            for layer, own_paths in zip(image.layers, in_store, strict=True)
         ),
     )
 
@@ -157,6 +161,12 @@ def _declared_digest(layer: StoredLayer) -> str:
     """Return the digest of the blob, or nothing if only reading it would tell."""
     unknown = layer.declared_digest is None and layer.coding is not Coding.NONE
     return "" if unknown else layer.digest
+
+
+def of_one_store(layers: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return, of what looks like store paths in layers, what is in the store of the image."""
+    store_dir = _store_dir(path for paths in layers for path in paths)
+    return [tuple(p for p in paths if p.rpartition("/")[0] == store_dir) for paths in layers]
 
 
 def _store_dir(paths: Iterable[str]) -> str:
@@ -177,15 +187,20 @@ def store_paths_in(tar: BinaryIO, what: str = "the tar") -> tuple[str, ...]:
 
     Raise ImageError, with `what` as its subject, if the tar is malformed.
     """
+    return store_paths_among(member.name for member in TarReader(tar, what, sparse=True))
+
+
+def store_paths_among(names: Iterable[bytes]) -> tuple[str, ...]:
+    """Return which of the names of a tar's members look like paths of any store, in order."""
     paths: dict[bytes, None] = {}
     last = b"\0"
-    for member in TarReader(tar, what, sparse=True):
+    for full_name in names:
         # Members of the same store path mostly follow each other.
-        if member.name.startswith(last):
+        if full_name.startswith(last):
             continue
-        name = member.name.lstrip(b"./")
+        name = full_name.lstrip(b"./")
         if match := _STORE_PATH.match(name):
             paths[match[1]] = None
-            start = len(member.name) - len(name)
-            last = member.name[: start + match.end(1)] + b"/"
+            start = len(full_name) - len(name)
+            last = full_name[: start + match.end(1)] + b"/"
     return tuple("/" + path.decode("utf-8", "backslashreplace") for path in paths)

@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from nixdock.registry.failures import Subject
+from nixdock.registry.redirects import UnsafeTargetError, joined
 
 if TYPE_CHECKING:
     import urllib3
 
-__all__ = ["Response"]
+__all__ = ["Flow", "Response", "TooSlowError"]
 
 _DRAINED: Final = 1 << 16
 _LARGEST_READ: Final = 1 << 20
+# In bytes per second: a server that only drips must not keep a client for ever.
+_SLOWEST: Final = 256
+
+
+class TooSlowError(Exception):
+    """Too few bytes have come in too long a time."""
+
+
+class Flow:
+    """How fast bytes come: at least 256 in a second, on the average of `window` seconds.
+
+    Only the time of waiting for them counts, by the clock `now`, not that of using them.
+    """
+
+    def __init__(self, window: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._window = window
+        self._now = now
+        self._waited = 0.0
+        self._came = 0
+
+    def wait(self, read: Callable[[], bytes]) -> bytes:
+        """Return what `read` returns; raise TooSlowError if there was too little for too long."""
+        begin = self._now()
+        data = read()
+        self._waited += self._now() - begin
+        self._came += len(data)
+        if self._waited >= self._window:
+            if data and self._came < _SLOWEST * self._waited:
+                raise TooSlowError
+            self._waited, self._came = 0.0, 0
+        return data
 
 
 class Response:
@@ -30,10 +63,13 @@ class Response:
         url: str,
         subject: Subject,
         broken: Callable[[Exception], Exception],
+        flow: Flow,
     ) -> None:
         self._raw = raw
         self._subject = subject
         self._broken = broken
+        self._flow = flow
+        self._error: Exception | None = None
         self.status = raw.status
         self.headers: Mapping[str, str] = raw.headers
         self.url = url
@@ -56,7 +92,8 @@ class Response:
         if not raw.closed and left is not None and left <= _DRAINED:
             # Nobody waits for these bytes: errors do not matter.
             with suppress(Exception):
-                while raw.read(_DRAINED, decode_content=False):
+                buffer = memoryview(bytearray(_DRAINED))
+                while self.readinto(buffer):
                     pass
         # Nothing happens to a connection that urllib3 has taken back at the end of the body.
         raw.close()
@@ -67,13 +104,31 @@ class Response:
 
         Raise RegistryError with `is_broken` if the connection breaks, or is silent for too long.
         """
-        view = memoryview(buffer).cast("B")
+        view = memoryview(buffer).cast("B")[:_LARGEST_READ]
+        count = 0
         try:
-            data = self._raw.read(min(len(view), _LARGEST_READ), decode_content=False)
+            while count < len(view) and (data := self._piece(len(view) - count)):
+                view[count : count + len(data)] = data
+                count += len(data)
         except Exception as error:
-            raise self._broken(error) from None
-        view[: len(data)] = data
-        return len(data)
+            self._error = error
+            if not count:
+                raise self._broken(error) from None
+        return count
+
+    def _piece(self, most: int) -> bytes:
+        """Return what comes at once, so that it is noticed if that is ever so little."""
+        if self._error is not None:
+            raise self._error
+        return self._flow.wait(lambda: self._raw.read1(most, decode_content=False))
+
+    def linked(self, location: str) -> str:
+        """Return the URL that the answer gives; raise RegistryError if it is none."""
+        try:
+            return joined(self.url, location)
+        except UnsafeTargetError as error:
+            message = f"the registry's word is not followed: {error}"
+            raise self._subject.error(message) from None
 
     def whole(self, most: int) -> bytes:
         """Return the whole body; raise RegistryError if it has more than `most` bytes."""

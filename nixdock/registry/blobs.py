@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin
 
 from nixdock.errors import RegistryError
 from nixdock.registry.repository import Repository
@@ -18,9 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["BlobReader", "has_blob", "mount_blob", "start_of_blob", "upload_blob"]
 
-_CONTENT_RANGE: Final = re.compile(r"(?:bytes )?([0-9]+)-([0-9]+)(?:/.*)?", re.ASCII)
+_CONTENT_RANGE: Final = re.compile(r"(?:bytes )?([0-9]{1,18})-([0-9]{1,18})(?:/.*)?", re.ASCII)
 _DATA: Final = "application/octet-stream"
 _SKIPPED: Final = 1 << 20
+# A registry that breaks the transfer after every few bytes must not be asked for ever.
+_MUCH: Final = 1 << 16
 
 
 def has_blob(repository: Repository, digest: str) -> bool:
@@ -64,7 +65,7 @@ class BlobReader(ReadOnlyStream):
     """The bytes of a blob from `start` on, unverified.
 
     When a transfer breaks, it goes on where it stopped; that it broke counts as an attempt unless
-    bytes have come since the last one.
+    many bytes have come since the last one.
     """
 
     def __init__(self, repository: Repository, digest: str, start: int = 0) -> None:
@@ -73,6 +74,7 @@ class BlobReader(ReadOnlyStream):
         self._digest = digest
         self._at = start
         self._attempts = 0
+        self._gained = 0
         self._response: Response | None = None
 
     def seekable(self) -> bool:
@@ -103,13 +105,16 @@ class BlobReader(ReadOnlyStream):
                 count = self._response.readinto(view)
             except RegistryError as error:
                 self._end()
-                self._attempts += 1
-                if not error.is_broken or self._attempts >= self._repository.transport.attempts:
+                self._attempts = 1 if self._gained >= _MUCH else self._attempts + 1
+                self._gained = 0
+                transport = self._repository.transport
+                if not error.is_broken or self._attempts >= transport.attempts:
                     raise
+                if self._attempts > 1:
+                    transport.wait(self._attempts - 1)
                 continue
-            if count:
-                self._attempts = 0
-                self._at += count
+            self._gained += count
+            self._at += count
             return count
 
     def close(self) -> None:
@@ -184,6 +189,9 @@ def upload_blob(
                 # Without a byte, or with more than there are, the upload is better begun anew.
                 location = location if 0 < sent <= body.size else None
             if location is None:
+                # It may have arrived all the same, and only the answer that says so has not.
+                if attempt > 1 and has_blob(repository, digest):
+                    return
                 location, sent = _begin(repository, digest), 0
             if 0 < sent < body.size:
                 location = _send_rest(repository, location, digest, body, sent)
@@ -278,7 +286,7 @@ def _send_rest(repository: Repository, location: str, digest: str, body: Body, s
 def _location(repository: Repository, response: Response, default: str | None = None) -> str:
     location = response.headers.get("Location")
     if location:
-        return urljoin(response.url, location)
+        return response.linked(location)
     if default is not None:
         return default
     raise RegistryError(

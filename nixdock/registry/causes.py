@@ -11,14 +11,17 @@ from typing import Final, Literal
 
 import urllib3.exceptions
 
+from nixdock.registry.answers import TooSlowError
 from nixdock.registry.redirects import Origin, shown_url
 from nixdock.system.text import shown
 
 __all__ = ["Cause", "Route", "cause_of"]
 
-Kind = Literal["proxy", "untrusted", "name", "refused", "silent", "broken", "tls", "other"]
+Kind = Literal[
+    "proxy", "untrusted", "name", "refused", "slow", "silent", "headers", "broken", "tls", "other"
+]
 
-_PASSING: Final = frozenset({"silent", "broken"})
+_PASSING: Final = frozenset({"slow", "silent", "broken"})
 _BREAKS: Final = (
     ssl.SSLEOFError,
     ssl.SSLZeroReturnError,
@@ -28,6 +31,9 @@ _BREAKS: Final = (
     http.client.HTTPException,
     urllib3.exceptions.ProtocolError,
 )
+
+
+_TOO_LONG: Final = (http.client.LineTooLong, http.client.HTTPException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,10 @@ def _kind(chain: list[BaseException]) -> Kind:
         ("untrusted", has(ssl.SSLCertVerificationError, ssl.CertificateError)),
         ("name", has(socket.gaierror)),
         ("refused", has(ConnectionRefusedError)),
+        ("slow", has(TooSlowError)),
         ("silent", has(TimeoutError, urllib3.exceptions.ReadTimeoutError)),
+        # http.client has no class of its own for too many headers.
+        ("headers", any(type(each) in _TOO_LONG for each in chain)),
         ("broken", has(*_BREAKS)),
         ("tls", has(ssl.SSLError, urllib3.exceptions.SSLError)),
     ]
@@ -113,12 +122,15 @@ def _text(kind: Kind, chain: list[BaseException], route: Route) -> str:
                 f" authority in SSL_CERT_FILE, or put it into /etc/containers/certs.d/{host}, or"
                 " accept any certificate with --insecure"
             )
-        case "name":
-            return f"there is no host {route.origin.host}: check the name, and the network's DNS"
-        case "refused":
-            return f"{host} refuses connections: check the host and port, and that it runs"
-        case "silent":
-            return f"{host} was silent for {route.timeout:g} seconds"
+        case "name" | "refused" | "slow" | "silent" | "headers":
+            return {
+                "name": f"there is no host {shown(route.origin.host)}: check the name, and the"
+                " network's DNS",
+                "refused": f"{host} refuses connections: check the host and port, and that it runs",
+                "slow": f"{host} sent hardly anything for {route.timeout:g} seconds",
+                "silent": f"{host} was silent for {route.timeout:g} seconds",
+                "headers": f"the headers of what {host} answers are too long, or too many",
+            }[kind]
         case "broken":
             return f"the connection to {host} broke{_reason(chain)}"
         case "tls":

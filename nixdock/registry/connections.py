@@ -15,7 +15,7 @@ import urllib3
 from nixdock.errors import RegistryError
 from nixdock.registry.access import Access
 from nixdock.registry.addresses import is_local_name
-from nixdock.registry.answers import Response
+from nixdock.registry.answers import Flow, Response
 from nixdock.registry.causes import Cause, Route, cause_of
 from nixdock.registry.failures import Subject
 from nixdock.registry.proxies import proxy_of
@@ -167,7 +167,7 @@ class Connections:
         except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:
             raise _NoAnswerError(cause_of(error, route)) from None
         self.answered = next(self._numbers)
-        return Response(raw, url, subject, broken)
+        return Response(raw, url, subject, broken, Flow(timeout))
 
     def _pool(self, origin: Origin, proxy: str | None) -> urllib3.PoolManager:
         """Return the pool for an origin; certificates for the registry count only for its host."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urljoin
 
 import msgspec
 
@@ -12,17 +11,27 @@ from nixdock.errors import ImageError, RegistryError
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import sha256_digest
 from nixdock.oci.media_types import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
+from nixdock.oci.registry_reference import RegistryReference
 from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
 from nixdock.registry.link_header import next_link
 from nixdock.registry.repository import Repository
 from nixdock.registry.request import Body, Request
 
-__all__ = ["RemoteManifest", "get_manifest", "list_tags", "manifest_digest", "put_manifest"]
+__all__ = [
+    "RemoteManifest",
+    "existing_manifest",
+    "get_manifest",
+    "list_tags",
+    "manifest_digest",
+    "put_manifest",
+]
 
 _TYPES: Final = (*sorted(MANIFEST_MEDIA_TYPES), *sorted(INDEX_MEDIA_TYPES))
 # Some registries take several headers, some only one: one is what all understand.
 _ACCEPT: Final = {"Accept": ", ".join(_TYPES)}
 _MOST_PAGES: Final = 10_000
+# In bytes of all pages.
+_MOST_LIST: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +57,7 @@ def get_manifest(repository: Repository, name: str) -> RemoteManifest | None:
     Raise RegistryError if the registry can't be asked, or if what it sends is not what was asked
     for: another digest, or another type than it says.
     """
-    request = Request(
-        "GET",
-        repository.path("manifests", name),
-        repository.pulling(),
-        headers=_ACCEPT,
-        expected=(200, 404),
-        subject=f"the manifest {name}",
-    )
-    with repository.transport.send(request) as response:
+    with repository.transport.send(_asking("GET", repository, name)) as response:
         if response.status == 404:
             return None
         data = response.whole(MOST_JSON)
@@ -85,23 +86,40 @@ def _media_type(repository: Repository, name: str, declared: str, data: bytes) -
     return declared
 
 
+def existing_manifest(repository: Repository, reference: RegistryReference) -> RemoteManifest:
+    """Return the manifest or index of an image; raise RegistryError if there is no such image."""
+    manifest = get_manifest(repository, reference.manifest)
+    if manifest is None:
+        raise RegistryError(
+            f"{reference.name} has no image {reference.manifest}; `nixdock tags {reference.name}`"
+            " lists those it has",
+            place=reference.name,
+            digest=reference.digest,
+            status=404,
+        )
+    return manifest
+
+
 def manifest_digest(repository: Repository, name: str) -> str | None:
     """Return the digest that the registry states for a tag or digest, or None if it has none.
 
     Registries that limit pulls don't count this request.
     """
-    request = Request(
-        "HEAD",
+    with repository.transport.send(_asking("HEAD", repository, name)) as response:
+        if response.status == 404:
+            return None
+        return response.headers.get("Docker-Content-Digest") or ""
+
+
+def _asking(method: str, repository: Repository, name: str) -> Request:
+    return Request(
+        method,
         repository.path("manifests", name),
         repository.pulling(),
         headers=_ACCEPT,
         expected=(200, 404),
         subject=f"the manifest {name}",
     )
-    with repository.transport.send(request) as response:
-        if response.status == 404:
-            return None
-        return response.headers.get("Docker-Content-Digest") or ""
 
 
 def put_manifest(repository: Repository, name: str, manifest: Blob) -> None:
@@ -129,18 +147,26 @@ def put_manifest(repository: Repository, name: str, manifest: Blob) -> None:
 def list_tags(repository: Repository) -> list[str]:
     """Return the tags of a repository, sorted; raise RegistryError if there is no repository."""
     tags: set[str] = set()
+    left = _MOST_LIST
     target: str | None = repository.path("tags", "list")
     for _ in range(_MOST_PAGES):
         if target is None:
             return sorted(tags)
+        if left < 0:
+            raise _wrong(repository, "tags/list", f"the list has more than {_MOST_LIST} bytes")
         request = Request("GET", target, repository.pulling(), subject="the list of tags")
         with repository.transport.send(request) as response:
+            data = response.whole(MOST_JSON)
+            left -= len(data)
             try:
-                page = converted(parse_json(response.whole(MOST_JSON)), _TagList)
+                page = converted(parse_json(data), _TagList)
             except ImageError as error:
                 raise _wrong(repository, "tags/list", str(error)) from None
             link = next_link(response.headers.get("Link", ""))
-            target = None if link is None else urljoin(response.url, link)
+            following = None if link is None else response.linked(link)
+            if following == response.url:
+                raise _wrong(repository, "tags/list", "a page of the list leads to itself")
+            target = following
         tags.update(page.tags or [])
     raise _wrong(repository, "tags/list", f"the list has more than {_MOST_PAGES} pages")
 

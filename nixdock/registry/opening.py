@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nixdock.errors import InputError, RegistryError
+from nixdock.errors import InputError
 from nixdock.oci.layout import Format
 from nixdock.oci.location import FileLocation, Location, location_text
 from nixdock.oci.registry_reference import RegistryReference
@@ -61,21 +61,13 @@ def _open_remote(
     complain: Complain,
 ) -> Iterator[ImageFile]:
     from nixdock.registry.image_files import RegistryFiles, fitting_manifest  # noqa: PLC0415
-    from nixdock.registry.manifests import get_manifest  # noqa: PLC0415 (only for registries)
+    from nixdock.registry.manifests import existing_manifest  # noqa: PLC0415 (only for registries)
     from nixdock.registry.repository import Repository  # noqa: PLC0415
     from nixdock.registry.transport import Transport  # noqa: PLC0415
 
     place = location_text(reference)
     repository = Repository(Transport(reference.host, access), reference.repository)
-    manifest = get_manifest(repository, reference.manifest)
-    if manifest is None:
-        raise RegistryError(
-            f"{reference.name} has no image {reference.manifest}; `nixdock tags {reference.name}`"
-            " lists those it has",
-            place=reference.name,
-            digest=reference.digest,
-            status=404,
-        )
+    manifest = existing_manifest(repository, reference)
     if platform is not None:
         manifest = fitting_manifest(repository, manifest, platform)
     files = RegistryFiles(repository, manifest, reference, keep=keep)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urldefrag, urljoin, urlsplit
 
-__all__ = ["MOST_REDIRECTS", "Origin", "UnsafeTargetError", "next_target", "shown_url"]
+__all__ = ["MOST_REDIRECTS", "Origin", "UnsafeTargetError", "joined", "next_target", "shown_url"]
 
 MOST_REDIRECTS: Final = 10
 
@@ -60,8 +60,17 @@ def next_target(method: str, status: int, location: str | None, url: str) -> str
         return None
     if status in _MAY_CHANGE_METHOD and method not in {"GET", "HEAD"}:
         raise UnsafeTargetError(f"{method} is redirected with {status}, which loses the content")
+    return joined(url, location)
+
+
+def joined(url: str, location: str) -> str:
+    """Return what a location, which may be relative, means in an answer of `url`.
+
+    A fragment is left out, since it is never sent, nor is what follows it. Raise UnsafeTargetError
+    if it is no URL.
+    """
     try:
-        return urljoin(url, location.strip())
+        return urldefrag(urljoin(url, location.strip())).url
     except ValueError:
         raise UnsafeTargetError("it leads to an invalid URL") from None
 

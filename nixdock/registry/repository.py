@@ -13,10 +13,15 @@ __all__ = ["Repository"]
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository, and the connections to its registry."""
+    """A repository, and the connections to its registry.
+
+    If it is to be pushed to, its tokens allow that from the first request on: one does for all, and
+    registries tell only those who may push that a repository does not exist yet.
+    """
 
     transport: Transport
     name: str
+    is_target: bool = False
 
     @property
     def host(self) -> str:
@@ -34,7 +39,7 @@ class Repository:
 
     def pulling(self) -> Scope:
         """Return what a request that reads needs."""
-        return Scope(self.name)
+        return Scope(self.name, push=self.is_target)
 
     def pushing(self, mount_from: str = "") -> Scope:
         """Return what a request that writes needs; blobs may be mounted from another repository."""

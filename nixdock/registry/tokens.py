@@ -241,7 +241,7 @@ def _granted(data: bytes, now: float, subject: Subject) -> _Grant:
         raise subject.error("the answer with the token is too long")
     try:
         document = msgspec.json.decode(data, type=_TokenAnswer)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeError):
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeError, RecursionError):
         raise subject.error("the answer of the token server has no token") from None
     token = document.token or document.access_token
     # Anything else could end the header and begin another one.
@@ -250,7 +250,8 @@ def _granted(data: bytes, now: float, subject: Subject) -> _Grant:
     life = document.expires_in
     if isinstance(life, bool) or not isinstance(life, int | float) or life <= 0:
         life = _DEFAULT_LIFE
-    life = min(float(life), _LONGEST_LIFE)
+    # A number of any size can be compared, but not every one is a float.
+    life = float(min(life, _LONGEST_LIFE))
     age = now - (_moment(document.issued_at) or now)
     # A clock that is wrong must not make a token look old, or never old.
     left = life - age if 0 <= age < life else life
@@ -263,8 +264,10 @@ def _basic(account: Account) -> str:
 
 
 def _moment(text: object) -> float | None:
+    if not isinstance(text, str):
+        return None
     try:
-        moment = datetime.fromisoformat(str(text))
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -14,7 +16,7 @@ from nixdock.spec.stream_conf import is_stream_conf, parse_stream_conf
 from nixdock.system.input_files import read_bytes
 from nixdock.system.magic import kind_of_data
 
-__all__ = ["read_spec"]
+__all__ = ["is_spec", "read_spec", "spec_of"]
 
 
 def read_spec(file: Path) -> ImageSpec:
@@ -45,9 +47,23 @@ def read_spec(file: Path) -> ImageSpec:
         raise SpecError(
             f"{origin} is a plan file, not a spec; a spec names it in layering.previous", path=file
         )
-    if is_stream_conf(document):
+    return spec_of(document, file)
+
+
+def spec_of(document: object, file: Path) -> ImageSpec:
+    """Return the spec in the JSON of a file; raise SpecError if it is not valid."""
+    origin = str(file)
+    if isinstance(document, dict) and is_stream_conf(document):
         return parse_stream_conf(document, origin)
     return rebase_file_names(parse_spec(document, origin), file.parent)
+
+
+def is_spec(document: Mapping[str, Any]) -> bool:
+    """Tell whether a JSON object looks like a spec, rather than like a plan or a graph."""
+    if is_stream_conf(document):
+        return True
+    others = {"layers", "exportReferencesGraph", "info"}
+    return "name" in document and document.keys().isdisjoint(others)
 
 
 def _is_graph(document: object) -> bool:

@@ -1,17 +1,23 @@
-"""Jobs in several threads, of which the first error ends all."""
+"""Jobs in several threads, none of which keeps the process alive when it is to end."""
 
 from __future__ import annotations
 
+import queue
 import threading
-from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
 
-__all__ = ["run_in_threads"]
+__all__ = ["JobThreads", "map_in_threads", "run_in_threads"]
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _PATIENCE: Final = 0.5
-"""How long to wait for each thread after an error, in seconds."""
+"""How long to wait for the threads after an error, in seconds."""
 
 
 def run_in_threads(
@@ -53,8 +59,67 @@ def run_in_threads(
     finally:
         if errors or len(results) < len(jobs):
             stop.set()
-            for worker in workers:
-                worker.join(_PATIENCE)
+            _wait_for(workers)
     if errors:
         raise errors[0]
     return [results[i] for i in range(len(jobs))]
+
+
+def map_in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> list[Result]:
+    """Return what `function` returns for each item, in their order; the first error ends all."""
+    return run_in_threads([partial(function, item) for item in items], threads, threading.Event())
+
+
+class JobThreads:
+    """Threads for jobs that come one after another, and whose results are waited for elsewhere.
+
+    The `with` block does not wait for the jobs at its end: those that have not begun are dropped,
+    and those that do not end soon are abandoned, as by `run_in_threads`.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._ended = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"job-{i}", daemon=True) for i in range(threads)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        for _ in self._threads:
+            self._waiting.put(None)
+        _wait_for(self._threads)
+
+    def submit(self, job: Callable[[], Result]) -> Future[Result]:
+        """Let a thread do a job when one is free."""
+        future: Future[Result] = Future()
+        self._waiting.put((future, job))
+        return future
+
+    def _run(self) -> None:
+        while (each := self._waiting.get()) is not None and not self._ended.is_set():
+            future, job = each
+            try:
+                future.set_result(job())
+            except BaseException as error:
+                future.set_exception(error)
+
+
+def _wait_for(threads: Iterable[threading.Thread]) -> None:
+    end = time.monotonic() + _PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -16,7 +17,7 @@ from nixdock.registry.request import Body
 if TYPE_CHECKING:
     import io
 
-__all__ = ["Destination", "Outcome", "RegistryDestination"]
+__all__ = ["Destination", "Mount", "Outcome", "RegistryDestination", "try_mount"]
 
 _NO_MOUNT: Final = frozenset({400, 401, 403, 404, 405})
 
@@ -59,6 +60,26 @@ class Destination(Protocol):
         """Give a manifest or an index a name, unless it has it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """Whether a blob was mounted, and else the location of an upload that has begun, if one has."""
+
+    done: bool
+    location: str | None = None
+
+
+def try_mount(repository: Repository, digest: str, mount_from: str) -> Mount:
+    """Mount a blob from another repository, if the registry does that and the account may."""
+    try:
+        location = mount_blob(repository, digest, mount_from)
+    except RegistryError as error:
+        # Not every registry mounts blobs, nor from every repository: it can be uploaded.
+        if error.status not in _NO_MOUNT:
+            raise
+        return Mount(done=False)
+    return Mount(done=location is None, location=location)
+
+
 class RegistryDestination:
     """A repository of a registry as a destination; names are tags."""
 
@@ -78,18 +99,12 @@ class RegistryDestination:
         """Mount a blob or upload it, unless it is there; the bytes are verified on their way."""
         if self.has(digest):
             return Outcome.PRESENT
-        location = None
+        mount = Mount(done=False)
         if mount_from is not None:
-            try:
-                location = mount_blob(self.repository, digest, mount_from)
-            except RegistryError as error:
-                # Not every registry mounts blobs, nor from every repository: upload it.
-                if error.status not in _NO_MOUNT:
-                    raise
-            else:
-                if location is None:
-                    return Outcome.MOUNTED
-        upload_blob(self.repository, digest, self._verified(digest, body), location)
+            mount = try_mount(self.repository, digest, mount_from)
+            if mount.done:
+                return Outcome.MOUNTED
+        upload_blob(self.repository, digest, self._verified(digest, body), mount.location)
         return Outcome.UPLOADED
 
     def put_manifest(self, manifest: Blob) -> Outcome:

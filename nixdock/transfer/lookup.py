@@ -1,36 +1,25 @@
-"""Finding the layers that registries and caches have already, before a file is read."""
+"""Finding out which image a registry has under a name, before a file is read."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nixdock.errors import ImageError, InputError, RegistryError
-from nixdock.layers.known import key_of
-from nixdock.oci.coding import Coding
-from nixdock.oci.layer_blob import LayerBlob
-from nixdock.oci.media_types import layer_media_type
 from nixdock.read.opening import read_images
 from nixdock.registry.image_files import RegistryFiles, fitting_manifest
 from nixdock.registry.manifests import get_manifest
+from nixdock.transfer.known import blobs_of
 
 if TYPE_CHECKING:
-    from nixdock.layers.compressors import Compression
-    from nixdock.layers.known_cache import KnownCache
-    from nixdock.layers.layer import Layer
     from nixdock.oci.descriptor import Platform
-    from nixdock.read.stored import StoredImage
+    from nixdock.oci.layer_blob import LayerBlob
     from nixdock.registry.repository import Repository
 
-__all__ = ["Known", "Seen", "blobs_of", "look_at"]
+__all__ = ["Seen", "look_at"]
 
 log = logging.getLogger(__name__)
-
-_MEDIA_TYPES: Final = frozenset(
-    layer_media_type(coding) for coding in Coding if coding.has_media_type
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,49 +34,6 @@ class Seen:
     index: str
     manifest: str
     blobs: tuple[LayerBlob, ...]
-
-
-@dataclass(slots=True)
-class Known:
-    """What is known of blobs: each by its key, existing ones by their digests, and who has them.
-
-    `homes` are the repositories, as HOST/NAME, that are said to have a blob. What was added first
-    counts.
-    """
-
-    blobs: dict[str, LayerBlob] = field(default_factory=dict)
-    homes: dict[str, dict[str, None]] = field(default_factory=dict)
-
-    def add(self, blob: LayerBlob, repositories: Iterable[str] = ()) -> None:
-        """Add a blob that repositories have."""
-        for name in (blob.key, blob.digest):
-            if name is not None:
-                self.blobs.setdefault(name, blob)
-        for repository in repositories:
-            self.add_home(blob.digest, repository)
-
-    def add_home(self, digest: str, repository: str) -> None:
-        """Add a repository that is said to have a blob."""
-        self.homes.setdefault(digest, {})[repository] = None
-
-    def add_seen(self, seen: Seen) -> None:
-        """Add the blobs of an image in a repository."""
-        for blob in seen.blobs:
-            self.add(blob, [seen.repository.place])
-
-    def add_image(self, image: StoredImage) -> None:
-        """Add the layers of an image in a file."""
-        for blob in blobs_of(image):
-            self.add(blob)
-
-    def add_cached(
-        self, layers: Sequence[Layer], compression: Compression, cache: KnownCache
-    ) -> None:
-        """Add those of the blobs that `layers` will have which the cache knows."""
-        for layer in layers:
-            key = key_of(layer, compression)
-            if key is not None and key not in self.blobs and (found := cache.find(key)):
-                self.add(found.blob, found.repositories)
 
 
 def look_at(repository: Repository, name: str, platform: Platform) -> Seen | None:
@@ -115,18 +61,3 @@ def look_at(repository: Repository, name: str, platform: Platform) -> Seen | Non
         return None
     blobs = tuple(blobs_of(images[0]))
     return Seen(repository, name, manifest.digest, fitting.digest, blobs)
-
-
-def blobs_of(image: StoredImage) -> Iterator[LayerBlob]:
-    """Yield the layers of an image as its manifest and config describe them; none is read."""
-    for layer in image.layers:
-        # Other types may say something else than what the bytes are.
-        if layer.declared_digest is not None and layer.media_type in _MEDIA_TYPES:
-            yield LayerBlob(
-                layer.diff_id,
-                layer.declared_digest,
-                layer.size,
-                layer.media_type,
-                layer.history,
-                layer.key,
-            )

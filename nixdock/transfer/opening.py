@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from nixdock.errors import InputError, RegistryError
+from nixdock.errors import InputError
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json
 from nixdock.oci.documents import DescriptorDocument, IndexDocument
 from nixdock.oci.layout import INDEX, Format
@@ -18,7 +18,7 @@ from nixdock.read.members import read_whole
 from nixdock.read.opening import ImageFile
 from nixdock.read.selection import select_only_image
 from nixdock.registry.access import Access
-from nixdock.registry.manifests import get_manifest
+from nixdock.registry.manifests import existing_manifest
 from nixdock.registry.opening import open_location
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
@@ -161,15 +161,7 @@ def _open_registry(
     reference: RegistryReference, selection: Selection, access: Access | None
 ) -> Opened:
     repository = _repository(reference, access)
-    found = get_manifest(repository, reference.manifest)
-    if found is None:
-        raise RegistryError(
-            f"{reference.name} has no image {reference.manifest}; `nixdock tags {reference.name}`"
-            " lists those it has",
-            place=reference.name,
-            digest=reference.digest,
-            status=404,
-        )
+    found = existing_manifest(repository, reference)
     source = RegistrySource(repository)
     manifest = Blob(found.media_type, found.data)
     if not selection.every:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -13,11 +14,31 @@ from nixdock.oci.media_types import CONFIG_MEDIA_TYPES, INDEX_MEDIA_TYPES, MANIF
 from nixdock.oci.platforms import best_fitting, platform_text
 from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.transfer.source import Source
-from nixdock.transfer.tree import MOST_NESTING, parse_index, parse_manifest, read_document
+from nixdock.transfer.tree import (
+    MOST_DESCRIPTORS,
+    MOST_NESTING,
+    parse_index,
+    parse_manifest,
+    read_document,
+)
 
 __all__ = ["choose", "platform_of"]
 
 _ATTESTATION: Final = "vnd.docker.reference.type"
+
+
+@dataclass(slots=True)
+class _Budget:
+    """How many descriptors may still be looked at: indexes of indexes could have any number."""
+
+    left: int = MOST_DESCRIPTORS
+
+    def take(self, source: Source, descriptors: int) -> None:
+        self.left -= descriptors
+        if self.left < 0:
+            raise ImageError(
+                f"{source.place} has more than {MOST_DESCRIPTORS} descriptors", place=source.place
+            )
 
 
 def choose(source: Source, manifest: Blob, wanted: Platform | None) -> Blob:
@@ -28,7 +49,7 @@ def choose(source: Source, manifest: Blob, wanted: Platform | None) -> Blob:
     """
     if wanted is None and manifest.media_type not in INDEX_MEDIA_TYPES:
         return manifest
-    found = list(_candidates(source, manifest, None, 0))
+    found = list(_candidates(source, manifest, None, 0, _Budget()))
     distinct = {platform for platform, _ in found}
     if wanted is None and len(distinct) == 1:
         return found[0][1]()
@@ -44,7 +65,11 @@ def choose(source: Source, manifest: Blob, wanted: Platform | None) -> Blob:
 
 
 def _candidates(
-    source: Source, manifest: Blob, stated: PlatformDocument | None, depth: int
+    source: Source,
+    manifest: Blob,
+    stated: PlatformDocument | None,
+    depth: int,
+    budget: _Budget,
 ) -> Iterator[tuple[Platform, Callable[[], Blob]]]:
     """Yield the images below a manifest or index with their platforms, not all fetched yet."""
     index = parse_index(manifest)
@@ -53,6 +78,7 @@ def _candidates(
         return
     if depth >= MOST_NESTING:
         raise ImageError(f"{source.place}: indexes are nested more than {MOST_NESTING} deep")
+    budget.take(source, len(index.manifests))
     for child in index.manifests:
         platform = child.platform or stated
         if _ATTESTATION in (child.annotations or {}):
@@ -60,7 +86,7 @@ def _candidates(
         if child.media_type in MANIFEST_MEDIA_TYPES and platform is not None:
             yield _completed(platform, None), partial(source.manifest, child)
         elif child.media_type in MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES:
-            yield from _candidates(source, source.manifest(child), platform, depth + 1)
+            yield from _candidates(source, source.manifest(child), platform, depth + 1, budget)
 
 
 def platform_of(source: Source, manifest: Blob) -> Platform | None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from nixdock.errors import ImageError, RegistryError
 from nixdock.layers.compressors import Compression
-from nixdock.layers.known import known_layers
+from nixdock.layers.known import existing_layers, known_layers
 from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.layer import Layer
 from nixdock.layers.pack import pack_each
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob
+from nixdock.system.parallel import map_in_threads
 from nixdock.transfer.destination import Outcome
-from nixdock.transfer.lookup import Known
+from nixdock.transfer.known import Known
 from nixdock.transfer.push_target import PushTarget
 from nixdock.transfer.uploads import Uploads
 from nixdock.write.buildable import Buildable
@@ -152,6 +152,7 @@ class _Push:
         self._pushing = pushing
         self._cache = cache
         self._progress = progress
+        self._packed: dict[int, LayerBlob] = {}
         self._read = 0
         self._sent = 0
         # By layer, then by target.
@@ -159,7 +160,7 @@ class _Push:
 
     def run(self) -> PushedImage:
         expected = known_layers(self._layers, self._pushing.compression, self._known.blobs)
-        expected |= self._existing(expected)
+        expected |= existing_layers(self._layers, expected)
         if self._pushing.verify_known:
             self._verify(expected)
         blobs = dict(expected)
@@ -168,7 +169,11 @@ class _Push:
         image = self._assemble([blobs[i] for i in range(len(self._layers))])
         for target in self._targets:
             self._finish(target, image, blobs)
-        self._cache.add(blobs.values(), [target.place for target in self._targets])
+        # What only manifests say must not get into the cache, which other pushes trust.
+        places = [target.place for target in self._targets]
+        own = self._packed.keys() & blobs.keys()
+        self._cache.add([blobs[i] for i in own], places)
+        self._cache.add([blobs[i] for i in blobs if i not in own], places, new=False)
         layers = (
             PushedLayer.of(blob, outcomes)
             for (_, blob), outcomes in zip(sorted(blobs.items()), self._outcomes, strict=True)
@@ -176,14 +181,6 @@ class _Push:
         references = (f"{target.place}@{image.manifest.digest}" for target in self._targets)
         digest = image.manifest.digest
         return PushedImage(digest, tuple(references), tuple(layers), self._read, self._sent)
-
-    def _existing(self, expected: Mapping[int, LayerBlob]) -> dict[int, LayerBlob]:
-        """Return the existing layers that need not be read to be named."""
-        return {
-            i: blob
-            for i, layer in enumerate(self._layers)
-            if i not in expected and (blob := layer.existing_blob()) is not None
-        }
 
     def _verify(self, expected: Mapping[int, LayerBlob]) -> None:
         """Pack the layers that are known; raise ImageError if one is not what it should be."""
@@ -205,11 +202,10 @@ class _Push:
     def _settle(self, expected: Mapping[int, LayerBlob]) -> None:
         """Find out which blobs the targets have, or take over from other repositories."""
         pairs = [(i, blob, target) for i, blob in expected.items() for target in self._targets]
-        with ThreadPoolExecutor(_LOOKUPS) as pool:
-            outcomes = pool.map(lambda pair: self._settled(pair[1], pair[2]), pairs)
-            for (i, _, target), outcome in zip(pairs, outcomes, strict=True):
-                if outcome is not None:
-                    self._outcomes[i][target.place] = outcome
+        outcomes = map_in_threads(lambda pair: self._settled(pair[1], pair[2]), pairs, _LOOKUPS)
+        for (i, _, target), outcome in zip(pairs, outcomes, strict=True):
+            if outcome is not None:
+                self._outcomes[i][target.place] = outcome
         for i, blob in expected.items():
             if not self._missing(i):
                 self._progress.known(i, blob)
@@ -238,7 +234,7 @@ class _Push:
             for i, blob in pack_each(
                 self._layers, chosen, uploads.directory, compression, cores, self._progress
             ):
-                packed[i] = blob
+                packed[i] = self._packed[i] = blob
                 self._read += blob.tar_size or 0
                 if i in expected and expected[i].digest != blob.digest:
                     log.warning(
@@ -289,6 +285,5 @@ class _Push:
     def _lost(self, target: PushTarget, blobs: Mapping[int, LayerBlob]) -> list[int]:
         """Return the layers that were taken to be there, and are not."""
         trusted = [i for i in blobs if self._outcomes[i].get(target.place) is Outcome.KNOWN]
-        with ThreadPoolExecutor(_LOOKUPS) as pool:
-            present = pool.map(lambda i: target.has(blobs[i].digest), trusted)
-            return [i for i, there in zip(trusted, present, strict=True) if not there]
+        present = map_in_threads(lambda i: target.has(blobs[i].digest), trusted, _LOOKUPS)
+        return [i for i, there in zip(trusted, present, strict=True) if not there]

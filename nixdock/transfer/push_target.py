@@ -8,11 +8,11 @@ from typing import Final
 
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.image import Image
-from nixdock.registry.blobs import has_blob, mount_blob
+from nixdock.registry.blobs import has_blob
 from nixdock.registry.manifests import put_manifest
 from nixdock.registry.repository import Repository
 from nixdock.registry.request import Body
-from nixdock.transfer.destination import Outcome, RegistryDestination
+from nixdock.transfer.destination import Outcome, RegistryDestination, try_mount
 from nixdock.transfer.lookup import Seen
 
 __all__ = ["PushTarget"]
@@ -66,7 +66,7 @@ class PushTarget:
             return None
         for name in sources:
             # The upload that the registry begins if it can't mount comes to nothing.
-            if mount_blob(self.repository, digest, name) is None:
+            if try_mount(self.repository, digest, name).done:
                 return Outcome.MOUNTED
         return Outcome.PRESENT if self.has(digest) else None
 

@@ -1,9 +1,9 @@
-"""Where a push goes, and what is there and elsewhere already."""
+"""Where a push goes, and what is there and elsewhere already; a build may go nowhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import InputError
@@ -12,7 +12,9 @@ from nixdock.oci.registry_reference import RegistryReference
 from nixdock.registry.opening import open_location
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
-from nixdock.transfer.lookup import Known, Seen, look_at
+from nixdock.system.parallel import map_in_threads
+from nixdock.transfer.known import Known
+from nixdock.transfer.lookup import Seen, look_at
 from nixdock.transfer.push_target import PushTarget
 
 if TYPE_CHECKING:
@@ -83,16 +85,18 @@ class Registries:
         tags: dict[tuple[str, str], dict[str, None]] = {}
         for reference in references:
             tags.setdefault((reference.host, reference.repository), {})[reference.manifest] = None
-        repositories = {key: self.repository(RegistryReference(*key)) for key in tags}
+        repositories = {
+            key: replace(self.repository(RegistryReference(*key)), is_target=True) for key in tags
+        }
         remote = [each for each in reused if isinstance(each, RegistryReference)]
-        seen = self._seen(
-            [
-                *((repositories[key], tag) for key, own in tags.items() for tag in own),
-                *((self.repository(each), each.manifest) for each in remote),
-            ]
-        )
+        names = [
+            *((repositories[key], tag) for key, own in tags.items() for tag in own),
+            *((self.repository(each), each.manifest) for each in remote),
+        ]
+        seen = self._seen([*{(own.place, name): (own, name) for own, name in names}.values()])
         for image in seen:
-            known.add_seen(image)
+            for blob in image.blobs:
+                known.add(blob, [image.repository.place])
         for location in reused:
             if location not in remote:
                 self._add_file(known, location)
@@ -111,11 +115,8 @@ class Registries:
                 known.add_image(image)
 
     def _seen(self, names: Sequence[tuple[Repository, str]]) -> list[Seen]:
-        if not names:
-            return []
-        with ThreadPoolExecutor(min(_LOOKUPS, len(names))) as pool:
-            found = pool.map(lambda pair: look_at(pair[0], pair[1], self._platform), names)
-            return [seen for seen in found if seen is not None]
+        found = map_in_threads(lambda pair: look_at(*pair, self._platform), names, _LOOKUPS)
+        return [seen for seen in found if seen is not None]
 
 
 def add_base(known: Known, base: str, layers: Iterable[Layer]) -> None:

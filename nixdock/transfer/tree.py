@@ -15,12 +15,21 @@ from nixdock.oci.media_types import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
 from nixdock.oci.untrusted_json import MOST_JSON, JsonBudget, converted, parse_json
 from nixdock.transfer.source import Source
 
-__all__ = ["MOST_NESTING", "Tree", "parse_index", "parse_manifest", "read_document", "read_tree"]
+__all__ = [
+    "MOST_DESCRIPTORS",
+    "MOST_NESTING",
+    "Tree",
+    "parse_index",
+    "parse_manifest",
+    "read_document",
+    "read_tree",
+]
 
 MOST_NESTING: Final = 4
 """The largest number of indexes within each other that are read."""
 
-_MOST_DESCRIPTORS: Final = 1000
+MOST_DESCRIPTORS: Final = 1000
+"""The largest number of descriptors in all manifests and indexes that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +151,9 @@ class _Reader:
         self, manifest: Blob, descriptors: tuple[DescriptorDocument, ...] | list[DescriptorDocument]
     ) -> None:
         self._descriptors += len(descriptors)
-        if self._descriptors > _MOST_DESCRIPTORS:
+        if self._descriptors > MOST_DESCRIPTORS:
             raise ImageError(
-                f"{self._source.place} has more than {_MOST_DESCRIPTORS} descriptors",
+                f"{self._source.place} has more than {MOST_DESCRIPTORS} descriptors",
                 place=self._source.place,
             )
         for descriptor in descriptors:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -16,6 +17,7 @@ from nixdock.oci.digests import hex_of
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.registry.blobs import upload_blob
 from nixdock.registry.request import Body
+from nixdock.system.parallel import JobThreads
 from nixdock.system.scratch import temporary_directory
 from nixdock.transfer.destination import Outcome
 from nixdock.transfer.push_target import PushTarget
@@ -69,7 +71,7 @@ class Uploads:
     def __init__(self, *, dry_run: bool = False) -> None:
         self._dry_run = dry_run
         self._stack = ExitStack()
-        self._pool = ThreadPoolExecutor(_AT_ONCE)
+        self._threads = JobThreads(_AT_ONCE)
         self._running: dict[Future[Uploaded], None] = {}
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -81,6 +83,7 @@ class Uploads:
     def __enter__(self) -> Self:
         if not self._dry_run:
             self.directory = self._stack.enter_context(temporary_directory())
+        self._stack.enter_context(self._threads)
         return self
 
     def __exit__(
@@ -90,7 +93,6 @@ class Uploads:
         traceback: TracebackType | None,
     ) -> None:
         self._stop.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
         self._stack.close()
 
     def start(
@@ -101,7 +103,9 @@ class Uploads:
             wait(self._running, return_when=FIRST_COMPLETED)
             if any(future.done() for future in self._running):
                 break
-        future = self._pool.submit(self._upload, number, blob, tuple(targets), tuple(homes))
+        future = self._threads.submit(
+            partial(self._upload, number, blob, tuple(targets), tuple(homes))
+        )
         self._running[future] = None
 
     def finished(self) -> Iterator[Uploaded]:

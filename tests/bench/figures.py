@@ -66,7 +66,8 @@ class Bench:
     @property
     def _dry_run(self) -> list[str]:
         # The layers of a stream: without compression, as the baselines have them.
-        return nixdock("build", str(self._spec), "--format", "docker-archive", "--dry-run")
+        options = ["--format", "docker-archive", "--dry-run", "--no-cache"]
+        return nixdock("build", str(self._spec), *options)
 
     def _layers(self) -> tuple[list[str], list[int]]:
         lines = run(self._dry_run).output.decode().splitlines()

@@ -128,6 +128,17 @@ def test_what_prefetch_prints_is_what_pull_image_builds(library: Library, single
         library.build(pull.replace(single, f"{single}-gone"), "--check")
 
 
+def test_what_was_pulled_can_be_pushed(
+    library: Library, registry: Registry, single: str, skopeo: Skopeo, tmp_path: Path
+) -> None:
+    pull = f"{PULL_IMAGE} {prefetch(library, single, 'v1', '--final-image-name', 'tiny')}"
+    (program,) = (library.build(f"({pull}).push") / "bin").iterdir()
+    target = f"{single}-again:v2"
+    subprocess.run([program, "-q", target], env={"HOME": str(tmp_path)}, check=True)
+    config = skopeo.config(f"docker://{target}")
+    assert config["rootfs"] == skopeo.config(f"docker://{single}:v1")["rootfs"]
+
+
 def test_pull_image_writes_the_bytes_that_skopeo_writes(
     library: Library, single: str, skopeo: Skopeo, tmp_path: Path
 ) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.runtime.command import wait_until
 from tests.unit.cli.program import PROGRAM, environment
 from tests.unit.registry.fake_registry import FakeRegistry, Fault, fake_registry
 
@@ -143,3 +146,114 @@ def test_a_user_name_for_one_command(
         assert status == 2
         assert "want credentials" in err
         assert second.blobs == {}
+
+
+def test_a_dry_run_of_a_build_reads_nothing_that_is_known(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path, contents=[], config={})
+    dry_run = ("build", "-q", "--dry-run", spec)
+    _, packed, _ = nixdock(tmp_path, *dry_run, "--no-cache")
+    assert nixdock(tmp_path, "push", "-q", spec, f"{fake.host}/a", "--no-cache")[0] == 0
+    (tmp_path / "root/nix").rename(tmp_path / "away")
+    status, _, err = nixdock(tmp_path, *dry_run)
+    assert (status, "does not exist; build or copy it" in err) == (1, True)
+    reused = nixdock(tmp_path, *dry_run, "--reuse", f"{fake.host}/a", "--insecure")
+    assert reused == (0, packed, "")
+    # What only a manifest says does not get into the cache, but what was packed does.
+    assert nixdock(tmp_path, *dry_run)[0] == 1
+    (tmp_path / "away").rename(tmp_path / "root/nix")
+    assert nixdock(tmp_path, *dry_run) == (0, packed, "")
+    (tmp_path / "root/nix").rename(tmp_path / "away")
+    assert nixdock(tmp_path, *dry_run) == (0, packed, "")
+    assert nixdock(tmp_path, *dry_run, "--no-cache")[0] == 1
+    (tmp_path / "away").rename(tmp_path / "root/nix")
+
+    target = ("build", "-q", spec, "-o", tmp_path / "image.tar")
+    status, out, err = nixdock(tmp_path, *target, "--reuse", f"{fake.host}/a")
+    assert (status, out, err.splitlines()[-1]) == (2, "", "error: --reuse is for --dry-run")
+
+
+def test_builds_teach_the_cache(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    spec = sample_spec(tmp_path, contents=[], config={})
+    build = ("build", "-q", spec, "-o", tmp_path / "image.tar")
+    cache = tmp_path / "nixdock/layers"
+    assert nixdock(tmp_path, *build, "--no-cache")[0] == 0
+    assert not cache.exists()
+    assert nixdock(tmp_path, *build)[0] == 0
+    assert len(list(cache.iterdir())) == 5
+
+
+def test_a_spec_is_inspected_and_compared(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec, image = sample_spec(tmp_path), tmp_path / "image.tar"
+    assert nixdock(tmp_path, "push", "-q", spec, f"{fake.host}/a")[0] == 0
+    assert nixdock(tmp_path, "build", "-q", spec, "-o", image)[0] == 0
+    status, table, err = nixdock(tmp_path, "inspect", spec)
+    _, of_image, _ = nixdock(tmp_path, "inspect", image)
+    assert (status, err) == (0, "")
+    assert table == of_image.replace("as archive", "as spec")
+    stdin = spec.read_text().replace("graph.json", str(tmp_path / "graph.json"))
+    assert nixdock(tmp_path, "inspect", "-", stdin=stdin) == (0, table, "")
+
+    _, quick, _ = nixdock(tmp_path, "inspect", "--quick", "--no-cache", spec)
+    assert quick.splitlines()[:2] == [
+        "image        x/y:v1 (linux/amd64), as spec",
+        "created      1970-01-01T00:00:01Z",
+    ]
+    assert quick.splitlines()[-5:][0].split() == ["1", "1", "store", "path:", "libc"]
+    status, _, err = nixdock(tmp_path, "inspect", image, "--no-cache")
+    assert (status, err.splitlines()[-1]) == (
+        2,
+        "error: --reuse, --no-cache and the options for scripts are for a spec, not for an image",
+    )
+
+    status, out, _ = nixdock(tmp_path, "diff", f"docker://{fake.host}/a", spec, "--json")
+    document = json.loads(out)
+    assert (status, document["new"]["kind"], document["old"]["kind"]) == (0, "spec", "image")
+    assert document["transfers"]["registry"]["bytes"] == 0
+    status, out, _ = nixdock(tmp_path, "diff", f"docker://{fake.host}/a", "-", stdin=stdin)
+    assert (status, out.splitlines()[1][:14]) == (0, "new  -: spec, ")
+
+
+def test_json_that_is_no_spec(tmp_path: Path) -> None:
+    graph = tmp_path / "graph.json"
+    graph.write_text("[]")
+    status, _, err = nixdock(tmp_path, "inspect", graph)
+    assert (status, f"{graph} is a reference graph, not a spec" in err) == (2, True)
+    (tmp_path / "spec.json").write_text('{"version": 1, "name": "x", "unknown": 1}')
+    status, _, err = nixdock(tmp_path, "diff", graph, tmp_path / "spec.json")
+    assert (status, "unknown" in err) == (2, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("GET", "manifests", cut=0, stall=True),
+        Fault("POST", "uploads", times=99, status=503, headers={"Retry-After": "60"}),
+        Fault("PUT", "uploads", times=99, cut=0, stall=True),
+    ],
+    ids=["lookup", "wait", "upload"],
+)
+def test_an_interrupt_does_not_wait_for_a_registry(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, fault: Fault, number: int
+) -> None:
+    fake.faults.append(replace(fault))
+    spec = sample_spec(tmp_path)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    env = environment(HOME=str(tmp_path), XDG_RUNTIME_DIR=str(tmp_path), TMPDIR=str(temporary))
+    command = [*PROGRAM, "push", str(spec), "-q", f"{fake.host}/a"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as push:
+        wait_until(
+            lambda: bool(fake.requests(fault.method, fault.path)), timeout=60, what="a request"
+        )
+        push.send_signal(number)
+        # The registry is silent for a minute.
+        _, err = push.communicate(timeout=30)
+    is_interrupt = number == signal.SIGINT
+    assert push.returncode == (130 if is_interrupt else 143)
+    assert err == ("\nerror: interrupted\n" if is_interrupt else "")
+    assert list(temporary.iterdir()) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -134,6 +134,9 @@ class KeyedLayer:
 
     def sized(self, media_types: Collection[str], /) -> SizedBlob:
         return self.new.sized(media_types)
+
+    def names(self) -> Iterable[bytes]:
+        return self.new.names()
 
     def pack(self, write: Write | None, packing: Packing = PLAIN_PACKING, /) -> LayerBlob:
         if write is None and self.key in self.known:

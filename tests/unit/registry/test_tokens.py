@@ -276,7 +276,13 @@ def test_an_answer_without_a_token_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("body", "message"), [(b"[]", "has no token"), (b'"' + bytes(2 << 20), "is too long")]
+    ("body", "message"),
+    [
+        (b"[]", "has no token"),
+        (b'"' + bytes(2 << 20), "is too long"),
+        (b'{"token": "a", "issued_at": ' + b"[" * 5000 + b"]" * 5000 + b"}", "has no token"),
+        (b'{"token": "a", "expires_in": 1' + b"0" * 400 + b"}", "it refuses the credentials"),
+    ],
 )
 def test_answers_of_token_servers_are_bounded(
     guarded: FakeRegistry, body: bytes, message: str

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from nixdock.system.parallel import run_in_threads
+from nixdock.system.parallel import JobThreads, run_in_threads
 
 
 @pytest.mark.parametrize("threads", [1, 3, 10])
@@ -41,6 +42,30 @@ def test_the_first_error_stops_the_others() -> None:
     with pytest.raises(ValueError, match="first"):
         run_in_threads([fail, go_on, lambda: ended.append("waiting")], 2, stop)
     assert ended == ["running"]
+
+
+def test_jobs_are_submitted_one_after_another() -> None:
+    with JobThreads(2) as threads:
+        futures = [threads.submit(partial(pow, i, 2)) for i in range(5)]
+        assert [future.result(60) for future in futures] == [0, 1, 4, 9, 16]
+        failed = threads.submit(partial(int, "x"))
+        assert isinstance(failed.exception(60), ValueError)
+
+
+def test_submitted_jobs_that_hang_are_abandoned() -> None:
+    begun, released = threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def hang() -> None:
+        begun.set()
+        released.wait(60)
+
+    with JobThreads(1) as threads:
+        threads.submit(hang)
+        begun.wait(60)
+        threads.submit(partial(done.append, 1))
+    released.set()
+    assert done == []
 
 
 def test_a_job_that_hangs_is_abandoned() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import nixdock
-from nixdock import Compression, PushedImage, Pushing
+from nixdock import Access, Compression, Credentials, PushedImage, Pushing
 from nixdock.errors import ImageError, InputError, PackError, RegistryError
 
 from ..registry.fake_registry import FakeRegistry, Fault
@@ -125,6 +125,19 @@ def test_a_mount_that_is_refused_becomes_an_upload(
     spec = sample_spec(tmp_path)
     push(spec, f"{fake.host}/a:v1")
     fake.refuses_mounts = True
+    result = push(spec, f"{fake.host}/b:v1", reuse=[f"docker://{fake.host}/a:v1"])
+    assert outcomes(result) == {"uploaded": len(result.layers)}
+    assert set(fake.blobs["b"]) == set(fake.blobs["a"])
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
+def test_a_mount_that_is_an_error_becomes_an_upload(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, status: int
+) -> None:
+    spec = sample_spec(tmp_path)
+    push(spec, f"{fake.host}/a:v1")
+    # The account may have no right to the other repository, which may also be gone.
+    fake.faults.append(Fault("POST", "mount=", times=99, status=status))
     result = push(spec, f"{fake.host}/b:v1", reuse=[f"docker://{fake.host}/a:v1"])
     assert outcomes(result) == {"uploaded": len(result.layers)}
     assert set(fake.blobs["b"]) == set(fake.blobs["a"])
@@ -268,6 +281,32 @@ def test_the_cache_knows_what_was_packed_and_where_it_is(
     }
 
 
+def test_what_manifests_say_does_not_get_into_the_cache(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, cache: Path
+) -> None:
+    spec = sample_spec(tmp_path)
+    push(spec, f"{fake.host}/a")
+    lie(fake, "a", "latest")
+    wrong = push(spec, f"{fake.host}/a", options=Pushing())
+    assert len(os.listdir(cache)) == 1, "the top layer, which was packed"
+    right = push(spec, f"{fake.host}/b", options=Pushing())
+    assert right.digest != wrong.digest
+    assert right.digest == push(spec, f"{fake.host}/c").digest
+
+
+def test_another_media_type_than_that_of_the_compression_is_not_taken_over(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path)
+    first = push(spec, f"{fake.host}/a")
+    stored = fake.manifest("a", "latest")
+    assert stored is not None
+    manifest = json.loads(stored.data)
+    manifest["layers"][0]["mediaType"] = manifest["layers"][0]["mediaType"].removesuffix("+gzip")
+    fake.add_manifest("a", manifest, "latest")
+    assert push(spec, f"{fake.host}/a").digest == first.digest
+
+
 def test_an_image_of_another_platform_is_left_alone(
     sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
 ) -> None:
@@ -408,3 +447,14 @@ def test_an_image_that_exists_is_copied(
     assert result.references == tuple(f"{fake.host}/{name}@{result.digest}" for name in "ab")
     again = nixdock.push_image(str(tmp_path / "image"), names)
     assert (outcomes(again), again.sent) == ({"present": len(built.layers)}, 0)
+
+
+def test_one_token_does_for_a_whole_push(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    fake.accounts.kind = "token"
+    fake.accounts.passwords["user"] = "secret"
+    access = Access(credentials=Credentials("user", "secret"))
+    push(sample_spec(tmp_path), f"{fake.host}/a", access=access)
+    (scopes,) = fake.accounts.asked
+    assert "repository:a:pull,push" in scopes

@@ -12,6 +12,7 @@ import pytest
 from nixdock.errors import ImageError
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.documents import DescriptorDocument
+from nixdock.transfer.platforms import choose
 from nixdock.transfer.tree import read_tree
 
 from ..registry.fake_registry import digest_of
@@ -83,6 +84,17 @@ def test_too_many_descriptors_are_refused() -> None:
     entry = source.add(sample("one").manifest)
     with pytest.raises(ImageError, match="here has more than 1000 descriptors"):
         read_tree(source, source.index([entry] * 400))
+
+
+def test_too_many_descriptors_are_refused_before_a_platform_is_chosen() -> None:
+    source = Documents()
+    entry = source.add(sample("one").manifest)
+    entry["platform"] = {"architecture": "amd64", "os": "linux"}
+    for _ in range(3):
+        index = source.index([entry] * 11)
+        entry = source.add(index.data, INDEX)
+    with pytest.raises(ImageError, match="here has more than 1000 descriptors"):
+        choose(source, index, None)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,116 @@
+"""Images that a spec describes, as if they had been written: what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from nixdock.build.build import prepared_build
+from nixdock.build.inspection import inspect_build, outline_build
+from nixdock.diff.side import Document, Side, SideKind, SideLayer
+from nixdock.errors import InputError
+from nixdock.face.known_layers import Sources, known_to, packed_blobs
+from nixdock.layers.known import existing_layers, known_layers
+from nixdock.layers.progress import NO_PROGRESS, Progress
+from nixdock.nix.store_path import valid_store_paths
+from nixdock.oci.descriptor import Platform
+from nixdock.oci.layout import Format
+from nixdock.oci.platforms import best_fitting, platform_text
+from nixdock.read.report import FileReport
+from nixdock.rootfs.confinement import Confinement
+from nixdock.write.image import default_compression
+
+if TYPE_CHECKING:
+    from nixdock.build.build import Build
+    from nixdock.face.describing import Describing
+    from nixdock.oci.layer_blob import LayerBlob
+    from nixdock.oci.location import Location
+    from nixdock.registry.access import Access
+    from nixdock.spec.image_spec import ImageSpec
+
+__all__ = ["Described"]
+
+# What `nixdock build` writes, and `nixdock push` sends, unless it is told otherwise.
+_COMPRESSION: Final = default_compression(Format.ARCHIVE)
+_SPEC: Final = "spec"
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A spec whose image is described.
+
+    `others` are images whose layers are known, besides those that `describing` names; `platform` is
+    the one that the image must be for, if it is given.
+    """
+
+    spec: ImageSpec
+    describing: Describing
+    platform: Platform | None = None
+    access: Access | None = None
+    others: tuple[Location, ...] = ()
+
+    def report(self, progress: Progress = NO_PROGRESS) -> FileReport:
+        """Return the report on the image that `build_image` would write; pack what is not known."""
+        with self._packed(progress) as (build, blobs):
+            return FileReport(_SPEC, (inspect_build(build, blobs),))
+
+    def quick_report(self) -> FileReport:
+        """Return the report on the image as far as it is known; read no file, run no script."""
+        with self._prepared(outline=True) as build:
+            blobs = self._known(build, self._sources())
+            return FileReport(_SPEC, (outline_build(build, blobs, _COMPRESSION),))
+
+    def side(self, origin: str) -> Side:
+        """Return the image as a side of a comparison; pack what is not known."""
+        with self._packed(NO_PROGRESS) as (build, blobs):
+            report = inspect_build(build, blobs)
+            image = build.assemble([blobs[i] for i in range(len(blobs))])
+        layers = (
+            SideLayer(
+                number=number,
+                paths=tuple(valid_store_paths(layer.store_paths)),
+                size=layer.size or 0,
+                digest=layer.digest,
+                diff_id=layer.diff_id,
+                comment=layer.comment or layer.created_by,
+            )
+            for number, layer in enumerate(report.layers, 1)
+        )
+        config, manifest = (
+            Document(blob.digest, len(blob.data)) for blob in (image.config, image.manifest)
+        )
+        return Side(origin, SideKind.SPEC, tuple(layers), config, manifest)
+
+    @contextmanager
+    def _prepared(self, *, outline: bool = False) -> Iterator[Build]:
+        spec = self.spec
+        own = Platform(spec.architecture, "linux", spec.variant)
+        if self.platform is not None and not best_fitting([(own, spec)], self.platform):
+            raise InputError(
+                f"the spec describes {spec.references[0]} for {platform_text(own)}, not for"
+                f" {platform_text(self.platform)}"
+            )
+        confinement = Confinement(self.describing.confinement)
+        with prepared_build(spec, confinement, self.access, outline=outline) as build:
+            yield build
+
+    @contextmanager
+    def _packed(self, progress: Progress) -> Iterator[tuple[Build, dict[int, LayerBlob]]]:
+        """Give the build and the blobs of all its layers, by their numbers."""
+        sources = self._sources()
+        with self._prepared() as build:
+            known = self._known(build, sources)
+            blobs = packed_blobs(sources, build, _COMPRESSION, known, progress)
+            yield build, dict(enumerate(blobs))
+
+    def _sources(self) -> Sources:
+        sources = Sources.of(self.describing.reuse, use_cache=self.describing.use_cache)
+        return replace(sources, images=(*sources.images, *self.others))
+
+    def _known(self, build: Build, sources: Sources) -> dict[int, LayerBlob]:
+        """Return the blobs that are known; whoever reads existing layers verifies them."""
+        known = known_to(sources, build, _COMPRESSION, self.access)
+        blobs = known_layers(build.layers, _COMPRESSION, known.blobs)
+        return blobs | existing_layers(build.layers, blobs)

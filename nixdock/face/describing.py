@@ -1,0 +1,23 @@
+"""How an image is described that only its spec tells of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nixdock.rootfs.confinement import Confinement
+
+__all__ = ["Describing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Describing:
+    """How to find out what the image of a spec is like, without writing it.
+
+    Its layers are packed to compute their digests, except those that the images at the locations
+    `reuse`, the previous image that the spec names, or, with `use_cache`, the user's cache know.
+    `confinement` is that of `build_image`.
+    """
+
+    reuse: tuple[str, ...] = ()
+    use_cache: bool = False
+    confinement: Confinement | str = "required"

@@ -1,0 +1,28 @@
+"""A layer whose files have not been prepared, in an image of which only the outline is wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from nixdock.layers.created import CreatedLayer
+from nixdock.oci.layer_blob import LayerHistory
+from nixdock.system.buffers import Write
+
+__all__ = ["PendingLayer"]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLayer(CreatedLayer):
+    """A layer of which nothing is known but its history, so that it can't be packed."""
+
+    history: LayerHistory
+    weight: int = 0
+
+    def write_tar(self, _write: Write) -> NoReturn:
+        """Raise AssertionError."""
+        raise AssertionError("the layer has not been prepared")
+
+    def measured_tar(self) -> NoReturn:
+        """Raise AssertionError."""
+        raise AssertionError("the layer has not been prepared")
