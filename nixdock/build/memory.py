@@ -36,7 +36,7 @@ def memory_of(spec: ImageSpec) -> Callable[[str], Mapping[str, Any] | None] | No
 
     def memory(chain_id: str) -> Mapping[str, Any] | None:
         document = memory_document(layers, history, chain_id)
-        if document is None or (layers and not document["layers"]):
+        if document is None or (layers and not (document["layers"] or "packed" in document)):
             log.warning(
                 "the image has too many store paths to remember its layers; to plan the next image"
                 " after it, keep the plan file or the whole image"

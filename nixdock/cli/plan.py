@@ -33,12 +33,13 @@ from nixdock.cli.options import (
     root_option,
 )
 from nixdock.cli.output import pretty_json
-from nixdock.cli.plan_text import comparison_lines, explanation_lines, plan_lines
+from nixdock.cli.plan_text import comparison_lines, explanation_lines, plan_lines, ranking_lines
 from nixdock.cli.progress import wrote
 from nixdock.cli.store_paths import member_named, path_named
 from nixdock.layering.options import DEFAULT_STRATEGY
 from nixdock.layering.pipeline.operations import Operation
 from nixdock.layering.pipeline.parse import read_pipeline
+from nixdock.layering.ranked_paths import ranked_paths
 from nixdock.layering.strategies import STRATEGIES, parse_groups
 from nixdock.system.atomic import whole_file
 from nixdock.system.input_files import read_bytes
@@ -75,7 +76,13 @@ _CLOSURE_OF: Final = "closure:"
     show_default=True,
     help="Most layers of the finished image, including the top layer. Ignored for a pipeline.",
 )
-@click.option("--previous", type=LOCATION, help="Plan file or image that the new image replaces.")
+@click.option(
+    "--previous",
+    multiple=True,
+    type=LOCATION,
+    help="Plan file or image that the new image replaces. Repeatable, the newest first, if some"
+    " machines have one and some another.",
+)
 @platform_option
 @click.option("--volatile", multiple=True, help="Store path that changes often. Repeatable.")
 @click.option(
@@ -102,6 +109,7 @@ _CLOSURE_OF: Final = "closure:"
 @click.option("--exclude", multiple=True, help="Store path to leave out of the image. Repeatable.")
 @access_options
 @click.option("--compare", is_flag=True, help="Show what updates transfer with each strategy.")
+@click.option("--ranking", is_flag=True, help="Show the rank and score of each path by popularity.")
 @click.option("--explain", metavar="PATH", help="Show why a store path is in its layer.")
 @click.option(
     "-o",
@@ -116,7 +124,7 @@ def command(
     *,
     strategy: str | None,
     max_layers: int,
-    previous: Location | None,
+    previous: tuple[Location, ...],
     platform: str | None,
     volatile: tuple[str, ...],
     groups: tuple[str, ...],
@@ -127,6 +135,7 @@ def command(
     exclude: tuple[str, ...],
     access: Access | None,
     compare: bool,
+    ranking: bool,
     explain: str | None,
     target: Path | None,
     as_json: bool,
@@ -136,11 +145,13 @@ def command(
     GRAPH is a reference graph in any form in which Nix exports one. A store path may be given by
     its name, such as hello-2.12 or hello, or by the start of its hash, if only one has it.
     """
-    if sum([compare, explain is not None, target is not None]) > 1:
-        raise click.UsageError("--compare, --explain and --output are mutually exclusive")
+    if sum([compare, ranking, explain is not None, target is not None]) > 1:
+        raise click.UsageError(
+            "--compare, --ranking, --explain and --output are mutually exclusive"
+        )
     if target is not None and as_json:
         raise click.UsageError("a plan file is always JSON: give --json or --output, not both")
-    if platform is not None and previous is None:
+    if platform is not None and not previous:
         raise click.UsageError("--platform is for --previous")
     if strategy is None:
         strategy = "explicit" if groups else "pipeline" if pipeline else DEFAULT_STRATEGY
@@ -155,11 +166,11 @@ def command(
             },
         )
     closure = _read_closure(graph, keys, roots, exclude)
+    plans = [read_previous(image, platform=platform, access=access) for image in previous]
     options = LayeringOptions(
         volatile=frozenset(member_named(text, closure.infos) for text in volatile),
-        previous=None
-        if previous is None
-        else read_previous(previous, platform=platform, access=access),
+        previous=plans[0] if plans else None,
+        older=tuple(plans[1:]),
         groups=parse_groups([_group(group, closure) for group in groups], "--group"),
         rest=rest,
         pipeline=None if pipeline is None else _pipeline(pipeline),
@@ -177,6 +188,9 @@ def command(
     else:
         plan = plan_layers(closure, layering=layering, max_layers=max_layers)
         document, lines = plan_document(plan, strategy), plan_lines(plan)
+        if ranking:
+            ranked = ranked_paths(closure, plan)
+            document, lines = [path.document() for path in ranked], ranking_lines(ranked)
     if target is not None:
         with whole_file(target) as file:
             file.write(pretty_json(document))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from nixdock.cli.output import size_text
@@ -12,8 +12,9 @@ from nixdock.system.text import counted
 if TYPE_CHECKING:
     from nixdock import Comparison, Explanation, LayerPlan
     from nixdock.layering.comparison import Figures
+    from nixdock.layering.ranked_paths import RankedPath
 
-__all__ = ["comparison_lines", "explanation_lines", "plan_lines"]
+__all__ = ["comparison_lines", "explanation_lines", "plan_lines", "ranking_lines"]
 
 _PLAN: Final = (
     Column("layer", right=True),
@@ -21,6 +22,14 @@ _PLAN: Final = (
     Column("size", right=True),
     Column("total", right=True),
     Column("store paths", flexible=True),
+    Column("hash"),
+)
+_RANKING: Final = (
+    Column("rank", right=True),
+    Column("score", right=True),
+    Column("size", right=True),
+    Column("layer", right=True),
+    Column("store path", flexible=True),
     Column("hash"),
 )
 _COMPARISON: Final = (
@@ -44,6 +53,21 @@ def plan_lines(plan: LayerPlan) -> Iterator[str]:
         rows += [("", "", "", "", *other) for other in others]
     rows += [("", "", "removed", "", *name_and_hash(path)) for path in sorted(plan.removed)]
     return table_lines(_PLAN, rows, terminal_width())
+
+
+def ranking_lines(ranked: Sequence[RankedPath]) -> Iterator[str]:
+    """Yield a table of the store paths by popularity, the most popular first."""
+    rows = [
+        (
+            str(path.rank),
+            str(path.score),
+            size_text(path.nar_size),
+            "removed" if path.layer is None else str(path.layer),
+            *name_and_hash(path.path),
+        )
+        for path in ranked
+    ]
+    return table_lines(_RANKING, rows, terminal_width())
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:

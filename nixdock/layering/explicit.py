@@ -104,6 +104,7 @@ def options_for_rest(options: LayeringOptions, grouped: frozenset[StorePath]) ->
         options,
         volatile=options.volatile - grouped,
         previous=None if options.previous is None else _without(options.previous, grouped),
+        older=tuple(_without(plan, grouped) for plan in options.older),
         groups=(),
     )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["app_share", "learn", "learned_rates"]
+__all__ = ["app_share", "learn", "learned_rates", "newcomers"]
 
 _PRIOR_STRENGTH: Final = 0.2
 _UPDATES_TO_DOUBT: Final = 2
@@ -119,3 +119,11 @@ def learned_rates(
 def app_share(history: PlanHistory) -> float:
     """Return the share of updates that change only the app."""
     return (1 + history.app_only) / (2 + history.steps)
+
+
+def newcomers(history: PlanHistory, closure: Closure) -> frozenset[StorePath]:
+    """Return the paths of packages that no update has seen yet, if there were updates."""
+    if not history.steps:
+        return frozenset()
+    keys = package_keys(closure.infos)
+    return frozenset(path for key, path in keys.items() if not history.of_package(key).seen)

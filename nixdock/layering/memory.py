@@ -4,7 +4,8 @@ It is in the config's top level, which runtimes keep but do not read. It can't b
 containerd runs no image with a label of more than 4096 bytes, and labels are inherited.
 
 Each layer is one text, such as "0c3vq1lp-libc-2.36 5h1gys9w-zlib-1.3": of the hash of a store path,
-its first characters are enough to find the path in the closure of the next image.
+its first characters are enough to find the path in the closure of the next image. The layers and
+counts of an image with many paths are packed instead.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 import orjson
 
 from nixdock.errors import LayeringError
+from nixdock.layering.packed_memory import pack_memory, unpack_memory
 from nixdock.layering.plan_file import PLAN_VERSION, Count, checked_plan, convert_versioned
 from nixdock.layering.plan_history import ABBREVIATION, abbreviated
 
@@ -27,6 +29,9 @@ __all__ = ["MOST_MEMORY", "memory_document", "parse_memory"]
 
 MOST_MEMORY: Final = 128 << 10
 """The greatest size of the memory in bytes: every program that uses an image reads the config."""
+
+_MOST_TEXT: Final = 16 << 10
+"""The greatest size of a memory that is text, which people can read."""
 
 _ORIGIN: Final = "the memory in the image config"
 
@@ -40,6 +45,7 @@ class _Memory(msgspec.Struct, frozen=True):
     steps: Count = 0
     app_only: Count = 0
     counts: dict[str, tuple[Count, Count]] = {}
+    packed: str = ""
 
 
 def memory_document(
@@ -51,19 +57,31 @@ def memory_document(
     only the history; without room for that, it is None.
     """
     store = next((path.store_dir for layer in layers for path in layer), "/nix/store")
-    for texts in (_layer_texts(layers), []):
-        document = {
-            "version": PLAN_VERSION,
-            "chain_id": chain_id,
-            "store": store,
-            "layers": texts,
-            "steps": history.steps,
-            "app_only": history.app_only,
-            "counts": {key: [c.seen, c.changed] for key, c in history.counts.items()},
-        }
-        if len(orjson.dumps(document)) <= most:
-            return document
-    return None
+    paths = [path for layer in layers for path in layer]
+    # Two versions of one text, with hashes that begin alike, are next to impossible.
+    is_unique = len({abbreviated(path) for path in paths}) == len(paths)
+    document = {
+        "version": PLAN_VERSION,
+        "chain_id": chain_id,
+        "store": store,
+        "layers": _layer_texts(layers, ABBREVIATION if is_unique else None),
+        "steps": history.steps,
+        "app_only": history.app_only,
+        "counts": {key: [c.seen, c.changed] for key, c in history.counts.items()},
+    }
+    if is_unique and len(orjson.dumps(document)) > _MOST_TEXT:
+        starts = [
+            [(path.hash_part[:ABBREVIATION], path.name) for path in layer] for layer in layers
+        ]
+        packed = pack_memory(starts, history.counts)
+        # Earlier versions find no layers, and read those of the image.
+        document |= {"layers": [], "counts": {}, "packed": packed}
+    if len(orjson.dumps(document)) <= most:
+        return document
+    counts = {key: [c.seen, c.changed] for key, c in history.counts.items()}
+    document = {key: value for key, value in document.items() if key != "packed"}
+    document |= {"layers": [], "counts": counts}
+    return document if len(orjson.dumps(document)) <= most else None
 
 
 def parse_memory(value: Any, chain_id: str) -> PreviousPlan:
@@ -80,22 +98,17 @@ def parse_memory(value: Any, chain_id: str) -> PreviousPlan:
             key="chain_id",
             digest=chain_id,
         )
-    layers = (
-        [f"{memory.store}/{_padded(name)}" for name in layer.split(" ")] for layer in memory.layers
-    )
-    return checked_plan(_ORIGIN, layers, memory.steps, memory.app_only, memory.counts)
+    texts, counts = memory.layers, memory.counts
+    if memory.packed:
+        unpacked = unpack_memory(memory.packed, _ORIGIN)
+        texts, counts = unpacked.layers, unpacked.counts
+    layers = ([f"{memory.store}/{_padded(name)}" for name in layer.split(" ")] for layer in texts)
+    return checked_plan(_ORIGIN, layers, memory.steps, memory.app_only, counts)
 
 
-def _layer_texts(layers: Layers) -> list[str]:
-    paths = [path for layer in layers for path in layer]
-    # Two versions of one text, with hashes that begin alike, are next to impossible.
-    is_unique = len({abbreviated(path) for path in paths}) == len(paths)
+def _layer_texts(layers: Layers, length: int | None) -> list[str]:
     return [
-        " ".join(
-            path.hash_part[: ABBREVIATION if is_unique else None] + "-" + path.name
-            for path in layer
-        )
-        for layer in layers
+        " ".join(f"{path.hash_part[:length]}-{path.name}" for path in layer) for layer in layers
     ]
 
 

@@ -43,10 +43,13 @@ def merge(model: ChangeModel, clusters: Sequence[Cluster], budget: int) -> list[
     return list(alive.values())
 
 
-def mergers(model: ChangeModel, clusters: Sequence[Cluster]) -> Iterator[Merger]:
+def mergers(
+    model: ChangeModel, clusters: Sequence[Cluster], prices: Sequence[float] = ()
+) -> Iterator[Merger]:
     """Yield the cheapest merger again and again, until there is one cluster.
 
-    `clusters` are numbered from 0; each merger adds a cluster with the next number.
+    `clusters` are numbered from 0; each merger adds a cluster with the next number. The first of
+    them have `prices`, which their first merger costs besides what it raises.
 
     The heap has an entry (rise, exact, first, second) for every pair of clusters that are alive,
     and outdated ones, which are skipped. A rise that is not exact is a lower bound. So when an
@@ -56,9 +59,10 @@ def mergers(model: ChangeModel, clusters: Sequence[Cluster]) -> Iterator[Merger]
     alive: dict[int, Cluster] = {}
     heap: list[tuple[float, bool, int, int]] = []
     for number, cluster in enumerate(clusters):
-        heap += _bounds(alive, number, cluster)
+        heap += _bounds(alive, number, cluster, prices)
         alive[number] = cluster
     heapify(heap)
+    price_of = dict(enumerate(prices))
     probability = model.probability
     while heap:
         rise, exact, first, second = heappop(heap)
@@ -68,27 +72,36 @@ def mergers(model: ChangeModel, clusters: Sequence[Cluster]) -> Iterator[Merger]
         if not exact:
             # The costly probability is needed for few pairs: the bound rules out the others.
             rise = _rise(left, right, probability(left.cone | right.cone))
+            rise += price_of.get(first, 0.0) + price_of.get(second, 0.0)
             heappush(heap, (rise, True, first, second))
             continue
         merged = union_of(model, (left, right))
         yield Merger(rise, first, second, merged)
         del alive[first], alive[second]
         number += 1
-        for bound in _bounds(alive, number, merged):
+        for bound in _bounds(alive, number, merged, prices):
             heappush(heap, bound)
         alive[number] = merged
 
 
 def _bounds(
-    alive: Mapping[int, Cluster], number: int, cluster: Cluster
+    alive: Mapping[int, Cluster], number: int, cluster: Cluster, prices: Sequence[float]
 ) -> list[tuple[float, bool, int, int]]:
     """Return heap entries with lower bounds for the mergers of `cluster` with all of `alive`.
 
     The union of two cones is at least as likely to change as the likelier of the two.
     """
     likely = cluster.probability
+    price = prices[number] if number < len(prices) else 0.0
+    priced = len(prices)
     return [
-        (_rise(other, cluster, max(likely, other.probability)), False, i, number)
+        (
+            _rise(other, cluster, max(likely, other.probability))
+            + ((prices[i] if i < priced else 0.0) + price),
+            False,
+            i,
+            number,
+        )
         for i, other in alive.items()
     ]
 

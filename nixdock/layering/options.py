@@ -29,21 +29,27 @@ class LayeringOptions:
     """The options of all strategies; each strategy ignores those that it doesn't use.
 
     `volatile` are paths that are known to change often, and `previous` is the plan of the image
-    that this one replaces; both are for `stable`. `groups` are for `explicit`, and `rest` is the
+    that this one replaces; `older` are the plans of other images that clients may have, the newest
+    first. These three are for `stable`. `groups` are for `explicit`, and `rest` is the
     strategy by which it plans the paths outside the groups. `pipeline` is for `pipeline`.
     """
 
     volatile: frozenset[StorePath] = frozenset()
     previous: PreviousPlan | None = None
+    older: tuple[PreviousPlan, ...] = ()
     groups: tuple[Group, ...] = ()
     rest: str = DEFAULT_STRATEGY
     pipeline: tuple[Operation, ...] | None = None
 
     def for_closure(self, closure: Closure) -> LayeringOptions:
-        """Return the options with paths of `closure` that the previous plan has abbreviated."""
+        """Return the options with paths of `closure` that the previous plans have abbreviated."""
         if self.previous is None:
             return self
-        return replace(self, previous=self.previous.completed(closure.infos))
+        return replace(
+            self,
+            previous=self.previous.completed(closure.infos),
+            older=tuple(plan.completed(closure.infos) for plan in self.older),
+        )
 
 
 DEFAULT_OPTIONS: Final = LayeringOptions()

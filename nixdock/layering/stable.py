@@ -12,14 +12,15 @@ than it saves, because every layer would change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.change_model import model_of, prior_model, prior_rates
 from nixdock.layering.clusters import clusters_of, paths_of, union_of
 from nixdock.layering.fresh import partition_fresh
-from nixdock.layering.history import app_share, learn, learned_rates
+from nixdock.layering.history import app_share, learn, learned_rates, newcomers
+from nixdock.layering.keeping import clean_layers, layers_to_keep
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.order import layer_order
 from nixdock.layering.partition import partition
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["plan_stable"]
 
 _TOP_RATE: Final = 0.2
-_SPARE_SHARE: Final = 8
-"""When previous layers are dissolved for lack of room, one layer per so many of them is free."""
 
 
 def plan_stable(
@@ -60,24 +59,32 @@ def plan_stable(
     rates.update({path: prior[path] for path in volatile})
     model = model_of(reach, rates, app_share(history))
     top = reach.users(path for path, rate in rates.items() if rate.app > _TOP_RATE)
-    layers = _next_layers(model, previous, budget, top)
+    layers = _next_layers(
+        model, [previous, *options.older], newcomers(history, closure), budget, top
+    )
     return replace(LayerPlan.of(closure, layers), history=history)
 
 
 def _next_layers(
-    model: ChangeModel, previous: PreviousPlan, budget: int, top: int
+    model: ChangeModel,
+    previous: Sequence[PreviousPlan],
+    new_paths: Collection[StorePath],
+    budget: int,
+    top: int,
 ) -> list[tuple[StorePath, ...]]:
     """Return the layers: the previous ones that can be kept, and new ones for the other paths.
+
+    `previous` are the plans of previous images, the newest first.
 
     The kept layers of the unbroken bottom stay in place; all others are ordered anew above them.
     """
     reach = model.reach
     closure = reach.closure
-    whole, unbroken = _whole_layers(previous, closure)
-    kept = _layers_to_keep(whole, unbroken, closure, budget)
+    clean = clean_layers([plan.layers for plan in previous], closure)
+    kept = layers_to_keep(model, clean, new_paths, budget)
     settled = frozenset(path for layer in kept for path in layer)
     others = [path for path in closure.infos if path not in settled]
-    lower = kept[: _common_length(kept, whole[:unbroken])]
+    lower = kept[: _common_length(kept, clean.layers[: clean.unbroken])]
     clusters = {}
     for layer in kept[len(lower) :]:
         clusters[union_of(model, clusters_of(model, layer))] = layer
@@ -90,50 +97,6 @@ def _next_layers(
     below = reach.cone(path for layer in lower for path in layer)
     upper = layer_order(model, clusters, top, below)
     return [*lower, *(clusters[cluster] for cluster in upper)]
-
-
-def _whole_layers(
-    previous: PreviousPlan, closure: Closure
-) -> tuple[list[tuple[StorePath, ...]], int]:
-    """Return the layers with all paths in the closure, and how many at the bottom are unbroken.
-
-    Layers at the bottom without any path of the closure are ignored: they are a base image's.
-    """
-    whole = []
-    unbroken = None
-    for layer in previous.layers:
-        present = sum(1 for path in layer if path in closure)
-        if present and present == len(layer):
-            whole.append(layer)
-        elif (present or whole) and unbroken is None:
-            unbroken = len(whole)
-    return whole, len(whole) if unbroken is None else unbroken
-
-
-def _layers_to_keep(
-    whole: Sequence[tuple[StorePath, ...]], unbroken: int, closure: Closure, budget: int
-) -> list[tuple[StorePath, ...]]:
-    """Return the whole layers to keep, so that the budget has room for the other paths.
-
-    Layers are dissolved until that is so: those above the unbroken bottom first, then the smallest.
-    There must be a layer left for the other paths, if there are any; and one for every
-    `_SPARE_SHARE` dissolved layers, so that their paths need not all share a single layer.
-    """
-    others = len(closure) - sum(len(layer) for layer in whole)
-    by_size = sorted(
-        range(len(whole)),
-        key=lambda i: (i < unbroken, sum(closure[path].nar_size for path in whole[i]), i),
-    )
-    dissolved: set[int] = set()
-    for i in by_size:
-        left = budget - len(whole) + len(dissolved)
-        if left >= 0 and not others:
-            break
-        if left >= max(1, len(dissolved) // _SPARE_SHARE):
-            break
-        dissolved.add(i)
-        others += len(whole[i])
-    return [layer for i, layer in enumerate(whole) if i not in dissolved]
 
 
 def _common_length(left: Sequence[object], right: Sequence[object]) -> int:

@@ -52,7 +52,9 @@ def _app_roots(reach: Reach) -> tuple[StorePath, ...]:
     roots = reach.closure.roots
     if len(roots) <= _MOST_APP_ROOTS:
         return roots
-    return (min(roots, key=lambda root: (-reach.size(reach.cone([root])), name_then_path(root))),)
+    ordered = sorted(roots, key=name_then_path)
+    sizes = [*reach.sizes_of(reach.cone([root]) for root in ordered)]
+    return (ordered[sizes.index(max(sizes))],)
 
 
 def _top_below(reach: Reach, root: StorePath) -> dict[StorePath, int]:

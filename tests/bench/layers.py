@@ -34,6 +34,14 @@ import orjson
 from nixdock.nix.closure import Closure
 from nixdock.nix.reference_graph import parse_closure
 
+from .circumstances import (
+    MEMORIES,
+    branches,
+    crowded_steps,
+    grown_steps,
+    quiet_steps,
+    replay_with_memory,
+)
 from .replay import STRATEGIES, Cost, replay
 from .traces import Product, app_steps, churn_steps, single_steps, weekly_steps
 
@@ -52,6 +60,7 @@ _RECORDED_PRODUCTS: Final = ("imagemagick", "php-fpm", "postgres")
 _RECORDED_TRACES: Final = (("weekly", 20), ("churn", 12))
 _RECORDED_LAYERS: Final = (25, 60)
 _RECORDED_STRATEGIES: Final = ("stable", "stable+previous")
+_BRANCH_MEMORIES: Final = ("none", "last", "two versions back", "two versions back, and last")
 _TOLERANCE: Final = 0.002
 
 _CEILINGS: Final = {
@@ -154,6 +163,33 @@ def quick_figures() -> Figures:
                         "set": round(cost.pulled / cost.least, 5),
                         "chain": round(cost.chain / cost.least, 5),
                     }
+    return figures | circumstance_figures()
+
+
+def circumstance_figures() -> Figures:
+    """Return `set` and `chain` of the circumstances that could spoil a memory."""
+    php, postgres = (
+        Product.of(name, read_graph(next(iter(graphs()[name].values()))))
+        for name in ("php-fpm", "postgres")
+    )
+    weekly = [*weekly_steps(php, 14, 2)]
+    in_turn = [product for pair in branches(php, 7) for product in pair]
+    cases: list[tuple[str, Iterable[Product], tuple[int, ...], str]] = [
+        ("crowded", crowded_steps(6), (60,), "last"),
+        ("quiet", quiet_steps(24), (100,), "last"),
+        ("php-fpm grown by postgres", grown_steps(php, postgres, 9, 8), (60, 100), "last"),
+        *(("php-fpm", weekly, (25, 60), memory) for memory in MEMORIES),
+        *(("php-fpm, branches in turn", in_turn, (25, 60), memory) for memory in _BRANCH_MEMORIES),
+    ]
+    figures: Figures = {}
+    for name, steps, layers, memory in cases:
+        trace = [step.closure() for step in steps]
+        for most in layers:
+            cost = replay_with_memory(trace, most - 1, memory)
+            figures[f"{name}, {most} layers, memory: {memory}"] = {
+                "set": round(cost.pulled / cost.least, 5),
+                "chain": round(cost.chain / cost.least, 5),
+            }
     return figures
 
 

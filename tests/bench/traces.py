@@ -17,7 +17,16 @@ from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.hashes import base32_encode
 from nixdock.nix.store_path import StorePath
 
-__all__ = ["Product", "app_steps", "churn_steps", "single_steps", "weekly_steps"]
+__all__ = [
+    "APP",
+    "Package",
+    "Product",
+    "app_steps",
+    "churn_steps",
+    "extras_of",
+    "single_steps",
+    "weekly_steps",
+]
 
 APP = "app"
 _APP_SIZE = 20_000_000
@@ -190,7 +199,7 @@ def weekly_steps(product: Product, steps: int, weeks: int = 1) -> Iterator[Produ
 def churn_steps(product: Product, steps: int) -> Iterator[Product]:
     """Add or remove a dependency of the app in every release, four weeks apart."""
     draw = random.Random(f"{product.name} churn")
-    extras = [_extra(draw, product, number) for number in range(16)]
+    extras = _extras(draw, product, 16)
     present: set[int] = set()
     rates = _source_rates(product)
     for _ in range(steps):
@@ -204,6 +213,15 @@ def churn_steps(product: Product, steps: int) -> Iterator[Product]:
         else:
             present.add(number)
             product = product.with_extra(next(iter(extras[number])), extras[number])
+
+
+def extras_of(product: Product, count: int) -> list[dict[str, Package]]:
+    """Return `count` packages that the product doesn't have, each with those that only it needs."""
+    return _extras(random.Random(f"{product.name} extras"), product, count)
+
+
+def _extras(draw: random.Random, product: Product, count: int) -> list[dict[str, Package]]:
+    return [_extra(draw, product, number) for number in range(count)]
 
 
 def _extra(draw: random.Random, product: Product, number: int) -> dict[str, Package]:

@@ -90,6 +90,20 @@ def test_the_table_is_for_people(graph: Path) -> None:
     assert len(rows) == 150
 
 
+def test_the_ranking_has_exact_scores(graph: Path) -> None:
+    # The graph is a chain, so the score of a path is the number of its referrers and itself.
+    by_popularity = ("--max-layers", 4, "--strategy", "popularity", "--ranking")
+    head, first, *rows = nixdock("plan", graph, *by_popularity).stdout.splitlines()
+    assert head.split() == ["rank", "score", "size", "layer", "store", "path", "hash"]
+    assert first.split() == ["1", "150", "1.5", "kB", "1", "p149", "000000"]
+    assert len(rows) == 149
+    found = json.loads(nixdock("plan", graph, *by_popularity, "--json").stdout)
+    assert [path["layer"] for path in found] == [1, 2, *[3] * 148]
+    size = found[3].pop("nar_size")
+    assert size > 0
+    assert found[3] == {"path": PATHS[146], "rank": 4, "score": "147", "layer": 3}
+
+
 @pytest.mark.slow
 def test_every_strategy_can_be_chosen(graph: Path) -> None:
     for strategy in ("auto", "popularity", "stable"):
@@ -139,7 +153,9 @@ def test_a_plan_continues_a_plan_file(graph: Path, tmp_path: Path) -> None:
     # An unchanged closure keeps its plan.
     previous = ("--previous", file)
     assert layers(graph, *previous, "--max-layers", 10) == json.loads(file.read_text())["layers"]
-    done = nixdock("plan", graph, "--previous", tmp_path / "none")
+    twice = (*previous, *previous, "--max-layers", 10)
+    assert layers(graph, *twice) == json.loads(file.read_text())["layers"]
+    done = nixdock("plan", graph, *previous, "--previous", tmp_path / "none")
     assert done.returncode == 2
     assert f"can't read the previous plan {tmp_path / 'none'}" in done.stderr
 
@@ -208,7 +224,14 @@ def test_why_a_path_is_in_its_layer(graph: Path) -> None:
     ("words", "message"),
     [
         ("--strategy best", "'best' is not one of"),
-        ("--compare --explain p0", "--compare, --explain and --output are mutually exclusive"),
+        (
+            "--compare --explain p0",
+            "--compare, --ranking, --explain and --output are mutually exclusive",
+        ),
+        (
+            "--ranking --compare",
+            "--compare, --ranking, --explain and --output are mutually exclusive",
+        ),
         ("--json -o x", "a plan file is always JSON"),
         ("--strategy auto --group p0", "--group is for --strategy explicit"),
         ("--strategy auto --pipeline p0", "--pipeline is for --strategy pipeline"),

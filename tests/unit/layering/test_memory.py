@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 from typing import Any
 
 import pytest
@@ -11,8 +13,13 @@ from hypothesis import given
 from nixdock.errors import LayeringError
 from nixdock.layering import LayeringOptions
 from nixdock.layering.memory import MOST_MEMORY, memory_document, parse_memory
+from nixdock.layering.package_keys import package_keys
+from nixdock.layering.packed_memory import pack_memory
 from nixdock.layering.plan_history import ChangeCounts, PlanHistory, PreviousPlan
+from nixdock.layering.reach import name_then_path
+from nixdock.nix.hashes import base32_encode
 from nixdock.nix.store_path import StorePath
+from tests.bench.layers import GRAPHS, read_graph
 from tests.unit.closures import Nodes, closure_of, node_sets, store_path
 from tests.unit.layering.test_plan_file import CLOSURE, HISTORY, LAYERS, histories
 
@@ -85,6 +92,74 @@ def test_200_paths_take_less_than_a_label_may() -> None:
     counts = {f"a-package-{i}": ChangeCounts(9, 2) for i in range(20)}
     document = memory_document(layers, PlanHistory(9, 3, counts), CHAIN)
     assert len(json.dumps(document)) < 200 * 40
+
+
+def graph_layers(count: int) -> list[list[StorePath]]:
+    """Return up to 2000 paths with the names of real ones, in layers of twenty."""
+    names = sorted({info.path.name for path in GRAPHS.glob("*") if path.suffix == ".gz"
+                    for info in read_graph(path)})  # fmt: skip
+    paths = [
+        StorePath(f"/nix/store/{base32_encode(hashlib.sha256(name.encode()).digest()[:20])}-{name}")
+        for name in random.Random(1).sample(names, count)
+    ]
+    return [sorted(paths[at : at + 20], key=name_then_path) for at in range(0, count, 20)]
+
+
+@pytest.mark.slow
+def test_2000_paths_take_less_than_32_kib() -> None:
+    layers = graph_layers(2000)
+    paths = [path for layer in layers for path in layer]
+    counts = {
+        key: ChangeCounts(90 - i % 7, i % 4) for i, key in enumerate(package_keys(paths[:99]))
+    }
+    history = PlanHistory.of(90, 30, counts)
+    document = memory_document(layers, history, CHAIN)
+    text = json.dumps(document)
+    assert len(text) < 32 << 10
+    plan = parse_memory(json.loads(text), CHAIN).completed(paths)
+    assert plan == PreviousPlan(tuple(map(tuple, layers)), history)
+
+
+def many() -> dict[str, Any]:
+    layers = [[store_path(f"package-{i}"), store_path(f"tool-{i}")] for i in range(500)]
+    document = memory_document(layers, HISTORY, CHAIN)
+    assert document is not None
+    return {**document}
+
+
+def test_many_paths_are_packed() -> None:
+    document = many()
+    assert (document["layers"], document["counts"]) == ([], {})
+    plan = parse_memory(document, CHAIN)
+    assert [path.name for path in plan.layers[7]] == ["package-7", "tool-7"]
+    assert plan.history == HISTORY
+    size = len(json.dumps(document, separators=(",", ":")))
+    layers = [[store_path(f"package-{i}"), store_path(f"tool-{i}")] for i in range(500)]
+    assert memory_document(layers, HISTORY, CHAIN, most=size) == document
+    assert memory_document(layers, HISTORY, CHAIN, most=size - 1) == memory(layers=[])
+
+
+def damaged_packs() -> list[str]:
+    hashes, text = many()["packed"].split(" ")
+    other = pack_memory([[("00000000", "x"), ("00000000", "x")]], {})
+    return [
+        hashes,
+        f"{hashes} ",
+        f"{hashes} {text} ",
+        f"{hashes[:-5]} {text}",
+        f"{hashes}00000 {text}",
+        f"{hashes} {text[:-20]}",
+        f'{hashes[:-1]}" {text}',
+        f"{text} {hashes}",
+        "é é",
+        other,
+    ]
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_damaged_packed_ones_are_refused(number: int) -> None:
+    with pytest.raises(LayeringError):
+        parse_memory({**many(), "packed": damaged_packs()[number]}, CHAIN)
 
 
 def test_it_is_refused_for_other_layers() -> None:

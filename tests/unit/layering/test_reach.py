@@ -68,3 +68,10 @@ def test_long_chains_need_no_recursion() -> None:
     assert reach.cone([store_path("p00000")]).bit_count() == 5000
     assert reach.users([store_path("p04999")]).bit_count() == 5000
     assert Reach(closure_of(edges("a->b"))).cone([]) == 0
+
+
+@given(node_sets())
+def test_the_sizes_of_many_sets(nodes: Nodes) -> None:
+    reach = Reach(closure_of(nodes))
+    sets = [0, *reach.down, *reach.up]
+    assert [*reach.sizes_of(sets)] == [reach.size(bits) for bits in sets]
