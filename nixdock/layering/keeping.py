@@ -38,6 +38,7 @@ _NEWCOMER_SHARE: Final = 0.25
 _SPARE_SHARE: Final = 8
 """One layer for so many dissolved ones is left at least, so that their paths do not share one."""
 _FEW: Final = 16
+"""Clean layers are few if the number of layers is so many times theirs."""
 _MOST_PAIRED: Final = 300
 
 Layer: TypeAlias = "tuple[StorePath, ...]"
