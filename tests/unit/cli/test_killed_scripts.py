@@ -49,7 +49,7 @@ def waiting(spec: Path, temporary: Path) -> Iterator[subprocess.Popen[bytes]]:
         env=environment(TMPDIR=str(temporary)),
     )
     try:
-        until(lambda: [*temporary.glob("*/root/ready")], "the script does not start")
+        until(lambda: [*temporary.glob("*/*/ready")], "the script does not start")
         assert process.poll() is None
         yield process
     finally:
