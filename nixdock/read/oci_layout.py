@@ -266,16 +266,9 @@ class _Reader:
                 entries.append(None)
                 continue
             self.view.blobs.append(use)
-            entries.append(
-                LayerEntry(
-                    use.name,
-                    layer_place,
-                    layer.media_type,
-                    use.digest,
-                    layer.size,
-                    (layer.annotations or {}).get(LAYER_KEY),
-                )
-            )
+            key = (layer.annotations or {}).get(LAYER_KEY)
+            kind = layer.media_type
+            entries.append(LayerEntry(use.name, layer_place, kind, use.digest, layer.size, key))
         if is_artifact or config_data is None:
             return
         config_place = f"config {manifest.config.digest}"
