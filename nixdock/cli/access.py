@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 
@@ -56,23 +56,24 @@ def access_options(command: _Command) -> _Command:
         ),
         insecure_option,
     )
-    return functools.reduce(lambda made, option: option(made), options, with_access)  # type: ignore[return-value]
+    made = functools.reduce(lambda function, option: option(function), options, with_access)
+    return cast("_Command", made)
 
 
 def insecure_access(*, insecure: bool) -> Access | None:
     """Return how registries are reached with --insecure, or None for the default."""
     if not insecure:
         return None
-    from nixdock import Access  # noqa: PLC0415 (not needed without the option)
+    from nixdock import Access
 
     return Access(insecure=True)
 
 
 def _as_user(access: Access | None, username: str, password: str) -> Access:
     """Let the first registry that asks for credentials get these, and no other one."""
-    from dataclasses import replace  # noqa: PLC0415 (not needed without the options)
+    from dataclasses import replace
 
-    from nixdock import Access, Credentials  # noqa: PLC0415
+    from nixdock import Access, Credentials
 
     credentials = Credentials(username, password)
     hosts: list[str] = []

@@ -43,7 +43,7 @@ def load_source(
 ) -> Loaded:
     """Bring a spec's image, or one that exists, into a runtime."""
     # Slow to load, and not needed to show the help.
-    from nixdock import load_image  # noqa: PLC0415
+    from nixdock import load_image
 
     image = read_source(source)
     if not isinstance(image, str):

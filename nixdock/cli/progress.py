@@ -149,8 +149,8 @@ class _Bar(Progress):
 
 
 def _rich_bar() -> rich.progress.Progress:
-    from rich.console import Console  # noqa: PLC0415 (needed on a terminal only)
-    from rich.progress import (  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import (
         BarColumn,
         DownloadColumn,
         Progress,

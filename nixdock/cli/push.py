@@ -80,7 +80,7 @@ def command(
     oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE], or a path.
     """
     # Slow to load, and not needed to show the help.
-    from nixdock import Pushing, push_image  # noqa: PLC0415
+    from nixdock import Pushing, push_image
 
     started = time.monotonic()
     image = read_source(source)

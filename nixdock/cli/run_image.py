@@ -59,7 +59,7 @@ def command(
         source, into, tags, access=access, confinement=confinement, use_cache=True, quiet=quiet
     )
     # Slow to load, and not needed to show the help.
-    from nixdock.runtime.running import run_loaded  # noqa: PLC0415
+    from nixdock.runtime.running import run_loaded
 
     terminal = all(each is not None and each.isatty() for each in (sys.stdin, sys.stdout))
     run_loaded(loaded, arguments, options, terminal=terminal)

@@ -74,7 +74,7 @@ def command(
     and digests are those that `nixdock build` and `push` give. Nobody can push to this registry.
     """
     # Slow to load, and not needed to show the help.
-    from nixdock import serve_images  # noqa: PLC0415
+    from nixdock import serve_images
 
     # What comes with requests may have cycles, and this process may live for long.
     gc.enable()

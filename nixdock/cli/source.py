@@ -31,7 +31,7 @@ def spec_at(location: Location) -> ImageSpec | None:
     match location:
         case FileLocation(path, None) if str(path) == "-" or _is_json(path):
             # Slow to load, and not needed for images.
-            from nixdock import read_spec  # noqa: PLC0415
+            from nixdock import read_spec
 
             return read_spec(path)
     return None

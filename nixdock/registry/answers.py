@@ -134,7 +134,8 @@ class Response:
         """Return the whole body; raise RegistryError if it has more than `most` bytes."""
         data = self.start(most + 1)
         if len(data) > most:
-            raise self._subject.error(f"the registry's answer has more than {most} bytes")
+            message = f"the registry's answer has more than {most} bytes"
+            raise self._subject.error(message, status=self.status)
         return data
 
     def start(self, most: int) -> bytes:

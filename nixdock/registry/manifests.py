@@ -178,4 +178,6 @@ def _wrong(
         f"{repository.reference(name) if name != 'tags/list' else repository.place}: {message}",
         place=repository.place,
         digest=digest,
+        # There was an answer, which is what is wrong.
+        status=200,
     )

@@ -53,7 +53,8 @@ def look_at(repository: Repository, name: str, platform: Platform) -> Seen | Non
         finally:
             files.close()
     except (ImageError, InputError, RegistryError) as error:
-        if isinstance(error, RegistryError) and error.status not in {None, 404}:
+        # Without a fitting answer, sending anything would fail as well, but only after packing.
+        if isinstance(error, RegistryError) and error.status not in {200, 404}:
             raise
         log.warning("%s is not used: %s", repository.reference(name), error)
         return None

@@ -345,6 +345,20 @@ def test_what_is_no_image_at_the_destination_is_replaced(
     assert fake.tags["a"]["latest"] == result.digest
 
 
+def test_a_registry_that_is_not_there_is_found_out_before_anything_is_packed(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    spec = sample_spec(tmp_path, contents=[], config={})
+    push(spec, f"{fake.host}/a")
+    remove_store(tmp_path)
+    # Nobody listens on port 1.
+    with pytest.raises(RegistryError, match=r"127\.0\.0\.1:1/a") as caught:
+        push(spec, "127.0.0.1:1/a")
+    assert caught.value.status is None
+    with pytest.raises(RegistryError, match=r"127\.0\.0\.1:1/b"):
+        push(spec, f"{fake.host}/new", reuse=["127.0.0.1:1/b"])
+
+
 def test_a_broken_upload_goes_on(
     sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
 ) -> None:
