@@ -219,7 +219,8 @@ def killed_at(
 ) -> bool:
     """Send a signal after so many bytes on the wire; tell whether it came before the end."""
     begin = wire.bytes
-    with running:
+    # What is left can't pass before the signal has come.
+    with wire.held_at(size), running:
         wait_until(
             lambda: wire.bytes - begin >= size or running.poll() is not None,
             timeout=60,

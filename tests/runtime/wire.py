@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import socketserver
 import threading
@@ -12,12 +13,16 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Wire:
-    """Where clients connect, and how many bytes have gone to the registry and come from it."""
+    """Where clients connect, and how many bytes have gone to the registry and come from it.
+
+    Nothing passes any more when `most` bytes have come, until the number is raised.
+    """
 
     address: str = ""
     sent: int = 0
     received: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    most: float = math.inf
+    changed: threading.Condition = field(default_factory=threading.Condition)
 
     @property
     def bytes(self) -> int:
@@ -25,10 +30,22 @@ class Wire:
         return self.sent + self.received
 
     def count(self, *, sent: int = 0, received: int = 0) -> None:
-        """Add to the numbers."""
-        with self.lock:
+        """Add to the numbers, and wait until the bytes may pass."""
+        with self.changed:
             self.sent += sent
             self.received += received
+            self.changed.wait_for(lambda: self.bytes < self.most)
+
+    @contextmanager
+    def held_at(self, more: int) -> Iterator[None]:
+        """Let no more than about so many bytes pass during the block."""
+        self.most = self.bytes + more
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.most = math.inf
+                self.changed.notify_all()
 
 
 @contextmanager
