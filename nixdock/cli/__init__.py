@@ -13,18 +13,16 @@ import importlib
 import io
 import logging
 import os
-import signal
 import sys
 from contextvars import ContextVar
-from types import FrameType
 from typing import Final, NoReturn
 
 import click
 
 from nixdock.errors import NixdockError, OutputError
 from nixdock.system.readers import DescriptorReader
+from nixdock.system.termination import handle_termination
 from nixdock.system.text import printable
-from nixdock.system.workers import TERMINATION
 from nixdock.system.writers import DescriptorStream
 
 __all__ = ["main", "run"]
@@ -164,7 +162,7 @@ def main() -> None:
 
 def run() -> NoReturn:
     """Run the command line and exit: 0 after success, 1 if the job failed, 2 for wrong input."""
-    _handle_signals()
+    handle_termination()
     _wait_for_streams()
     # The process is short-lived, and reference counts free nearly all garbage. Collecting cycles
     # would visit every object of a large closure again and again.
@@ -215,13 +213,6 @@ class _LogLines(logging.StreamHandler):  # type: ignore[type-arg]
         return printable(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
-def _handle_signals() -> None:
-    # Python makes a KeyboardInterrupt of SIGINT. What is ignored stays ignored, as with nohup.
-    for number in TERMINATION - {signal.SIGINT}:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _on_terminate)
-
-
 def _wait_for_streams() -> None:
     # Whoever shares a terminal or a socket with nixdock may have made it non-blocking for all, but
     # Python's own streams lose data then.
@@ -232,14 +223,6 @@ def _wait_for_streams() -> None:
         if stream is not None and not os.get_blocking(stream.fileno()):
             waiting = io.BufferedWriter(DescriptorStream(stream.fileno()))
             setattr(sys, name, io.TextIOWrapper(waiting, stream.encoding, stream.errors))
-
-
-def _on_terminate(number: int, _frame: FrameType | None) -> NoReturn:
-    # The end of a session brings several signals: none must interrupt the removal of files.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # An exception lets context managers remove temporary files, as they do after an error.
-    raise SystemExit(128 + number)
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 __all__ = ["CpuTimeExceededError", "within_cpu_time"]
 
 _Result = TypeVar("_Result")
+_AGAIN: Final = 0.1
 _SUPPORTED: Final = hasattr(signal, "setitimer")
 
 
@@ -28,7 +29,8 @@ def within_cpu_time(seconds: float, compute: Callable[[], _Result]) -> _Result:
         return compute()
     before = signal.signal(signal.SIGVTALRM, _exceeded)
     try:
-        signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+        # More than once: Python drops an exception that is raised in a callback or finalizer.
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds, _AGAIN)
         return compute()
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)

@@ -1,0 +1,61 @@
+"""Signals that end nixdock: they become exceptions, so that context managers clean up."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from nixdock.system.workers import TERMINATION
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+__all__ = ["handle_termination"]
+
+# Seconds: long enough for a callback to return, too short for anybody to notice.
+_AGAIN: Final = 0.01
+
+
+class _Terminated(SystemExit):
+    """Signal `number` ends the process."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
+
+
+def handle_termination() -> None:
+    """Let the signals of TERMINATION raise SystemExit, or KeyboardInterrupt for SIGINT.
+
+    A signal that was ignored stays ignored, as with nohup. Python drops exceptions in callbacks
+    and finalizers; the exceptions of signals are raised again after them.
+    """
+    # Python makes a KeyboardInterrupt of SIGINT.
+    for number in TERMINATION - {signal.SIGINT}:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _terminate)
+    sys.unraisablehook = _raise_again
+
+
+def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    # The end of a session brings several signals: none must interrupt the removal of files.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise _Terminated(number)
+
+
+def _raise_again(dropped: UnraisableHookArgs) -> None:
+    error = dropped.exc_value
+    if not isinstance(error, (_Terminated, KeyboardInterrupt)):
+        sys.__unraisablehook__(dropped)
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        # A new exception: the dropped one has a traceback, which would only mislead.
+        raise _Terminated(error.number) if isinstance(error, _Terminated) else KeyboardInterrupt
+
+    # What is raised here would be dropped, too.
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
