@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,6 @@ from nixdock.face.known_layers import user_cache
 from nixdock.layers.compressors import Compression
 from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.progress import NO_PROGRESS, Progress
-from nixdock.oci.layout import Format
 from nixdock.oci.location import FileLocation, Location, parse_location
 from nixdock.oci.reference import Reference
 from nixdock.rootfs.confinement import Confinement
@@ -95,11 +94,12 @@ def load_image(
     progress: Progress | None = None,
     confinement: Confinement | str = "required",
 ) -> Loaded:
-    """Bring an image into a container runtime of this machine, which gets only what it lacks.
+    """Bring an image into a container runtime, which gets only what it lacks.
 
-    `into` is docker, podman or containerd; by default, it is the one of the first two that answers.
-    The runtime pulls the image from a registry that lives as long as this call. `names`, each
-    NAME:TAG, replace the image's own names. The other arguments are those of `serve_images`.
+    `into` is docker, podman, containerd, nerdctl, kind, minikube or k3s; by default, it is the one
+    of the first two that answers. The runtime pulls the image from a registry that lives as long as
+    this call, or gets a stream if it can't reach that. `names`, each NAME:TAG, replace the image's
+    own names. The other arguments are those of `serve_images`.
 
     Raise what `serve_images` raises, InputError if the image has no name, and ToolError if there is
     no runtime or if it refuses the image.
@@ -124,8 +124,7 @@ def load_image(
             opened = offer_location(_location(source), shelf, access=access, compress=False)
             offer = stack.enter_context(opened)
         wanted = wanted or _own_names(offer, source)
-        write = partial(_write_archive, source, wanted, access, confinement)
-        return load_offer(offer, runtime, wanted, write)
+        return load_offer(offer, runtime, wanted)
 
 
 def _shelf(stack: ExitStack) -> Shelf:
@@ -170,25 +169,3 @@ def _own_names(offer: Offer, source: _Source) -> list[Reference]:
         what = "the image" if isinstance(source, ImageSpec) else os.fspath(source)
         raise InputError(f"{what} has no name that a runtime takes; give it one, as NAME:TAG")
     return names
-
-
-def _write_archive(
-    source: _Source,
-    names: Sequence[Reference],
-    access: Access | None,
-    confinement: Confinement | str,
-    target: Path,
-) -> None:
-    if isinstance(source, ImageSpec):
-        import msgspec
-
-        from nixdock.face.building import build_image
-
-        own, *_ = names
-        named = msgspec.structs.replace(source, name=own.repository, tag=own.tag, extra_tags=[])
-        build_image(named, target, form="docker-archive", access=access, confinement=confinement)
-        return
-    from nixdock.face.transfers import copy_image
-
-    place = FileLocation(target, Format.DOCKER_ARCHIVE, str(names[0]))
-    copy_image(os.fspath(source), str(place), access=access)

@@ -97,23 +97,6 @@ def test_an_image_with_compressed_layers(home: Home, docker: Docker, podman: Pod
         assert (done.returncode, done.stdout) == (3, "gz\n")
 
 
-def test_a_runtime_that_is_elsewhere_gets_the_whole_image(home: Home, docker: Docker) -> None:
-    """As for a daemon on another machine, the port of the server leads nowhere."""
-    wrapper = home.directory / "bin/docker"
-    wrapper.parent.mkdir()
-    wrapper.write_text(
-        '#!/bin/sh\n[ "$1" = pull ] && set -- pull 127.0.0.1:1/nothing\n'
-        f'exec {docker.command[0]} "$@"\n'
-    )
-    wrapper.chmod(0o755)
-    env = {**docker.env, "PATH": f"{wrapper.parent}:{docker.env['PATH']}"}
-    target = Target("docker", env, [], lambda: docker("images").stdout, lambda _: "")
-    found = load(home, target, home.spec("far"), "--tag", "test/far:v1", "--tag", "test/far:v2")
-    assert found["streamed"] is True
-    for tag in ("v1", "v2"):
-        assert docker.inspect(f"test/far:{tag}")["Id"] == found["image"]
-
-
 def test_a_layer_that_can_not_be_packed(home: Home, target: Target) -> None:
     """The runtime does not ask again and again, and the error is that of nixdock."""
     spec = home.spec(f"broken {target.name}")
