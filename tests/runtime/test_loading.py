@@ -69,6 +69,13 @@ def test_it_runs(home: Home, target: Target) -> None:
     assert "127.0.0.1" not in target.names()
 
 
+def test_the_demo_is_loaded_and_runs(home: Home, docker: Docker) -> None:
+    done = home("demo", "-o", home.directory / "demo.tar", env=docker.env)
+    assert done.stderr == ""
+    assert "\n\nLoaded into docker as nixdock-demo:latest, and run:\n\nHello from" in done.stdout
+    assert "127.0.0.1" not in docker("images", "--all", "--digests").stdout
+
+
 @pytest.mark.parametrize("name", ["docker", "podman"])
 def test_the_image_is_that_of_an_archive(
     request: pytest.FixtureRequest, home: Home, name: str

@@ -235,6 +235,7 @@ def test_an_image_without_a_name(spec: Path, tmp_path: Path, machine: Machine) -
 
 def test_run_becomes_the_runtime(spec: Path, machine: Machine) -> None:
     machine.install("docker")
+    machine.set_state(status=7)
     done = machine("run", "-q", spec, "--option=--publish=1:2", "--", "one", "--two")
     assert done.returncode == 7
     assert done.stdout == "ran --rm --interactive --pull=never --publish=1:2 x/y:v1 one --two\n"
