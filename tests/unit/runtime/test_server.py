@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -179,6 +179,51 @@ def test_what_is_not_http_gets_an_error_of_registries(
     (error,) = json.loads(body)["errors"]
     assert error["code"] == code
     assert error["message"]
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET /v2/../../../etc/passwd", 404),
+        (b"GET /v2/%2e%2e/%2e%2e/etc/passwd", 404),
+        (b"GET /v2/a/blobs/..%2f..%2f..%2fetc%2fpasswd", 404),
+        (b"GET /v2/..%2fa/blobs/" + DIGEST.encode(), 400),
+        (b"GET /v2/a/manifests/..%00", 404),
+        (b"GET //v2//a/blobs/" + DIGEST.encode(), 400),
+        (b"GET http://other.example/v2/a/tags/list", 200),
+        (b"DELETE /v2/a/manifests/1", 405),
+        (b"PUT /v2/a/manifests/1", 405),
+        (b"POST /v2/a/blobs/uploads/", 405),
+        (b"CONNECT other.example:443", 405),
+        (b"TRACE /v2/", 405),
+    ],
+)
+def test_requests_for_what_is_not_served(address: ListenAddress, line: bytes, status: int) -> None:
+    text = line + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with connect(address, text) as client:
+        answer = received(client)
+    assert int(answer.split()[1]) == status
+    assert b"root:" not in answer
+
+
+def test_hostile_clients_hurt_nobody_else() -> None:
+    tally = Tally()
+    with listening(application(CATALOGUE, tally)) as actual, ExitStack() as stack:
+        address = tcp(actual)
+        kinds = [
+            b"GET /v2/ HTTP/1.1\r\nX: ",
+            f"GET {BLOB} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
+            b"GET /v2/ HTTP/1.1\r\nX: " + b"y" * 40_000,
+            b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\nContent-Length: 60000\r\n\r\nhalf",
+            f"GET {BLOB} HTTP/1.1\r\nRange: bytes=9-1\r\n\r\n".encode(),
+            b"",
+        ]
+        for kind in kinds * 20:
+            with suppress(ConnectionError):
+                stack.enter_context(connect(address, kind))
+        with ThreadPoolExecutor(8) as pool:
+            found = {data for _, data in pool.map(lambda _: get(address, BLOB), range(8))}
+        assert found == {LARGE}
 
 
 def test_half_requests_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
