@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from ..unit.cli.program import run_text
 from .command import require_tool
 
 MB = 1_000_000
@@ -83,14 +84,7 @@ class Home:
         self, *arguments: object, env: Mapping[str, str], check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run nixdock; nothing of it may stay."""
-        done = subprocess.run(
-            [sys.executable, "-m", "nixdock", *map(str, arguments)],
-            env=self.environment(env),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        done = run_text(*arguments, env=self.environment(env))
         assert done.returncode == 0 or not check, done.stderr
         assert left_behind(self) == []
         return done
