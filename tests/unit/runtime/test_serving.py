@@ -149,10 +149,10 @@ def test_an_image_in_a_registry(sample_spec: SampleSpec, tmp_path: Path, scratch
 
 def test_several_images(sample_spec: SampleSpec, tmp_path: Path) -> None:
     one = nixdock.read_spec(sample_spec(tmp_path))
-    two = nixdock.read_spec(sample_spec(tmp_path, tag="v2", extra_commands="echo > two"))
+    two = nixdock.read_spec(sample_spec(tmp_path, tag="v2", config={"Cmd": ["two"]}))
     with nixdock.serve_images([one, two]) as server:
         assert json.loads(fetch(server, "x/y/tags/list"))["tags"] == ["v1", "v2"]
-    same = nixdock.read_spec(sample_spec(tmp_path, extra_commands="echo > three"))
+    same = nixdock.read_spec(sample_spec(tmp_path, config={"Cmd": ["three"]}))
     with pytest.raises(InputError, match="two images"), nixdock.serve_images([one, same]):
         pass
     with pytest.raises(InputError, match="no image to serve"), nixdock.serve_images([]):
@@ -163,7 +163,7 @@ def test_all_images_of_a_layout(sample_spec: SampleSpec, tmp_path: Path, scratch
     layout = tmp_path / "layout"
     built = []
     for tag in ("v1", "v2"):
-        spec = nixdock.read_spec(sample_spec(tmp_path, tag=tag, extra_commands=f"echo > {tag}"))
+        spec = nixdock.read_spec(sample_spec(tmp_path, tag=tag, config={"Cmd": [tag]}))
         archive = tmp_path / f"{tag}.tar"
         built.append(nixdock.build_image(spec, archive))
         nixdock.copy_image(str(archive), f"oci:{layout}:x/y:{tag}")
