@@ -24,6 +24,7 @@ _TLS_HANDSHAKE: Final = 0x16
 _IS_HTTP: Final = (
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n"
 )
+_MOST_READ: Final = 1 << 18
 _CODES: Final = {413: "TOO_LARGE", 431: "TOO_LARGE", 500: "UNKNOWN", 501: "UNSUPPORTED"}
 
 
@@ -48,7 +49,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     """
 
     error_task_class = _Refusal
+    sendbuf_len: int
     _began: float | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # It would read as much at once as the kernel might take, for each client.
+        self.sendbuf_len = min(self.sendbuf_len, _MOST_READ)
 
     def add_channel(self, map: dict[int, Any] | None = None) -> None:  # noqa: A002 (its name there)
         """Let the server watch this connection, and none that only keeps others out."""

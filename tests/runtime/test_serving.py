@@ -159,4 +159,4 @@ def test_many_clients_need_little_memory(home: Home, protection: Protection, saf
         status = Path(f"/proc/{process}/status").read_text()
     peak = re.search(r"VmHWM:\s*(\d+) kB", status)
     assert peak is not None
-    assert int(peak[1]) * 1000 < 200 * MB
+    assert int(peak[1]) * 1000 < 150 * MB
