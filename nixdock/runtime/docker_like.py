@@ -77,12 +77,12 @@ class DockerLike:
     def check(self, parts: ImageParts, names: Sequence[Reference]) -> None:
         """Raise ToolError unless the image is there."""
         template = "{{.Id}} {{json .RootFS.Layers}}"
-        is_config = self.has_ids and not self._is_containerd()
         for name in names:
             line = self.program("image", "inspect", "--format", template, str(name)).strip()
             identity, _, layers = line.partition(" ")
             is_own = identity.removeprefix("sha256:") == hex_of(parts.config.digest)
-            if _layers(layers) != parts.diff_ids or (is_config and not is_own):
+            is_right = is_own or not self.has_ids or self._is_containerd()
+            if not is_right or _layers(layers) != parts.diff_ids:
                 raise ToolError(f"{self.name} has another image as {name} than the one it was sent")
 
     def run_line(

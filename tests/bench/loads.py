@@ -49,10 +49,8 @@ class _Loads:
         spec = self._spec(root, 0)
         started = time.perf_counter()
         first = self._load(spec)
-        yield Figure(
-            "load, all",
-            f"{time.perf_counter() - started:.1f} s, {first['bytes_sent'] / _MB:.0f} MB",
-        )
+        seconds = time.perf_counter() - started
+        yield Figure("load, all", f"{seconds:.1f} s, {first['bytes_sent'] / _MB:.0f} MB", seconds)
         (times,) = interleaved(3 * self.repeat, lambda: self._seconds(spec, []))
         measured = f"{times.median:.3f} s (best {times.best:.3f})"
         yield seconds_figure("load, unchanged", times, measured, most=0.7)
