@@ -69,6 +69,25 @@ def test_it_runs(home: Home, target: Target) -> None:
     assert "127.0.0.1" not in target.names()
 
 
+def test_several_images_at_once(home: Home, docker: Docker) -> None:
+    """In one command, and in several that know nothing of each other."""
+    spec, layout = home.spec("several"), home.directory / "layout"
+    home("build", "-q", spec, "-o", layout, "--format", "oci-layout", env=os.environ)
+    done = home("load", "-q", spec, layout, "--into", "docker", env=docker.env)
+    assert done.stdout == "test/greeting:v1\n" * 2
+    commands = [
+        [sys.executable, "-m", "nixdock", "load", "-q", str(spec), "--tag", f"test/at-once:v{n}"]
+        for n in range(3)
+    ]
+    env = home.environment(docker.env)
+    processes = [subprocess.Popen(command, env=env) for command in commands]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    identities = {docker.inspect(f"test/at-once:v{n}")["Id"] for n in range(3)}
+    assert identities == {docker.inspect("test/greeting:v1")["Id"]}
+    assert "127.0.0.1" not in docker("images", "--all", "--digests").stdout
+    assert left_behind(home) == []
+
+
 def test_the_demo_is_loaded_and_runs(home: Home, docker: Docker) -> None:
     done = home("demo", "-o", home.directory / "demo.tar", env=docker.env)
     assert done.stderr == ""
