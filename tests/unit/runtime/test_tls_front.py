@@ -175,8 +175,9 @@ def test_what_is_not_tls(address: ListenAddress, client: ssl.SSLContext, data: b
     assert get(address, client, "/v2/")[0] == 200
 
 
-def test_old_versions_are_refused(server: ssl.SSLContext) -> None:
+def test_old_versions_and_new_keys_are_refused(server: ssl.SSLContext) -> None:
     assert server.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert ssl.OP_NO_RENEGOTIATION in server.options
 
 
 def test_files_that_can_not_be_used(files: Path, tmp_path: Path) -> None:
