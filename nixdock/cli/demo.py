@@ -86,11 +86,19 @@ def _ran(target: Path) -> str:
 
     try:
         loaded = load_image(target)
+    except NixdockError as error:
+        return f"Not run: {_sentence(error)}\n"
+    where = f"Loaded into {loaded.runtime} as {loaded.names[0]}"
+    try:
         # The demo needs no network.
         output = output_of(loaded, ["--network=none"], timeout=_RUN_SECONDS)
     except NixdockError as error:
-        return f"Not run: {error}.\n"
-    return f"Loaded into {loaded.runtime} as {loaded.names[0]}, and run:\n\n{output}"
+        return f"{where}, but not run: {_sentence(error)}\n"
+    return f"{where}, and run:\n\n{output}"
+
+
+def _sentence(error: NixdockError) -> str:
+    return f"{str(error).rstrip('.')}."
 
 
 def _next_commands(target: Path) -> str:

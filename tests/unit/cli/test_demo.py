@@ -248,13 +248,19 @@ def test_a_runtime_that_answers_runs_the_image(place: Path, kind: str) -> None:
     assert commands == ["version", "pull", "tag", "rmi", "version", "run"]
 
 
-@pytest.mark.parametrize("command", ["tag", "run"])
-def test_a_runtime_that_refuses_is_not_a_failure(place: Path, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "outcome"),
+    [
+        ("tag", "Not run"),
+        ("run", "Loaded into docker as nixdock-demo:latest, but not run"),
+    ],
+)
+def test_a_runtime_that_refuses_is_not_a_failure(place: Path, command: str, outcome: str) -> None:
     install(place, "docker", fails=[command])
     done = nixdock_demo(place)
     assert done.returncode == 0
     refusal = f"docker {command} failed: the daemon refuses to {command}"
-    assert f"\n\nNot run: {refusal}.\n\nWhat to try next" in done.stdout
+    assert f"\n\n{outcome}: {refusal}.\n\nWhat to try next" in done.stdout
 
 
 def test_a_runtime_that_does_not_answer(place: Path) -> None:
