@@ -237,6 +237,14 @@ def test_an_index_is_served_as_it_is(
         assert sha256_digest(fetch(server, "image/manifests/latest")) == index["digest"]
         for digest in digests:
             assert sha256_digest(fetch(server, f"image/manifests/{digest}")) == digest
+    with fake_registry() as fake:
+        place = f"docker://{fake.host}/own/many:v1"
+        nixdock.copy_image(str(layout), place, all_platforms=True)
+        with nixdock.serve_images([place]) as server:
+            assert sha256_digest(fetch(server, "own/many/manifests/v1")) == index["digest"]
+            found = json.loads(fetch(server, f"own/many/manifests/{digests[1]}"))
+            layer = found["layers"][0]["digest"]
+            assert sha256_digest(fetch(server, f"own/many/blobs/{layer}")) == layer
     # What was copied for one platform lacks the others.
     (layout / "blobs/sha256" / digests[1][7:]).unlink()
     with nixdock.serve_images([layout]) as server:
