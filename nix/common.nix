@@ -190,14 +190,20 @@ rec {
         // whenGiven {
           previous =
             let
-              previous = given.previous or null;
+              one =
+                previous:
+                if builtins.isPath previous && !builtins.pathExists previous then
+                  lib.warn (missingPlan name previous) [ ]
+                else
+                  [ (file previous) ];
+              found = builtins.concatMap one (lib.toList (given.previous or [ ]));
             in
-            if previous == null then
+            if found == [ ] then
               null
-            else if builtins.isPath previous && !builtins.pathExists previous then
-              lib.warn (missingPlan name previous) null
+            else if builtins.isList given.previous then
+              found
             else
-              file previous;
+              builtins.head found;
           plan = if given.plan or null == null then null else file given.plan;
         }
         // lib.optionalAttrs (given ? pipeline) {

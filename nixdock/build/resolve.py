@@ -14,7 +14,7 @@ from nixdock.build.previous import read_previous
 from nixdock.errors import InputError, SpecError
 from nixdock.layering import Layering, LayerPlan, layering_of
 from nixdock.layering.plan_file import parse_plan, plan_document
-from nixdock.layering.plan_history import PlanHistory
+from nixdock.layering.plan_history import PlanHistory, PreviousPlan
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.reference_graph import parse_closure
 from nixdock.nix.store_path import StorePath
@@ -56,12 +56,16 @@ class Resolution:
 
 
 def resolve_on_base(
-    spec: ImageSpec, base: BaseImage | None, access: Access | None = None
+    spec: ImageSpec,
+    base: BaseImage | None,
+    access: Access | None = None,
+    previous: Sequence[PreviousPlan] = (),
 ) -> Resolution:
     """Return the resolved spec, which needs neither the graph nor SOURCE_DATE_EPOCH.
 
     Its plan leaves out the store paths of `base`, which it names by its digest if it is in a
-    registry. A spec without a closure keeps its plan. Raise InputError if the closure or a file of
+    registry. A spec without a closure keeps its plan. `previous` are the plans to continue, the
+    newest first, if the spec names none. Raise InputError if the closure or a file of
     the layering can't be read or is not valid, and PlanError if no plan fits.
     """
     if base is not None and base.pinned is not None:
@@ -73,7 +77,7 @@ def resolve_on_base(
         return Resolution(spec)
     closure = read_closure(spec.closure, spec.store.directory, registered=spec.nix_db)
     new_paths = _without_base(closure, base, spec.store.directory)
-    plan = _plan(spec, new_paths, base, access)
+    plan = _plan(spec, new_paths, base, access, previous)
     described = (closure if spec.nix_db else new_paths).without(plan.removed)
     resolved = msgspec.structs.replace(
         spec,
@@ -104,14 +108,17 @@ def _without_base(closure: Closure, base: BaseImage | None, store_dir: str) -> C
 
 
 def _plan(
-    spec: ImageSpec, closure: Closure, base: BaseImage | None, access: Access | None
+    spec: ImageSpec,
+    closure: Closure,
+    base: BaseImage | None,
+    access: Access | None,
+    previous: Sequence[PreviousPlan],
 ) -> LayerPlan:
     if not len(closure):
         return LayerPlan(())
     if spec.single_layer:
         return LayerPlan.of(closure, [[info.path for info in closure]])
-    platform = Platform(spec.architecture, "linux", spec.variant)
-    layering = _layering(spec.layering, platform, access)
+    layering = _layering(spec.layering, spec.platform, access, previous)
     budget = layering.budget(
         spec.max_layers,
         base_layers=0 if base is None else len(base.layers),
@@ -121,10 +128,15 @@ def _plan(
     return layering.plan(closure, budget)
 
 
-def _layering(spec: LayeringSpec, platform: Platform, access: Access | None) -> Layering:
-    previous = None
-    if spec.previous is not None:
-        previous = read_previous(parse_location(spec.previous), platform, access)
+def _layering(
+    spec: LayeringSpec,
+    platform: Platform,
+    access: Access | None,
+    previous: Sequence[PreviousPlan],
+) -> Layering:
+    named = [
+        read_previous(parse_location(text), platform, access) for text in spec.previous_locations
+    ]
     groups = list(spec.groups)
     if spec.plan is not None:
         plan = parse_plan(read_bytes(Path(spec.plan), "the plan"), spec.plan)
@@ -135,7 +147,7 @@ def _layering(spec: LayeringSpec, platform: Platform, access: Access | None) -> 
     return layering_of(
         spec.strategy,
         volatile=spec.volatile,
-        previous=previous,
+        previous=named or previous,
         groups=groups,
         rest=spec.rest,
         pipeline=pipeline,
