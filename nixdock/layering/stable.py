@@ -12,91 +12,81 @@ than it saves, because every layer would change.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from nixdock.layering.change_model import model_of, prior_model, prior_rates
 from nixdock.layering.clusters import clusters_of, paths_of, union_of
+from nixdock.layering.expectation import expected_changes
 from nixdock.layering.fresh import partition_fresh
-from nixdock.layering.history import app_share, learn, learned_rates, newcomers
+from nixdock.layering.history import newcomers
 from nixdock.layering.keeping import clean_layers, layers_to_keep
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.order import layer_order
 from nixdock.layering.partition import partition
 from nixdock.layering.plan import LayerPlan
-from nixdock.layering.plan_history import PlanHistory, PreviousPlan
-from nixdock.layering.reach import Reach
-from nixdock.layering.top import top_depths, top_paths
 
 if TYPE_CHECKING:
-    from nixdock.layering.change_model import ChangeModel
+    from nixdock.layering.expectation import Expectation
+    from nixdock.layering.keeping import CleanLayers
+    from nixdock.layering.plan_history import PreviousPlan
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["plan_stable"]
-
-_TOP_RATE: Final = 0.2
+__all__ = ["plan_stable", "stacked"]
 
 
 def plan_stable(
     closure: Closure, budget: int, options: LayeringOptions = DEFAULT_OPTIONS, /
 ) -> LayerPlan:
     """Keep the layers of the previous plan, and plan the other paths by their expected cost."""
-    reach = Reach(closure)
-    volatile = frozenset(path for path in options.volatile if path in closure)
-    depths = top_depths(reach, volatile)
     previous = options.previous
+    expected = expected_changes(closure, options.volatile, previous)
     if previous is None:
-        model = prior_model(reach, depths)
-        upper = top_paths(reach, depths, volatile)
-        clusters = partition_fresh(model, [*closure.infos], budget, upper)
-        layers = [paths_of(model, c) for c in layer_order(model, clusters, reach.bits(upper))]
-        return replace(LayerPlan.of(closure, layers), history=PlanHistory())
-    prior = prior_rates(reach, depths)
-    history = learn(previous, closure, prior)
-    rates = learned_rates(history, closure, prior)
-    rates.update({path: prior[path] for path in volatile})
-    model = model_of(reach, rates, app_share(history))
-    top = reach.users(path for path, rate in rates.items() if rate.app > _TOP_RATE)
-    layers = _next_layers(
-        model, [previous, *options.older], newcomers(history, closure), budget, top
-    )
-    return replace(LayerPlan.of(closure, layers), history=history)
+        model = expected.model
+        clusters = partition_fresh(model, [*closure.infos], budget, expected.top)
+        ordered = layer_order(model, clusters, model.reach.bits(expected.top))
+        layers = [paths_of(model, cluster) for cluster in ordered]
+    else:
+        layers = _next_layers(expected, [previous, *options.older], budget)
+    return replace(LayerPlan.of(closure, layers), history=expected.history)
 
 
 def _next_layers(
-    model: ChangeModel,
-    previous: Sequence[PreviousPlan],
-    new_paths: Collection[StorePath],
-    budget: int,
-    top: int,
+    expected: Expectation, previous: Sequence[PreviousPlan], budget: int
 ) -> list[tuple[StorePath, ...]]:
     """Return the layers: the previous ones that can be kept, and new ones for the other paths.
 
     `previous` are the plans of previous images, the newest first.
-
-    The kept layers of the unbroken bottom stay in place; all others are ordered anew above them.
     """
-    reach = model.reach
-    closure = reach.closure
+    model = expected.model
+    closure = model.reach.closure
     clean = clean_layers([plan.layers for plan in previous], closure)
-    kept = layers_to_keep(model, clean, new_paths, budget)
+    kept = layers_to_keep(model, clean, newcomers(expected.history, closure), budget)
     settled = frozenset(path for layer in kept for path in layer)
     others = [path for path in closure.infos if path not in settled]
-    lower = kept[: _common_length(kept, clean.layers[: clean.unbroken])]
-    clusters = {}
-    for layer in kept[len(lower) :]:
-        clusters[union_of(model, clusters_of(model, layer))] = layer
     if len(closure) <= budget:
         new = clusters_of(model, others)
     else:
         new = partition(model, others, budget - len(kept)) if others else []
-    for cluster in new:
-        clusters[cluster] = paths_of(model, cluster)
-    below = reach.cone(path for layer in lower for path in layer)
-    upper = layer_order(model, clusters, top, below)
-    return [*lower, *(clusters[cluster] for cluster in upper)]
+    return stacked(expected, clean, kept, [paths_of(model, cluster) for cluster in new])
+
+
+def stacked(
+    expected: Expectation,
+    clean: CleanLayers,
+    kept: Sequence[tuple[StorePath, ...]],
+    new: Iterable[tuple[StorePath, ...]],
+) -> list[tuple[StorePath, ...]]:
+    """Return the layers in order: the unbroken bottom of those that are kept stays in place."""
+    model = expected.model
+    lower = [*kept[: _common_length(kept, clean.layers[: clean.unbroken])]]
+    upper = {
+        union_of(model, clusters_of(model, layer)): layer for layer in [*kept[len(lower) :], *new]
+    }
+    below = model.reach.cone(path for layer in lower for path in layer)
+    ordered = layer_order(model, upper, model.reach.bits(expected.top), below)
+    return [*lower, *(upper[cluster] for cluster in ordered)]
 
 
 def _common_length(left: Sequence[object], right: Sequence[object]) -> int:
