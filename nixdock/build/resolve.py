@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from nixdock.build.previous import read_previous
 from nixdock.errors import InputError, SpecError
 from nixdock.layering import Layering, LayerPlan, layering_of
 from nixdock.layering.plan_file import parse_plan, plan_document
-from nixdock.layering.plan_history import PlanHistory
+from nixdock.layering.plan_history import PlanHistory, PreviousPlan
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.reference_graph import parse_closure
 from nixdock.nix.store_path import StorePath
@@ -111,24 +111,35 @@ def _plan(
     if spec.single_layer:
         return LayerPlan.of(closure, [[info.path for info in closure]])
     platform = Platform(spec.architecture, "linux", spec.variant)
-    layering = _layering(spec.layering, platform, access)
+    given = _given_plan(spec.layering)
+    layering = _layering(spec.layering, given, platform, access)
     budget = layering.budget(
         spec.max_layers,
         base_layers=0 if base is None else len(base.layers),
         top_layers=2 if spec.nix_db else 1,
         most_layers=MOST_LAYERS,
     )
-    return layering.plan(closure, budget)
+    plan = layering.plan(closure, budget)
+    return plan if given is None else replace(plan, history=given.history)
 
 
-def _layering(spec: LayeringSpec, platform: Platform, access: Access | None) -> Layering:
+def _given_plan(spec: LayeringSpec) -> PreviousPlan | None:
+    return (
+        None
+        if spec.plan is None
+        else parse_plan(read_bytes(Path(spec.plan), "the plan"), spec.plan)
+    )
+
+
+def _layering(
+    spec: LayeringSpec, given: PreviousPlan | None, platform: Platform, access: Access | None
+) -> Layering:
     previous = None
     if spec.previous is not None:
         previous = read_previous(parse_location(spec.previous), platform, access)
     groups = list(spec.groups)
-    if spec.plan is not None:
-        plan = parse_plan(read_bytes(Path(spec.plan), "the plan"), spec.plan)
-        groups += [[str(path) for path in layer] for layer in plan.layers]
+    if given is not None:
+        groups += [[str(path) for path in layer] for layer in given.layers]
     pipeline = spec.pipeline
     if isinstance(pipeline, str):
         pipeline = parse_json_file(Path(pipeline), "the pipeline")
@@ -143,10 +154,13 @@ def _layering(spec: LayeringSpec, platform: Platform, access: Access | None) -> 
 
 
 def _history(spec: ImageSpec, plan: LayerPlan) -> HistorySpec | None:
-    """Return the history for the image's memory, if the next image can use that."""
+    """Return the history for the image's memory, if the next image can use that.
+
+    A plan that was given may be that of a family, whose next plan continues it.
+    """
     layering = spec.layering
-    remembers = layering.memory and layering.label and layering.strategy == "stable"
-    if not remembers or spec.single_layer:
+    is_continued = layering.strategy == "stable" or layering.plan is not None
+    if not (is_continued and layering.memory and layering.label) or spec.single_layer:
         return None
     history = plan.history or PlanHistory()
     counts = {key: CountsSpec(c.seen, c.changed) for key, c in history.counts.items()}
