@@ -152,6 +152,16 @@ rec {
         "write the file with the image's updatePlan"
     );
 
+  # The file with a previous plan, or null.
+  previousPlan =
+    name: previous:
+    if previous == null then
+      null
+    else if builtins.isPath previous && !builtins.pathExists previous then
+      lib.warn (missingPlan name previous) null
+    else
+      "${previous}";
+
   # The layering section of a spec. Files and store paths may be given as paths or as derivations.
   layeringSpec =
     name: layering: pipeline:
@@ -188,16 +198,7 @@ rec {
         // lib.optionalAttrs (given ? volatile) { volatile = map file (lib.toList given.volatile); }
         // lib.optionalAttrs (given ? groups) { groups = map group given.groups; }
         // whenGiven {
-          previous =
-            let
-              previous = given.previous or null;
-            in
-            if previous == null then
-              null
-            else if builtins.isPath previous && !builtins.pathExists previous then
-              lib.warn (missingPlan name previous) null
-            else
-              file previous;
+          previous = previousPlan name (given.previous or null);
           plan = if given.plan or null == null then null else file given.plan;
         }
         // lib.optionalAttrs (given ? pipeline) {
