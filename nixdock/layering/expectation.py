@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.change_model import model_of, prior_model, prior_rates
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["Expectation", "expected_changes"]
+__all__ = ["Expectation", "guessed_changes", "learned_changes"]
 
 _TOP_RATE: Final = 0.2
 
@@ -27,31 +27,36 @@ _TOP_RATE: Final = 0.2
 class Expectation:
     """How an image is expected to change.
 
-    `top` are the paths that change with the app, `depths` some of them with their guessed distance
-    from the root, and `rates` those of all paths.
+    `rates` are those of all paths, and `top` the paths that change with the app. `depths` are paths
+    that were guessed to be at the top, with their distances from the root. `volatile` are paths of
+    which users know that they change often.
     """
 
     model: ChangeModel
     rates: Mapping[StorePath, Rate]
-    depths: Mapping[StorePath, int]
     top: frozenset[StorePath]
+    depths: Mapping[StorePath, int]
+    volatile: frozenset[StorePath]
     history: PlanHistory
 
 
-def expected_changes(
-    closure: Closure, volatile: Collection[StorePath], previous: PreviousPlan | None
-) -> Expectation:
-    """Return what to expect of an image after `previous`, or of the first image if that is None."""
+def guessed_changes(closure: Closure, volatile: Collection[StorePath]) -> Expectation:
+    """Return what to expect of a closure of which only the graph and the sizes are known."""
     reach = Reach(closure)
-    volatile = frozenset(path for path in volatile if path in closure)
-    depths = top_depths(reach, volatile)
-    prior = prior_rates(reach, depths)
-    if previous is None:
-        top = top_paths(reach, depths, volatile)
-        return Expectation(prior_model(reach, depths), prior, depths, top, PlanHistory())
-    history = learn(previous, closure, prior)
-    rates = learned_rates(history, closure, prior)
-    rates.update({path: prior[path] for path in volatile})
+    known = frozenset(path for path in volatile if path in closure)
+    depths = top_depths(reach, known)
+    top = top_paths(reach, depths, known)
+    rates = prior_rates(reach, depths)
+    return Expectation(prior_model(reach, depths), rates, top, depths, known, PlanHistory())
+
+
+def learned_changes(guess: Expectation, previous: PreviousPlan) -> Expectation:
+    """Return what to expect after `previous`, with the update from it to the closure counted."""
+    reach = guess.model.reach
+    history = learn(previous, reach.closure, guess.rates)
+    rates = learned_rates(history, reach.closure, guess.rates)
+    rates.update({path: guess.rates[path] for path in guess.volatile})
     model = model_of(reach, rates, app_share(history))
     users = reach.users(path for path, rate in rates.items() if rate.app > _TOP_RATE)
-    return Expectation(model, rates, depths, frozenset(reach.paths(users)), history)
+    top = frozenset(reach.paths(users))
+    return replace(guess, model=model, rates=rates, top=top, history=history)

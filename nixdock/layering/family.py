@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from nixdock.errors import ClosureError, PlanError
 from nixdock.layering.change_model import ChangeModel, model_of, prior_model
-from nixdock.layering.clusters import Cluster, clusters_of, paths_of
-from nixdock.layering.expectation import Expectation, expected_changes
+from nixdock.layering.clusters import Cluster, cluster_of, clusters_of, paths_of
+from nixdock.layering.expectation import Expectation, guessed_changes, learned_changes
 from nixdock.layering.fresh import partition_fresh
 from nixdock.layering.history import app_share, newcomers
 from nixdock.layering.keeping import CleanLayers, clean_layers, layers_to_keep
@@ -91,7 +91,10 @@ class _Image:
     is_first: bool
 
     def plan(self, kept: Sequence[_Layer], new: Sequence[_Layer]) -> LayerPlan:
-        plan = LayerPlan.of(self.closure, stacked(self.expected, self.clean, kept, new))
+        model = self.expected.model
+        clusters = [cluster_of(model, map(model.reach.index.__getitem__, layer)) for layer in new]
+        unbroken = self.clean.layers[: self.clean.unbroken]
+        plan = LayerPlan.of(self.closure, stacked(self.expected, kept, unbroken, clusters))
         return replace(plan, history=self.expected.history)
 
     def wished(self) -> list[_Layer]:
@@ -105,12 +108,12 @@ class _Image:
 def _image(
     closure: Closure, budget: int, options: LayeringOptions, previous: Sequence[PreviousPlan]
 ) -> _Image:
-    newest = previous[0] if previous else None
-    clean = CleanLayers((), 0, ())
-    if previous:
-        clean = clean_layers([plan.layers for plan in previous], closure)
-    expected = expected_changes(closure, options.volatile, newest)
-    return _Image(closure, budget, expected, clean, is_first=newest is None)
+    guess = guessed_changes(closure, options.volatile)
+    if not previous:
+        return _Image(closure, budget, guess, CleanLayers((), 0, ()), is_first=True)
+    clean = clean_layers([plan.layers for plan in previous], closure)
+    expected = learned_changes(guess, previous[0])
+    return _Image(closure, budget, expected, clean, is_first=False)
 
 
 def _kept(images: Sequence[_Image]) -> list[list[_Layer]]:

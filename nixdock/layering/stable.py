@@ -12,14 +12,15 @@ than it saves, because every layer would change.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from nixdock.layering.clusters import clusters_of, paths_of, union_of
-from nixdock.layering.expectation import expected_changes
+from nixdock.layering.clusters import cluster_of, clusters_of, paths_of, union_of
+from nixdock.layering.expectation import guessed_changes, learned_changes
 from nixdock.layering.fresh import partition_fresh
-from nixdock.layering.history import newcomers
+from nixdock.layering.history import memory_risk, newcomers
+from nixdock.layering.insuring import insure
 from nixdock.layering.keeping import clean_layers, layers_to_keep
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.order import layer_order
@@ -27,66 +28,74 @@ from nixdock.layering.partition import partition
 from nixdock.layering.plan import LayerPlan
 
 if TYPE_CHECKING:
+    from nixdock.layering.change_model import ChangeModel
+    from nixdock.layering.clusters import Cluster
     from nixdock.layering.expectation import Expectation
-    from nixdock.layering.keeping import CleanLayers
-    from nixdock.layering.plan_history import PreviousPlan
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
 
 __all__ = ["plan_stable", "stacked"]
+
+Layer: TypeAlias = "tuple[StorePath, ...]"
 
 
 def plan_stable(
     closure: Closure, budget: int, options: LayeringOptions = DEFAULT_OPTIONS, /
 ) -> LayerPlan:
     """Keep the layers of the previous plan, and plan the other paths by their expected cost."""
+    guess = guessed_changes(closure, options.volatile)
+    fresh = partition_fresh(guess.model, [*closure.infos], budget, guess.top)
     previous = options.previous
-    expected = expected_changes(closure, options.volatile, previous)
     if previous is None:
-        model = expected.model
-        clusters = partition_fresh(model, [*closure.infos], budget, expected.top)
-        ordered = layer_order(model, clusters, model.reach.bits(expected.top))
-        layers = [paths_of(model, cluster) for cluster in ordered]
-    else:
-        layers = _next_layers(expected, [previous, *options.older], budget)
-    return replace(LayerPlan.of(closure, layers), history=expected.history)
+        order = layer_order(guess.model, fresh, guess.model.reach.bits(guess.top))
+        layers = [paths_of(guess.model, cluster) for cluster in order]
+        return replace(LayerPlan.of(closure, layers), history=guess.history)
+    expected = learned_changes(guess, previous)
+    model, history = expected.model, expected.history
+    images = (previous, *options.older)
+    clean = clean_layers([image.layers for image in images], closure)
+    kept = layers_to_keep(model, clean, newcomers(history, closure), budget)
+    # Clients have none of several previous images only if all these memories fail.
+    new = _replanned(model, kept, fresh, budget, memory_risk(history) ** len(images))
+    layers = stacked(expected, kept, clean.layers[: clean.unbroken], new)
+    return replace(LayerPlan.of(closure, layers), history=history)
 
 
-def _next_layers(
-    expected: Expectation, previous: Sequence[PreviousPlan], budget: int
-) -> list[tuple[StorePath, ...]]:
-    """Return the layers: the previous ones that can be kept, and new ones for the other paths.
-
-    `previous` are the plans of previous images, the newest first.
-    """
-    model = expected.model
-    closure = model.reach.closure
-    clean = clean_layers([plan.layers for plan in previous], closure)
-    kept = layers_to_keep(model, clean, newcomers(expected.history, closure), budget)
-    settled = frozenset(path for layer in kept for path in layer)
-    others = [path for path in closure.infos if path not in settled]
-    if len(closure) <= budget:
-        new = clusters_of(model, others)
-    else:
-        new = partition(model, others, budget - len(kept)) if others else []
-    return stacked(expected, clean, kept, [paths_of(model, cluster) for cluster in new])
+def _replanned(
+    model: ChangeModel, kept: Collection[Layer], fresh: Sequence[Cluster], budget: int, risk: float
+) -> list[Cluster]:
+    """Return clusters for the paths that are not in `kept`; `fresh` is the plan without memory."""
+    reach = model.reach
+    settled = frozenset(reach.index[path] for layer in kept for path in layer)
+    others = [path for path in reach.closure.infos if reach.index[path] not in settled]
+    if len(reach.order) <= budget or not others:
+        return clusters_of(model, others)
+    clusters = partition(model, others, budget - len(kept))
+    groups = [cluster_of(model, c.members) for c in fresh if settled.isdisjoint(c.members)]
+    return insure(model, clusters, groups, budget - len(kept), risk)
 
 
 def stacked(
     expected: Expectation,
-    clean: CleanLayers,
-    kept: Sequence[tuple[StorePath, ...]],
-    new: Iterable[tuple[StorePath, ...]],
-) -> list[tuple[StorePath, ...]]:
-    """Return the layers in order: the unbroken bottom of those that are kept stays in place."""
+    kept: Sequence[Layer],
+    unbroken: Sequence[Layer],
+    new: Iterable[Cluster],
+) -> list[Layer]:
+    """Return the `kept` and the new layers, bottom to top.
+
+    Kept layers of the `unbroken` bottom of the previous image stay in place; all others are ordered
+    anew above them.
+    """
     model = expected.model
-    lower = [*kept[: _common_length(kept, clean.layers[: clean.unbroken])]]
-    upper = {
-        union_of(model, clusters_of(model, layer)): layer for layer in [*kept[len(lower) :], *new]
-    }
+    lower = kept[: _common_length(kept, unbroken)]
+    clusters = {}
+    for layer in kept[len(lower) :]:
+        clusters[union_of(model, clusters_of(model, layer))] = layer
+    for cluster in new:
+        clusters[cluster] = paths_of(model, cluster)
     below = model.reach.cone(path for layer in lower for path in layer)
-    ordered = layer_order(model, upper, model.reach.bits(expected.top), below)
-    return [*lower, *(upper[cluster] for cluster in ordered)]
+    upper = layer_order(model, clusters, model.reach.bits(expected.top), below)
+    return [*lower, *(clusters[cluster] for cluster in upper)]
 
 
 def _common_length(left: Sequence[object], right: Sequence[object]) -> int:
