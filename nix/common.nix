@@ -152,6 +152,17 @@ rec {
         "write the file with the image's updatePlan"
     );
 
+  # The files with previous plans that exist: `previous` is one, several or none.
+  previousPlans =
+    name: previous:
+    lib.concatMap (
+      plan:
+      if builtins.isPath plan && !builtins.pathExists plan then
+        lib.warn (missingPlan name plan) [ ]
+      else
+        [ "${plan}" ]
+    ) (if previous == null then [ ] else lib.toList previous);
+
   # The layering section of a spec. Files and store paths may be given as paths or as derivations.
   layeringSpec =
     name: layering: pipeline:
@@ -190,20 +201,14 @@ rec {
         // whenGiven {
           previous =
             let
-              one =
-                previous:
-                if builtins.isPath previous && !builtins.pathExists previous then
-                  lib.warn (missingPlan name previous) [ ]
-                else
-                  [ (file previous) ];
-              found = builtins.concatMap one (lib.toList (given.previous or [ ]));
+              found = previousPlans name (given.previous or null);
             in
             if found == [ ] then
               null
-            else if builtins.isList given.previous then
-              found
+            else if lib.length found == 1 then
+              lib.head found
             else
-              builtins.head found;
+              found;
           plan = if given.plan or null == null then null else file given.plan;
         }
         // lib.optionalAttrs (given ? pipeline) {

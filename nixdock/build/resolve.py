@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,18 +118,27 @@ def _plan(
         return LayerPlan(())
     if spec.single_layer:
         return LayerPlan.of(closure, [[info.path for info in closure]])
-    layering = _layering(spec.layering, spec.platform, access, previous)
+    given = _given_plan(spec.layering)
+    layering = _layering(spec.layering, given, spec.platform, access, previous)
     budget = layering.budget(
         spec.max_layers,
         base_layers=0 if base is None else len(base.layers),
         top_layers=2 if spec.nix_db else 1,
         most_layers=MOST_LAYERS,
     )
-    return layering.plan(closure, budget)
+    plan = layering.plan(closure, budget)
+    return plan if given is None else replace(plan, history=given.history)
+
+
+def _given_plan(spec: LayeringSpec) -> PreviousPlan | None:
+    if spec.plan is None:
+        return None
+    return parse_plan(read_bytes(Path(spec.plan), "the plan"), spec.plan)
 
 
 def _layering(
     spec: LayeringSpec,
+    given: PreviousPlan | None,
     platform: Platform,
     access: Access | None,
     previous: Sequence[PreviousPlan],
@@ -138,9 +147,8 @@ def _layering(
         read_previous(parse_location(text), platform, access) for text in spec.previous_locations
     ]
     groups = list(spec.groups)
-    if spec.plan is not None:
-        plan = parse_plan(read_bytes(Path(spec.plan), "the plan"), spec.plan)
-        groups += [[str(path) for path in layer] for layer in plan.layers]
+    if given is not None:
+        groups += [[str(path) for path in layer] for layer in given.layers]
     pipeline = spec.pipeline
     if isinstance(pipeline, str):
         pipeline = parse_json_file(Path(pipeline), "the pipeline")
@@ -155,10 +163,13 @@ def _layering(
 
 
 def _history(spec: ImageSpec, plan: LayerPlan) -> HistorySpec | None:
-    """Return the history for the image's memory, if the next image can use that."""
+    """Return the history for the image's memory, if the next image can use that.
+
+    A plan that was given may be that of a family, whose next plan continues it.
+    """
     layering = spec.layering
-    remembers = layering.memory and layering.label and layering.strategy == "stable"
-    if not remembers or spec.single_layer:
+    is_continued = layering.strategy == "stable" or layering.plan is not None
+    if not (is_continued and layering.memory and layering.label) or spec.single_layer:
         return None
     history = plan.history or PlanHistory()
     counts = {key: CountsSpec(c.seen, c.changed) for key, c in history.counts.items()}

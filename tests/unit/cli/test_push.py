@@ -106,8 +106,8 @@ def test_where_there_is_no_plan_to_continue(
         nixdock(tmp_path, "resolve", spec, "-o", tmp_path / "resolved.json")
         nixdock(tmp_path, "build", spec, "-o", tmp_path / "image.tar")
     missing = f"docker://{fake.host}/missing"
-    args = [tmp_path / source, "--previous", missing, *options, f"{fake.host}/a"]
-    found, _, err = nixdock(tmp_path, "push", *args)
+    command = ["push", str(tmp_path / source), "--previous", missing, *options, f"{fake.host}/a"]
+    found, _, err = nixdock(tmp_path, *command)
     assert (found, message in err) == (status, True), err
 
 
