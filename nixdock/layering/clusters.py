@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["Cluster", "clusters_of", "paths_of", "union_of"]
+__all__ = ["Cluster", "clusters_of", "joint_clusters", "layer_clusters", "paths_of", "union_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,13 +37,25 @@ class Cluster:
 
 def clusters_of(model: ChangeModel, paths: Iterable[StorePath]) -> list[Cluster]:
     """Return a cluster for each path, in the order of their names."""
-    reach = model.reach
-    clusters = []
-    for path in sorted(paths, key=name_then_path):
-        i = reach.index[path]
-        cone = reach.down[i]
-        clusters.append(Cluster((i,), model.sizes[i], cone, model.probability(cone)))
-    return clusters
+    index = model.reach.index
+    return joint_clusters(model, [(index[path],) for path in sorted(paths, key=name_then_path)])
+
+
+def layer_clusters(model: ChangeModel, layers: Iterable[Iterable[StorePath]]) -> list[Cluster]:
+    """Return a cluster for each layer, with the members in the order of their names."""
+    index = model.reach.index
+    return joint_clusters(
+        model,
+        [tuple(index[path] for path in sorted(layer, key=name_then_path)) for layer in layers],
+    )
+
+
+def joint_clusters(model: ChangeModel, groups: Sequence[tuple[int, ...]]) -> list[Cluster]:
+    """Return a cluster for each group of positions in the model's `reach`."""
+    return [
+        Cluster(group, sum(model.sizes[i] for i in group), cone, model.probability(cone))
+        for group, cone in zip(groups, model.reach.cones(groups), strict=True)
+    ]
 
 
 def union_of(model: ChangeModel, clusters: Iterable[Cluster]) -> Cluster:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import ClosureError, PlanError
 from nixdock.layering.change_model import LAYER_OVERHEAD, ChangeModel, prior_model
-from nixdock.layering.clusters import Cluster, clusters_of, paths_of
+from nixdock.layering.clusters import Cluster, paths_of
+from nixdock.layering.condensing import condense
 from nixdock.layering.fresh import partition_fresh
-from nixdock.layering.merging import Merger, merge_neighbours, mergers
+from nixdock.layering.merging import Merger, mergers
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.order import layer_order
 from nixdock.layering.plan import LayerPlan
@@ -167,7 +168,7 @@ def _shared_groups(
 
 
 def _group(model: ChangeModel, images: int, paths: Sequence[StorePath]) -> _Group:
-    pieces = merge_neighbours(model, clusters_of(model, paths), _MOST_PAIRED)
+    pieces = condense(model, paths, _MOST_PAIRED)
     return _Group(images, pieces, [*mergers(model, pieces)])
 
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.change_model import model_of, prior_model, prior_rates
-from nixdock.layering.clusters import clusters_of, paths_of, union_of
+from nixdock.layering.clusters import clusters_of, layer_clusters, paths_of
 from nixdock.layering.fresh import partition_fresh
 from nixdock.layering.history import app_share, learn, learned_rates, newcomers
 from nixdock.layering.keeping import clean_layers, layers_to_keep
@@ -85,9 +85,8 @@ def _next_layers(
     settled = frozenset(path for layer in kept for path in layer)
     others = [path for path in closure.infos if path not in settled]
     lower = kept[: _common_length(kept, clean.layers[: clean.unbroken])]
-    clusters = {}
-    for layer in kept[len(lower) :]:
-        clusters[union_of(model, clusters_of(model, layer))] = layer
+    movable = kept[len(lower) :]
+    clusters = dict(zip(layer_clusters(model, movable), movable, strict=True))
     if len(closure) <= budget:
         new = clusters_of(model, others)
     else:

@@ -16,11 +16,13 @@ from nixdock.nix.store_path import StorePath
 
 from .replay import successor
 
-__all__ = ["chain_closure", "main", "wide_closure"]
+__all__ = ["chain_closure", "main", "pareto_closure", "wide_closure"]
 
 _BUDGET = 99
 _LEVELS = 30
 _SIZES = (12.5, 1.8)
+_COPIED = 0.7
+_MOST_REFERENCES = 8
 
 
 def main(shape: str) -> None:
@@ -52,9 +54,32 @@ def wide_closure(count: int) -> Closure:
         if below:
             references = {below - width + draw.randrange(width)}
             references |= {int(below * draw.random() ** 2) for _ in range(draw.randrange(8))}
-        size = int(min(draw.lognormvariate(*_SIZES), 3e8))
-        infos.append(PathInfo(path, size, None, tuple(paths[j] for j in sorted(references))))
+        infos.append(PathInfo(path, _size(draw), None, tuple(paths[j] for j in sorted(references))))
     return Closure.of(infos)
+
+
+def pareto_closure(count: int) -> Closure:
+    """Return a graph in which few paths have very many referrers, below one root.
+
+    Most references are those that a path before has, too: so the numbers of referrers follow a
+    Pareto distribution.
+    """
+    draw = random.Random(count)
+    paths = [_path(draw, f"package{i}-1.{i % 9}") for i in range(count)]
+    references: list[set[int]] = []
+    popular: list[int] = []
+    for i in range(count - 1):
+        found = {
+            draw.choice(popular) if popular and draw.random() < _COPIED else draw.randrange(i)
+            for _ in range(draw.randint(0, _MOST_REFERENCES) if i else 0)
+        }
+        references.append(found)
+        popular += sorted(found)
+    references.append({*range(count - 1)}.difference(*references))
+    return Closure.of(
+        PathInfo(path, _size(draw), None, tuple(paths[j] for j in sorted(found)))
+        for path, found in zip(paths, references, strict=True)
+    )
 
 
 def chain_closure(count: int) -> Closure:
@@ -65,6 +90,10 @@ def chain_closure(count: int) -> Closure:
         PathInfo(path, 1000 + i * 37 % 9000, None, tuple(paths[i - 1 : i] if i else ()))
         for i, path in enumerate(paths)
     )
+
+
+def _size(draw: random.Random) -> int:
+    return int(min(draw.lognormvariate(*_SIZES), 3e8))
 
 
 def _path(draw: random.Random, name: str) -> StorePath:
