@@ -1,4 +1,11 @@
-"""Plan one large closure in this process, and print the seconds and the megabytes that it took."""
+"""Plan one large closure in this process, and print the seconds that each job takes.
+
+    python -m tests.bench.large pareto|wide|chain PATHS [JOB ...]
+
+The last number is the memory of the process in megabytes. The jobs are the strategies, `previous`
+(`stable` with its own plan as the previous one) and `rebuild` (`stable` after all but one path
+changed); without any, they are `stable`, `previous` and `rebuild`.
+"""
 
 from __future__ import annotations
 
@@ -6,40 +13,88 @@ import random
 import resource
 import sys
 import time
-from itertools import pairwise
+from collections.abc import Callable
+from typing import Final
 
 from nixdock.layering.options import LayeringOptions
+from nixdock.layering.plan import LayerPlan
 from nixdock.layering.plan_history import PreviousPlan
 from nixdock.layering.stable import plan_stable
+from nixdock.layering.strategies import layering_of
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.store_path import StorePath
 
 from .replay import successor
 
-__all__ = ["chain_closure", "main", "pareto_closure", "wide_closure"]
+__all__ = ["JOBS", "chain_closure", "main", "pareto_closure", "wide_closure"]
 
 _BUDGET = 99
 _LEVELS = 30
 _SIZES = (12.5, 1.8)
 _COPIED = 0.7
 _MOST_REFERENCES = 8
+_GROUPS = 5
+_GROUPED = 50
 
 
-def main(shape: str) -> None:
-    """Plan anew, then with the plan as the previous one, and after all but one path changed."""
-    closure = chain_closure(20_000) if shape == "chain" else wide_closure(int(shape))
-    start = time.perf_counter()
-    plan = plan_stable(closure, _BUDGET)
-    times = [start, time.perf_counter()]
-    if successor(closure, _BUDGET, plan) != plan:
-        raise AssertionError("an unchanged closure has another plan")
-    times.append(time.perf_counter())
-    previous = PreviousPlan(((next(iter(closure.infos)),),))
-    plan_stable(closure, _BUDGET, LayeringOptions(previous=previous))
-    times.append(time.perf_counter())
+def main(shape: str, count: int, *jobs: str) -> None:
+    """Time the jobs, one after the other."""
+    closure = _SHAPES[shape](count)
+    times = []
+    for job in jobs or ("stable", "previous", "rebuild"):
+        plan = JOBS[job](closure)
+        start = time.process_time()
+        plan()
+        times.append(time.process_time() - start)
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    print(*(after - before for before, after in pairwise(times)), memory)
+    print(*times, memory)
+
+
+def _by(strategy: str) -> Callable[[Closure], Callable[[], object]]:
+    return lambda closure: lambda: layering_of(strategy).plan(closure, _BUDGET)
+
+
+def _again(closure: Closure) -> Callable[[], object]:
+    plan = plan_stable(closure, _BUDGET)
+
+    def repeat() -> LayerPlan:
+        if successor(closure, _BUDGET, plan) != plan:
+            raise AssertionError("an unchanged closure has another plan")
+        return plan
+
+    return repeat
+
+
+def _rebuilt(closure: Closure) -> Callable[[], object]:
+    previous = PreviousPlan(((next(iter(closure.infos)),),))
+    return lambda: plan_stable(closure, _BUDGET, LayeringOptions(previous=previous))
+
+
+def _grouped(closure: Closure) -> Callable[[], object]:
+    paths = [*closure.infos]
+    step = max(1, len(paths) // _GROUPED)
+    groups = [paths[start::step] for start in range(min(step, _GROUPS))]
+    layering = layering_of("explicit", groups=groups)
+    return lambda: layering.plan(closure, _BUDGET)
+
+
+def _contest(closure: Closure) -> Callable[[], object]:
+    pipeline = [["popularity_contest"], ["limit_layers", _BUDGET]]
+    layering = layering_of("pipeline", pipeline=pipeline)
+    return lambda: layering.plan(closure, _BUDGET)
+
+
+JOBS: Final[dict[str, Callable[[Closure], Callable[[], object]]]] = {
+    "popularity": _by("popularity"),
+    "auto": _by("auto"),
+    "stable": _by("stable"),
+    "previous": _again,
+    "rebuild": _rebuilt,
+    "explicit": _grouped,
+    "pipeline": _contest,
+}
+"""Of a closure, each job makes what is timed."""
 
 
 def wide_closure(count: int) -> Closure:
@@ -100,5 +155,8 @@ def _path(draw: random.Random, name: str) -> StorePath:
     return StorePath(f"/nix/store/{draw.randrange(10**32):032}-{name}")
 
 
+_SHAPES: Final = {"chain": chain_closure, "pareto": pareto_closure, "wide": wide_closure}
+
+
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
