@@ -17,6 +17,7 @@ from zlib import crc32
 
 from nixdock.layering.clusters import Cluster, clusters_of, joint_clusters
 from nixdock.layering.merging import merge_neighbours
+from nixdock.layering.package_keys import package_keys
 from nixdock.layering.reach import MOST_SETS, name_then_path, select
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def sketched(model: ChangeModel, columns: int) -> tuple[ChangeModel, list[int]]:
     """Return a model that gives the probabilities of sketches, and the column of each path.
 
     A sketch is a set of at most `columns` columns, and so is the column of a path. Small classes
-    have a column for each path. In others, a checksum of the path chooses the column, so that an
-    update leaves other paths where they are.
+    have a column for each path. In others, a checksum of the package's key chooses the column, so
+    that updates move no package.
     """
     members = [[*select(range(len(model.sizes)), rates.members)] for rates in model.classes]
     width = 1
@@ -63,13 +64,14 @@ def sketched(model: ChangeModel, columns: int) -> tuple[ChangeModel, list[int]]:
     while width < largest and sum(min(len(m), 2 * width) for m in members) <= columns:
         width *= 2
     marks = [0] * len(model.sizes)
-    order = model.reach.order
+    keys = {path: key for key, path in package_keys(model.reach.order).items()}
+    key_of = [keys[path].encode() for path in model.reach.order]
     classes = []
     top = start = 0
     for rates, numbers in zip(model.classes, members, strict=True):
         used = min(len(numbers), width)
         for at, i in enumerate(numbers):
-            column = at if used == len(numbers) else crc32(order[i].encode()) % used
+            column = at if used == len(numbers) else crc32(key_of[i]) % used
             marks[i] = 1 << (start + column)
         sketch = _sketched_class(rates, len(numbers), used, start)
         if rates.members & model.top:
