@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["Cluster", "clusters_of", "joint_clusters", "layer_clusters", "paths_of", "union_of"]
+__all__ = [
+    "Cluster",
+    "cluster_of",
+    "clusters_of",
+    "joint_clusters",
+    "layer_clusters",
+    "paths_of",
+    "union_of",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +56,12 @@ def layer_clusters(model: ChangeModel, layers: Iterable[Iterable[StorePath]]) ->
         model,
         [tuple(index[path] for path in sorted(layer, key=name_then_path)) for layer in layers],
     )
+
+
+def cluster_of(model: ChangeModel, members: Iterable[int]) -> Cluster:
+    """Return the cluster of `members`, which are positions in the model's `reach`."""
+    (cluster,) = joint_clusters(model, [tuple(members)])
+    return cluster
 
 
 def joint_clusters(model: ChangeModel, groups: Sequence[tuple[int, ...]]) -> list[Cluster]:
