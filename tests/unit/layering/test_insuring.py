@@ -9,7 +9,7 @@ from nixdock.layering.insuring import insure
 from nixdock.layering.reach import Reach
 from nixdock.layering.top import top_depths
 from nixdock.nix.closure import Closure
-from tests.unit.closures import closure_of
+from tests.unit.closures import Nodes, closure_of
 
 
 def model_of_closure(closure: Closure) -> ChangeModel:
@@ -32,11 +32,11 @@ def partitions(draw: st.DrawFn, count: int) -> list[list[int]]:
     ]
 
 
-LIBRARIES = {
+LIBRARIES: Nodes = {
     f"lib{n:02}-1": (10_000 << n % 5, (f"lib{n - 1:02}-1",) if n else ()) for n in range(9)
 }
-APP = {"app-1": (200_000, tuple([*LIBRARIES][::2]))}
-MODEL = model_of_closure(closure_of(LIBRARIES | APP))
+APP: Nodes = {"app-1": (200_000, tuple([*LIBRARIES][::2]))}
+MODEL = model_of_closure(closure_of({**LIBRARIES, **APP}))
 COUNT = len(MODEL.reach.order)
 
 
