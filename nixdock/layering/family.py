@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from nixdock.errors import ClosureError, PlanError
 from nixdock.layering.change_model import ChangeModel, model_of, prior_model
-from nixdock.layering.clusters import Cluster, cluster_of, clusters_of, paths_of
+from nixdock.layering.clusters import Cluster, clusters_of, layer_clusters, paths_of
 from nixdock.layering.expectation import Expectation, guessed_changes, learned_changes
 from nixdock.layering.fresh import partition_fresh
 from nixdock.layering.history import app_share, newcomers
@@ -92,7 +92,7 @@ class _Image:
 
     def plan(self, kept: Sequence[_Layer], new: Sequence[_Layer]) -> LayerPlan:
         model = self.expected.model
-        clusters = [cluster_of(model, map(model.reach.index.__getitem__, layer)) for layer in new]
+        clusters = layer_clusters(model, new)
         unbroken = self.clean.layers[: self.clean.unbroken]
         plan = LayerPlan.of(self.closure, stacked(self.expected, kept, unbroken, clusters))
         return replace(plan, history=self.expected.history)

@@ -15,8 +15,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.change_model import LAYER_OVERHEAD
-from nixdock.layering.clusters import Cluster, clusters_of, union_of
-from nixdock.layering.merging import Merger, merge_neighbours, mergers
+from nixdock.layering.clusters import Cluster, layer_clusters
+from nixdock.layering.condensing import condense
+from nixdock.layering.merging import Merger, mergers
 from nixdock.layering.reach import name_then_path
 from nixdock.layering.refinement import refine
 
@@ -106,7 +107,7 @@ def _worthwhile(
     candidates = []
     for images, paths in members.items():
         others = images.bit_count() - 1
-        group = union_of(model, clusters_of(model, paths))
+        (group,) = layer_clusters(model, [paths])
         # Shared, a group is stored and transferred once instead of once for every image.
         saved = others * (group.size / _HORIZON + group.cost)
         price = sum(prices[i] for i in _image_numbers(images))
@@ -127,7 +128,7 @@ def _worthwhile(
 
 def _layer_price(model: ChangeModel, paths: Collection[StorePath], budget: int) -> float:
     """Return the expected bytes that an image with `budget` layers would save by one more."""
-    pieces = merge_neighbours(model, clusters_of(model, paths), _MOST_PAIRED)
+    pieces = condense(model, paths, _MOST_PAIRED)
     excess = len(pieces) - budget
     if excess <= 0:
         return 0.0
@@ -136,7 +137,7 @@ def _layer_price(model: ChangeModel, paths: Collection[StorePath], budget: int) 
 
 
 def _group(model: ChangeModel, images: int, paths: Sequence[StorePath]) -> SharedGroup:
-    pieces = merge_neighbours(model, clusters_of(model, paths), _MOST_PAIRED)
+    pieces = condense(model, paths, _MOST_PAIRED)
     return SharedGroup(images, pieces, [*mergers(model, pieces)])
 
 

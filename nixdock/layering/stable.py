@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from nixdock.layering.clusters import cluster_of, clusters_of, paths_of, union_of
+from nixdock.layering.clusters import clusters_of, joint_clusters, layer_clusters, paths_of
 from nixdock.layering.expectation import guessed_changes, learned_changes
 from nixdock.layering.fresh import partition_fresh
 from nixdock.layering.history import memory_risk, newcomers
@@ -71,7 +71,7 @@ def _replanned(
     if len(reach.order) <= budget or not others:
         return clusters_of(model, others)
     clusters = partition(model, others, budget - len(kept))
-    groups = [cluster_of(model, c.members) for c in fresh if settled.isdisjoint(c.members)]
+    groups = joint_clusters(model, [c.members for c in fresh if settled.isdisjoint(c.members)])
     return insure(model, clusters, groups, budget - len(kept), risk)
 
 
@@ -88,9 +88,8 @@ def stacked(
     """
     model = expected.model
     lower = kept[: _common_length(kept, unbroken)]
-    clusters = {}
-    for layer in kept[len(lower) :]:
-        clusters[union_of(model, clusters_of(model, layer))] = layer
+    movable = kept[len(lower) :]
+    clusters = dict(zip(layer_clusters(model, movable), movable, strict=True))
     for cluster in new:
         clusters[cluster] = paths_of(model, cluster)
     below = model.reach.cone(path for layer in lower for path in layer)
