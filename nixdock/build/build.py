@@ -14,14 +14,13 @@ from nixdock.build.memory import memory_of
 from nixdock.build.missing_files import missing_contents, missing_program
 from nixdock.build.outline import outlined_layers
 from nixdock.build.permission_check import check_permissions
-from nixdock.build.previous import previous_image
+from nixdock.build.previous import previous_images
 from nixdock.build.resolve import Resolution, resolve_on_base
 from nixdock.build.store_layers import directories_of, layers_of_store
 from nixdock.errors import PlanError
 from nixdock.layers.layer import Layer, ListedLayer
 from nixdock.layers.single import SingleLayer
 from nixdock.oci.container_config import ContainerConfig, container_config
-from nixdock.oci.descriptor import Platform
 from nixdock.oci.digests import chain_ids
 from nixdock.oci.image import HistoryEntry, Image
 from nixdock.oci.layer_blob import LayerBlob
@@ -41,7 +40,9 @@ from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
 
 if TYPE_CHECKING:
+    from nixdock.layering.plan_history import PreviousPlan
     from nixdock.layers.store import StoreLayer
+    from nixdock.oci.descriptor import Platform
     from nixdock.oci.location import Location
     from nixdock.registry.access import Access
 
@@ -56,7 +57,7 @@ class Build:
 
     `mtime` is the time, in seconds, of the files that the build itself creates; `base_history` is
     the history of the base image's layers. `memory_of` returns what the image is to remember, given
-    the chain ID of its layers. `previous` is the image whose plan this one continues.
+    the chain ID of its layers. `previous` are the images whose plans this one continues.
     """
 
     layers: tuple[Layer, ...]
@@ -67,7 +68,7 @@ class Build:
     mtime: int
     base_history: tuple[HistoryEntry, ...] = ()
     memory_of: Callable[[str], Mapping[str, Any] | None] | None = None
-    previous: Location | None = None
+    previous: Sequence[Location] = ()
 
     def assemble(self, blobs: Sequence[LayerBlob]) -> Image:
         """Describe the packed layers as an image."""
@@ -104,19 +105,21 @@ def prepared_build(
     access: Access | None = None,
     *,
     outline: bool = False,
+    previous: Sequence[PreviousPlan] = (),
 ) -> Iterator[Build]:
     """Prepare the image of `spec`, which may be resolved; pack its layers within the block.
 
     Scripts are confined as `confinement` says. With `outline`, neither do they run nor is any file
-    of the image read: layers of its own files can't be packed then.
+    of the image read: layers of its own files can't be packed then. `previous` are the plans to
+    continue, the newest first, if the spec names none.
 
     Raise what `resolve_spec` raises, ScriptError if a script fails, and PackError if the files of
     the top layer can't be prepared.
     """
     with ExitStack() as stack:
         base = _open_base(spec, access, stack)
-        previous = previous_image(spec)
-        spec = resolve_on_base(spec, base, access).spec
+        images = previous_images(spec)
+        spec = resolve_on_base(spec, base, access, previous).spec
         config, undefined = checked_config(spec.config)
         for key in undefined_keys(undefined):
             log.warning("config.%s is passed on, but no image specification defines it", key)
@@ -137,13 +140,13 @@ def prepared_build(
         yield Build(
             layers=tuple(layers),
             references=spec.references,
-            platform=_platform(spec),
+            platform=spec.platform,
             container=container_config(container, undefined),
             created=rfc3339(mtime if spec.created is None else parse_time(spec.created)),
             mtime=mtime,
             base_history=() if base is None else base.history,
             memory_of=memory_of(spec),
-            previous=previous,
+            previous=images,
         )
 
 
@@ -168,11 +171,7 @@ def _open_base(spec: ImageSpec, access: Access | None, stack: ExitStack) -> Base
         return None
     location = parse_location(spec.from_image.path)
     name, tag = spec.from_image.name, spec.from_image.tag
-    return stack.enter_context(open_base_image(location, name, tag, _platform(spec), access))
-
-
-def _platform(spec: ImageSpec) -> Platform:
-    return Platform(spec.architecture, "linux", spec.variant)
+    return stack.enter_context(open_base_image(location, name, tag, spec.platform, access))
 
 
 def _inherited(spec: ImageSpec, config: ContainerConfig, base: BaseImage | None) -> ContainerConfig:

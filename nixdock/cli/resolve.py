@@ -24,6 +24,7 @@ from nixdock.system.text import counted
 
 if TYPE_CHECKING:
     from nixdock import Access
+    from nixdock.oci.location import Location
 
 __all__ = ["command"]
 
@@ -49,6 +50,7 @@ def command(
     plan: Path | None,
     graph: str | None,
     tags: tuple[str, ...],
+    previous: tuple[Location, ...],
     *,
     tag_of_output: bool,
     access: Access | None,
@@ -63,7 +65,7 @@ def command(
         tags = (output_tag(target, tags),)
     if plan is not None and is_standard_output(target) and is_standard_output(plan):
         raise click.UsageError("the spec and the plan can't both go to standard output")
-    parsed = overridden(read_spec(spec), graph, tags)
+    parsed = overridden(read_spec(spec), graph, tags, previous)
     resolution = resolve_spec(parsed, access=access)
     with whole_file(target) as file:
         file.write(spec_json(resolution.spec))
