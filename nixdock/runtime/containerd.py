@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -64,8 +65,17 @@ class Containerd:
         self, parts: ImageParts, names: Sequence[Reference], known: Collection[str]
     ) -> None:
         """Take an image."""
-        write = partial(write_oci_stream, parts=parts, names=names, known=known)
-        self.ctr.feed(write, "images", "import", *self.options, "-")
+        # If it got its names at once, the layers of the image that has had them could go just when
+        # the new ones are to be unpacked on top.
+        passing = Reference.of("nixdock.invalid/load", secrets.token_hex(8))
+        write = partial(write_oci_stream, parts=parts, names=[passing], known=known)
+        try:
+            self.ctr.feed(write, "images", "import", *self.options, "-")
+            for name in names:
+                self.tag(passing.canonical, name)
+        finally:
+            with suppress(ToolError):
+                self.remove(passing.canonical)
 
     def check(self, parts: ImageParts, names: Sequence[Reference]) -> None:
         """Raise ToolError unless the image is there."""
