@@ -95,7 +95,7 @@ def test_it_serves_and_then_is_gone() -> None:
         idle = connect(address, b"GET /v2/ HTTP/1.1\r\n")
         stuck = connect(address, f"GET {BLOB} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         stuck.recv(1)
-    assert other_threads() == threads
+    assert other_threads() <= threads
     with pytest.raises(OSError, match="refused"):
         socket.create_connection((address.host, address.port))
     idle.close()
@@ -107,7 +107,7 @@ def test_an_error_in_the_block_ends_it_as_well() -> None:
     threads = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt), listening(application(CATALOGUE)):
         raise KeyboardInterrupt
-    assert other_threads() == threads
+    assert other_threads() <= threads
 
 
 def test_clients_that_do_not_read_hold_nobody_up(address: ListenAddress) -> None:

@@ -103,7 +103,7 @@ def test_it_serves_and_then_is_gone(server: ssl.SSLContext, client: ssl.SSLConte
         stuck = greeted(address, client)
         stuck.sendall(f"GET {BLOB} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         stuck.recv(1)
-    assert other_threads() == threads
+    assert other_threads() <= threads
     with pytest.raises(OSError, match="refused"):
         connect(address)
     silent.close()
