@@ -172,5 +172,8 @@ def _rich_bar() -> rich.progress.Progress:
             TextColumn("{task.fields[layers]}"),
             TextColumn("{task.fields[name]}", markup=False),
         ]
-    # No refresh thread: worker processes are forked while the bar is shown.
-    return Progress(*columns, console=console, transient=True, auto_refresh=False)
+    # No refresh thread: worker processes are forked while the bar is shown. What is written to
+    # standard output meanwhile must get there, and not to the bar's console.
+    return Progress(
+        *columns, console=console, transient=True, auto_refresh=False, redirect_stdout=False
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -86,9 +87,10 @@ def command(
 ) -> None:
     """Serve each SOURCE, to be pulled with the references that are printed, until interrupted.
 
-    SOURCE is a spec, the location of images, or a directory of image files. Layers are packed when
-    somebody asks for them, and digests are those that `nixdock build` and `push` give. Nobody can
-    push to this registry.
+    SOURCE is a spec, the location of images, or a directory of image files. Layers that are known
+    are packed when somebody asks for them, and the others at once; who asks for their image
+    meanwhile waits. Digests are those that `nixdock build` and `push` give. Nobody can push to this
+    registry.
     """
     # Slow to load, and not needed to show the help.
     from nixdock import Listening, serve_images
@@ -97,22 +99,27 @@ def command(
     gc.enable()
     images = [read_source(source) for source in sources]
     with ExitStack() as stack:
-        with packing_progress(quiet=quiet) as progress:
-            server = stack.enter_context(
-                serve_images(
-                    images,
-                    listen=Listening(listen, tls_cert, tls_key, htpasswd),
-                    compression=compression,
-                    use_cache=not no_cache,
-                    access=access,
-                    progress=progress,
-                    confinement=confinement or "required",
-                )
+        # The bar ends when all is packed, which may be long before the server does.
+        bar = stack.enter_context(ExitStack())
+        server = stack.enter_context(
+            serve_images(
+                images,
+                listen=Listening(listen, tls_cert, tls_key, htpasswd),
+                compression=compression,
+                use_cache=not no_cache,
+                access=access,
+                progress=bar.enter_context(packing_progress(quiet=quiet)),
+                confinement=confinement or "required",
             )
+        )
         for reference in server.references:
             click.echo(reference)
+        begun = time.monotonic()
         try:
-            server.wait(seconds=seconds, idle=idle)
+            server.settle(seconds)
+            bar.close()
+            left = None if seconds is None else seconds - (time.monotonic() - begun)
+            server.wait(seconds=left, idle=idle)
         except KeyboardInterrupt:
             # That is how people end a server.
             click.echo(err=True)

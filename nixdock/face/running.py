@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,13 @@ from nixdock.rootfs.confinement import Confinement
 from nixdock.runtime.existing_offers import offer_all, offer_location
 from nixdock.runtime.listening import Listening
 from nixdock.runtime.loading import Loaded, load_offer
-from nixdock.runtime.offers import offer_build
+from nixdock.runtime.offers import ServedBuild
 from nixdock.runtime.runtimes import find_runtime
 from nixdock.runtime.serving import Serving, serving
+from nixdock.runtime.settling import settling
 from nixdock.runtime.shelf import Shelf
 from nixdock.spec.image_spec import ImageSpec
+from nixdock.system.forked import CAN_FORK
 from nixdock.system.scratch import temporary_directory
 
 if TYPE_CHECKING:
@@ -52,9 +54,11 @@ def serve_images(
     A source is a spec, from which the image is built while it is served, or an image location, at
     which all images are served, or a directory of image files. The digests are those that
     `build_image` and `push_image` give with the same `compression`; layers that the cache of the
-    user knows are packed only if somebody asks for them. `listen` is a `Listening` or an
-    address, HOST:PORT or unix:PATH; by default, it is a free port that only this machine can reach.
-    `confinement` is that of `build_image`.
+    user knows are packed only if somebody asks for them. The others are packed in the background:
+    requests for an image wait until its digests are known, and `Serving.settle` waits for all of
+    them. A process is forked for that, so the caller must not have other threads. `listen` is a
+    `Listening` or an address, HOST:PORT or unix:PATH; by default, it is a free port that only this
+    machine can reach. `confinement` is that of `build_image`.
 
     Raise what `build_image` raises for a spec, what `copy_image` raises for a location, and
     InputError if the address, or one of the files, can't be used.
@@ -62,7 +66,7 @@ def serve_images(
     if not isinstance(listen, Listening):
         listen = Listening() if listen is None else Listening(listen)
     place = listen.parsed(), listen.context(), listen.passwords()
-    chosen = Compression(compression)
+    chosen, watching = Compression(compression), progress or NO_PROGRESS
     with ExitStack() as stack:
         shelf = _shelf(stack)
         offered = partial(
@@ -72,13 +76,18 @@ def serve_images(
             compression=chosen,
             use_cache=use_cache,
             access=access,
-            progress=progress or NO_PROGRESS,
+            progress=watching,
             confinement=Confinement(confinement),
         )
-        offers = [offer for source in sources for offer in offered(source)]
-        if not offers:
+        images = [image for source in sources for image in offered(source)]
+        if not images:
             raise InputError("there is no image to serve; name at least one")
-        server = stack.enter_context(serving(offers, *place))
+        builds = [image for image in images if isinstance(image, ServedBuild)]
+        # Before the server has threads.
+        settles = stack.enter_context(settling(builds, watching)) if builds else None
+        unsettled = iter(settles.offers if settles is not None else ())
+        offers = [next(unsettled) if isinstance(each, ServedBuild) else each for each in images]
+        server = stack.enter_context(serving(offers, *place, settles))
         # Nobody waits for layers that are being packed when the server ends.
         stack.callback(shelf.close)
         yield server
@@ -109,7 +118,7 @@ def load_image(
     with ExitStack() as stack:
         shelf = _shelf(stack)
         if isinstance(source, ImageSpec):
-            offer = _built(
+            build = _prepared(
                 source,
                 stack=stack,
                 shelf=shelf,
@@ -117,9 +126,9 @@ def load_image(
                 compression=Compression.NONE,
                 use_cache=use_cache,
                 access=access,
-                progress=progress or NO_PROGRESS,
                 confinement=Confinement(confinement),
             )
+            offer = build.settled(progress or NO_PROGRESS)
         else:
             opened = offer_location(_location(source), shelf, access=access, compress=False)
             offer = stack.enter_context(opened)
@@ -133,14 +142,22 @@ def _shelf(stack: ExitStack) -> Shelf:
 
 
 def _all_offered(
-    source: _Source, *, stack: ExitStack, shelf: Shelf, access: Access | None, **options: Any
-) -> list[Offer]:
+    source: _Source,
+    *,
+    stack: ExitStack,
+    shelf: Shelf,
+    access: Access | None,
+    progress: Progress,
+    **options: Any,
+) -> Sequence[Offer | ServedBuild]:
+    """Return all images of a source; one that is being built may not be settled."""
     if isinstance(source, ImageSpec):
-        return [_built(source, stack=stack, shelf=shelf, access=access, **options)]
+        build = _prepared(source, stack=stack, shelf=shelf, access=access, **options)
+        return [build.settled(progress) if build.is_settled or not CAN_FORK else build]
     return offer_all(_location(source), shelf, stack, access)
 
 
-def _built(
+def _prepared(
     spec: ImageSpec,
     *,
     stack: ExitStack,
@@ -148,14 +165,13 @@ def _built(
     compression: Compression,
     use_cache: bool,
     access: Access | None,
-    progress: Progress,
     confinement: Confinement,
-) -> Offer:
+) -> ServedBuild:
     from nixdock.build.build import prepared_build
 
     build = stack.enter_context(prepared_build(spec, confinement, access))
     cache = user_cache() if use_cache else KnownCache(None)
-    return offer_build(build, shelf, compression, cache, progress)
+    return ServedBuild(build, shelf, compression, cache)
 
 
 def _location(source: str | os.PathLike[str]) -> Location:

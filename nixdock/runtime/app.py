@@ -16,6 +16,7 @@ from nixdock.runtime.byte_range import Part, UnsatisfiableError, part_of
 from nixdock.runtime.catalogue import Catalogue, Document, Repository
 from nixdock.runtime.replies import STATUS, RefusedError, Reply, common_headers, json_reply
 from nixdock.runtime.tally import Answer, Tally
+from nixdock.runtime.waiting import Waiting
 from nixdock.system.text import printable
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def application(
 ) -> WSGIApplication:
     """Return the application that serves `catalogue` and tells `tally` of its answers.
 
+    A request waits for an image that is not settled, if what it asks for may belong to that one.
+
     `failed` is called with the digest of a blob that can't be served, and the error; by default,
     there is a warning in the log.
 
@@ -58,13 +61,14 @@ def application(
     here could otherwise make a name of theirs lead to the registry, and read from it.
     """
     counts = Tally() if tally is None else tally
+    waiting = Waiting()
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
         path = environ.get("PATH_INFO", "")
         counts.begin()
         try:
-            reply = _reply(environ, catalogue, local_only=local_only)
+            reply = _reply(environ, catalogue, waiting, local_only=local_only)
             stream, reply = _opened(reply, method, failed or _warn)
         except BaseException:
             counts.end()
@@ -104,10 +108,12 @@ def _opened(reply: Reply, method: str, failed: Failed) -> tuple[io.RawIOBase | N
     return stream, reply
 
 
-def _reply(environ: WSGIEnvironment, catalogue: Catalogue, *, local_only: bool) -> Reply:
+def _reply(
+    environ: WSGIEnvironment, catalogue: Catalogue, waiting: Waiting, *, local_only: bool
+) -> Reply:
     try:
         _check(environ, local_only=local_only)
-        return _found(environ, catalogue)
+        return _found(environ, catalogue, waiting)
     except RefusedError as refused:
         return refused.reply
 
@@ -119,7 +125,7 @@ def _check(environ: WSGIEnvironment, *, local_only: bool) -> None:
         raise RefusedError(405, "UNSUPPORTED", "this registry is read-only", {"Allow": "GET, HEAD"})
 
 
-def _found(environ: WSGIEnvironment, catalogue: Catalogue) -> Reply:
+def _found(environ: WSGIEnvironment, catalogue: Catalogue, waiting: Waiting) -> Reply:
     path = environ.get("PATH_INFO", "")
     if path in {"/v2", "/v2/"}:
         return json_reply({})
@@ -129,21 +135,42 @@ def _found(environ: WSGIEnvironment, catalogue: Catalogue) -> Reply:
     match = _ROUTE.fullmatch(path)
     if match is None:
         raise RefusedError(404, "NOT_FOUND", "there is nothing here")
-    name, kind, reference = match.group("name", "kind", "reference")
+    name = match.group("name")
     if re.fullmatch(_NAME, name, re.ASCII) is None:
         raise RefusedError(400, "NAME_INVALID", "the repository's name is malformed")
     repository = catalogue.get(name)
     if repository is None:
         raise RefusedError(404, "NAME_UNKNOWN", "there is no such repository")
+    while True:
+        # Before the request looks for anything, so that an image can't settle in between.
+        unsettled = [*repository.unsettled]
+        try:
+            return _in_repository(match, repository, environ, query, is_whole=not unsettled)
+        except RefusedError as refused:
+            if not unsettled or refused.reply.status != 404:
+                raise
+        waiting.wait(unsettled[0])
+
+
+def _in_repository(
+    match: re.Match[str],
+    repository: Repository,
+    environ: WSGIEnvironment,
+    query: Mapping[str, list[str]],
+    *,
+    is_whole: bool,
+) -> Reply:
+    """Return what is asked of a repository; lists can't be had before it is whole."""
+    name, kind, reference = match.group("name", "kind", "reference")
     match kind:
         case "manifests":
             return _manifest(repository, reference)
         case "blobs":
             return _blob(repository, _checked(reference), environ)
-        case "referrers":
-            return _referrers(repository, _checked(reference), query)
-        case _ if reference == "list":
-            return _listed("tags", repository.tags, query, path, name=name)
+        case "referrers" if _checked(reference) and is_whole:
+            return _referrers(repository, reference, query)
+        case "tags" if reference == "list" and is_whole:
+            return _listed("tags", repository.tags, query, environ["PATH_INFO"], name=name)
     raise RefusedError(404, "NOT_FOUND", "there is nothing here")
 
 

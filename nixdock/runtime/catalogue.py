@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -23,8 +24,10 @@ __all__ = [
     "Repository",
     "ServedBlob",
     "ServedName",
+    "UnsettledOffer",
     "catalogue",
     "referrer_of",
+    "settle",
 ]
 
 _UNNAMED: Final = "image"
@@ -113,8 +116,23 @@ class Offer:
 
     def served_names(self) -> tuple[ServedName, ...]:
         """Return the names at which it is served, at least one."""
-        names = self.names or (f"{_UNNAMED}:latest",)
-        return tuple(dict.fromkeys(map(ServedName.of, names)))
+        return _served_names(self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class UnsettledOffer:
+    """An image whose digests are not known yet: its own names, and the offer that it will be."""
+
+    names: tuple[str, ...]
+    settled: Future[Offer] = field(default_factory=Future)
+
+    def served_names(self) -> tuple[ServedName, ...]:
+        """Return the names at which it is served, at least one; each has a tag."""
+        return _served_names(self.names)
+
+
+def _served_names(names: tuple[str, ...]) -> tuple[ServedName, ...]:
+    return tuple(dict.fromkeys(map(ServedName.of, names or (f"{_UNNAMED}:latest",))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +140,14 @@ class Repository:
     """A repository: the digest of each tag, manifests by their digests, blobs by theirs.
 
     `referrers` are the descriptors of manifests that have a subject, such as signatures, by the
-    subject's digest.
+    subject's digest. `unsettled` are the images of which nothing else is here yet.
     """
 
     tags: dict[str, str] = field(default_factory=dict)
     manifests: dict[str, Blob] = field(default_factory=dict)
     blobs: dict[str, ServedBlob] = field(default_factory=dict)
     referrers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    unsettled: list[Future[Offer]] = field(default_factory=list)
 
     def manifest(self, reference: str) -> Blob | None:
         """Return the manifest with a tag or a digest."""
@@ -136,11 +155,22 @@ class Repository:
 
     def add(self, offer: Offer) -> None:
         """Add an image; raise ImageError if what one of its manifests belongs to is malformed."""
+        self.blobs.update(offer.blobs)
         for manifest in offer.manifests.values():
             if manifest.digest not in self.manifests:
                 self.manifests[manifest.digest] = manifest
                 self._refer(manifest)
-        self.blobs.update(offer.blobs)
+
+    def set_tag(self, name: ServedName, digest: str) -> None:
+        """Let a name of the repository stand for a manifest.
+
+        Raise InputError if it stands for another one.
+        """
+        if name.tag is not None and self.tags.setdefault(name.tag, digest) != digest:
+            raise InputError(
+                f"two images would be served as {Reference(name.repository, name.tag)}; give"
+                " one of them another name"
+            )
 
     def _refer(self, manifest: Blob) -> None:
         document = referrer_of(manifest)
@@ -168,19 +198,30 @@ Catalogue = Mapping[str, Repository]
 """The repositories by their names."""
 
 
-def catalogue(offers: Iterable[Offer]) -> Catalogue:
+def catalogue(offers: Iterable[Offer | UnsettledOffer]) -> Catalogue:
     """Return the repositories of all images; raise InputError if one name stands for two images."""
     repositories: dict[str, Repository] = {}
     for offer in offers:
         for name in offer.served_names():
             repository = repositories.setdefault(name.repository, Repository())
-            repository.add(offer)
-            if name.tag is None:
-                continue
-            digest = repository.tags.setdefault(name.tag, offer.manifest.digest)
-            if digest != offer.manifest.digest:
-                raise InputError(
-                    f"two images would be served as {Reference(name.repository, name.tag)}; give"
-                    " one of them another name"
-                )
+            if isinstance(offer, Offer):
+                repository.add(offer)
+                repository.set_tag(name, offer.manifest.digest)
+            elif offer.settled not in repository.unsettled:
+                repository.unsettled.append(offer.settled)
     return repositories
+
+
+def settle(repositories: Catalogue, unsettled: UnsettledOffer, offer: Offer) -> None:
+    """Replace an image whose digests are known now, while the repositories are read.
+
+    Raise InputError if one of its names stands for another image.
+    """
+    names = unsettled.served_names()
+    for name in names:
+        # Whoever finds the tag finds all that it leads to.
+        repositories[name.repository].add(offer)
+        repositories[name.repository].set_tag(name, offer.manifest.digest)
+    for repository in {name.repository for name in names}:
+        repositories[repository].unsettled.remove(unsettled.settled)
+    unsettled.settled.set_result(offer)

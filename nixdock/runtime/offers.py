@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -25,7 +25,7 @@ from nixdock.write.buildable import Buildable
 if TYPE_CHECKING:
     from nixdock.oci.reference import Reference
 
-__all__ = ["NamedBuildable", "offer_build"]
+__all__ = ["NamedBuildable", "PackedLayers", "ServedBuild"]
 
 # A weight is only about the size of a file. What is packed without a file takes no space, but has
 # to be packed again when it is asked for.
@@ -40,47 +40,84 @@ class NamedBuildable(Buildable, Protocol):
         """The names of the image."""
 
 
-def offer_build(
-    build: NamedBuildable,
-    shelf: Shelf,
-    compression: Compression,
-    cache: KnownCache,
-    progress: Progress = NO_PROGRESS,
-) -> Offer:
-    """Return an image that is being built; a layer is packed when it is first asked for.
+@dataclass(frozen=True, slots=True)
+class PackedLayers:
+    """The layers of an image; `files` has the sizes, by digest, of those in the shelf's files."""
+
+    blobs: tuple[LayerBlob, ...]
+    files: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedBuild:
+    """An image that is being built; a layer is packed when it is first asked for.
 
     The digests of layers that `cache` knows are taken from there, and no file of theirs is read.
-    The other layers are packed now: into files of the shelf if there is room. Raise what
-    `Layer.pack` raises.
     """
-    known = Known()
-    known.add_cached(build.layers, compression, cache)
-    expected = known_layers(build.layers, compression, known.blobs)
-    expected |= existing_layers(build.layers, expected)
-    load_encoder(compression)
-    progress.start([layer.weight for layer in build.layers])
-    unknown = [i for i in range(len(build.layers)) if i not in expected]
-    weight = sum(build.layers[i].weight for i in unknown)
-    ahead = shelf.directory if weight <= shelf.room * _SHARE_PACKED_AHEAD else None
-    blobs = pack_all(build.layers, ahead, compression, progress=progress, known=expected)
-    if ahead is not None:
-        for digest, size in {blobs[i].digest: blobs[i].size for i in unknown}.items():
-            shelf.adopt(digest, size)
-    cache.add(blobs[i] for i in unknown)
-    image = build.assemble(blobs)
-    served: dict[str, ServedBlob] = {
-        blob.digest: _PackedBlob(layer, blob, compression, shelf, cache)
-        for layer, blob in zip(build.layers, blobs, strict=True)
-    }
-    served[image.config.digest] = Document(image.config.data)
-    return Offer(
-        names=tuple(map(str, build.references)),
-        manifest=image.manifest,
-        manifests={image.manifest.digest: image.manifest},
-        blobs=served,
-        config=image.config.digest,
-        layers=tuple(image.layers),
-    )
+
+    build: NamedBuildable
+    shelf: Shelf
+    compression: Compression
+    cache: KnownCache
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the image."""
+        return tuple(map(str, self.build.references))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all digests are known."""
+        return len(self._known()) == len(self.build.layers)
+
+    def pack(self, progress: Progress = NO_PROGRESS) -> PackedLayers:
+        """Pack the layers that are not known: into files of the shelf if there is room.
+
+        The cache learns their digests. Raise what `Layer.pack` raises.
+        """
+        layers, known = self.build.layers, self._known()
+        progress.start([layer.weight for layer in layers])
+        unknown = [i for i in range(len(layers)) if i not in known]
+        weight = sum(layers[i].weight for i in unknown)
+        ahead = self.shelf.directory if weight <= self.shelf.room * _SHARE_PACKED_AHEAD else None
+        blobs = pack_all(layers, ahead, self.compression, progress=progress, known=known)
+        files = {} if ahead is None else {blobs[i].digest: blobs[i].size for i in unknown}
+        self.cache.add(blobs[i] for i in unknown)
+        self.keep(files)
+        return PackedLayers(tuple(blobs), files)
+
+    def keep(self, files: Mapping[str, int]) -> None:
+        """Let the shelf have the files that `pack` made, maybe in another process."""
+        for digest, size in files.items():
+            self.shelf.adopt(digest, size)
+
+    def offer(self, blobs: Sequence[LayerBlob]) -> Offer:
+        """Return what is served of the image that consists of the packed layers."""
+        load_encoder(self.compression)
+        image = self.build.assemble(blobs)
+        served: dict[str, ServedBlob] = {
+            blob.digest: _PackedBlob(layer, blob, self.compression, self.shelf, self.cache)
+            for layer, blob in zip(self.build.layers, blobs, strict=True)
+        }
+        served[image.config.digest] = Document(image.config.data)
+        return Offer(
+            names=self.names,
+            manifest=image.manifest,
+            manifests={image.manifest.digest: image.manifest},
+            blobs=served,
+            config=image.config.digest,
+            layers=tuple(image.layers),
+        )
+
+    def settled(self, progress: Progress = NO_PROGRESS) -> Offer:
+        """Pack the layers that are not known, and return what is served; raise as `pack` does."""
+        return self.offer(self.pack(progress).blobs)
+
+    def _known(self) -> dict[int, LayerBlob]:
+        known = Known()
+        known.add_cached(self.build.layers, self.compression, self.cache)
+        expected = known_layers(self.build.layers, self.compression, known.blobs)
+        return expected | existing_layers(self.build.layers, expected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ STATUS: Final = {
     405: "405 Method Not Allowed",
     416: "416 Range Not Satisfiable",
     429: "429 Too Many Requests",
+    503: "503 Service Unavailable",
 }
 """The status lines of all answers."""
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from nixdock.runtime.listen_address import LOOPBACK, Address, listener
+from nixdock.runtime.waiting import MOST_WAITING
 
 if TYPE_CHECKING:
     import ssl
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["listening"]
 
-# Each client that waits for a blob to be packed takes a thread, but none that receives one.
-_THREADS: Final = 16
+# Each client that waits for a blob to be packed takes a thread, but none that receives one. Those
+# that wait for an image to be settled leave the others enough.
+_THREADS: Final = 16 + MOST_WAITING
 _MOST_CONNECTIONS: Final = 400
 _MOST_HEADERS: Final = 16 << 10
 _MOST_BODY: Final = 64 << 10

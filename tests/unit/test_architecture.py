@@ -46,11 +46,13 @@ LOAD_BY_NAME = {"nixdock", "nixdock.cli"}
 PROGRAMS = {"nixdock.__main__", "nixdock.demo.src.rebuild"}
 # The one that starts programs, and the program that rebuilds the demo's closure.
 START_PROGRAMS = {"nixdock.system.commands", "nixdock.demo.src.rebuild"}
-# Packing forks worker processes; a script's process enters its namespaces and becomes the script.
+# Packing forks worker processes, and a server the process that packs; a script's process enters its
+# namespaces and becomes the script.
 FORK = {
     "nixdock.layers.pack",
     "nixdock.rootfs.rootless.enter",
     "nixdock.rootfs.rootless.isolate",
+    "nixdock.system.forked",
 }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +50,55 @@ def test_it_serves_until_it_gets_a_signal(
     assert [*(tmp_path / "tmp").iterdir()] == []
     if status == 0:
         assert err.splitlines()[-1].startswith(f"served {len(built.layers) + 1} blobs, ")
+
+
+def test_a_signal_ends_the_packing_of_layers(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    """References are there, and the server answers, before that has ended."""
+    spec = sample_spec(tmp_path)
+    large = tmp_path / "root/nix/store" / ("a" * 32 + "-libc") / "lib/libc.so.6"
+    large.chmod(0o644)
+    # Nobody can wait until so many zeros are packed.
+    os.truncate(large, 1 << 40)
+    with subprocess.Popen(
+        [*PROGRAM, "serve", spec],
+        env=settings(tmp_path) | {"PYTHONUNBUFFERED": "1", "NIX_BUILD_CORES": "2"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        reference = process.stdout.readline().strip()
+        with urllib.request.urlopen(f"http://{reference.partition('/')[0]}/v2/") as answer:
+            assert answer.read() == b"{}"
+        # Packing goes on: the layers that are small are packed.
+        assert process.stderr.readline().startswith("layer ")
+        # As a terminal sends it.
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    assert [*(tmp_path / "tmp").iterdir()] == []
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_failure_of_packing_ends_the_server(
+    sample_spec: SampleSpec, tmp_path: Path, quiet: bool
+) -> None:
+    spec = sample_spec(tmp_path)
+    directory = tmp_path / "root/nix/store" / ("a" * 32 + "-libc") / "lib"
+    directory.chmod(0o755)
+    os.mkfifo(directory / "fifo")
+    done = run_text("serve", *["-q"][:quiet], spec, env=settings(tmp_path))
+    assert done.returncode == 1
+    assert done.stdout.endswith("/x/y:v1\n")
+    *progress, error = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert "lib/fifo" in error
+    assert {line.partition(" ")[0] for line in progress} <= (set() if quiet else {"layer"})
+    assert [*(tmp_path / "tmp").iterdir()] == []
 
 
 @pytest.mark.parametrize("limit", ["--for", "--until-idle"])

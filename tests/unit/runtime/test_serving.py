@@ -99,8 +99,8 @@ def test_a_store_that_is_not_what_the_cache_says(
     sample_spec: SampleSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     spec = nixdock.read_spec(sample_spec(tmp_path))
-    with nixdock.serve_images([spec]):
-        pass
+    with nixdock.serve_images([spec]) as server:
+        server.settle()
     libc(tmp_path).chmod(0o644)
     libc(tmp_path).write_bytes(b"other")
     libc(tmp_path).chmod(0o444)
@@ -153,8 +153,11 @@ def test_several_images(sample_spec: SampleSpec, tmp_path: Path) -> None:
     with nixdock.serve_images([one, two]) as server:
         assert json.loads(fetch(server, "x/y/tags/list"))["tags"] == ["v1", "v2"]
     same = nixdock.read_spec(sample_spec(tmp_path, config={"Cmd": ["three"]}))
-    with pytest.raises(InputError, match="two images"), nixdock.serve_images([one, same]):
-        pass
+    with (
+        pytest.raises(InputError, match="two images"),
+        nixdock.serve_images([one, same]) as server,
+    ):
+        server.settle()
     with pytest.raises(InputError, match="no image to serve"), nixdock.serve_images([]):
         pass
 
@@ -321,6 +324,7 @@ def test_waiting(sample_spec: SampleSpec, tmp_path: Path) -> None:
         now[0] += seconds
 
     with nixdock.serve_images([nixdock.read_spec(sample_spec(tmp_path))]) as server:
+        server.settle()
         server.wait(seconds=5, sleep=sleep, clock=lambda: now[0])
         assert 5 <= now[0] < 5.5
         server.tally._clock = lambda: now[0]
