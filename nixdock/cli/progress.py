@@ -101,8 +101,11 @@ class _Bar(Progress):
         self._lock = threading.Lock()
 
     def start(self, weights: Sequence[int]) -> None:
+        # The bar of an earlier image.
+        self.stop()
         self._weights = weights
         self._sizes = [0] * len(weights)
+        self._packed = 0
         self._bar = _rich_bar()
         self._bar.add_task("", total=self._total(), layers="", name="")
         self._bar.start()

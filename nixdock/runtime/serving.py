@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -52,8 +53,8 @@ class Serving:
 
         Raise what packing the layers raises.
         """
-        with suppress(TimeoutError):
-            self.settled.result(seconds)
+        if futures.wait([self.settled], seconds).done:
+            self.settled.result()
 
     def wait(
         self,
@@ -72,9 +73,9 @@ class Serving:
         while (end is None or clock() < end) and not (
             idle is not None and self.tally.idle_seconds() >= idle
         ):
-            if self.settled.done():
-                self.settled.result()
+            self.settle(0)
             sleep(_POLL)
+        self.settle(0)
 
 
 @contextmanager
@@ -87,8 +88,8 @@ def serving(
 ) -> Iterator[Serving]:
     """Serve images until the block ends: with HTTPS if there is `tls`, and to users if there are.
 
-    `settling` is what settles those of the images that are not settled.
-    Raise InputError if one name stands for two of them, or if the address can't be used.
+    `settling` is what settles those of the images that are not settled. Raise InputError
+    if one name stands for two of them, or if the address can't be used.
     """
     tally = Tally()
     # The host of requests through a unix socket is that of a server in front.

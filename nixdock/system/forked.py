@@ -55,7 +55,7 @@ class Forked:
                 yield value
                 continue
             with self._ending:
-                self._process.join()
+                self._process.join(_PATIENCE)
             if kind is Exception:
                 raise value
             return
