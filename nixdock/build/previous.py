@@ -64,7 +64,8 @@ def read_previous(
 
     with open_location(location, access, platform=platform or Platform()) as file:
         image = select_only_image(file, platform)
-        remembered = remembered_plan(image.config, location_text(location))
+        text = location_text(location)
+        remembered = remembered_plan(image.config, text, "the layers are read")
         if remembered is not None and remembered.layers:
             return remembered
         layers = _layers_of(replace(file, images=(image,)))

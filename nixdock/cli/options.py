@@ -208,7 +208,7 @@ def overridden(
     if previous:
         if spec.closure is None:
             raise click.UsageError("--previous is for a spec whose layers are not yet planned")
-        if spec.layering.strategy != "stable":
+        if "stable" not in spec.layering.strategies:
             raise click.UsageError("--previous is for the layering strategy stable")
         locations = [location_text(location) for location in previous]
         layering = msgspec.structs.replace(spec.layering, previous=locations)

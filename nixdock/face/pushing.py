@@ -45,9 +45,9 @@ def push_image(
     destination is a reference, HOST/REPOSITORY[:TAG], with or without docker://. Layers that an
     image at a destination has already are taken over without reading a file, and so are those of
     the locations `reuse`, which may be in other repositories or in files, those of the previous
-    image that the spec names, and those that a cache of the user knows. A spec that names no
-    previous image continues the plans of the images that are replaced. `options` can limit that, or
-    send nothing at all. `confinement` is that of `build_image`.
+    image that the spec names, and those that a cache of the user knows. A spec with the strategy
+    `stable` that names no previous image continues the plans of the images that are replaced.
+    `options` can limit that, or send nothing at all. `confinement` is that of `build_image`.
 
     Blobs are sent first, then config and manifest, and tags last, so that a tag is always that of
     a whole image. Raise what `build_image` raises, and RegistryError if a registry can't be reached
@@ -64,7 +64,7 @@ def push_image(
     registries = Registries(access or Access(), spec.platform)
     known = Known()
     targets = registries.targets(references, [*sources.images, *previous_images(spec)], known)
-    memories = _memories(targets) if pushing.use_memory else []
+    memories = _memories(targets) if pushing.use_memory and _may_continue(spec) else []
     with prepared_build(spec, Confinement(confinement), access, previous=memories) as build:
         if spec.from_image is not None:
             add_base(known, spec.from_image.path, build.layers)
@@ -77,11 +77,22 @@ def push_image(
     return replace(result, requests=registries.requests)
 
 
+def _may_continue(spec: ImageSpec) -> bool:
+    """Return whether `spec` is yet to be planned, and can continue plans but names none."""
+    is_planned = spec.closure is None or spec.single_layer
+    layering = spec.layering
+    return not is_planned and "stable" in layering.strategies and not layering.previous_locations
+
+
 def _memories(targets: Iterable[PushTarget]) -> list[PreviousPlan]:
     """Return the plans of the images that a push replaces, each once."""
     replaced = {seen.manifest: seen for target in targets for seen in target.replaced}
     plans = [
-        remembered_plan(seen.config, str(seen.repository.reference(seen.name)))
+        remembered_plan(
+            seen.config,
+            str(seen.repository.reference(seen.name)),
+            "the image is planned without it",
+        )
         for seen in replaced.values()
     ]
     return [plan for plan in plans if plan is not None and plan.layers]

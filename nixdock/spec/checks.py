@@ -108,10 +108,8 @@ def _check_contents(spec: ImageSpec, origin: str) -> None:
 
 def _check_layering(layering: LayeringSpec, origin: str) -> None:
     """Refuse options that the strategy ignores."""
-    is_explicit = layering.strategy == "explicit"
-    used = {layering.strategy, layering.rest} if is_explicit else {layering.strategy}
     for key, strategy in _OPTIONS.items():
-        if getattr(layering, key) and strategy not in used:
+        if getattr(layering, key) and strategy not in layering.strategies:
             message = (
                 f"is for the strategy {strategy}, but the strategy is {layering.strategy}; change"
                 " layering.strategy, or omit this key"

@@ -166,6 +166,11 @@ class LayeringSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     label: Annotated[bool, msgspec.Meta(description="Former name of `memory`.")] = True
 
     @property
+    def strategies(self) -> frozenset[str]:
+        """The strategies that plan: the strategy and, for `explicit`, that of the rest."""
+        return frozenset({self.strategy, *([self.rest] if self.strategy == "explicit" else [])})
+
+    @property
     def previous_locations(self) -> list[str]:
         """The locations of the previous images, the newest first."""
         if self.previous is None:
