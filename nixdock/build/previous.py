@@ -21,11 +21,12 @@ from nixdock.oci.location import (
 )
 
 if TYPE_CHECKING:
+    from nixdock.oci.documents import ConfigDocument
     from nixdock.read.opening import ImageFile
     from nixdock.registry.access import Access
     from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["previous_images", "read_previous"]
+__all__ = ["may_continue", "previous_images", "read_previous", "replaced_plan"]
 
 
 def previous_images(spec: ImageSpec) -> list[Location]:
@@ -41,6 +42,19 @@ def previous_images(spec: ImageSpec) -> list[Location]:
         for location in map(parse_location, spec.layering.previous_locations)
         if not isinstance(location, FileLocation) or _is_image(location.path)
     ]
+
+
+def may_continue(spec: ImageSpec) -> bool:
+    """Return whether `spec` is yet to be planned, and can continue plans but names none."""
+    is_planned = spec.closure is None or spec.single_layer
+    layering = spec.layering
+    return not is_planned and "stable" in layering.strategies and not layering.previous_locations
+
+
+def replaced_plan(config: ConfigDocument, origin: str) -> PreviousPlan | None:
+    """Return the plan that an image remembers whose layers it is not worth to read, or None."""
+    plan = remembered_plan(config, origin, "the image is planned without it")
+    return plan if plan is not None and plan.layers else None
 
 
 def _is_image(path: Path) -> bool:

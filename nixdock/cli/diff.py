@@ -95,8 +95,9 @@ def command(
     Each of the two is the location of an image, a spec, a plan file from `nixdock plan -o`, or a
     graph, which is planned first. Of images in registries, docker://HOST/NAME:TAG, no layer is
     fetched if they remember their store paths. A spec stands for the image that `nixdock push`
-    would send: layers are packed to compare their digests, but no file is read of those that the
-    other side, an earlier build or push of this user, or an image named by --reuse has already.
+    would send, in place of OLD if that is in a registry: layers are packed to compare their
+    digests, but no file is read of those that the other side, an earlier build or push of this
+    user, or an image named by --reuse has already.
 
     Registries, containerd and Podman transfer the layers whose digests are not among the old ones;
     Docker's classic storage transfers all layers from the first one that differs. For images, sizes

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nixdock.build.build import prepared_build
-from nixdock.build.memory import remembered_plan
-from nixdock.build.previous import previous_images
+from nixdock.build.previous import may_continue, previous_images, replaced_plan
 from nixdock.errors import InputError
 from nixdock.face.known_layers import Sources
 from nixdock.layers.progress import NO_PROGRESS, Progress
@@ -64,7 +63,7 @@ def push_image(
     registries = Registries(access or Access(), spec.platform)
     known = Known()
     targets = registries.targets(references, [*sources.images, *previous_images(spec)], known)
-    memories = _memories(targets) if pushing.use_memory and _may_continue(spec) else []
+    memories = _memories(targets) if pushing.use_memory and may_continue(spec) else []
     with prepared_build(spec, Confinement(confinement), access, previous=memories) as build:
         if spec.from_image is not None:
             add_base(known, spec.from_image.path, build.layers)
@@ -77,25 +76,14 @@ def push_image(
     return replace(result, requests=registries.requests)
 
 
-def _may_continue(spec: ImageSpec) -> bool:
-    """Return whether `spec` is yet to be planned, and can continue plans but names none."""
-    is_planned = spec.closure is None or spec.single_layer
-    layering = spec.layering
-    return not is_planned and "stable" in layering.strategies and not layering.previous_locations
-
-
 def _memories(targets: Iterable[PushTarget]) -> list[PreviousPlan]:
     """Return the plans of the images that a push replaces, each once."""
     replaced = {seen.manifest: seen for target in targets for seen in target.replaced}
     plans = [
-        remembered_plan(
-            seen.config,
-            str(seen.repository.reference(seen.name)),
-            "the image is planned without it",
-        )
+        replaced_plan(seen.config, str(seen.repository.reference(seen.name)))
         for seen in replaced.values()
     ]
-    return [plan for plan in plans if plan is not None and plan.layers]
+    return [plan for plan in plans if plan is not None]
 
 
 def _push_existing(

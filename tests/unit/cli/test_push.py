@@ -80,6 +80,18 @@ def test_a_push_continues_the_plan_of_the_image_that_it_replaces(
     assert layer_digests(fake, tmp_path, sample_spec(tmp_path, layering=both), d) == few
 
 
+def test_a_diff_with_the_image_that_is_replaced_tells_what_is_sent(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    place = f"{fake.host}/a"
+    layer_digests(fake, tmp_path, sample_spec(tmp_path, layering={}, max_layers=3), place)
+    spec = sample_spec(tmp_path, layering={}, config={"Cmd": ["other"]})
+    status, out, err = nixdock(tmp_path, "diff", "--json", f"docker://{place}", spec)
+    assert status == 0, err
+    nixdock(tmp_path, "push", spec, place)
+    assert json.loads(out)["new"]["digest"] == fake.tags["a"]["latest"]
+
+
 def test_a_damaged_memory_is_no_plan_to_continue(
     sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
 ) -> None:
