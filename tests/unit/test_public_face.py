@@ -83,6 +83,7 @@ TYPES = [
     "LayerPlan",
     "Layering",
     "LayeringOptions",
+    "Listening",
     "Loaded",
     "LoadedLayer",
     "PathInfo",
