@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from nixdock.errors import (
+    CacheError,
     ClosureError,
     ImageError,
     InputError,
@@ -102,6 +103,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Access",
+    "CacheError",
     "Closure",
     "ClosureError",
     "Comparison",

@@ -9,6 +9,7 @@
     │   ├── LayeringError the settings of a layering, or a plan file, are not valid
     │   └── PlanError     no plan fits the layer budget
     ├── StoreError        a file in a Nix store can't be read or is malformed
+    │   └── CacheError    a binary cache can't be reached, or sends what it must not
     ├── PackError         a file that goes into a layer can't be read, changed, or fits no layer
     ├── ScriptError       a script of the image failed, or can't be run or confined
     ├── ToolError         a program or library that the job needs is missing or failed
@@ -26,6 +27,7 @@ import os
 from typing import ClassVar
 
 __all__ = [
+    "CacheError",
     "ClosureError",
     "ImageError",
     "InputError",
@@ -92,6 +94,28 @@ class PlanError(InputError):
 
 class StoreError(NixdockError):
     """A file in a Nix store can't be read or is malformed."""
+
+
+class CacheError(StoreError):
+    """A binary cache can't be reached, lacks a path, or sends what is not what was promised.
+
+    `place` is the cache's URL, and `path` the store path that was asked for. `status` is the HTTP
+    status of the answer, or None. `is_broken` says that a transfer broke, which may go on when it
+    is tried again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        place: str,
+        path: str | None = None,
+        status: int | None = None,
+        is_broken: bool = False,
+    ) -> None:
+        super().__init__(message, place=place, path=path)
+        self.status = status
+        self.is_broken = is_broken
 
 
 class PackError(NixdockError):

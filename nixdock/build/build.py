@@ -39,11 +39,13 @@ from nixdock.rootfs.top_layer import (
 from nixdock.spec.config_checks import checked_config, undefined_keys
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
+from nixdock.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from nixdock.layers.store import StoreLayer
     from nixdock.oci.location import Location
     from nixdock.registry.access import Access
+    from nixdock.stores.store import Store
 
 __all__ = ["Build", "prepared_build", "prepared_top_layer", "resolve_spec"]
 
@@ -117,6 +119,7 @@ def prepared_build(
         base = _open_base(spec, access, stack)
         previous = previous_image(spec)
         spec = resolve_on_base(spec, base, access).spec
+        source = LocalStore(spec.store.root)
         config, undefined = checked_config(spec.config)
         for key in undefined_keys(undefined):
             log.warning("config.%s is passed on, but no image specification defines it", key)
@@ -124,9 +127,9 @@ def prepared_build(
         layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
         container = _inherited(spec, config, base)
         if outline:
-            layers += outlined_layers(spec)
+            layers += outlined_layers(spec, source)
         else:
-            layers += _new_layers(spec, container, base, stack, confinement)
+            layers += _new_layers(spec, container, base, stack, confinement, source)
         if len(layers) > MOST_LAYERS:
             base_count = 0 if base is None else len(base.layers)
             raise PlanError(
@@ -192,6 +195,7 @@ def _new_layers(
     base: BaseImage | None,
     stack: ExitStack,
     confinement: Confinement,
+    source: Store,
 ) -> Sequence[Layer]:
     """Return the layers of the store paths, the top layer and, if need be, the database's layer.
 
@@ -203,12 +207,13 @@ def _new_layers(
     own_layers: list[ListedLayer] = [top]
     if database is not None and (layer := database.layer(spec, top, mtime)) is not None:
         own_layers.append(layer)
-    check_permissions(spec, own_layers, base)
+    check_permissions(spec, own_layers, base, source)
     for warning in missing_contents(spec, base):
         log.warning("%s", warning)
-    if problem := missing_program(spec, container, own_layers, base):
+    if problem := missing_program(spec, container, own_layers, base, source):
         log.warning("%s", problem)
-    store_layers = layers_of_store(spec, directories_of(own_layers) if spec.perms else frozenset())
+    above = directories_of(own_layers) if spec.perms else frozenset()
+    store_layers = layers_of_store(spec, source, above)
     return (*_with_store_layers(spec, top, store_layers, stack), *own_layers[1:])
 
 

@@ -100,6 +100,7 @@ TYPES = [
     "Verification",
 ]
 ERRORS = [
+    "CacheError",
     "ClosureError",
     "ImageError",
     "InputError",
