@@ -23,7 +23,7 @@ APPLICATION = {
         name = "greeter"
         version = "1.2"
         dependencies = [
-          "orjson", "networkx", "click", "msgspec", "rich", "urllib3", "waitress",
+          "orjson", "networkx", "click", "msgspec", "pynacl", "rich", "urllib3", "waitress",
           "backports.zstd"
         ]
         [project.scripts]
@@ -31,7 +31,7 @@ APPLICATION = {
     """,
     "greeter/__init__.py": """
 import ctypes, os
-import click, msgspec, networkx, orjson, rich, urllib3, waitress
+import click, msgspec, nacl, networkx, orjson, rich, urllib3, waitress
 from backports import zstd
 
 @click.command()
@@ -396,7 +396,7 @@ def test_python_application(nix: Nix, bare_root: BareRoot, tmp_path: Path) -> No
           src = {tmp_path / "application"};
           pyproject = true;
           build-system = [ hatchling ];
-          dependencies = [ orjson networkx click msgspec rich urllib3 waitress backports-zstd ];
+          dependencies = [ orjson networkx click msgspec pynacl rich urllib3 waitress backports-zstd ];
           nativeCheckInputs = [ pytest hypothesis ];
           pythonImportsCheck = [ "greeter" ];
           makeWrapperArgs = [ "--set" "LIBDEFLATE" "${{libdeflate}}/lib/libdeflate.so.0" ];
