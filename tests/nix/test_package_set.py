@@ -396,7 +396,9 @@ def test_python_application(nix: Nix, bare_root: BareRoot, tmp_path: Path) -> No
           src = {tmp_path / "application"};
           pyproject = true;
           build-system = [ hatchling ];
-          dependencies = [ orjson networkx click msgspec pynacl rich urllib3 waitress backports-zstd ];
+          dependencies = [
+            orjson networkx click msgspec pynacl rich urllib3 waitress backports-zstd
+          ];
           nativeCheckInputs = [ pytest hypothesis ];
           pythonImportsCheck = [ "greeter" ];
           makeWrapperArgs = [ "--set" "LIBDEFLATE" "${{libdeflate}}/lib/libdeflate.so.0" ];
