@@ -9,12 +9,13 @@
     │   ├── LayeringError the settings of a layering, or a plan file, are not valid
     │   └── PlanError     no plan fits the layer budget
     ├── StoreError        a file in a Nix store can't be read or is malformed
-    │   └── CacheError    a binary cache can't be reached, or sends what it must not
     ├── PackError         a file that goes into a layer can't be read, changed, or fits no layer
     ├── ScriptError       a script of the image failed, or can't be run or confined
     ├── ToolError         a program or library that the job needs is missing or failed
     ├── ImageError        an existing image is damaged, or is not an image
-    ├── RegistryError     a registry can't be reached, or refuses a request
+    ├── RemoteError       a server can't be reached, or refuses a request
+    │   ├── RegistryError a registry
+    │   └── CacheError    a binary cache, or it sends something else than was promised
     └── OutputError       the result can't be written
 
 Every message names its subject, so it can be shown as it is. What a program may want to act on is
@@ -37,6 +38,7 @@ __all__ = [
     "PackError",
     "PlanError",
     "RegistryError",
+    "RemoteError",
     "ScriptError",
     "SpecError",
     "StoreError",
@@ -96,28 +98,6 @@ class StoreError(NixdockError):
     """A file in a Nix store can't be read or is malformed."""
 
 
-class CacheError(StoreError):
-    """A binary cache can't be reached, lacks a path, or sends what is not what was promised.
-
-    `place` is the cache's URL, and `path` the store path that was asked for. `status` is the HTTP
-    status of the answer, or None. `is_broken` says that a transfer broke, which may go on when it
-    is tried again.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        place: str,
-        path: str | None = None,
-        status: int | None = None,
-        is_broken: bool = False,
-    ) -> None:
-        super().__init__(message, place=place, path=path)
-        self.status = status
-        self.is_broken = is_broken
-
-
 class PackError(NixdockError):
     """A file that goes into a layer can't be read, changed meanwhile, or fits no layer."""
 
@@ -134,13 +114,33 @@ class ImageError(NixdockError):
     """An existing image is damaged, or is not an image."""
 
 
-class RegistryError(NixdockError):
+class RemoteError(NixdockError):
+    """A server can't be reached, refuses a request, or answers against the rules.
+
+    `place` is the server. `status` is the HTTP status of the answer, or None if there was none.
+    `is_broken` says that a transfer broke, which may go on when it is tried again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        place: str,
+        path: str | None = None,
+        digest: str | None = None,
+        status: int | None = None,
+        is_broken: bool = False,
+    ) -> None:
+        super().__init__(message, place=place, path=path, digest=digest)
+        self.status = status
+        self.is_broken = is_broken
+
+
+class RegistryError(RemoteError):
     """A registry can't be reached, refuses a request, or answers against the distribution-spec.
 
-    `place` is the registry's host, with the repository if the request was about one. `status` is
-    the HTTP status of the answer and `code` the registry's own error code, such as
-    MANIFEST_UNKNOWN; both are None if there was no answer. `is_broken` says that a transfer broke,
-    which may go on when it is tried again.
+    `place` is the registry's host, with the repository if the request was about one. `code` is the
+    registry's own error code, such as MANIFEST_UNKNOWN, or None.
     """
 
     def __init__(
@@ -153,10 +153,15 @@ class RegistryError(NixdockError):
         code: str | None = None,
         is_broken: bool = False,
     ) -> None:
-        super().__init__(message, place=place, digest=digest)
-        self.status = status
+        super().__init__(message, place=place, digest=digest, status=status, is_broken=is_broken)
         self.code = code
-        self.is_broken = is_broken
+
+
+class CacheError(RemoteError):
+    """A binary cache can't be reached, lacks a path, or sends something else than was promised.
+
+    `place` is the cache's URL, and `path` the store path that was asked for, if there is one.
+    """
 
 
 class OutputError(NixdockError):

@@ -110,6 +110,7 @@ ERRORS = [
     "PackError",
     "PlanError",
     "RegistryError",
+    "RemoteError",
     "ScriptError",
     "SpecError",
     "StoreError",
