@@ -9,6 +9,7 @@
     │   ├── LayeringError the settings of a layering, or a plan file, are not valid
     │   └── PlanError     no plan fits the layer budget
     ├── StoreError        a file in a Nix store can't be read or is malformed
+    │   └── MissingPathsError  no store has paths that are needed
     ├── PackError         a file that goes into a layer can't be read, changed, or fits no layer
     ├── ScriptError       a script of the image failed, or can't be run or confined
     ├── ToolError         a program or library that the job needs is missing or failed
@@ -25,6 +26,7 @@ in fields: `path`, `key`, `digest` and `place`, each None where it does not appl
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import ClassVar
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "ImageError",
     "InputError",
     "LayeringError",
+    "MissingPathsError",
     "NixdockError",
     "OutputError",
     "PackError",
@@ -96,6 +99,14 @@ class PlanError(InputError):
 
 class StoreError(NixdockError):
     """A file in a Nix store can't be read or is malformed."""
+
+
+class MissingPathsError(StoreError):
+    """No store has the `paths`, or none that is trusted."""
+
+    def __init__(self, message: str, *, paths: Sequence[str]) -> None:
+        super().__init__(message, path=paths[0])
+        self.paths = tuple(paths)
 
 
 class PackError(NixdockError):

@@ -105,7 +105,8 @@ class DecompressedReader(ForwardReader):
     """Decompress `stream`, whose coding is not Coding.NONE.
 
     Reading raises ImageError if the data is damaged, truncated or followed by other bytes, or if it
-    expands to more than `most` bytes (default MOST_EXPANDED) or by more than `coding.most_ratio`,
+    expands to more than `most` bytes (default MOST_EXPANDED) or by more than `coding.most_ratio`
+    (unless `any_ratio` is set, for data of a known size),
     or consists of too many frames; with `failure`, it raises what that makes of the message. NUL
     bytes that follow gzip data are ignored, and make `has_padding` True. `place` says where the
     data is, for the error.
@@ -118,11 +119,14 @@ class DecompressedReader(ForwardReader):
         place: str | None = None,
         most: int | None = None,
         failure: Callable[[str], NixdockError] | None = None,
+        *,
+        any_ratio: bool = False,
     ) -> None:
         super().__init__(stream)
         self._place = place
         self._coding = coding
         self._failure = failure
+        self._any_ratio = any_ratio
         self._most = MOST_EXPANDED if most is None else most
         self._errors: tuple[type[Exception], ...] = (zlib.error, lzma.LZMAError, EOFError, OSError)
         if coding is Coding.ZSTD:
@@ -226,6 +230,8 @@ class DecompressedReader(ForwardReader):
         self._output_size += added
         if self._output_size > self._most:
             raise self._error(f"expands to more than {self._most} bytes")
+        if self._any_ratio:
+            return
         if self._output_size > self._input_size * self._coding.most_ratio:
             raise self._error(f"expands more than {self._coding.most_ratio}-fold")
 

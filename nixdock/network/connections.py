@@ -25,7 +25,7 @@ from nixdock.network.tls import About, certificate_directory, tls_context
 
 __all__ = ["Connections", "NoAnswerError", "setback_of"]
 
-_MOST_CONNECTIONS: Final = 8
+_MOST_KEPT: Final = 8
 _PIECE: Final = 1 << 18
 
 
@@ -57,16 +57,22 @@ class Connections:
 
     Several threads may use them, and child processes, which get connections of their own.
     `certificates` is the name of directories that may have certificates of that host alone, and
-    `about` makes errors about it.
+    `about` makes errors about it. Up to `most_kept` connections to each host are kept.
     """
 
     def __init__(
-        self, host: str, settings: Settings, about: About, certificates: str | None = None
+        self,
+        host: str,
+        settings: Settings,
+        about: About,
+        certificates: str | None = None,
+        most_kept: int = _MOST_KEPT,
     ) -> None:
         self.host = host
         self._settings = settings
         self._about = about
         self._certificates = certificates
+        self._most_kept = most_kept
         self._environment = dict(os.environ)
         # How many requests were answered.
         self.answered = 0
@@ -160,7 +166,7 @@ class Connections:
             directory = certificate_directory(self._certificates, self._environment)
         context = tls_context(self._about, self._environment, directory, insecure=insecure)
         settings: dict[str, Any] = {
-            "maxsize": _MOST_CONNECTIONS,
+            "maxsize": self._most_kept,
             "block": False,
             "blocksize": _PIECE,
             "ssl_context": context,

@@ -105,6 +105,7 @@ ERRORS = [
     "ImageError",
     "InputError",
     "LayeringError",
+    "MissingPathsError",
     "NixdockError",
     "OutputError",
     "PackError",
