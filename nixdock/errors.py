@@ -74,6 +74,18 @@ class NixdockError(Exception):
         self.digest = digest
         self.place = place
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let worker processes raise errors of all classes, whatever their constructors need."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    kind: type[NixdockError], args: tuple[object, ...], fields: dict[str, object]
+) -> NixdockError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
+
 
 class InputError(NixdockError):
     """An input or an option is wrong."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,6 +24,8 @@ __all__ = ["StoreLayer"]
 
 _RECIPE_VERSION: Final = 1
 _LONGEST_COMMENT: Final = 79
+
+_EntriesOf = Callable[[StorePath, Hash | None], Iterator[Entry]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,20 @@ class StoreLayer(EntryLayer):
 
     def entries(self) -> Iterator[Entry]:
         """Yield the members: the store directory and its parents, then each store path's tree."""
-        entries = self._plain_entries()
+        return self._with_rules(self._plain_entries(self.store.entries))
+
+    def listing(self) -> Iterator[Entry]:
+        """Yield the same members, whose contents can perhaps not be read."""
+        return self._with_rules(self._plain_entries(self.store.listing))
+
+    def _with_rules(self, entries: Iterator[Entry]) -> Iterator[Entry]:
         return apply_rules(self.perms, entries) if self.perms else entries
 
-    def _plain_entries(self) -> Iterator[Entry]:
+    def _plain_entries(self, entries_of: _EntriesOf) -> Iterator[Entry]:
         parts = self.store_dir.strip("/").split("/")
         for depth in range(len(parts)):
             name = "/" + "/".join(parts[: depth + 1]) + "/"
             yield Entry(os.fsencode(name), Kind.DIRECTORY, 0o755)
-        for path in self.paths:
-            yield from self.store.entries(path)
+        hashes = self.nar_hashes or (None,) * len(self.paths)
+        for path, nar_hash in zip(self.paths, hashes, strict=True):
+            yield from entries_of(path, nar_hash)
