@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from nixdock.face.closures import (
         parse_closure,
+        query_closure,
         read_closure,
         registration_text,
         write_database,
@@ -177,6 +178,7 @@ __all__ = [
     "prefetch_image",
     "pull_image",
     "push_image",
+    "query_closure",
     "read_closure",
     "read_previous",
     "read_spec",
@@ -250,6 +252,7 @@ _MODULES: Final = {
     "prefetch_image": "nixdock.face.images",
     "pull_image": "nixdock.face.transfers",
     "push_image": "nixdock.face.pushing",
+    "query_closure": "nixdock.face.closures",
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",
     "read_spec": "nixdock.face.specs",

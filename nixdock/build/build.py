@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nixdock.build.database_layer import Database, write_database
+from nixdock.build.fetched_contents import fetched_contents
 from nixdock.build.memory import memory_of
 from nixdock.build.missing_files import missing_contents, missing_program
 from nixdock.build.outline import outlined_layers
 from nixdock.build.permission_check import check_permissions
 from nixdock.build.previous import previous_image
 from nixdock.build.resolve import Resolution, resolve_on_base
+from nixdock.build.sources import nar_hashes_of, store_of
 from nixdock.build.store_layers import directories_of, layers_of_store
 from nixdock.errors import PlanError
 from nixdock.layers.layer import Layer, ListedLayer
@@ -39,7 +41,6 @@ from nixdock.rootfs.top_layer import (
 from nixdock.spec.config_checks import checked_config, undefined_keys
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
-from nixdock.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from nixdock.layers.store import StoreLayer
@@ -96,7 +97,9 @@ def resolve_spec(spec: ImageSpec, access: Access | None = None) -> Resolution:
     fits.
     """
     with ExitStack() as stack:
-        return resolve_on_base(spec, _open_base(spec, access, stack), access)
+        return resolve_on_base(
+            spec, _open_base(spec, access, stack), store_of(spec, access), access
+        )
 
 
 @contextmanager
@@ -118,8 +121,9 @@ def prepared_build(
     with ExitStack() as stack:
         base = _open_base(spec, access, stack)
         previous = previous_image(spec)
-        spec = resolve_on_base(spec, base, access).spec
-        source = LocalStore(spec.store.root)
+        source = store_of(spec, access)
+        spec = resolve_on_base(spec, base, source, access).spec
+        source = source.promising(nar_hashes_of(spec))
         config, undefined = checked_config(spec.config)
         for key in undefined_keys(undefined):
             log.warning("config.%s is passed on, but no image specification defines it", key)
@@ -159,10 +163,12 @@ def prepared_top_layer(
     """Prepare the top layer of `spec` alone; pack it within the block."""
     with ExitStack() as stack:
         base = _open_base(spec, access, stack)
+        source = store_of(spec, access)
         database = None
         if spec.nix_db and has_scripts(spec):
-            database = write_database(spec, base, _creation_time(spec), stack)
-        yield _top_layer(spec, base, database, stack, confinement)
+            database = write_database(spec, base, source, _creation_time(spec), stack)
+        source = source.promising(nar_hashes_of(spec))
+        yield _top_layer(spec, base, source, database, stack, confinement)
 
 
 def _open_base(spec: ImageSpec, access: Access | None, stack: ExitStack) -> BaseImage | None:
@@ -202,8 +208,8 @@ def _new_layers(
     The first two are a single layer if the spec says so.
     """
     mtime = _creation_time(spec)
-    database = write_database(spec, base, mtime, stack) if spec.nix_db else None
-    top = _top_layer(spec, base, database, stack, confinement)
+    database = write_database(spec, base, source, mtime, stack) if spec.nix_db else None
+    top = _top_layer(spec, base, source, database, stack, confinement)
     own_layers: list[ListedLayer] = [top]
     if database is not None and (layer := database.layer(spec, top, mtime)) is not None:
         own_layers.append(layer)
@@ -230,6 +236,7 @@ def _with_store_layers(
 def _top_layer(
     spec: ImageSpec,
     base: BaseImage | None,
+    source: Store,
     database: Database | None,
     stack: ExitStack,
     confinement: Confinement,
@@ -237,4 +244,6 @@ def _top_layer(
     if spec.top_layer is not None:
         return read_top_layer(Path(spec.top_layer))
     tree = None if database is None else database.tree
-    return prepare_top_layer(spec, base, _creation_time(spec), stack, tree, confinement)
+    spec, fetched = fetched_contents(spec, source, stack)
+    reach = None if fetched is None else fetched.reach
+    return prepare_top_layer(spec, base, _creation_time(spec), stack, tree, confinement, reach)

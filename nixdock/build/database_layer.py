@@ -24,6 +24,7 @@ from nixdock.rootfs.base_image import BaseImage
 from nixdock.rootfs.top_layer import read_top_layer
 from nixdock.spec.image_spec import ImageSpec, nar_hash_of
 from nixdock.spec.permission_rules import permission_rules
+from nixdock.stores.store import Store
 from nixdock.system.scratch import temporary_directory
 from nixdock.tar.header import Attributes, Entry, MemberMeta
 from nixdock.tar.names import normalised
@@ -91,15 +92,15 @@ class Database:
 
 
 def write_database(
-    spec: ImageSpec, base: BaseImage | None, mtime: int, stack: ExitStack
+    spec: ImageSpec, base: BaseImage | None, source: Store, mtime: int, stack: ExitStack
 ) -> Database:
-    """Write the database of `spec`, which need not be resolved.
+    """Write the database of `spec`, which need not be resolved; its closure may be in `source`.
 
     Its time of registration is `mtime`, in seconds, and closing the stack removes it. Raise
     InputError if the closure is not valid, SpecError if the references of a store path are not
     known, and ClosureError if the registrations in the base image contradict those of the spec.
     """
-    registrations = _registrations(spec, base)
+    registrations = _registrations(spec, base, source)
     for warning in registrations.warnings:
         log.warning("%s", warning)
     directory = stack.enter_context(temporary_directory())
@@ -114,11 +115,11 @@ def write_database(
     return Database(tree, frozenset(registrations.closure.infos))
 
 
-def _registrations(spec: ImageSpec, base: BaseImage | None) -> Registrations:
+def _registrations(spec: ImageSpec, base: BaseImage | None, source: Store) -> Registrations:
     """Return the registrations of exactly those store paths that the layers contain."""
     stores = [] if base is None else [base.store(spec.store.directory)]
-    if spec.closure is not None:
-        closure = read_closure(spec.closure, spec.store.directory, registered=True)
+    if spec.planned_closure is not None:
+        closure = read_closure(spec.planned_closure, source, spec.store.directory, registered=True)
         return merge_registrations(stores, closure)
     registered = set(chain.from_iterable(spec.store_layers or []))
     for path in registered:

@@ -34,7 +34,7 @@ def previous_image(spec: ImageSpec) -> Location | None:
     Return None if there is none, or only its plan file, which was written before its layers were
     packed, and so does not know their blobs.
     """
-    if spec.layering.previous is None or spec.closure is None:
+    if spec.layering.previous is None or spec.planned_closure is None:
         return None
     location = parse_location(spec.layering.previous)
     if isinstance(location, FileLocation):

@@ -33,6 +33,7 @@ __all__ = [
     "key_option",
     "names_text",
     "no_cache_option",
+    "optional_graph_argument",
     "output_tag",
     "overridden",
     "override_options",
@@ -88,6 +89,8 @@ OUTPUT: Final = _Output(path_type=Path)
 spec_argument = click.argument("spec", type=FILE_OR_STDIN)
 
 graph_argument = click.argument("graph", type=FILE_OR_STDIN)
+
+optional_graph_argument = click.argument("graph", type=FILE_OR_STDIN, required=False)
 
 key_option = click.option(
     "--key",

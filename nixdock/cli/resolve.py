@@ -19,6 +19,7 @@ from nixdock.cli.options import (
 )
 from nixdock.cli.output import is_standard_output, pretty_json
 from nixdock.cli.progress import wrote
+from nixdock.cli.stores import ChosenStores, store_options
 from nixdock.system.atomic import whole_file
 from nixdock.system.text import counted
 
@@ -42,6 +43,7 @@ __all__ = ["command"]
     "--plan", type=OUTPUT, help="File to write the plan to as well; - is standard output."
 )
 @override_options
+@store_options
 @access_options
 def command(
     spec: Path,
@@ -49,6 +51,7 @@ def command(
     plan: Path | None,
     graph: str | None,
     tags: tuple[str, ...],
+    chosen: ChosenStores,
     *,
     tag_of_output: bool,
     access: Access | None,
@@ -63,7 +66,7 @@ def command(
         tags = (output_tag(target, tags),)
     if plan is not None and is_standard_output(target) and is_standard_output(plan):
         raise click.UsageError("the spec and the plan can't both go to standard output")
-    parsed = overridden(read_spec(spec), graph, tags)
+    parsed = chosen.applied_to(overridden(read_spec(spec), graph, tags))
     resolution = resolve_spec(parsed, access=access)
     with whole_file(target) as file:
         file.write(spec_json(resolution.spec))

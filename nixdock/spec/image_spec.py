@@ -30,11 +30,12 @@ Id = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 2)]
 
 
 class ClosureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The store paths of the image, as a reference graph."""
+    """The store paths of the image: a reference graph, or roots whose closure stores know."""
 
     graph: Annotated[
-        str, msgspec.Meta(description="File with the graph, in any form in which Nix exports it.")
-    ]
+        str | None,
+        msgspec.Meta(description="File with the graph, in any form in which Nix exports it."),
+    ] = None
     keys: Annotated[
         list[str],
         msgspec.Meta(description="Keys of the graphs in a structured-attrs file; by default all."),
@@ -43,6 +44,19 @@ class ClosureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         list[str],
         msgspec.Meta(
             description="Store paths whose closure the image has; by default all of the graph."
+        ),
+    ] = []
+    stores: Annotated[
+        list[str],
+        msgspec.Meta(
+            description="URLs of binary caches that have what the local store lacks; also of a"
+            " resolved spec."
+        ),
+    ] = []
+    trusted_public_keys: Annotated[
+        list[str],
+        msgspec.Meta(
+            description="Keys, NAME:BASE64, whose signatures are trusted, besides those of Nix."
         ),
     ] = []
     exclude: Annotated[
@@ -282,6 +296,11 @@ class ImageSpec(
             description="Inherit the environment, or all keys, of the base image's config."
         ),
     ] = "env"
+
+    @property
+    def planned_closure(self) -> ClosureSpec | None:
+        """The closure that is to be planned, or None if it is planned already, or there is none."""
+        return None if self.store_layers is not None else self.closure
 
     @property
     def references(self) -> tuple[Reference, ...]:

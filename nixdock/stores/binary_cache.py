@@ -115,11 +115,16 @@ class BinaryCache:
         with ReadAhead(verified_stream(raw, found, address, failure)) as stream:
             yield VerifiedNar(stream, address, failure)
 
-    def listing(self, path: StorePath) -> list[NarEntry] | None:
-        """Return what is in a path as the cache says, which nobody signs; None if it does not.
+    def listing(self, found: NarInfo) -> list[NarEntry] | None:
+        """Return what is in a path as the cache says, or None if it does not.
 
-        Raise CacheError if the cache can't be read. A listing that is not valid is none.
+        Nobody signs listings: where signatures are needed, only those count that surely come from
+        the cache itself. Raise CacheError if the cache can't be read. A listing that is not valid
+        is none.
         """
+        path = found.info.path
+        if self._keys is not None and not self.files.is_authentic:
+            return None
         data = self.files.read(f"{path.hash_part}.ls", _MOST_LISTING, path)
         with suppress(StoreError):
             return None if data is None else parse_listing(data, f"{self}: the listing of {path}")

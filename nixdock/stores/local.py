@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from nixdock.errors import PackError
+from nixdock.nix.closure import Closure
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
+from nixdock.stores.local_database import local_closure
 from nixdock.tar.header import Entry
 from nixdock.tar.walk import walk
 
@@ -28,7 +30,19 @@ class LocalStore:
         """Return where a file of the store lies."""
         return f"{self.root}{name}"
 
-    def entries(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:  # noqa: ARG002 (the interface's)
+    def closure(self, roots: Iterable[StorePath]) -> Closure:
+        """Return the closure of the roots, by the database of the store."""
+        return local_closure(self.root, roots)
+
+    def promising(self, nar_hashes: Mapping[StorePath, Hash]) -> LocalStore:  # noqa: ARG002 (the interface's)
+        """Return the store itself: its files are trusted."""
+        return self
+
+    def lacks(self, path: StorePath) -> bool:  # noqa: ARG002 (the same)
+        """Return False: a path that does not exist is an error when it is read."""
+        return False
+
+    def entries(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:  # noqa: ARG002 (the same)
         """Yield the entries of a store path, whose files are read from where they lie.
 
         Raise PackError if the path does not exist, or as `walk` does.

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from nixdock.errors import InputError, StoreError
-from nixdock.nix.closure import PathInfo
+from nixdock.errors import InputError, MissingPathsError, StoreError
+from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
+from nixdock.system.text import listed
 
-__all__ = ["LocalDatabase"]
+__all__ = ["LocalDatabase", "local_closure"]
 
+_MOST_NAMED: Final = 5
 _FILE: Final = "nix/var/nix/db/db.sqlite"
 _INFO: Final = "select id, hash, narSize, deriver from ValidPaths where path = ?"
 _REFERENCES: Final = (
@@ -28,7 +30,7 @@ class LocalDatabase:
     """The database below the directory `root`, which Nix may write to meanwhile."""
 
     def __init__(self, root: str) -> None:
-        self._file = Path(root or "/", _FILE)
+        self.file = Path(root or "/", _FILE)
         self._connection: sqlite3.Connection | None = None
         # The process that has opened it: a connection must not be used in its child processes.
         self._process = 0
@@ -79,7 +81,7 @@ class LocalDatabase:
         return self._connection
 
     def _connected(self, mode: str) -> sqlite3.Connection:
-        url = f"file:{quote(str(self._file))}?{mode}"
+        url = f"file:{quote(str(self.file))}?{mode}"
         connection = sqlite3.connect(url, uri=True, check_same_thread=False)
         try:
             connection.execute("select id from ValidPaths limit 1").fetchone()
@@ -89,4 +91,32 @@ class LocalDatabase:
         return connection
 
     def _damaged(self, error: Exception) -> StoreError:
-        return StoreError(f"Nix's database {self._file} can't be read: {error}", path=self._file)
+        return StoreError(f"Nix's database {self.file} can't be read: {error}", path=self.file)
+
+
+def local_closure(root: str, roots: Iterable[StorePath]) -> Closure:
+    """Return the closure of the roots by the database below `root`.
+
+    Raise MissingPathsError if a path is not valid there.
+    """
+    database = LocalDatabase(root)
+    infos: dict[StorePath, PathInfo] = {}
+    waiting = [*roots]
+    missing = set()
+    while waiting:
+        path = waiting.pop()
+        info = database.info(path)
+        if info is None:
+            missing.add(path)
+        elif path not in infos:
+            infos[path] = info
+            waiting += info.references
+    if missing:
+        names = listed(sorted(missing), _MOST_NAMED)
+        reason = "" if database.exists else f", because {database.file} can't be read"
+        raise MissingPathsError(
+            f"the local store does not have {names}{reason}; build or copy what is missing, or name"
+            " a binary cache with --store",
+            paths=sorted(missing),
+        )
+    return Closure.of(infos.values())

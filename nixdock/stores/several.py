@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cached_property
+from types import MappingProxyType
 from typing import Final
 
 from nixdock.errors import MissingPathsError
@@ -30,9 +31,15 @@ _MOST_NAMED: Final = 5
 class Stores:
     """The local store, whose valid paths come first, and caches, by priority and then in order."""
 
-    def __init__(self, local: LocalStore, caches: Sequence[BinaryCache]) -> None:
+    def __init__(
+        self,
+        local: LocalStore,
+        caches: Sequence[BinaryCache],
+        promised: Mapping[StorePath, Hash] = MappingProxyType({}),
+    ) -> None:
         self.local = local
         self._given = tuple(caches)
+        self._promised = promised
         self._database = LocalDatabase(local.root)
 
     @cached_property
@@ -88,6 +95,14 @@ class Stores:
             raise self._missing(problems)
         return Closure.of(infos.values())
 
+    def promising(self, nar_hashes: Mapping[StorePath, Hash]) -> Stores:
+        """Return the stores for paths whose NAR hashes are known: those need no signatures."""
+        return Stores(self.local, self._given, nar_hashes)
+
+    def lacks(self, path: StorePath) -> bool:
+        """Tell whether the local store does not have the path."""
+        return not self._is_local(path)
+
     def entries(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:
         """Yield the entries of a path from the first store that has it; see `Store`."""
         if self._is_local(path):
@@ -130,6 +145,7 @@ class Stores:
         return not self._database.exists or self._database.info(path) is not None
 
     def _find(self, path: StorePath, nar_hash: Hash | None) -> tuple[BinaryCache, NarInfo]:
+        nar_hash = nar_hash or self._promised.get(path)
         for cache in self.caches:
             found = _found([cache], path, nar_hash)
             if not isinstance(found, str):
@@ -140,7 +156,7 @@ class Stores:
     def _listed(self, cache: BinaryCache, found: NarInfo) -> list[NarEntry]:
         path = found.info.path
         if path not in self._listings:
-            listing = cache.listing(path)
+            listing = cache.listing(found)
             if listing is None:
                 with cache.opened(found) as nar:
                     listing = list(nar)
@@ -173,9 +189,13 @@ def _found(caches: Sequence[BinaryCache], path: StorePath, nar_hash: Hash | None
         found = cache.find(path)
         if found is None:
             continue
-        reason = cache.distrust(found)
-        if reason is None and nar_hash not in {None, found.info.nar_hash}:
+        if nar_hash is None:
+            reason = cache.distrust(found)
+        elif nar_hash != found.info.nar_hash:
             reason = f"its NAR hash is {found.info.nar_hash}, not {nar_hash}"
+        else:
+            # Whoever has vouched for the hash has vouched for all that is read.
+            reason = None
         if reason is None:
             return found
         problem = problem or f"{cache} has it, but {reason}"

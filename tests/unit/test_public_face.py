@@ -48,6 +48,7 @@ FUNCTIONS = [
     "prefetch_image",
     "pull_image",
     "push_image",
+    "query_closure",
     "read_closure",
     "read_previous",
     "read_spec",

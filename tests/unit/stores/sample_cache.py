@@ -86,6 +86,7 @@ class Sample:
     graph: Path
     closure: Closure
     nars: Mapping[StorePath, bytes]
+    trees: Mapping[StorePath, Tree]
 
     def cache(
         self,
@@ -111,7 +112,7 @@ class Sample:
             narinfo = directory / f"{info.path.hash_part}.narinfo"
             narinfo.write_text("".join(f"{line}\n" for line in lines))
             if listings:
-                document = {"version": 1, "root": listed(TREES[info.path])}
+                document = {"version": 1, "root": listed(self.trees[info.path])}
                 (directory / f"{info.path.hash_part}.ls").write_bytes(orjson.dumps(document))
         return directory
 
@@ -154,7 +155,7 @@ def sample(directory: Path, trees: Mapping[StorePath, Tree] = TREES) -> Sample:
         file.parent.mkdir(parents=True, exist_ok=True)
         write(tree, os.fsencode(file))
         nars[each] = dump(tree)
-        references = tuple(sorted(REFERENCES[each]))
+        references = tuple(sorted(REFERENCES.get(each, [LIBC, SCRIPT, LINK])))
         infos.append(PathInfo(each, len(nars[each]), hash_of(nars[each]), references))
     graph = directory / "graph.json"
     graph.write_bytes(
@@ -170,4 +171,4 @@ def sample(directory: Path, trees: Mapping[StorePath, Tree] = TREES) -> Sample:
             ]
         )
     )
-    return Sample(root, graph, Closure.of(infos), nars)
+    return Sample(root, graph, Closure.of(infos), nars, trees)

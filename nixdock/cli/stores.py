@@ -1,0 +1,133 @@
+"""The options that say which stores have the closure, and whom to trust."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+import msgspec
+
+from nixdock.nix.store_path import StorePath
+
+if TYPE_CHECKING:
+    from nixdock import Access, Closure, ImageSpec
+
+__all__ = ["ChosenStores", "store_options"]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenStores:
+    """Binary caches by their URLs, keys that are trusted, and perhaps the roots of a closure."""
+
+    urls: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
+
+    def applied_to(self, spec: ImageSpec) -> ImageSpec:
+        """Return the spec with these roots in place of its graph, and these stores besides its own.
+
+        A resolved spec has its store paths already. Raise InputError if a root is no store path.
+        """
+        if not (self.urls or self.keys or self.roots):
+            return spec
+        from nixdock.spec.image_spec import ClosureSpec
+
+        closure = spec.closure or ClosureSpec()
+        if self.roots and spec.store_layers is not None:
+            raise click.UsageError("--root is for specs that are not resolved")
+        if self.roots:
+            roots = [StorePath.parse(text, spec.store.directory) for text in self.roots]
+            closure = msgspec.structs.replace(
+                closure, graph=None, keys=[], roots=[*map(str, roots)]
+            )
+        if spec.store_layers is None and closure.graph is None and not closure.roots:
+            # An image without store paths needs no store.
+            return spec
+        closure = msgspec.structs.replace(
+            closure,
+            stores=[*dict.fromkeys([*self.urls, *closure.stores])],
+            trusted_public_keys=[*closure.trusted_public_keys, *self.keys],
+        )
+        return msgspec.structs.replace(spec, closure=closure)
+
+    def closure(
+        self,
+        graph: Path | None,
+        keys: tuple[str, ...],
+        access: Access | None = None,
+    ) -> Closure:
+        """Return the closure in a graph, or that of the roots in the stores.
+
+        Raise UsageError unless one of the two is given.
+        """
+        from nixdock import query_closure, read_closure
+
+        if graph is not None:
+            if self.urls or self.keys:
+                raise click.UsageError("--store is for --root, in place of GRAPH")
+            return read_closure(graph, keys)
+        if not self.roots:
+            raise click.UsageError("expected GRAPH, or the roots of a closure with --root")
+        if keys:
+            raise click.UsageError("--key is for GRAPH")
+        return query_closure(
+            self.roots, stores=self.urls, trusted_public_keys=self.keys, access=access
+        )
+
+
+def store_options(command: _Command) -> _Command:
+    """Add --root, --store, --trusted-public-key and --no-check-sigs to a command.
+
+    The command takes the parameter `chosen`, a `ChosenStores`.
+    """
+
+    @functools.wraps(command)
+    def with_stores(
+        *args: Any,
+        roots: tuple[str, ...],
+        stores: tuple[str, ...],
+        trusted_public_keys: tuple[str, ...],
+        no_check_sigs: bool,
+        **others: Any,
+    ) -> Any:
+        if no_check_sigs:
+            stores = tuple(f"{url}{'&' if '?' in url else '?'}trusted=1" for url in stores)
+        return command(*args, chosen=ChosenStores(stores, trusted_public_keys, roots), **others)
+
+    options = (
+        click.option(
+            "--no-check-sigs",
+            is_flag=True,
+            help="Accept store paths of --store that no trusted key has signed.",
+        ),
+        click.option(
+            "--trusted-public-key",
+            "trusted_public_keys",
+            multiple=True,
+            metavar="NAME:BASE64",
+            help="Key whose signatures to trust, besides those in nix.conf. Repeatable.",
+        ),
+        click.option(
+            "--store",
+            "stores",
+            multiple=True,
+            metavar="URL",
+            help="Binary cache that has what the local store lacks. Repeatable.",
+        ),
+        click.option(
+            "--root",
+            "roots",
+            multiple=True,
+            metavar="STORE_PATH",
+            help="Root of the closure, in place of a graph; its closure is asked of the local store"
+            " and of --store. Repeatable.",
+        ),
+    )
+    made = functools.reduce(lambda function, option: option(function), options, with_stores)
+    return cast("_Command", made)
