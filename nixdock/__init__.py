@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from nixdock.face.pushing import push_image
     from nixdock.face.registries import login_registry, logout_registry
     from nixdock.face.running import load_image, serve_images
-    from nixdock.face.specs import read_spec, resolve_spec, spec_json
+    from nixdock.face.specs import read_spec, realise_closure, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
     from nixdock.layering.comparison import Comparison
     from nixdock.layering.explain import Explanation
@@ -182,6 +182,7 @@ __all__ = [
     "read_closure",
     "read_previous",
     "read_spec",
+    "realise_closure",
     "registration_text",
     "remember_layers",
     "resolve_spec",
@@ -256,6 +257,7 @@ _MODULES: Final = {
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",
     "read_spec": "nixdock.face.specs",
+    "realise_closure": "nixdock.face.specs",
     "registration_text": "nixdock.face.closures",
     "remember_layers": "nixdock.face.building",
     "resolve_spec": "nixdock.face.specs",

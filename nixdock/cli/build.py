@@ -33,7 +33,7 @@ from nixdock.cli.options import (
 )
 from nixdock.cli.output import check_not_terminal, is_standard_output, pretty_json
 from nixdock.cli.progress import packing_progress, say
-from nixdock.cli.stores import ChosenStores, store_options
+from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.atomic import whole_file
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ Examples:
 )
 @override_options
 @store_options
+@realise_option
 @confinement_options
 @click.option("--dry-run", is_flag=True, help="Only print each layer's digest and size.")
 @click.option(
@@ -127,7 +128,7 @@ def command(
     if target is not None and not dry_run:
         check_not_terminal(target)
     started = time.monotonic()
-    parsed = chosen.applied_to(overridden(read_spec(spec), graph, tags))
+    parsed = chosen.applied_to(overridden(read_spec(spec), graph, tags), access)
     if not quiet:
         say(f"planning {names_text(parsed)}")
     if target is None or dry_run:

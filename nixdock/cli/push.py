@@ -21,7 +21,7 @@ from nixdock.cli.options import (
 from nixdock.cli.output import pretty_json, size_text
 from nixdock.cli.progress import packing_progress
 from nixdock.cli.source import read_source
-from nixdock.cli.stores import ChosenStores, store_options
+from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.atomic import whole_file
 from nixdock.system.text import counted
 
@@ -50,6 +50,7 @@ Examples:
 @reuse_option
 @click.option("--graph", help="File with the closure's graph, in place of the spec's.")
 @store_options
+@realise_option
 @no_cache_option
 @click.option("--verify-known", is_flag=True, help="Pack known layers as well, and compare.")
 @click.option("--dry-run", is_flag=True, help="Send nothing; say what would be sent.")
@@ -89,7 +90,7 @@ def command(
     image = read_source(source)
     targets = destinations
     if not isinstance(image, str):
-        image = chosen.applied_to(overridden(image, graph))
+        image = chosen.applied_to(overridden(image, graph), access)
         # The image's own names say where it belongs.
         targets = destinations or tuple(map(str, image.references))
     if not targets:

@@ -19,7 +19,7 @@ from nixdock.cli.options import (
 )
 from nixdock.cli.output import is_standard_output, pretty_json
 from nixdock.cli.progress import wrote
-from nixdock.cli.stores import ChosenStores, store_options
+from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.atomic import whole_file
 from nixdock.system.text import counted
 
@@ -44,6 +44,7 @@ __all__ = ["command"]
 )
 @override_options
 @store_options
+@realise_option
 @access_options
 def command(
     spec: Path,
@@ -66,7 +67,7 @@ def command(
         tags = (output_tag(target, tags),)
     if plan is not None and is_standard_output(target) and is_standard_output(plan):
         raise click.UsageError("the spec and the plan can't both go to standard output")
-    parsed = chosen.applied_to(overridden(read_spec(spec), graph, tags))
+    parsed = chosen.applied_to(overridden(read_spec(spec), graph, tags), access)
     resolution = resolve_spec(parsed, access=access)
     with whole_file(target) as file:
         file.write(spec_json(resolution.spec))

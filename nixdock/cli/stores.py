@@ -16,9 +16,16 @@ from nixdock.nix.store_path import StorePath
 if TYPE_CHECKING:
     from nixdock import Access, Closure, ImageSpec
 
-__all__ = ["ChosenStores", "store_options"]
+__all__ = ["ChosenStores", "realise_option", "store_options"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+realise_option = click.option(
+    "--realise",
+    is_flag=True,
+    help="Let Nix build or substitute what no store has of the closure.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +35,22 @@ class ChosenStores:
     urls: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     roots: tuple[str, ...] = ()
+    realise: bool = False
 
-    def applied_to(self, spec: ImageSpec) -> ImageSpec:
+    def applied_to(self, spec: ImageSpec, access: Access | None) -> ImageSpec:
         """Return the spec with these roots in place of its graph, and these stores besides its own.
 
-        A resolved spec has its store paths already. Raise InputError if a root is no store path.
+        A resolved spec has its store paths already. Let Nix realise what no store has, if that was
+        asked for. Raise InputError if a root is no store path.
         """
+        spec = self._named_in(spec)
+        if self.realise:
+            from nixdock import realise_closure
+
+            realise_closure(spec, access=access)
+        return spec
+
+    def _named_in(self, spec: ImageSpec) -> ImageSpec:
         if not (self.urls or self.keys or self.roots):
             return spec
         from nixdock.spec.image_spec import ClosureSpec
@@ -94,11 +111,14 @@ def store_options(command: _Command) -> _Command:
         stores: tuple[str, ...],
         trusted_public_keys: tuple[str, ...],
         no_check_sigs: bool,
+        realise: bool = False,
         **others: Any,
     ) -> Any:
         if no_check_sigs:
             stores = tuple(f"{url}{'&' if '?' in url else '?'}trusted=1" for url in stores)
-        return command(*args, chosen=ChosenStores(stores, trusted_public_keys, roots), **others)
+        return command(
+            *args, chosen=ChosenStores(stores, trusted_public_keys, roots, realise), **others
+        )
 
     options = (
         click.option(

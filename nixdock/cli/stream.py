@@ -18,7 +18,7 @@ from nixdock.cli.options import (
 )
 from nixdock.cli.output import standard_output
 from nixdock.cli.progress import packing_progress
-from nixdock.cli.stores import ChosenStores, store_options
+from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.oci.reference import Reference
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ __all__ = ["command"]
 )
 @tag_option
 @store_options
+@realise_option
 @confinement_options
 @access_options
 @quiet_option
@@ -60,7 +61,7 @@ def command(
     """
     out = standard_output("pipe it into `docker load`")
     names = [str(Reference.parse(text)) for text in repo_tags]
-    parsed = chosen.applied_to(overridden(read_spec(spec), None, [*names, *tags]))
+    parsed = chosen.applied_to(overridden(read_spec(spec), None, [*names, *tags]), access)
     with packing_progress(quiet=quiet) as progress:
         stream_image(
             parsed,

@@ -16,7 +16,7 @@ from nixdock.cli.options import (
     spec_argument,
 )
 from nixdock.cli.progress import wrote
-from nixdock.cli.stores import ChosenStores, store_options
+from nixdock.cli.stores import ChosenStores, realise_option, store_options
 
 if TYPE_CHECKING:
     from nixdock import Access
@@ -31,6 +31,7 @@ __all__ = ["command"]
     "--graph", help="File with the closure's graph, in place of the spec's; only for nix_db."
 )
 @store_options
+@realise_option
 @confinement_options
 @access_options
 def command(
@@ -46,6 +47,6 @@ def command(
     The output is a directory with the layer's tar and its checksum; another spec can name it as its
     `top_layer`. With nix_db, scripts find the Nix database of the closure.
     """
-    parsed = chosen.applied_to(overridden(read_spec(spec), graph))
+    parsed = chosen.applied_to(overridden(read_spec(spec), graph), access)
     pack_top_layer(parsed, target, access=access, confinement=confinement or "required")
     wrote(target, f"the own files of {parsed.references[0]}")

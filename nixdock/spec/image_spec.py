@@ -59,6 +59,10 @@ class ClosureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
             description="Keys, NAME:BASE64, whose signatures are trusted, besides those of Nix."
         ),
     ] = []
+    derivations: Annotated[
+        list[str],
+        msgspec.Meta(description="Derivations that have the roots as outputs, for `--realise`."),
+    ] = []
     exclude: Annotated[
         list[str], msgspec.Meta(description="Store paths to leave out of the image.")
     ] = []

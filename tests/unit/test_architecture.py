@@ -36,8 +36,8 @@ MAY_IMPORT = {
     "transfer": "errors system coding network oci tar layers read write registry",
     "runtime": "errors system oci layers read write registry transfer",
     "demo": "errors system oci nix spec",
-    "face": "errors system oci tar nix spec layering layers read write rootfs build diff merge"
-    " registry transfer runtime",
+    "face": "errors system oci tar nix stores spec layering layers read write rootfs build diff"
+    " merge registry transfer runtime",
     "__init__": "errors nix oci spec layering layers read rootfs build diff registry transfer"
     " runtime face",
     "cli": "errors system oci tar nix spec layering read registry diff runtime demo __init__",

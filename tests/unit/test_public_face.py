@@ -52,6 +52,7 @@ FUNCTIONS = [
     "read_closure",
     "read_previous",
     "read_spec",
+    "realise_closure",
     "registration_text",
     "remember_layers",
     "resolve_spec",
