@@ -67,11 +67,14 @@ let
           runNixdock "docker-image-${baseName}${common.extensionFor name format chosen}"
             {
               inherit (image) imageName meta;
-              passthru = common.transferPrograms baseName conf // image.remotePrograms ownFiles ofImage (image.tagOf file) // {
-                imageTag = image.tagOf file;
-                buildArgs = image.args;
-                inherit conf layer;
-              };
+              passthru =
+                common.transferPrograms baseName conf
+                // image.remotePrograms ownFiles ofImage (image.tagOf file)
+                // {
+                  imageTag = image.tagOf file;
+                  buildArgs = image.args;
+                  inherit conf layer;
+                };
               __structuredAttrs = true;
               exportReferencesGraph.closure = image.closureRoots layer;
             }

@@ -6,11 +6,11 @@ let
   storePath = "(${lib.escapeRegex builtins.storeDir}/[0-9a-z]{32}-[0-9a-zA-Z+._?=-]+)";
 
   # The store paths that a text names, each once.
-  storePathsIn = text: lib.unique (map lib.head (lib.filter lib.isList (builtins.split storePath text)));
+  storePathsIn =
+    text: lib.unique (map lib.head (lib.filter builtins.isList (builtins.split storePath text)));
 
   # The derivations whose outputs a text names.
-  derivationsIn =
-    text: lib.filter (lib.hasSuffix ".drv") (lib.attrNames (builtins.getContext text));
+  derivationsIn = text: lib.filter (lib.hasSuffix ".drv") (lib.attrNames (builtins.getContext text));
 
   # The same text, on which nothing needs to be built.
   plain = builtins.unsafeDiscardStringContext;
@@ -36,7 +36,17 @@ in
           derivations = derivationsIn text;
         };
       };
-      document = plain (builtins.toJSON ({ version = 1; } // spec // closure));
+      document = plain (
+        builtins.toJSON (
+          {
+            version = 1;
+            # What stdenv sets, so that the image is the one that Nix builds.
+            source_date_epoch = 315532800;
+          }
+          // spec
+          // closure
+        )
+      );
       file = builtins.toFile "${baseName}-remote.json" document;
       program =
         name: command:
