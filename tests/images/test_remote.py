@@ -108,7 +108,8 @@ def test_a_base_image_must_be_in_a_registry(library: Library) -> None:
     found: Any = library.evaluate(image)
     assert found["from_image"] == {"path": f"docker://alpine@sha256:{digest}"}
     assert "closure" not in found
-    own = '(nixdock.buildImage { name = "x"; fromImage = nixdock.buildImage { name = "y"; }; }).remote'
+    built = 'nixdock.buildImage { name = "y"; }'
+    own = f'(nixdock.buildImage {{ name = "x"; fromImage = {built}; }}).remote'
     with pytest.raises(NixError, match="remote needs a fromImage from pullImage"):
         library.evaluate(own)
 
