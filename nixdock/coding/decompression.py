@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from nixdock.coding.codings import Coding
 from nixdock.errors import ImageError, NixdockError, ToolError
+from nixdock.system.buffers import whole_bytes
 from nixdock.system.readers import ForwardReader
 
 if TYPE_CHECKING:
@@ -152,6 +153,15 @@ class DecompressedReader(ForwardReader):
         view[:count] = self._output[:count]
         self._output = self._output[count:]
         return count
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most `size` of the next bytes, without a copy if no more are ready."""
+        if size < 0:
+            return self.readall()
+        if not self._output:
+            self._output = memoryview(self._next_output())
+        taken, self._output = self._output[:size], self._output[size:]
+        return whole_bytes(taken)
 
     def _new_frame(self) -> _Frame:
         if self._coding is Coding.GZIP:

@@ -18,7 +18,7 @@ __all__ = ["NarEntry", "NarReader"]
 
 NarKind = Literal["regular", "directory", "symlink"]
 
-_CHUNK: Final = 1 << 18
+_CHUNK: Final = 1 << 20
 # Names of files have at most 255 bytes on Linux, and 255 characters elsewhere.
 _MOST_NAME: Final = 1024
 _MOST_TARGET: Final = 4096
@@ -67,7 +67,7 @@ class NarReader:
 
     Iterate over the reader for the entries: each directory comes before what is in it, and names
     are in ascending order of their bytes. Between two entries, `readinto` reads the contents of the
-    last one, if it is a file; what is not read is skipped. At most some hundred kilobytes are held,
+    last one, if it is a file; what is not read is skipped. At most some megabytes are held,
     whatever the size of the files.
 
     Both raise StoreError if the bytes are not a NAR, or not the only one of their tree: for names

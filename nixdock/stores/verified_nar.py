@@ -78,18 +78,26 @@ class _PromisedNar(ForwardReader):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read the next bytes."""
         view = memoryview(buffer)
-        count = self._stream.readinto(view) or 0
-        self._size += count
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most `size` of the next bytes, none at the end."""
+        if size < 0:
+            return self.readall()
+        data = self._stream.read(size) or b""
+        self._size += len(data)
         if self._size > self._promised_size:
             raise self._failure(
                 f"its NAR has more than the {self._promised_size} bytes that were promised"
             )
-        if count:
+        if data:
             for _, state in self._hashes:
-                state.update(view[:count])
-        elif view:
+                state.update(data)
+        elif size:
             self._check()
-        return count
+        return data
 
     def _check(self) -> None:
         if self._size != self._promised_size:

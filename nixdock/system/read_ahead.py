@@ -8,6 +8,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from nixdock.system.buffers import whole_bytes
 from nixdock.system.readers import ReadOnlyStream
 
 if TYPE_CHECKING:
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ReadAhead"]
 
-_PIECE: Final = 1 << 18
-_MOST_WAITING: Final = 8
+_PIECE: Final = 1 << 20
+_MOST_WAITING: Final = 3
 _PATIENCE: Final = 0.5
 """How long to wait for the thread when the stream is closed, in seconds."""
 
 
 class ReadAhead(ReadOnlyStream):
-    """The bytes of `stream`, which a thread reads ahead, at most two megabytes of them.
+    """The bytes of `stream`, which a thread reads ahead, at most five megabytes of them.
 
     What the stream raises is raised where the bytes would have been. The thread closes `stream`, at
     its end or when this stream is closed before.
@@ -60,8 +61,7 @@ class ReadAhead(ReadOnlyStream):
         if self._end is not None:
             raise self._end
         taken, self._piece = self._piece[:size], self._piece[size:]
-        whole = taken.obj
-        return whole if isinstance(whole, bytes) and len(whole) == len(taken) else bytes(taken)
+        return whole_bytes(taken)
 
     def close(self) -> None:
         """Stop reading; a thread that hangs in the other stream is abandoned."""
