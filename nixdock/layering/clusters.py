@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["Cluster", "clusters_of", "paths_of", "union_of"]
+__all__ = ["Cluster", "cluster_of", "clusters_of", "paths_of", "union_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,13 +37,19 @@ class Cluster:
 
 def clusters_of(model: ChangeModel, paths: Iterable[StorePath]) -> list[Cluster]:
     """Return a cluster for each path, in the order of their names."""
+    index = model.reach.index
+    return [cluster_of(model, (index[path],)) for path in sorted(paths, key=name_then_path)]
+
+
+def cluster_of(model: ChangeModel, members: Iterable[int]) -> Cluster:
+    """Return the cluster of `members`, which are positions in the model's `reach`."""
     reach = model.reach
-    clusters = []
-    for path in sorted(paths, key=name_then_path):
-        i = reach.index[path]
-        cone = reach.down[i]
-        clusters.append(Cluster((i,), model.sizes[i], cone, model.probability(cone)))
-    return clusters
+    numbers = tuple(members)
+    cone = 0
+    for i in numbers:
+        cone |= reach.down[i]
+    size = sum(model.sizes[i] for i in numbers)
+    return Cluster(numbers, size, cone, model.probability(cone))
 
 
 def union_of(model: ChangeModel, clusters: Iterable[Cluster]) -> Cluster:

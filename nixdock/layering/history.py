@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["app_share", "learn", "learned_rates", "newcomers"]
+__all__ = ["app_share", "learn", "learned_rates", "memory_risk", "newcomers"]
 
 _PRIOR_STRENGTH: Final = 0.2
 _UPDATES_TO_DOUBT: Final = 2
@@ -28,6 +28,9 @@ _UPDATES_TO_DOUBT: Final = 2
 _UPDATES_TO_TRUST: Final = 5
 """After more updates than this, counts decide it for the other paths as well."""
 _APP_FREQUENCY: Final = 0.75
+_OFTEN: Final = 0.1
+_RARELY: Final = 0.005
+"""How probably an update finds a memory that fails, where memories do often and where rarely."""
 
 
 def learn(previous: PreviousPlan, closure: Closure, prior: Mapping[StorePath, Rate]) -> PlanHistory:
@@ -119,6 +122,18 @@ def learned_rates(
 def app_share(history: PlanHistory) -> float:
     """Return the share of updates that change only the app."""
     return (1 + history.app_only) / (2 + history.steps)
+
+
+def memory_risk(history: PlanHistory) -> float:
+    """Return the probability that the memory fails at the next update.
+
+    It fails if it is lost, or if clients have another image than the one that it is of. There are
+    places in which memories often fail, and places in which they hardly ever do; each update that a
+    memory has outlasted speaks for the latter.
+    """
+    often = (1 - _OFTEN) ** history.steps
+    rarely = (1 - _RARELY) ** history.steps
+    return (_OFTEN * often + _RARELY * rarely) / (often + rarely)
 
 
 def newcomers(history: PlanHistory, closure: Closure) -> frozenset[StorePath]:

@@ -1,15 +1,18 @@
 """The order of layers, bottom to top: layers that are large and rarely change are at the bottom.
 
 Docker's classic storage downloads every layer above the first changed one again, so a layer costs
-its bytes whenever it or any layer below it changes. Layers are chosen from the bottom up by Smith's
-rule of scheduling: next comes the layer that adds the least probability of a change per byte. The
-paths that layers below already depend on add nothing.
+its bytes whenever it or any layer below it changes. Layers are placed from the bottom up by Smith's
+rule of scheduling: next come those that add the least probability of a change per byte. Paths that
+layers below already depend on add nothing, so a layer brings others along, which depend on nothing
+else. In the end, single layers move to where they cost least.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from operator import or_
+from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.change_model import LAYER_OVERHEAD
 
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
     from nixdock.layering.clusters import Cluster
 
 __all__ = ["layer_order"]
+
+_ROUNDS: Final = 4
+_LEAST_SAVED: Final = 1e-9
+"""The share of the cost that a move must save, so that rounding errors move nothing."""
 
 
 def layer_order(
@@ -32,15 +39,69 @@ def layer_order(
     for cluster in clusters:
         at_top = any(top >> i & 1 for i in cluster.members)
         (upper if at_top else lower).append(cluster)
+    placed = _improved(model, _by_added_weight(model, lower, below), below)
+    for cluster in placed:
+        below |= cluster.cone
+    return placed + _improved(model, _by_added_weight(model, upper, below), below)
+
+
+def _by_added_weight(model: ChangeModel, clusters: Iterable[Cluster], below: int) -> list[Cluster]:
+    """Return the clusters by the weight that they add per byte, with those that add no more."""
+    left = [*clusters]
     placed: list[Cluster] = []
-    for group in (lower, upper):
-        left = list(group)
-        while left:
-            lightest = min(
-                range(len(left)),
-                key=lambda i: model.weight(left[i].cone & ~below) / (left[i].size + LAYER_OVERHEAD),
-            )
-            cluster = left.pop(lightest)
+    while left:
+        cones = [cluster.cone | below for cluster in left]
+        least = min(
+            cones,
+            key=lambda cone: (
+                model.weight(cone & ~below)
+                / sum(c.size + LAYER_OVERHEAD for c in left if not c.cone & ~cone)
+            ),
+        )
+        block = [cluster for cluster in left if not cluster.cone & ~least]
+        left = [cluster for cluster in left if cluster.cone & ~least]
+        while block:
+            ratios = [model.weight(c.cone & ~below) / (c.size + LAYER_OVERHEAD) for c in block]
+            cluster = block.pop(ratios.index(min(ratios)))
             below |= cluster.cone
             placed.append(cluster)
     return placed
+
+
+def _improved(model: ChangeModel, clusters: Sequence[Cluster], below: int) -> list[Cluster]:
+    """Move single clusters to where they cost least, until nothing is saved any more."""
+    order = [*clusters]
+    for _ in range(_ROUNDS):
+        before = [*order]
+        for cluster in before:
+            at = order.index(cluster)
+            rest = [*order[:at], *order[at + 1 :]]
+            costs = _costs_of_places(model, cluster, rest, below)
+            place = costs.index(min(costs))
+            if costs[place] < costs[at] * (1 - _LEAST_SAVED):
+                order = [*rest[:place], cluster, *rest[place:]]
+        if order == before:
+            break
+    return order
+
+
+def _costs_of_places(
+    model: ChangeModel, cluster: Cluster, rest: Sequence[Cluster], below: int
+) -> list[float]:
+    """Return the cost of all layers with `cluster` at each place between those of `rest`.
+
+    With one place further up, the cluster has one more layer below it, which no longer has the
+    cluster below.
+    """
+    probability = model.probability
+    cones = [*accumulate((c.cone for c in rest), or_, initial=below)]
+    without = [probability(cone) for cone in cones]
+    with_it = [probability(cone | cluster.cone) for cone in cones]
+    sizes = [c.size + LAYER_OVERHEAD for c in rest]
+    size = cluster.size + LAYER_OVERHEAD
+    cost = size * with_it[0] + sum(s * p for s, p in zip(sizes, with_it[1:], strict=True))
+    costs = [cost]
+    for n, other in enumerate(sizes, 1):
+        cost += size * (with_it[n] - with_it[n - 1]) + other * (without[n] - with_it[n])
+        costs.append(cost)
+    return costs

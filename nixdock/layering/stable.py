@@ -14,29 +14,33 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from nixdock.layering.change_model import model_of, prior_model, prior_rates
-from nixdock.layering.clusters import clusters_of, paths_of, union_of
+from nixdock.layering.clusters import cluster_of, clusters_of, paths_of, union_of
 from nixdock.layering.fresh import partition_fresh
-from nixdock.layering.history import app_share, learn, learned_rates, newcomers
+from nixdock.layering.history import app_share, learn, learned_rates, memory_risk, newcomers
+from nixdock.layering.insuring import insure
 from nixdock.layering.keeping import clean_layers, layers_to_keep
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.order import layer_order
 from nixdock.layering.partition import partition
 from nixdock.layering.plan import LayerPlan
-from nixdock.layering.plan_history import PlanHistory, PreviousPlan
+from nixdock.layering.plan_history import PlanHistory
 from nixdock.layering.reach import Reach
 from nixdock.layering.top import top_depths, top_paths
 
 if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
+    from nixdock.layering.clusters import Cluster
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
 
 __all__ = ["plan_stable"]
 
 _TOP_RATE: Final = 0.2
+
+Layer: TypeAlias = "tuple[StorePath, ...]"
 
 
 def plan_stable(
@@ -46,12 +50,13 @@ def plan_stable(
     reach = Reach(closure)
     volatile = frozenset(path for path in options.volatile if path in closure)
     depths = top_depths(reach, volatile)
+    upper = top_paths(reach, depths, volatile)
+    fresh_model = prior_model(reach, depths)
+    fresh = partition_fresh(fresh_model, [*closure.infos], budget, upper)
     previous = options.previous
     if previous is None:
-        model = prior_model(reach, depths)
-        upper = top_paths(reach, depths, volatile)
-        clusters = partition_fresh(model, [*closure.infos], budget, upper)
-        layers = [paths_of(model, c) for c in layer_order(model, clusters, reach.bits(upper))]
+        order = layer_order(fresh_model, fresh, reach.bits(upper))
+        layers = [paths_of(fresh_model, cluster) for cluster in order]
         return replace(LayerPlan.of(closure, layers), history=PlanHistory())
     prior = prior_rates(reach, depths)
     history = learn(previous, closure, prior)
@@ -59,42 +64,48 @@ def plan_stable(
     rates.update({path: prior[path] for path in volatile})
     model = model_of(reach, rates, app_share(history))
     top = reach.users(path for path, rate in rates.items() if rate.app > _TOP_RATE)
-    layers = _next_layers(
-        model, [previous, *options.older], newcomers(history, closure), budget, top
-    )
+    images = (previous, *options.older)
+    clean = clean_layers([image.layers for image in images], closure)
+    kept = layers_to_keep(model, clean, newcomers(history, closure), budget)
+    # Clients have none of several previous images only if all these memories fail.
+    new = _replanned(model, kept, fresh, budget, memory_risk(history) ** len(images))
+    layers = _ordered(model, kept, clean.layers[: clean.unbroken], new, top)
     return replace(LayerPlan.of(closure, layers), history=history)
 
 
-def _next_layers(
-    model: ChangeModel,
-    previous: Sequence[PreviousPlan],
-    new_paths: Collection[StorePath],
-    budget: int,
-    top: int,
-) -> list[tuple[StorePath, ...]]:
-    """Return the layers: the previous ones that can be kept, and new ones for the other paths.
-
-    `previous` are the plans of previous images, the newest first.
-
-    The kept layers of the unbroken bottom stay in place; all others are ordered anew above them.
-    """
+def _replanned(
+    model: ChangeModel, kept: Collection[Layer], fresh: Sequence[Cluster], budget: int, risk: float
+) -> list[Cluster]:
+    """Return clusters for the paths that are not in `kept`; `fresh` is the plan without memory."""
     reach = model.reach
-    closure = reach.closure
-    clean = clean_layers([plan.layers for plan in previous], closure)
-    kept = layers_to_keep(model, clean, new_paths, budget)
-    settled = frozenset(path for layer in kept for path in layer)
-    others = [path for path in closure.infos if path not in settled]
-    lower = kept[: _common_length(kept, clean.layers[: clean.unbroken])]
+    settled = frozenset(reach.index[path] for layer in kept for path in layer)
+    others = [path for path in reach.closure.infos if reach.index[path] not in settled]
+    if len(reach.order) <= budget or not others:
+        return clusters_of(model, others)
+    clusters = partition(model, others, budget - len(kept))
+    groups = [cluster_of(model, c.members) for c in fresh if settled.isdisjoint(c.members)]
+    return insure(model, clusters, groups, budget - len(kept), risk)
+
+
+def _ordered(
+    model: ChangeModel,
+    kept: Sequence[Layer],
+    unbroken: Sequence[Layer],
+    new: Collection[Cluster],
+    top: int,
+) -> list[Layer]:
+    """Return the `kept` and the new layers, bottom to top.
+
+    Kept layers of the `unbroken` bottom of the previous image stay in place; all others are ordered
+    anew above them.
+    """
+    lower = kept[: _common_length(kept, unbroken)]
     clusters = {}
     for layer in kept[len(lower) :]:
         clusters[union_of(model, clusters_of(model, layer))] = layer
-    if len(closure) <= budget:
-        new = clusters_of(model, others)
-    else:
-        new = partition(model, others, budget - len(kept)) if others else []
     for cluster in new:
         clusters[cluster] = paths_of(model, cluster)
-    below = reach.cone(path for layer in lower for path in layer)
+    below = model.reach.cone(path for layer in lower for path in layer)
     upper = layer_order(model, clusters, top, below)
     return [*lower, *(clusters[cluster] for cluster in upper)]
 

@@ -28,7 +28,7 @@ def order_of(nodes: Nodes, rates: dict[str, float], top: str = "", below: str = 
 
 def test_large_and_calm_below_small_and_restless() -> None:
     nodes: Nodes = {"a": (10**6, []), "b": (10**8, []), "c": (10**6, []), "d": (10**8, [])}
-    rates = {"a": 0.01, "b": 0.01, "c": 0.3, "d": 0.5}
+    rates = {"a": 0.01, "b": 0.01, "c": 0.5, "d": 0.3}
     assert order_of(nodes, rates) == ["b", "d", "a", "c"]
 
 
