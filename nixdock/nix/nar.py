@@ -19,6 +19,7 @@ __all__ = ["NarEntry", "NarReader"]
 NarKind = Literal["regular", "directory", "symlink"]
 
 _CHUNK: Final = 1 << 20
+_ZEROS: Final = bytes(8)
 # Names of files have at most 255 bytes on Linux, and 255 characters elsewhere.
 _MOST_NAME: Final = 1024
 _MOST_TARGET: Final = 4096
@@ -60,6 +61,11 @@ _ENTRY: Final = _strings("entry", "(", "name")
 _ENTRY_NODE: Final = _strings("node")
 _CLOSE: Final = _strings(")")
 _CLOSE_ENTRY: Final = _strings(")", ")")
+# What most files of a directory begin with, and what comes before the next one. They are compared
+# as a whole, because most of the time is spent on small files.
+_FILE: Final = _ENTRY_NODE + _NODE + _REGULAR + _CONTENTS
+_EXECUTABLE_FILE: Final = _ENTRY_NODE + _NODE + _REGULAR + _EXECUTABLE + _CONTENTS
+_NEXT_ENTRY: Final = _CLOSE_ENTRY + _ENTRY
 
 
 class NarReader:
@@ -84,38 +90,29 @@ class NarReader:
         self._start = 0
         # How much of the last file has not been read.
         self._left = 0
+        # The directories that are not complete, from the root down: path, and last name so far.
+        self._open_directories: list[tuple[bytes, bytes]] = []
 
     def __iter__(self) -> Iterator[NarEntry]:
         """Yield the entries, once."""
         self._expect(_MAGIC, "the start of a NAR")
-        # The directories that are not complete, from the root down: path, and last name so far.
-        open_directories: list[tuple[bytes, bytes]] = []
-        path = b""
+        entry = self._node(b"")
         while True:
-            entry = self._node(path)
             yield entry
             if entry.kind == "directory":
-                open_directories.append((path, b""))
-            else:
-                if entry.kind == "regular":
-                    self._skip_contents(entry.size)
-                if not open_directories:
-                    self._expect(_CLOSE, "the end of the root")
-                    break
-                self._expect(_CLOSE_ENTRY, "the end of a directory's entry")
-            while open_directories and not self._follows(_ENTRY):
-                open_directories.pop()
-                end = _CLOSE_ENTRY if open_directories else _CLOSE
-                self._expect(end, "the end of a directory, or its next entry")
-            if not open_directories:
+                self._open_directories.append((entry.path, b""))
+            elif entry.kind == "regular":
+                self._skip_contents(entry.size)
+            path = self._next_path(is_open=entry.kind == "directory")
+            if path is None:
                 break
-            directory, last = open_directories[-1]
-            name = self._name(directory, last)
-            open_directories[-1] = directory, name
-            path = directory + b"/" + name if directory else name
-            if len(path) > _MOST_PATH:
-                raise self._error(f"a path in it has more than {_MOST_PATH} bytes")
-            self._expect(_ENTRY_NODE, "the node of a directory's entry")
+            if self._is_next(_FILE):
+                entry = self._file(path, executable=False)
+            elif self._is_next(_EXECUTABLE_FILE):
+                entry = self._file(path, executable=True)
+            else:
+                self._expect(_ENTRY_NODE, "the node of a directory's entry")
+                entry = self._node(path)
         if self._available(1):
             raise self._error("other bytes follow its end")
 
@@ -139,16 +136,35 @@ class NarReader:
         self._left -= count
         return count
 
+    def _next_path(self, *, is_open: bool) -> bytes | None:
+        """Return the path of the next entry, or None at the end; `is_open` after a directory."""
+        directories = self._open_directories
+        if not directories:
+            self._expect(_CLOSE, "the end of the root")
+            return None
+        if is_open or not self._is_next(_NEXT_ENTRY):
+            if not is_open:
+                self._expect(_CLOSE_ENTRY, "the end of a directory's entry")
+            while not self._follows(_ENTRY):
+                directories.pop()
+                end = _CLOSE_ENTRY if directories else _CLOSE
+                self._expect(end, "the end of a directory, or its next entry")
+                if not directories:
+                    return None
+        directory, last = directories[-1]
+        name = self._name(directory, last)
+        directories[-1] = directory, name
+        path = directory + b"/" + name if directory else name
+        if len(path) > _MOST_PATH:
+            raise self._error(f"a path in it has more than {_MOST_PATH} bytes")
+        return path
+
     def _node(self, path: bytes) -> NarEntry:
         self._expect(_NODE, "a node with its type")
         if self._follows(_REGULAR):
             executable = self._follows(_EXECUTABLE)
             self._expect(_CONTENTS, "the contents of a file")
-            size = self._number()
-            if size >= _SIZE_LIMIT:
-                raise self._error("a file in it is too large")
-            self._left = size
-            return NarEntry(path, "regular", executable, size)
+            return self._file(path, executable=executable)
         if self._follows(_DIRECTORY):
             return NarEntry(path, "directory")
         if self._follows(_SYMLINK):
@@ -157,6 +173,13 @@ class NarReader:
                 raise self._error("the target of a symlink is empty, or has a NUL in it")
             return NarEntry(path, "symlink", target=target)
         raise self._error("expected a regular file, a directory or a symlink")
+
+    def _file(self, path: bytes, *, executable: bool) -> NarEntry:
+        size = self._number()
+        if size >= _SIZE_LIMIT:
+            raise self._error("a file in it is too large")
+        self._left = size
+        return NarEntry(path, "regular", executable, size)
 
     def _name(self, directory: bytes, last: bytes) -> bytes:
         name = self._text(_MOST_NAME, "the name of a file")
@@ -177,7 +200,7 @@ class NarReader:
         self._skip_padding(-size % 8)
 
     def _skip_padding(self, size: int) -> None:
-        if not self._follows(bytes(size)):
+        if size and not self._follows(_ZEROS[:size]):
             raise self._error("there is padding that is not zero")
 
     def _number(self) -> int:
@@ -187,6 +210,11 @@ class NarReader:
         size = self._number()
         if size > most:
             raise self._error(f"{what} has {size} bytes, more than {most}")
+        at = self._at
+        end = at + size + -size % 8
+        if end <= len(self._window) and not any(self._window[at + size : end]):
+            self._at = end
+            return self._window[at : at + size]
         text = self._take(size)
         self._skip_padding(-size % 8)
         return text
@@ -197,6 +225,13 @@ class NarReader:
         taken = self._window[self._at : self._at + size]
         self._at += size
         return taken
+
+    def _is_next(self, data: bytes) -> bool:
+        """Return whether `data` comes next in the window, and skip it then."""
+        if not self._window.startswith(data, self._at):
+            return False
+        self._at += len(data)
+        return True
 
     def _follows(self, data: bytes) -> bool:
         """Return whether `data` comes next, and skip it then; raise StoreError at the end."""
