@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ..nix.harness import NixError
+from ..unit.stores.fake_cache import fake_cache
 from .conftest import Library
 
 pytestmark = [pytest.mark.nix, pytest.mark.xdist_group("nix")]
@@ -23,10 +24,22 @@ IMAGE = """nixdock.streamLayeredImage {
 }"""
 
 
-def nixdock(*arguments: object, home: Path, **environment: str) -> str:
+# A machine without a store.
+HIDE = [
+    "/usr/bin/unshare",
+    "--mount",
+    "/bin/sh",
+    "-c",
+    '/bin/mount -t tmpfs none /nix; exec "$@"',
+    "-",
+]
+
+
+def nixdock(*arguments: object, home: Path, hidden: bool = False, **environment: str) -> str:
+    """Run nixdock, with the store hidden if that is wanted, and return what it prints."""
     env = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home), "NIX_CONF_DIR": "/none"}
     env |= environment
-    command = [sys.executable, "-m", "nixdock", *map(str, arguments)]
+    command = [*(HIDE if hidden else []), sys.executable, "-m", "nixdock", *map(str, arguments)]
     done = subprocess.run(command, env=env, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -72,13 +85,13 @@ def test_the_image_is_that_of_the_local_store(
         f"{cache}?compression={compression}&secret-key={secret}&write-nar-listing=true",
         *map(str, [hello, *others]),
     )
-    empty = tmp_path / "empty"
-    empty.mkdir()
     spec = tmp_path / "spec.json"
-    spec.write_text(json.dumps({**remote, "store": {**remote["store"], "root": str(empty)}}))
-    trust = ["--store", cache, "--trusted-public-key", public.read_text().strip()]
+    spec.write_text(json.dumps(remote))
     expected = nixdock("build", conf, "-o", tmp_path / "expected", home=tmp_path)
-    found = nixdock("build", spec, "-o", tmp_path / "found", *trust, home=tmp_path)
+    with fake_cache(tmp_path / "cache") as served:
+        trust = ["--store", served.url, "--trusted-public-key", public.read_text().strip()]
+        build = ["build", spec, "-o", tmp_path / "found", *trust]
+        found = nixdock(*build, home=tmp_path, hidden=True, PATH="/none")
     assert found == expected
     assert (tmp_path / "found").read_bytes() == (tmp_path / "expected").read_bytes()
 
