@@ -10,12 +10,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
+from nixdock.build.fetched_contents import contents_of
 from nixdock.build.resolve import read_closure
 from nixdock.errors import SpecError
 from nixdock.layers.layer import ListedLayer
 from nixdock.layers.tree import TreeLayer
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.database import write_nix_db
+from nixdock.nix.derivation import parse_outputs
 from nixdock.nix.registrations import Registrations, merge_registrations
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layer_blob import LayerHistory
@@ -110,9 +112,22 @@ def write_database(
         tree,
         registration_time=mtime,
         root=spec.store.root,
-        derivation_outputs=registrations.derivation_outputs,
+        derivation_outputs={
+            **_fetched_outputs(registrations.closure, source),
+            **registrations.derivation_outputs,
+        },
     )
     return Database(tree, frozenset(registrations.closure.infos))
+
+
+def _fetched_outputs(closure: Closure, source: Store) -> dict[StorePath, Mapping[str, str]]:
+    """Return the outputs of the derivations that are not in the local store."""
+    outputs: dict[StorePath, Mapping[str, str]] = {}
+    for path in closure.infos:
+        if path.endswith(".drv") and source.lacks(path):
+            data = b"".join(piece for e in source.entries(path) for piece in contents_of(e))
+            outputs[path] = parse_outputs(data.decode("utf-8", "replace"), path)
+    return outputs
 
 
 def _registrations(spec: ImageSpec, base: BaseImage | None, source: Store) -> Registrations:

@@ -19,7 +19,7 @@ from nixdock.system.scratch import temporary_directory
 from nixdock.tar.header import Entry
 from nixdock.tar.kinds import Kind
 
-__all__ = ["FetchedContents", "fetched_contents"]
+__all__ = ["FetchedContents", "contents_of", "fetched_contents"]
 
 _SCRIPTS: Final = ("run_as_root", "extra_commands", "fake_root_commands")
 _PIECE: Final = 1 << 20
@@ -136,14 +136,15 @@ def _written(entries: Iterator[Entry], root: Path, *, whole: bool) -> Iterator[t
             file.symlink_to(os.fsdecode(entry.target))
         else:
             # Without contents, no file is like another one.
-            data = _contents(entry) if whole else iter([entry.name])
+            data = contents_of(entry) if whole else iter([entry.name])
             with file.open("xb") as stream:
                 for piece in data:
                     stream.write(piece)
             file.chmod(entry.mode)
 
 
-def _contents(entry: Entry) -> Iterator[bytes]:
+def contents_of(entry: Entry) -> Iterator[bytes]:
+    """Yield the contents of a file, in pieces."""
     if entry.content is None:
         with Path(os.fsdecode(entry.source)).open("rb") as stream:
             while piece := stream.read(_PIECE):

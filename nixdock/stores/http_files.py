@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import logging
 import netrc
 import re
@@ -104,15 +105,26 @@ class HttpFiles:
     def read(self, name: str, most: int, path: StorePath | None = None) -> bytes | None:
         """Return a whole file, or None if there is none; more than `most` bytes are an error."""
         file = _File(self._url, name, path)
-        with self.send(file) as response:
-            if response.status in _ABSENT:
-                return None
-            coding = _coding_of(response, file)
-            data = response.whole(most)
+        for attempt in itertools.count(1):
+            try:
+                found = self._read(file, most)
+                break
+            except CacheError as error:
+                if not error.is_broken or not self.wait(attempt):
+                    raise
+        if found is None:
+            return None
+        data, coding = found
         if coding is Coding.NONE:
             return data
         stream = DecompressedReader(io.BytesIO(data), coding, most=most, failure=file.error)  # type: ignore[arg-type]
         return stream.readall()
+
+    def _read(self, file: _File, most: int) -> tuple[bytes, Coding] | None:
+        with self.send(file) as response:
+            if response.status in _ABSENT:
+                return None
+            return response.whole(most), _coding_of(response, file)
 
     def open(self, name: str, path: StorePath) -> io.RawIOBase:
         """Open a file; that there is none is an error."""

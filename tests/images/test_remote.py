@@ -30,7 +30,7 @@ HIDE = [
     "--mount",
     "/bin/sh",
     "-c",
-    '/bin/mount -t tmpfs none /nix; exec "$@"',
+    '/bin/mount -t tmpfs none /nix && exec "$@"',
     "-",
 ]
 

@@ -78,6 +78,7 @@ IMAGES: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("changes", "options"), IMAGES, ids=lambda value: str(value)[:40])
 @pytest.mark.parametrize("listings", [True, False])
 def test_images_have_the_same_bytes(
@@ -189,6 +190,7 @@ def test_an_update_of_the_app_fetches_the_app(
         assert nars(cache) == {APP_2.hash_part}
 
 
+@pytest.mark.slow
 def test_contents_may_lead_to_other_paths(closure: Sample, tmp_path: Path) -> None:
     """A profile has links to directories of packages, which are merged with those of others."""
     profile, other = (StorePath.parse(f"/nix/store/{c * 32}-{c}") for c in "gh")
@@ -211,6 +213,20 @@ def test_contents_may_lead_to_other_paths(closure: Sample, tmp_path: Path) -> No
             spec = spec_file(tmp_path / "remote.json", given, **changes)
             nixdock(tmp_path, "build", spec, "-o", found)
         assert found.read_bytes() == expected.read_bytes()
+
+
+def test_a_database_with_derivations(closure: Sample, tmp_path: Path) -> None:
+    """Nix registers the outputs of derivations, which are in their files."""
+    drv = StorePath.parse(f"/nix/store/{'d' * 31}f-x.drv")
+    text = f'Derive([("out","{LIBC}","","")],[],[],"x","/bin/sh",[],[])'
+    both = sample(tmp_path / "both", {**TREES, drv: File(text.encode())})
+    expected, found = tmp_path / "expected", tmp_path / "found"
+    nixdock(tmp_path, "build", local_spec(tmp_path, both, nix_db=True), "-o", expected)
+    with fake_cache(both.cache(tmp_path / "cache")) as cache:
+        given = {"roots": [APP, drv], "stores": [cache.url], "trusted_public_keys": [KEY]}
+        spec = spec_file(tmp_path / "remote.json", given, nix_db=True)
+        nixdock(tmp_path, "build", spec, "-o", found)
+    assert found.read_bytes() == expected.read_bytes()
 
 
 def test_a_script_that_names_a_path_that_is_not_local(cache: FakeCache, tmp_path: Path) -> None:

@@ -360,6 +360,11 @@ def test_a_cache_that_fails_for_a_moment_is_asked_again(fake: FakeCache, expecte
     assert str(error) == (f"{fake.url}: {APP}: {APP.hash_part}.narinfo: the cache answers 500")
 
 
+def test_a_narinfo_that_breaks_off_is_asked_for_again(fake: FakeCache, expected: object) -> None:
+    fake.faults = [Fault(path="narinfo", cut=100, times=3)]
+    assert everything(open_sample(fake.url)) == expected
+
+
 def test_a_silent_cache(fake: FakeCache) -> None:
     fake.faults = [Fault(path=r"\.nar", cut=10, stall=True, times=99)]
     host = fake.host
