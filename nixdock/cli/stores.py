@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
-import msgspec
-
-from nixdock.nix.store_path import StorePath
 
 if TYPE_CHECKING:
     from nixdock import Access, Closure, ImageSpec
 
-__all__ = ["ChosenStores", "realise_option", "store_options"]
+__all__ = ["ChosenStores", "cache_options", "realise_option", "store_options"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -40,38 +37,17 @@ class ChosenStores:
     def applied_to(self, spec: ImageSpec, access: Access | None) -> ImageSpec:
         """Return the spec with these roots in place of its graph, and these stores besides its own.
 
-        A resolved spec has its store paths already. Let Nix realise what no store has, if that was
-        asked for. Raise InputError if a root is no store path.
+        Let Nix realise what no store has, if that was asked for.
         """
-        spec = self._named_in(spec)
+        if self.urls or self.keys or self.roots:
+            from nixdock.spec.chosen_stores import with_stores
+
+            spec = with_stores(spec, self.urls, self.keys, self.roots)
         if self.realise:
             from nixdock import realise_closure
 
             realise_closure(spec, access=access)
         return spec
-
-    def _named_in(self, spec: ImageSpec) -> ImageSpec:
-        if not (self.urls or self.keys or self.roots):
-            return spec
-        from nixdock.spec.image_spec import ClosureSpec
-
-        closure = spec.closure or ClosureSpec()
-        if self.roots and spec.store_layers is not None:
-            raise click.UsageError("--root is for specs that are not resolved")
-        if self.roots:
-            roots = [StorePath.parse(text, spec.store.directory) for text in self.roots]
-            closure = msgspec.structs.replace(
-                closure, graph=None, keys=[], roots=[*map(str, roots)]
-            )
-        if spec.store_layers is None and closure.graph is None and not closure.roots:
-            # An image without store paths needs no store.
-            return spec
-        closure = msgspec.structs.replace(
-            closure,
-            stores=[*dict.fromkeys([*self.urls, *closure.stores])],
-            trusted_public_keys=[*closure.trusted_public_keys, *self.keys],
-        )
-        return msgspec.structs.replace(spec, closure=closure)
 
     def closure(
         self,
@@ -99,26 +75,38 @@ class ChosenStores:
 
 
 def store_options(command: _Command) -> _Command:
-    """Add --root, --store, --trusted-public-key and --no-check-sigs to a command.
+    """Add --root and the options of `cache_options` to a command.
 
     The command takes the parameter `chosen`, a `ChosenStores`.
     """
+    option = click.option(
+        "--root",
+        "roots",
+        multiple=True,
+        metavar="STORE_PATH",
+        help="Root of the closure, in place of a graph; its closure is asked of the local store"
+        " and of --store. Repeatable.",
+    )
+    return option(cache_options(command))
+
+
+def cache_options(command: _Command) -> _Command:
+    """Add --store, --trusted-public-key and --no-check-sigs to a command; it takes `chosen`."""
 
     @functools.wraps(command)
     def with_stores(
         *args: Any,
-        roots: tuple[str, ...],
         stores: tuple[str, ...],
         trusted_public_keys: tuple[str, ...],
         no_check_sigs: bool,
+        roots: tuple[str, ...] = (),
         realise: bool = False,
         **others: Any,
     ) -> Any:
         if no_check_sigs:
             stores = tuple(f"{url}{'&' if '?' in url else '?'}trusted=1" for url in stores)
-        return command(
-            *args, chosen=ChosenStores(stores, trusted_public_keys, roots, realise), **others
-        )
+        chosen = ChosenStores(stores, trusted_public_keys, roots, realise)
+        return command(*args, chosen=chosen, **others)
 
     options = (
         click.option(
@@ -139,14 +127,6 @@ def store_options(command: _Command) -> _Command:
             multiple=True,
             metavar="URL",
             help="Binary cache that has what the local store lacks. Repeatable.",
-        ),
-        click.option(
-            "--root",
-            "roots",
-            multiple=True,
-            metavar="STORE_PATH",
-            help="Root of the closure, in place of a graph; its closure is asked of the local store"
-            " and of --store. Repeatable.",
         ),
     )
     made = functools.reduce(lambda function, option: option(function), options, with_stores)

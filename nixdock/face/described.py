@@ -20,6 +20,7 @@ from nixdock.oci.layout import Format
 from nixdock.oci.platforms import best_fitting, platform_text
 from nixdock.read.report import FileReport
 from nixdock.rootfs.confinement import Confinement
+from nixdock.spec.chosen_stores import with_stores
 from nixdock.write.image import default_compression
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Described:
                 f" {platform_text(self.platform)}"
             )
         confinement = Confinement(self.describing.confinement)
+        spec = with_stores(spec, self.describing.stores, self.describing.trusted_public_keys)
         with prepared_build(spec, confinement, self.access, outline=outline) as build:
             yield build
 

@@ -151,6 +151,24 @@ def test_commands_that_read_graphs_read_stores(
     assert "--store is for --root, in place of GRAPH" in error
 
 
+def test_specs_are_described_with_stores(closure: Sample, cache: FakeCache, tmp_path: Path) -> None:
+    local, image = local_spec(tmp_path, closure), tmp_path / "image"
+    nixdock(tmp_path, "build", local, "-o", image)
+    remote = spec_file(tmp_path / "plain.json", {"roots": [APP]})
+    trust = ["--store", cache.url, "--trusted-public-key", KEY]
+    found = json.loads(nixdock(tmp_path, "inspect", remote, "--json", *trust))
+    expected = json.loads(nixdock(tmp_path, "inspect", local, "--json"))
+    assert found == expected
+    diff = json.loads(nixdock(tmp_path, "diff", image, remote, "--json", *trust))
+    assert diff["transfers"]["registry"]["bytes"] == 0
+    error = nixdock(tmp_path, "inspect", image, *trust, status=2)
+    assert "--store and the options for scripts are for a spec, not for an image" in error
+    resolved = tmp_path / "resolved"
+    nixdock(tmp_path, "resolve", local, "-o", resolved)
+    error = nixdock(tmp_path, "build", resolved, "-o", image, "--root", APP, status=2)
+    assert "the spec is resolved, so its store paths can't be those of other roots" in error
+
+
 def nars(cache: FakeCache) -> set[str]:
     """Return the hash parts of the paths whose NARs were fetched, each once."""
     found = [name.removeprefix("nar/")[:32] for name in cache.names if name.startswith("nar/")]
