@@ -207,8 +207,8 @@ def test_a_spec_is_inspected_and_compared(
     assert (status, err.splitlines()[-1]) == (
         2,
         (
-            "error: --reuse, --no-cache, --store and the options for scripts are for a spec, not for"
-            " an image"
+            "error: --reuse, --no-cache, --store and the options for scripts are for a spec, not"
+            " for an image"
         ),
     )
 
