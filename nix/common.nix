@@ -152,6 +152,17 @@ rec {
         "write the file with the image's updatePlan"
     );
 
+  # The files with previous plans that exist: `previous` is one, several or none.
+  previousPlans =
+    name: previous:
+    lib.concatMap (
+      plan:
+      if builtins.isPath plan && !builtins.pathExists plan then
+        lib.warn (missingPlan name plan) [ ]
+      else
+        [ "${plan}" ]
+    ) (if previous == null then [ ] else lib.toList previous);
+
   # The layering section of a spec. Files and store paths may be given as paths or as derivations.
   layeringSpec =
     name: layering: pipeline:
@@ -190,14 +201,14 @@ rec {
         // whenGiven {
           previous =
             let
-              previous = given.previous or null;
+              found = previousPlans name (given.previous or null);
             in
-            if previous == null then
+            if found == [ ] then
               null
-            else if builtins.isPath previous && !builtins.pathExists previous then
-              lib.warn (missingPlan name previous) null
+            else if lib.length found == 1 then
+              lib.head found
             else
-              file previous;
+              found;
           plan = if given.plan or null == null then null else file given.plan;
         }
         // lib.optionalAttrs (given ? pipeline) {

@@ -4,12 +4,20 @@
 let
   inherit (common) checks lib runNixdock;
 
+  # The options of `layering` that images of a family may have.
+  familyOptions = [
+    "label"
+    "memory"
+    "previous"
+    "volatile"
+  ];
+
   # The names of plan files.
   isName = name: builtins.match "[A-Za-z0-9_][A-Za-z0-9._-]*" name != null;
 in
 {
   # Takes the arguments of streamLayeredImage or buildLayeredImage for each image, by name, and adds
-  # the common plan to them.
+  # the common plan to them. It continues the plans of `layering.previous`, in any of the images.
   planFamily =
     images:
     let
@@ -43,6 +51,21 @@ in
           "${name}=${args.architecture or common.defaultArchitecture}${variant}"
         ];
 
+      layeringOf = args: args.layering or { };
+
+      otherOptions = name: lib.attrNames (removeAttrs (layeringOf images.${name}) familyOptions);
+
+      memoryOf =
+        args:
+        lib.concatMap (plan: [
+          "--previous"
+          plan
+        ]) (common.previousPlans args.name ((layeringOf args).previous or null))
+        ++ lib.concatMap (path: [
+          "--volatile"
+          "${path}"
+        ]) (lib.toList ((layeringOf args).volatile or [ ]));
+
       optionsOf =
         name:
         [
@@ -50,6 +73,7 @@ in
           "${name}=${toString (limitOf images.${name})}"
         ]
         ++ baseOf name images.${name}
+        ++ memoryOf images.${name}
         ++ lib.concatMap (root: [
           "--root"
           "${root}"
@@ -76,14 +100,24 @@ in
     assert lib.assertMsg (names != [ ]) "nixdock.planFamily: there is no image; give at least one";
     assert lib.assertMsg (lib.all isName names)
       "nixdock.planFamily: ${builtins.toJSON (lib.filter (name: !isName name) names)}: names of plans consist of letters, digits, '_', '.' and '-'";
+    assert lib.all (
+      name:
+      lib.assertMsg (otherOptions name == [ ])
+        "nixdock.planFamily: layering.${lib.head (otherOptions name)} of ${name}: an image of a family has only layering.previous, layering.volatile and layering.memory"
+    ) names;
     lib.mapAttrs (
       name: args:
       args
       // {
-        layering = {
-          strategy = "explicit";
-          plan = "${plans}/${name}.plan.json";
-        };
+        layering =
+          removeAttrs (layeringOf args) [
+            "previous"
+            "volatile"
+          ]
+          // {
+            strategy = "explicit";
+            plan = "${plans}/${name}.plan.json";
+          };
       }
     ) images;
 }

@@ -15,7 +15,7 @@ from nixdock.build.memory import memory_of
 from nixdock.build.missing_files import missing_contents, missing_program
 from nixdock.build.outline import outlined_layers
 from nixdock.build.permission_check import check_permissions
-from nixdock.build.previous import previous_image
+from nixdock.build.previous import previous_images
 from nixdock.build.resolve import Resolution, resolve_on_base
 from nixdock.build.sources import nar_hashes_of, store_of
 from nixdock.build.store_layers import directories_of, layers_of_store
@@ -23,7 +23,6 @@ from nixdock.errors import PlanError
 from nixdock.layers.layer import Layer, ListedLayer
 from nixdock.layers.single import SingleLayer
 from nixdock.oci.container_config import ContainerConfig, container_config
-from nixdock.oci.descriptor import Platform
 from nixdock.oci.digests import chain_ids
 from nixdock.oci.image import HistoryEntry, Image
 from nixdock.oci.layer_blob import LayerBlob
@@ -43,7 +42,9 @@ from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
 
 if TYPE_CHECKING:
+    from nixdock.layering.plan_history import PreviousPlan
     from nixdock.layers.store import StoreLayer
+    from nixdock.oci.descriptor import Platform
     from nixdock.oci.location import Location
     from nixdock.registry.access import Access
     from nixdock.stores.store import Store
@@ -59,7 +60,7 @@ class Build:
 
     `mtime` is the time, in seconds, of the files that the build itself creates; `base_history` is
     the history of the base image's layers. `memory_of` returns what the image is to remember, given
-    the chain ID of its layers. `previous` is the image whose plan this one continues.
+    the chain ID of its layers. `previous` are the images whose plans this one continues.
     """
 
     layers: tuple[Layer, ...]
@@ -70,7 +71,7 @@ class Build:
     mtime: int
     base_history: tuple[HistoryEntry, ...] = ()
     memory_of: Callable[[str], Mapping[str, Any] | None] | None = None
-    previous: Location | None = None
+    previous: Sequence[Location] = ()
 
     def assemble(self, blobs: Sequence[LayerBlob]) -> Image:
         """Describe the packed layers as an image."""
@@ -109,20 +110,22 @@ def prepared_build(
     access: Access | None = None,
     *,
     outline: bool = False,
+    previous: Sequence[PreviousPlan] = (),
 ) -> Iterator[Build]:
     """Prepare the image of `spec`, which may be resolved; pack its layers within the block.
 
     Scripts are confined as `confinement` says. With `outline`, neither do they run nor is any file
-    of the image read: layers of its own files can't be packed then.
+    of the image read: layers of its own files can't be packed then. `previous` are the plans to
+    continue, the newest first, if the spec names none.
 
     Raise what `resolve_spec` raises, ScriptError if a script fails, and PackError if the files of
     the top layer can't be prepared.
     """
     with ExitStack() as stack:
         base = _open_base(spec, access, stack)
-        previous = previous_image(spec)
+        images = previous_images(spec)
         source = store_of(spec, access)
-        spec = resolve_on_base(spec, base, source, access).spec
+        spec = resolve_on_base(spec, base, source, access, previous).spec
         source = source.promising(nar_hashes_of(spec))
         config, undefined = checked_config(spec.config)
         for key in undefined_keys(undefined):
@@ -144,13 +147,13 @@ def prepared_build(
         yield Build(
             layers=tuple(layers),
             references=spec.references,
-            platform=_platform(spec),
+            platform=spec.platform,
             container=container_config(container, undefined),
             created=rfc3339(mtime if spec.created is None else parse_time(spec.created)),
             mtime=mtime,
             base_history=() if base is None else base.history,
             memory_of=memory_of(spec),
-            previous=previous,
+            previous=images,
         )
 
 
@@ -177,11 +180,7 @@ def _open_base(spec: ImageSpec, access: Access | None, stack: ExitStack) -> Base
         return None
     location = parse_location(spec.from_image.path)
     name, tag = spec.from_image.name, spec.from_image.tag
-    return stack.enter_context(open_base_image(location, name, tag, _platform(spec), access))
-
-
-def _platform(spec: ImageSpec) -> Platform:
-    return Platform(spec.architecture, "linux", spec.variant)
+    return stack.enter_context(open_base_image(location, name, tag, spec.platform, access))
 
 
 def _inherited(spec: ImageSpec, config: ContainerConfig, base: BaseImage | None) -> ContainerConfig:

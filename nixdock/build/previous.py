@@ -25,23 +25,26 @@ if TYPE_CHECKING:
     from nixdock.registry.access import Access
     from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["previous_image", "read_previous"]
+__all__ = ["previous_images", "read_previous"]
 
 
-def previous_image(spec: ImageSpec) -> Location | None:
-    """Return where the image is whose plan that of `spec` continues.
+def previous_images(spec: ImageSpec) -> list[Location]:
+    """Return where the images are whose plans that of `spec` continues, the newest first.
 
-    Return None if there is none, or only its plan file, which was written before its layers were
-    packed, and so does not know their blobs.
+    Plan files are left out: they were written before the layers were packed, and so do not know
+    their blobs.
     """
-    if spec.layering.previous is None or spec.planned_closure is None:
-        return None
-    location = parse_location(spec.layering.previous)
-    if isinstance(location, FileLocation):
-        path = location.path
-        if not path.is_dir() and (not path.is_file() or _is_json(path)):
-            return None
-    return location
+    if spec.planned_closure is None:
+        return []
+    return [
+        location
+        for location in map(parse_location, spec.layering.previous_locations)
+        if not isinstance(location, FileLocation) or _is_image(location.path)
+    ]
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_dir() or (path.is_file() and not _is_json(path))
 
 
 def read_previous(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from nixdock.build.previous import read_previous
 from nixdock.errors import InputError, SpecError
 from nixdock.layering import Layering, LayerPlan, layering_of
 from nixdock.layering.plan_file import parse_plan, plan_document
-from nixdock.layering.plan_history import PlanHistory
+from nixdock.layering.plan_history import PlanHistory, PreviousPlan
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.reference_graph import parse_closure
 from nixdock.nix.store_path import StorePath
@@ -57,14 +57,19 @@ class Resolution:
 
 
 def resolve_on_base(
-    spec: ImageSpec, base: BaseImage | None, source: Store, access: Access | None = None
+    spec: ImageSpec,
+    base: BaseImage | None,
+    source: Store,
+    access: Access | None = None,
+    previous: Sequence[PreviousPlan] = (),
 ) -> Resolution:
     """Return the resolved spec, which needs neither the graph nor SOURCE_DATE_EPOCH.
 
     The closure of roots without a graph is that in `source`. The plan leaves out the store paths of
     `base`, which is named by its digest if it is in a registry. A spec without a closure keeps its
-    plan. Raise InputError if the closure or a file of
-    the layering can't be read or is not valid, and PlanError if no plan fits.
+    plan. `previous` are the plans to continue, the newest first, if the spec names none. Raise
+    InputError if the closure or a file of the layering can't be read or is not valid, and PlanError
+    if no plan fits.
     """
     if base is not None and base.pinned is not None:
         pinned = FromImageSpec(location_text(base.pinned))
@@ -76,7 +81,7 @@ def resolve_on_base(
         return Resolution(spec)
     closure = read_closure(unplanned, source, spec.store.directory, registered=spec.nix_db)
     new_paths = _without_base(closure, base, spec.store.directory)
-    plan = _plan(spec, new_paths, base, access)
+    plan = _plan(spec, new_paths, base, access, previous)
     described = (closure if spec.nix_db else new_paths).without(plan.removed)
     resolved = msgspec.structs.replace(
         spec,
@@ -107,38 +112,54 @@ def _without_base(closure: Closure, base: BaseImage | None, store_dir: str) -> C
 
 
 def _plan(
-    spec: ImageSpec, closure: Closure, base: BaseImage | None, access: Access | None
+    spec: ImageSpec,
+    closure: Closure,
+    base: BaseImage | None,
+    access: Access | None,
+    previous: Sequence[PreviousPlan],
 ) -> LayerPlan:
     if not len(closure):
         return LayerPlan(())
     if spec.single_layer:
         return LayerPlan.of(closure, [[info.path for info in closure]])
-    platform = Platform(spec.architecture, "linux", spec.variant)
-    layering = _layering(spec.layering, platform, access)
+    given = _given_plan(spec.layering)
+    layering = _layering(spec.layering, given, spec.platform, access, previous)
     budget = layering.budget(
         spec.max_layers,
         base_layers=0 if base is None else len(base.layers),
         top_layers=2 if spec.nix_db else 1,
         most_layers=MOST_LAYERS,
     )
-    return layering.plan(closure, budget)
+    plan = layering.plan(closure, budget)
+    return plan if given is None else replace(plan, history=given.history)
 
 
-def _layering(spec: LayeringSpec, platform: Platform, access: Access | None) -> Layering:
-    previous = None
-    if spec.previous is not None:
-        previous = read_previous(parse_location(spec.previous), platform, access)
+def _given_plan(spec: LayeringSpec) -> PreviousPlan | None:
+    if spec.plan is None:
+        return None
+    return parse_plan(read_bytes(Path(spec.plan), "the plan"), spec.plan)
+
+
+def _layering(
+    spec: LayeringSpec,
+    given: PreviousPlan | None,
+    platform: Platform,
+    access: Access | None,
+    previous: Sequence[PreviousPlan],
+) -> Layering:
+    named = [
+        read_previous(parse_location(text), platform, access) for text in spec.previous_locations
+    ]
     groups = list(spec.groups)
-    if spec.plan is not None:
-        plan = parse_plan(read_bytes(Path(spec.plan), "the plan"), spec.plan)
-        groups += [[str(path) for path in layer] for layer in plan.layers]
+    if given is not None:
+        groups += [[str(path) for path in layer] for layer in given.layers]
     pipeline = spec.pipeline
     if isinstance(pipeline, str):
         pipeline = parse_json_file(Path(pipeline), "the pipeline")
     return layering_of(
         spec.strategy,
         volatile=spec.volatile,
-        previous=previous,
+        previous=named or previous,
         groups=groups,
         rest=spec.rest,
         pipeline=pipeline,
@@ -146,10 +167,13 @@ def _layering(spec: LayeringSpec, platform: Platform, access: Access | None) -> 
 
 
 def _history(spec: ImageSpec, plan: LayerPlan) -> HistorySpec | None:
-    """Return the history for the image's memory, if the next image can use that."""
+    """Return the history for the image's memory, if the next image can use that.
+
+    A plan that was given may be that of a family, whose next plan continues it.
+    """
     layering = spec.layering
-    remembers = layering.memory and layering.label and layering.strategy == "stable"
-    if not remembers or spec.single_layer:
+    is_continued = layering.strategy == "stable" or layering.plan is not None
+    if not (is_continued and layering.memory and layering.label) or spec.single_layer:
         return None
     history = plan.history or PlanHistory()
     counts = {key: CountsSpec(c.seen, c.changed) for key, c in history.counts.items()}

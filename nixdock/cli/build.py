@@ -38,6 +38,7 @@ from nixdock.system.atomic import whole_file
 
 if TYPE_CHECKING:
     from nixdock import Access
+    from nixdock.oci.location import Location
 
 __all__ = ["command"]
 
@@ -94,6 +95,7 @@ def command(
     compression: str | None,
     graph: str | None,
     tags: tuple[str, ...],
+    previous: tuple[Location, ...],
     confinement: str | None,
     reuse: tuple[str, ...],
     chosen: ChosenStores,
@@ -115,7 +117,7 @@ def command(
     layers are printed, too.
 
     --dry-run reads no file of a layer that is known: from an earlier build or push of this user, or
-    from an image that --reuse or the spec's layering.previous names.
+    from an image that --reuse, --previous or the spec's layering.previous names.
     """
     if target is None and not dry_run:
         raise click.UsageError("no output: give one with -o, or use --dry-run")
@@ -128,7 +130,7 @@ def command(
     if target is not None and not dry_run:
         check_not_terminal(target)
     started = time.monotonic()
-    parsed = chosen.applied_to(overridden(read_spec(spec), graph, tags), access)
+    parsed = chosen.applied_to(overridden(read_spec(spec), graph, tags, previous), access)
     if not quiet:
         say(f"planning {names_text(parsed)}")
     if target is None or dry_run:

@@ -14,7 +14,7 @@ import msgspec
 from nixdock.errors import InputError
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layout import Format
-from nixdock.oci.location import FileLocation, Location, location_of
+from nixdock.oci.location import FileLocation, Location, location_of, location_text
 from nixdock.oci.reference import Reference
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ __all__ = [
     "overridden",
     "override_options",
     "platform_option",
+    "previous_option",
     "quiet_option",
     "reuse_option",
     "root_option",
@@ -115,6 +116,14 @@ platform_option = click.option(
     "  [default: linux/amd64, of a file with images for several]",
 )
 
+previous_option = click.option(
+    "--previous",
+    multiple=True,
+    type=LOCATION,
+    help="Plan file or image that the new image replaces, in place of the spec's. Repeatable, the"
+    " newest first, if some machines have one and some another.",
+)
+
 root_option = click.option(
     "--root",
     "roots",
@@ -170,8 +179,9 @@ tag_option = click.option(
 
 
 def override_options(command: _Command) -> _Command:
-    """Add --graph, --tag and --tag-of-output to a command; see `overridden` and `output_tag`."""
+    """Add --graph, --tag, --tag-of-output and --previous; see `overridden` and `output_tag`."""
     for option in (
+        previous_option,
         click.option(
             "--tag-of-output",
             is_flag=True,
@@ -184,15 +194,28 @@ def override_options(command: _Command) -> _Command:
     return command
 
 
-def overridden(spec: ImageSpec, graph: str | None, tags: Sequence[str] = ()) -> ImageSpec:
-    """Return `spec` with another graph and other names, if they are given.
+def overridden(
+    spec: ImageSpec,
+    graph: str | None = None,
+    tags: Sequence[str] = (),
+    previous: Sequence[Location] = (),
+) -> ImageSpec:
+    """Return `spec` with another graph, other names and other previous images, if they are given.
 
     A spec without a closure needs no graph, so `graph` does not change it. Each of `tags` is TAG or
-    NAME:TAG. Raise InputError if it is not.
+    NAME:TAG. Raise InputError if it is not, and UsageError if the spec can't have previous images.
     """
     if graph is not None and spec.closure is not None:
         closure = msgspec.structs.replace(spec.closure, graph=graph)
         spec = msgspec.structs.replace(spec, closure=closure)
+    if previous:
+        if spec.closure is None:
+            raise click.UsageError("--previous is for a spec whose layers are not yet planned")
+        if spec.layering.strategy != "stable":
+            raise click.UsageError("--previous is for the layering strategy stable")
+        locations = [location_text(location) for location in previous]
+        layering = msgspec.structs.replace(spec.layering, previous=locations)
+        spec = msgspec.structs.replace(spec, layering=layering)
     if tags:
         first, *others = (Reference.tagged(spec.name, text) for text in tags)
         spec = msgspec.structs.replace(

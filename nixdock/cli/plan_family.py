@@ -18,14 +18,15 @@ from nixdock import (
     plan_document,
     plan_family,
     read_closure,
+    read_previous,
 )
 from nixdock.cli.access import access_options
-from nixdock.cli.options import FILE, root_option
+from nixdock.cli.options import FILE, LOCATION, platform_option, root_option
 from nixdock.cli.output import pretty_json
 from nixdock.cli.store_paths import path_named
 from nixdock.layering.plan import store_layer_budget
 from nixdock.oci.descriptor import Platform
-from nixdock.oci.location import parse_location
+from nixdock.oci.location import FileLocation, parse_location
 from nixdock.read.nix_store import read_image_store
 from nixdock.read.selection import select_image
 from nixdock.registry.opening import open_location
@@ -33,6 +34,7 @@ from nixdock.system.atomic import whole_directory
 
 if TYPE_CHECKING:
     from nixdock import Access
+    from nixdock.oci.location import Location
 
 __all__ = ["command"]
 
@@ -67,6 +69,14 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
     metavar="NAME=ARCH[/VARIANT]",
     help="Platform of NAME, if its base image is for several. Repeatable.",
 )
+@click.option(
+    "--previous",
+    multiple=True,
+    type=LOCATION,
+    help="Plan file or image that one of the images replaces, or the directory of the previous"
+    " family's plans. Repeatable, of several versions of an image the newest first.",
+)
+@platform_option
 @root_option
 @click.option("--exclude", multiple=True, help="Store path to leave out of the images. Repeatable.")
 @click.option("--volatile", multiple=True, help="Store path that changes often. Repeatable.")
@@ -77,6 +87,8 @@ def command(
     limits: tuple[str, ...],
     bases: tuple[str, ...],
     architectures: tuple[str, ...],
+    previous: tuple[Location, ...],
+    platform: str | None,
     roots: tuple[str, ...],
     exclude: tuple[str, ...],
     volatile: tuple[str, ...],
@@ -87,7 +99,12 @@ def command(
     GRAPH is a reference graph in any form in which Nix exports one; KEY selects a graph of a
     structured-attrs file. Each plan is for an image's `layering.plan`, with strategy `explicit`.
     A store path may be given by its name if only one store path of all graphs has it.
+
+    With --previous, layers whose store paths all still exist stay, in all images that had them. No
+    names are needed: what a previous plan has in common with an image tells whose it is.
     """
+    if platform is not None and not previous:
+        raise click.UsageError("--platform is for --previous")
     graphs = [_named_graph(image) for image in images]
     if len(dict(graphs)) < len(graphs):
         raise click.UsageError("two images have the same name")
@@ -112,12 +129,18 @@ def command(
         if len(closures[name]):
             store_layer_budget(most[name], found.layers)
         most[name] -= found.layers
+    before = [
+        read_previous(each, platform=platform, access=access)
+        for location in previous
+        for each in _images_of(location)
+    ]
     plans = dict.fromkeys(closures, LayerPlan(()))
     plans |= plan_family(
         # An image whose base image has all of its store paths needs no layer for them.
         {name: closure for name, closure in closures.items() if len(closure)},
         max_layers=most,
         volatile=[path_named(text, paths) for text in volatile],
+        previous=before,
     )
     with whole_directory(target, _MARKER) as directory:
         for name, plan in plans.items():
@@ -142,6 +165,13 @@ def _closure(graph: str) -> Closure:
     """Read the closure of GRAPH[#KEY]."""
     file, _, key = graph.partition("#")
     return read_closure(file, [key] if key else [])
+
+
+def _images_of(location: Location) -> list[Location]:
+    """Return the plan files of a directory of a family's plans, or else the location itself."""
+    if not isinstance(location, FileLocation) or not (location.path / _MARKER).is_file():
+        return [location]
+    return [FileLocation(file) for file in sorted(location.path.glob("*.plan.json"))]
 
 
 def _limits(texts: Iterable[str], names: Iterable[str]) -> dict[str, int]:

@@ -15,6 +15,7 @@ from nixdock.cli.options import (
     confinement_options,
     no_cache_option,
     overridden,
+    previous_option,
     quiet_option,
     reuse_option,
 )
@@ -27,6 +28,7 @@ from nixdock.system.text import counted
 
 if TYPE_CHECKING:
     from nixdock import Access
+    from nixdock.oci.location import Location
 
 __all__ = ["command"]
 
@@ -48,6 +50,10 @@ Examples:
     help="Compression of new layers.",
 )
 @reuse_option
+@previous_option
+@click.option(
+    "--no-previous", is_flag=True, help="Plan without memory of the images that are replaced."
+)
 @click.option("--graph", help="File with the closure's graph, in place of the spec's.")
 @store_options
 @realise_option
@@ -64,12 +70,14 @@ def command(
     destinations: tuple[str, ...],
     compression: str,
     reuse: tuple[str, ...],
+    previous: tuple[Location, ...],
     graph: str | None,
     digest_file: Path | None,
     confinement: str | None,
     access: Access | None,
     chosen: ChosenStores,
     *,
+    no_previous: bool,
     no_cache: bool,
     verify_known: bool,
     dry_run: bool,
@@ -79,18 +87,23 @@ def command(
     """Push the image SOURCE to each DEST, HOST/REPOSITORY[:TAG]; print the references by digest.
 
     SOURCE is a spec, which may be resolved, or dockerTools' stream configuration: the image is
-    built on its way. Layers that the registry has already are neither packed nor sent, and no file
-    of theirs is read. Or it is the location of an image: docker://REFERENCE, oci:DIRECTORY[:TAG],
-    oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE], or a path.
+    built on its way. Its layers continue the plan of the image that it replaces at DEST, unless
+    --previous or the spec names another. Layers that the registry has already are neither packed
+    nor sent, and no file of theirs is read. Or it is the location of an image: docker://REFERENCE,
+    oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE], or a path.
     """
     # Slow to load, and not needed to show the help.
     from nixdock import Pushing, push_image
 
+    if previous and no_previous:
+        raise click.UsageError("--previous and --no-previous are mutually exclusive")
     started = time.monotonic()
     image = read_source(source)
+    if previous and isinstance(image, str):
+        raise click.UsageError("--previous is for a spec, and the layers of an image are planned")
     targets = destinations
     if not isinstance(image, str):
-        image = chosen.applied_to(overridden(image, graph), access)
+        image = chosen.applied_to(overridden(image, graph, previous=previous), access)
         # The image's own names say where it belongs.
         targets = destinations or tuple(map(str, image.references))
     if not targets:
@@ -104,6 +117,7 @@ def command(
                 verify_known=verify_known,
                 dry_run=dry_run,
                 use_cache=not no_cache,
+                use_memory=not no_previous,
             ),
             reuse=reuse,
             access=access,

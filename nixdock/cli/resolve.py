@@ -25,6 +25,7 @@ from nixdock.system.text import counted
 
 if TYPE_CHECKING:
     from nixdock import Access
+    from nixdock.oci.location import Location
 
 __all__ = ["command"]
 
@@ -52,6 +53,7 @@ def command(
     plan: Path | None,
     graph: str | None,
     tags: tuple[str, ...],
+    previous: tuple[Location, ...],
     chosen: ChosenStores,
     *,
     tag_of_output: bool,
@@ -67,7 +69,7 @@ def command(
         tags = (output_tag(target, tags),)
     if plan is not None and is_standard_output(target) and is_standard_output(plan):
         raise click.UsageError("the spec and the plan can't both go to standard output")
-    parsed = chosen.applied_to(overridden(read_spec(spec), graph, tags), access)
+    parsed = chosen.applied_to(overridden(read_spec(spec), graph, tags, previous), access)
     resolution = resolve_spec(parsed, access=access)
     with whole_file(target) as file:
         file.write(spec_json(resolution.spec))

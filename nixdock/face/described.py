@@ -87,7 +87,7 @@ class Described:
     @contextmanager
     def _prepared(self, *, outline: bool = False) -> Iterator[Build]:
         spec = self.spec
-        own = Platform(spec.architecture, "linux", spec.variant)
+        own = spec.platform
         if self.platform is not None and not best_fitting([(own, spec)], self.platform):
             raise InputError(
                 f"the spec describes {spec.references[0]} for {platform_text(own)}, not for"

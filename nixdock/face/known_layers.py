@@ -44,8 +44,8 @@ class Sources:
         return cls(tuple(map(reused_location, texts)), cache)
 
     def images_for(self, build: Build) -> list[Location]:
-        """Return the images, and the previous one, whose layers the build continues."""
-        return [*self.images, *([] if build.previous is None else [build.previous])]
+        """Return the images, and the previous ones, whose layers the build continues."""
+        return [*self.images, *build.previous]
 
 
 def user_cache() -> KnownCache:

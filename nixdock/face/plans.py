@@ -48,19 +48,25 @@ def plan_family(
     *,
     max_layers: int | Mapping[str, int] = 100,
     volatile: Iterable[StorePath] = (),
+    previous: Iterable[PreviousPlan] = (),
 ) -> dict[str, LayerPlan]:
     """Plan several images together, so that they share layers, and return each image's plan.
 
     `closures` has the closure of each image by the image's name. `max_layers` is the limit of every
     finished image, or maps each name to its limit; the top layer counts. `volatile` are store paths
-    that change often. Raise PlanError if a limit leaves no room, ClosureError if the closures
-    contradict each other.
+    that change often. `previous` are the plans of the images that these replace, in any order, but
+    of several versions of one image the newest first; layers that are still whole are kept. Raise
+    PlanError if a limit leaves no room, ClosureError if the closures contradict each other.
     """
     from nixdock.layering import family
 
     limits = dict.fromkeys(closures, max_layers) if isinstance(max_layers, int) else max_layers
     budgets = {name: store_layer_budget(min(limit, MOST_LAYERS)) for name, limit in limits.items()}
-    return family.plan_family(closures, budgets, LayeringOptions(volatile=frozenset(volatile)))
+    plans = tuple(previous)
+    options = LayeringOptions(
+        volatile=frozenset(volatile), previous=plans[0] if plans else None, older=plans[1:]
+    )
+    return family.plan_family(closures, budgets, options)
 
 
 def compare_plans(

@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nixdock.build.build import prepared_build
+from nixdock.build.memory import remembered_plan
+from nixdock.build.previous import previous_images
 from nixdock.errors import InputError
 from nixdock.face.known_layers import Sources
 from nixdock.layers.progress import NO_PROGRESS, Progress
@@ -20,7 +22,9 @@ from nixdock.transfer.pushed_copies import pushed_copies
 from nixdock.transfer.targets import Registries, add_base, target_reference
 
 if TYPE_CHECKING:
+    from nixdock.layering.plan_history import PreviousPlan
     from nixdock.oci.registry_reference import RegistryReference
+    from nixdock.transfer.push_target import PushTarget
 
 __all__ = ["push_image"]
 
@@ -41,8 +45,9 @@ def push_image(
     destination is a reference, HOST/REPOSITORY[:TAG], with or without docker://. Layers that an
     image at a destination has already are taken over without reading a file, and so are those of
     the locations `reuse`, which may be in other repositories or in files, those of the previous
-    image that the spec names, and those that a cache of the user knows. `options` can limit that,
-    or send nothing at all. `confinement` is that of `build_image`.
+    image that the spec names, and those that a cache of the user knows. A spec that names no
+    previous image continues the plans of the images that are replaced. `options` can limit that, or
+    send nothing at all. `confinement` is that of `build_image`.
 
     Blobs are sent first, then config and manifest, and tags last, so that a tag is always that of
     a whole image. Raise what `build_image` raises, and RegistryError if a registry can't be reached
@@ -56,10 +61,11 @@ def push_image(
     if not isinstance(source, ImageSpec):
         return _push_existing(os.fspath(source), references, pushing, access, progress)
     spec = source
-    with prepared_build(spec, Confinement(confinement), access) as build:
-        registries = Registries(access or Access(), build.platform)
-        known = Known()
-        targets = registries.targets(references, sources.images_for(build), known)
+    registries = Registries(access or Access(), spec.platform)
+    known = Known()
+    targets = registries.targets(references, [*sources.images, *previous_images(spec)], known)
+    memories = _memories(targets) if pushing.use_memory else []
+    with prepared_build(spec, Confinement(confinement), access, previous=memories) as build:
         if spec.from_image is not None:
             add_base(known, spec.from_image.path, build.layers)
         known.add_cached(build.layers, pushing.compression, sources.cache)
@@ -69,6 +75,16 @@ def push_image(
             build, targets, known, pushing, cache=sources.cache, progress=progress or NO_PROGRESS
         )
     return replace(result, requests=registries.requests)
+
+
+def _memories(targets: Iterable[PushTarget]) -> list[PreviousPlan]:
+    """Return the plans of the images that a push replaces, each once."""
+    replaced = {seen.manifest: seen for target in targets for seen in target.replaced}
+    plans = [
+        remembered_plan(seen.config, str(seen.repository.reference(seen.name)))
+        for seen in replaced.values()
+    ]
+    return [plan for plan in plans if plan is not None and plan.layers]
 
 
 def _push_existing(

@@ -36,10 +36,15 @@ def plan_auto(
 def auto_layers(closure: Closure, budget: int) -> list[list[StorePath]]:
     """Return dockerTools' layers, bottom to top."""
     reach = Reach(closure)
-    layers = []
-    for members in split_by_primaries(reach, budget).values():
-        paths = sorted(reach.paths(members), key=name_then_path)
-        layers.append((reach.size(reach.cone(paths)), name_then_path(paths[0]), paths))
+    groups = [
+        sorted(reach.paths(members), key=name_then_path)
+        for members in split_by_primaries(reach, budget).values()
+    ]
+    cones = reach.cones([reach.index[path] for path in paths] for paths in groups)
+    layers = [
+        (reach.size(cone), name_then_path(paths[0]), paths)
+        for paths, cone in zip(groups, cones, strict=True)
+    ]
     return [paths for _size, _name, paths in sorted(layers)]
 
 
@@ -53,18 +58,18 @@ def split_by_primaries(reach: Reach, budget: int) -> dict[int, int]:
     )
     split = {0: (1 << len(closure)) - 1}
     for path in by_size:
-        finer = _split(split, reach, reach.index[path])
+        finer = _split(split, reach, path)
         if len(finer) > budget:
             break
         split = finer
     return split
 
 
-def _split(split: dict[int, int], reach: Reach, primary: int) -> dict[int, int]:
+def _split(split: dict[int, int], reach: Reach, primary: StorePath) -> dict[int, int]:
     """Return `split` with one more primary."""
-    own = 1 << primary
-    below = reach.down[primary] & ~own
-    above = reach.up[primary] & ~own
+    own = reach.bits([primary])
+    below = reach.cone([primary]) & ~own
+    above = reach.users([primary]) & ~own
     finer: dict[int, int] = {own: own}
     for claimants, members in split.items():
         if unaffected := members & ~below & ~own:

@@ -28,6 +28,7 @@ __all__ = [
     "LAYER_OVERHEAD",
     "ChangeModel",
     "Rate",
+    "RateClass",
     "model_of",
     "prior_model",
     "prior_rates",
@@ -51,7 +52,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class _RateClass:
+class RateClass:
     """The paths of one rate.
 
     `app_unchanged[n]` and `other_unchanged[n]` are the probabilities that an update changes none of
@@ -75,7 +76,7 @@ class ChangeModel:
 
     reach: Reach
     sizes: tuple[int, ...]
-    classes: tuple[_RateClass, ...]
+    classes: tuple[RateClass, ...]
     app_share: float
     top: int
 
@@ -87,7 +88,7 @@ class ChangeModel:
         return tuple(dependency_share * (1.0 - unchanged) for unchanged in rates.other_unchanged)
 
     @cached_property
-    def _classes_below_top(self) -> tuple[_RateClass, ...]:
+    def _classes_below_top(self) -> tuple[RateClass, ...]:
         return tuple(rates for rates in self.classes if not rates.members & self.top)
 
     def probability(self, cone: int) -> float:
@@ -143,7 +144,7 @@ def model_of(reach: Reach, rates: Mapping[StorePath, Rate], app_share: float) ->
         members = reach.bits(paths)
         other = fsum(rates[path].other for path in paths) / len(paths)
         classes.append(
-            _RateClass(
+            RateClass(
                 members=members,
                 app_weight=_weight(app),
                 other_weight=_weight(other),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["Cluster", "cluster_of", "clusters_of", "paths_of", "union_of"]
+__all__ = [
+    "Cluster",
+    "cluster_of",
+    "clusters_of",
+    "joint_clusters",
+    "layer_clusters",
+    "paths_of",
+    "union_of",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,18 +46,30 @@ class Cluster:
 def clusters_of(model: ChangeModel, paths: Iterable[StorePath]) -> list[Cluster]:
     """Return a cluster for each path, in the order of their names."""
     index = model.reach.index
-    return [cluster_of(model, (index[path],)) for path in sorted(paths, key=name_then_path)]
+    return joint_clusters(model, [(index[path],) for path in sorted(paths, key=name_then_path)])
+
+
+def layer_clusters(model: ChangeModel, layers: Iterable[Iterable[StorePath]]) -> list[Cluster]:
+    """Return a cluster for each layer, with the members in the order of their names."""
+    index = model.reach.index
+    return joint_clusters(
+        model,
+        [tuple(index[path] for path in sorted(layer, key=name_then_path)) for layer in layers],
+    )
 
 
 def cluster_of(model: ChangeModel, members: Iterable[int]) -> Cluster:
     """Return the cluster of `members`, which are positions in the model's `reach`."""
-    reach = model.reach
-    numbers = tuple(members)
-    cone = 0
-    for i in numbers:
-        cone |= reach.down[i]
-    size = sum(model.sizes[i] for i in numbers)
-    return Cluster(numbers, size, cone, model.probability(cone))
+    (cluster,) = joint_clusters(model, [tuple(members)])
+    return cluster
+
+
+def joint_clusters(model: ChangeModel, groups: Sequence[tuple[int, ...]]) -> list[Cluster]:
+    """Return a cluster for each group of positions in the model's `reach`."""
+    return [
+        Cluster(group, sum(model.sizes[i] for i in group), cone, model.probability(cone))
+        for group, cone in zip(groups, model.reach.cones(groups), strict=True)
+    ]
 
 
 def union_of(model: ChangeModel, clusters: Iterable[Cluster]) -> Cluster:

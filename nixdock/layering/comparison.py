@@ -71,15 +71,7 @@ def compare_plans(
     reach = Reach(closure)
     app = app_of(reach, volatile)
     changed = reach.users(app)
-    alone = _figures(reach, [(path,) for path in reach.order], changed)
-    least = Figures(
-        layers=alone.layers,
-        largest_layer=alone.largest_layer,
-        rebuild_pull=alone.rebuild_pull,
-        rebuild_chain=alone.rebuild_pull,
-        app_pull=alone.app_pull,
-        app_chain=alone.app_pull,
-    )
+    least = _least(reach, changed)
     figures = {
         name: _figures(reach, [layer.paths for layer in plan.layers], changed)
         for name, plan in plans.items()
@@ -96,7 +88,7 @@ def app_of(reach: Reach, volatile: Collection[StorePath] = ()) -> tuple[StorePat
     while candidates and len(app) < _MOST_WRAPPED:
         # Sorted first, so that of equally large closures the first by name is taken.
         by_name = sorted(candidates, key=name_then_path)
-        app.append(max(by_name, key=lambda path: reach.size(reach.cone([path]))))
+        app.append(max(by_name, key=lambda path: reach.closure_sizes[reach.index[path]]))
         if not _may_wrap(reach, app[-1]):
             break
         graph = reach.closure.graph
@@ -112,6 +104,21 @@ def _may_wrap(reach: Reach, path: StorePath) -> bool:
     )
 
 
+def _least(reach: Reach, app: int) -> Figures:
+    """Return the figures of layers of one path each, where those above transfer nothing more."""
+    counts = reach.sums_below([1] * len(reach.order))
+    pull = sum(size * count for size, count in zip(reach.sizes, counts, strict=True))
+    rebuild = _rounded(pull, max(len(counts), 1))
+    return Figures(
+        layers=len(counts),
+        largest_layer=max(reach.sizes, default=0),
+        rebuild_pull=rebuild,
+        rebuild_chain=rebuild,
+        app_pull=reach.size(app),
+        app_chain=reach.size(app),
+    )
+
+
 def _figures(reach: Reach, layers: Iterable[Iterable[StorePath]], app: int) -> Figures:
     """Return the figures of `layers`, which are bottom to top; `app` is the changed set.
 
@@ -122,10 +129,10 @@ def _figures(reach: Reach, layers: Iterable[Iterable[StorePath]], app: int) -> F
     sizes = []
     pull = chain = app_pull = app_chain = below = 0
     app_changed = False
-    for layer in layers:
-        paths = tuple(layer)
+    groups = [tuple(layer) for layer in layers]
+    cones = reach.cones([reach.index[path] for path in paths] for paths in groups)
+    for paths, cone in zip(groups, cones, strict=True):
         members = reach.bits(paths)
-        cone = reach.cone(paths)
         below |= cone
         size = sum(reach.closure[path].nar_size for path in paths)
         sizes.append(size)

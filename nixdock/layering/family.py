@@ -1,40 +1,50 @@
 """Plans of several images together, so that they share layers in a registry and on machines.
 
 If images are planned one by one, the paths they have in common get different neighbours in each,
-and no layer is shared. Here, the paths that exactly the same images contain form a group. The
-groups that save most by being shared become layers, which are the same, byte for byte, in every
-image of the group. The remaining layers of each image are for its other paths.
+and no layer is shared. Here, the paths that exactly the same images need can become layers, which
+are the same, byte for byte, in all of these images. The remaining layers of each image are for its
+other paths.
+
+With the plans of the previous family, each image would keep certain layers, as `stable` does. A
+layer stays in these images if they are at least half of those that could keep it; else its paths
+are planned anew in all of them, so that they are still shared. What is in no layer that stays is
+planned as above.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Final
+from math import fsum
+from typing import TYPE_CHECKING, TypeAlias
 
 from nixdock.errors import ClosureError, PlanError
-from nixdock.layering.change_model import LAYER_OVERHEAD, ChangeModel, prior_model
-from nixdock.layering.clusters import Cluster, clusters_of, paths_of
+from nixdock.layering.change_model import ChangeModel, model_of, prior_model
+from nixdock.layering.clusters import Cluster, clusters_of, layer_clusters, paths_of
+from nixdock.layering.expectation import Expectation, guessed_changes, learned_changes
 from nixdock.layering.fresh import partition_fresh
-from nixdock.layering.merging import Merger, merge_neighbours, mergers
+from nixdock.layering.history import app_share, newcomers
+from nixdock.layering.keeping import CleanLayers, clean_layers, layers_to_keep
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
-from nixdock.layering.order import layer_order
+from nixdock.layering.package_keys import package_keys
+from nixdock.layering.partition import partition
 from nixdock.layering.plan import LayerPlan
-from nixdock.layering.plan_history import PlanHistory
-from nixdock.layering.reach import Reach, name_then_path
-from nixdock.layering.top import top_depths, top_paths
+from nixdock.layering.reach import Reach
+from nixdock.layering.relatives import previous_by_image
+from nixdock.layering.shared_groups import shared_groups
+from nixdock.layering.stable import stacked
 from nixdock.nix.closure import Closure
 
 if TYPE_CHECKING:
+    from nixdock.layering.change_model import Rate
+    from nixdock.layering.plan_history import PreviousPlan
     from nixdock.nix.closure import PathInfo
     from nixdock.nix.store_path import StorePath
 
 __all__ = ["plan_family"]
 
-_SHARED_SHARE: Final = 0.65
-"""The share of an image's layers that shared groups may take while it has paths for the others."""
-_MOST_PAIRED: Final = 300
+_Layer: TypeAlias = "tuple[StorePath, ...]"
 
 
 def plan_family(
@@ -45,38 +55,133 @@ def plan_family(
 ) -> dict[str, LayerPlan]:
     """Plan images, given by their names, so that they share layers; each within its budget.
 
-    Only the option `volatile` is used. Raise PlanError if an image has no budget of at least one
-    layer, ClosureError if closures contradict each other.
+    Of the options, `volatile` is used, and `previous` and `older`: plans of images of the previous
+    family, in any order; of several versions of one image, the newest first. Raise PlanError if an
+    image has no budget of at least one layer, ClosureError if closures contradict each other.
     """
     names = sorted(closures)
     for name in names:
         if budgets.get(name, 0) < 1:
             raise PlanError(f"the image {name} needs a budget of at least one layer")
-    reach = Reach(_union([closures[name] for name in names]))
-    tops: dict[str, frozenset[StorePath]] = {}
-    depths: dict[StorePath, int] = {}
-    for name in names:
-        image_reach = Reach(closures[name])
-        volatile = [path for path in options.volatile if path in closures[name]]
-        image_depths = top_depths(image_reach, volatile)
-        tops[name] = top_paths(image_reach, image_depths, volatile)
-        for path, depth in image_depths.items():
-            depths[path] = min(depth, depths.get(path, depth))
-    model = prior_model(reach, depths)
-    groups = _shared_groups(
-        model, [closures[name] for name in names], [budgets[name] for name in names]
-    )
-    plans = {}
-    for i, name in enumerate(names):
-        clusters = [c for group in groups if group.images >> i & 1 for c in group.clusters()]
-        shared = {m for cluster in clusters for m in cluster.members}
-        rest = [path for path in closures[name].infos if reach.index[path] not in shared]
+    union = _union([closures[name] for name in names])
+    options = options.for_closure(union)
+    plans = [] if options.previous is None else [options.previous, *options.older]
+    previous = previous_by_image([closures[name] for name in names], plans)
+    images = [
+        _image(closures[name], budgets[name], options, plans)
+        for name, plans in zip(names, previous, strict=True)
+    ]
+    kept = _kept(images)
+    left = [image.budget - len(layers) for image, layers in zip(images, kept, strict=True)]
+    new = _new_layers(_common_model(Reach(union), images), images, kept, left)
+    return {
+        name: image.plan(*layers)
+        for name, image, *layers in zip(names, images, kept, new, strict=True)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """An image to plan: `clean` are the layers of previous images that it could keep."""
+
+    closure: Closure
+    budget: int
+    expected: Expectation
+    clean: CleanLayers
+    is_first: bool
+
+    def plan(self, kept: Sequence[_Layer], new: Sequence[_Layer]) -> LayerPlan:
+        model = self.expected.model
+        clusters = layer_clusters(model, new)
+        unbroken = self.clean.layers[: self.clean.unbroken]
+        plan = LayerPlan.of(self.closure, stacked(self.expected, kept, unbroken, clusters))
+        return replace(plan, history=self.expected.history)
+
+    def wished(self) -> list[_Layer]:
+        """Return the layers that the image would keep if it were planned alone."""
+        if not self.clean.layers:
+            return []
+        new_paths = newcomers(self.expected.history, self.closure)
+        return layers_to_keep(self.expected.model, self.clean, new_paths, self.budget)
+
+
+def _image(
+    closure: Closure, budget: int, options: LayeringOptions, previous: Sequence[PreviousPlan]
+) -> _Image:
+    guess = guessed_changes(closure, options.volatile)
+    if not previous:
+        return _Image(closure, budget, guess, CleanLayers((), 0, ()), is_first=True)
+    clean = clean_layers([plan.layers for plan in previous], closure)
+    expected = learned_changes(guess, previous[0])
+    return _Image(closure, budget, expected, clean, is_first=False)
+
+
+def _kept(images: Sequence[_Image]) -> list[list[_Layer]]:
+    """Return the layers that each image keeps: of those that it wishes, those that stay."""
+    wished = [image.wished() for image in images]
+    holders = Counter(layer for image in images for layer in image.clean.layers)
+    votes = Counter(layer for layers in wished for layer in layers)
+    return [[layer for layer in layers if 2 * votes[layer] >= holders[layer]] for layers in wished]
+
+
+def _new_layers(
+    model: ChangeModel,
+    images: Sequence[_Image],
+    kept: Sequence[Sequence[_Layer]],
+    left: Sequence[int],
+) -> list[list[_Layer]]:
+    """Return the layers of each image for the paths that are in none of `kept`.
+
+    `model` is that of all images together, and `left` how many new layers each may have.
+    """
+    needed = []
+    for image, layers in zip(images, kept, strict=True):
+        settled = frozenset(path for layer in layers for path in layer)
+        needed.append([path for path in image.closure.infos if path not in settled])
+    groups = [(group.images, group.layers(model)) for group in shared_groups(model, needed, left)]
+    new = []
+    for i, image in enumerate(images):
+        clusters = [c for members, layers in groups if members >> i & 1 for c in layers]
+        shared = {member for cluster in clusters for member in cluster.members}
+        rest = [path for path in needed[i] if model.reach.index[path] not in shared]
         if rest:
-            clusters += partition_fresh(model, rest, budgets[name] - len(clusters), tops[name])
-        layers = layer_order(model, clusters, reach.bits(tops[name]))
-        plan = LayerPlan.of(closures[name], [paths_of(model, c) for c in layers])
-        plans[name] = replace(plan, history=PlanHistory())
-    return plans
+            clusters += _own_layers(model, image, rest, left[i] - len(clusters))
+        new.append([paths_of(model, cluster) for cluster in clusters])
+    return new
+
+
+def _own_layers(
+    model: ChangeModel, image: _Image, rest: Sequence[StorePath], budget: int
+) -> list[Cluster]:
+    if image.is_first:
+        return partition_fresh(model, rest, budget, image.expected.top)
+    if len(rest) <= budget:
+        return clusters_of(model, rest)
+    return partition(model, rest, budget)
+
+
+def _common_model(reach: Reach, images: Sequence[_Image]) -> ChangeModel:
+    """Return the model of all images together.
+
+    A path has the rate that the image has learned which has seen most updates of it.
+    """
+    if all(image.is_first for image in images):
+        depths: dict[StorePath, int] = {}
+        for image in images:
+            for path, depth in image.expected.depths.items():
+                depths[path] = min(depth, depths.get(path, depth))
+        return prior_model(reach, depths)
+    rates: dict[StorePath, Rate] = {}
+    seen: dict[StorePath, int] = {}
+    for image in images:
+        history = image.expected.history
+        for key, path in package_keys(image.closure.infos).items():
+            updates = history.of_package(key).seen
+            if updates > seen.get(path, -1):
+                seen[path] = updates
+                rates[path] = image.expected.rates[path]
+    shares = [app_share(image.expected.history) for image in images]
+    return model_of(reach, rates, fsum(shares) / len(shares))
 
 
 def _union(closures: Sequence[Closure]) -> Closure:
@@ -94,101 +199,3 @@ def _union(closures: Sequence[Closure]) -> Closure:
             references = {*known.references, *info.references}
             infos[info.path] = replace(info, references=tuple(sorted(references)))
     return Closure.of(infos.values())
-
-
-@dataclass(slots=True)
-class _Group:
-    """The paths that exactly `images`, a bit set, contain, and how to split them into layers.
-
-    `steps` merge `pieces`, cheapest first, until all are one. To split the group into `parts`, the
-    last `parts` - 1 steps are left out.
-    """
-
-    images: int
-    pieces: list[Cluster]
-    steps: list[Merger]
-    parts: int = 1
-
-    @property
-    def gain(self) -> float:
-        """The expected bytes that one more part would save, in all images together."""
-        if self.parts > len(self.steps):
-            return 0.0
-        return self.steps[-self.parts].rise * self.images.bit_count()
-
-    def clusters(self) -> list[Cluster]:
-        """Replay all but the last steps; the number of a cluster is that of `mergers`."""
-        remaining = dict(enumerate(self.pieces))
-        steps = self.steps[: len(self.pieces) - self.parts]
-        for number, step in enumerate(steps, len(remaining)):
-            del remaining[step.first], remaining[step.second]
-            remaining[number] = step.cluster
-        return [*remaining.values()]
-
-
-def _shared_groups(
-    model: ChangeModel, closures: Sequence[Closure], budgets: Sequence[int]
-) -> list[_Group]:
-    """Return the groups that are shared, split into as many layers as the budgets allow.
-
-    While groups are chosen, `reserved[i]` is the number of layers that image i may still give to
-    shared groups, and `rest[i]` the number of its paths that are in no group.
-    """
-    images_of: dict[StorePath, int] = {}
-    for i, closure in enumerate(closures):
-        for path in closure.infos:
-            images_of[path] = images_of.get(path, 0) | 1 << i
-    members: dict[int, list[StorePath]] = {}
-    for path in sorted(images_of, key=name_then_path):
-        members.setdefault(images_of[path], []).append(path)
-    reserved = [int(_SHARED_SHARE * budget) for budget in budgets]
-    # Sharing a group saves its size once for every image but one. The largest saving comes first.
-    candidates = sorted(
-        (-(images.bit_count() - 1) * sum(model.reach.closure[p].nar_size for p in paths), images)
-        for images, paths in members.items()
-        if images.bit_count() > 1
-    )
-    groups = []
-    rest = [len(closure) for closure in closures]
-    for negative_saving, images in candidates:
-        concerned = _image_numbers(images)
-        if -negative_saving > LAYER_OVERHEAD and all(reserved[i] for i in concerned):
-            groups.append(_group(model, images, members[images]))
-            for i in concerned:
-                reserved[i] -= 1
-                rest[i] -= len(members[images])
-    for i, budget in enumerate(budgets):
-        # The layers outside `_SHARED_SHARE` are for the other paths of the image. Those beyond the
-        # number of these paths would stay empty, so groups get them.
-        unshared = budget - int(_SHARED_SHARE * budget)
-        reserved[i] += unshared - min(unshared, rest[i])
-    _split(groups, reserved)
-    return groups
-
-
-def _group(model: ChangeModel, images: int, paths: Sequence[StorePath]) -> _Group:
-    pieces = merge_neighbours(model, clusters_of(model, paths), _MOST_PAIRED)
-    return _Group(images, pieces, [*mergers(model, pieces)])
-
-
-def _split(groups: Sequence[_Group], reserved: list[int]) -> None:
-    """Spend the layers that images have reserved on splitting the groups that gain most by it.
-
-    Each group is on the heap at most once, with its current gain. It leaves the heap for good when
-    a split gains nothing, or when one of its images has no layer left: `reserved` only shrinks.
-    """
-    heap = [(-group.gain, number) for number, group in enumerate(groups)]
-    heapify(heap)
-    while heap:
-        negative_gain, number = heappop(heap)
-        group = groups[number]
-        concerned = _image_numbers(group.images)
-        if negative_gain < 0 and all(reserved[i] for i in concerned):
-            group.parts += 1
-            for i in concerned:
-                reserved[i] -= 1
-            heappush(heap, (-group.gain, number))
-
-
-def _image_numbers(images: int) -> list[int]:
-    return [i for i in range(images.bit_length()) if images >> i & 1]

@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 from itertools import combinations, count
 from typing import TYPE_CHECKING, Final
 
-from nixdock.layering.clusters import Cluster, cluster_of, union_of
+from nixdock.layering.clusters import Cluster, joint_clusters, union_of
 
 if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
@@ -55,6 +55,8 @@ class _Search:
 
     `whole` are the clusters that are groups, and `split` the other groups, the largest first.
     `free` are the other clusters by number, and `pairs` all pairs of these, the cheapest first.
+    `cell_of` has the cluster of the members that share both a cluster and a group with a member:
+    whatever is split, cells stay whole.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class _Search:
         split = [group for group in groups if frozenset(group.members) not in kept]
         self.split = sorted(split, key=lambda group: -group.size)
         self.numbers = count()
+        self.cell_of = _cells(model, clusters, groups)
         free = [c for c in clusters if frozenset(c.members) not in group_sets]
         self.free = {next(self.numbers): cluster for cluster in free}
         self.pairs = sorted(
@@ -88,8 +91,8 @@ class _Search:
         parts = []
         for number, cluster in self.free.items():
             if number not in left:
-                rest = [member for member in cluster.members if member not in members]
-                parts += [cluster_of(self.model, rest)] if rest else []
+                rest = {self.cell_of[m]: None for m in cluster.members if m not in members}
+                parts += [union_of(self.model, rest)] if rest else []
         new = self._merged(left, parts, self.budget - len(self.whole) - 1)
         if new is None:
             return False
@@ -155,3 +158,15 @@ class _Search:
     def _cost(self, cluster: Cluster) -> float:
         """Return the cost of a cluster that no fresh plan has."""
         return cluster.cost + self.risk * cluster.size * (1.0 - cluster.probability)
+
+
+def _cells(
+    model: ChangeModel, clusters: Sequence[Cluster], groups: Sequence[Cluster]
+) -> dict[int, Cluster]:
+    group_of = {member: n for n, group in enumerate(groups) for member in group.members}
+    cells: dict[tuple[int, int | None], list[int]] = {}
+    for number, cluster in enumerate(clusters):
+        for member in cluster.members:
+            cells.setdefault((number, group_of.get(member)), []).append(member)
+    found = joint_clusters(model, [tuple(cell) for cell in cells.values()])
+    return {member: cell for cell in found for member in cell.members}

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from nixdock.layering.clusters import clusters_of, union_of
+from nixdock.layering.clusters import layer_clusters
+from nixdock.layering.condensing import condense
 from nixdock.layering.fresh import large_size
-from nixdock.layering.merging import merge_neighbours, mergers
+from nixdock.layering.merging import mergers
 
 if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
@@ -113,8 +114,8 @@ def layers_to_keep(
     # The few layers that a mass rebuild leaves make too little room to merge all paths for.
     if fits or _FEW * len(whole) <= budget:
         return list(whole)
-    layers = [union_of(model, clusters_of(model, layer)) for layer in whole]
-    pieces = merge_neighbours(model, clusters_of(model, others), max(_MOST_PAIRED, budget))
+    layers = layer_clusters(model, whole)
+    pieces = condense(model, others, max(_MOST_PAIRED, budget))
     prices = _prices([layer.size for layer in layers], clean)
     # Nothing is known of newcomers but their sizes, so the smaller layers make room for large ones.
     least = large_size(model.sizes, budget)

@@ -30,8 +30,9 @@ class LayeringOptions:
 
     `volatile` are paths that are known to change often, and `previous` is the plan of the image
     that this one replaces; `older` are the plans of other images that clients may have, the newest
-    first. These three are for `stable`. `groups` are for `explicit`, and `rest` is the
-    strategy by which it plans the paths outside the groups. `pipeline` is for `pipeline`.
+    first. These three are for `stable`, and for families, whose plans need no order. `groups` are
+    for `explicit`, and `rest` is the strategy by which it plans the paths outside the groups.
+    `pipeline` is for `pipeline`.
     """
 
     volatile: frozenset[StorePath] = frozenset()

@@ -55,11 +55,11 @@ def _by_added_weight(model: ChangeModel, clusters: Iterable[Cluster], below: int
             cones,
             key=lambda cone: (
                 model.weight(cone & ~below)
-                / sum(c.size + LAYER_OVERHEAD for c in left if not c.cone & ~cone)
+                / sum(c.size + LAYER_OVERHEAD for c in left if c.cone | cone == cone)
             ),
         )
-        block = [cluster for cluster in left if not cluster.cone & ~least]
-        left = [cluster for cluster in left if cluster.cone & ~least]
+        block = [cluster for cluster in left if cluster.cone | least == least]
+        left = [cluster for cluster in left if cluster.cone | least != least]
         while block:
             ratios = [model.weight(c.cone & ~below) / (c.size + LAYER_OVERHEAD) for c in block]
             cluster = block.pop(ratios.index(min(ratios)))

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from nixdock.layering.clusters import Cluster, clusters_of, union_of
-from nixdock.layering.merging import merge, merge_neighbours
+from nixdock.layering.clusters import Cluster, clusters_of, joint_clusters
+from nixdock.layering.condensing import condense
+from nixdock.layering.merging import merge
+from nixdock.layering.reach import name_then_path
 from nixdock.layering.refinement import LEAST_SAVED, MOST_MOVES, refine
 
 if TYPE_CHECKING:
@@ -34,31 +36,29 @@ def partition(
     least_saved: float = LEAST_SAVED,
 ) -> list[Cluster]:
     """Divide `paths` among at most `budget` clusters; `least_saved` is that of `refine`."""
-    pieces = clusters_of(model, paths)
-    coarse = merge_neighbours(model, pieces, max(_MOST_PAIRED, budget))
+    paths = list(paths)
+    coarse = condense(model, paths, max(_MOST_PAIRED, budget))
     merged = merge(model, coarse, budget)
     # The pieces that move are single paths, unless there are too many.
-    fine = len(pieces) <= _MOST_MOVED and len(pieces) * len(merged) <= MOST_MOVES
-    refined = refine(model, pieces if fine else coarse, merged, budget, least_saved)
-    return set_apart(model, pieces, refined, budget)
+    fine = len(paths) <= _MOST_MOVED and len(paths) * len(merged) <= MOST_MOVES
+    pieces = clusters_of(model, paths) if fine else coarse
+    refined = refine(model, pieces, merged, budget, least_saved)
+    return set_apart(model, refined, budget)
 
 
-def set_apart(
-    model: ChangeModel, pieces: Sequence[Cluster], clusters: Sequence[Cluster], budget: int
-) -> list[Cluster]:
-    """Return `clusters`, with layers that they leave free for the largest of the large `pieces`."""
+def set_apart(model: ChangeModel, clusters: Sequence[Cluster], budget: int) -> list[Cluster]:
+    """Return `clusters`, with layers that they leave free for the largest of their large paths."""
     home = {i: n for n, cluster in enumerate(clusters) for i in cluster.members}
-    members = {n: [*cluster.members] for n, cluster in enumerate(clusters)}
-    alone: list[Cluster] = []
-    for piece in sorted(pieces, key=lambda piece: -piece.size):
-        if piece.size < _LARGE or len(clusters) + len(alone) >= budget:
+    members = [[*cluster.members] for cluster in clusters]
+    order, sizes = model.reach.order, model.sizes
+    large = [i for i in home if sizes[i] >= _LARGE]
+    alone: list[tuple[int, ...]] = []
+    for i in sorted(large, key=lambda i: (-sizes[i], name_then_path(order[i]))):
+        if len(clusters) + len(alone) >= budget:
             break
-        (i,) = piece.members
         if len(members[home[i]]) > 1:
             members[home[i]].remove(i)
-            alone.append(piece)
+            alone.append((i,))
     if not alone:
         return [*clusters]
-    piece_of = {piece.members[0]: piece for piece in pieces}
-    rest = [union_of(model, (piece_of[i] for i in left)) for left in members.values()]
-    return [*rest, *alone]
+    return joint_clusters(model, [*map(tuple, members), *alone])

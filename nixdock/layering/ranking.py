@@ -11,8 +11,10 @@ The numbers grow exponentially with the depth of the graph, so they are Python's
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from nixdock.layering.reach_sums import sums_over_ancestors
 
 if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
@@ -22,45 +24,17 @@ __all__ = ["popularity_ranking", "popularity_scores"]
 
 
 def popularity_scores(closure: Closure) -> Mapping[StorePath, int]:
-    """Return the exact popularity of every path.
-
-    Paths are visited after all their referrers. After path i, `walks[i]` is N of it, `scores[i]`
-    its popularity, and `referrers[i]`, as a bit set, the path and all its direct and indirect
-    referrers. A set is dropped as soon as the last reference of its path has used it.
-
-    A score is the sum of `walks` over a union of such sets. It starts from the score of the parent
-    with the largest set, its base, so that only the referrers that the base lacks are added up.
-    """
+    """Return the exact popularity of every path."""
     import networkx as nx  # noqa: PLC0415 (0.1 s that only planning needs)
 
     graph = closure.graph
     order: list[StorePath] = list(nx.topological_sort(graph))
     index = {path: i for i, path in enumerate(order)}
+    parents = [[index[parent] for parent in graph.predecessors(path)] for path in order]
     walks: list[int] = []
-    scores: list[int] = []
-    referrers: dict[int, int] = {}
-    uses_left = [degree for _, degree in graph.out_degree(order)]
-
-    for i, path in enumerate(order):
-        parents = [index[parent] for parent in graph.predecessors(path)]
-        walks.append(sum(walks[parent] for parent in parents) if parents else 1)
-        if parents:
-            base = max(parents, key=lambda parent: (referrers[parent].bit_count(), -parent))
-            union = referrers[base]
-            for parent in parents:
-                union |= referrers[parent]
-            lacking = union ^ referrers[base]
-            score = scores[base] + sum(walks[j] for j in _set_bits(lacking))
-        else:
-            union, score = 0, 0
-        scores.append(score + walks[i])
-        for parent in parents:
-            uses_left[parent] -= 1
-            if not uses_left[parent]:
-                del referrers[parent]
-        if uses_left[i]:
-            referrers[i] = union | (1 << i)
-    return dict(zip(order, scores, strict=True))
+    for numbers in parents:
+        walks.append(sum([walks[parent] for parent in numbers]) if numbers else 1)
+    return dict(zip(order, sums_over_ancestors(parents, walks), strict=True))
 
 
 def popularity_ranking(closure: Closure) -> list[tuple[StorePath, int]]:
@@ -77,13 +51,3 @@ def popularity_ranking(closure: Closure) -> list[tuple[StorePath, int]]:
 def _name_before_hash(path: StorePath) -> str:
     head, *rest = path.split("-")
     return "-".join([*rest, head])
-
-
-def _set_bits(bits: int) -> Iterator[int]:
-    """Yield the positions of the ones in `bits`, a byte at a time: shifting would be quadratic."""
-    for at, byte in enumerate(bits.to_bytes((bits.bit_length() + 7) // 8, "little")):
-        if byte:
-            yield from (at * 8 + offset for offset in _OFFSETS[byte])
-
-
-_OFFSETS: Final = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))

@@ -1,25 +1,35 @@
-"""Reachability in a closure, as bit sets: one integer per path, with one bit per path.
+"""Reachability in a closure: what a path refers to and what refers to it, directly or not.
 
-Unions and intersections of large sets are single operations on integers; that makes it possible to
-plan 20,000 paths in a second. The number of a path's bit is the position of the path in `order`.
+A set of paths is an integer with one bit per path; the number of a path's bit is the position of
+the path in `order`. Unions and intersections of large sets are single operations on integers.
+
+To hold a set for each path takes a bit for each pair of paths. So only closures of at most
+`MOST_SETS` paths have that; in larger ones, sets are found for the paths that are asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import compress
-from operator import getitem
+from operator import or_
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from nixdock.layering.reach_sums import sums_over_ancestors
 
 if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["Reach", "name_then_path", "select"]
+__all__ = ["MOST_SETS", "Reach", "name_then_path", "select"]
 
+MOST_SETS: Final = 1 << 15
+"""The greatest number of paths for which a closure holds sets of all: they take up to 128 MiB."""
+
+_AT_ONCE: Final = 1024
 _TRUTHS: Final = bytes.maketrans(b"01", b"\0\1")
+_DIGITS: Final = tuple(bytes(b"01"[byte >> bit & 1] for byte in range(256)) for bit in range(8))
 
 Item = TypeVar("Item")
 
@@ -60,34 +70,22 @@ class Reach:
         return tuple(self.closure[path].nar_size for path in self.order)
 
     @cached_property
-    def down(self) -> tuple[int, ...]:
-        """For each path in `order`, its bit and those of its direct and indirect references."""
-        reached = [0] * len(self.order)
-        # From the end of the order: the sets of all references of path i are complete.
-        for i in reversed(range(len(self.order))):
-            bits = 1 << i
-            for reference in self._references[i]:
-                bits |= reached[reference]
-            reached[i] = bits
-        return tuple(reached)
-
-    @cached_property
-    def up(self) -> tuple[int, ...]:
-        """For each path in `order`, its bit and those of its direct and indirect referrers."""
-        reached = [1 << i for i in range(len(self.order))]
-        # Each path passes its set on. All its referrers come before it, so its set is complete.
-        for i, references in enumerate(self._references):
-            for reference in references:
-                reached[reference] |= reached[i]
-        return tuple(reached)
-
-    @cached_property
-    def _references(self) -> tuple[tuple[int, ...], ...]:
+    def references(self) -> tuple[tuple[int, ...], ...]:
+        """For each path in `order`, the positions of its direct references, without itself."""
         index = self.index
         return tuple(
-            tuple(index[r] for r in self.closure[path].references if r != path)
+            tuple([index[r] for r in self.closure[path].references if r != path])
             for path in self.order
         )
+
+    @cached_property
+    def referrers(self) -> tuple[tuple[int, ...], ...]:
+        """For each path in `order`, the positions of its direct referrers, without itself."""
+        referrers: list[list[int]] = [[] for _ in self.order]
+        for i, references in enumerate(self.references):
+            for reference in references:
+                referrers[reference].append(i)
+        return tuple(map(tuple, referrers))
 
     def bits(self, paths: Iterable[StorePath]) -> int:
         """Return `paths`, which must be in the closure, as a set."""
@@ -105,27 +103,90 @@ class Reach:
         """Return the sum of the members' NAR sizes."""
         return sum(select(self.sizes, bits))
 
-    def sizes_of(self, sets: Iterable[int]) -> Iterator[int]:
-        """Yield what `size` returns for each of many sets: a table look-up for each eight paths."""
-        tables = []
-        for at in range(0, len(self.sizes), 8):
-            table = [0]
-            for size in self.sizes[at : at + 8]:
-                table += [total + size for total in table]
-            tables.append(table)
-        for bits in sets:
-            yield sum(map(getitem, tables, bits.to_bytes(len(tables), "little")))
-
     def cone(self, paths: Iterable[StorePath]) -> int:
         """Return `paths` and their direct and indirect references: a change of any changes them."""
-        union = 0
-        for path in paths:
-            union |= self.down[self.index[path]]
-        return union
+        return _reached([self.index[path] for path in paths], self.references)
 
     def users(self, paths: Iterable[StorePath]) -> int:
         """Return `paths` and their direct and indirect referrers: these change with them."""
-        union = 0
-        for path in paths:
-            union |= self.up[self.index[path]]
-        return union
+        return _reached([self.index[path] for path in paths], self.referrers)
+
+    def cones(self, groups: Iterable[Iterable[int]]) -> Iterator[int]:
+        """Yield the cone of each group of positions; many take little more time than one."""
+        if len(self.order) <= MOST_SETS:
+            yield from (reduce(or_, (self.down[i] for i in group), 0) for group in groups)
+            return
+        few: list[Iterable[int]] = []
+        for group in groups:
+            few.append(group)
+            if len(few) == _AT_ONCE:
+                yield from self._cones(few)
+                few = []
+        yield from self._cones(few)
+
+    def _cones(self, groups: Sequence[Iterable[int]]) -> Iterator[int]:
+        """Yield the cones of not too many groups, all found by one walk down the graph.
+
+        `above[i]` is the set of the groups whose cone has path i. Printed one below the other,
+        these sets are a table with a row for each path, whose columns are the cones.
+        """
+        above = [0] * len(self.order)
+        for number, group in enumerate(groups):
+            for i in group:
+                above[i] |= 1 << number
+        # All referrers of a path come before it, so its set is complete.
+        for i, references in enumerate(self.references):
+            if above[i]:
+                for reference in references:
+                    above[reference] |= above[i]
+        width = (len(groups) + 7) // 8
+        table = b"".join([row.to_bytes(width, "little") for row in reversed(above)])
+        for number in range(len(groups)):
+            column = table[number >> 3 :: width]
+            yield int(column.translate(_DIGITS[number & 7]), 2)
+
+    @cached_property
+    def down(self) -> tuple[int, ...]:
+        """For each path in `order`, its bit and those of its direct and indirect references."""
+        return self.cones_below([1 << i for i in range(len(self.order))])
+
+    def cones_below(self, marks: Sequence[int]) -> tuple[int, ...]:
+        """Return, for each path in `order`, the union of the marks of all paths in its cone."""
+        reached = list(marks)
+        # From the end of the order: the sets of all references of path i are complete.
+        for i in reversed(range(len(reached))):
+            bits = reached[i]
+            for reference in self.references[i]:
+                bits |= reached[reference]
+            reached[i] = bits
+        return tuple(reached)
+
+    @cached_property
+    def closure_sizes(self) -> list[int]:
+        """For each path in `order`, the sum of the NAR sizes of its cone."""
+        return self.sums_below(self.sizes)
+
+    def sums_below(self, weights: Sequence[int]) -> list[int]:
+        """Return, for each path in `order`, the sum of the weights of all paths in its cone.
+
+        `weights` are those of the paths in `order`.
+        """
+        last = len(self.order) - 1
+        parents = [[last - r for r in references] for references in reversed(self.references)]
+        return sums_over_ancestors(parents, weights[::-1])[::-1]
+
+
+def _reached(start: Iterable[int], edges: Sequence[Sequence[int]]) -> int:
+    """Return `start` and everything that `edges` lead to from there, as a set of positions."""
+    found = bytearray(b"0") * len(edges)
+    waiting = []
+    for i in start:
+        found[i] = 49
+        waiting.append(i)
+    while waiting:
+        for i in edges[waiting.pop()]:
+            if found[i] == 48:
+                found[i] = 49
+                waiting.append(i)
+    found.reverse()
+    return int(found, 2) if found else 0

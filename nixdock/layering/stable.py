@@ -12,33 +12,29 @@ than it saves, because every layer would change.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from nixdock.layering.change_model import model_of, prior_model, prior_rates
-from nixdock.layering.clusters import cluster_of, clusters_of, paths_of, union_of
+from nixdock.layering.clusters import clusters_of, joint_clusters, layer_clusters, paths_of
+from nixdock.layering.expectation import guessed_changes, learned_changes
 from nixdock.layering.fresh import partition_fresh
-from nixdock.layering.history import app_share, learn, learned_rates, memory_risk, newcomers
+from nixdock.layering.history import memory_risk, newcomers
 from nixdock.layering.insuring import insure
 from nixdock.layering.keeping import clean_layers, layers_to_keep
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.order import layer_order
 from nixdock.layering.partition import partition
 from nixdock.layering.plan import LayerPlan
-from nixdock.layering.plan_history import PlanHistory
-from nixdock.layering.reach import Reach
-from nixdock.layering.top import top_depths, top_paths
 
 if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
     from nixdock.layering.clusters import Cluster
+    from nixdock.layering.expectation import Expectation
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["plan_stable"]
-
-_TOP_RATE: Final = 0.2
+__all__ = ["plan_stable", "stacked"]
 
 Layer: TypeAlias = "tuple[StorePath, ...]"
 
@@ -47,29 +43,21 @@ def plan_stable(
     closure: Closure, budget: int, options: LayeringOptions = DEFAULT_OPTIONS, /
 ) -> LayerPlan:
     """Keep the layers of the previous plan, and plan the other paths by their expected cost."""
-    reach = Reach(closure)
-    volatile = frozenset(path for path in options.volatile if path in closure)
-    depths = top_depths(reach, volatile)
-    upper = top_paths(reach, depths, volatile)
-    fresh_model = prior_model(reach, depths)
-    fresh = partition_fresh(fresh_model, [*closure.infos], budget, upper)
+    guess = guessed_changes(closure, options.volatile)
+    fresh = partition_fresh(guess.model, [*closure.infos], budget, guess.top)
     previous = options.previous
     if previous is None:
-        order = layer_order(fresh_model, fresh, reach.bits(upper))
-        layers = [paths_of(fresh_model, cluster) for cluster in order]
-        return replace(LayerPlan.of(closure, layers), history=PlanHistory())
-    prior = prior_rates(reach, depths)
-    history = learn(previous, closure, prior)
-    rates = learned_rates(history, closure, prior)
-    rates.update({path: prior[path] for path in volatile})
-    model = model_of(reach, rates, app_share(history))
-    top = reach.users(path for path, rate in rates.items() if rate.app > _TOP_RATE)
+        order = layer_order(guess.model, fresh, guess.model.reach.bits(guess.top))
+        layers = [paths_of(guess.model, cluster) for cluster in order]
+        return replace(LayerPlan.of(closure, layers), history=guess.history)
+    expected = learned_changes(guess, previous)
+    model, history = expected.model, expected.history
     images = (previous, *options.older)
     clean = clean_layers([image.layers for image in images], closure)
     kept = layers_to_keep(model, clean, newcomers(history, closure), budget)
     # Clients have none of several previous images only if all these memories fail.
     new = _replanned(model, kept, fresh, budget, memory_risk(history) ** len(images))
-    layers = _ordered(model, kept, clean.layers[: clean.unbroken], new, top)
+    layers = stacked(expected, kept, clean.layers[: clean.unbroken], new)
     return replace(LayerPlan.of(closure, layers), history=history)
 
 
@@ -83,30 +71,29 @@ def _replanned(
     if len(reach.order) <= budget or not others:
         return clusters_of(model, others)
     clusters = partition(model, others, budget - len(kept))
-    groups = [cluster_of(model, c.members) for c in fresh if settled.isdisjoint(c.members)]
+    groups = joint_clusters(model, [c.members for c in fresh if settled.isdisjoint(c.members)])
     return insure(model, clusters, groups, budget - len(kept), risk)
 
 
-def _ordered(
-    model: ChangeModel,
+def stacked(
+    expected: Expectation,
     kept: Sequence[Layer],
     unbroken: Sequence[Layer],
-    new: Collection[Cluster],
-    top: int,
+    new: Iterable[Cluster],
 ) -> list[Layer]:
     """Return the `kept` and the new layers, bottom to top.
 
     Kept layers of the `unbroken` bottom of the previous image stay in place; all others are ordered
     anew above them.
     """
+    model = expected.model
     lower = kept[: _common_length(kept, unbroken)]
-    clusters = {}
-    for layer in kept[len(lower) :]:
-        clusters[union_of(model, clusters_of(model, layer))] = layer
+    movable = kept[len(lower) :]
+    clusters = dict(zip(layer_clusters(model, movable), movable, strict=True))
     for cluster in new:
         clusters[cluster] = paths_of(model, cluster)
     below = model.reach.cone(path for layer in lower for path in layer)
-    upper = layer_order(model, clusters, top, below)
+    upper = layer_order(model, clusters, model.reach.bits(expected.top), below)
     return [*lower, *(clusters[cluster] for cluster in upper)]
 
 

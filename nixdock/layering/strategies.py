@@ -88,15 +88,16 @@ def layering_of(
     strategy: str = DEFAULT_STRATEGY,
     *,
     volatile: Iterable[str] = (),
-    previous: PreviousPlan | None = None,
+    previous: Sequence[PreviousPlan] = (),
     groups: Sequence[Any] = (),
     rest: str = DEFAULT_STRATEGY,
     pipeline: Any = None,
 ) -> Layering:
     """Return the layering with the given options, which are as in JSON.
 
-    A group is a list of store paths, or an object with `paths`, `closure_of` or both. A `pipeline`
-    is dockerTools' `layeringPipeline`. Raise LayeringError, with the key, if an option is not
+    `previous` are the plans of images that clients may have, the newest first. A group is a list of
+    store paths, or an object with `paths`, `closure_of` or both. A `pipeline` is dockerTools'
+    `layeringPipeline`. Raise LayeringError, with the key, if an option is not
     valid.
     """
     _check_strategy(strategy, "strategy")
@@ -105,7 +106,8 @@ def layering_of(
         strategy,
         LayeringOptions(
             volatile=frozenset(_store_paths(list(volatile), "volatile")),
-            previous=previous,
+            previous=previous[0] if previous else None,
+            older=tuple(previous[1:]),
             groups=parse_groups(groups),
             rest=rest,
             pipeline=None if pipeline is None else parse_pipeline(pipeline),

@@ -53,7 +53,7 @@ def _app_roots(reach: Reach) -> tuple[StorePath, ...]:
     if len(roots) <= _MOST_APP_ROOTS:
         return roots
     ordered = sorted(roots, key=name_then_path)
-    sizes = [*reach.sizes_of(reach.cone([root]) for root in ordered)]
+    sizes = [reach.closure_sizes[reach.index[root]] for root in ordered]
     return (ordered[sizes.index(max(sizes))],)
 
 
@@ -73,9 +73,13 @@ def _top_below(reach: Reach, root: StorePath) -> dict[StorePath, int]:
 
 
 def _next_of_chain(reach: Reach, root: StorePath, chain: Collection[StorePath]) -> StorePath | None:
-    above = reach.bits(chain)
-    for path in _used_only_by(reach, chain):
-        others = reach.cone([root]) & ~reach.cone([path]) & ~above
+    candidates = _used_only_by(reach, chain)
+    # None of them is below another, so each is one of the other paths of all others.
+    if len(candidates) > _MOST_OTHERS + 1:
+        return None
+    below = reach.cone([root]) & ~reach.bits(chain)
+    for path in candidates:
+        others = below & ~reach.cone([path])
         if others.bit_count() <= _MOST_OTHERS and reach.closure.graph.out_degree(path):
             return path
     return None

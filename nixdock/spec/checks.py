@@ -87,9 +87,10 @@ def _check_files(spec: ImageSpec, origin: str) -> None:
             if getattr(spec.from_image, key) and not isinstance(location, FileLocation):
                 message = "is for files with several images; omit it, and use the tag in the path"
                 raise spec_error(message, origin, f"from_image.{key}")
-    if spec.layering.previous is not None:
-        with errors_at_key("layering.previous", origin):
-            parse_location(spec.layering.previous)
+    for i, text in enumerate(spec.layering.previous_locations):
+        is_list = isinstance(spec.layering.previous, list)
+        with errors_at_key(f"layering.previous[{i}]" if is_list else "layering.previous", origin):
+            parse_location(text)
 
 
 def _check_contents(spec: ImageSpec, origin: str) -> None:

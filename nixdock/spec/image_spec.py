@@ -8,6 +8,7 @@ import msgspec
 
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import DEFAULT_STORE_DIR
+from nixdock.oci.descriptor import Platform
 from nixdock.oci.reference import Reference
 from nixdock.spec.times import LATEST
 
@@ -153,8 +154,11 @@ class LayeringSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         list[str], msgspec.Meta(description="Store paths that change often, for `stable`.")
     ] = []
     previous: Annotated[
-        str | None,
-        msgspec.Meta(description="Location of the previous image, or its plan file, for `stable`."),
+        str | list[str] | None,
+        msgspec.Meta(
+            description="Location of the previous image, or its plan file, for `stable`; or a list"
+            " of those that clients may have, the newest first."
+        ),
     ] = None
     groups: Annotated[
         list[Any],
@@ -178,6 +182,13 @@ class LayeringSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         msgspec.Meta(description="Record the plan in the image config, for the next image."),
     ] = True
     label: Annotated[bool, msgspec.Meta(description="Former name of `memory`.")] = True
+
+    @property
+    def previous_locations(self) -> list[str]:
+        """The locations of the previous images, the newest first."""
+        if self.previous is None:
+            return []
+        return [self.previous] if isinstance(self.previous, str) else self.previous
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -312,6 +323,11 @@ class ImageSpec(
         first = Reference.of(self.name, self.tag)
         others = (Reference.tagged(self.name, text) for text in self.extra_tags)
         return tuple(dict.fromkeys([first, *others]))
+
+    @property
+    def platform(self) -> Platform:
+        """The platform of the image."""
+        return Platform(self.architecture, "linux", self.variant)
 
 
 def nar_hash_of(info: StorePathSpec | None) -> Hash | None:

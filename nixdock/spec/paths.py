@@ -24,7 +24,7 @@ _FILE_KEYS: Final = (
     "layering.plan",
     "layering.pipeline",
 )
-_FILE_LIST_KEYS: Final = ("contents",)
+_FILE_LIST_KEYS: Final = ("contents", "layering.previous")
 _LOCATION_KEYS: Final = frozenset({"from_image.path", "layering.previous"})
 """The keys whose files are locations of images, of which only a part may be the name of a file."""
 
@@ -35,7 +35,7 @@ def file_names(spec: ImageSpec) -> Iterator[tuple[str, str]]:
         if name := _file_name(spec, key):
             yield key, name
     for key in _FILE_LIST_KEYS:
-        for i, name in enumerate(getattr(spec, key)):
+        for i, name in enumerate(_file_names(spec, key)):
             yield f"{key}[{i}]", name
 
 
@@ -57,13 +57,28 @@ def absolute_file_names(spec: ImageSpec) -> ImageSpec:
     return _replace_file_names(spec, lambda name: str(Path(name).absolute()))
 
 
-def _file_name(spec: ImageSpec, key: str) -> str:
-    """Return the name of the file at `key`, empty if there is none."""
+def _value(spec: ImageSpec, key: str) -> Any:
     value: Any = spec
     for part in key.split("."):
         value = getattr(value, part, None)
+    return value
+
+
+def _file_name(spec: ImageSpec, key: str) -> str:
+    """Return the name of the file at `key`, empty if there is none."""
+    value = _value(spec, key)
     # An inline pipeline is a list, not the name of a file.
     return value if isinstance(value, str) else ""
+
+
+def _file_names(spec: ImageSpec, key: str) -> list[str]:
+    """Return the names of the files at `key`, empty if there is no list."""
+    value = _value(spec, key)
+    return value if isinstance(value, list) else []
+
+
+def _replaced(key: str, name: str, change: Callable[[str], str]) -> str:
+    return _replace_in_location(key, name, change) if key in _LOCATION_KEYS else change(name)
 
 
 def _replace_in_location(key: str, text: str, change: Callable[[str], str]) -> str:
@@ -85,11 +100,15 @@ def _replace_in_location(key: str, text: str, change: Callable[[str], str]) -> s
 
 def _replace_file_names(spec: ImageSpec, change: Callable[[str], str]) -> ImageSpec:
     changes: dict[str, Any] = {}
-    for key in _FILE_KEYS:
-        name = _file_name(spec, key)
-        if not name:
-            continue
-        changed = _replace_in_location(key, name, change) if key in _LOCATION_KEYS else change(name)
+    changed_values: list[tuple[str, Any]] = [
+        (key, _replaced(key, name, change)) for key in _FILE_KEYS if (name := _file_name(spec, key))
+    ]
+    changed_values += [
+        (key, [_replaced(key, name, change) for name in names])
+        for key in _FILE_LIST_KEYS
+        if (names := _file_names(spec, key))
+    ]
+    for key, changed in changed_values:
         outer, _, inner = key.partition(".")
         if inner:
             # An object may hold several names, so continue with the one that was changed last.
@@ -97,6 +116,4 @@ def _replace_file_names(spec: ImageSpec, change: Callable[[str], str]) -> ImageS
             changes[outer] = msgspec.structs.replace(value, **{inner: changed})
         else:
             changes[outer] = changed
-    for key in _FILE_LIST_KEYS:
-        changes[key] = [change(name) for name in getattr(spec, key)]
     return msgspec.structs.replace(spec, **changes)

@@ -14,6 +14,7 @@ from nixdock.transfer.known import blobs_of
 
 if TYPE_CHECKING:
     from nixdock.oci.descriptor import Platform
+    from nixdock.oci.documents import ConfigDocument
     from nixdock.oci.layer_blob import LayerBlob
     from nixdock.registry.repository import Repository
 
@@ -26,7 +27,8 @@ log = logging.getLogger(__name__)
 class Seen:
     """An image that a repository has now; `manifest` is the digest of its manifest.
 
-    `index` is the digest of what the name stands for, which may be an index with the image.
+    `index` is the digest of what the name stands for, which may be an index with the image, and
+    `config` is the image's.
     """
 
     repository: Repository
@@ -34,6 +36,7 @@ class Seen:
     index: str
     manifest: str
     blobs: tuple[LayerBlob, ...]
+    config: ConfigDocument
 
 
 def look_at(repository: Repository, name: str, platform: Platform) -> Seen | None:
@@ -61,4 +64,4 @@ def look_at(repository: Repository, name: str, platform: Platform) -> Seen | Non
     if len(images) != 1:
         return None
     blobs = tuple(blobs_of(images[0]))
-    return Seen(repository, name, manifest.digest, fitting.digest, blobs)
+    return Seen(repository, name, manifest.digest, fitting.digest, blobs, images[0].config)

@@ -37,7 +37,8 @@ class Pushing:
 
     With `verify_known`, layers that are known are packed all the same, and compared. With
     `dry_run`, nothing is sent, not even mounted. `use_cache` says whether the user's cache of known
-    layers is used.
+    layers is used, and `use_memory` whether a spec without previous images continues the plans of
+    the images that are replaced.
     """
 
     compression: Compression = Compression.GZIP
@@ -45,6 +46,7 @@ class Pushing:
     verify_known: bool = False
     dry_run: bool = False
     use_cache: bool = True
+    use_memory: bool = True
 
 
 @dataclass(frozen=True, slots=True)

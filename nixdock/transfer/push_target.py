@@ -38,6 +38,11 @@ class PushTarget:
         object.__setattr__(self, "named", named)
 
     @property
+    def replaced(self) -> list[Seen]:
+        """The images that the tags stood for before."""
+        return [seen for seen in self.seen if seen.name in self.tags]
+
+    @property
     def place(self) -> str:
         """The host and the repository."""
         return self.repository.place

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from .figure import Figure
-from .figures import Bench
+from .figures import MANY, Bench
 from .record import last_values, save_figures
 from .synthetic import Closure, Shape, synthetic_closure
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figures: list[Figure] = []
     print(f"{'figure':<36} {'measured':<46} {'target':<9} / last")
     with tempfile.TemporaryDirectory(prefix="nixdock-bench-") as directory:
-        for figure in Bench(closure, Path(directory), options.repeat).figures():
+        for figure in Bench(closure, Path(directory), options.repeat, options.many).figures():
             verdict = {None: "", True: "ok", False: "missed"}[figure.ok]
             ratio = _ratio(figure.value, last.get(figure.name))
             line = (
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cache", type=Path, default=_cache(), help="where it is kept")
     parser.add_argument("--record", type=Path, help="the last figures (default: in the cache)")
     parser.add_argument("--repeat", type=int, default=3, help="turns of the slowest measurements")
+    parser.add_argument("--many", type=int, default=MANY, help="the most paths that are planned")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     return parser
 

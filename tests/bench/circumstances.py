@@ -13,11 +13,10 @@ from dataclasses import replace
 
 from nixdock.layering.options import LayeringOptions
 from nixdock.layering.plan import LayerPlan
-from nixdock.layering.plan_history import PlanHistory, PreviousPlan
 from nixdock.layering.stable import plan_stable
 from nixdock.nix.closure import Closure
 
-from .replay import Cost, cost_of
+from .replay import Cost, cost_of, previous_plan
 from .traces import APP, Package, Product, extras_of, weekly_steps
 
 __all__ = [
@@ -65,10 +64,7 @@ def planned(closure: Closure, budget: int, before: Sequence[LayerPlan]) -> Layer
     """Return the plan of `closure` after the plans `before`, the newest first."""
     if not before:
         return plan_stable(closure, budget)
-    previous = [
-        PreviousPlan(tuple(layer.paths for layer in plan.layers), plan.history or PlanHistory())
-        for plan in before
-    ]
+    previous = [previous_plan(plan) for plan in before]
     return plan_stable(
         closure, budget, LayeringOptions(previous=previous[0], older=tuple(previous[1:]))
     )

@@ -11,15 +11,19 @@ from pathlib import Path
 
 from .caches import cache_figures
 from .figure import Figure, nixdock, ratio_figure, seconds_figure
+from .large import JOBS
 from .measure import Ratio, Series, interleaved, run, run_watched
 from .synthetic import Closure
 from .transfers import transfer_figures
 
-__all__ = ["Bench"]
+__all__ = ["MANY", "Bench"]
 
 _HERE = Path(__file__).parent
 _MB = 1_000_000
 _MOST_MEMORY = 250 * _MB
+MANY = 100_000
+_MOST_MEMORY_FOR_MANY = 1000 * _MB
+_SECONDS_FOR_MANY = {20_000: 3.0, 100_000: 30.0}
 _GROWTH = (1_000, 5_000, 20_000)
 _DEPTH = 5
 _SAMPLE = 32 * _MB
@@ -27,11 +31,15 @@ _SAMPLE = 32 * _MB
 
 @dataclass(frozen=True)
 class Bench:
-    """One run: a closure, a place for files, and how often each measurement is repeated."""
+    """One run: a closure, a place for files, and how often each measurement is repeated.
+
+    `many` is the greatest number of paths that are planned.
+    """
 
     closure: Closure
     directory: Path
     repeat: int
+    many: int = MANY
 
     def figures(self) -> Iterator[Figure]:
         """Measure and yield one figure after the other."""
@@ -44,6 +52,7 @@ class Bench:
         yield self._absolute("--help", ["--help"], 0.15)
         yield from _popularity(self.repeat)
         yield from _planning(self.repeat)
+        yield from _planning_many(self.many)
         yield from _database(self.repeat)
         yield from self._compressing()
         yield from self._stacking()
@@ -187,6 +196,22 @@ def _planning(repeat: int) -> Iterator[Figure]:
         )
 
 
+def _planning_many(most: int) -> Iterator[Figure]:
+    """Measure every strategy once on closures where few paths have very many referrers."""
+    for count in (most // 5, most // 2, most):
+        # In one process, so the memory is that of the strategy that needs most.
+        done = run([sys.executable, "-m", "tests.bench.large", "pareto", str(count), *JOBS])
+        *seconds, megabytes = map(float, done.output.split())
+        for job, taken in zip(JOBS, seconds, strict=True):
+            name, times = f"{job}, {count} pareto paths", Series((taken,))
+            if limit := _SECONDS_FOR_MANY.get(count):
+                yield seconds_figure(name, times, str(times), most=limit)
+            else:
+                yield Figure(name, str(times), taken)
+        size = int(megabytes * (1 << 20))
+        yield _memory(f"all of these, {count} paths, memory", size, _MOST_MEMORY_FOR_MANY)
+
+
 def _database(repeat: int) -> Iterator[Figure]:
     def measure(count: int) -> float:
         return float(run(_script("growth.py", "database", "levels", str(count))).output)
@@ -199,9 +224,8 @@ def _database(repeat: int) -> Iterator[Figure]:
     yield ratio_figure(name, Ratio(large, middle), most=1.5 * _GROWTH[2] / _GROWTH[1])
 
 
-def _memory(name: str, size: int) -> Figure:
-    target = f"< {_MOST_MEMORY / _MB:.0f} MB"
-    return Figure(name, f"{size / _MB:.0f} MB", size, target, size < _MOST_MEMORY)
+def _memory(name: str, size: int, most: int = _MOST_MEMORY) -> Figure:
+    return Figure(name, f"{size / _MB:.0f} MB", size, f"< {most / _MB:.0f} MB", size < most)
 
 
 def _time(command: Sequence[str]) -> Callable[[], float]:

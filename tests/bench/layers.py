@@ -10,8 +10,9 @@ For each kind of trace, number of layers and strategy, the table shows the bytes
 transfer as a multiple of the bytes of changed store paths, which no plan can avoid. `set` counts
 the layers that are new: registries, containerd and Podman transfer these. `chain` also counts those
 above the first new layer: Docker's classic storage transfers these. The figures are geometric means
-over the products; the worst product is beside them. Then come the time and the memory that it takes
-to plan large closures.
+over the products; the worst product is beside them. Then come families of images that are updated
+together, with what a registry stores and what it and clients transfer; and the time and the memory
+that it takes to plan large closures.
 
 The record has the figures of a few short traces. A test fails if one gets worse, and also if one
 gets better: then renew the record, and commit it with the change that made the figure better.
@@ -26,6 +27,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +44,7 @@ from .circumstances import (
     quiet_steps,
     replay_with_memory,
 )
+from .family import FAMILY_SCHEMES, FamilyCost, changing_family, family_steps, replay_family
 from .replay import STRATEGIES, Cost, replay
 from .traces import Product, app_steps, churn_steps, single_steps, weekly_steps
 
@@ -54,6 +57,13 @@ TRACES: Final[Mapping[str, tuple[Callable[[Product, int], Iterator[Product]], in
     "single": (single_steps, 30),
 }
 DATED: Final = "dated"
+FAMILY: Final = "family"
+FAMILIES: Final[Sequence[tuple[str, ...]]] = (
+    ("nginx", "php-fpm", "postgres", "python-scipy", "texlive", "openjdk"),
+    ("imagemagick", "octave", "rust", "gcc-toolchain", "ffmpeg"),
+    ("nodejs-npm", "libreoffice", "chromium", "nginx", "openjdk"),
+)
+"""Images of one registry: small ones, and larger ones with much or with little in common."""
 
 RECORD: Final = Path(__file__).with_name("layers.json")
 _RECORDED_PRODUCTS: Final = ("imagemagick", "php-fpm", "postgres")
@@ -75,9 +85,22 @@ _CEILINGS: Final = {
     ("weekly", "stable+previous", 60): (1.02, 1.3),
     ("weekly", "stable+previous", 100): (1.01, 1.3),
 }  # fmt: skip
+_FAMILY_CEILINGS: Final = {
+    (FAMILIES[0], "family+previous", layers): most
+    for layers, most in ((25, 1.06), (60, 1.01), (100, 1.005), (125, 1.005))
+}
+"""Of what the updates add to a registry, and of what they transfer to a client of one image."""
 _WORSE_THAN_AUTO: Final = 1.02
-_SHAPES: Final = (("1000", 0.5), ("5000", 2.0), ("20000", 6.0), ("chain", 6.0))
-_MEMORY: Final = 500
+_SHAPES: Final = (
+    ("wide", 1_000, 0.5, 500),
+    ("wide", 5_000, 2.0, 500),
+    ("wide", 20_000, 3.0, 500),
+    ("pareto", 20_000, 3.0, 500),
+    ("chain", 20_000, 3.0, 500),
+    ("wide", 100_000, 30.0, 1000),
+    ("pareto", 100_000, 30.0, 1000),
+)
+"""Shapes of closures, numbers of paths, and the most seconds and megabytes."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,7 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         RECORD.write_bytes(document + b"\n")
         return 0
     products = [p for p in graphs() if not options.product or p in options.product]
-    missed = _replay_all(products, options.trace or [*TRACES, DATED], options.layers, options.steps)
+    kinds = [kind for kind in options.trace or [*TRACES, DATED] if kind != FAMILY]
+    missed = _replay_all(products, kinds, options.layers, options.steps)
+    if not options.trace or FAMILY in options.trace:
+        missed += _replay_families(products, options.layers, options.steps or 13)
     if not options.no_times:
         missed += _time_large_closures()
     return 1 if missed and options.check else 0
@@ -99,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tests.bench.layers", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--product", action="append", help="replay only this product; repeatable")
-    parser.add_argument("--trace", action="append", choices=[*TRACES, DATED])
+    parser.add_argument("--trace", action="append", choices=[*TRACES, DATED, FAMILY])
     parser.add_argument("--layers", type=int, nargs="+", default=LAYERS, help="max_layers")
     parser.add_argument("--steps", type=int, help="the length of every trace")
     parser.add_argument("--no-times", action="store_true", help="do not plan large closures")
@@ -163,7 +189,7 @@ def quick_figures() -> Figures:
                         "set": round(cost.pulled / cost.least, 5),
                         "chain": round(cost.chain / cost.least, 5),
                     }
-    return figures | circumstance_figures()
+    return figures | circumstance_figures() | family_figures()
 
 
 def circumstance_figures() -> Figures:
@@ -190,6 +216,32 @@ def circumstance_figures() -> Figures:
                 "set": round(cost.pulled / cost.least, 5),
                 "chain": round(cost.chain / cost.least, 5),
             }
+    return figures
+
+
+def family_of(names: Sequence[str]) -> dict[str, Product]:
+    """Return products as of the last date, the same for all."""
+    files = {name: graphs()[name] for name in names}
+    date = max(set.intersection(*(set(dates) for dates in files.values())))
+    return {name: Product.of(name, read_graph(dates[date])) for name, dates in files.items()}
+
+
+def family_figures() -> Figures:
+    """Return the figures of a family of images that are updated together."""
+    products = family_of(FAMILIES[0])
+    cases = [
+        ("family", [*family_steps(products, 7)], (25, 60), [*FAMILY_SCHEMES]),
+        ("changing family", [*changing_family(products, 9)], (25,), [*FAMILY_SCHEMES][-3:]),
+    ]
+    figures: Figures = {}
+    for name, steps, layers, schemes in cases:
+        closures = [{n: product.closure() for n, product in step.items()} for step in steps]
+        for most in layers:
+            for scheme in schemes:
+                cost = replay_family(closures, most - 1, scheme)
+                figures[f"{name}, {most} layers, {scheme}"] = {
+                    column: round(value, 5) for column, value in asdict(cost).items()
+                }
     return figures
 
 
@@ -264,6 +316,29 @@ def _against_auto(kind: str, layers: int, results: Mapping[str, Results]) -> boo
     return missed
 
 
+def _replay_families(products: Sequence[str], layers: Sequence[int], steps: int) -> int:
+    """Print the figures of families whose images are all in `products`; count missed targets."""
+    missed = 0
+    columns = [column.name for column in fields(FamilyCost)]
+    for names in (names for names in FAMILIES if set(names) <= {*products}):
+        print(f"\nfamily: {', '.join(names)}")
+        print(f"{'layers':>6}  {'scheme':<26}" + "".join(f"{column:>8}" for column in columns))
+        family = [
+            {name: product.closure() for name, product in step.items()}
+            for step in family_steps(family_of(names), steps)
+        ]
+        for most in layers:
+            for scheme in FAMILY_SCHEMES:
+                cost = replay_family(family, most - 1, scheme)
+                ceiling = _FAMILY_CEILINGS.get((names, scheme, most), math.inf)
+                exceeded = max(cost.growth, cost.client) > ceiling + 5e-4
+                missed += exceeded
+                verdict = "" if ceiling == math.inf else "  missed" if exceeded else "  ok"
+                figures = "".join(f"{value:>8.3f}" for value in asdict(cost).values())
+                print(f"{most:>6}  {scheme:<26}{figures}{verdict}", flush=True)
+    return missed
+
+
 def geometric_mean(values: Sequence[float]) -> float:
     """Return the geometric mean, which is the mean for ratios."""
     return math.exp(math.fsum(math.log(value) for value in values) / len(values))
@@ -272,17 +347,17 @@ def geometric_mean(values: Sequence[float]) -> float:
 def _time_large_closures() -> int:
     """Print times and memory, and return how many closures exceed their limits."""
     missed = 0
-    print(f"\n{'closure':<8}  planned by stable, with a previous plan, and after a mass rebuild")
-    for shape, most in _SHAPES:
+    print(f"\n{'closure':<15}planned by stable, with a previous plan, and after a mass rebuild")
+    for shape, count, most, most_memory in _SHAPES:
         # Each in a process of its own, to measure the memory of one closure.
-        command = [sys.executable, "-m", "tests.bench.large", shape]
+        command = [sys.executable, "-m", "tests.bench.large", shape, str(count)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         *seconds, memory = map(float, done.stdout.split())
-        exceeded = max(seconds) > most or memory > _MEMORY
+        exceeded = max(seconds) > most or memory > most_memory
         missed += exceeded
         times = ", ".join(f"{s:.2f} s" for s in seconds)
         verdict = "missed" if exceeded else "ok"
-        print(f"{shape:<8}  {times}, {memory:.0f} MB  {verdict}", flush=True)
+        print(f"{shape:<7}{count:>7} {times}, {memory:.0f} MB  {verdict}", flush=True)
     return missed
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from nixdock.layering.auto import plan_auto
 from nixdock.layering.options import LayeringOptions
 from nixdock.layering.plan import LayerPlan
-from nixdock.layering.plan_history import PreviousPlan
+from nixdock.layering.plan_history import PlanHistory, PreviousPlan
 from nixdock.layering.popularity import plan_by_popularity
 from nixdock.layering.stable import plan_stable
 from nixdock.nix.closure import Closure
 
-__all__ = ["STRATEGIES", "Cost", "cost_of", "replay", "successor"]
+__all__ = ["STRATEGIES", "Cost", "cost_of", "previous_plan", "replay", "successor"]
 
 Step = Callable[[Closure, int, LayerPlan | None], LayerPlan]
 
@@ -38,8 +38,12 @@ def successor(closure: Closure, budget: int, before: LayerPlan | None) -> LayerP
     """Return the plan of `stable`, with `before` as the previous plan if it is one of `stable`."""
     if before is None or before.history is None:
         return plan_stable(closure, budget)
-    previous = PreviousPlan(tuple(layer.paths for layer in before.layers), before.history)
-    return plan_stable(closure, budget, LayeringOptions(previous=previous))
+    return plan_stable(closure, budget, LayeringOptions(previous=previous_plan(before)))
+
+
+def previous_plan(plan: LayerPlan) -> PreviousPlan:
+    """Return `plan` as a previous plan."""
+    return PreviousPlan(tuple(layer.paths for layer in plan.layers), plan.history or PlanHistory())
 
 
 STRATEGIES: dict[str, Step] = {

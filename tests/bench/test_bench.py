@@ -18,6 +18,7 @@ def test_a_small_run_prints_every_figure(tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "tests.bench", "--cache", str(tmp_path), "--repeat", "1"),
         *("--paths", "20", "--files", "300", "--bytes", "3MB"),
+        *("--many", "500"),
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -30,6 +31,8 @@ def test_a_small_run_prints_every_figure(tmp_path: Path) -> None:
     assert "popularity, 20000 paths" in figures
     assert "popularity, 20000 paths in chain" in figures
     assert "auto, 20000 paths in levels" in figures
+    assert "stable, 500 pareto paths" in figures
+    assert "all of these, 500 paths, memory" in figures
     assert "database, 5000 paths" in figures
     assert "zlib -6 / gzip, one thread" in figures
     assert "build, depth 5 / SHA-256 alone" in figures

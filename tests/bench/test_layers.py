@@ -11,6 +11,7 @@ import pytest
 from nixdock.layering.package_keys import package_keys
 from nixdock.layering.plan import LayerPlan
 from nixdock.nix.closure import Closure
+from tests.bench.large import JOBS, pareto_closure
 from tests.bench.layers import (
     GRAPHS,
     costs,
@@ -45,13 +46,22 @@ def test_a_small_run_prints_every_strategy() -> None:
 
 
 @pytest.mark.slow
-def test_large_closures_are_timed() -> None:
-    command = [sys.executable, "-m", "tests.bench.large", "300"]
+@pytest.mark.parametrize(("shape", "jobs"), [("wide", ()), ("chain", ()), ("pareto", tuple(JOBS))])
+def test_large_closures_are_timed(shape: str, jobs: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "tests.bench.large", shape, "300", *jobs]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     *seconds, memory = map(float, done.stdout.split())
-    assert len(seconds) == 3
+    assert len(seconds) == (len(jobs) or 3)
     assert memory > 1
+
+
+def test_few_paths_have_very_many_referrers() -> None:
+    closure = pareto_closure(2000)
+    referrers = sorted((degree for _, degree in closure.graph.in_degree()), reverse=True)
+    assert sum(referrers[:20]) > 0.2 * sum(referrers)
+    assert referrers[0] > 50 * referrers[len(referrers) // 2]
+    assert len(closure.roots) == 1
 
 
 @pytest.mark.slow

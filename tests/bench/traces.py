@@ -23,6 +23,8 @@ __all__ = [
     "Product",
     "app_steps",
     "churn_steps",
+    "common_extra",
+    "due_together",
     "extras_of",
     "single_steps",
     "weekly_steps",
@@ -196,6 +198,24 @@ def weekly_steps(product: Product, steps: int, weeks: int = 1) -> Iterator[Produ
         product = product.updated(APP, *due)
 
 
+def due_together(products: Iterable[Product], steps: int, weeks: int) -> Iterator[tuple[str, ...]]:
+    """Yield the sources of the products that are due every `weeks` weeks, with the apps."""
+    rates: dict[str, float] = {}
+    for product in products:
+        for source, rate in _source_rates(product).items():
+            rates[source] = max(rate, rates.get(source, 0.0))
+    draw = random.Random("together")
+    for _ in range(steps):
+        yield (
+            APP,
+            *(
+                source
+                for source, rate in sorted(rates.items())
+                if draw.random() < 1 - math.exp(-rate * weeks / _WEEKS)
+            ),
+        )
+
+
 def churn_steps(product: Product, steps: int) -> Iterator[Product]:
     """Add or remove a dependency of the app in every release, four weeks apart."""
     draw = random.Random(f"{product.name} churn")
@@ -218,6 +238,13 @@ def churn_steps(product: Product, steps: int) -> Iterator[Product]:
 def extras_of(product: Product, count: int) -> list[dict[str, Package]]:
     """Return `count` packages that the product doesn't have, each with those that only it needs."""
     return _extras(random.Random(f"{product.name} extras"), product, count)
+
+
+def common_extra(products: Iterable[Product], size: int) -> dict[str, Package]:
+    """Return a package that refers to some of those that all products have."""
+    common = set.intersection(*(set(product.packages) for product in products))
+    references = tuple(sorted(common - {APP, *_WRAPPERS})[:3])
+    return {"common": Package("common-1.0", "common", size, references)}
 
 
 def _extras(draw: random.Random, product: Product, count: int) -> list[dict[str, Package]]:

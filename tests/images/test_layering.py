@@ -159,6 +159,50 @@ def test_a_family_may_have_base_images(library: Library) -> None:
     assert in_base.union(chain.from_iterable(based)) == {*chain.from_iterable(alone)}
 
 
+def test_a_family_continues_plans(library: Library, tmp_path: Path) -> None:
+    """Those that the programs beside its images wrote: whole layers stay."""
+
+    def family(version: str, a: str = "", b: str = "") -> str:
+        app = f'(pkgs.writeTextDir "app" "{version} ${{pkgs.redis}}")'
+        return (
+            "(nixdock.planFamily {"
+            f' a = {{ name = "a"; tag = "t"; contents = [ {app} pkgs.bash ]; maxLayers = 12;'
+            f" {a} }};"
+            f' b = {{ name = "b"; tag = "t"; contents = [ pkgs.nginx ]; maxLayers = 12; {b} }}; }})'
+        )
+
+    def layers(image: str) -> list[list[str]]:
+        conf = library.build(f"(nixdock.streamLayeredImage {image}).conf")
+        resolved = json.loads(conf.read_text())
+        assert "history" in resolved, "the image remembers its plan"
+        layers: list[list[str]] = resolved["store_layers"]
+        return layers
+
+    for name in "ab":
+        program = library.build(f"(nixdock.buildLayeredImage {family('1')}.{name}).updatePlan")
+        file = tmp_path / f"{name}.plan.json"
+        subprocess.run([program / "bin/update-plan", file], check=True, capture_output=True)
+        assert json.loads(file.read_text())["history"]["steps"] == 0
+    plans = [f"layering.previous = {tmp_path}/{name}.plan.json;" for name in "ab"]
+    whole = [layer for layer in layers(f"{family('1')}.a") if not _has_app(layer)]
+    after = layers(f"{family('2', *plans)}.a")
+    assert [layer for layer in after if layer in whole] == whole
+    assert _has_app(after[-1])
+    assert layers(f"{family('2', *plans)}.b") == layers(f"{family('1')}.b")
+    volatile = family("1", b="layering.volatile = [ pkgs.zlib ];")
+    assert layers(f"{volatile}.b") != layers(f"{family('1')}.b")
+
+
+def _has_app(layer: list[str]) -> bool:
+    return any(_name(path) == "app" for path in layer)
+
+
+def test_images_of_a_family_may_lack_a_plan(library: Library) -> None:
+    family = '{ a = { name = "x"; layering.previous = /nowhere/plan.json; }; }'
+    warnings = library.warnings(f"(nixdock.streamLayeredImage (nixdock.planFamily {family}).a)")
+    assert "image x: layering.previous: there is no /nowhere/plan.json" in warnings
+
+
 @pytest.mark.parametrize(
     ("family", "message"),
     [
@@ -170,6 +214,10 @@ def test_a_family_may_have_base_images(library: Library) -> None:
         (
             '{ a = { name = "x"; fromImage = "ubuntu"; }; }',
             'fromImage of a is a file, not a reference such as "ubuntu"',
+        ),
+        (
+            '{ a = { name = "x"; layering.groups = [ ]; }; }',
+            "layering.groups of a: an image of a family has only layering.previous",
         ),
     ],
 )

@@ -6,13 +6,15 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from nixdock.cli import main
 from nixdock.cli.plan_family import command
-from nixdock.errors import ClosureError, PlanError
+from nixdock.errors import ClosureError, InputError, LayeringError, PlanError
 from nixdock.layering.plan_file import parse_plan
 from nixdock.nix.store_path import StorePath
 
@@ -165,6 +167,96 @@ def test_the_reference_of_a_base_image_may_be_incomplete(
         assert layers(tmp_path / "out/a.plan.json") == expected
 
 
+NEWER, OWN = (f"/nix/store/{letter * 32}-{name}" for letter, name in (("z", "app"), ("y", "own")))
+
+
+@pytest.fixture
+def newer(tmp_path: Path) -> Path:
+    """The next generation of `graphs`: another app in `one`, and another image, `three`."""
+    one = [ONE[0], {**ONE[1], "path": NEWER}]
+    three = [ONE[0], {"path": OWN, "narSize": 10, "references": [LIB]}]
+    file = tmp_path / "newer.json"
+    file.write_text(json.dumps({"one": one, "two": TWO, "three": three}))
+    return file
+
+
+def previous_options(out: Path, kind: str) -> list[str | Path]:
+    """The previous plans as a directory, as files in any order, or as one file."""
+    if kind == "directory":
+        return ["--previous", out]
+    files = [out / f"{name}.plan.json" for name in "ba"]
+    return [part for file in files[: 1 if kind == "file" else 2] for part in ("--previous", file)]
+
+
+@pytest.mark.parametrize("kind", ["directory", "files", "file"])
+def test_previous_plans_are_continued(graphs: Path, newer: Path, tmp_path: Path, kind: str) -> None:
+    """Under other names, and also by an image that is new: the layer of two paths stays."""
+    out = tmp_path / "out"
+    done = plan_family(f"a={graphs}#two", f"b={graphs}#two", "-o", out, "--max-layers", "2")
+    assert done.exit_code == 0, done.output
+    assert layers(out / "a.plan.json") == [[OTHER, LIB]]
+    images = [f"{name}={newer}#{key}" for name, key in (("x", "one"), ("y", "two"), ("z", "three"))]
+    for options, expected in (
+        (previous_options(out, kind), [[OTHER, LIB]]),
+        ([], [[LIB], [OTHER]]),
+    ):
+        done = plan_family(*images, "-o", tmp_path / "next", *options)
+        assert done.exit_code == 0, done.output
+        assert layers(tmp_path / "next/y.plan.json") == expected
+        assert layers(tmp_path / "next/x.plan.json") == [[LIB], [NEWER]]
+    history = json.loads((tmp_path / "next/x.plan.json").read_text())["history"]
+    assert history["steps"] == 0
+
+
+def test_the_directory_of_the_previous_plans_may_be_replaced(
+    graphs: Path, newer: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    plan_family(f"a={graphs}#one", f"b={graphs}#two", "-o", out)
+    images = (f"a={newer}#one", f"c={newer}#three")
+    done = plan_family(*images, "-o", out, "--previous", out)
+    assert done.exit_code == 0, done.output
+    assert sorted(file.name for file in out.iterdir()) == [
+        "a.plan.json",
+        "c.plan.json",
+        "family.json",
+    ]
+    assert json.loads((out / "a.plan.json").read_text())["history"]["steps"] == 1
+
+
+def test_images_of_a_family_remember_its_plan(
+    sample_spec: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no layer needs to be read to continue it."""
+    spec = sample_spec(tmp_path)
+    graph = tmp_path / json.loads(spec.read_text())["closure"]["graph"]
+    family = (f"a={graph}", f"b={graph}", "--max-layers", "3")
+    plan_family(*family, "-o", tmp_path / "first")
+    plan = tmp_path / "first/a.plan.json"
+    spec = sample_spec(tmp_path, layering={"strategy": "explicit", "plan": str(plan)})
+    main.main(["build", str(spec), "-q", "-o", str(tmp_path / "a.tar")], standalone_mode=False)
+    monkeypatch.setattr("nixdock.read.report.inspect_images", None)
+    previous = ("--previous", tmp_path / "a.tar", "--platform", "linux/amd64")
+    done = plan_family(*family, "-o", tmp_path / "second", *previous)
+    assert done.exit_code == 0, done.output
+    for name in "ab":
+        after = json.loads((tmp_path / f"second/{name}.plan.json").read_text())
+        assert after == json.loads(plan.read_text())
+
+
+def test_a_previous_plan_that_is_missing_or_damaged(graphs: Path, tmp_path: Path) -> None:
+    (tmp_path / "damaged.json").write_text('{"version": 1}')
+    for name, error, message in (
+        ("absent.json", InputError, "can't read the previous plan"),
+        ("damaged.json", LayeringError, "damaged.json is not a plan"),
+    ):
+        options = ("-o", tmp_path / "out", "--previous", tmp_path / name)
+        done = plan_family(f"a={graphs}#one", *options)
+        assert isinstance(done.exception, error)
+        assert message in str(done.exception)
+        assert not (tmp_path / "out").exists()
+
+
 def test_names_of_paths_of_any_image(graphs: Path, tmp_path: Path) -> None:
     images = (f"a={graphs}#one", f"b={graphs}#two", "-o", tmp_path / "out")
     done = plan_family(*images, "--exclude", "app", "--volatile", "bin")
@@ -180,6 +272,7 @@ def test_names_of_paths_of_any_image(graphs: Path, tmp_path: Path) -> None:
         (["a"], "is not NAME=GRAPH"),
         (["../a=GRAPH#one"], "is not NAME=GRAPH"),
         (["a=GRAPH#one", "a=GRAPH#two"], "two images have the same name"),
+        (["a=GRAPH#one", "--platform", "linux/arm64"], "--platform is for --previous"),
         (["a=GRAPH#one", "--max-layers", "x"], "expected a number, or NAME=N"),
         (["a=GRAPH#one", "--max-layers", "b=5"], "expected a number, or NAME=N"),
         (["a=GRAPH#one", "--from-image", "b=x.tar"], "expected NAME=VALUE"),

@@ -54,6 +54,63 @@ def test_a_push(sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry) -> 
     assert "5 layers: 5 known; sent 0 B in 5 requests, " in err
 
 
+def layer_digests(fake: FakeRegistry, home: Path, *args: str | Path) -> list[str]:
+    status, out, err = nixdock(home, "push", "--json", "--no-cache", *args)
+    assert status == 0, err
+    return [layer["digest"] for layer in json.loads(out)["layers"]]
+
+
+def test_a_push_continues_the_plan_of_the_image_that_it_replaces(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    a, b, c, d = (f"{fake.host}/{name}" for name in "abcd")
+    few = layer_digests(fake, tmp_path, sample_spec(tmp_path, layering={}, max_layers=3), a)
+    assert len(few) == 3
+    spec = sample_spec(tmp_path, layering={})
+    apart = layer_digests(fake, tmp_path, spec, b)
+    assert len(apart) == 5
+    # The layers are whole, so they are kept although there could be more.
+    assert layer_digests(fake, tmp_path, spec, a) == few
+    # Of several images that are replaced, each counts.
+    assert layer_digests(fake, tmp_path, spec, a, b, c) == few
+    assert layer_digests(fake, tmp_path, spec, f"{a}:new") == apart
+    assert layer_digests(fake, tmp_path, spec, f"{a}:new", "--previous", f"docker://{c}") == few
+    assert layer_digests(fake, tmp_path, spec, a, "--no-previous") == apart
+    both = {"previous": [f"docker://{c}", f"docker://{b}"]}
+    assert layer_digests(fake, tmp_path, sample_spec(tmp_path, layering=both), d) == few
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "status", "message"),
+    [
+        ("spec.json", ["--no-previous"], 2, "mutually exclusive"),
+        ("resolved.json", [], 2, "whose layers are not yet planned"),
+        ("image.tar", [], 2, "is for a spec"),
+        ("auto.json", [], 2, "for the layering strategy stable"),
+        ("spec.json", [], 1, "/missing has no image latest"),
+    ],
+)
+def test_where_there_is_no_plan_to_continue(
+    sample_spec: SampleSpec,
+    tmp_path: Path,
+    fake: FakeRegistry,
+    source: str,
+    options: list[str],
+    status: int,
+    message: str,
+) -> None:
+    if source == "auto.json":
+        sample_spec(tmp_path, layering={"strategy": "auto"}).rename(tmp_path / source)
+    else:
+        spec = sample_spec(tmp_path, layering={})
+        nixdock(tmp_path, "resolve", spec, "-o", tmp_path / "resolved.json")
+        nixdock(tmp_path, "build", spec, "-o", tmp_path / "image.tar")
+    missing = f"docker://{fake.host}/missing"
+    command = ["push", str(tmp_path / source), "--previous", missing, *options, f"{fake.host}/a"]
+    found, _, err = nixdock(tmp_path, *command)
+    assert (found, message in err) == (status, True), err
+
+
 def test_without_a_destination_the_name_says_where(
     sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
 ) -> None:

@@ -180,15 +180,17 @@ def test_the_rest_remembers_the_previous_plan() -> None:
     again = planner("explicit")(closure, 30, replace(options, previous=previous))
     assert again.layers == first.layers
     assert again.history is not None
-    # The root is rebuilt: layers without it stay where they are.
+    # The root is rebuilt: layers without it stay, and those below its layer in their places.
     rebuilt = Closure.of(
         replace(info, path=store_path("p00000", "new")) if info.path.name == "p00000" else info
         for info in closure
     )
     found = planner("explicit")(rebuilt, 30, replace(options, previous=previous))
     kept = [layer for layer in first.layers if store_path("p00000") not in layer.paths]
-    assert [layer for layer in found.layers if layer in kept] == kept
-    assert found.layers[:2] == first.layers[:2]
+    assert set(kept) <= set(found.layers)
+    broken = next(n for n, layer in enumerate(first.layers) if layer not in kept)
+    assert found.layers[:broken] == first.layers[:broken]
+    assert broken >= 2
 
 
 @pytest.mark.slow

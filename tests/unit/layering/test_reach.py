@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,7 +48,7 @@ def test_sets_of_several(nodes: Nodes, data: st.DataObject) -> None:
 def test_a_reference_to_itself_does_not_count() -> None:
     path = store_path("a")
     reach = Reach(Closure.of([PathInfo(path, 3, references=(path,))]))
-    assert (reach.down, reach.up, reach.size(1)) == ((1,), (1,), 3)
+    assert (reach.down, reach.users([path]), reach.size(1)) == ((1,), 1, 3)
 
 
 @given(st.lists(st.integers(), max_size=70), st.integers(0, 2**70 - 1))
@@ -70,8 +71,29 @@ def test_long_chains_need_no_recursion() -> None:
     assert Reach(closure_of(edges("a->b"))).cone([]) == 0
 
 
-@given(node_sets())
-def test_the_sizes_of_many_sets(nodes: Nodes) -> None:
+@given(node_sets(), st.data())
+def test_the_cones_of_many_groups(nodes: Nodes, data: st.DataObject) -> None:
     reach = Reach(closure_of(nodes))
-    sets = [0, *reach.down, *reach.up]
-    assert [*reach.sizes_of(sets)] == [reach.size(bits) for bits in sets]
+    positions = st.sets(st.integers(0, len(nodes) - 1))
+    groups = data.draw(st.lists(positions, max_size=20))
+    expected = [reach.cone(reach.order[i] for i in group) for group in groups]
+    assert [*reach.cones(groups)] == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nixdock.layering.reach.MOST_SETS", 0)
+        patch.setattr("nixdock.layering.reach._AT_ONCE", data.draw(st.integers(1, 20)))
+        assert [*reach.cones(groups)] == expected
+
+
+@given(node_sets())
+def test_the_sizes_of_closures(nodes: Nodes) -> None:
+    closure = closure_of(nodes)
+    reach = Reach(closure)
+    assert reach.closure_sizes == [
+        sum(closure[p].nar_size for p in walked(closure, path)) for path in reach.order
+    ]
+    assert reach.sums_below([1] * len(nodes)) == [bits.bit_count() for bits in reach.down]
+
+
+def test_an_empty_closure_reaches_nothing() -> None:
+    reach = Reach(Closure.of([]))
+    assert (reach.cone([]), reach.closure_sizes, [*reach.cones([])]) == (0, [], [])
