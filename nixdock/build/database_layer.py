@@ -24,7 +24,8 @@ from nixdock.oci.layer_blob import LayerHistory
 from nixdock.read.nix_store import read_image_store
 from nixdock.rootfs.base_image import BaseImage
 from nixdock.rootfs.top_layer import read_top_layer
-from nixdock.spec.image_spec import ImageSpec, nar_hash_of
+from nixdock.spec.closure_spec import nar_hash_of
+from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.permission_rules import permission_rules
 from nixdock.stores.store import Store
 from nixdock.system.scratch import temporary_directory

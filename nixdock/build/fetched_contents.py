@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -36,25 +36,27 @@ class FetchedContents:
         self._source = source
         self._store_dir = store_dir
         self._whole = whole
-        self._reached: set[StorePath] = set()
+        self._added: set[StorePath] = set()
 
     def reach(self, file: str) -> None:
         """Let the store path of a file, which may be anywhere, be there if a store has it."""
         path = _store_path(file, self._store_dir)
-        if path is None or path in self._reached:
-            return
         # To copy a link, only a directory that it leads to is needed.
-        if self._whole and not self._leads_to_directory(path, file):
+        if path is None or (self._whole and not self._leads_to_directory(path, file)):
             return
-        self._reached.add(path)
+        # A link may lead nowhere.
+        with suppress(MissingPathsError):
+            self.add(path)
+
+    def add(self, path: StorePath) -> None:
+        """Add a store path, once; raise MissingPathsError if no store has it."""
+        if path in self._added:
+            return
+        self._added.add(path)
         target = Path(f"{self.root}{path}")
         target.parent.mkdir(parents=True, exist_ok=True)
         entries = self._source.entries if self._whole else self._source.listing
-        try:
-            directories = [*_written(entries(path), self.root, whole=self._whole)]
-        except MissingPathsError:
-            # A link may lead nowhere.
-            return
+        directories = [*_written(entries(path), self.root, whole=self._whole)]
         for directory, mode in reversed(directories):
             directory.chmod(mode)
 
@@ -87,9 +89,7 @@ def fetched_contents(
     root = stack.enter_context(temporary_directory()).resolve() / "root"
     fetched = FetchedContents(root, source, store_dir, whole=spec.copy_contents)
     for path in paths:
-        # A path that is nowhere is an error here, and not if only a link leads to it.
-        next(iter(source.listing(path)))
-        fetched.reach(path)
+        fetched.add(path)
     store = msgspec.structs.replace(spec.store, root=str(root))
     return msgspec.structs.replace(spec, store=store), fetched
 

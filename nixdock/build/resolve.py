@@ -22,15 +22,8 @@ from nixdock.oci.descriptor import Platform
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.location import location_text, parse_location
 from nixdock.rootfs.base_image import BaseImage
-from nixdock.spec.image_spec import (
-    ClosureSpec,
-    CountsSpec,
-    FromImageSpec,
-    HistorySpec,
-    ImageSpec,
-    LayeringSpec,
-    StorePathSpec,
-)
+from nixdock.spec.closure_spec import ClosureSpec, StorePathSpec
+from nixdock.spec.image_spec import CountsSpec, FromImageSpec, HistorySpec, ImageSpec, LayeringSpec
 from nixdock.spec.times import source_date_epoch
 from nixdock.stores.store import Store
 from nixdock.system.input_files import parse_json_file, read_bytes

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
-from nixdock.spec.image_spec import ImageSpec, nar_hash_of
+from nixdock.spec.closure_spec import nar_hash_of
+from nixdock.spec.image_spec import ImageSpec
 from nixdock.stores.local import LocalStore
 from nixdock.stores.store import Store
 

@@ -8,7 +8,8 @@ from nixdock.errors import SpecError
 from nixdock.layers.layer import ListedLayer
 from nixdock.layers.store import StoreLayer
 from nixdock.nix.store_path import StorePath
-from nixdock.spec.image_spec import ImageSpec, nar_hash_of
+from nixdock.spec.closure_spec import nar_hash_of
+from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.permission_rules import permission_rules
 from nixdock.spec.times import parse_time
 from nixdock.stores.store import Store

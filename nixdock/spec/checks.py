@@ -11,8 +11,9 @@ from nixdock.nix.store_path import StorePath
 from nixdock.oci.location import FileLocation, parse_location
 from nixdock.oci.reference import Reference
 from nixdock.spec.architecture import check_architecture
+from nixdock.spec.closure_spec import StorePathSpec
 from nixdock.spec.config_checks import checked_config
-from nixdock.spec.image_spec import ImageSpec, LayeringSpec, StorePathSpec
+from nixdock.spec.image_spec import ImageSpec, LayeringSpec
 from nixdock.spec.paths import file_names, is_in_store
 from nixdock.spec.problem import errors_at_key, spec_error, type_error
 from nixdock.spec.times import parse_time

@@ -8,7 +8,8 @@ import msgspec
 
 from nixdock.errors import SpecError
 from nixdock.nix.store_path import StorePath
-from nixdock.spec.image_spec import ClosureSpec, ImageSpec
+from nixdock.spec.closure_spec import ClosureSpec
+from nixdock.spec.image_spec import ImageSpec
 
 __all__ = ["with_stores"]
 

@@ -139,7 +139,11 @@ class BinaryCache:
         except InputError:
             return None
         info = found.info
-        return address if address and address.names(info.path, info.references) else None
+        if address is None or not address.names(info.path, info.references):
+            return None
+        # The NAR hash of such a path is known, and must not be another one.
+        is_nar = address.method == "nar" and address.hash.algorithm == "sha256"
+        return None if is_nar and address.hash != info.nar_hash else address
 
     def _read(self, name: str, path: StorePath | None) -> bytes | None:
         url = str(self)

@@ -72,7 +72,6 @@ class Stores:
             seen.update(new)
             waiting.extend(new)
 
-        caches = self.caches
         executor = ThreadPoolExecutor(_MOST_REQUESTS)
         try:
             while waiting or futures:
@@ -81,7 +80,7 @@ class Stores:
                     if (info := self._database.info(path)) is not None:
                         reached(info)
                     else:
-                        futures[executor.submit(_found, caches, path, None)] = path
+                        futures[executor.submit(_found, self.caches, path, None)] = path
                 for future in wait(futures, return_when=FIRST_COMPLETED).done if futures else ():
                     path = futures.pop(future)
                     found = future.result()

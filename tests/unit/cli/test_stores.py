@@ -72,6 +72,8 @@ IMAGES: list[tuple[dict[str, Any], list[str]]] = [
     ({"layering": {"strategy": "popularity"}, "max_layers": 3}, ["--format", "oci-archive"]),
     ({"extra_commands": "mkdir -m 1777 tmp"}, ["--format", "docker-archive"]),
     ({"copy_contents": True}, []),
+    ({"copy_contents": True, "contents": [SCRIPT, f"{APP}/bin", LINK]}, []),
+    ({"contents": [SCRIPT, f"{LIBC}/lib"]}, []),
     ({"contents": [APP, LIBC], "nix_db": True}, ["--compression", "none"]),
     ({"perms": [{"path": f"{APP}/bin/app", "mode": "4755"}]}, []),
     ({"perms": [{"regex": ".*/share/.*", "uid": 7}, {"path": "/bin/app", "uid": 7}]}, []),

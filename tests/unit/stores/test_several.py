@@ -409,3 +409,20 @@ def test_a_closure_is_asked_for_by_breadth(tmp_path: Path, closure: Sample) -> N
         assert len(open_sample(fake.url).closure(wide[:1])) == 200
         assert len(fake.log) == 201
         assert len({each.connection for each in fake.log}) <= 17
+
+
+def test_the_nar_hash_of_a_content_address_cannot_be_another_one(
+    closure: Sample, fake: FakeCache
+) -> None:
+    """It names layers before any byte of them is fetched."""
+    path = StorePath.parse("/nix/store/i3961bf27mr7n7jagvyyws3g6hcrrzka-dir")
+    nar_hash = "0addczm9fjxkwraq3rf9z66ndy1w8scg7pi05xdyf4rjpl2h73gj"
+    text = (
+        f"StorePath: {path}\nURL: nar/x\nCompression: none\nNarSize: 240\nReferences: \n"
+        f"CA: fixed:r:sha256:{nar_hash}\nNarHash: sha256:"
+    )
+    narinfo(fake, path).write_text(f"{text}{nar_hash}\n")
+    assert len(open_sample(fake.url).closure([path])) == 1
+    narinfo(fake, path).write_text(f"{text}{hash_of(b'').base32}\n")
+    with pytest.raises(MissingPathsError, match="but it is not signed"):
+        open_sample(fake.url).closure([path])
