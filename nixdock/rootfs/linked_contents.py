@@ -67,7 +67,9 @@ class JoinedTree:
 
     def source(self, content: str) -> str:
         """Return the directory from which `content` is read."""
-        return f"{self.root}{content}" if is_in_store(content, self.store_dir) else content
+        if not is_in_store(content, self.store_dir):
+            return content
+        return self.followed(f"{self.root}{content}")
 
     def content_directories(self, contents: Sequence[str]) -> Iterator[str]:
         """Yield each content once; raise SpecError if one does not exist.
