@@ -8,7 +8,7 @@ from nixdock.layering.plan import LayerPlan
 from nixdock.nix.closure import Closure
 from tests.bench import family
 from tests.bench.family import FamilyCost, changing_family, family_steps, replay_family
-from tests.bench.layers import FAMILIES, family_of
+from tests.bench.products import FAMILIES, family_of
 from tests.bench.traces import APP, Product
 from tests.unit.closures import closure_of, store_path
 

@@ -12,17 +12,9 @@ from nixdock.layering.package_keys import package_keys
 from nixdock.layering.plan import LayerPlan
 from nixdock.nix.closure import Closure
 from tests.bench.large import JOBS, pareto_closure
-from tests.bench.layers import (
-    GRAPHS,
-    costs,
-    differences,
-    geometric_mean,
-    graphs,
-    quick_figures,
-    read_graph,
-    recorded_figures,
-    trace_of,
-)
+from tests.bench.layers import costs, geometric_mean
+from tests.bench.products import GRAPHS, graphs, read_graph, trace_of
+from tests.bench.recorded import differences, quick_figures, recorded_figures
 from tests.bench.replay import STRATEGIES, Cost, cost_of
 from tests.bench.traces import Product
 from tests.unit.closures import closure_of, store_path

@@ -18,7 +18,7 @@ from nixdock.layering.plan_history import abbreviated
 from nixdock.layering.stable import plan_stable
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.store_path import StorePath
-from tests.bench.layers import graphs, read_graph
+from tests.bench.products import graphs, read_graph
 from tests.bench.replay import previous_plan
 from tests.unit.closures import Nodes, closure_of, names, node_sets, store_path
 

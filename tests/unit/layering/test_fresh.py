@@ -12,7 +12,7 @@ from nixdock.layering.clusters import paths_of
 from nixdock.layering.fresh import large_size, partition_fresh
 from nixdock.layering.reach import Reach
 from nixdock.layering.top import top_depths, top_paths
-from tests.bench.layers import trace_of
+from tests.bench.products import trace_of
 from tests.bench.replay import replay
 from tests.unit.closures import Nodes, closure_of, edges, node_sets
 

@@ -19,7 +19,7 @@ from nixdock.layering.plan_history import ChangeCounts, PlanHistory, PreviousPla
 from nixdock.layering.reach import name_then_path
 from nixdock.nix.hashes import base32_encode
 from nixdock.nix.store_path import StorePath
-from tests.bench.layers import GRAPHS, read_graph
+from tests.bench.products import GRAPHS, read_graph
 from tests.unit.closures import Nodes, closure_of, node_sets, store_path
 from tests.unit.layering.test_plan_file import CLOSURE, HISTORY, LAYERS, histories
 
