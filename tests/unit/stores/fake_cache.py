@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,9 @@ class FakeCache(FakeRegistry):
     directory: Path = Path()
     delay: float = 0.0
     password: str = ""
+    # The Content-Encoding of all files, and what makes it.
+    encoding: str = ""
+    encode: Callable[[bytes], bytes] = bytes
 
     @property
     def names(self) -> list[str]:
@@ -41,13 +44,14 @@ class FakeCache(FakeRegistry):
         file = self.directory / received.path.removeprefix("/")
         if not file.is_file():
             return Answer(404, body=b"no such file")
-        data = file.read_bytes()
+        data = self.encode(file.read_bytes())
+        encoded = {"Content-Encoding": self.encoding} if self.encoding else {}
         part = re.fullmatch("bytes=([0-9]+)-", received.headers.get("Range", ""))
         if part is None or self.ignores_range:
-            return Answer(200, body=data)
+            return Answer(200, encoded, data)
         start = int(part[1])
         content_range = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        return Answer(206, {"Content-Range": content_range}, data[start:])
+        return Answer(206, {"Content-Range": content_range, **encoded}, data[start:])
 
 
 @contextmanager

@@ -365,6 +365,25 @@ def test_a_narinfo_that_breaks_off_is_asked_for_again(fake: FakeCache, expected:
     assert everything(open_sample(fake.url)) == expected
 
 
+@pytest.mark.parametrize("encoding", ["br", "gzip", "xz", "zstd"])
+def test_files_may_be_encoded_on_their_way(
+    fake: FakeCache, expected: object, encoding: str
+) -> None:
+    """Caches in object stores have narinfos and listings that nobody decodes on their way."""
+    fake.encoding, fake.encode = encoding, COMPRESSORS[encoding]
+    assert everything(open_sample(fake.url)) == expected
+    fake.encode = lambda data: COMPRESSORS[encoding](data)[:-3]
+    assert f"nix-cache-info: the {encoding} data is truncated" in str(failure(fake))
+
+
+def test_an_encoding_that_is_not_known(fake: FakeCache) -> None:
+    fake.encoding = "compress"
+    assert str(failure(fake)) == (
+        f"{fake.url}: nix-cache-info: it has the Content-Encoding compress, which nixdock does not"
+        " know"
+    )
+
+
 def test_a_silent_cache(fake: FakeCache) -> None:
     fake.faults = [Fault(path=r"\.nar", cut=10, stall=True, times=99)]
     host = fake.host
