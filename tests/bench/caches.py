@@ -9,7 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def cache_figures(closure: Closure, directory: Path, repeat: int) -> Iterator[Fi
                 }
             )
         )
-        yield _dry_run(spec, cache, repeat)
+        yield _dry_run(spec, cache, directory, repeat)
         if shutil.which("docker-registry") is None:
             yield Figure("push without the closure", "not measured: docker-registry missing")
             return
@@ -53,8 +53,11 @@ def cache_figures(closure: Closure, directory: Path, repeat: int) -> Iterator[Fi
     shutil.rmtree(cache)
 
 
-def _dry_run(spec: Path, cache: Path, repeat: int) -> Figure:
-    build = nixdock("build", str(spec), "--dry-run", "--no-cache", "--format", "docker-archive")
+def _dry_run(spec: Path, cache: Path, directory: Path, repeat: int) -> Figure:
+    build = _at_home(
+        directory,
+        nixdock("build", str(spec), "--dry-run", "--no-cache", "--format", "docker-archive"),
+    )
     nars = sorted(map(str, (cache / "nar").iterdir()))
     alone = [sys.executable, str(_HERE / "nar_alone.py"), *nars]
     ours, theirs = interleaved(repeat, lambda: run(build).seconds, lambda: run(alone).seconds)
@@ -63,16 +66,15 @@ def _dry_run(spec: Path, cache: Path, repeat: int) -> Figure:
 
 
 def _unchanged(spec: Path, target: str, directory: Path, log: Path, repeat: int) -> Figure:
-    command = nixdock("push", "-q", "--no-cache", str(spec), target)
+    command = _at_home(directory, nixdock("push", "-q", "--no-cache", str(spec), target))
     run(command, keep=False)
     counts = set()
 
     def push() -> float:
         # Nothing is known of the cache, either.
-        home = directory / "home"
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(directory / "home", ignore_errors=True)
         before = len(log.read_text().splitlines())
-        seconds = run(["env", f"XDG_CACHE_HOME={home}", *command], keep=False).seconds
+        seconds = run(command, keep=False).seconds
         names = log.read_text().splitlines()[before:]
         if any(name.startswith("/nar/") for name in names):
             raise SystemExit("a NAR was fetched for an unchanged image")
@@ -83,6 +85,11 @@ def _unchanged(spec: Path, target: str, directory: Path, log: Path, repeat: int)
     (count,) = counts
     measured = f"{times.median:.3f} s (best {times.best:.3f}), {count} requests to the cache"
     return seconds_figure("push, unchanged, without the closure", times, measured, most=1.0)
+
+
+def _at_home(directory: Path, command: Sequence[str]) -> list[str]:
+    """Return the command with a cache of its own, not that of whoever measures."""
+    return ["env", f"XDG_CACHE_HOME={directory / 'home'}", *command]
 
 
 def _write_cache(closure: Closure, cache: Path) -> list[str]:
