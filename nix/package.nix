@@ -40,6 +40,7 @@ python3Packages.buildPythonApplication {
   # libdeflate comes from nixpkgs, which does not have this wheel of it.
   pythonRemoveDeps = [ "deflate" ];
   dependencies = [
+    python3Packages.bcrypt
     python3Packages.click
     python3Packages.msgspec
     python3Packages.networkx

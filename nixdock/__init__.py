@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from nixdock.registry.credentials import Credentials
     from nixdock.registry.prefetch import Prefetched, Remote
     from nixdock.rootfs.confinement import Confinement
+    from nixdock.runtime.listening import Listening
     from nixdock.runtime.loading import Loaded, LoadedLayer
     from nixdock.runtime.serving import Serving
     from nixdock.spec.image_spec import ImageSpec
@@ -131,6 +132,7 @@ __all__ = [
     "Layering",
     "LayeringError",
     "LayeringOptions",
+    "Listening",
     "Loaded",
     "LoadedLayer",
     "MissingPathsError",
@@ -217,6 +219,7 @@ _MODULES: Final = {
     "LayerPlan": "nixdock.layering.plan",
     "Layering": "nixdock.layering.strategies",
     "LayeringOptions": "nixdock.layering.options",
+    "Listening": "nixdock.runtime.listening",
     "Loaded": "nixdock.runtime.loading",
     "LoadedLayer": "nixdock.runtime.loading",
     "PathInfo": "nixdock.nix.closure",

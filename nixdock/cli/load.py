@@ -27,7 +27,7 @@ Examples:
 
 @click.command("load", epilog=_EXAMPLES)
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@into_option
+@into_option()
 @tag_option
 @click.option("--no-cache", is_flag=True, help="Do not use the cache of layers that are known.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the names.")
@@ -49,7 +49,8 @@ def command(
 
     SOURCE is a spec, from which the image is built on its way, or the location of an image. The
     runtime pulls it from a registry that nixdock is as long as that takes, so that layers that it
-    has are neither read nor sent.
+    has are neither read nor sent. A runtime that can't reach the registry gets a stream instead,
+    also without the layers that it is known to have.
     """
     if tags and len(sources) > 1:
         raise click.UsageError("--tag is for a single image")
@@ -79,10 +80,6 @@ def command(
 
 
 def _summary(loaded: Loaded, seconds: float) -> str:
-    how = (
-        "all sent"
-        if loaded.is_streamed
-        else f"{sum(layer.sent > 0 for layer in loaded.layers)} sent"
-    )
+    how = f"{sum(layer.sent > 0 for layer in loaded.layers)} sent"
     layers = counted(len(loaded.layers), "layer")
     return f"{loaded.runtime}: {layers}, {how}; {size_text(loaded.sent)}, {seconds:.1f} s"

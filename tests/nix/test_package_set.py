@@ -24,14 +24,14 @@ APPLICATION = {
         version = "1.2"
         dependencies = [
           "orjson", "networkx", "click", "msgspec", "pynacl", "rich", "urllib3", "waitress",
-          "backports.zstd"
+          "backports.zstd", "bcrypt"
         ]
         [project.scripts]
         greeter = "greeter:main"
     """,
     "greeter/__init__.py": """
 import ctypes, os
-import click, msgspec, nacl, networkx, orjson, rich, urllib3, waitress
+import bcrypt, click, msgspec, nacl, networkx, orjson, rich, urllib3, waitress
 from backports import zstd
 
 @click.command()
@@ -397,7 +397,7 @@ def test_python_application(nix: Nix, bare_root: BareRoot, tmp_path: Path) -> No
           pyproject = true;
           build-system = [ hatchling ];
           dependencies = [
-            orjson networkx click msgspec pynacl rich urllib3 waitress backports-zstd
+            orjson networkx click msgspec pynacl rich urllib3 waitress backports-zstd bcrypt
           ];
           nativeCheckInputs = [ pytest hypothesis ];
           pythonImportsCheck = [ "greeter" ];

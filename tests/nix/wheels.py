@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 WHEELS = (
     "backports-zstd",
+    "bcrypt",
     "click",
     "deflate",
     "hatchling",

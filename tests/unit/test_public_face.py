@@ -85,6 +85,7 @@ TYPES = [
     "LayerPlan",
     "Layering",
     "LayeringOptions",
+    "Listening",
     "Loaded",
     "LoadedLayer",
     "PathInfo",
