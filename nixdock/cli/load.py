@@ -9,12 +9,18 @@ import click
 
 from nixdock.cli.access import access_options
 from nixdock.cli.loading import into_option, load_source, tag_option
-from nixdock.cli.options import confinement_options, quiet_option
+from nixdock.cli.options import (
+    confinement_options,
+    no_cache_option,
+    previous_option,
+    quiet_option,
+)
 from nixdock.cli.output import pretty_json, size_text
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
     from nixdock import Access, Loaded
+    from nixdock.oci.location import Location
 
 __all__ = ["command"]
 
@@ -29,7 +35,8 @@ Examples:
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @into_option()
 @tag_option
-@click.option("--no-cache", is_flag=True, help="Do not use the cache of layers that are known.")
+@previous_option
+@no_cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the names.")
 @confinement_options
 @access_options
@@ -38,6 +45,7 @@ def command(
     sources: tuple[str, ...],
     into: str | None,
     tags: tuple[str, ...],
+    previous: tuple[Location, ...],
     confinement: str | None,
     access: Access | None,
     *,
@@ -61,6 +69,7 @@ def command(
             source,
             into,
             tags,
+            previous=previous,
             access=access,
             confinement=confinement,
             use_cache=not no_cache,

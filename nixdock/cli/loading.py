@@ -13,6 +13,7 @@ from nixdock.cli.source import read_source
 
 if TYPE_CHECKING:
     from nixdock import Access, Loaded
+    from nixdock.oci.location import Location
 
 __all__ = ["into_option", "load_source", "tag_option"]
 
@@ -46,6 +47,7 @@ def load_source(
     into: str | None,
     tags: Sequence[str],
     *,
+    previous: Sequence[Location] = (),
     access: Access | None,
     confinement: str | None,
     use_cache: bool,
@@ -55,7 +57,7 @@ def load_source(
     # Slow to load, and not needed to show the help.
     from nixdock import load_image
 
-    image = read_source(source)
+    image = read_source(source, previous)
     if not isinstance(image, str):
         image, tags = overridden(image, None, tags), ()
     with packing_progress(quiet=quiet) as progress:

@@ -98,12 +98,10 @@ def command(
     if previous and no_previous:
         raise click.UsageError("--previous and --no-previous are mutually exclusive")
     started = time.monotonic()
-    image = read_source(source)
-    if previous and isinstance(image, str):
-        raise click.UsageError("--previous is for a spec, and the layers of an image are planned")
+    image = read_source(source, previous)
     targets = destinations
     if not isinstance(image, str):
-        image = chosen.applied_to(overridden(image, graph, previous=previous), access)
+        image = chosen.applied_to(overridden(image, graph), access)
         # The image's own names say where it belongs.
         targets = destinations or tuple(map(str, image.references))
     if not targets:

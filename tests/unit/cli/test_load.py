@@ -115,6 +115,20 @@ def test_the_image_is_the_one_in_an_archive(spec: Path, tmp_path: Path, machine:
     assert (again["image"], again["names"], again["blobs"]) == (config, ["a:b", "c:d"], 0)
 
 
+def test_the_plan_of_a_previous_image_is_continued(
+    sample_spec: SampleSpec, tmp_path: Path, machine: Machine
+) -> None:
+    machine.install("docker")
+    few = tmp_path / "few.tar"
+    spec = sample_spec(tmp_path, extra_commands="", layering={}, max_layers=3)
+    assert machine("build", spec, "-o", few).returncode == 0
+    spec = sample_spec(tmp_path, extra_commands="", layering={})
+    assert len(machine.load(spec, "--previous", few)["layers"]) == 3
+    assert len(machine.load(spec)["layers"]) == 5
+    done = machine("load", few, "--previous", few)
+    assert (done.returncode, "--previous is for a spec" in done.stderr) == (2, True)
+
+
 def test_what_is_printed(spec: Path, machine: Machine) -> None:
     machine.install("podman")
     done = machine("load", spec, "--tag", "a/b:c", "--tag", "d")
