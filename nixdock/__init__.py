@@ -18,15 +18,18 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from nixdock.errors import (
+    CacheError,
     ClosureError,
     ImageError,
     InputError,
     LayeringError,
+    MissingPathsError,
     NixdockError,
     OutputError,
     PackError,
     PlanError,
     RegistryError,
+    RemoteError,
     ScriptError,
     SpecError,
     StoreError,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     )
     from nixdock.face.closures import (
         parse_closure,
+        query_closure,
         read_closure,
         registration_text,
         write_database,
@@ -70,7 +74,7 @@ if TYPE_CHECKING:
     from nixdock.face.pushing import push_image
     from nixdock.face.registries import login_registry, logout_registry
     from nixdock.face.running import load_image, serve_images
-    from nixdock.face.specs import read_spec, resolve_spec, spec_json
+    from nixdock.face.specs import read_spec, realise_closure, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
     from nixdock.layering.comparison import Comparison
     from nixdock.layering.explain import Explanation
@@ -103,6 +107,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Access",
+    "CacheError",
     "Closure",
     "ClosureError",
     "Comparison",
@@ -130,6 +135,7 @@ __all__ = [
     "Listening",
     "Loaded",
     "LoadedLayer",
+    "MissingPathsError",
     "NixdockError",
     "OutputError",
     "PackError",
@@ -144,6 +150,7 @@ __all__ = [
     "RegistryError",
     "RegistryReference",
     "Remote",
+    "RemoteError",
     "Resolution",
     "ScriptError",
     "Serving",
@@ -173,9 +180,11 @@ __all__ = [
     "prefetch_image",
     "pull_image",
     "push_image",
+    "query_closure",
     "read_closure",
     "read_previous",
     "read_spec",
+    "realise_closure",
     "registration_text",
     "remember_layers",
     "resolve_spec",
@@ -247,9 +256,11 @@ _MODULES: Final = {
     "prefetch_image": "nixdock.face.images",
     "pull_image": "nixdock.face.transfers",
     "push_image": "nixdock.face.pushing",
+    "query_closure": "nixdock.face.closures",
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",
     "read_spec": "nixdock.face.specs",
+    "realise_closure": "nixdock.face.specs",
     "registration_text": "nixdock.face.closures",
     "remember_layers": "nixdock.face.building",
     "resolve_spec": "nixdock.face.specs",

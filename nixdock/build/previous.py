@@ -35,7 +35,7 @@ def previous_images(spec: ImageSpec) -> list[Location]:
     Plan files are left out: they were written before the layers were packed, and so do not know
     their blobs.
     """
-    if spec.closure is None:
+    if spec.planned_closure is None:
         return []
     return [
         location
@@ -46,7 +46,7 @@ def previous_images(spec: ImageSpec) -> list[Location]:
 
 def may_continue(spec: ImageSpec) -> bool:
     """Return whether `spec` is yet to be planned, and can continue plans but names none."""
-    is_planned = spec.closure is None or spec.single_layer
+    is_planned = spec.planned_closure is None or spec.single_layer
     layering = spec.layering
     return not is_planned and "stable" in layering.strategies and not layering.previous_locations
 

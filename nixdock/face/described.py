@@ -24,6 +24,7 @@ from nixdock.read.report import FileReport
 from nixdock.read.selection import select_only_image
 from nixdock.registry.opening import open_location
 from nixdock.rootfs.confinement import Confinement
+from nixdock.spec.chosen_stores import with_stores
 from nixdock.write.image import default_compression
 
 if TYPE_CHECKING:
@@ -101,17 +102,18 @@ class Described:
                 f" {platform_text(self.platform)}"
             )
         confinement = Confinement(self.describing.confinement)
-        previous = self._replaced_plans()
+        spec = with_stores(spec, self.describing.stores, self.describing.trusted_public_keys)
+        previous = self._replaced_plans(spec)
         with prepared_build(
             spec, confinement, self.access, outline=outline, previous=previous
         ) as build:
             yield build
 
-    def _replaced_plans(self) -> list[PreviousPlan]:
-        if self.replaced is None or not may_continue(self.spec):
+    def _replaced_plans(self, spec: ImageSpec) -> list[PreviousPlan]:
+        if self.replaced is None or not may_continue(spec):
             return []
-        with open_location(self.replaced, self.access, platform=self.spec.platform) as file:
-            image = select_only_image(file, self.spec.platform)
+        with open_location(self.replaced, self.access, platform=spec.platform) as file:
+            image = select_only_image(file, spec.platform)
             plan = replaced_plan(image.config, location_text(self.replaced))
         return [] if plan is None else [plan]
 

@@ -6,16 +6,18 @@ import bz2
 import gzip
 import io
 import lzma
+import sys
 
+import brotli
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nixdock.errors import ImageError
+from nixdock.coding.codings import MAGIC_SIZE, Coding, coding_of
+from nixdock.coding.decompression import DecompressedReader
+from nixdock.errors import ImageError, StoreError, ToolError
 from nixdock.layers.compressors import Compression, compressor
-from nixdock.layers.decompression import DecompressedReader
 from nixdock.layers.hashed import buffered
-from nixdock.oci.coding import MAGIC_SIZE, Coding, coding_of
 from tests.unit.layers.blobs import Pieces
 
 
@@ -24,6 +26,9 @@ def compressed(data: bytes, coding: Coding) -> bytes:
         return lzma.compress(data)
     if coding is Coding.BZIP2:
         return bz2.compress(data)
+    if coding is Coding.BROTLI:
+        packed: bytes = brotli.compress(data, quality=3)
+        return packed
     out = io.BytesIO()
     with compressor(Compression(coding.value), out.write) as compressing:
         compressing.write(data)
@@ -48,7 +53,7 @@ def test_parts_are_one_stream(coding: Coding, parts: list[bytes], piece: int) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("coding", [*CODINGS, Coding.BROTLI])
 def test_more_than_a_buffer(coding: Coding) -> None:
     data = bytes(range(256)) * 20_000
     assert expanded(compressed(data, coding), coding) == data
@@ -61,7 +66,7 @@ def test_a_skippable_frame_is_skipped() -> None:
     assert expanded(data, Coding.ZSTD) == b"x"
 
 
-@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("coding", [*CODINGS, Coding.BROTLI])
 def test_truncated(coding: Coding) -> None:
     data = compressed(bytes(range(256)) * 100, coding)
     for size in (0, 1, 10, len(data) // 2, len(data) - 1):
@@ -69,7 +74,7 @@ def test_truncated(coding: Coding) -> None:
             expanded(data[:size], coding)
 
 
-@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("coding", [*CODINGS, Coding.BROTLI])
 def test_bytes_behind_the_end(coding: Coding) -> None:
     with pytest.raises(ImageError, match=r"damaged|truncated"):
         expanded(compressed(b"x", coding) + b"trailing garbage, long enough", coding)
@@ -83,7 +88,7 @@ def test_flipped(coding: Coding) -> None:
         expanded(bytes(data), coding)
 
 
-@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("coding", [*CODINGS, Coding.BROTLI])
 def test_limit_of_size(coding: Coding) -> None:
     with pytest.raises(ImageError, match="expands to more than 1000 bytes"):
         expanded(compressed(bytes(1001), coding), coding, most=1000)
@@ -101,6 +106,21 @@ def test_honest_zeros_stay_below_the_ratio() -> None:
     # bzip2 makes forty bytes of 46 MB of zeros: no ratio tells honest data from a bomb.
     for coding in (Coding.GZIP, Coding.ZSTD, Coding.XZ):
         assert len(expanded(compressed(bytes(64 << 20), coding), coding)) == 64 << 20
+
+
+def test_without_brotli_the_error_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "brotli", None)
+    with pytest.raises(ToolError) as caught:
+        expanded(b"", Coding.BROTLI)
+    assert str(caught.value) == (
+        "data is compressed with brotli, which needs the Python package brotli; install it"
+    )
+
+
+def test_the_reader_can_raise_another_error() -> None:
+    stream = DecompressedReader(Pieces(b"x", 1), Coding.XZ, failure=StoreError)
+    with pytest.raises(StoreError, match=r"^the xz data is truncated: it ends after 1 bytes$"):
+        stream.read(1)
 
 
 def test_none() -> None:

@@ -1,7 +1,7 @@
-"""Where a registry may send a client, and what goes along.
+"""Where a server may send a client, and what goes along.
 
 A registry answers with redirects to an object store, and with locations of uploads. Whatever they
-say, the account's credentials and tokens only go to the registry itself.
+say, the account's credentials and tokens only go to the server itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which addresses a registry may lead to."""
+"""Which addresses a server may lead to."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def resolve(host: str) -> frozenset[Address]:
 
 
 def refused_address(addresses: Iterable[Address], *, from_local: bool) -> Address | None:
-    """Return the first address that a registry must not lead to, or None.
+    """Return the first address that a server must not lead to, or None.
 
     Addresses of the link and of clouds' metadata services are always refused, and those of this
-    machine unless the registry itself runs here (`from_local`). Private networks are allowed, since
+    machine unless the server itself runs here (`from_local`). Private networks are allowed, since
     registries there have their storage there.
     """
     for address in sorted(addresses, key=str):

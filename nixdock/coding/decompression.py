@@ -1,4 +1,4 @@
-"""Decompression with limits: gzip of several members, zstd of several frames, xz, bzip2."""
+"""Decompression with limits: gzip of several members, zstd of several frames, xz, bzip2, brotli."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import bz2
 import io
 import lzma
 import zlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from nixdock.errors import ImageError
-from nixdock.oci.coding import Coding
+from nixdock.coding.codings import Coding
+from nixdock.errors import ImageError, NixdockError, ToolError
+from nixdock.system.buffers import whole_bytes
 from nixdock.system.readers import ForwardReader
 
 if TYPE_CHECKING:
@@ -63,8 +65,39 @@ class _GzipMember:
         return self._member.unused_data
 
 
+class _BrotliStream:
+    """A stream of brotli, after whose end nothing may follow."""
+
+    unused_data = b""
+
+    def __init__(self) -> None:
+        self._stream = _brotli().Decompressor()
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        output: bytes = self._stream.process(data, output_buffer_limit=max_length)
+        return output
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._stream.is_finished())
+
+    @property
+    def needs_input(self) -> bool:
+        return bool(self._stream.can_accept_more_data())
+
+
+def _brotli() -> Any:
+    try:
+        import brotli  # noqa: PLC0415 (need not be there)
+    except ImportError:
+        raise ToolError(
+            "data is compressed with brotli, which needs the Python package brotli; install it"
+        ) from None
+    return brotli
+
+
 def _zstd() -> Any:
-    from nixdock.layers.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
+    from nixdock.coding.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
 
     return zstd
 
@@ -73,9 +106,11 @@ class DecompressedReader(ForwardReader):
     """Decompress `stream`, whose coding is not Coding.NONE.
 
     Reading raises ImageError if the data is damaged, truncated or followed by other bytes, or if it
-    expands to more than `most` bytes (default MOST_EXPANDED) or by more than `coding.most_ratio`,
-    or consists of too many frames. NUL bytes that follow gzip data are ignored, and make
-    `has_padding` True. `place` says where the data is, for the error.
+    expands to more than `most` bytes (default MOST_EXPANDED) or by more than `coding.most_ratio`
+    (unless `any_ratio` is set, for data of a known size),
+    or consists of too many frames; with `failure`, it raises what that makes of the message. NUL
+    bytes that follow gzip data are ignored, and make `has_padding` True. `place` says where the
+    data is, for the error.
     """
 
     def __init__(
@@ -84,14 +119,21 @@ class DecompressedReader(ForwardReader):
         coding: Coding,
         place: str | None = None,
         most: int | None = None,
+        failure: Callable[[str], NixdockError] | None = None,
+        *,
+        any_ratio: bool = False,
     ) -> None:
         super().__init__(stream)
         self._place = place
         self._coding = coding
+        self._failure = failure
+        self._any_ratio = any_ratio
         self._most = MOST_EXPANDED if most is None else most
         self._errors: tuple[type[Exception], ...] = (zlib.error, lzma.LZMAError, EOFError, OSError)
         if coding is Coding.ZSTD:
             self._errors += (_zstd().ZstdError,)
+        elif coding is Coding.BROTLI:
+            self._errors += (_brotli().error,)
         # None between two frames.
         self._frame: _Frame | None = self._new_frame()
         self._input = b""
@@ -112,6 +154,15 @@ class DecompressedReader(ForwardReader):
         self._output = self._output[count:]
         return count
 
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most `size` of the next bytes, without a copy if no more are ready."""
+        if size < 0:
+            return self.readall()
+        if not self._output:
+            self._output = memoryview(self._next_output())
+        taken, self._output = self._output[:size], self._output[size:]
+        return whole_bytes(taken)
+
     def _new_frame(self) -> _Frame:
         if self._coding is Coding.GZIP:
             return _GzipMember()
@@ -119,6 +170,8 @@ class DecompressedReader(ForwardReader):
             return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_XZ_MEMORY)
         if self._coding is Coding.BZIP2:
             return bz2.BZ2Decompressor()
+        if self._coding is Coding.BROTLI:
+            return _BrotliStream()
         # libzstd itself refuses windows above 128 MiB.
         frame: _Frame = _zstd().ZstdDecompressor()
         return frame
@@ -187,9 +240,13 @@ class DecompressedReader(ForwardReader):
         self._output_size += added
         if self._output_size > self._most:
             raise self._error(f"expands to more than {self._most} bytes")
+        if self._any_ratio:
+            return
         if self._output_size > self._input_size * self._coding.most_ratio:
             raise self._error(f"expands more than {self._coding.most_ratio}-fold")
 
-    def _error(self, problem: str) -> ImageError:
+    def _error(self, problem: str) -> NixdockError:
+        if self._failure is not None:
+            return self._failure(f"the {self._coding} data {problem}")
         prefix = "" if self._place is None else f"{self._place}: "
         return ImageError(f"{prefix}the {self._coding} data {problem}", place=self._place)

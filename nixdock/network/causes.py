@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 import urllib3.exceptions
 
-from nixdock.registry.answers import TooSlowError
-from nixdock.registry.redirects import Origin, shown_url
+from nixdock.network.answers import TooSlowError
+from nixdock.network.redirects import Origin, shown_url
 from nixdock.system.text import shown
 
 __all__ = ["Cause", "Route", "cause_of"]
@@ -40,12 +40,14 @@ _TOO_LONG: Final = (http.client.LineTooLong, http.client.HTTPException)
 class Route:
     """Where a connection leads: to an origin, perhaps by a proxy.
 
-    `timeout` is how many seconds it may be silent.
+    `timeout` is how many seconds it may be silent. With `own_certificates`, those in the
+    directories of container tools count.
     """
 
     origin: Origin
     timeout: float
     proxy: str | None = None
+    own_certificates: bool = False
 
     @property
     def host(self) -> str:
@@ -117,9 +119,10 @@ def _text(kind: Kind, chain: list[BaseException], route: Route) -> str:
                 " NO_PROXY"
             )
         case "untrusted":
+            own = f", or put it into /etc/containers/certs.d/{host}"
             return (
                 f"the certificate of {host} is not trusted{_reason(chain)}; name the file of its"
-                f" authority in SSL_CERT_FILE, or put it into /etc/containers/certs.d/{host}, or"
+                f" authority in SSL_CERT_FILE{own if route.own_certificates else ''}, or"
                 " accept any certificate with --insecure"
             )
         case "name" | "refused" | "slow" | "silent" | "headers":

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from nixdock.registry.addresses import address_of, is_local_name
-from nixdock.registry.redirects import Origin
+from nixdock.network.addresses import address_of, is_local_name
+from nixdock.network.redirects import Origin
 
 __all__ = ["proxy_of"]
 

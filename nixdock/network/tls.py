@@ -1,15 +1,18 @@
-"""Which certificates are trusted, and which one is shown to a registry."""
+"""Which certificates are trusted, and which one is shown to a server."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from nixdock.errors import RegistryError
+from nixdock.errors import RemoteError
 
-__all__ = ["certificate_directory", "tls_context"]
+__all__ = ["About", "certificate_directory", "tls_context"]
+
+About = Callable[[str], RemoteError]
+"""What makes an error about a server from a message."""
 
 # What builders and pure shells of Nix set, so that nothing is trusted by accident.
 _NO_FILE: Final = "/no-cert-file.crt"
@@ -24,12 +27,12 @@ _SYSTEM_FILES: Final = (
 
 
 def tls_context(
-    place: str, environment: Mapping[str, str], own: Path | None, *, insecure: bool = False
+    about: About, environment: Mapping[str, str], own: Path | None, *, insecure: bool = False
 ) -> ssl.SSLContext:
     """Return the settings for connections to a host.
 
-    `own` is the registry's directory of certificates. Raise RegistryError, about `place`, if a file
-    of certificates can't be read.
+    `own` is the server's directory of certificates. If a file of certificates can't be read, raise
+    what `about` makes of the message.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -37,13 +40,13 @@ def tls_context(
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     else:
-        _trust_roots(context, place, environment)
+        _trust_roots(context, about, environment)
     if own is not None:
-        _use_own(context, place, own)
+        _use_own(context, about, own)
     return context
 
 
-def _trust_roots(context: ssl.SSLContext, place: str, environment: Mapping[str, str]) -> None:
+def _trust_roots(context: ssl.SSLContext, about: About, environment: Mapping[str, str]) -> None:
     variables = {
         name: environment[name]
         for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "NIX_SSL_CERT_FILE")
@@ -58,7 +61,7 @@ def _trust_roots(context: ssl.SSLContext, place: str, environment: Mapping[str, 
                 None if is_directory else value, value if is_directory else None
             )
         except OSError as error:
-            raise _unreadable(place, f"{name}={value}", error) from None
+            raise _unreadable(about, f"{name}={value}", error) from None
     if variables.keys() & {"SSL_CERT_FILE", "NIX_SSL_CERT_FILE"}:
         return
     context.load_default_certs()
@@ -81,7 +84,7 @@ def _certificate_parents(environment: Mapping[str, str]) -> Iterator[Path]:
     yield Path("/etc/docker/certs.d")
 
 
-def _use_own(context: ssl.SSLContext, place: str, directory: Path) -> None:
+def _use_own(context: ssl.SSLContext, about: About, directory: Path) -> None:
     file = directory
     try:
         for file in sorted(directory.iterdir()):
@@ -90,19 +93,16 @@ def _use_own(context: ssl.SSLContext, place: str, directory: Path) -> None:
             elif file.suffix == ".cert":
                 context.load_cert_chain(file, file.with_suffix(".key"))
             elif file.suffix == ".key" and not file.with_suffix(".cert").exists():
-                raise RegistryError(
-                    f"{place}: {file} is the key of a certificate that is missing:"
-                    f" {file.with_suffix('.cert')}",
-                    place=place,
+                raise about(
+                    f"{file} is the key of a certificate that is missing:"
+                    f" {file.with_suffix('.cert')}"
                 )
     except OSError as error:
-        raise _unreadable(place, str(file), error) from None
+        raise _unreadable(about, str(file), error) from None
 
 
-def _unreadable(place: str, what: str, error: OSError) -> RegistryError:
+def _unreadable(about: About, what: str, error: OSError) -> RemoteError:
     reason = error.strerror or str(error)
     if isinstance(error, ssl.SSLError):
         reason = "it has no certificates, or a key that does not fit"
-    return RegistryError(
-        f"{place}: the certificates of {what} can't be read: {reason}", place=place
-    )
+    return about(f"the certificates of {what} can't be read: {reason}")

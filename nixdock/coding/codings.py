@@ -1,4 +1,4 @@
-"""The compression formats of blobs, recognised by magic numbers."""
+"""The compression formats of layers and NARs, recognised by magic numbers or names."""
 
 from __future__ import annotations
 
@@ -19,11 +19,19 @@ class Coding(StrEnum):
     ZSTD = "zstd"
     XZ = "xz"
     BZIP2 = "bzip2"
+    # It has no magic number: only a name tells of it.
+    BROTLI = "br"
 
     @property
     def most_ratio(self) -> int:
         """The expansion at which to give up: more than the format or honest data ever needs."""
-        return {Coding.NONE: 1, Coding.GZIP: 1_100, Coding.ZSTD: 33_000}.get(self, 10_000)
+        return {
+            Coding.NONE: 1,
+            Coding.GZIP: 1_100,
+            Coding.ZSTD: 33_000,
+            # A few bytes repeat 16 MiB, but whoever sends brotli says how large the data is.
+            Coding.BROTLI: 1 << 24,
+        }.get(self, 10_000)
 
     @property
     def has_media_type(self) -> bool:

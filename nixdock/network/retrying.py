@@ -11,7 +11,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
 
-from nixdock.errors import RegistryError
+from nixdock.errors import RemoteError
 
 __all__ = ["TRANSIENT", "Pace", "Setback", "persist", "retry_after"]
 
@@ -38,7 +38,7 @@ class Pace:
     jitter: Callable[[], float] = random.random
 
     def delay(self, attempt: int, wanted: float | None = None) -> float:
-        """Return how long to wait after an attempt; `wanted` is what the registry asks for."""
+        """Return how long to wait after an attempt; `wanted` is what the server asks for."""
         if wanted is not None:
             return min(self.most, max(0.0, wanted))
         longest = min(self.most, self.base * 2.0 ** (attempt - 1))
@@ -48,13 +48,13 @@ class Pace:
 class Setback(Exception):  # noqa: N818 (it may pass, and is raised as `error` if it does not)
     """What stopped an attempt; `passing` says that another one may get further.
 
-    `after` is how long the registry asks to wait. `untouched` says that the registry has not begun
+    `after` is how long the server asks to wait. `untouched` says that the server has not begun
     to do what was asked, so that it may be asked again whatever it was.
     """
 
     def __init__(
         self,
-        error: RegistryError,
+        error: RemoteError,
         *,
         passing: bool,
         after: float | None = None,
@@ -68,7 +68,7 @@ class Setback(Exception):  # noqa: N818 (it may pass, and is raised as `error` i
 
 
 def persist(job: Callable[[], _Result], pace: Pace, attempts: int, *, retry: bool) -> _Result:
-    """Return what `job` returns; raise the RegistryError of its last setback.
+    """Return what `job` returns; raise the RemoteError of its last setback.
 
     Unless `retry` is set, it is called again only after setbacks that left everything untouched.
     """

@@ -1,4 +1,4 @@
-"""Answers of a registry, as they come."""
+"""Answers of a server, as they come."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from nixdock.registry.failures import Subject
-from nixdock.registry.redirects import UnsafeTargetError, joined
+from nixdock.network.redirects import UnsafeTargetError, joined
+from nixdock.network.subject import Subject
 
 if TYPE_CHECKING:
     import urllib3
@@ -102,7 +102,7 @@ class Response:
     def readinto(self, buffer: Any, /) -> int:
         """Read the next bytes of the body; return 0 at its end.
 
-        Raise RegistryError with `is_broken` if the connection breaks, or is silent for too long.
+        Raise a RemoteError with `is_broken` if the connection breaks, or is silent for too long.
         """
         view = memoryview(buffer).cast("B")[:_LARGEST_READ]
         count = 0
@@ -123,18 +123,18 @@ class Response:
         return self._flow.wait(lambda: self._raw.read1(most, decode_content=False))
 
     def linked(self, location: str) -> str:
-        """Return the URL that the answer gives; raise RegistryError if it is none."""
+        """Return the URL that the answer gives; raise a RemoteError if it is none."""
         try:
             return joined(self.url, location)
         except UnsafeTargetError as error:
-            message = f"the registry's word is not followed: {error}"
+            message = f"{self._subject.server}'s word is not followed: {error}"
             raise self._subject.error(message) from None
 
     def whole(self, most: int) -> bytes:
-        """Return the whole body; raise RegistryError if it has more than `most` bytes."""
+        """Return the whole body; raise a RemoteError if it has more than `most` bytes."""
         data = self.start(most + 1)
         if len(data) > most:
-            message = f"the registry's answer has more than {most} bytes"
+            message = f"{self._subject.server}'s answer has more than {most} bytes"
             raise self._subject.error(message, status=self.status)
         return data
 

@@ -1,4 +1,4 @@
-"""Connections to a registry and to the hosts that it leads to, over urllib3."""
+"""Connections to a server and to the hosts that it leads to, over urllib3."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from urllib.parse import unquote
 
 import urllib3
 
-from nixdock.errors import RegistryError
-from nixdock.registry.access import Access
-from nixdock.registry.addresses import is_local_name
-from nixdock.registry.answers import Flow, Response
-from nixdock.registry.causes import Cause, Route, cause_of
-from nixdock.registry.failures import Subject
-from nixdock.registry.proxies import proxy_of
-from nixdock.registry.redirects import Origin, shown_url
-from nixdock.registry.request import Body
-from nixdock.registry.retrying import Setback
-from nixdock.registry.tls import certificate_directory, tls_context
+from nixdock.errors import RemoteError
+from nixdock.network.addresses import is_local_name
+from nixdock.network.answers import Flow, Response
+from nixdock.network.body import Body
+from nixdock.network.causes import Cause, Route, cause_of
+from nixdock.network.proxies import proxy_of
+from nixdock.network.redirects import Origin, shown_url
+from nixdock.network.retrying import Setback
+from nixdock.network.subject import Settings, Subject
+from nixdock.network.tls import About, certificate_directory, tls_context
 
-__all__ = ["Connections"]
+__all__ = ["Connections", "NoAnswerError", "setback_of"]
 
-_MOST_CONNECTIONS: Final = 8
+_MOST_KEPT: Final = 8
 _PIECE: Final = 1 << 18
-_LONGEST_PROBE: Final = 10.0
 
 
-class _NoAnswerError(Exception):
+class NoAnswerError(Exception):
+    """No answer came; `cause` says why."""
+
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause.text)
         self.cause = cause
@@ -53,68 +53,51 @@ _WITHOUT_QUERY: Final = _WithoutQuery()
 
 
 class Connections:
-    """The connections to `host`, as `address` if that is another one, and beyond.
+    """The connections to `host`, a name or address without a port, and beyond.
 
     Several threads may use them, and child processes, which get connections of their own.
+    `certificates` is the name of directories that may have certificates of that host alone, and
+    `about` makes errors about it. Up to `most_kept` connections to each host are kept.
     """
 
-    def __init__(self, host: str, address: str, access: Access) -> None:
-        self._host = host
-        self.address = address
-        self._access = access
+    def __init__(
+        self,
+        host: str,
+        settings: Settings,
+        about: About,
+        certificates: str | None = None,
+        most_kept: int = _MOST_KEPT,
+    ) -> None:
+        self.host = host
+        self._settings = settings
+        self._about = about
+        self._certificates = certificates
+        self._most_kept = most_kept
         self._environment = dict(os.environ)
-        self._root: str | None = None
         # How many requests were answered.
         self.answered = 0
         # Adding to a number is not atomic, so that threads would lose some.
         self._numbers = itertools.count(1)
         self._pools: dict[tuple[int, bool, str | None], urllib3.PoolManager] = {}
         self._locks: dict[int, threading.Lock] = {}
-        self._name = Origin.of(f"https://{address}").host
         # This does nothing if it has the filter.
         logging.getLogger("urllib3.connectionpool").addFilter(_WITHOUT_QUERY)
 
     @property
     def is_local(self) -> bool:
-        """Whether the registry runs on this machine, by its name."""
-        return is_local_name(self._name)
+        """Whether the server runs on this machine, by its name."""
+        return is_local_name(self.host)
 
     def is_proxied(self, origin: Origin) -> bool:
         """Whether connections to an origin are made by a proxy, which resolves its name."""
         return proxy_of(origin, self._environment) is not None
 
-    def root(self, subject: Subject) -> str:
-        """Return the registry's URL: with HTTPS, or with HTTP where that is allowed and needed."""
-        if self._root is not None:
-            return self._root
-        # A lock that another thread held while this process was forked is never free again.
-        with self._locks.setdefault(os.getpid(), threading.Lock()):
-            if self._root is None:
-                self._root = self._find_root(subject)
-        return self._root
+    def lock(self) -> threading.Lock:
+        """Return the lock of this process.
 
-    def _find_root(self, subject: Subject) -> str:
-        secure, plain = (f"{scheme}://{self.address}" for scheme in ("https", "http"))
-        if not (self.is_local or self._access.insecure):
-            return secure
-        try:
-            self._probe(secure, subject)
-        except _NoAnswerError as error:
-            cause = error.cause
-        else:
-            return secure
-        if cause.kind == "untrusted":
-            raise self._setback(cause, subject)
-        try:
-            self._probe(plain, subject)
-        except _NoAnswerError as error:
-            # That TLS failed says little about a host that does not speak HTTP either.
-            raise self._setback(error.cause if cause.kind == "tls" else cause, subject) from None
-        return plain
-
-    def _probe(self, root: str, subject: Subject) -> None:
-        timeout = min(_LONGEST_PROBE, self._access.timeout)
-        self._ask("GET", f"{root}/v2/", {}, None, subject, timeout).close()
+        One that another thread held while the process was forked would never be free again.
+        """
+        return self._locks.setdefault(os.getpid(), threading.Lock())
 
     def exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, subject: Subject
@@ -124,16 +107,11 @@ class Connections:
         Redirects are not followed.
         """
         try:
-            return self._ask(method, url, headers, body, subject, self._access.timeout)
-        except _NoAnswerError as error:
-            raise self._setback(error.cause, subject) from None
+            return self.ask(method, url, headers, body, subject, self._settings.timeout)
+        except NoAnswerError as error:
+            raise setback_of(error.cause, subject) from None
 
-    @staticmethod
-    def _setback(cause: Cause, subject: Subject) -> Setback:
-        error = subject.error(cause.text, is_broken=cause.passing)
-        return Setback(error, passing=cause.passing)
-
-    def _ask(
+    def ask(
         self,
         method: str,
         url: str,
@@ -142,13 +120,15 @@ class Connections:
         subject: Subject,
         timeout: float,
     ) -> Response:
+        """Do the same; raise NoAnswerError after `timeout` seconds, or for any other reason."""
         origin = Origin.of(url)
-        route = Route(origin, timeout, proxy_of(origin, self._environment))
+        has_own = self._certificates is not None
+        route = Route(origin, timeout, proxy_of(origin, self._environment), has_own)
         sent = {"Accept-Encoding": "identity", "User-Agent": "nixdock", **headers}
         if body is not None:
             sent["Content-Length"] = str(body.size)
 
-        def broken(error: Exception) -> RegistryError:
+        def broken(error: Exception) -> RemoteError:
             cause = cause_of(error, route)
             return subject.error(cause.text, is_broken=cause.passing)
 
@@ -165,26 +145,28 @@ class Connections:
                 timeout=timeout,
             )
         except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:
-            raise _NoAnswerError(cause_of(error, route)) from None
+            raise NoAnswerError(cause_of(error, route)) from None
         self.answered = next(self._numbers)
         return Response(raw, url, subject, broken, Flow(timeout))
 
     def _pool(self, origin: Origin, proxy: str | None) -> urllib3.PoolManager:
-        """Return the pool for an origin; certificates for the registry count only for its host."""
-        own = origin.host == self._name
+        """Return the pool for an origin; certificates for the server count only for its host."""
+        own = origin.host == self.host
         key = (os.getpid(), own, proxy)
         pool = self._pools.get(key)
         return pool or self._pools.setdefault(key, self._new_pool(own, proxy))
 
     def _new_pool(self, own: bool, proxy: str | None) -> urllib3.PoolManager:
-        insecure = own and self._access.insecure
+        insecure = own and self._settings.insecure
         if insecure:
             # It would be said with every connection, to a user who asked for it.
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        directory = certificate_directory(self._host, self._environment) if own else None
-        context = tls_context(self._host, self._environment, directory, insecure=insecure)
+        directory = None
+        if own and self._certificates is not None:
+            directory = certificate_directory(self._certificates, self._environment)
+        context = tls_context(self._about, self._environment, directory, insecure=insecure)
         settings: dict[str, Any] = {
-            "maxsize": _MOST_CONNECTIONS,
+            "maxsize": self._most_kept,
             "block": False,
             "blocksize": _PIECE,
             "ssl_context": context,
@@ -194,6 +176,12 @@ class Connections:
         parsed = urllib3.util.parse_url(proxy)
         given = urllib3.make_headers(proxy_basic_auth=unquote(parsed.auth)) if parsed.auth else {}
         return urllib3.ProxyManager(parsed._replace(auth=None).url, proxy_headers=given, **settings)
+
+
+def setback_of(cause: Cause, subject: Subject) -> Setback:
+    """Return what stopped an attempt for which no answer came."""
+    error = subject.error(cause.text, is_broken=cause.passing)
+    return Setback(error, passing=cause.passing)
 
 
 def _pieces(body: Body, subject: Subject) -> Iterator[bytes]:

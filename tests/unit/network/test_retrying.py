@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from nixdock.errors import RegistryError
-from nixdock.registry.retrying import Setback, persist, retry_after
+from nixdock.network.retrying import Setback, persist, retry_after
 
-from .reaching import Clock
+from .clock import Clock
 
 NOW = 1_700_000_000.0
 
