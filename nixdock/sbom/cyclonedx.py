@@ -17,7 +17,13 @@ from nixdock.sbom.bill import (
     SystemPackage,
 )
 from nixdock.sbom.purl import package_purl, subject_purl, system_purl
-from nixdock.sbom.written import PROGRAM, content_uuid, license_expression, program_version
+from nixdock.sbom.written import (
+    PROGRAM,
+    content_uuid,
+    license_expression,
+    program_version,
+    web_address,
+)
 
 __all__ = ["cyclonedx_document"]
 
@@ -175,7 +181,11 @@ def _licenses(licenses: tuple[License, ...]) -> list[_Object]:
     return [
         {
             "license": _without_empty(
-                {"name": each.spdx_id or each.name, "url": each.url, "acknowledgement": "declared"}
+                {
+                    "name": each.spdx_id or each.name,
+                    "url": web_address(each.url),
+                    "acknowledgement": "declared",
+                }
             )
         }
         for each in licenses
@@ -216,7 +226,7 @@ def _system_package(package: SystemPackage, base: BasePart) -> _Object:
 
 
 def _homepage(url: str) -> list[_Object]:
-    return [{"type": "website", "url": url}] if url else []
+    return [{"type": "website", "url": web_address(url)}] if web_address(url) else []
 
 
 def _dependencies(bill: Bill) -> list[_Object]:

@@ -16,6 +16,13 @@ from nixdock.system.input_files import parse_json_file
 __all__ = ["PackageMeta", "parse_metas", "read_metas"]
 
 _CVE: Final = re.compile(r"CVE[-_](\d{4})[-_](\d{4,})", re.IGNORECASE | re.ASCII)
+_PART: Final = r"(?:[*-]|[*?]*(?:[A-Za-z0-9._-]|\\[^A-Za-z0-9\s])+[*?]*)"
+_CPE: Final = re.compile(
+    rf"cpe:2\.3:[aho*-](?::{_PART}){{5}}:(?:[*-]|[A-Za-z]{{2,3}}(?:-[A-Za-z0-9]{{2,3}})?)"
+    rf"(?::{_PART}){{4}}",
+    re.ASCII,
+)
+_PURL: Final = re.compile(r"pkg:[a-z][a-z0-9.+-]*/[!-~]+", re.ASCII)
 _SPDX_ID: Final = re.compile(r"[A-Za-z0-9.-]+\+?", re.ASCII)
 
 
@@ -64,10 +71,10 @@ def _package(entry: object) -> PackageMeta:
     if not isinstance(entry, dict) or not isinstance(entry.get("outputs"), dict):
         raise InputError("must be an object with `outputs`, the store path of each output")
     outputs = {StorePath.parse(path): str(name) for name, path in entry["outputs"].items() if path}
-    meta = entry.get("meta") or {}
+    meta = entry.get("meta", {})
     if not isinstance(meta, dict):
         raise InputError("`meta` must be an object")
-    patches = entry.get("patches") or []
+    patches = entry.get("patches", [])
     if not isinstance(patches, list):
         raise InputError("`patches` must be a list of names")
     return PackageMeta(
@@ -81,13 +88,14 @@ def _meta(meta: Mapping[str, Any], patches: Iterable[object]) -> Meta:
     first = _mapping(identifiers.get("v1"))
     purls = identifiers.get("purls") or first.get("purls") or ()
     purl = _text(identifiers.get("purl") or first.get("purl"))
+    cpe = _text(identifiers.get("cpe") or first.get("cpe"))
     listed = (_text(text) for text in purls) if isinstance(purls, list) else ()
     return Meta(
         description=_text(meta.get("description")),
         homepage=_first_text(meta.get("homepage")),
         licenses=tuple(_licenses(meta.get("license"))),
-        cpe=_text(identifiers.get("cpe") or first.get("cpe")) or None,
-        purls=tuple(dict.fromkeys(text for text in (purl, *listed) if text.startswith("pkg:"))),
+        cpe=cpe if _CPE.fullmatch(cpe) else None,
+        purls=tuple(dict.fromkeys(text for text in (purl, *listed) if _PURL.fullmatch(text))),
         patched=tuple(sorted(_cves(patches))),
     )
 

@@ -11,7 +11,13 @@ from nixdock.nix.closure import PathInfo
 from nixdock.nix.store_path import StorePath
 from nixdock.sbom.bill import BasePart, Bill, License, Package, Subject, SubjectKind, SystemPackage
 from nixdock.sbom.purl import package_purl, subject_purl, system_purl
-from nixdock.sbom.written import PROGRAM, content_uuid, license_expression, program_version
+from nixdock.sbom.written import (
+    PROGRAM,
+    content_uuid,
+    license_expression,
+    program_version,
+    web_address,
+)
 
 __all__ = ["spdx_document"]
 
@@ -112,7 +118,7 @@ def _package(package: Package) -> _Object:
         package.name,
         package.version,
         summary=meta.description,
-        homepage=meta.homepage,
+        homepage=web_address(meta.homepage),
         checksums=_checksums(single) if single else [],
         licenseDeclared=_declared(meta.licenses),
         externalRefs=references,
@@ -164,7 +170,7 @@ def _base(base: BasePart) -> _Object:
         base.distribution or "base-image",
         base.release,
         summary=base.title,
-        primaryPackagePurpose="OPERATING-SYSTEM",
+        primaryPackagePurpose="OPERATING_SYSTEM",
         comment=layers + unread,
     )
 
@@ -176,7 +182,7 @@ def _system_package(package: SystemPackage, base: BasePart) -> _Object:
         package.name,
         package.version,
         summary=package.description,
-        homepage=package.homepage,
+        homepage=web_address(package.homepage),
         licenseDeclared=_declared(licenses),
         externalRefs=[_purl_reference(system_purl(package, base))],
     )
@@ -215,7 +221,7 @@ def _other_licenses(bill: Bill) -> list[_Object]:
                 "licenseId": _license_reference(each),
                 "name": each.name,
                 "extractedText": each.name,
-                "seeAlsos": [each.url] if each.url else [],
+                "seeAlsos": [web_address(each.url)] if web_address(each.url) else [],
             }
         )
         for each in sorted(licenses, key=lambda each: (each.name, each.url or ""), reverse=True)

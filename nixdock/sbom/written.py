@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from importlib.metadata import version
 from typing import Any, Final
@@ -11,10 +12,23 @@ import orjson
 
 from nixdock.sbom.bill import License
 
-__all__ = ["PROGRAM", "content_uuid", "document_bytes", "license_expression", "program_version"]
+__all__ = [
+    "PROGRAM",
+    "content_uuid",
+    "document_bytes",
+    "license_expression",
+    "program_version",
+    "web_address",
+]
 
 PROGRAM: Final = "nixdock"
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "sbom.nixdock.dev")
+# Both formats want URLs, and a database may have anything in their place.
+_WEB_ADDRESS: Final = re.compile(
+    r"https?://[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]{1,5})?"
+    r"(?:[/?#](?:[A-Za-z0-9._~!$&'()*+,;=:@/?#-]|%[0-9A-Fa-f]{2})*)?",
+    re.ASCII,
+)
 
 
 def program_version() -> str:
@@ -39,3 +53,8 @@ def license_expression(licenses: tuple[License, ...]) -> str | None:
     if not names or None in names:
         return None
     return " AND ".join(dict.fromkeys(filter(None, names)))
+
+
+def web_address(text: str | None) -> str:
+    """Return `text` if it is a URL of the web, else nothing."""
+    return text if text and _WEB_ADDRESS.fullmatch(text) else ""

@@ -35,6 +35,7 @@ FUNCTIONS = [
     "export_image",
     "image_digests",
     "inspect_image",
+    "list_packages",
     "list_tags",
     "load_image",
     "login_registry",
@@ -54,6 +55,7 @@ FUNCTIONS = [
     "registration_text",
     "remember_layers",
     "resolve_spec",
+    "sbom_json",
     "serve_images",
     "spec_json",
     "stream_image",
@@ -63,6 +65,7 @@ FUNCTIONS = [
 ]
 TYPES = [
     "Access",
+    "Bill",
     "Closure",
     "Comparison",
     "Compression",
