@@ -6,6 +6,7 @@ import io
 import sqlite3
 import struct
 import tarfile
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -41,7 +42,7 @@ APK = "C:Q1x=\nP:musl\nV:1.2.4-r2\nA:x86_64\nT:the C library\nU:https://musl.exa
 OS = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
 
 
-def base_of(path: Path, *layers: list[File]) -> BasePart:
+def base_of(path: Path, *layers: Sequence[File]) -> BasePart:
     file = archive(path / "image.tar", [layer(*files) for files in layers])
     base = list_packages(file).base
     assert base is not None
@@ -91,7 +92,10 @@ def test_the_uppermost_database_counts(tmp_path: Path) -> None:
 
 
 def test_symlinks_stay_in_the_image(tmp_path: Path) -> None:
-    files = [("usr/lib/os-release", OS), link("etc/os-release", "../../../usr/lib/os-release")]
+    files: list[File] = [
+        ("usr/lib/os-release", OS),
+        link("etc/os-release", "../../../usr/lib/os-release"),
+    ]
     assert base_of(tmp_path, files).release == "12"
     outside = base_of(tmp_path, [link("var/lib/dpkg/status", "/etc/passwd")])
     assert outside.packages == ()
