@@ -3,7 +3,7 @@
 let
   inherit (common) lib pkgs;
 
-  # Evaluation may fail for a package that is broken or unfree; others are still described.
+  # Evaluation fails for packages that are broken or unfree; the others are still described.
   tried =
     value: default:
     let
@@ -11,43 +11,75 @@ let
     in
     if result.success then result.value else default;
 
-  isPackage = value: tried (lib.isDerivation value && value ? outPath) false;
-
   plain = path: builtins.unsafeDiscardStringContext "${path}";
 
-  # The derivations among the arguments of a derivation: what it may refer to at run time is in
-  # these, unless a string names it.
-  inputsOf = drv: lib.filter isPackage (lib.flatten (lib.attrValues (drv.drvAttrs or { })));
+  # The packages in a value: itself, or those of a list.
+  packagesIn =
+    value:
+    let
+      result = builtins.tryEval value;
+    in
+    if !result.success then
+      [ ]
+    else if lib.isList result.value then
+      lib.concatMap packagesIn result.value
+    else
+      lib.optional (tried (lib.isDerivation result.value) false) result.value;
 
-  nodesOf =
-    drvs:
-    lib.concatMap (
-      drv:
-      let
-        key = tried (plain drv) null;
-      in
-      lib.optional (key != null) { inherit key drv; }
-    ) drvs;
+  # What a package refers to at run time is among the arguments of its derivation, unless only a
+  # string names it.
+  inputsOf = drv: lib.concatMap packagesIn (lib.attrValues (drv.drvAttrs or { }));
+
+  nodesOf = lib.concatMap (
+    drv:
+    let
+      key = tried (plain drv) null;
+    in
+    lib.optional (key != null) { inherit key drv; }
+  );
+
+  # The attributes that are strings: other values may be functions, which are not JSON.
+  strings =
+    names: lib.filterAttrs (name: value: lib.elem name names && tried (lib.isString value) false);
+
+  licenseOf =
+    license:
+    if lib.isString license then
+      license
+    else
+      strings [
+        "fullName"
+        "shortName"
+        "spdxId"
+        "url"
+      ] license;
+
+  identifiersOf =
+    identifiers:
+    strings [
+      "cpe"
+      "purl"
+    ] (identifiers.v1 or { } // identifiers)
+    // lib.optionalAttrs (lib.isList (identifiers.v1.purls or identifiers.purls or null)) {
+      purls = identifiers.v1.purls or identifiers.purls;
+    };
+
+  metaOf =
+    meta:
+    strings [ "description" ] meta
+    // lib.optionalAttrs (meta ? homepage) { inherit (meta) homepage; }
+    // lib.optionalAttrs (meta ? license) { license = map licenseOf (lib.toList meta.license); }
+    // lib.optionalAttrs (meta ? identifiers) { identifiers = identifiersOf meta.identifiers; };
 
   # A patch may be a path, or a derivation that fetches it.
   patchName = patch: patch.name or (baseNameOf (plain (toString patch)));
 
-  # What is not JSON, such as a function, is left out.
-  wanted = [
-    "description"
-    "homepage"
-    "identifiers"
-    "license"
-  ];
-
   describe = drv: {
-    name = drv.name;
+    inherit (drv) name;
     pname = drv.pname or "";
     version = drv.version or "";
     outputs = lib.genAttrs (drv.outputs or [ "out" ]) (output: plain (drv.${output} or drv));
-    meta = lib.filterAttrs (_: value: tried (builtins.toJSON value) null != null) (
-      lib.filterAttrs (name: _: lib.elem name wanted) (drv.meta or { })
-    );
+    meta = tried (metaOf (drv.meta or { })) { };
     patches = map patchName (lib.filter (patch: patch != null) (lib.toList (drv.patches or [ ])));
   };
 in

@@ -26,11 +26,14 @@ def test_packages_and_what_they_are_built_from(library: Library) -> None:
            ]"""
     )
     document = json.loads(file.read_text())
-    app, hello = sorted(document.values(), key=lambda entry: entry["pname"])
-    assert (app["pname"], app["version"]) == ("app", "1.2")
+    by_name = {entry["pname"]: entry for entry in document.values()}
+    app = by_name["app"]
+    assert app["version"] == "1.2"
+    assert sorted(app["outputs"]) == ["dev", "out"]
     assert app["patches"] == ["CVE-2024-1234.patch"]
     assert app["meta"]["license"]["spdxId"] == "MIT"
-    assert hello["pname"] == "hello"
+    assert app["meta"]["description"] == "An app"
+    assert "hello" in by_name
 
 
 def test_a_bill_of_materials_has_the_metadata(library: Library) -> None:
