@@ -117,17 +117,13 @@ def _spec(
     spec: ImageSpec, platform: Platform | None, access: Access | None
 ) -> tuple[Subject, Contents]:
     from nixdock.build.resolve import read_closure
+    from nixdock.face.specs import check_platform
     from nixdock.oci.location import parse_location
-    from nixdock.oci.platforms import best_fitting, platform_text
     from nixdock.rootfs.base_image import open_base_image
     from nixdock.sbom.reading import read_layers
     from nixdock.sbom.subjects import subject_of_spec
 
-    if platform is not None and not best_fitting([(spec.platform, spec)], platform):
-        raise InputError(
-            f"the spec describes {spec.references[0]} for {platform_text(spec.platform)}, not for"
-            f" {platform_text(platform)}"
-        )
+    check_platform(spec, platform)
     store_dir = spec.store.directory
     if spec.closure is None:
         contents = _resolved_contents(spec)

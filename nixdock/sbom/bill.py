@@ -100,8 +100,9 @@ class Package:
 class SystemPackage:
     """A package that the package manager of a distribution has installed.
 
-    `kind` is the type of its package URL: deb, apk or rpm. `source` is the name of the source
-    package if it has another one, and `license` is as the database states it.
+    `kind` is the type of its package URL: deb, apk or rpm. `source` is the source
+    package, if it has another name or version: as NAME or NAME@VERSION or, of rpm, the file's name.
+    `license` is as the database states it.
     """
 
     kind: str

@@ -51,16 +51,13 @@ def rpm_packages(database: bytes, place: str) -> Iterator[SystemPackage]:
 
 
 def _package(fields: dict[int, str]) -> SystemPackage:
-    # NAME-VERSION-RELEASE.src.rpm
-    source = fields.get(_SOURCE, "").removesuffix(".rpm").removesuffix(".src")
-    source_name = source.rsplit("-", 2)[0]
     version = f"{fields.get(_VERSION, '')}-{fields.get(_RELEASE, '')}".strip("-")
     return SystemPackage(
         kind="rpm",
         name=fields[_NAME],
         version=version,
         architecture=fields.get(_ARCH, ""),
-        source="" if source_name == fields[_NAME] else source_name,
+        source=fields.get(_SOURCE, ""),
         license=fields.get(_LICENSE, ""),
         homepage=fields.get(_URL, ""),
         description=fields.get(_SUMMARY, ""),

@@ -24,7 +24,8 @@ _UNREAD: Final = "no database of dpkg, apk or rpm was found in its layers"
 _UNREAD_RPM: Final = "its rpm database has a form from before SQLite, which nixdock does not read"
 
 _MOST_BYTES: Final = 256 << 20
-_DPKG_SOURCE: Final = re.compile(r"(\S+)")
+# NAME, or NAME (VERSION).
+_DPKG_SOURCE: Final = re.compile(r"(\S+)(?: \((\S+)\))?")
 
 
 def read_base_part(tree: MergedTree, diff_ids: tuple[str, ...]) -> BasePart:
@@ -120,7 +121,7 @@ def _dpkg_packages(data: bytes) -> Iterator[SystemPackage]:
                 name=fields["package"],
                 version=fields["version"],
                 architecture=fields.get("architecture", ""),
-                source=source[1] if source else "",
+                source="@".join(filter(None, source.groups())) if source else "",
                 homepage=fields.get("homepage", ""),
                 description=fields.get("description", ""),
             )

@@ -31,7 +31,7 @@ def test_packages_and_what_they_are_built_from(library: Library) -> None:
     assert app["version"] == "1.2"
     assert sorted(app["outputs"]) == ["dev", "out"]
     assert app["patches"] == ["CVE-2024-1234.patch"]
-    assert app["meta"]["license"]["spdxId"] == "MIT"
+    assert app["meta"]["license"] == [{"spdxId": "MIT", "fullName": "MIT License"}]
     assert app["meta"]["description"] == "An app"
     assert "hello" in by_name
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 import nixdock
+from tests.unit.docker_archive import archive
+from tests.unit.sbom.databases import APK, BASH, DPKG, OS_RELEASE, rpm_database, tar_of
 
 from .command import run_tool
 
@@ -75,3 +77,35 @@ def test_syft_finds_the_same_packages(tmp_path: Path, graph: str) -> None:
         assert sorted((each["name"], each["version"], each["type"]) for each in read) == sorted(
             (package.name, package.version, "nix") for package in bill.packages
         )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "release"),
+    [
+        ("deb", "var/lib/dpkg/status", OS_RELEASE),
+        ("apk", "lib/apk/db/installed", "ID=alpine\nVERSION_ID=3.19.1\n"),
+        ("rpm", "var/lib/rpm/rpmdb.sqlite", "ID=fedora\nVERSION_ID=39\n"),
+    ],
+)
+def test_syft_finds_the_same_packages_of_a_distribution(
+    tmp_path: Path, kind: str, name: str, release: str
+) -> None:
+    data = {"deb": DPKG.encode(), "apk": APK.encode(), "rpm": rpm_database(tmp_path, BASH)}[kind]
+    files = {name: data, "etc/os-release": release.encode()}
+    image = archive(tmp_path / "image.tar", [tar_of(files)])
+    bill = nixdock.list_packages(image)
+    # Of a removed package, only the configuration is left, but syft lists it.
+    found = [
+        each
+        for each in syft(tmp_path, "scan", f"docker-archive:{image}")
+        if each["name"] != "removed"
+    ]
+    document = json.loads(nixdock.sbom_json(bill, "cyclonedx"))
+    (base,) = document["components"]
+    assert {each["purl"] for each in base["components"]} == {each["purl"] for each in found}
+    file = tmp_path / "cyclonedx.json"
+    file.write_text(json.dumps(document))
+    read = syft(tmp_path, "convert", file)
+    assert {(each["type"], each["purl"]) for each in read} == {
+        (kind, each["purl"]) for each in found
+    }

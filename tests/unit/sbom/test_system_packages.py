@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import sqlite3
-import struct
-import tarfile
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,31 +10,7 @@ import pytest
 from nixdock import ImageError, list_packages
 from nixdock.sbom.bill import BasePart, SystemPackage
 from tests.unit.docker_archive import File, archive, entry, layer, link
-
-DPKG = """\
-Package: libc6
-Status: install ok installed
-Source: glibc (2.36-9)
-Architecture: amd64
-Version: 2.36-9+deb12u4
-Homepage: https://libc.example
-Description: GNU C Library
- A long description.
- .
-Conffiles:
- /etc/ld.so.conf 123
-
-Package: removed
-Status: deinstall ok config-files
-Version: 1
-
-Package: dash
-Status: hold ok installed
-Architecture: amd64
-Version: 0.5.12-2
-"""
-APK = "C:Q1x=\nP:musl\nV:1.2.4-r2\nA:x86_64\nT:the C library\nU:https://musl.example\nL:MIT\no:musl\n\n"
-OS = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
+from tests.unit.sbom.databases import APK, BASH, DPKG, OS_RELEASE, header, rpm_database, tar_of
 
 
 def base_of(path: Path, *layers: Sequence[File]) -> BasePart:
@@ -50,13 +21,13 @@ def base_of(path: Path, *layers: Sequence[File]) -> BasePart:
 
 
 def test_dpkg(tmp_path: Path) -> None:
-    base = base_of(tmp_path, [("var/lib/dpkg/status", DPKG), ("etc/os-release", OS)])
+    base = base_of(tmp_path, [("var/lib/dpkg/status", DPKG), ("etc/os-release", OS_RELEASE)])
     assert (base.distribution, base.release, base.unread) == ("debian", "12", "")
     assert base.title == "Debian GNU/Linux 12 (bookworm)"
     assert base.packages == (
         SystemPackage("deb", "dash", "0.5.12-2", "amd64"),
         SystemPackage(
-            "deb", "libc6", "2.36-9+deb12u4", "amd64", source="glibc",
+            "deb", "libc6", "2.36-9+deb12u4", "amd64", source="glibc@2.36-9",
             homepage="https://libc.example", description="GNU C Library",
         ),
     )  # fmt: skip
@@ -93,7 +64,7 @@ def test_the_uppermost_database_counts(tmp_path: Path) -> None:
 
 def test_symlinks_stay_in_the_image(tmp_path: Path) -> None:
     files: list[File] = [
-        ("usr/lib/os-release", OS),
+        ("usr/lib/os-release", OS_RELEASE),
         link("etc/os-release", "../../../usr/lib/os-release"),
     ]
     assert base_of(tmp_path, files).release == "12"
@@ -106,37 +77,8 @@ def test_old_databases_of_rpm_are_named(tmp_path: Path) -> None:
     assert "rpm" in base_of(tmp_path, [entry("var/lib/rpm/Packages")]).unread
 
 
-def header(*tags: tuple[int, int, bytes]) -> bytes:
-    index, data = b"", b""
-    for tag, kind, value in tags:
-        index += struct.pack(">4I", tag, kind, len(data), 1)
-        data += value
-    return struct.pack(">2I", len(tags), len(data)) + index + data
-
-
-def rpm_database(path: Path, *headers: bytes) -> bytes:
-    file = path / "rpmdb.sqlite"
-    file.unlink(missing_ok=True)
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("create table Packages (hnum integer primary key, blob blob not null)")
-        connection.executemany("insert into Packages(blob) values (?)", [(h,) for h in headers])
-    return file.read_bytes()
-
-
-BASH = header(
-    (1000, 6, b"bash\0"), (1001, 6, b"5.2\0"), (1002, 6, b"1.fc39\0"),
-    (1003, 4, struct.pack(">I", 2)), (1004, 9, b"The shell\0"), (1014, 6, b"GPL-3.0-or-later\0"),
-    (1022, 6, b"x86_64\0"), (1044, 6, b"bash-src-5.2-1.fc39.src.rpm\0"), (9999, 8, b"x\0"),
-)  # fmt: skip
-
-
 def with_rpm(path: Path, data: bytes) -> Path:
-    tar = path / "rpm.tar"
-    info = entry("var/lib/rpm/rpmdb.sqlite", size=len(data))
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as writer:
-        writer.addfile(info, io.BytesIO(data))
-    return archive(tar, [out.getvalue()])
+    return archive(path / "rpm.tar", [tar_of({"var/lib/rpm/rpmdb.sqlite": data})])
 
 
 def test_rpm(tmp_path: Path) -> None:
@@ -145,8 +87,8 @@ def test_rpm(tmp_path: Path) -> None:
     assert base is not None
     assert base.packages == (
         SystemPackage(
-            "rpm", "bash", "5.2-1.fc39", "x86_64", source="bash-src", license="GPL-3.0-or-later",
-            description="The shell", epoch="2",
+            "rpm", "bash", "5.2-1.fc39", "x86_64", source="bash-src-5.2-1.fc39.src.rpm",
+            license="GPL-3.0-or-later", description="The shell", epoch="2",
         ),
     )  # fmt: skip
     assert base.unread == ""
