@@ -16,7 +16,7 @@ PLAIN := not nix and not runtime and not tools
 .PHONY: help demo test lint types unit quick coverage bench bench-layers format clean
 
 help:
-	@echo 'make demo         build (and run, where Docker or Podman answers) an image of a real closure'
+	@echo 'make demo         build an image of a real closure; load and run it if Docker or Podman answers'
 	@echo 'make test         install what is missing, then ruff, mypy and the whole test suite'
 	@echo 'make unit         the tests that need neither Nix nor a container runtime, without slow ones'
 	@echo 'make quick        fewer of them, with few examples: to run while you edit'

@@ -40,10 +40,12 @@ python3Packages.buildPythonApplication {
   # libdeflate comes from nixpkgs, which does not have this wheel of it.
   pythonRemoveDeps = [ "deflate" ];
   dependencies = [
+    python3Packages.bcrypt
     python3Packages.click
     python3Packages.msgspec
     python3Packages.networkx
     python3Packages.orjson
+    python3Packages.pynacl
     python3Packages.rich
     python3Packages.urllib3
     python3Packages.waitress

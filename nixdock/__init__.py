@@ -18,15 +18,18 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from nixdock.errors import (
+    CacheError,
     ClosureError,
     ImageError,
     InputError,
     LayeringError,
+    MissingPathsError,
     NixdockError,
     OutputError,
     PackError,
     PlanError,
     RegistryError,
+    RemoteError,
     ScriptError,
     SpecError,
     StoreError,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     )
     from nixdock.face.closures import (
         parse_closure,
+        query_closure,
         read_closure,
         registration_text,
         write_database,
@@ -71,7 +75,7 @@ if TYPE_CHECKING:
     from nixdock.face.pushing import push_image
     from nixdock.face.registries import login_registry, logout_registry
     from nixdock.face.running import load_image, serve_images
-    from nixdock.face.specs import read_spec, resolve_spec, spec_json
+    from nixdock.face.specs import read_spec, realise_closure, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
     from nixdock.layering.comparison import Comparison
     from nixdock.layering.explain import Explanation
@@ -95,6 +99,7 @@ if TYPE_CHECKING:
     from nixdock.registry.credentials import Credentials
     from nixdock.registry.prefetch import Prefetched, Remote
     from nixdock.rootfs.confinement import Confinement
+    from nixdock.runtime.listening import Listening
     from nixdock.runtime.loading import Loaded, LoadedLayer
     from nixdock.runtime.serving import Serving
     from nixdock.sbom.bill import Bill
@@ -105,6 +110,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Access",
     "Bill",
+    "CacheError",
     "Closure",
     "ClosureError",
     "Comparison",
@@ -129,8 +135,10 @@ __all__ = [
     "Layering",
     "LayeringError",
     "LayeringOptions",
+    "Listening",
     "Loaded",
     "LoadedLayer",
+    "MissingPathsError",
     "NixdockError",
     "OutputError",
     "PackError",
@@ -145,6 +153,7 @@ __all__ = [
     "RegistryError",
     "RegistryReference",
     "Remote",
+    "RemoteError",
     "Resolution",
     "ScriptError",
     "Serving",
@@ -175,9 +184,11 @@ __all__ = [
     "prefetch_image",
     "pull_image",
     "push_image",
+    "query_closure",
     "read_closure",
     "read_previous",
     "read_spec",
+    "realise_closure",
     "registration_text",
     "remember_layers",
     "resolve_spec",
@@ -214,6 +225,7 @@ _MODULES: Final = {
     "LayerPlan": "nixdock.layering.plan",
     "Layering": "nixdock.layering.strategies",
     "LayeringOptions": "nixdock.layering.options",
+    "Listening": "nixdock.runtime.listening",
     "Loaded": "nixdock.runtime.loading",
     "LoadedLayer": "nixdock.runtime.loading",
     "PathInfo": "nixdock.nix.closure",
@@ -251,9 +263,11 @@ _MODULES: Final = {
     "prefetch_image": "nixdock.face.images",
     "pull_image": "nixdock.face.transfers",
     "push_image": "nixdock.face.pushing",
+    "query_closure": "nixdock.face.closures",
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",
     "read_spec": "nixdock.face.specs",
+    "realise_closure": "nixdock.face.specs",
     "registration_text": "nixdock.face.closures",
     "remember_layers": "nixdock.face.building",
     "resolve_spec": "nixdock.face.specs",

@@ -34,7 +34,7 @@ def previous_images(spec: ImageSpec) -> list[Location]:
     Plan files are left out: they were written before the layers were packed, and so do not know
     their blobs.
     """
-    if spec.closure is None:
+    if spec.planned_closure is None:
         return []
     return [
         location

@@ -43,6 +43,7 @@ _SECTIONS: Final = {
         "demo": "Build an image from the small closure that comes with nixdock.",
     },
     "Other commands": {
+        "closure": "Show the closure of store paths, also in binary caches.",
         "export": "Write an image's root file system as a tar.",
         "merge": "Combine the images of several files into one docker-archive.",
         "plan-family": "Plan several images together, so that they share layers.",

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import Final
 
 import click
 
-from nixdock import Format, NixdockError, build_image, inspect_image
+from nixdock import Format, NixdockError, build_image, inspect_image, load_image
 from nixdock.cli.build_result import BuildResult
 from nixdock.cli.layer_table import layer_table
 from nixdock.cli.options import FILE, format_option
 from nixdock.demo import ARCHITECTURES, native_architecture, unpacked_closure
-from nixdock.demo.engine import available_engines
 
 __all__ = ["command"]
+
+_RUN_SECONDS: Final = 60
 
 
 @click.command("demo")
@@ -34,12 +37,13 @@ __all__ = ["command"]
 @click.option(
     "--run/--no-run",
     default=None,
-    help="Run the image, too.  [default: if Docker or Podman is running]",
+    help="Load the image and run it, too.  [default: if Docker or Podman answers]",
 )
 def command(target: Path | None, form: str, architecture: str | None, *, run: bool | None) -> None:
-    """Build an image from the small closure that comes with nixdock.
+    """Build an image from the small closure that comes with nixdock, and run it.
 
-    This command needs no Nix, Docker, root or network: the closure was built in advance.
+    This command needs no Nix, Docker, root or network: the closure was built in advance. The image
+    is loaded into Docker or Podman, as by `nixdock load`, and run there if one of them answers.
     """
     chosen = Format(form)
     native = native_architecture()
@@ -50,12 +54,13 @@ def command(target: Path | None, form: str, architecture: str | None, *, run: bo
         image = build_image(closure.spec(), target, form=chosen)
     click.echo(_table(target))
     click.echo()
-    result = BuildResult(image, chosen, target)
-    click.echo(_summary(result))
+    click.echo(_summary(BuildResult(image, chosen, target)))
     click.echo()
-    click.echo(_instructions(result))
     if run or (run is None and architecture == native):
-        _run(target, chosen, asked=bool(run))
+        click.echo(_ran(target))
+    elif run is None:
+        click.echo(f"Not run: the image is for {architecture}, and this machine is not.\n")
+    click.echo(_next_commands(target))
 
 
 def _table(target: Path) -> str:
@@ -71,34 +76,40 @@ def _summary(result: BuildResult) -> str:
     return f"image     {image}, as {result.form} in {result.target}\n{name:<9} {result.digest}"
 
 
-def _instructions(result: BuildResult) -> str:
-    name = result.image.reference.repository
-    # Without the option, skopeo may compress the layers again, and then the digest is another one.
-    preserve = "" if result.form is Format.DOCKER_ARCHIVE else "--preserve-digests "
-    return "\n".join(
-        [
-            "To load and run it, or to push it:",
-            f"  {result.load_command('docker')} && docker run --rm {name}",
-            f"  {result.load_command('podman')} && podman run --rm {name}",
-            f"  skopeo copy {preserve}{result.skopeo_name} docker://REGISTRY/{name}",
-        ]
-    )
-
-
-def _run(target: Path, form: Format, *, asked: bool) -> None:
-    """Run the image with the first engine that can.
+def _ran(target: Path) -> str:
+    """Load the image and run it; return what to say of that.
 
     A failure is only noted: the image is built.
     """
-    any_engine = False
-    for engine in available_engines(form):
-        any_engine = True
-        try:
-            output = engine.run(target)
-        except NixdockError as error:
-            click.echo(f"\nnote: {error}")
-        else:
-            click.echo(f"\nFrom {engine.name} run:\n\n{output}", nl=False)
-            return
-    if asked and not any_engine:
-        click.echo(f"\nnote: not run: no engine that can load the format {form} is running")
+    # Only for this, and slow to load.
+    from nixdock.runtime.running import output_of
+
+    try:
+        loaded = load_image(target)
+    except NixdockError as error:
+        return f"Not run: {_sentence(error)}\n"
+    where = f"Loaded into {loaded.runtime} as {loaded.names[0]}"
+    try:
+        # The demo needs no network.
+        output = output_of(loaded, ["--network=none"], timeout=_RUN_SECONDS)
+    except NixdockError as error:
+        return f"{where}, but not run: {_sentence(error)}\n"
+    return f"{where}, and run:\n\n{output}"
+
+
+def _sentence(error: NixdockError) -> str:
+    return f"{str(error).rstrip('.')}."
+
+
+def _next_commands(target: Path) -> str:
+    file = shlex.quote(str(target))
+    commands = {
+        f"nixdock run {file}": "load what is new, and run it",
+        f"nixdock copy {file} docker://REGISTRY/nixdock-demo": "send what the registry lacks",
+        "nixdock push SPEC REGISTRY/NAME:TAG": "the same, straight from the store",
+        f"nixdock diff {file} SPEC": "what an update transfers, and why",
+    }
+    width = max(map(len, commands))
+    lines = (f"  {command:<{width}}  # {effect}" for command, effect in commands.items())
+    title = "What to try next; SPEC is a file that describes an image, see docs/spec.md:"
+    return "\n".join([title, *lines])

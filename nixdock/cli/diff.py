@@ -19,6 +19,7 @@ from nixdock.cli.options import (
     reuse_option,
 )
 from nixdock.cli.output import pretty_json, size_text
+from nixdock.cli.stores import ChosenStores, cache_options
 from nixdock.layering.options import DEFAULT_STRATEGY
 from nixdock.oci.location import location_text
 
@@ -70,6 +71,7 @@ Examples:
     help="Plan file or image that the plan of NEW, a graph, continues.",
 )
 @reuse_option
+@cache_options
 @no_cache_option
 @confinement_options
 @access_options
@@ -85,6 +87,7 @@ def command(
     max_layers: int,
     previous: Location | None,
     reuse: tuple[str, ...],
+    chosen: ChosenStores,
     no_cache: bool,
     confinement: str | None,
     access: Access | None,
@@ -126,7 +129,9 @@ def command(
         max_layers=max_layers,
         platform=platform,
         access=access,
-        describing=Describing(reuse, not no_cache, confinement or "required"),
+        describing=Describing(
+            reuse, not no_cache, confinement or "required", chosen.urls, chosen.keys
+        ),
     )
     if as_json:
         click.echo(pretty_json(diff.document()), nl=False)

@@ -9,12 +9,18 @@ import click
 
 from nixdock.cli.access import access_options
 from nixdock.cli.loading import into_option, load_source, tag_option
-from nixdock.cli.options import confinement_options, quiet_option
+from nixdock.cli.options import (
+    confinement_options,
+    no_cache_option,
+    previous_option,
+    quiet_option,
+)
 from nixdock.cli.output import pretty_json, size_text
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
     from nixdock import Access, Loaded
+    from nixdock.oci.location import Location
 
 __all__ = ["command"]
 
@@ -27,9 +33,10 @@ Examples:
 
 @click.command("load", epilog=_EXAMPLES)
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@into_option
+@into_option()
 @tag_option
-@click.option("--no-cache", is_flag=True, help="Do not use the cache of layers that are known.")
+@previous_option
+@no_cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the names.")
 @confinement_options
 @access_options
@@ -38,6 +45,7 @@ def command(
     sources: tuple[str, ...],
     into: str | None,
     tags: tuple[str, ...],
+    previous: tuple[Location, ...],
     confinement: str | None,
     access: Access | None,
     *,
@@ -49,7 +57,8 @@ def command(
 
     SOURCE is a spec, from which the image is built on its way, or the location of an image. The
     runtime pulls it from a registry that nixdock is as long as that takes, so that layers that it
-    has are neither read nor sent.
+    has are neither read nor sent. A runtime that can't reach the registry gets a stream instead,
+    also without the layers that it is known to have.
     """
     if tags and len(sources) > 1:
         raise click.UsageError("--tag is for a single image")
@@ -60,6 +69,7 @@ def command(
             source,
             into,
             tags,
+            previous=previous,
             access=access,
             confinement=confinement,
             use_cache=not no_cache,
@@ -79,10 +89,6 @@ def command(
 
 
 def _summary(loaded: Loaded, seconds: float) -> str:
-    how = (
-        "all sent"
-        if loaded.is_streamed
-        else f"{sum(layer.sent > 0 for layer in loaded.layers)} sent"
-    )
+    how = f"{sum(layer.sent > 0 for layer in loaded.layers)} sent"
     layers = counted(len(loaded.layers), "layer")
     return f"{loaded.runtime}: {layers}, {how}; {size_text(loaded.sent)}, {seconds:.1f} s"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -13,14 +13,25 @@ from nixdock.cli.source import read_source
 
 if TYPE_CHECKING:
     from nixdock import Access, Loaded
+    from nixdock.oci.location import Location
 
 __all__ = ["into_option", "load_source", "tag_option"]
 
-into_option = click.option(
-    "--into",
-    type=click.Choice(["docker", "podman", "containerd"]),
-    help="The runtime.  [default: Docker or Podman, whichever answers]",
-)
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+# As in `nixdock.runtime.runtimes`, which is slow to load.
+_RUN: Final = ("docker", "podman", "containerd", "nerdctl", "k3s")
+_ALL: Final = (*_RUN, "kind", "minikube")
+
+
+def into_option(*, running: bool = False) -> Callable[[_Command], _Command]:
+    """Add --into to a command; with `running`, only for runtimes that run containers themselves."""
+    return click.option(
+        "--into",
+        type=click.Choice(_RUN if running else _ALL),
+        help="The runtime.  [default: Docker or Podman, whichever answers]",
+    )
+
 
 tag_option = click.option(
     "--tag",
@@ -36,6 +47,7 @@ def load_source(
     into: str | None,
     tags: Sequence[str],
     *,
+    previous: Sequence[Location] = (),
     access: Access | None,
     confinement: str | None,
     use_cache: bool,
@@ -45,7 +57,7 @@ def load_source(
     # Slow to load, and not needed to show the help.
     from nixdock import load_image
 
-    image = read_source(source)
+    image = read_source(source, previous)
     if not isinstance(image, str):
         image, tags = overridden(image, None, tags), ()
     with packing_progress(quiet=quiet) as progress:

@@ -26,7 +26,7 @@ Examples:
 @click.command("run", epilog=_EXAMPLES)
 @click.argument("source")
 @click.argument("arguments", nargs=-1, metavar="[-- ARGS...]")
-@into_option
+@into_option(running=True)
 @tag_option
 @click.option(
     "--option",

@@ -10,13 +10,15 @@ import click
 
 from nixdock import Compression
 from nixdock.cli.access import access_options
-from nixdock.cli.options import confinement_options, quiet_option
+from nixdock.cli.options import FILE, confinement_options, quiet_option
 from nixdock.cli.output import size_text
 from nixdock.cli.progress import packing_progress
 from nixdock.cli.source import read_source
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nixdock import Access
 
 __all__ = ["command"]
@@ -25,6 +27,7 @@ _EXAMPLES: Final = """\b
 Examples:
   nixdock serve hello.json
   nixdock serve hello.json oci:layout:v1 --listen 127.0.0.1:5000 --until-idle 60
+  nixdock serve images/ --listen 0.0.0.0:5000 --tls-cert cert.pem --tls-key key.pem
 """
 _SECONDS: Final = click.FloatRange(min=0, min_open=True)
 
@@ -33,9 +36,19 @@ _SECONDS: Final = click.FloatRange(min=0, min_open=True)
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option(
     "--listen",
-    metavar="HOST:PORT",
+    metavar="HOST:PORT|unix:PATH",
     default="127.0.0.1:0",
     help="Where to listen.  [default: on a free port, for this machine only]",
+)
+@click.option(
+    "--tls-cert", type=FILE, metavar="FILE", help="Certificate of the server, for HTTPS, in PEM."
+)
+@click.option("--tls-key", type=FILE, metavar="FILE", help="The certificate's key, in PEM.")
+@click.option(
+    "--htpasswd",
+    type=FILE,
+    metavar="FILE",
+    help="Users who may read the images, as `htpasswd -B` writes them.",
 )
 @click.option("--for", "seconds", type=_SECONDS, metavar="SECONDS", help="End after that time.")
 @click.option(
@@ -59,6 +72,9 @@ _SECONDS: Final = click.FloatRange(min=0, min_open=True)
 def command(
     sources: tuple[str, ...],
     listen: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    htpasswd: Path | None,
     seconds: float | None,
     idle: float | None,
     compression: str,
@@ -70,11 +86,12 @@ def command(
 ) -> None:
     """Serve each SOURCE, to be pulled with the references that are printed, until interrupted.
 
-    SOURCE is a spec, or the location of an image. Layers are packed when somebody asks for them,
-    and digests are those that `nixdock build` and `push` give. Nobody can push to this registry.
+    SOURCE is a spec, the location of images, or a directory of image files. Layers are packed when
+    somebody asks for them, and digests are those that `nixdock build` and `push` give. Nobody can
+    push to this registry.
     """
     # Slow to load, and not needed to show the help.
-    from nixdock import serve_images
+    from nixdock import Listening, serve_images
 
     # What comes with requests may have cycles, and this process may live for long.
     gc.enable()
@@ -84,7 +101,7 @@ def command(
             server = stack.enter_context(
                 serve_images(
                     images,
-                    listen=listen,
+                    listen=Listening(listen, tls_cert, tls_key, htpasswd),
                     compression=compression,
                     use_cache=not no_cache,
                     access=access,

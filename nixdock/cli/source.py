@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import click
+
+from nixdock.cli.options import overridden
 from nixdock.errors import InputError
 from nixdock.oci.location import FileLocation, parse_location
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nixdock import ImageSpec
     from nixdock.oci.location import Location
 
@@ -17,13 +22,19 @@ __all__ = ["read_source", "spec_at"]
 _START: Final = 512
 
 
-def read_source(text: str) -> ImageSpec | str:
+def read_source(text: str, previous: Sequence[Location] = ()) -> ImageSpec | str:
     """Return the spec in the file that `text` names, or `text` if it is the location of an image.
 
     A spec may also be resolved, dockerTools' stream configuration, or come from standard input.
-    Raise InputError if the file can't be read, and SpecError if it is not a valid spec.
+    `previous` are other previous images for the spec. Raise InputError if the file can't be read,
+    SpecError if it is not a valid spec, and UsageError if it can't have previous images.
     """
-    return spec_at(parse_location(text)) or text
+    spec = spec_at(parse_location(text))
+    if spec is not None:
+        return overridden(spec, previous=previous)
+    if previous:
+        raise click.UsageError("--previous is for a spec, and the layers of an image are planned")
+    return text
 
 
 def spec_at(location: Location) -> ImageSpec | None:

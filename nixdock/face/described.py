@@ -19,6 +19,7 @@ from nixdock.oci.descriptor import Platform
 from nixdock.oci.layout import Format
 from nixdock.read.report import FileReport
 from nixdock.rootfs.confinement import Confinement
+from nixdock.spec.chosen_stores import with_stores
 from nixdock.write.image import default_compression
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Described:
         spec = self.spec
         check_platform(spec, self.platform)
         confinement = Confinement(self.describing.confinement)
+        spec = with_stores(spec, self.describing.stores, self.describing.trusted_public_keys)
         with prepared_build(spec, confinement, self.access, outline=outline) as build:
             yield build
 

@@ -36,7 +36,8 @@ def list_packages(
     linux/amd64.
 
     Raise InputError or one of its subclasses if `source` or `meta` is none of these, ImageError if
-    an image or a database in it is damaged, and RegistryError if a registry does not send it.
+    an image or a database in it is damaged, RegistryError if a registry does not send it, and
+    StoreError or CacheError if the stores that a spec names do not have its closure.
     """
     from nixdock.nix.closure import Closure
     from nixdock.oci.location import location_of
@@ -117,6 +118,7 @@ def _spec(
     spec: ImageSpec, platform: Platform | None, access: Access | None
 ) -> tuple[Subject, Contents]:
     from nixdock.build.resolve import read_closure
+    from nixdock.build.sources import store_of
     from nixdock.face.specs import check_platform
     from nixdock.oci.location import parse_location
     from nixdock.rootfs.base_image import open_base_image
@@ -125,10 +127,13 @@ def _spec(
 
     check_platform(spec, platform)
     store_dir = spec.store.directory
-    if spec.closure is None:
+    planned = spec.planned_closure
+    if planned is None:
         contents = _resolved_contents(spec)
     else:
-        contents = _closure_contents(read_closure(spec.closure, store_dir, registered=spec.nix_db))
+        source = store_of(spec, access)
+        closure = read_closure(planned, source, store_dir, registered=spec.nix_db)
+        contents = _closure_contents(closure)
     if spec.from_image is not None:
         base = spec.from_image
         location = parse_location(base.path)
@@ -142,7 +147,7 @@ def _resolved_contents(spec: ImageSpec) -> Contents:
     from nixdock.nix.closure import PathInfo
     from nixdock.nix.store_path import StorePath
     from nixdock.sbom.reading import Contents
-    from nixdock.spec.image_spec import StorePathSpec, nar_hash_of
+    from nixdock.spec.closure_spec import StorePathSpec, nar_hash_of
 
     infos = {}
     with_references = set()

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nixdock.errors import InputError
 from nixdock.face.known_layers import user_cache
 from nixdock.layers.compressors import Compression
 from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.progress import NO_PROGRESS, Progress
-from nixdock.oci.layout import Format
-from nixdock.oci.location import FileLocation, parse_location
+from nixdock.oci.location import FileLocation, Location, parse_location
 from nixdock.oci.reference import Reference
 from nixdock.rootfs.confinement import Confinement
+from nixdock.runtime.existing_offers import offer_all, offer_location
+from nixdock.runtime.listening import Listening
 from nixdock.runtime.loading import Loaded, load_offer
-from nixdock.runtime.offers import offer_build, offer_location
+from nixdock.runtime.offers import offer_build
 from nixdock.runtime.runtimes import find_runtime
-from nixdock.runtime.server import LOOPBACK, ListenAddress
 from nixdock.runtime.serving import Serving, serving
 from nixdock.runtime.shelf import Shelf
 from nixdock.spec.image_spec import ImageSpec
@@ -40,7 +40,7 @@ _Source = ImageSpec | str | os.PathLike[str]
 def serve_images(
     sources: Iterable[_Source],
     *,
-    listen: str = str(LOOPBACK),
+    listen: Listening | str | None = None,
     compression: Compression | str = Compression.GZIP,
     use_cache: bool = True,
     access: Access | None = None,
@@ -49,20 +49,24 @@ def serve_images(
 ) -> Iterator[Serving]:
     """Serve images to everything that pulls from a registry, until the block ends.
 
-    A source is a spec, from which the image is built while it is served, or an image location. The
-    digests are those that `build_image` and `push_image` give with the same `compression`; layers
-    that the cache of the user knows are packed only if somebody asks for them. `listen` is
-    HOST:PORT; with the port 0, a free one is chosen. `confinement` is that of `build_image`.
+    A source is a spec, from which the image is built while it is served, or an image location, at
+    which all images are served, or a directory of image files. The digests are those that
+    `build_image` and `push_image` give with the same `compression`; layers that the cache of the
+    user knows are packed only if somebody asks for them. `listen` is a `Listening` or an
+    address, HOST:PORT or unix:PATH; by default, it is a free port that only this machine can reach.
+    `confinement` is that of `build_image`.
 
     Raise what `build_image` raises for a spec, what `copy_image` raises for a location, and
-    InputError if the address can't be used.
+    InputError if the address, or one of the files, can't be used.
     """
-    address = ListenAddress.parse(listen)
+    if not isinstance(listen, Listening):
+        listen = Listening() if listen is None else Listening(listen)
+    place = listen.parsed(), listen.context(), listen.passwords()
     chosen = Compression(compression)
     with ExitStack() as stack:
         shelf = _shelf(stack)
-        open_offer = partial(
-            _offered,
+        offered = partial(
+            _all_offered,
             stack=stack,
             shelf=shelf,
             compression=chosen,
@@ -71,10 +75,10 @@ def serve_images(
             progress=progress or NO_PROGRESS,
             confinement=Confinement(confinement),
         )
-        offers = [open_offer(source) for source in sources]
+        offers = [offer for source in sources for offer in offered(source)]
         if not offers:
             raise InputError("there is no image to serve; name at least one")
-        server = stack.enter_context(serving(offers, address))
+        server = stack.enter_context(serving(offers, *place))
         # Nobody waits for layers that are being packed when the server ends.
         stack.callback(shelf.close)
         yield server
@@ -90,11 +94,12 @@ def load_image(
     progress: Progress | None = None,
     confinement: Confinement | str = "required",
 ) -> Loaded:
-    """Bring an image into a container runtime of this machine, which gets only what it lacks.
+    """Bring an image into a container runtime, which gets only what it lacks.
 
-    `into` is docker, podman or containerd; by default, it is the one of the first two that answers.
-    The runtime pulls the image from a registry that lives as long as this call. `names`, each
-    NAME:TAG, replace the image's own names. The other arguments are those of `serve_images`.
+    `into` is docker, podman, containerd, nerdctl, kind, minikube or k3s; by default, it is the one
+    of the first two that answers. The runtime pulls the image from a registry that lives as long as
+    this call, or gets a stream if it can't reach that. `names`, each NAME:TAG, replace the image's
+    own names. The other arguments are those of `serve_images`.
 
     Raise what `serve_images` raises, InputError if the image has no name, and ToolError if there is
     no runtime or if it refuses the image.
@@ -103,20 +108,23 @@ def load_image(
     wanted = [Reference.parse(name) for name in names]
     with ExitStack() as stack:
         shelf = _shelf(stack)
-        offer = _offered(
-            source,
-            stack=stack,
-            shelf=shelf,
-            # The runtime unpacks the layers at once: nothing is gained by packing them tighter.
-            compression=Compression.NONE,
-            use_cache=use_cache,
-            access=access,
-            progress=progress or NO_PROGRESS,
-            confinement=Confinement(confinement),
-        )
+        if isinstance(source, ImageSpec):
+            offer = _built(
+                source,
+                stack=stack,
+                shelf=shelf,
+                # The runtime unpacks layers at once: nothing is gained by packing them tighter.
+                compression=Compression.NONE,
+                use_cache=use_cache,
+                access=access,
+                progress=progress or NO_PROGRESS,
+                confinement=Confinement(confinement),
+            )
+        else:
+            opened = offer_location(_location(source), shelf, access=access, compress=False)
+            offer = stack.enter_context(opened)
         wanted = wanted or _own_names(offer, source)
-        write = partial(_write_archive, source, wanted, access, confinement)
-        return load_offer(offer, runtime, wanted, write)
+        return load_offer(offer, runtime, wanted)
 
 
 def _shelf(stack: ExitStack) -> Shelf:
@@ -124,8 +132,16 @@ def _shelf(stack: ExitStack) -> Shelf:
     return Shelf.within(stack.enter_context(temporary_directory()))
 
 
-def _offered(
-    source: _Source,
+def _all_offered(
+    source: _Source, *, stack: ExitStack, shelf: Shelf, access: Access | None, **options: Any
+) -> list[Offer]:
+    if isinstance(source, ImageSpec):
+        return [_built(source, stack=stack, shelf=shelf, access=access, **options)]
+    return offer_all(_location(source), shelf, stack, access)
+
+
+def _built(
+    spec: ImageSpec,
     *,
     stack: ExitStack,
     shelf: Shelf,
@@ -135,15 +151,15 @@ def _offered(
     progress: Progress,
     confinement: Confinement,
 ) -> Offer:
-    if isinstance(source, ImageSpec):
-        from nixdock.build.build import prepared_build
+    from nixdock.build.build import prepared_build
 
-        build = stack.enter_context(prepared_build(source, confinement, access))
-        cache = user_cache() if use_cache else KnownCache(None)
-        return offer_build(build, shelf, compression, cache, progress)
-    location = parse_location(source) if isinstance(source, str) else FileLocation(Path(source))
-    compress = compression is not Compression.NONE
-    return stack.enter_context(offer_location(location, shelf, access=access, compress=compress))
+    build = stack.enter_context(prepared_build(spec, confinement, access))
+    cache = user_cache() if use_cache else KnownCache(None)
+    return offer_build(build, shelf, compression, cache, progress)
+
+
+def _location(source: str | os.PathLike[str]) -> Location:
+    return parse_location(source) if isinstance(source, str) else FileLocation(Path(source))
 
 
 def _own_names(offer: Offer, source: _Source) -> list[Reference]:
@@ -153,25 +169,3 @@ def _own_names(offer: Offer, source: _Source) -> list[Reference]:
         what = "the image" if isinstance(source, ImageSpec) else os.fspath(source)
         raise InputError(f"{what} has no name that a runtime takes; give it one, as NAME:TAG")
     return names
-
-
-def _write_archive(
-    source: _Source,
-    names: Sequence[Reference],
-    access: Access | None,
-    confinement: Confinement | str,
-    target: Path,
-) -> None:
-    if isinstance(source, ImageSpec):
-        import msgspec
-
-        from nixdock.face.building import build_image
-
-        own, *_ = names
-        named = msgspec.structs.replace(source, name=own.repository, tag=own.tag, extra_tags=[])
-        build_image(named, target, form="docker-archive", access=access, confinement=confinement)
-        return
-    from nixdock.face.transfers import copy_image
-
-    place = FileLocation(target, Format.DOCKER_ARCHIVE, str(names[0]))
-    copy_image(os.fspath(source), str(place), access=access)

@@ -88,7 +88,8 @@ def app_of(reach: Reach, volatile: Collection[StorePath] = ()) -> tuple[StorePat
     while candidates and len(app) < _MOST_WRAPPED:
         # Sorted first, so that of equally large closures the first by name is taken.
         by_name = sorted(candidates, key=name_then_path)
-        app.append(max(by_name, key=lambda path: reach.closure_sizes[reach.index[path]]))
+        sizes = reach.closure_sizes(by_name)
+        app.append(by_name[sizes.index(max(sizes))])
         if not _may_wrap(reach, app[-1]):
             break
         graph = reach.closure.graph

@@ -16,7 +16,7 @@ from itertools import compress
 from operator import or_
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from nixdock.layering.reach_sums import sums_over_ancestors
+from nixdock.layering.reach_sums import sums_of_some, sums_over_ancestors
 
 if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
@@ -161,19 +161,24 @@ class Reach:
             reached[i] = bits
         return tuple(reached)
 
-    @cached_property
-    def closure_sizes(self) -> list[int]:
-        """For each path in `order`, the sum of the NAR sizes of its cone."""
-        return self.sums_below(self.sizes)
+    def closure_sizes(self, paths: Iterable[StorePath]) -> list[int]:
+        """Return, for each of `paths`, the sum of the NAR sizes of its cone."""
+        last = len(self.order) - 1
+        nodes = [last - self.index[path] for path in paths]
+        return sums_of_some(nodes, self._references_first, self.sizes[::-1])
 
     def sums_below(self, weights: Sequence[int]) -> list[int]:
         """Return, for each path in `order`, the sum of the weights of all paths in its cone.
 
         `weights` are those of the paths in `order`.
         """
+        return sums_over_ancestors(self._references_first, weights[::-1])[::-1]
+
+    @cached_property
+    def _references_first(self) -> list[list[int]]:
+        """The references of each path, both numbered by their positions from the end of `order`."""
         last = len(self.order) - 1
-        parents = [[last - r for r in references] for references in reversed(self.references)]
-        return sums_over_ancestors(parents, weights[::-1])[::-1]
+        return [[last - r for r in references] for references in reversed(self.references)]
 
 
 def _reached(start: Iterable[int], edges: Sequence[Sequence[int]]) -> int:

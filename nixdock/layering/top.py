@@ -53,7 +53,7 @@ def _app_roots(reach: Reach) -> tuple[StorePath, ...]:
     if len(roots) <= _MOST_APP_ROOTS:
         return roots
     ordered = sorted(roots, key=name_then_path)
-    sizes = [reach.closure_sizes[reach.index[root]] for root in ordered]
+    sizes = reach.closure_sizes(ordered)
     return (ordered[sizes.index(max(sizes))],)
 
 

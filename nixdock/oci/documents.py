@@ -18,6 +18,7 @@ __all__ = [
     "LayoutDocument",
     "ManifestDocument",
     "PlatformDocument",
+    "ReferrerDocument",
 ]
 
 MEMORY_KEY: Final = "dev.nixdock.memory"
@@ -73,6 +74,15 @@ class ManifestDocument(msgspec.Struct, frozen=True, rename="camel"):
     layers: list[DescriptorDocument]
     media_type: str | None = None
     artifact_type: str | None = None
+
+
+class ReferrerDocument(msgspec.Struct, frozen=True, rename="camel"):
+    """What a manifest or an index says of its subject, the manifest to which it belongs."""
+
+    subject: DescriptorDocument | None = None
+    artifact_type: str | None = None
+    config: DescriptorDocument | None = None
+    annotations: dict[str, str] | None = None
 
 
 class RootfsDocument(msgspec.Struct, frozen=True):

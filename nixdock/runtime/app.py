@@ -6,17 +6,15 @@ import io
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 from nixdock.errors import NixdockError
-from nixdock.oci.descriptor import canonical_json
 from nixdock.oci.media_types import INDEX_MEDIA_TYPE
 from nixdock.runtime.body import AnswerBody, Chunks
 from nixdock.runtime.byte_range import Part, UnsatisfiableError, part_of
-from nixdock.runtime.catalogue import Catalogue, Document, Repository, ServedBlob
+from nixdock.runtime.catalogue import Catalogue, Document, Repository
+from nixdock.runtime.replies import STATUS, RefusedError, Reply, common_headers, json_reply
 from nixdock.runtime.tally import Answer, Tally
 from nixdock.system.text import printable
 
@@ -34,15 +32,6 @@ _ROUTE: Final = re.compile(
 )
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
 _PAGE: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
-_STATUS: Final = {
-    200: "200 OK",
-    206: "206 Partial Content",
-    400: "400 Bad Request",
-    403: "403 Forbidden",
-    404: "404 Not Found",
-    405: "405 Method Not Allowed",
-    416: "416 Range Not Satisfiable",
-}
 _CHUNK: Final = 1 << 18
 _LOCAL_HOST: Final = re.compile(
     r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE
@@ -51,26 +40,6 @@ _LOCAL_HOST: Final = re.compile(
 
 Failed = Callable[[str, Exception], object]
 """Takes the digest of a blob and the error because of which it can't be served."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """What to answer; `part` is the part of `body` that is sent, or None for all of it."""
-
-    status: int
-    body: ServedBlob
-    headers: Mapping[str, str] = field(default_factory=dict)
-    part: Part | None = None
-    blob: str | None = None
-
-
-class _RefusedError(Exception):
-    """A request that gets an error: an HTTP status, and a code of the distribution-spec."""
-
-    def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
-        super().__init__(message)
-        error = {"code": code, "message": message}
-        self.reply = _json({"errors": [error]}, status, headers=headers)
 
 
 def application(
@@ -103,13 +72,7 @@ def application(
         part = reply.part or Part(0, reply.body.size)
         counts.add(Answer(method, path, reply.status, part.size, reply.blob))
         log.debug("%s %s: %d, %d bytes", method, printable(path), reply.status, part.size)
-        headers = {
-            "Content-Length": str(part.size),
-            "Docker-Distribution-Api-Version": "registry/2.0",
-            "X-Content-Type-Options": "nosniff",
-            **reply.headers,
-        }
-        start_response(_STATUS[reply.status], [*headers.items()])
+        start_response(STATUS[reply.status], [*common_headers(reply).items()])
         if stream is None:
             counts.end()
             return []
@@ -125,7 +88,7 @@ def _warn(digest: str, error: Exception) -> None:
     log.warning("%s can't be served: %s", digest, error)
 
 
-def _opened(reply: _Reply, method: str, failed: Failed) -> tuple[io.RawIOBase | None, _Reply]:
+def _opened(reply: Reply, method: str, failed: Failed) -> tuple[io.RawIOBase | None, Reply]:
     """Open the body of an answer, unless it is for HEAD; if that fails, the answer is an error."""
     if method == "HEAD":
         return None, reply
@@ -136,76 +99,89 @@ def _opened(reply: _Reply, method: str, failed: Failed) -> tuple[io.RawIOBase | 
         # What went wrong is not for clients: it may name files. The status is none of a server's
         # errors, because Docker would ask again for more than a minute.
         failed(reply.blob or "", error)
-        refusal = _RefusedError(403, "DENIED", "the blob can't be made; the server says why").reply
+        refusal = RefusedError(403, "DENIED", "the blob can't be made; the server says why").reply
         return refusal.body.open(), refusal
     return stream, reply
 
 
-def _reply(environ: WSGIEnvironment, catalogue: Catalogue, *, local_only: bool) -> _Reply:
+def _reply(environ: WSGIEnvironment, catalogue: Catalogue, *, local_only: bool) -> Reply:
     try:
         _check(environ, local_only=local_only)
         return _found(environ, catalogue)
-    except _RefusedError as refused:
+    except RefusedError as refused:
         return refused.reply
 
 
 def _check(environ: WSGIEnvironment, *, local_only: bool) -> None:
     if local_only and not _LOCAL_HOST.fullmatch(environ.get("HTTP_HOST", "localhost")):
-        raise _RefusedError(403, "DENIED", "only requests to this machine are answered")
+        raise RefusedError(403, "DENIED", "only requests to this machine are answered")
     if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
-        raise _RefusedError(405, "UNSUPPORTED", "this registry is read-only", Allow="GET, HEAD")
+        raise RefusedError(405, "UNSUPPORTED", "this registry is read-only", {"Allow": "GET, HEAD"})
 
 
-def _found(environ: WSGIEnvironment, catalogue: Catalogue) -> _Reply:
+def _found(environ: WSGIEnvironment, catalogue: Catalogue) -> Reply:
     path = environ.get("PATH_INFO", "")
     if path in {"/v2", "/v2/"}:
-        return _json({})
+        return json_reply({})
     query = parse_qs(environ.get("QUERY_STRING", "")[:4096])
     if path == "/v2/_catalog":
         return _listed("repositories", catalogue, query, "/v2/_catalog")
     match = _ROUTE.fullmatch(path)
     if match is None:
-        raise _RefusedError(404, "NOT_FOUND", "there is nothing here")
+        raise RefusedError(404, "NOT_FOUND", "there is nothing here")
     name, kind, reference = match.group("name", "kind", "reference")
     if re.fullmatch(_NAME, name, re.ASCII) is None:
-        raise _RefusedError(400, "NAME_INVALID", "the repository's name is malformed")
+        raise RefusedError(400, "NAME_INVALID", "the repository's name is malformed")
     repository = catalogue.get(name)
     if repository is None:
-        raise _RefusedError(404, "NAME_UNKNOWN", "there is no such repository")
+        raise RefusedError(404, "NAME_UNKNOWN", "there is no such repository")
     match kind:
         case "manifests":
             return _manifest(repository, reference)
         case "blobs":
             return _blob(repository, _checked(reference), environ)
         case "referrers":
-            _checked(reference)
-            index = {"schemaVersion": 2, "mediaType": INDEX_MEDIA_TYPE, "manifests": []}
-            return _json(index, content_type=INDEX_MEDIA_TYPE)
+            return _referrers(repository, _checked(reference), query)
         case _ if reference == "list":
             return _listed("tags", repository.tags, query, path, name=name)
-    raise _RefusedError(404, "NOT_FOUND", "there is nothing here")
+    raise RefusedError(404, "NOT_FOUND", "there is nothing here")
 
 
 def _checked(digest: str) -> str:
     if _DIGEST.fullmatch(digest) is None:
-        raise _RefusedError(400, "DIGEST_INVALID", "the digest is malformed")
+        raise RefusedError(400, "DIGEST_INVALID", "the digest is malformed")
     return digest
 
 
-def _manifest(repository: Repository, reference: str) -> _Reply:
+def _manifest(repository: Repository, reference: str) -> Reply:
     if ":" in reference:
         _checked(reference)
     found = repository.manifest(reference)
     if found is None:
-        raise _RefusedError(404, "MANIFEST_UNKNOWN", "there is no such manifest")
+        raise RefusedError(404, "MANIFEST_UNKNOWN", "there is no such manifest")
     headers = {"Content-Type": found.media_type, **_named(found.digest)}
-    return _Reply(200, Document(found.data), headers)
+    return Reply(200, Document(found.data), headers)
 
 
-def _blob(repository: Repository, digest: str, environ: WSGIEnvironment) -> _Reply:
+def _referrers(repository: Repository, digest: str, query: Mapping[str, list[str]]) -> Reply:
+    wanted = query.get("artifactType", [None])[0]
+    index = {
+        "schemaVersion": 2,
+        "mediaType": INDEX_MEDIA_TYPE,
+        "manifests": [
+            each
+            for each in repository.referrers.get(digest, [])
+            if wanted in {None, each["artifactType"]}
+        ],
+    }
+    filters = {} if wanted is None else {"OCI-Filters-Applied": "artifactType"}
+    return json_reply(index, content_type=INDEX_MEDIA_TYPE, headers=filters)
+
+
+def _blob(repository: Repository, digest: str, environ: WSGIEnvironment) -> Reply:
     blob = repository.blobs.get(digest)
     if blob is None:
-        raise _RefusedError(404, "BLOB_UNKNOWN", "there is no such blob")
+        raise RefusedError(404, "BLOB_UNKNOWN", "there is no such blob")
     headers = {
         "Content-Type": "application/octet-stream",
         "Accept-Ranges": "bytes",
@@ -220,11 +196,11 @@ def _blob(repository: Repository, digest: str, environ: WSGIEnvironment) -> _Rep
     except UnsatisfiableError:
         headers = {"Content-Range": f"bytes */{blob.size}"}
         message = "the range is malformed, or not in the blob"
-        raise _RefusedError(416, "RANGE_INVALID", message, **headers) from None
+        raise RefusedError(416, "RANGE_INVALID", message, headers) from None
     if part is None:
-        return _Reply(200, blob, headers, blob=digest)
+        return Reply(200, blob, headers, blob=digest)
     headers["Content-Range"] = f"bytes {part.start}-{part.start + part.size - 1}/{blob.size}"
-    return _Reply(206, blob, headers, part, digest)
+    return Reply(206, blob, headers, part, digest)
 
 
 def _named(digest: str) -> dict[str, str]:
@@ -233,26 +209,16 @@ def _named(digest: str) -> dict[str, str]:
 
 def _listed(
     key: str, names: Iterable[str], query: Mapping[str, list[str]], path: str, **others: str
-) -> _Reply:
+) -> Reply:
     """Return a sorted list, or the page of it that the query asks for."""
     last, count = query.get("last", [""])[0], query.get("n", [""])[0]
     found = sorted(name for name in names if name > last)
     headers = {}
     if count:
         if _PAGE.fullmatch(count) is None:
-            raise _RefusedError(400, "PAGINATION_NUMBER_INVALID", "n is not a small number")
+            raise RefusedError(400, "PAGINATION_NUMBER_INVALID", "n is not a small number")
         page = found[: int(count)]
         if page and len(page) < len(found):
             headers["Link"] = f'<{path}?n={count}&last={page[-1]}>; rel="next"'
         found = page
-    return _json({**others, key: found}, headers=headers)
-
-
-def _json(
-    value: Any,
-    status: int = 200,
-    content_type: str = "application/json",
-    headers: Mapping[str, str] = MappingProxyType({}),
-) -> _Reply:
-    headers = {"Content-Type": content_type, **headers}
-    return _Reply(status, Document(canonical_json(value)), headers)
+    return json_reply({**others, key: found}, headers=headers)

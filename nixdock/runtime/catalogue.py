@@ -5,16 +5,27 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from nixdock.errors import InputError
 from nixdock.oci.descriptor import Blob
+from nixdock.oci.documents import ReferrerDocument
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.reference import Reference
 from nixdock.oci.registry_reference import RegistryReference
+from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.system.readers import BytesReader
 
-__all__ = ["Catalogue", "Document", "Offer", "Repository", "ServedBlob", "ServedName", "catalogue"]
+__all__ = [
+    "Catalogue",
+    "Document",
+    "Offer",
+    "Repository",
+    "ServedBlob",
+    "ServedName",
+    "catalogue",
+    "referrer_of",
+]
 
 _UNNAMED: Final = "image"
 
@@ -108,15 +119,49 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository: the digest of each tag, manifests by their digests, blobs by theirs."""
+    """A repository: the digest of each tag, manifests by their digests, blobs by theirs.
+
+    `referrers` are the descriptors of manifests that have a subject, such as signatures, by the
+    subject's digest.
+    """
 
     tags: dict[str, str] = field(default_factory=dict)
     manifests: dict[str, Blob] = field(default_factory=dict)
     blobs: dict[str, ServedBlob] = field(default_factory=dict)
+    referrers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def manifest(self, reference: str) -> Blob | None:
         """Return the manifest with a tag or a digest."""
         return self.manifests.get(self.tags.get(reference, reference))
+
+    def add(self, offer: Offer) -> None:
+        """Add an image; raise ImageError if what one of its manifests belongs to is malformed."""
+        for manifest in offer.manifests.values():
+            if manifest.digest not in self.manifests:
+                self.manifests[manifest.digest] = manifest
+                self._refer(manifest)
+        self.blobs.update(offer.blobs)
+
+    def _refer(self, manifest: Blob) -> None:
+        document = referrer_of(manifest)
+        if document.subject is None:
+            return
+        config_type = document.config.media_type if document.config is not None else ""
+        descriptor = {
+            "mediaType": manifest.media_type,
+            "digest": manifest.digest,
+            "size": len(manifest.data),
+            "artifactType": document.artifact_type or config_type,
+        }
+        if document.annotations:
+            descriptor["annotations"] = document.annotations
+        self.referrers.setdefault(document.subject.digest, []).append(descriptor)
+
+
+def referrer_of(manifest: Blob) -> ReferrerDocument:
+    """Return what a manifest says of its subject; raise ImageError if it is malformed."""
+    name = f"the manifest {manifest.digest}"
+    return converted(parse_json(manifest.data, name), ReferrerDocument, name)
 
 
 Catalogue = Mapping[str, Repository]
@@ -129,8 +174,7 @@ def catalogue(offers: Iterable[Offer]) -> Catalogue:
     for offer in offers:
         for name in offer.served_names():
             repository = repositories.setdefault(name.repository, Repository())
-            repository.manifests.update(offer.manifests)
-            repository.blobs.update(offer.blobs)
+            repository.add(offer)
             if name.tag is None:
                 continue
             digest = repository.tags.setdefault(name.tag, offer.manifest.digest)

@@ -4,20 +4,42 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask
 
-__all__ = ["PATIENCE", "Channel"]
+from nixdock.runtime.replies import error_document
+
+__all__ = ["MOST_CHANNELS", "PATIENCE", "Channel"]
 
 PATIENCE: Final = 60
 """How long a client may be silent, read nothing, or take to send a request, in seconds."""
+
+MOST_CHANNELS: Final = 384
+"""How many connections may be open before one that asks for nothing makes room for a new one."""
 
 _TLS_HANDSHAKE: Final = 0x16
 # Clients fall back to plain HTTP if this is the answer to HTTPS: it is that of Go's servers.
 _IS_HTTP: Final = (
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n"
 )
+_MOST_READ: Final = 1 << 18
+_CODES: Final = {413: "TOO_LARGE", 431: "TOO_LARGE", 500: "UNKNOWN", 501: "UNSUPPORTED"}
+
+
+class _Refusal(ErrorTask):  # type: ignore[misc]
+    """The answer to a request that is not HTTP, or too large: an error as registries have it."""
+
+    def execute(self) -> None:
+        """Send it."""
+        error = self.request.error
+        body = error_document(_CODES.get(error.code, "MALFORMED"), str(error.body))
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
@@ -26,7 +48,21 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     Docker and Podman try HTTPS first, and would wait for an answer for ten seconds.
     """
 
+    error_task_class = _Refusal
+    sendbuf_len: int
     _began: float | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # It would read as much at once as the kernel might take, for each client.
+        self.sendbuf_len = min(self.sendbuf_len, _MOST_READ)
+
+    def add_channel(self, map: dict[int, Any] | None = None) -> None:  # noqa: A002 (its name there)
+        """Let the server watch this connection, and none that only keeps others out."""
+        super().add_channel(map)
+        others = [each for each in self.server.active_channels.values() if each is not self]
+        if len(others) >= MOST_CHANNELS and (waiting := [*filter(_asks_for_nothing, others)]):
+            min(waiting, key=lambda channel: channel.creation_time).handle_close()
 
     def received(self, data: bytes) -> bool:
         """Take what the client sends."""
@@ -45,3 +81,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         elif self._began is None:
             self._began = now
         return complete
+
+
+def _asks_for_nothing(channel: Channel) -> bool:
+    """Tell whether a client has not sent a request, or only a part of it."""
+    return not (channel.requests or channel.total_outbufs_len or channel.will_close)

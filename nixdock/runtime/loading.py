@@ -1,22 +1,22 @@
-"""Bring an image into a runtime: by a registry that lives for a moment, and the runtime's pull."""
+"""Bring an image into a runtime: by its pull from a registry for a moment, or as a stream."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nixdock.errors import ToolError
 from nixdock.oci.reference import Reference
 from nixdock.runtime.app import application
 from nixdock.runtime.catalogue import Offer, catalogue
-from nixdock.runtime.runtimes import Runtime
+from nixdock.runtime.parts import ImageParts, parts_of
+from nixdock.runtime.runtime import Puller, Receiver, Runtime
 from nixdock.runtime.server import listening
 from nixdock.runtime.tally import Tally
-from nixdock.system.scratch import temporary_directory
 
 __all__ = ["Loaded", "LoadedLayer", "load_offer"]
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoadedLayer:
-    """A layer, and how many bytes of its blob the runtime asked for: none if it has the layer."""
+    """A layer, and how many bytes of its blob the runtime got: none if it had the layer."""
 
     digest: str
     size: int
@@ -47,8 +47,8 @@ class Loaded:
     """An image that a runtime has now, under `names`.
 
     `image` is the digest of its config, by which Docker and Podman know it, and `digest` that of
-    its manifest. `blobs` and `sent` are how many blobs the runtime asked for, and their bytes;
-    with `is_streamed`, it could not ask, and the whole image was sent.
+    its manifest. `blobs` and `sent` are how many blobs the runtime got, and their bytes; with
+    `is_streamed`, it could not ask for them, and was sent those that it seemed to lack.
     """
 
     runtime: str
@@ -74,22 +74,32 @@ class Loaded:
         }
 
 
-def load_offer(
-    offer: Offer,
-    runtime: Runtime,
-    names: Sequence[Reference],
-    write_archive: Callable[[Path], object],
-) -> Loaded:
+def load_offer(offer: Offer, runtime: Runtime, names: Sequence[Reference]) -> Loaded:
     """Let `runtime` have the image, under all of `names`, of which there is at least one.
 
-    If the runtime is on another machine, so that nothing is asked of the registry, it gets what
-    `write_archive` writes: the image as a docker-archive that has the first name. Raise ToolError
-    if the runtime refuses the image.
+    It pulls the image from here, or it receives a stream without the layers that it has. Raise
+    ToolError if it refuses the image, or lacks something of it in the end.
     """
+    puller = runtime.puller
+    if puller is not None:
+        fetched = _pulled(offer, puller, names, runtime.name)
+        if fetched is not None:
+            return _loaded(offer, runtime.name, names, fetched)
+    parts = parts_of(offer)
+    sent: Counter[str] = Counter()
+    for receiver in runtime.receivers():
+        sent.update(_received(parts, receiver, names))
+    return _loaded(offer, runtime.name, names, sent, is_streamed=True)
+
+
+def _pulled(
+    offer: Offer, puller: Puller, names: Sequence[Reference], runtime: str
+) -> Mapping[str, int] | None:
+    """Return the bytes of each blob that was asked for, or None if nothing was asked of us."""
     tally = Tally()
     failures: list[Exception] = []
     try:
-        _pull(offer, runtime, names, tally, failures)
+        _pull(offer, puller, names, tally, failures)
     except ToolError as error:
         # The runtime only knows that something could not be had.
         if failures:
@@ -97,27 +107,36 @@ def load_offer(
         if tally.answers:
             raise
         log.warning(
-            "%s can't reach a server on this machine, so the whole image is sent (%s)",
-            runtime.name,
+            "%s can't reach a server on this machine, so it is sent what it lacks (%s)",
+            runtime,
             str(error).splitlines()[-1],
         )
-    else:
-        fetched = tally.blobs
-        return _loaded(offer, runtime, names, fetched, sum(fetched.values()))
-    with temporary_directory() as directory:
-        archive = directory / "image.tar"
-        write_archive(archive)
-        runtime.load(archive)
-        size = archive.stat().st_size
-    for name in names[1:]:
-        runtime.tag(str(names[0]), name)
-    sizes = {digest: blob.size for digest, blob in offer.blobs.items()}
-    return _loaded(offer, runtime, names, sizes, size, is_streamed=True)
+        return None
+    return tally.blobs
+
+
+def _received(
+    parts: ImageParts, receiver: Receiver, names: Sequence[Reference]
+) -> Mapping[str, int]:
+    """Send an image; return the bytes of each blob that was sent."""
+    known = receiver.known(parts)
+    try:
+        receiver.receive(parts, names, known)
+        receiver.check(parts, names)
+    except ToolError as error:
+        if not known:
+            raise
+        log.warning("the whole image is sent, because a part was not enough (%s)", error)
+        known = ()
+        receiver.receive(parts, names, known)
+        receiver.check(parts, names)
+    sent = {each.digest: each.blob.size for each in parts.layers if each.digest not in known}
+    return {**sent, parts.config.digest: len(parts.config.data)}
 
 
 def _pull(
     offer: Offer,
-    runtime: Runtime,
+    puller: Puller,
     names: Sequence[Reference],
     tally: Tally,
     failures: list[Exception],
@@ -134,37 +153,36 @@ def _pull(
     with listening(app) as address:
         reference = f"{address}/{repository}@{offer.manifest.digest}"
         try:
-            runtime.pull(reference)
+            puller.pull(reference)
             for name in names:
-                runtime.tag(reference, name)
+                puller.tag(reference, name)
         except BaseException:
             with suppress(ToolError):
-                runtime.remove(reference)
+                puller.remove(reference)
             raise
-        runtime.remove(reference)
+        puller.remove(reference)
 
 
 def _loaded(
     offer: Offer,
-    runtime: Runtime,
+    runtime: str,
     names: Sequence[Reference],
-    fetched: Mapping[str, int],
-    sent: int,
+    sent: Mapping[str, int],
     *,
     is_streamed: bool = False,
 ) -> Loaded:
     comments = {layer.digest: layer.history.comment for layer in offer.layers}
     return Loaded(
-        runtime=runtime.name,
+        runtime=runtime,
         names=tuple(map(str, names)),
         image=offer.config,
         digest=offer.manifest.digest,
         layers=tuple(
-            LoadedLayer(digest, blob.size, comments.get(digest), fetched.get(digest, 0))
+            LoadedLayer(digest, blob.size, comments.get(digest), sent.get(digest, 0))
             for digest, blob in offer.blobs.items()
             if digest != offer.config
         ),
-        blobs=len(fetched),
-        sent=sent,
+        blobs=len(sent),
+        sent=sum(sent.values()),
         is_streamed=is_streamed,
     )

@@ -1,40 +1,31 @@
-"""What is served of images: of those that are being built, and of those that exist."""
+"""What is served of images that are being built."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from nixdock.errors import ImageError
 from nixdock.layers.compressors import Compression, load_encoder
-from nixdock.layers.hashed import CHUNK, VerifiedReader
 from nixdock.layers.known import existing_layers, known_layers
 from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.layer import Layer
 from nixdock.layers.pack import pack, pack_all
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.layer_blob import LayerBlob
-from nixdock.oci.registry_reference import RegistryReference
 from nixdock.runtime.catalogue import Document, Offer, ServedBlob
 from nixdock.runtime.shelf import Shelf
 from nixdock.system.cores import available_cores
-from nixdock.system.writers import FileWriter
 from nixdock.transfer.known import Known
-from nixdock.transfer.opening import Selection, open_source
-from nixdock.transfer.tree import Tree
 from nixdock.write.buildable import Buildable
 
 if TYPE_CHECKING:
-    from nixdock.oci.location import Location
     from nixdock.oci.reference import Reference
-    from nixdock.registry.access import Access
-    from nixdock.transfer.source import Source
 
-__all__ = ["NamedBuildable", "offer_build", "offer_location"]
+__all__ = ["NamedBuildable", "offer_build"]
 
 # A weight is only about the size of a file. What is packed without a file takes no space, but has
 # to be packed again when it is asked for.
@@ -120,59 +111,3 @@ class _PackedBlob:
                 f" cache said, but {packed.digest}; the cache is corrected, so try again",
                 digest=packed.digest,
             )
-
-
-@contextmanager
-def offer_location(
-    location: Location, shelf: Shelf, *, access: Access | None = None, compress: bool = True
-) -> Iterator[Offer]:
-    """Yield an image that exists, as it is, until the block ends.
-
-    A docker-archive has no manifest: one is made, and with `compress`, its layers are compressed.
-    Raise what `open_source` raises.
-    """
-    remote = isinstance(location, RegistryReference)
-    with open_source(location, Selection(), access, compress=compress) as opened:
-        source, tree = opened.source, opened.tree
-        blobs: dict[str, ServedBlob] = {
-            each.digest: _CopiedBlob(source, each.digest, each.size, shelf if remote else None)
-            for each in tree.all_blobs()
-        }
-        yield Offer(
-            names=opened.names,
-            manifest=tree.manifest,
-            manifests={each.digest: each for each in tree.all_manifests()},
-            blobs=blobs,
-            config=_config(tree),
-        )
-
-
-def _config(tree: Tree) -> str | None:
-    """Return the digest of the config, which is the last blob, or None for an index."""
-    return tree.blobs[-1].digest if tree.blobs else None
-
-
-@dataclass(frozen=True, slots=True)
-class _CopiedBlob:
-    """A blob of an existing image; one from a registry goes through a file of the shelf."""
-
-    source: Source
-    digest: str
-    size: int
-    shelf: Shelf | None
-
-    def open(self) -> io.RawIOBase:
-        if self.shelf is None:
-            return self.source.open(self.digest)
-        return self.shelf.open(self.digest, self.size, self._make)
-
-    def _make(self, file: Path) -> None:
-        place = f"{self.source.place}: the blob {self.digest}"
-        with (
-            VerifiedReader(self.source.open(self.digest), place, self.digest, self.size) as stream,
-            FileWriter(file) as writer,
-        ):
-            while chunk := stream.read(CHUNK):
-                writer.write(chunk)
-                if self.shelf is not None:
-                    self.shelf.check_open()

@@ -7,12 +7,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nixdock.runtime.app import application
 from nixdock.runtime.catalogue import Offer, catalogue
-from nixdock.runtime.server import ListenAddress, listening
+from nixdock.runtime.listen_address import Address, ListenAddress
+from nixdock.runtime.passwords import Passwords, for_users
+from nixdock.runtime.server import listening
 from nixdock.runtime.tally import Tally
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["Serving", "serving"]
 
@@ -23,7 +28,10 @@ _POLL: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A registry at `address`, HOST:PORT, and the references of the images in it."""
+    """A registry at `address`, HOST:PORT or unix:PATH, and the references of the images in it.
+
+    The references of a registry at a unix socket have no host.
+    """
 
     address: str
     references: tuple[str, ...]
@@ -49,18 +57,30 @@ class Serving:
 
 
 @contextmanager
-def serving(offers: Sequence[Offer], address: ListenAddress) -> Iterator[Serving]:
-    """Serve images until the block ends.
+def serving(
+    offers: Sequence[Offer],
+    address: Address,
+    tls: ssl.SSLContext | None = None,
+    passwords: Passwords | None = None,
+) -> Iterator[Serving]:
+    """Serve images until the block ends: with HTTPS if there is `tls`, and to users if there are.
 
     Raise InputError if one name stands for two of them, or if the address can't be used.
     """
     tally = Tally()
-    app = application(catalogue(offers), tally, local_only=address.is_local)
-    if not address.is_local:
+    # The host of requests through a unix socket is that of a server in front.
+    is_open = isinstance(address, ListenAddress) and passwords is None and tls is None
+    app = application(catalogue(offers), tally, local_only=is_open and address.is_local)
+    if passwords is not None:
+        app = for_users(app, passwords)
+    if not address.is_local and passwords is None:
         log.warning("whoever can reach %s can read these images", address)
-    with listening(app, address) as actual:
+    elif not address.is_local and tls is None:
+        log.warning("without TLS, whoever is on the way to %s can read the passwords", address)
+    with listening(app, address, tls) as actual:
+        host = f"{actual}/" if isinstance(actual, ListenAddress) else ""
         references = (
-            f"{actual}/{name.repository}"
+            f"{host}{name.repository}"
             + (f"@{offer.manifest.digest}" if name.tag is None else f":{name.tag}")
             for offer in offers
             for name in offer.served_names()

@@ -7,15 +7,19 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import IO, Any, Final, NoReturn, cast
 
 from nixdock.errors import ToolError
 from nixdock.system import supervise
+from nixdock.system.buffers import Write
 
-__all__ = ["CommandResult", "become_command", "run_command"]
+__all__ = ["CommandResult", "become_command", "feed_command", "run_command"]
 
 log = logging.getLogger(__name__)
 
@@ -80,15 +84,67 @@ def run_command(
         command = " ".join([name, *argv[1:2]])
         raise ToolError(f"{command} took longer than {timeout} seconds", path=argv[0]) from None
     except OSError as error:
-        if directory is not None and not directory.is_dir():
-            message = f"{name} can't be started in {directory}, which is not a directory"
-        elif isinstance(error, FileNotFoundError) and "/" not in argv[0]:
-            message = f"{name} is not in PATH: install it, or add it to PATH"
-        else:
-            message = f"{name} can't be started: {error.strerror}"
-        raise ToolError(message, path=argv[0]) from None
+        raise _not_started(argv[0], error, directory) from None
     log.debug("%s ended with exit status %d", name, process.returncode)
     return CommandResult(process.returncode, process.stdout or b"", process.stderr or b"")
+
+
+def feed_command(
+    argv: Sequence[str],
+    write_input: Callable[[Write], object],
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> CommandResult:
+    """Run a command whose standard input `write_input` writes, and return its result.
+
+    `write_input` gets a function that writes bytes and waits until they are taken; it is cut short
+    if the command ends before. Whatever it raises otherwise ends the command. Raise ToolError if
+    the program can't be started.
+    """
+    log.debug("run: %s", shlex.join(argv))
+    try:
+        process = subprocess.Popen(
+            argv,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    except OSError as error:
+        raise _not_started(argv[0], error) from None
+    stdin, process.stdin = cast("IO[bytes]", process.stdin), None
+    outputs: list[tuple[bytes, bytes]] = []
+    reader = threading.Thread(target=lambda: outputs.append(process.communicate()), daemon=True)
+    reader.start()
+    try:
+        with suppress(BrokenPipeError):
+            write_input(partial(_write_all, stdin.fileno()))
+    except BaseException:
+        # Before it takes the end of its input for the end of the data.
+        _end(process)
+        raise
+    finally:
+        stdin.close()
+        reader.join()
+    log.debug("%s ended with exit status %d", Path(argv[0]).name, process.returncode)
+    return CommandResult(process.returncode, *outputs[0])
+
+
+def _write_all(descriptor: int, data: memoryview | bytes) -> None:
+    left = memoryview(data).cast("B")
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _not_started(program: str, error: OSError, directory: Path | None = None) -> ToolError:
+    name = Path(program).name
+    if directory is not None and not directory.is_dir():
+        message = f"{name} can't be started in {directory}, which is not a directory"
+    elif isinstance(error, FileNotFoundError) and "/" not in program:
+        message = f"{name} is not in PATH: install it, or add it to PATH"
+    else:
+        message = f"{name} can't be started: {error.strerror}"
+    return ToolError(message, path=program)
 
 
 def become_command(argv: Sequence[str]) -> NoReturn:
@@ -115,10 +171,14 @@ def _run(
         try:
             output, error_output = process.communicate(standard_input, timeout=timeout)
         except BaseException:
-            process.terminate()
-            try:
-                process.wait(_MOST_SECONDS_TO_END)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            _end(process)
             raise
         return subprocess.CompletedProcess(argv, process.returncode, output, error_output)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_MOST_SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()

@@ -36,6 +36,7 @@ def test_a_small_run_prints_every_figure(tmp_path: Path) -> None:
     assert "database, 5000 paths" in figures
     assert "zlib -6 / gzip, one thread" in figures
     assert "build, depth 5 / SHA-256 alone" in figures
+    assert "docker load / load, app changed" in figures
     record = json.loads((tmp_path / "figures.json").read_bytes())
     assert record["settings"] == {"paths": 20, "files": 300, "bytes": 3_000_000}
     assert record["figures"].keys() == {*figures} - {"figure", "closure", figures[-1]}

@@ -23,15 +23,15 @@ APPLICATION = {
         name = "greeter"
         version = "1.2"
         dependencies = [
-          "orjson", "networkx", "click", "msgspec", "rich", "urllib3", "waitress",
-          "backports.zstd"
+          "orjson", "networkx", "click", "msgspec", "pynacl", "rich", "urllib3", "waitress",
+          "backports.zstd", "bcrypt"
         ]
         [project.scripts]
         greeter = "greeter:main"
     """,
     "greeter/__init__.py": """
 import ctypes, os
-import click, msgspec, networkx, orjson, rich, urllib3, waitress
+import bcrypt, click, msgspec, nacl, networkx, orjson, rich, urllib3, waitress
 from backports import zstd
 
 @click.command()
@@ -396,7 +396,9 @@ def test_python_application(nix: Nix, bare_root: BareRoot, tmp_path: Path) -> No
           src = {tmp_path / "application"};
           pyproject = true;
           build-system = [ hatchling ];
-          dependencies = [ orjson networkx click msgspec rich urllib3 waitress backports-zstd ];
+          dependencies = [
+            orjson networkx click msgspec pynacl rich urllib3 waitress backports-zstd bcrypt
+          ];
           nativeCheckInputs = [ pytest hypothesis ];
           pythonImportsCheck = [ "greeter" ];
           makeWrapperArgs = [ "--set" "LIBDEFLATE" "${{libdeflate}}/lib/libdeflate.so.0" ];

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from .command import require_tool
 from .containerd import Containerd, containerd_daemon
 from .engine import Docker, Podman, docker_daemon, podman_storage
+from .home import Home
 from .oci_tools import Skopeo, Umoci, private_skopeo
 from .registry import Registry, local_registry
 from .tiny_image import TinyImage, tiny_image
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    (tmp_path / "tmp").mkdir()
+    return Home(tmp_path)
 
 
 @pytest.fixture(scope="session")

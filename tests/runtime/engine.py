@@ -153,8 +153,11 @@ def environment_without(*prefixes: str) -> dict[str, str]:
 
 
 @contextmanager
-def docker_daemon() -> Iterator[Docker]:
-    """Start a Docker daemon, with the best storage driver that works here."""
+def docker_daemon(within: Sequence[str] = ()) -> Iterator[Docker]:
+    """Start a Docker daemon, with the best storage driver that works here.
+
+    `within` is a command that starts it somewhere else, such as in another network.
+    """
     if os.geteuid() != 0:
         pytest.fail("a Docker daemon needs root", pytrace=False)
     with workspace() as space:
@@ -164,7 +167,7 @@ def docker_daemon() -> Iterator[Docker]:
             "TMPDIR": str(space.directory("tmp")),
         }
         client = [require_tool("docker")]
-        daemon, driver = _start_dockerd(space, env, client)
+        daemon, driver = _start_dockerd(space, env, client, within)
         docker = Docker(client, env, storage_driver=driver)
         try:
             yield docker
@@ -176,7 +179,7 @@ def docker_daemon() -> Iterator[Docker]:
 
 
 def _start_dockerd(
-    space: Workspace, env: Mapping[str, str], client: Sequence[str]
+    space: Workspace, env: Mapping[str, str], client: Sequence[str], within: Sequence[str]
 ) -> tuple[Daemon, str]:
     program = require_tool("dockerd")
     version = run_tool([program, "--version"]).stdout
@@ -189,6 +192,7 @@ def _start_dockerd(
     failures = []
     for driver in ("overlay2", "vfs"):
         argv = [
+            *within,
             program,
             f"--config-file={config}",
             f"--data-root={space.directory(f'data-{driver}')}",

@@ -1,19 +1,14 @@
-"""`nixdock load`, `run` and `serve` with real Docker, Podman and containerd, and other readers."""
+"""`nixdock load` and `run` with real Docker, Podman and containerd."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from hashlib import sha256
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,145 +16,12 @@ import pytest
 
 import nixdock
 
-from .command import require_tool, wait_until
-from .containerd import Containerd
+from .command import wait_until
 from .engine import Docker, Engine, Podman
-from .oci_tools import Skopeo, Umoci
+from .home import APP, BUSYBOX, MB, Home, left_behind
+from .target import Target, containerd_target, engine_target
 
 pytestmark = [pytest.mark.runtime, pytest.mark.xdist_group("containers")]
-
-MB = 1_000_000
-BUSYBOX, APP = (
-    f"/nix/store/{letter * 32}-{name}"
-    for letter, name in zip("ab", ("busybox", "app"), strict=True)
-)
-
-
-@dataclass(frozen=True)
-class Home:
-    """A user's home with a store that has a large package and a small app."""
-
-    directory: Path
-
-    @property
-    def scratch(self) -> Path:
-        return self.directory / "tmp"
-
-    def spec(self, greeting: str, size: int = 2 * MB) -> Path:
-        """Write a spec whose app says something."""
-        root = self.directory / "root"
-        busybox, app = (Path(f"{root}{path}") for path in (BUSYBOX, APP))
-        if not busybox.exists():
-            (busybox / "bin").mkdir(parents=True)
-            (busybox / "bin/busybox").write_bytes(Path(require_tool("busybox")).read_bytes())
-            (busybox / "bin/busybox").chmod(0o555)
-            (busybox / "data").write_bytes(os.urandom(1 << 20) * (size >> 20))
-            app.mkdir()
-        script = app / "run"
-        script.unlink(missing_ok=True)
-        script.write_text(f'#!{BUSYBOX}/bin/busybox sh\necho {greeting} "$@"; exit 3\n')
-        script.chmod(0o555)
-        graph = [
-            {
-                "path": path,
-                "narSize": 1000,
-                "references": references,
-                "narHash": f"sha256:{sha256(text.encode()).hexdigest()}",
-            }
-            for path, references, text in ((BUSYBOX, [], "busybox"), (APP, [BUSYBOX], greeting))
-        ]
-        (self.directory / "graph.json").write_text(json.dumps(graph))
-        spec = self.directory / "spec.json"
-        spec.write_text(
-            json.dumps(
-                {
-                    "version": 1,
-                    "name": "test/greeting",
-                    "tag": "v1",
-                    "closure": {"graph": "graph.json"},
-                    "store": {"root": str(root)},
-                    "config": {"Entrypoint": [f"{APP}/run"]},
-                }
-            )
-        )
-        return spec
-
-    def environment(self, other: Mapping[str, str]) -> dict[str, str]:
-        return {
-            **other,
-            "HOME": str(self.directory),
-            "XDG_CACHE_HOME": str(self.directory),
-            "TMPDIR": str(self.scratch),
-        }
-
-    def __call__(
-        self, *arguments: object, env: Mapping[str, str], check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
-        """Run nixdock; nothing of it may stay."""
-        done = subprocess.run(
-            [sys.executable, "-m", "nixdock", *map(str, arguments)],
-            env=self.environment(env),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.returncode == 0 or not check, done.stderr
-        assert left_behind(self) == []
-        return done
-
-
-def left_behind(home: Home) -> list[str]:
-    # Podman has directories of its own there.
-    return [file.name for file in home.scratch.iterdir() if file.name.startswith("nixdock")]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    (tmp_path / "tmp").mkdir()
-    return Home(tmp_path)
-
-
-@dataclass(frozen=True)
-class Target:
-    """A runtime, what nixdock needs to find it, and how to ask it."""
-
-    name: str
-    env: Mapping[str, str]
-    options: list[str]
-    names: Callable[[], str]
-    image: Callable[[str], str]
-
-
-def engine_target(name: str, engine: Engine) -> Target:
-    def image(reference: str) -> str:
-        found: str = engine.inspect(reference)["Id"].removeprefix("sha256:")
-        return found
-
-    def names() -> str:
-        return engine("images", "--all", "--digests").stdout
-
-    options = [*engine.container_options, "--network=none", "--pull=never"]
-    return Target(name, engine.env, [*(f"--option={each}" for each in options)], names, image)
-
-
-def containerd_target(runtime: Containerd) -> Target:
-    env = {
-        **runtime.env,
-        "CONTAINERD_ADDRESS": str(runtime.socket),
-        "CONTAINERD_SNAPSHOTTER": "native",
-    }
-
-    def image(reference: str) -> str:
-        listed = runtime("images", "ls", f"name==docker.io/{reference}").stdout
-        digest = re.search(r"sha256:[0-9a-f]{64}", listed)
-        assert digest is not None
-        manifest = json.loads(runtime("content", "get", digest[0]).stdout)
-        found: str = manifest["config"]["digest"].removeprefix("sha256:")
-        return found
-
-    options = [f"--option=--cgroup={runtime.cgroup}/load"]
-    return Target("containerd", env, options, lambda: runtime("images", "ls").stdout, image)
 
 
 @pytest.fixture(params=["docker", "podman", "containerd"])
@@ -207,6 +69,32 @@ def test_it_runs(home: Home, target: Target) -> None:
     assert "127.0.0.1" not in target.names()
 
 
+def test_several_images_at_once(home: Home, docker: Docker) -> None:
+    """In one command, and in several that know nothing of each other."""
+    spec, layout = home.spec("several"), home.directory / "layout"
+    home("build", "-q", spec, "-o", layout, "--format", "oci-layout", env=os.environ)
+    done = home("load", "-q", spec, layout, "--into", "docker", env=docker.env)
+    assert done.stdout == "test/greeting:v1\n" * 2
+    commands = [
+        [sys.executable, "-m", "nixdock", "load", "-q", str(spec), "--tag", f"test/at-once:v{n}"]
+        for n in range(3)
+    ]
+    env = home.environment(docker.env)
+    processes = [subprocess.Popen(command, env=env) for command in commands]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    identities = {docker.inspect(f"test/at-once:v{n}")["Id"] for n in range(3)}
+    assert identities == {docker.inspect("test/greeting:v1")["Id"]}
+    assert "127.0.0.1" not in docker("images", "--all", "--digests").stdout
+    assert left_behind(home) == []
+
+
+def test_the_demo_is_loaded_and_runs(home: Home, docker: Docker) -> None:
+    done = home("demo", "-o", home.directory / "demo.tar", env=docker.env)
+    assert done.stderr == ""
+    assert "\n\nLoaded into docker as nixdock-demo:latest, and run:\n\nHello from" in done.stdout
+    assert "127.0.0.1" not in docker("images", "--all", "--digests").stdout
+
+
 @pytest.mark.parametrize("name", ["docker", "podman"])
 def test_the_image_is_that_of_an_archive(
     request: pytest.FixtureRequest, home: Home, name: str
@@ -235,23 +123,6 @@ def test_an_image_with_compressed_layers(home: Home, docker: Docker, podman: Pod
         assert (done.returncode, done.stdout) == (3, "gz\n")
 
 
-def test_a_runtime_that_is_elsewhere_gets_the_whole_image(home: Home, docker: Docker) -> None:
-    """As for a daemon on another machine, the port of the server leads nowhere."""
-    wrapper = home.directory / "bin/docker"
-    wrapper.parent.mkdir()
-    wrapper.write_text(
-        '#!/bin/sh\n[ "$1" = pull ] && set -- pull 127.0.0.1:1/nothing\n'
-        f'exec {docker.command[0]} "$@"\n'
-    )
-    wrapper.chmod(0o755)
-    env = {**docker.env, "PATH": f"{wrapper.parent}:{docker.env['PATH']}"}
-    target = Target("docker", env, [], lambda: docker("images").stdout, lambda _: "")
-    found = load(home, target, home.spec("far"), "--tag", "test/far:v1", "--tag", "test/far:v2")
-    assert found["streamed"] is True
-    for tag in ("v1", "v2"):
-        assert docker.inspect(f"test/far:{tag}")["Id"] == found["image"]
-
-
 def test_a_layer_that_can_not_be_packed(home: Home, target: Target) -> None:
     """The runtime does not ask again and again, and the error is that of nixdock."""
     spec = home.spec(f"broken {target.name}")
@@ -275,10 +146,12 @@ def test_an_interrupted_load_leaves_nothing(
     home: Home, docker: Docker, number: signal.Signals
 ) -> None:
     wrapper, started = home.directory / "bin/docker", home.directory / "started"
+    # Other sessions on this machine may run this test, too.
+    seconds = f"617.{os.getpid()}"
     wrapper.parent.mkdir()
     wrapper.write_text(
         f'#!/bin/sh\nif [ "$1" = pull ]; then\n'
-        f'{docker.command[0]} "$@"; >{started}; exec sleep 617\nfi\n'
+        f'{docker.command[0]} "$@"; >{started}; exec sleep {seconds}\nfi\n'
         f'exec {docker.command[0]} "$@"\n'
     )
     wrapper.chmod(0o755)
@@ -303,7 +176,7 @@ def test_an_interrupted_load_leaves_nothing(
         out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (128 + number, "")
     assert left_behind(home) == []
-    assert b"sleep\x00617\x00" not in set(_commands())
+    assert f"sleep\0{seconds}\0".encode() not in set(_commands())
     names = docker("images", "--all", "--digests").stdout
     assert "127.0.0.1" not in names
     assert "test/no" not in names
@@ -314,67 +187,3 @@ def _commands() -> Iterator[bytes]:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             yield (process / "cmdline").read_bytes()
-
-
-@contextmanager
-def served(home: Home, *arguments: object) -> Iterator[tuple[str, int]]:
-    """Serve images by another process; yield the reference of the first one, and the process."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "nixdock", "serve", "-q", *map(str, arguments)],
-        env=home.environment(os.environ) | {"PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip(), process.pid
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-    assert process.returncode == 0
-    assert left_behind(home) == []
-
-
-@pytest.mark.parametrize("compression", ["gzip", "none"])
-def test_other_tools_read_what_is_served(
-    home: Home, skopeo: Skopeo, umoci: Umoci, compression: str
-) -> None:
-    spec, layout = home.spec("tools"), home.directory / "layout"
-    built = nixdock.image_digests(nixdock.read_spec(spec), compression=compression)
-    with served(home, spec, "--compression", compression) as (reference, _):
-        assert skopeo.digest(f"docker://{reference}") == built.manifest.digest
-        skopeo.copy(f"docker://{reference}", f"oci:{layout}:v1", preserve_digests=True)
-    umoci.validate(layout, "v1")
-    assert skopeo.digest(f"oci:{layout}:v1") == built.manifest.digest
-
-
-def test_engines_pull_what_is_served(home: Home, docker: Docker, podman: Podman) -> None:
-    with served(home, home.spec("pulled")) as (reference, _):
-        for engine in (docker, podman):
-            name = engine.pull(reference)
-            done = engine.run(name, check=False)
-            assert (done.returncode, done.stdout) == (3, "pulled\n")
-            engine.rmi(name)
-
-
-def test_many_clients_need_little_memory(home: Home) -> None:
-    spec = home.spec("many", size=64 << 20)
-    with served(home, spec, "--compression", "none", "--no-cache") as (reference, process):
-        address, _, path = reference.partition("/")
-        repository, _, tag = path.rpartition(":")
-        url = f"http://{address}/v2/{repository}"
-        with urllib.request.urlopen(f"{url}/manifests/{tag}") as answer:
-            blobs = {each["digest"]: each["size"] for each in json.load(answer)["layers"]}
-        digest = max(blobs, key=lambda each: blobs[each])
-
-        def fetch(_: int) -> str:
-            hashed = sha256()
-            with urllib.request.urlopen(f"{url}/blobs/{digest}", timeout=120) as answer:
-                while chunk := answer.read(1 << 20):
-                    hashed.update(chunk)
-            return f"sha256:{hashed.hexdigest()}"
-
-        with ThreadPoolExecutor(32) as pool:
-            assert set(pool.map(fetch, range(32))) == {digest}
-        status = Path(f"/proc/{process}/status").read_text()
-    peak = re.search(r"VmHWM:\s*(\d+) kB", status)
-    assert peak is not None
-    assert int(peak[1]) * 1000 < 250 * MB

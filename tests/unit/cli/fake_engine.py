@@ -1,22 +1,27 @@
-"""A program that pulls, tags and removes images as Docker and Podman do, without running them.
+"""A program that has images as Docker and Podman do, without running them.
 
-Its state is the JSON file that FAKE_ENGINE names: the images by their names, and the blobs it has.
+Its state is the JSON file that FAKE_ENGINE names: the IDs of images by their names, the layers of
+images by their IDs, and the blobs that were pulled. As the classic store of Docker does, it takes a
+layer that is not in an archive from an image that has it on top of the same ones.
 It is called as `python fake_engine.py KIND SUBCOMMAND...`.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
+import tarfile
 import urllib.request
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 
 def main(kind: str, command: str, *arguments: str) -> int:
     file = Path(os.environ["FAKE_ENGINE"])
-    state: dict[str, Any] = {"names": {}, "blobs": [], "log": []}
+    state: dict[str, Any] = {"names": {}, "images": {}, "blobs": [], "log": []}
     if file.exists():
         state = json.loads(file.read_text())
     state["log"].append([command, *arguments])
@@ -37,11 +42,16 @@ def main(kind: str, command: str, *arguments: str) -> int:
     elif command == "rmi":
         del state["names"][words[0]]
     elif command == "load":
-        state["loaded"] = Path(words[0]).stat().st_size
-        state["names"]["loaded"] = "loaded"
+        status = load(state)
+    elif command == "info":
+        print(json.dumps([["driver-type", state.get("driver", "overlay2")]]))
+    elif command == "image" and words[0] == "ls":
+        print(*state["images"], sep="\n")
+    elif command == "image" and words[0] == "inspect":
+        status = inspect(state, *words[1:])
     elif command == "run":
         print("ran", *arguments)
-        status = 7
+        status = state.get("status", 0)
     file.write_text(json.dumps(state))
     return status
 
@@ -56,11 +66,50 @@ def pull(state: dict[str, Any], reference: str) -> None:
             return data
 
     manifest = json.loads(fetch(f"manifests/{digest}"))
+    identity = manifest["config"]["digest"]
     for blob in (manifest["config"], *manifest["layers"]):
         if blob["digest"] not in state["blobs"]:
-            assert len(fetch(f"blobs/{blob['digest']}")) == blob["size"]
+            data = fetch(f"blobs/{blob['digest']}")
+            assert len(data) == blob["size"]
             state["blobs"].append(blob["digest"])
-    state["names"][reference] = manifest["config"]["digest"]
+            if blob["digest"] == identity:
+                state["images"][identity] = json.loads(data)["rootfs"]["diff_ids"]
+    state["names"][reference] = identity
+
+
+def load(state: dict[str, Any]) -> int:
+    data = sys.stdin.buffer.read()
+    state["loaded"] = [*state.get("loaded", []), len(data)]
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        files = {member.name: tar.extractfile(member) for member in tar}
+        contents = {name: file.read() if file else b"" for name, file in files.items()}
+    (manifest,) = json.loads(contents["manifest.json"])
+    config = contents[manifest["Config"]]
+    chain = json.loads(config)["rootfs"]["diff_ids"]
+    for height, (name, diff_id) in enumerate(zip(manifest["Layers"], chain), 1):  # noqa: B905
+        if name in contents:
+            assert sha256(contents[name]).hexdigest() == diff_id.removeprefix("sha256:")
+        elif state.get("forgets") or not any(
+            other[:height] == chain[:height] for other in state["images"].values()
+        ):
+            print(f"open {name}: no such file or directory", file=sys.stderr)
+            return 1
+    identity = f"sha256:{sha256(config).hexdigest()}"
+    state["images"][identity] = chain
+    for name in manifest["RepoTags"]:
+        state["names"][name] = state.get("mistakes", identity)
+    return 0
+
+
+def inspect(state: dict[str, Any], template: str, *names: str) -> int:
+    for name in names:
+        identity = state["names"].get(name, name)
+        if identity not in state["images"]:
+            print(f"no such image: {name}", file=sys.stderr)
+            return 1
+        layers = json.dumps(state["images"][identity])
+        print(template.replace("{{.Id}}", identity).replace("{{json .RootFS.Layers}}", layers))
+    return 0
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -16,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from nixdock.demo import native_architecture, unpacked_closure
-from nixdock.demo.engine import Engine
-from nixdock.errors import NixdockError
+from tests.unit.cli import fake_engine
 from tests.unit.cli.program import run_text
 
 MANIFESTS = {
@@ -71,21 +71,20 @@ def nixdock_demo(
     )
 
 
-def engine(place: Path, name: str, script: str) -> Path:
-    """Put a fake engine into `bin` and return the file to which it logs its arguments."""
-    log = place / f"{name}.log"
-    file = place / "bin" / name
-    file.write_text(f'#!/bin/sh\necho "$*" >>{log}\n{script}\n')
-    file.chmod(0o755)
-    return log
+def install(place: Path, kind: str, **state: object) -> Path:
+    """Put a fake engine into `bin`; return the file of its state."""
+    file = place / "state.json"
+    file.write_text(json.dumps({"names": {}, "images": {}, "blobs": [], "log": []} | state))
+    program = place / "bin" / kind
+    words = shlex.join([sys.executable, "-S", fake_engine.__file__, kind])
+    program.write_text(f'#!/bin/sh\nFAKE_ENGINE={file} exec {words} "$@"\n')
+    program.chmod(0o755)
+    return file
 
 
-WORKING = """
-case $1 in
-  load) echo 'Loaded image: localhost/nixdock-demo:latest' ;;
-  run) echo 'Hello from a container' ;;
-esac
-"""
+def log_of(state: Path) -> list[list[str]]:
+    found: list[list[str]] = json.loads(state.read_text())["log"]
+    return found
 
 
 @pytest.mark.tools
@@ -105,10 +104,14 @@ layer   size  paths  contents                   hash    digest
 image     nixdock-demo:latest (linux/amd64), as archive in demo.tar
 manifest  {MANIFESTS["amd64"]}
 
-To load and run it, or to push it:
-  docker load < demo.tar && docker run --rm nixdock-demo
-  podman load < demo.tar && podman run --rm nixdock-demo
-  skopeo copy --preserve-digests oci-archive:demo.tar docker://REGISTRY/nixdock-demo
+Not run: there is no runtime to load the image into: docker is not in PATH; podman is not in PATH; \
+start Docker or install Podman, or name another one with --into.
+
+What to try next; SPEC is a file that describes an image, see docs/spec.md:
+  nixdock run demo.tar                                  # load what is new, and run it
+  nixdock copy demo.tar docker://REGISTRY/nixdock-demo  # send what the registry lacks
+  nixdock push SPEC REGISTRY/NAME:TAG                   # the same, straight from the store
+  nixdock diff demo.tar SPEC                            # what an update transfers, and why
 """
     )
     assert not list((place / "tmp").iterdir())
@@ -203,26 +206,28 @@ def listing(root: Path, path: str) -> list[tuple[str, int, bytes]]:
 
 
 @pytest.mark.parametrize(
-    ("form", "target", "way"),
+    ("form", "target"),
     [
-        ("archive", "demo.tar", "docker load < demo.tar &&"),
-        ("docker-archive", "demo.tar", "skopeo copy docker-archive:demo.tar docker://"),
-        ("oci-archive", "demo.tar", "skopeo copy oci-archive:demo.tar docker-daemon:"),
-        ("oci-layout", "demo.oci", "skopeo copy oci:demo.oci containers-storage:"),
+        ("archive", "demo.tar"),
+        ("docker-archive", "demo.tar"),
+        ("oci-archive", "demo.tar"),
+        ("oci-layout", "demo.oci"),
     ],
 )
-def test_every_format(place: Path, form: str, target: str, way: str) -> None:
-    done = nixdock_demo(place, "--no-run", "--arch", "amd64", "--format", form)
+def test_every_format(place: Path, form: str, target: str) -> None:
+    install(place, "docker")
+    done = nixdock_demo(place, "--run", "--arch", "amd64", "--format", form)
     assert (done.returncode, done.stderr) == (0, "")
     assert (place / target).exists()
-    assert way in done.stdout
+    assert f"  nixdock run {target}" in done.stdout
     assert (MANIFESTS["amd64"] in done.stdout) == (form != "docker-archive")
     assert ("config    sha256:" in done.stdout) == (form == "docker-archive")
+    assert "Loaded into docker as nixdock-demo:latest, and run:\n\nran " in done.stdout
 
 
 def test_printed_commands_are_quoted(place: Path) -> None:
     done = nixdock_demo(place, "--no-run", "-o", "my demo.tar")
-    assert "docker load < 'my demo.tar' &&" in done.stdout
+    assert "  nixdock run 'my demo.tar'" in done.stdout
 
 
 def test_an_image_that_can_not_be_written_is_a_failure(place: Path) -> None:
@@ -232,93 +237,51 @@ def test_an_image_that_can_not_be_written_is_a_failure(place: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_an_engine_that_answers_runs_the_image(place: Path) -> None:
-    log = engine(place, "docker", WORKING)
+@pytest.mark.parametrize("kind", ["docker", "podman"])
+def test_a_runtime_that_answers_runs_the_image(place: Path, kind: str) -> None:
+    state = install(place, kind)
     done = nixdock_demo(place)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("\n\nFrom docker run:\n\nHello from a container\n")
-    assert log.read_text().splitlines() == [
-        "info",
-        "load --input demo.tar",
-        "run --rm --network=none --pull=never localhost/nixdock-demo:latest",
-    ]
+    ran = "ran --rm --interactive --pull=never --network=none nixdock-demo:latest"
+    assert f"\n\nLoaded into {kind} as nixdock-demo:latest, and run:\n\n{ran}\n" in done.stdout
+    commands = [words[0] for words in log_of(state)]
+    assert commands == ["version", "pull", "tag", "rmi", "version", "run"]
 
 
-def test_the_second_engine_runs_the_image_if_the_first_one_fails(place: Path) -> None:
-    failing = "case $1 in load) echo 'Error: no space' >&2; exit 125 ;; esac"
-    engine(place, "docker", failing)
-    engine(place, "podman", WORKING)
+@pytest.mark.parametrize(
+    ("command", "outcome"),
+    [
+        ("tag", "Not run"),
+        ("run", "Loaded into docker as nixdock-demo:latest, but not run"),
+    ],
+)
+def test_a_runtime_that_refuses_is_not_a_failure(place: Path, command: str, outcome: str) -> None:
+    install(place, "docker", fails=[command])
     done = nixdock_demo(place)
     assert done.returncode == 0
-    assert "\nnote: docker load failed: Error: no space\n" in done.stdout
-    assert done.stdout.endswith("\n\nFrom podman run:\n\nHello from a container\n")
+    refusal = f"docker {command} failed: the daemon refuses to {command}"
+    assert f"\n\n{outcome}: {refusal}.\n\nWhat to try next" in done.stdout
 
 
-@pytest.mark.parametrize("script", ["exit 1", "kill -9 $$"])
-def test_an_engine_that_does_not_answer_is_skipped(place: Path, script: str) -> None:
-    log = engine(place, "docker", script)
+def test_a_runtime_that_does_not_answer(place: Path) -> None:
+    install(place, "docker", fails=["version"])
     done = nixdock_demo(place)
     assert done.returncode == 0
-    assert "note" not in done.stdout
-    assert log.read_text() == "info\n"
+    assert "Not run: there is no runtime to load the image into: docker version" in done.stdout
 
 
-def test_an_image_that_does_not_run_is_not_a_failure(place: Path) -> None:
-    engine(place, "podman", WORKING.replace("echo 'Hello from a container'", "exit 126"))
-    done = nixdock_demo(place)
+def test_no_run_calls_no_runtime(place: Path) -> None:
+    state = install(place, "docker")
+    done = nixdock_demo(place, "--no-run")
     assert done.returncode == 0
-    assert done.stdout.endswith("\nnote: podman run failed: exit status 126\n")
-
-
-def test_an_engine_that_names_no_image(place: Path) -> None:
-    engine(place, "docker", "exit 0")
-    assert "note: docker load did not print the image's name\n" in nixdock_demo(place).stdout
-
-
-def test_no_run_calls_no_engine(place: Path) -> None:
-    log = engine(place, "docker", WORKING)
-    assert nixdock_demo(place, "--no-run").returncode == 0
-    assert not log.exists()
-
-
-def test_run_says_that_no_engine_answers(place: Path) -> None:
-    done = nixdock_demo(place, "--run")
-    assert done.returncode == 0
-    assert "note: not run: no engine that can load the format archive is running\n" in done.stdout
-
-
-def test_docker_is_not_called_for_formats_that_it_can_not_load(place: Path) -> None:
-    docker = engine(place, "docker", WORKING)
-    podman = engine(place, "podman", WORKING)
-    assert "From podman run" in nixdock_demo(place, "--format", "oci-archive").stdout
-    assert not docker.exists()
-    podman.unlink()
-    assert "From" not in nixdock_demo(place, "--format", "oci-layout").stdout
-    assert not podman.exists()
+    assert "run:" not in done.stdout.partition("What to try next")[0]
+    assert log_of(state) == []
 
 
 @pytest.mark.slow
 def test_an_image_for_another_architecture_runs_only_on_request(place: Path) -> None:
-    log = engine(place, "docker", WORKING)
+    state = install(place, "docker")
     foreign = "amd64" if os.uname().machine == "aarch64" else "arm64"
-    assert "From" not in nixdock_demo(place, "--arch", foreign).stdout
-    assert not log.exists()
-    assert "From docker run" in nixdock_demo(place, "--arch", foreign, "--run").stdout
-
-
-def test_an_engine_that_hangs_times_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine(place, "docker", "exec sleep 60")
-    hanging = Engine(str(place / "bin/docker"))
-    monkeypatch.setattr("nixdock.demo.engine._INFO_SECONDS", 0.1)
-    monkeypatch.setattr("nixdock.demo.engine._LOAD_SECONDS", 0.1)
-    assert not hanging.is_available()
-    with pytest.raises(NixdockError, match=r"docker load took longer than 0\.1 seconds"):
-        hanging.run(Path("demo.tar"))
-
-
-def test_an_engine_that_can_not_be_started(place: Path) -> None:
-    file = place / "bin/docker"
-    file.write_text("#!/missing/interpreter\n")
-    file.chmod(0o755)
-    with pytest.raises(NixdockError, match="docker can't be started: No such file"):
-        Engine(str(file)).run(Path("demo.tar"))
+    assert f"Not run: the image is for {foreign}" in nixdock_demo(place, "--arch", foreign).stdout
+    assert log_of(state) == []
+    assert "Loaded into docker" in nixdock_demo(place, "--arch", foreign, "--run").stdout

@@ -53,7 +53,7 @@ class Machine:
         return found
 
     def set_state(self, **changes: Any) -> None:
-        state = {"names": {}, "blobs": [], "log": []} | changes
+        state = {"names": {}, "images": {}, "blobs": [], "log": []} | changes
         (self.root / "state.json").write_text(json.dumps(state))
 
     def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -115,6 +115,20 @@ def test_the_image_is_the_one_in_an_archive(spec: Path, tmp_path: Path, machine:
     assert (again["image"], again["names"], again["blobs"]) == (config, ["a:b", "c:d"], 0)
 
 
+def test_the_plan_of_a_previous_image_is_continued(
+    sample_spec: SampleSpec, tmp_path: Path, machine: Machine
+) -> None:
+    machine.install("docker")
+    few = tmp_path / "few.tar"
+    spec = sample_spec(tmp_path, extra_commands="", layering={}, max_layers=3)
+    assert machine("build", spec, "-o", few).returncode == 0
+    spec = sample_spec(tmp_path, extra_commands="", layering={})
+    assert len(machine.load(spec, "--previous", few)["layers"]) == 3
+    assert len(machine.load(spec)["layers"]) == 5
+    done = machine("load", few, "--previous", few)
+    assert (done.returncode, "--previous is for a spec" in done.stderr) == (2, True)
+
+
 def test_what_is_printed(spec: Path, machine: Machine) -> None:
     machine.install("podman")
     done = machine("load", spec, "--tag", "a/b:c", "--tag", "d")
@@ -135,7 +149,7 @@ def test_docker_comes_first_and_podman_may_have_its_name(spec: Path, machine: Ma
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         "error: there is no runtime to load the image into: docker is not in PATH; podman is not in"
-        " PATH; start Docker or install Podman, or use containerd with --into containerd"
+        " PATH; start Docker or install Podman, or name another one with --into"
     )
     machine.install("podman")
     assert machine.load(spec)["runtime"] == "podman"
@@ -154,22 +168,59 @@ def test_docker_comes_first_and_podman_may_have_its_name(spec: Path, machine: Ma
 
 @pytest.mark.parametrize("existing", [False, True])
 def test_a_runtime_that_can_not_reach_the_server(
-    spec: Path, tmp_path: Path, machine: Machine, existing: bool
+    sample_spec: SampleSpec, spec: Path, tmp_path: Path, machine: Machine, existing: bool
 ) -> None:
+    """It gets a stream without the layers that it has on top of the same ones."""
     machine.install("docker")
-    source = spec
+    machine.set_state(remote=True)
+    first = machine.load(spec)
+    assert (first["streamed"], first["names"], first["blobs"]) == (True, ["x/y:v1"], 6)
+
+    source = sample_spec(tmp_path, extra_commands="", contents=[])
     if existing:
-        assert machine("build", source, "-o", tmp_path / "image.tar").returncode == 0
-        source = tmp_path / "image.tar"
-    machine.set_state(remote=True, names={"a/b:c": "loaded"})
+        archive = tmp_path / "image.tar"
+        options = ("-o", archive, "--format", "docker-archive")
+        assert machine("build", source, *options).returncode == 0
+        source = archive
     done = machine("load", "--json", source, "--tag", "a/b:c", "--tag", "e:f")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert (found["streamed"], found["names"]) == (True, ["a/b:c", "e:f"])
-    assert found["bytes_sent"] == machine.state["loaded"]
-    assert machine.state["names"]["e:f"] == "loaded"
-    assert "docker can't reach a server on this machine, so the whole image is sent" in done.stderr
+    assert (found["streamed"], found["names"], found["blobs"]) == (True, ["a/b:c", "e:f"], 2)
+    *below, top = found["layers"]
+    assert [layer["bytes_sent"] for layer in below] == [0, 0, 0, 0]
+    assert top["bytes_sent"] == top["size"]
+    assert {machine.state["names"][name] for name in ("a/b:c", "e:f")} == {found["image"]}
+    assert "docker can't reach a server on this machine, so it is sent what it lacks" in done.stderr
     assert "connection refused" in done.stderr
+    everything, part = machine.state["loaded"]
+    assert part < everything / 2
+
+    again = machine.load(source)
+    assert [layer["bytes_sent"] for layer in again["layers"]] == [0] * 5
+
+
+@pytest.mark.parametrize(
+    "state", [{"forgets": True}, {"driver": "io.containerd.snapshotter.v1"}, {"kind": "podman"}]
+)
+def test_a_part_may_not_be_enough(spec: Path, machine: Machine, state: dict[str, Any]) -> None:
+    machine.install(state.get("kind", "docker"))
+    machine.set_state(remote=True, **state)
+    machine.load(spec)
+    done = machine("load", "--json", spec)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert all(layer["bytes_sent"] == layer["size"] for layer in found["layers"])
+    fell_back = "the whole image is sent, because a part was not enough" in done.stderr
+    assert fell_back is ("forgets" in state)
+
+
+def test_what_was_sent_is_verified(spec: Path, machine: Machine) -> None:
+    machine.install("docker")
+    machine.set_state(remote=True, images={"other": []}, mistakes="other")
+    done = machine("load", "-q", spec)
+    assert (done.returncode, done.stdout) == (1, "")
+    last = done.stderr.splitlines()[-1]
+    assert last == "error: docker has another image as x/y:v1 than the one it was sent"
 
 
 @pytest.mark.parametrize("command", ["tag", "rmi"])
@@ -198,6 +249,7 @@ def test_an_image_without_a_name(spec: Path, tmp_path: Path, machine: Machine) -
 
 def test_run_becomes_the_runtime(spec: Path, machine: Machine) -> None:
     machine.install("docker")
+    machine.set_state(status=7)
     done = machine("run", "-q", spec, "--option=--publish=1:2", "--", "one", "--two")
     assert done.returncode == 7
     assert done.stdout == "ran --rm --interactive --pull=never --publish=1:2 x/y:v1 one --two\n"

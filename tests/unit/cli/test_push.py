@@ -263,7 +263,10 @@ def test_a_spec_is_inspected_and_compared(
     status, _, err = nixdock(tmp_path, "inspect", image, "--no-cache")
     assert (status, err.splitlines()[-1]) == (
         2,
-        "error: --reuse, --no-cache and the options for scripts are for a spec, not for an image",
+        (
+            "error: --reuse, --no-cache, --store and the options for scripts are for a spec, not"
+            " for an image"
+        ),
     )
 
     status, out, _ = nixdock(tmp_path, "diff", f"docker://{fake.host}/a", spec, "--json")

@@ -65,6 +65,10 @@ def test_it_ends_by_itself(sample_spec: SampleSpec, tmp_path: Path, limit: str) 
         (["--listen", "nowhere"], "'nowhere' is not an address: expected HOST:PORT"),
         (["--for", "0"], "0.0 is not in the range x>0"),
         (["--listen", "192.0.2.1:0"], "can't listen on 192.0.2.1:0: "),
+        (["--listen", "unix:/no/such/place"], "can't listen on unix:/no/such/place: No such file"),
+        (["--tls-cert", "none.pem"], "a certificate and its key belong together"),
+        (["--tls-cert", "none", "--tls-key", "none"], "can't read none: No such file"),
+        (["--htpasswd", "/dev/null"], "/dev/null has no users"),
     ],
 )
 def test_wrong_arguments(

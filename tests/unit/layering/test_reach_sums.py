@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nixdock.layering.reach_sums import sums_over_ancestors
+from nixdock.layering.reach_sums import sums_of_some, sums_over_ancestors
 
 
 def by_definition(parents: list[list[int]], weights: list[int]) -> list[int]:
@@ -35,7 +35,10 @@ def test_sums_are_those_of_the_definition(
     parents = graph(seed, count, most)
     draw = random.Random(seed + 1)
     weights = [draw.getrandbits(digits) for _ in range(count)]
-    assert sums_over_ancestors(parents, weights, columns) == by_definition(parents, weights)
+    expected = by_definition(parents, weights)
+    assert sums_over_ancestors(parents, weights, columns) == expected
+    some = draw.sample(range(count), count // 3)
+    assert sums_of_some(some, parents, weights, columns) == [expected[node] for node in some]
 
 
 def test_many_ancestors_are_added_at_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,13 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(directory))
     return directory
+
+
+@pytest.fixture(scope="session")
+def sample_spec(sample_spec: Callable[..., Path]) -> Callable[..., Path]:
+    """Give the function that writes a spec, but without a script, which would take the time."""
+
+    def write(directory: Path, **changes: object) -> Path:
+        return sample_spec(directory, **({"extra_commands": ""} | changes))
+
+    return write

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nixdock.errors import InputError, OutputError
+from nixdock.errors import ImageError, InputError, OutputError
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import sha256_digest
 from nixdock.runtime.app import application
@@ -175,11 +175,49 @@ def test_lists() -> None:
     assert (wrong.status, wrong.code) == (400, "PAGINATION_NUMBER_INVALID")
 
 
-def test_referrers_are_an_empty_index() -> None:
-    answer = ask(f"/v2/me/app/referrers/{MANIFEST.digest}")
-    assert answer.json["manifests"] == []
+def referring(subject: object, **others: object) -> Blob:
+    document = {"schemaVersion": 2, "subject": subject, **others}
+    return Blob(MANIFEST.media_type, json.dumps(document).encode())
+
+
+def test_referrers() -> None:
+    about = {"mediaType": MANIFEST.media_type, "digest": MANIFEST.digest, "size": 1}
+    config = {"mediaType": "application/vnd.example", "digest": DIGEST, "size": 1}
+    signature = referring(about, artifactType="a/signature", annotations={"by": "me"})
+    sbom = referring(about, config=config)
+    manifests = {each.digest: each for each in (MANIFEST, signature, sbom)}
+    served = dict(catalogue([Offer(("me/app:v1",), MANIFEST, manifests, {})]))
+    path = f"/v2/me/app/referrers/{MANIFEST.digest}"
+    answer = ask(path, served=served)
     assert answer.headers["Content-Type"] == answer.json["mediaType"]
+    assert "OCI-Filters-Applied" not in answer.headers
+    first, second = answer.json["manifests"]
+    assert first == {
+        "mediaType": MANIFEST.media_type,
+        "digest": signature.digest,
+        "size": len(signature.data),
+        "artifactType": "a/signature",
+        "annotations": {"by": "me"},
+    }
+    assert (second["digest"], second["artifactType"]) == (sbom.digest, config["mediaType"])
+    filtered = ask(path, served=served, query="artifactType=a/signature")
+    assert filtered.json["manifests"] == [first]
+    assert filtered.headers["OCI-Filters-Applied"] == "artifactType"
+    assert ask(f"/v2/me/app/manifests/{sbom.digest}", served=served).body == sbom.data
+
+
+def test_what_nothing_refers_to() -> None:
+    for digest in (MANIFEST.digest, "sha256:" + "0" * 64):
+        answer = ask(f"/v2/me/app/referrers/{digest}")
+        assert (answer.status, answer.json["manifests"]) == (200, [])
     assert ask("/v2/me/app/referrers/v1").code == "DIGEST_INVALID"
+
+
+@pytest.mark.parametrize("subject", ["text", {"digest": 1}, []])
+def test_a_malformed_subject(subject: object) -> None:
+    wrong = referring(subject)
+    with pytest.raises(ImageError, match=f"the manifest {wrong.digest}"):
+        catalogue([Offer(("me/app:v1",), MANIFEST, {wrong.digest: wrong}, {})])
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
 
 import nixdock
-from nixdock import Compression, Serving
-from nixdock.errors import InputError
+from nixdock import Access, Compression, Credentials, Listening, Serving
+from nixdock.errors import InputError, RegistryError
 from nixdock.oci.digests import sha256_digest
 
 from ..registry.fake_registry import fake_registry
+from ..several_platforms import with_platforms
 
 SampleSpec = Callable[..., Path]
 
@@ -146,14 +149,161 @@ def test_an_image_in_a_registry(sample_spec: SampleSpec, tmp_path: Path, scratch
 
 def test_several_images(sample_spec: SampleSpec, tmp_path: Path) -> None:
     one = nixdock.read_spec(sample_spec(tmp_path))
-    two = nixdock.read_spec(sample_spec(tmp_path, tag="v2", extra_commands="echo > two"))
+    two = nixdock.read_spec(sample_spec(tmp_path, tag="v2", config={"Cmd": ["two"]}))
     with nixdock.serve_images([one, two]) as server:
         assert json.loads(fetch(server, "x/y/tags/list"))["tags"] == ["v1", "v2"]
-    same = nixdock.read_spec(sample_spec(tmp_path, extra_commands="echo > three"))
+    same = nixdock.read_spec(sample_spec(tmp_path, config={"Cmd": ["three"]}))
     with pytest.raises(InputError, match="two images"), nixdock.serve_images([one, same]):
         pass
     with pytest.raises(InputError, match="no image to serve"), nixdock.serve_images([]):
         pass
+
+
+def test_all_images_of_a_layout(sample_spec: SampleSpec, tmp_path: Path, scratch: Path) -> None:
+    layout = tmp_path / "layout"
+    built = []
+    for tag in ("v1", "v2"):
+        spec = nixdock.read_spec(sample_spec(tmp_path, tag=tag, config={"Cmd": [tag]}))
+        archive = tmp_path / f"{tag}.tar"
+        built.append(nixdock.build_image(spec, archive))
+        nixdock.copy_image(str(archive), f"oci:{layout}:x/y:{tag}")
+    subject = built[0].manifest
+    about = {"mediaType": subject.media_type, "digest": subject.digest, "size": len(subject.data)}
+    signature = added(layout, referring(layout, about, "a/signature"))
+    countersigned = added(layout, referring(layout, signature, "a/time"))
+    added(layout, referring(layout, {**about, "digest": f"sha256:{'0' * 64}"}, "a/stray"))
+
+    with nixdock.serve_images([layout]) as server:
+        assert json.loads(fetch(server, "x/y/tags/list"))["tags"] == ["v1", "v2"]
+        for tag, image in zip(("v1", "v2"), built, strict=True):
+            assert fetch(server, f"x/y/manifests/{tag}") == image.manifest.data
+        found = json.loads(fetch(server, f"x/y/referrers/{subject.digest}"))
+        assert [each["artifactType"] for each in found["manifests"]] == ["a/signature"]
+        found = json.loads(fetch(server, f"x/y/referrers/{signature['digest']}"))
+        assert [each["digest"] for each in found["manifests"]] == [countersigned["digest"]]
+        assert fetch(server, f"x/y/blobs/{EMPTY['digest']}") == b"{}"
+    with nixdock.serve_images([f"oci:{layout}:v2"]) as server:
+        assert json.loads(fetch(server, "x/y/tags/list"))["tags"] == ["v2"]
+    assert [*scratch.iterdir()] == []
+
+
+EMPTY = {
+    "mediaType": "application/vnd.oci.empty.v1+json",
+    "digest": sha256_digest(b"{}"),
+    "size": 2,
+}
+
+
+def referring(layout: Path, subject: object, kind: str) -> bytes:
+    (layout / "blobs/sha256" / sha256_digest(b"{}")[7:]).write_bytes(b"{}")
+    document = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": kind,
+        "config": EMPTY,
+        "layers": [EMPTY],
+        "subject": subject,
+    }
+    return json.dumps(document).encode()
+
+
+def added(layout: Path, manifest: bytes) -> dict[str, Any]:
+    """Add a manifest without a name to a layout; return its descriptor."""
+    digest = sha256_digest(manifest)
+    descriptor: dict[str, Any] = {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest,
+        "size": len(manifest),
+    }
+    (layout / "blobs/sha256" / digest[7:]).write_bytes(manifest)
+    index = json.loads((layout / "index.json").read_bytes())
+    index["manifests"].append(descriptor)
+    (layout / "index.json").write_text(json.dumps(index))
+    return descriptor
+
+
+def test_an_index_is_served_as_it_is(
+    sample_spec: SampleSpec, tmp_path: Path, scratch: Path
+) -> None:
+    """So that its digest holds for clients of every platform."""
+    images = []
+    for architecture in ("amd64", "arm64"):
+        spec = nixdock.read_spec(sample_spec(tmp_path, architecture=architecture))
+        images.append(tmp_path / architecture)
+        nixdock.build_image(spec, images[-1], form="oci-layout")
+    layout, digests = with_platforms(images, tmp_path / "layout")
+    index = json.loads((layout / "index.json").read_bytes())["manifests"][0]
+    with nixdock.serve_images([layout]) as server:
+        assert sha256_digest(fetch(server, "image/manifests/latest")) == index["digest"]
+        for digest in digests:
+            assert sha256_digest(fetch(server, f"image/manifests/{digest}")) == digest
+    with fake_registry() as fake:
+        place = f"docker://{fake.host}/own/many:v1"
+        nixdock.copy_image(str(layout), place, all_platforms=True)
+        with nixdock.serve_images([place]) as server:
+            assert sha256_digest(fetch(server, "own/many/manifests/v1")) == index["digest"]
+            found = json.loads(fetch(server, f"own/many/manifests/{digests[1]}"))
+            layer = found["layers"][0]["digest"]
+            assert sha256_digest(fetch(server, f"own/many/blobs/{layer}")) == layer
+    # What was copied for one platform lacks the others.
+    (layout / "blobs/sha256" / digests[1][7:]).unlink()
+    with nixdock.serve_images([layout]) as server:
+        assert sha256_digest(fetch(server, "image/manifests/latest")) == digests[0]
+    assert [*scratch.iterdir()] == []
+
+
+def test_a_directory_of_images(sample_spec: SampleSpec, tmp_path: Path, scratch: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for tag, form in (("v1", "archive"), ("v2", "oci-layout"), ("v3", "docker-archive")):
+        spec = nixdock.read_spec(sample_spec(tmp_path, tag=tag))
+        nixdock.build_image(spec, folder / f"{tag}-image", form=form)
+    (folder / ".unfinished").write_text("nothing")
+    with nixdock.serve_images([folder]) as server:
+        assert server.references == tuple(f"{server.address}/x/y:v{n}" for n in (1, 2, 3))
+        for tag in ("v1", "v2", "v3"):
+            config = manifest(server, tag=tag)["config"]["digest"]
+            assert sha256_digest(fetch(server, f"x/y/blobs/{config}")) == config
+    assert [*scratch.iterdir()] == []
+    (tmp_path / "empty").mkdir()
+    for wrong, message in ((tmp_path / "empty", "has no images"), (tmp_path / "none", "none")):
+        with pytest.raises(InputError, match=message), nixdock.serve_images([wrong]):
+            pass
+    (folder / "note.txt").write_text("no image")
+    with pytest.raises(InputError, match=r"note\.txt"), nixdock.serve_images([folder]):
+        pass
+
+
+def test_a_unix_socket_has_references_without_a_host(
+    sample_spec: SampleSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = nixdock.read_spec(sample_spec(tmp_path))
+    with nixdock.serve_images([spec], listen=f"unix:{tmp_path}/socket") as server:
+        assert (server.address, server.references) == (f"unix:{tmp_path}/socket", ("x/y:v1",))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"{tmp_path}/socket")
+            # As a server in front passes it on.
+            client.sendall(b"GET /v2/ HTTP/1.0\r\nHost: registry.example\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.0 200 OK")
+    assert caplog.text == ""
+
+
+def test_users(sample_spec: SampleSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spec = nixdock.read_spec(sample_spec(tmp_path))
+    users = tmp_path / "htpasswd"
+    users.write_bytes(b"ann:" + bcrypt.hashpw(b"secret", bcrypt.gensalt(4)))
+    with nixdock.serve_images([spec], listen=Listening("0.0.0.0:0", htpasswd=users)) as server:
+        reference = server.references[0].replace("0.0.0.0", "127.0.0.1")
+        for password, allowed in (("secret", True), ("wrong", False)):
+            credentials = Credentials("ann", password)
+            access = Access(find=lambda *_, found=credentials: found)
+            if allowed:
+                nixdock.pull_image(reference, tmp_path / "pulled", access=access)
+                continue
+            with pytest.raises(RegistryError, match="credentials"):
+                nixdock.pull_image(reference, tmp_path / "refused", access=access)
+    assert "whoever is on the way to 0.0.0.0:0 can read the passwords" in caplog.text
+    assert "can read these images" not in caplog.text
 
 
 def test_a_server_for_everybody_says_so(

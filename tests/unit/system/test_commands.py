@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from nixdock.errors import ToolError
-from nixdock.system.commands import CommandResult, run_command
+from nixdock.system.buffers import Write
+from nixdock.system.commands import CommandResult, feed_command, run_command
 
 
 def run_python(code: str) -> CommandResult:
@@ -50,6 +51,45 @@ def test_output_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_standard_input_is_empty() -> None:
     assert run_python("import sys; print(repr(sys.stdin.read()))").output == b"''\n"
+
+
+def test_input_is_fed() -> None:
+    data = bytes(range(256)) * 4000
+
+    def write_input(write: Write) -> None:
+        for _ in range(5):
+            write(data)
+            write(memoryview(b"\n"))
+
+    assert feed_command(["cat"], write_input) == CommandResult(0, (data + b"\n") * 5, b"")
+    environment = {"WORD": "here"}
+    done = feed_command(["/bin/sh", "-c", "echo $WORD"], lambda _: None, environment=environment)
+    assert done == CommandResult(0, b"here\n", b"")
+
+
+def test_a_command_may_end_before_its_input_does() -> None:
+    def write_input(write: Write) -> None:
+        while True:
+            write(bytes(1 << 16))
+
+    code = "import sys; print('no', file=sys.stderr); sys.exit(3)"
+    done = feed_command([sys.executable, "-c", code], write_input)
+    assert (done.status, done.reason()) == (3, "no")
+
+
+def test_an_error_in_the_input_ends_the_command(tmp_path: Path) -> None:
+    """It must not take the end of its input for the end of the data."""
+    complete = tmp_path / "complete"
+
+    def write_input(write: Write) -> None:
+        write(b"half")
+        raise KeyError("no more")
+
+    with pytest.raises(KeyError):
+        feed_command(["/bin/sh", "-c", f"cat >/dev/null && touch {complete}"], write_input)
+    assert not complete.exists()
+    with pytest.raises(ToolError, match="no-such-program is not in PATH"):
+        feed_command(["no-such-program"], write_input)
 
 
 def test_standard_input_is_passed_on() -> None:

@@ -1,0 +1,146 @@
+"""containerd, also where Kubernetes has it: with k3s, and in the nodes of kind."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from nixdock.errors import InputError, ToolError
+from nixdock.oci.reference import Reference
+from nixdock.runtime.parts import ImageParts, write_oci_stream
+from nixdock.runtime.program import Program, find_program
+from nixdock.runtime.runtime import Puller, Receiver
+
+__all__ = ["Containerd", "Kind"]
+
+_ROLE: Final = '{{index .Config.Labels "io.x-k8s.kind.role"}}'
+_BALANCER: Final = "external-load-balancer"
+_SNAPSHOTTER: Final = re.compile(r"snapshotter\s*=\s*[\"']([a-z0-9-]+)[\"']")
+
+
+@dataclass(frozen=True, slots=True)
+class Containerd:
+    """containerd by its program, ctr; CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE say which.
+
+    `options` are those with which it imports images.
+    """
+
+    name: str
+    ctr: Program
+    options: tuple[str, ...] = ()
+
+    @property
+    def puller(self) -> Puller:
+        """The program: it fetches what it pulls by itself."""
+        return self
+
+    def receivers(self) -> Sequence[Receiver]:
+        """Return this program."""
+        return (self,)
+
+    def pull(self, reference: str) -> None:
+        """Fetch an image."""
+        self.ctr("images", "pull", "--plain-http", reference)
+
+    def tag(self, reference: str, name: Reference) -> None:
+        """Give an image another name."""
+        self.ctr("images", "tag", "--force", reference, name.canonical)
+
+    def remove(self, reference: str) -> None:
+        """Remove a name."""
+        self.ctr("images", "rm", reference)
+
+    def known(self, parts: ImageParts) -> Collection[str]:
+        """Return the layers whose blobs are there."""
+        there = set(self.ctr("content", "ls", "--quiet").split())
+        return there.intersection(layer.digest for layer in parts.layers)
+
+    def receive(
+        self, parts: ImageParts, names: Sequence[Reference], known: Collection[str]
+    ) -> None:
+        """Take an image."""
+        # If it got its names at once, the layers of the image that has had them could go just when
+        # the new ones are to be unpacked on top.
+        passing = Reference.of("nixdock.invalid/load", secrets.token_hex(8))
+        write = partial(write_oci_stream, parts=parts, names=[passing], known=known)
+        try:
+            self.ctr.feed(write, "images", "import", *self.options, "-")
+            for name in names:
+                self.tag(passing.canonical, name)
+        finally:
+            with suppress(ToolError):
+                self.remove(passing.canonical)
+
+    def check(self, parts: ImageParts, names: Sequence[Reference]) -> None:
+        """Raise ToolError unless the image is there."""
+        for name in names:
+            # REF, TYPE, DIGEST, STATUS such as `complete (5/5)`, SIZE, UNPACKED
+            found = self.ctr("images", "check", f"name=={name.canonical}")
+            if re.search(rf"\s{parts.manifest.digest}\s+complete \(", found) is None:
+                raise ToolError(f"{self.name} has not all of {name} that it was sent")
+
+    def run_line(
+        self, name: Reference, arguments: Sequence[str], options: Sequence[str], *, terminal: bool
+    ) -> list[str]:
+        """Return the command line of a container."""
+        own = ["--rm", *(["--tty"] if terminal else [])]
+        container = f"nixdock-{secrets.token_hex(6)}"
+        return [*self.ctr.words, "run", *own, *options, name.canonical, container, *arguments]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The nodes of a cluster that kind has made: containers with a containerd in each.
+
+    KIND_CLUSTER_NAME says which cluster, and KIND_EXPERIMENTAL_PROVIDER where its nodes are.
+    """
+
+    program: Program
+    name: str = "kind"
+    puller: Puller | None = None
+
+    def receivers(self) -> Sequence[Receiver]:
+        """Return the nodes that run containers."""
+        names = self.program("get", "nodes").split()
+        nodes = [found for name in names if (found := _node(name)) is not None]
+        if not nodes:
+            raise ToolError(
+                "kind has no nodes; create a cluster with `kind create cluster`, or name it in"
+                " KIND_CLUSTER_NAME"
+            )
+        return nodes
+
+    def run_line(self, name: Reference, *_: object, **__: object) -> list[str]:
+        """Raise InputError: Kubernetes runs containers."""
+        raise InputError(f"kind runs no containers; use `kubectl run NAME --image={name}`")
+
+
+def _node(name: str) -> Containerd | None:
+    """Return the containerd in a node, or None for a load balancer."""
+    engine, role = _engine_of(name)
+    if role == _BALANCER:
+        return None
+    inside = engine.within(f"kind's node {name}:", "exec", "--interactive", name)
+    ctr = inside.within(f"kind's node {name}: ctr", "ctr", "--namespace=k8s.io")
+    found = _SNAPSHOTTER.search(inside("containerd", "config", "dump"))
+    options = (f"--snapshotter={found[1]}",) if found else ()
+    return Containerd("kind", ctr, options)
+
+
+def _engine_of(node: str) -> tuple[Program, str]:
+    """Return the engine that has a node as a container, and what the node is there for."""
+    chosen = os.environ.get("KIND_EXPERIMENTAL_PROVIDER")
+    problems = []
+    for name in (chosen,) if chosen else ("docker", "podman", "nerdctl"):
+        try:
+            engine = find_program(name)
+            return engine, engine("inspect", "--format", _ROLE, node).strip()
+        except ToolError as error:
+            problems.append(str(error))
+    raise ToolError(f"kind's node {node} is nowhere: {'; '.join(problems)}")

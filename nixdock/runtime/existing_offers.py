@@ -1,0 +1,194 @@
+"""What is served of images that exist: in files, in directories of them, and in registries."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from nixdock.errors import InputError
+from nixdock.layers.hashed import CHUNK, VerifiedReader
+from nixdock.oci.documents import DescriptorDocument, IndexDocument
+from nixdock.oci.layout import DIR_VERSION, DOCKER_MANIFEST, INDEX, MARKER
+from nixdock.oci.location import FileLocation, Location
+from nixdock.oci.registry_reference import RegistryReference
+from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
+from nixdock.read.members import read_whole
+from nixdock.read.opening import ImageFile
+from nixdock.registry.opening import open_location
+from nixdock.runtime.catalogue import Offer, referrer_of
+from nixdock.runtime.shelf import Shelf
+from nixdock.system.writers import FileWriter
+from nixdock.transfer.opening import Selection, open_source
+from nixdock.transfer.platforms import choose
+from nixdock.transfer.source import LayoutSource, Source
+from nixdock.transfer.tree import Tree, parse_index, read_tree
+
+if TYPE_CHECKING:
+    from nixdock.oci.descriptor import Blob
+    from nixdock.registry.access import Access
+
+__all__ = ["offer_all", "offer_location"]
+
+_ONE: Final = Selection()
+_OF_IMAGES: Final = (MARKER, INDEX, DOCKER_MANIFEST, DIR_VERSION)
+
+
+def offer_all(
+    location: Location, shelf: Shelf, stack: ExitStack, access: Access | None = None
+) -> list[Offer]:
+    """Return all images at a location, as they are, which can be read until `stack` is closed.
+
+    They are those of a layout, each with what refers to it, and of the files in a directory that is
+    no layout itself. A docker-archive has no manifest: one is made, and its layers are compressed.
+    Raise InputError if there is no image, and what `open_source` raises.
+    """
+    match location:
+        case FileLocation(path, None, None) if _is_folder(path):
+            return _of_folder(path, shelf, stack, access)
+        case FileLocation(_, _, None):
+            file = stack.enter_context(open_location(location))
+            if file.layout is not None:
+                return _of_layout(file)
+    every = Selection(every=isinstance(location, RegistryReference))
+    opened = offer_location(location, shelf, every, access=access)
+    return [stack.enter_context(opened)]
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not any((path / name).exists() for name in _OF_IMAGES)
+
+
+def _of_folder(folder: Path, shelf: Shelf, stack: ExitStack, access: Access | None) -> list[Offer]:
+    # Hidden files may be there only for the moment.
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    images = [path for path in paths if not _is_folder(path)]
+    if not images:
+        raise InputError(f"{folder} has no images", path=folder)
+    return [
+        offer for path in images for offer in offer_all(FileLocation(path), shelf, stack, access)
+    ]
+
+
+def _of_layout(file: ImageFile) -> list[Offer]:
+    source = LayoutSource(file.members, file.path)
+    index = converted(parse_json(read_whole(file.members, INDEX, MOST_JSON), INDEX), IndexDocument)
+    trees = [_whole_tree(source, entry) for entry in index.manifests]
+    digests = {image.digest for image in file.images}
+    images = [tree for tree in trees if digests & {each.digest for each in tree.all_manifests()}]
+    others = [tree for tree in trees if tree not in images]
+    if not images:
+        raise InputError(f"{file.path} has no images", path=file.path)
+    offers = {}
+    for tree in images:
+        own = {each.digest for each in tree.all_manifests()}
+        names = tuple(
+            dict.fromkeys(name for each in file.images if each.digest in own for name in each.names)
+        )
+        if not names and len(images) > 1:
+            names = (f"image@{tree.manifest.digest}",)
+        about = _about(own, others)
+        offers[tree.manifest.digest] = _offer(source, names, tree, about)
+    return [*offers.values()]
+
+
+def _whole_tree(source: LayoutSource, entry: DescriptorDocument) -> Tree:
+    """Read an image or an index; of an index that lacks images, only the one that is there."""
+    manifest = source.manifest(entry)
+    if not _is_complete(source, manifest):
+        manifest = choose(source, manifest, None)
+    return read_tree(source, manifest)
+
+
+def _is_complete(source: LayoutSource, manifest: Blob) -> bool:
+    index = parse_index(manifest)
+    return index is None or all(source.has(each.digest) for each in index.manifests)
+
+
+def _about(digests: Iterable[str], others: Iterable[Tree]) -> list[Tree]:
+    """Return those of `others` that belong to one of the manifests, or to one that does."""
+    known, left = set(digests), list(others)
+    found: list[Tree] = []
+    while True:
+        nearer = [tree for tree in left if _subject(tree) in known]
+        if not nearer:
+            return found
+        found += nearer
+        left = [tree for tree in left if tree not in nearer]
+        known |= {tree.manifest.digest for tree in nearer}
+
+
+def _subject(tree: Tree) -> str | None:
+    subject = referrer_of(tree.manifest).subject
+    return None if subject is None else subject.digest
+
+
+@contextmanager
+def offer_location(
+    location: Location,
+    shelf: Shelf,
+    selection: Selection = _ONE,
+    *,
+    access: Access | None = None,
+    compress: bool = True,
+) -> Iterator[Offer]:
+    """Yield an image that exists, as it is, until the block ends.
+
+    A docker-archive has no manifest: one is made, and with `compress`, its layers are compressed.
+    Raise what `open_source` raises.
+    """
+    with open_source(location, selection, access, compress=compress) as opened:
+        remote = isinstance(location, RegistryReference)
+        yield _offer(opened.source, opened.names, opened.tree, shelf=shelf if remote else None)
+
+
+def _offer(
+    source: Source,
+    names: tuple[str, ...],
+    tree: Tree,
+    about: Iterable[Tree] = (),
+    *,
+    shelf: Shelf | None = None,
+) -> Offer:
+    trees = (tree, *about)
+    return Offer(
+        names=names,
+        manifest=tree.manifest,
+        manifests={each.digest: each for one in trees for each in one.all_manifests()},
+        blobs={
+            each.digest: _CopiedBlob(source, each.digest, each.size, shelf)
+            for one in trees
+            for each in one.all_blobs()
+        },
+        # The config is the last blob; an index has none.
+        config=tree.blobs[-1].digest if tree.blobs else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _CopiedBlob:
+    """A blob of an existing image; one from a registry goes through a file of the shelf."""
+
+    source: Source
+    digest: str
+    size: int
+    shelf: Shelf | None
+
+    def open(self) -> io.RawIOBase:
+        if self.shelf is None:
+            return self.source.open(self.digest)
+        return self.shelf.open(self.digest, self.size, self._make)
+
+    def _make(self, file: Path) -> None:
+        place = f"{self.source.place}: the blob {self.digest}"
+        with (
+            VerifiedReader(self.source.open(self.digest), place, self.digest, self.size) as stream,
+            FileWriter(file) as writer,
+        ):
+            while chunk := stream.read(CHUNK):
+                writer.write(chunk)
+                if self.shelf is not None:
+                    self.shelf.check_open()

@@ -1,0 +1,72 @@
+"""minikube: a node with Docker, containerd or CRI-O in it, which minikube's own program leads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from nixdock.errors import InputError, ToolError
+from nixdock.oci.reference import Reference
+from nixdock.runtime.docker_like import DockerLike
+from nixdock.runtime.parts import ImageParts, write_docker_stream
+from nixdock.runtime.program import Program, find_program
+from nixdock.runtime.runtime import Puller, Receiver
+
+__all__ = ["Minikube"]
+
+
+@dataclass(frozen=True, slots=True)
+class Minikube:
+    """The cluster that `minikube profile` says, or MINIKUBE_PROFILE."""
+
+    program: Program
+    name: str = "minikube"
+    puller: Puller | None = None
+
+    def receivers(self) -> Sequence[Receiver]:
+        """Return the Docker in the node, if there is one that we can reach, or `minikube image`."""
+        docker = self._docker()
+        return (_Loader(self.program) if docker is None else docker,)
+
+    def _docker(self) -> DockerLike | None:
+        try:
+            found = json.loads(self.program("docker-env", "--output", "json"))
+            client = find_program("docker")
+        except (ToolError, ValueError):
+            return None
+        names = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+        environment = {name: str(found[name]) for name in names if name in found}
+        # Newer versions imitate a Docker on top of containerd, for `docker build` alone.
+        if not environment.get("DOCKER_HOST", "").startswith("tcp:"):
+            return None
+        inside = Program("docker in minikube", client.words, environment)
+        return DockerLike("docker", inside, knows_chains=True)
+
+    def run_line(self, name: Reference, *_: object, **__: object) -> list[str]:
+        """Raise InputError: Kubernetes runs containers."""
+        raise InputError(f"minikube runs no containers; use `kubectl run NAME --image={name}`")
+
+
+@dataclass(frozen=True, slots=True)
+class _Loader:
+    """`minikube image load`, which knows nothing of layers."""
+
+    program: Program
+
+    def known(self, parts: ImageParts) -> Collection[str]:  # noqa: ARG002 (the interface)
+        return ()
+
+    def receive(
+        self, parts: ImageParts, names: Sequence[Reference], known: Collection[str]
+    ) -> None:
+        write = partial(write_docker_stream, parts=parts, names=names, known=known)
+        self.program.feed(write, "image", "load", "-")
+
+    def check(self, parts: ImageParts, names: Sequence[Reference]) -> None:  # noqa: ARG002 (the same)
+        # It does not always fail when the runtime does.
+        listed = set(self.program("image", "ls").split())
+        for name in names:
+            if not listed & {str(name), name.canonical, f"localhost/{name}"}:
+                raise ToolError(f"minikube has no image {name} after it was sent")

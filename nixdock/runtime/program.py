@@ -1,0 +1,59 @@
+"""The command line of a runtime: how it is called, and what its errors look like."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nixdock.errors import ToolError
+from nixdock.system.buffers import Write
+from nixdock.system.commands import CommandResult, feed_command, run_command
+
+__all__ = ["Program", "find_program"]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program, the words that come before its subcommands, and what its environment adds.
+
+    `name` is what errors call it.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __call__(self, *arguments: str, timeout: float | None = None) -> str:
+        """Run a subcommand and return its output; raise ToolError if it fails."""
+        argv = [*self.words, *arguments]
+        return self._output(run_command(argv, timeout=timeout, environment=self._all()), arguments)
+
+    def feed(self, write_input: Callable[[Write], object], *arguments: str) -> str:
+        """Run a subcommand whose input `write_input` writes; raise ToolError if it fails."""
+        argv = [*self.words, *arguments]
+        return self._output(feed_command(argv, write_input, environment=self._all()), arguments)
+
+    def within(self, name: str, *words: str) -> Program:
+        """Return a program that this one calls, by the name `name`."""
+        return Program(name, (*self.words, *words), self.environment)
+
+    def _all(self) -> dict[str, str] | None:
+        return {**os.environ, **self.environment} if self.environment else None
+
+    def _output(self, result: CommandResult, arguments: tuple[str, ...]) -> str:
+        if result.status:
+            raise ToolError(
+                f"{self.name} {arguments[0]} failed: {result.reason()}", path=self.words[0]
+            )
+        return result.output.decode("utf-8", "replace")
+
+
+def find_program(name: str) -> Program:
+    """Return the program with that name in PATH; raise ToolError if there is none."""
+    path = shutil.which(name)
+    if path is None:
+        raise ToolError(f"{name} is not in PATH", path=name)
+    return Program(Path(path).name, (path,))

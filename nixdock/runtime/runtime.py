@@ -1,0 +1,62 @@
+"""What a runtime can do with images: two ways to get one there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from nixdock.oci.reference import Reference
+from nixdock.runtime.parts import ImageParts
+
+__all__ = ["Puller", "Receiver", "Runtime"]
+
+
+class Puller(Protocol):
+    """What fetches images from a registry; methods raise ToolError with what the program says."""
+
+    def pull(self, reference: str) -> None:
+        """Fetch an image from a registry of this machine, which has no HTTPS."""
+
+    def tag(self, reference: str, name: Reference) -> None:
+        """Give an image another name, which may have been that of another image."""
+
+    def remove(self, reference: str) -> None:
+        """Remove a name, and the image if it has no other one."""
+
+
+class Receiver(Protocol):
+    """What takes images as streams; methods raise ToolError with what the program says."""
+
+    def known(self, parts: ImageParts) -> Collection[str]:
+        """Return the digests of layers that may be left out of the stream."""
+
+    def receive(
+        self, parts: ImageParts, names: Sequence[Reference], known: Collection[str]
+    ) -> None:
+        """Take an image, without the layers that are `known`, under all of `names`."""
+
+    def check(self, parts: ImageParts, names: Sequence[Reference]) -> None:
+        """Raise ToolError unless the image is there as a whole, under all of `names`."""
+
+
+class Runtime(Protocol):
+    """A container runtime, as far as images go."""
+
+    @property
+    def name(self) -> str:
+        """One of RUNTIMES."""
+
+    @property
+    def puller(self) -> Puller | None:
+        """What pulls images from this machine, or None if it can't reach it."""
+
+    def receivers(self) -> Sequence[Receiver]:
+        """Return all that have to receive an image; raise ToolError if there is none."""
+
+    def run_line(
+        self, name: Reference, arguments: Sequence[str], options: Sequence[str], *, terminal: bool
+    ) -> list[str]:
+        """Return the command line that runs a container and removes it in the end.
+
+        Raise InputError if the runtime runs no containers by itself.
+        """

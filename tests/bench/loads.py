@@ -1,0 +1,138 @@
+"""The figures of loads into Docker: with a daemon of its own, and beside `docker load`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ..runtime.engine import Docker, docker_daemon
+from .figure import Figure, nixdock, ratio_figure, seconds_figure
+from .measure import Ratio, interleaved, run
+from .synthetic import Closure
+
+__all__ = ["load_figures"]
+
+_MB = 1_000_000
+_APP = f"/nix/store/{'0' * 32}-bench-app"
+_APP_SIZE = 5 * _MB
+
+
+def load_figures(closure: Closure, directory: Path, repeat: int) -> Iterator[Figure]:
+    """Measure loads of a closure with an app on top, if a daemon can be started here."""
+    if shutil.which("dockerd") is None or os.geteuid() != 0:
+        yield Figure("loads into Docker", "not measured: they need dockerd, and root")
+        return
+    with docker_daemon() as docker:
+        yield from _Loads(closure, directory, repeat, docker).figures()
+
+
+@dataclass(frozen=True)
+class _Loads:
+    closure: Closure
+    directory: Path
+    repeat: int
+    docker: Docker
+
+    def figures(self) -> Iterator[Figure]:
+        root = self.directory / "loads"
+        # The store of the closure, with the app in it.
+        shutil.copytree(
+            f"{self.closure.root}/nix", root / "nix", symlinks=True, copy_function=_link
+        )
+        spec = self._spec(root, 0)
+        started = time.perf_counter()
+        first = self._load(spec)
+        seconds = time.perf_counter() - started
+        yield Figure("load, all", f"{seconds:.1f} s, {first['bytes_sent'] / _MB:.0f} MB", seconds)
+        (times,) = interleaved(3 * self.repeat, lambda: self._seconds(spec, []))
+        measured = f"{times.median:.3f} s (best {times.best:.3f})"
+        yield seconds_figure("load, unchanged", times, measured, most=0.7)
+        yield from self._app_only(root)
+
+    def _app_only(self, root: Path) -> Iterator[Figure]:
+        turns = iter(range(1, 1 << 20))
+        archive = self.directory / "loads.tar"
+        sizes: set[tuple[int, int]] = set()
+
+        def ours() -> float:
+            spec = self._spec(root, next(turns))
+            return self._seconds(spec, ["1 store path: bench-app", "the image's own files"], sizes)
+
+        def theirs() -> float:
+            spec = self._spec(root, next(turns))
+            build = nixdock("build", "-q", str(spec), "-o", str(archive))
+            run([*build, "--format", "docker-archive"], keep=False)
+            started = time.perf_counter()
+            self.docker.load(archive)
+            seconds = time.perf_counter() - started
+            archive.unlink()
+            return seconds
+
+        whole, part = interleaved(self.repeat, theirs, ours)
+        ((sent, layers),) = sizes
+        yield ratio_figure("docker load / load, app changed", Ratio(whole, part), least=10)
+        measured = f"{sent} B, {layers} B in layers"
+        # The rest is the config.
+        ok = sent - layers < 100_000
+        yield Figure("load, app changed, sent", measured, sent / layers, "the layers", ok)
+
+    def _spec(self, root: Path, turn: int) -> Path:
+        """Write a spec of the closure, with an app that is another one each turn."""
+        app = Path(f"{root}{_APP}")
+        app.mkdir(parents=True, exist_ok=True)
+        (app / "data").write_bytes(sha256(b"%d" % turn).digest() * (_APP_SIZE // 32))
+        graph = json.loads(self.closure.graph.read_bytes())
+        referred = {path for info in graph for path in info["references"] if path != info["path"]}
+        graph.append(
+            {
+                "path": _APP,
+                "narSize": _APP_SIZE,
+                "references": [info["path"] for info in graph if info["path"] not in referred],
+                "narHash": f"sha256:{turn:052d}",
+            }
+        )
+        (self.directory / "loads-graph.json").write_text(json.dumps(graph))
+        spec = self.directory / "loads.json"
+        spec.write_text(
+            json.dumps(
+                {
+                    "version": 1,
+                    "name": "bench/loads",
+                    "closure": {"graph": str(self.directory / "loads-graph.json")},
+                    "store": {"root": str(root)},
+                }
+            )
+        )
+        return spec
+
+    def _load(self, spec: Path) -> Mapping[str, Any]:
+        variables = ("DOCKER_HOST", "DOCKER_CONFIG")
+        own = [f"{name}={self.docker.env[name]}" for name in variables]
+        cache = f"XDG_CACHE_HOME={self.directory / 'cache'}"
+        command = nixdock("load", "-q", "--json", "--into", "docker", str(spec))
+        found: dict[str, Any] = json.loads(run(["env", *own, cache, *command]).output)
+        return found
+
+    def _seconds(
+        self, spec: Path, layers: list[str], sizes: set[tuple[int, int]] | None = None
+    ) -> float:
+        started = time.perf_counter()
+        found = self._load(spec)
+        seconds = time.perf_counter() - started
+        sent = [layer for layer in found["layers"] if layer["bytes_sent"]]
+        if [layer["comment"] for layer in sent] != layers:
+            raise SystemExit(f"a load sent other layers than {layers}: {sent}")
+        if sizes is not None:
+            sizes.add((found["bytes_sent"], sum(layer["size"] for layer in sent)))
+        return seconds
+
+
+def _link(source: str, target: str) -> None:
+    os.link(source, target, follow_symlinks=False)
