@@ -61,4 +61,7 @@ def _base_part(layers: Sequence[StoredLayer]) -> BasePart | None:
         return None
     # `read_layers` has verified them.
     with merged_tree(foreign, verified=False) as tree:
+        # Other tools make images of store paths, too.
+        if tree.root.children.keys() <= {b"nix"}:
+            return None
         return read_base_part(tree, tuple(layer.diff_id for layer in foreign))

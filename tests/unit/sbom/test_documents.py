@@ -19,6 +19,7 @@ from nixdock.nix.hashes import Hash
 from nixdock.sbom.bill import BasePart, License, Meta, Package, Subject, SubjectKind, SystemPackage
 from tests.unit.closures import store_path
 from tests.unit.docker_archive import archive, layer
+from tests.unit.registry.fake_registry import fake_registry
 from tests.unit.sbom.readers import cyclonedx, references, spdx
 
 GRAPHS = Path(__file__).parents[2] / "data/graphs"
@@ -236,3 +237,32 @@ def test_references_are_unknown_without_a_database(
     bill = list_packages(image)
     assert [package.dependencies for package in bill.packages] == [None] * 4
     assert bill.base is None
+
+
+def test_images_of_other_tools(tmp_path: Path) -> None:
+    """Store paths alone are no base image; other files are one that was not examined."""
+    path = store_path("hello-2.12")
+    paths = layer((f"{path}/bin/hello".lstrip("/"), "x"))
+    bill = list_packages(archive(tmp_path / "nix.tar", [paths]))
+    assert [(package.name, package.version) for package in bill.packages] == [("hello", "2.12")]
+    assert bill.base is None
+    bill = list_packages(archive(tmp_path / "more.tar", [paths, layer(("etc/passwd", "x"))]))
+    assert len(bill.packages) == 1
+    assert bill.base is not None
+    assert len(bill.base.diff_ids) == 2
+    assert bill.base.unread
+
+
+def test_images_in_a_registry(tmp_path: Path, sample_spec: Callable[..., Path]) -> None:
+    spec = nixdock.read_spec(sample_spec(tmp_path, nix_db=True))
+    with fake_registry() as registry:
+        reference = f"{registry.host}/me/app:v1"
+        access = nixdock.Access(insecure=True)
+        pushed = nixdock.push_image(spec, [reference], access=access)
+        bill = list_packages(f"docker://{reference}", access=access)
+    assert bill.subject.digest == pushed.digest
+    assert bill.subject.repository == f"{registry.host}/me/app"
+    assert bill.packages == list_packages(spec).packages
+    assert spdx(bill)["packages"][0]["externalRefs"][0]["referenceLocator"].startswith(
+        "pkg:oci/app@"
+    )
