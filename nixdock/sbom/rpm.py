@@ -32,14 +32,16 @@ _MOST_HEADER: Final = 64 << 20
 _KEY: Final = "gpg-pubkey"
 
 
-def rpm_packages(database: bytes, place: str) -> Iterator[SystemPackage]:
-    """Yield the packages in a database; raise ImageError if it is damaged.
+def rpm_packages(database: bytes, log: bytes | None, place: str) -> Iterator[SystemPackage]:
+    """Yield the packages in a database; raise ImageError about `place` if it is none.
 
-    `place` is its subject.
+    `log` is its write-ahead log, if there is one, which has the latest changes.
     """
     with temporary_directory() as directory:
         file = directory / "rpmdb.sqlite"
         file.write_bytes(database)
+        if log is not None:
+            (directory / f"{file.name}-wal").write_bytes(log)
         opened = open_database(
             file, ["Packages"], "an rpm database", place, most_value=_MOST_HEADER
         )

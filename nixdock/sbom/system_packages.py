@@ -47,7 +47,8 @@ def read_base_part(tree: MergedTree, diff_ids: tuple[str, ...]) -> BasePart:
             read = True
     for name in RPM_DATABASES:
         if (data := _contents(tree, name)) is not None:
-            found.update(rpm_packages(data, f"/{name.decode()}"))
+            log = _contents(tree, name + b"-wal")
+            found.update(rpm_packages(data, log, f"/{name.decode()}"))
             read = True
     old_rpm = any(tree.lookup(name, follow=True) for name in _RPM_UNREADABLE)
     return BasePart(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,21 @@ def test_damaged_headers_of_rpm(tmp_path: Path, damaged: bytes) -> None:
     file = with_rpm(tmp_path, rpm_database(tmp_path, damaged))
     with pytest.raises(ImageError, match=r"/var/lib/rpm/rpmdb\.sqlite is not an rpm database: a"):
         list_packages(file)
+
+
+def test_the_log_of_a_database_of_rpm_counts(tmp_path: Path) -> None:
+    """Changes that SQLite has not moved into the database yet are only in its log."""
+    name = "var/lib/rpm/rpmdb.sqlite"
+    file = tmp_path / "logged.sqlite"
+    file.write_bytes(rpm_database(tmp_path))
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("insert into Packages(blob) values (?)", [BASH])
+        connection.commit()
+        log = (tmp_path / "logged.sqlite-wal").read_bytes()
+        database = file.read_bytes()
+    for files, count in (({}, 0), ({f"{name}-wal": log}, 1)):
+        image = archive(tmp_path / "image.tar", [tar_of({name: database, **files})])
+        base = list_packages(image).base
+        assert base is not None
+        assert len(base.packages) == count
