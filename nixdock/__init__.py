@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         tarsum,
         verify_image,
     )
+    from nixdock.face.materials import list_packages, sbom_json
     from nixdock.face.plans import (
         compare_plans,
         explain_path,
@@ -101,12 +102,14 @@ if TYPE_CHECKING:
     from nixdock.runtime.listening import Listening
     from nixdock.runtime.loading import Loaded, LoadedLayer
     from nixdock.runtime.serving import Serving
+    from nixdock.sbom.bill import Bill
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.transfer.copy_image import Copied
     from nixdock.transfer.push import PushedImage, PushedLayer, Pushing
 
 __all__ = [
     "Access",
+    "Bill",
     "CacheError",
     "Closure",
     "ClosureError",
@@ -167,6 +170,7 @@ __all__ = [
     "export_image",
     "image_digests",
     "inspect_image",
+    "list_packages",
     "list_tags",
     "load_image",
     "login_registry",
@@ -188,6 +192,7 @@ __all__ = [
     "registration_text",
     "remember_layers",
     "resolve_spec",
+    "sbom_json",
     "serve_images",
     "spec_json",
     "stream_image",
@@ -199,6 +204,7 @@ __all__ = [
 # The module of each name that is loaded when it is first used.
 _MODULES: Final = {
     "Access": "nixdock.registry.access",
+    "Bill": "nixdock.sbom.bill",
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
     "Compression": "nixdock.layers.compressors",
@@ -243,6 +249,7 @@ _MODULES: Final = {
     "export_image": "nixdock.face.images",
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
+    "list_packages": "nixdock.face.materials",
     "list_tags": "nixdock.face.transfers",
     "load_image": "nixdock.face.running",
     "login_registry": "nixdock.face.registries",
@@ -264,6 +271,7 @@ _MODULES: Final = {
     "registration_text": "nixdock.face.closures",
     "remember_layers": "nixdock.face.building",
     "resolve_spec": "nixdock.face.specs",
+    "sbom_json": "nixdock.face.materials",
     "serve_images": "nixdock.face.running",
     "spec_json": "nixdock.face.specs",
     "stream_image": "nixdock.face.building",

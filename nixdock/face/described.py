@@ -11,15 +11,14 @@ from nixdock.build.build import prepared_build
 from nixdock.build.inspection import inspect_build, outline_build
 from nixdock.build.previous import may_continue, replaced_plan
 from nixdock.diff.side import Document, Side, SideKind, SideLayer
-from nixdock.errors import InputError
 from nixdock.face.known_layers import Sources, known_to, packed_blobs
+from nixdock.face.specs import check_platform
 from nixdock.layers.known import existing_layers, known_layers
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.nix.store_path import valid_store_paths
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.layout import Format
 from nixdock.oci.location import location_text
-from nixdock.oci.platforms import best_fitting, platform_text
 from nixdock.read.report import FileReport
 from nixdock.read.selection import select_only_image
 from nixdock.registry.opening import open_location
@@ -95,12 +94,7 @@ class Described:
     @contextmanager
     def _prepared(self, *, outline: bool = False) -> Iterator[Build]:
         spec = self.spec
-        own = spec.platform
-        if self.platform is not None and not best_fitting([(own, spec)], self.platform):
-            raise InputError(
-                f"the spec describes {spec.references[0]} for {platform_text(own)}, not for"
-                f" {platform_text(self.platform)}"
-            )
+        check_platform(spec, self.platform)
         confinement = Confinement(self.describing.confinement)
         spec = with_stores(spec, self.describing.stores, self.describing.trusted_public_keys)
         previous = self._replaced_plans(spec)

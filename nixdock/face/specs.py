@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from nixdock.build import build
-from nixdock.errors import MissingPathsError
+from nixdock.errors import InputError, MissingPathsError
 from nixdock.nix.store_path import StorePath
+from nixdock.oci.platforms import best_fitting, platform_text
 from nixdock.spec import reading
 from nixdock.spec.paths import absolute_file_names
 
 if TYPE_CHECKING:
     from nixdock.build.resolve import Resolution
+    from nixdock.oci.descriptor import Platform
     from nixdock.registry.access import Access
     from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["read_spec", "realise_closure", "resolve_spec", "spec_json"]
+__all__ = ["check_platform", "read_spec", "realise_closure", "resolve_spec", "spec_json"]
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,16 @@ def read_spec(file: str | os.PathLike[str]) -> ImageSpec:
     Raise InputError if the file can't be read, SpecError if it is not valid.
     """
     return reading.read_spec(Path(file))
+
+
+def check_platform(spec: ImageSpec, platform: Platform | None) -> None:
+    """Raise InputError if the image that `spec` describes is not for `platform`; None is any."""
+    own = spec.platform
+    if platform is not None and not best_fitting([(own, spec)], platform):
+        raise InputError(
+            f"the spec describes {spec.references[0]} for {platform_text(own)}, not for"
+            f" {platform_text(platform)}"
+        )
 
 
 def resolve_spec(spec: ImageSpec, *, access: Access | None = None) -> Resolution:

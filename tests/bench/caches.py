@@ -61,7 +61,7 @@ def _dry_run(spec: Path, cache: Path, directory: Path, repeat: int) -> Figure:
     nars = sorted(map(str, (cache / "nar").iterdir()))
     alone = [sys.executable, str(_HERE / "nar_alone.py"), *nars]
     ours, theirs = interleaved(repeat, lambda: run(build).seconds, lambda: run(alone).seconds)
-    name = "dry run from a cache / zstd, hashes alone"
+    name = "dry run of a cache / zstd and hashes"
     return ratio_figure(name, Ratio(ours, theirs), most=1.5)
 
 

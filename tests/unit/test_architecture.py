@@ -32,15 +32,16 @@ MAY_IMPORT = {
     "rootfs": "errors system coding oci tar spec layers read registry",
     "build": "errors system oci tar nix stores spec layering layers read registry rootfs",
     "diff": "errors system oci nix layering read registry",
+    "sbom": "errors system oci tar nix spec layering read",
     "merge": "errors system coding oci layers read write registry",
     "transfer": "errors system coding network oci tar layers read write registry",
     "runtime": "errors system oci layers read write registry transfer",
     "demo": "errors system oci nix spec",
     "face": "errors system oci tar nix stores spec layering layers read write rootfs build diff"
-    " merge registry transfer runtime",
-    "__init__": "errors nix oci spec layering layers read rootfs build diff registry transfer"
+    " sbom merge registry transfer runtime",
+    "__init__": "errors nix oci spec layering layers read rootfs build diff sbom registry transfer"
     " runtime face",
-    "cli": "errors system oci tar nix spec layering read registry diff runtime demo __init__",
+    "cli": "errors system oci tar nix spec layering read registry diff sbom runtime demo __init__",
     "__main__": "cli",
 }
 # The public face and the command line load modules by name, so that starting is fast.

@@ -35,6 +35,7 @@ FUNCTIONS = [
     "export_image",
     "image_digests",
     "inspect_image",
+    "list_packages",
     "list_tags",
     "load_image",
     "login_registry",
@@ -56,6 +57,7 @@ FUNCTIONS = [
     "registration_text",
     "remember_layers",
     "resolve_spec",
+    "sbom_json",
     "serve_images",
     "spec_json",
     "stream_image",
@@ -65,6 +67,7 @@ FUNCTIONS = [
 ]
 TYPES = [
     "Access",
+    "Bill",
     "Closure",
     "Comparison",
     "Compression",
