@@ -32,23 +32,24 @@ let
             copyToRoot
         );
 
-        layer = image.buildTopLayer "docker-layer-${baseName}" { } (
-          {
-            contents = trees;
-            copy_contents = true;
-            keep_directory_links = keepContentsDirlinks;
-            inherit (image) owner;
-          }
-          // lib.optionalAttrs (runAsRoot != null) {
-            run_as_root = common.checks.onLinux name "runAsRoot" "use perms or extraCommands" runAsRoot;
-          }
-        );
+        ownFiles = {
+          contents = trees;
+          copy_contents = true;
+          keep_directory_links = keepContentsDirlinks;
+          inherit (image) owner;
+        }
+        // lib.optionalAttrs (runAsRoot != null) {
+          run_as_root = common.checks.onLinux name "runAsRoot" "use perms or extraCommands" runAsRoot;
+        };
 
-        spec = image.writeSpec layer {
+        layer = image.buildTopLayer "docker-layer-${baseName}" { } ownFiles;
+
+        ofImage = {
           single_layer = true;
           store.directory = builtins.storeDir;
-          closure = image.closureSpec layer;
         };
+
+        spec = image.writeSpec layer (ofImage // { closure = image.closureSpec layer; });
 
         # What the image is pushed from, without its file.
         conf =
@@ -66,11 +67,14 @@ let
           runNixdock "docker-image-${baseName}${common.extensionFor name format chosen}"
             {
               inherit (image) imageName meta;
-              passthru = common.transferPrograms baseName conf // {
-                imageTag = image.tagOf file;
-                buildArgs = image.args;
-                inherit conf layer;
-              };
+              passthru =
+                common.transferPrograms baseName conf
+                // image.remotePrograms ownFiles ofImage (image.tagOf file)
+                // {
+                  imageTag = image.tagOf file;
+                  buildArgs = image.args;
+                  inherit conf layer;
+                };
               __structuredAttrs = true;
               exportReferencesGraph.closure = image.closureRoots layer;
             }

@@ -25,6 +25,7 @@ let
     inherit (layered) streamLayeredImage;
     inherit (files) binSh fakeNss usrBinEnv;
   }
+  // import ./package-meta.nix { inherit common; }
   // import ./plan-family.nix {
     inherit common;
     inherit (layered) streamLayeredImage;

@@ -8,6 +8,7 @@ let
     pkgs
     runNixdock
     ;
+  remote = import ./remote.nix { inherit common; };
 in
 {
   # Adds the shared arguments to those of `make`, which takes its own arguments first, and then the
@@ -60,6 +61,14 @@ in
             inherit_config = inheritConfig;
           }
           // lib.optionalAttrs (perms != [ ]) { inherit perms; };
+
+          imageSpec = {
+            config = configObject;
+            architecture = checks.architecture name architecture;
+            inherit created;
+            variant = if variant == "" then null else variant;
+            nix_db = includeNixDB;
+          };
         in
         make (removeAttrs args (lib.attrNames shared)) rec {
           inherit
@@ -74,6 +83,24 @@ in
             uid = common.toId uid;
             gid = common.toId gid;
           };
+
+          # The attributes for images from a binary cache. `own` and `ofImage` are the parts of the
+          # specs of the top layer and of the image; `tag` is that of the image.
+          remotePrograms =
+            own: ofImage: tag:
+            remote.remotePrograms baseName (
+              sharedSpec
+              // lib.optionalAttrs (fromImage != null) {
+                from_image.path = remote.remoteBase name fromImage;
+              }
+              // imageSpec
+              // {
+                inherit tag;
+                extra_commands = extraCommands;
+              }
+              // own
+              // ofImage
+            );
 
           # A derivation with layer.tar, which contains the image's own files, and its checksum.
           # `store` and `includeStorePaths` are those of the image.
@@ -155,16 +182,7 @@ in
           writeSpec =
             topLayer: own:
             common.writeSpec "${baseName}-spec.json" (
-              sharedSpec
-              // {
-                config = configObject;
-                architecture = checks.architecture name architecture;
-                inherit created;
-                variant = if variant == "" then null else variant;
-                nix_db = includeNixDB;
-                top_layer = topLayer;
-              }
-              // own
+              sharedSpec // imageSpec // { top_layer = topLayer; } // own
             );
 
           tagOption = if tag == null then "--tag-of-output" else "--tag ${lib.escapeShellArg (checks.tag name tag)}";

@@ -47,34 +47,31 @@ let
         }
         // image.owner;
 
-        topLayer =
-          image.buildTopLayer "${baseName}-customisation-layer" { inherit store includeStorePaths; }
-            (
-              {
-                contents = lib.toList contents;
-              }
-              // lib.optionalAttrs (fakeRootCommands != "") {
-                fake_root_commands = fakeRootCommands;
-                enable_fakechroot =
-                  enableFakechroot
-                  && common.checks.onLinux image.name "enableFakechroot"
-                    "use perms, or fakeRootCommands with relative paths"
-                    true;
-              }
-            );
+        ownFiles = {
+          contents = lib.toList contents;
+        }
+        // lib.optionalAttrs (fakeRootCommands != "") {
+          fake_root_commands = fakeRootCommands;
+          enable_fakechroot =
+            enableFakechroot
+            && common.checks.onLinux image.name "enableFakechroot"
+              "use perms, or fakeRootCommands with relative paths"
+              true;
+        };
+
+        topLayer = image.buildTopLayer "${baseName}-customisation-layer" {
+          inherit store includeStorePaths;
+        } ownFiles;
+
+        ofImage = {
+          max_layers = maxLayers;
+          inherit store;
+        }
+        // common.layeringSpec image.name layering layeringPipeline
+        // lib.optionalAttrs (!includeStorePaths) { store_layers = [ ]; };
 
         spec = image.writeSpec topLayer (
-          {
-            max_layers = maxLayers;
-            inherit store;
-          }
-          // common.layeringSpec image.name layering layeringPipeline
-          // (
-            if includeStorePaths then
-              { closure = image.closureSpec topLayer; }
-            else
-              { store_layers = [ ]; }
-          )
+          ofImage // lib.optionalAttrs includeStorePaths { closure = image.closureSpec topLayer; }
         );
 
         closureRoots = image.closureRoots topLayer;
@@ -112,6 +109,7 @@ let
           passthru =
             passthru
             // common.transferPrograms baseName conf
+            // image.remotePrograms ownFiles ofImage (image.tagOf conf)
             // {
               imageTag = image.tagOf conf;
               inherit

@@ -45,6 +45,7 @@ python3Packages.buildPythonApplication {
     python3Packages.msgspec
     python3Packages.networkx
     python3Packages.orjson
+    python3Packages.pynacl
     python3Packages.rich
     python3Packages.urllib3
     python3Packages.waitress

@@ -18,15 +18,18 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from nixdock.errors import (
+    CacheError,
     ClosureError,
     ImageError,
     InputError,
     LayeringError,
+    MissingPathsError,
     NixdockError,
     OutputError,
     PackError,
     PlanError,
     RegistryError,
+    RemoteError,
     ScriptError,
     SpecError,
     StoreError,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     )
     from nixdock.face.closures import (
         parse_closure,
+        query_closure,
         read_closure,
         registration_text,
         write_database,
@@ -59,6 +63,7 @@ if TYPE_CHECKING:
         tarsum,
         verify_image,
     )
+    from nixdock.face.materials import list_packages, sbom_json
     from nixdock.face.plans import (
         compare_plans,
         explain_path,
@@ -70,7 +75,7 @@ if TYPE_CHECKING:
     from nixdock.face.pushing import push_image
     from nixdock.face.registries import login_registry, logout_registry
     from nixdock.face.running import load_image, serve_images
-    from nixdock.face.specs import read_spec, resolve_spec, spec_json
+    from nixdock.face.specs import read_spec, realise_closure, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
     from nixdock.layering.comparison import Comparison
     from nixdock.layering.explain import Explanation
@@ -97,12 +102,15 @@ if TYPE_CHECKING:
     from nixdock.runtime.listening import Listening
     from nixdock.runtime.loading import Loaded, LoadedLayer
     from nixdock.runtime.serving import Serving
+    from nixdock.sbom.bill import Bill
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.transfer.copy_image import Copied
     from nixdock.transfer.push import PushedImage, PushedLayer, Pushing
 
 __all__ = [
     "Access",
+    "Bill",
+    "CacheError",
     "Closure",
     "ClosureError",
     "Comparison",
@@ -130,6 +138,7 @@ __all__ = [
     "Listening",
     "Loaded",
     "LoadedLayer",
+    "MissingPathsError",
     "NixdockError",
     "OutputError",
     "PackError",
@@ -144,6 +153,7 @@ __all__ = [
     "RegistryError",
     "RegistryReference",
     "Remote",
+    "RemoteError",
     "Resolution",
     "ScriptError",
     "Serving",
@@ -160,6 +170,7 @@ __all__ = [
     "export_image",
     "image_digests",
     "inspect_image",
+    "list_packages",
     "list_tags",
     "load_image",
     "login_registry",
@@ -173,12 +184,15 @@ __all__ = [
     "prefetch_image",
     "pull_image",
     "push_image",
+    "query_closure",
     "read_closure",
     "read_previous",
     "read_spec",
+    "realise_closure",
     "registration_text",
     "remember_layers",
     "resolve_spec",
+    "sbom_json",
     "serve_images",
     "spec_json",
     "stream_image",
@@ -190,6 +204,7 @@ __all__ = [
 # The module of each name that is loaded when it is first used.
 _MODULES: Final = {
     "Access": "nixdock.registry.access",
+    "Bill": "nixdock.sbom.bill",
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
     "Compression": "nixdock.layers.compressors",
@@ -234,6 +249,7 @@ _MODULES: Final = {
     "export_image": "nixdock.face.images",
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
+    "list_packages": "nixdock.face.materials",
     "list_tags": "nixdock.face.transfers",
     "load_image": "nixdock.face.running",
     "login_registry": "nixdock.face.registries",
@@ -247,12 +263,15 @@ _MODULES: Final = {
     "prefetch_image": "nixdock.face.images",
     "pull_image": "nixdock.face.transfers",
     "push_image": "nixdock.face.pushing",
+    "query_closure": "nixdock.face.closures",
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",
     "read_spec": "nixdock.face.specs",
+    "realise_closure": "nixdock.face.specs",
     "registration_text": "nixdock.face.closures",
     "remember_layers": "nixdock.face.building",
     "resolve_spec": "nixdock.face.specs",
+    "sbom_json": "nixdock.face.materials",
     "serve_images": "nixdock.face.running",
     "spec_json": "nixdock.face.specs",
     "stream_image": "nixdock.face.building",

@@ -9,11 +9,14 @@
     │   ├── LayeringError the settings of a layering, or a plan file, are not valid
     │   └── PlanError     no plan fits the layer budget
     ├── StoreError        a file in a Nix store can't be read or is malformed
+    │   └── MissingPathsError  no store has paths that are needed
     ├── PackError         a file that goes into a layer can't be read, changed, or fits no layer
     ├── ScriptError       a script of the image failed, or can't be run or confined
     ├── ToolError         a program or library that the job needs is missing or failed
     ├── ImageError        an existing image is damaged, or is not an image
-    ├── RegistryError     a registry can't be reached, or refuses a request
+    ├── RemoteError       a server can't be reached, or refuses a request
+    │   ├── RegistryError a registry
+    │   └── CacheError    a binary cache, or it sends something else than was promised
     └── OutputError       the result can't be written
 
 Every message names its subject, so it can be shown as it is. What a program may want to act on is
@@ -23,18 +26,22 @@ in fields: `path`, `key`, `digest` and `place`, each None where it does not appl
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import ClassVar
 
 __all__ = [
+    "CacheError",
     "ClosureError",
     "ImageError",
     "InputError",
     "LayeringError",
+    "MissingPathsError",
     "NixdockError",
     "OutputError",
     "PackError",
     "PlanError",
     "RegistryError",
+    "RemoteError",
     "ScriptError",
     "SpecError",
     "StoreError",
@@ -67,6 +74,18 @@ class NixdockError(Exception):
         self.digest = digest
         self.place = place
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let worker processes raise errors of all classes, whatever their constructors need."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    kind: type[NixdockError], args: tuple[object, ...], fields: dict[str, object]
+) -> NixdockError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
+
 
 class InputError(NixdockError):
     """An input or an option is wrong."""
@@ -94,6 +113,14 @@ class StoreError(NixdockError):
     """A file in a Nix store can't be read or is malformed."""
 
 
+class MissingPathsError(StoreError):
+    """No store has the `paths`, or none that is trusted."""
+
+    def __init__(self, message: str, *, paths: Sequence[str]) -> None:
+        super().__init__(message, path=paths[0])
+        self.paths = tuple(paths)
+
+
 class PackError(NixdockError):
     """A file that goes into a layer can't be read, changed meanwhile, or fits no layer."""
 
@@ -110,13 +137,33 @@ class ImageError(NixdockError):
     """An existing image is damaged, or is not an image."""
 
 
-class RegistryError(NixdockError):
+class RemoteError(NixdockError):
+    """A server can't be reached, refuses a request, or answers against the rules.
+
+    `place` is the server. `status` is the HTTP status of the answer, or None if there was none.
+    `is_broken` says that a transfer broke, which may go on when it is tried again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        place: str,
+        path: str | None = None,
+        digest: str | None = None,
+        status: int | None = None,
+        is_broken: bool = False,
+    ) -> None:
+        super().__init__(message, place=place, path=path, digest=digest)
+        self.status = status
+        self.is_broken = is_broken
+
+
+class RegistryError(RemoteError):
     """A registry can't be reached, refuses a request, or answers against the distribution-spec.
 
-    `place` is the registry's host, with the repository if the request was about one. `status` is
-    the HTTP status of the answer and `code` the registry's own error code, such as
-    MANIFEST_UNKNOWN; both are None if there was no answer. `is_broken` says that a transfer broke,
-    which may go on when it is tried again.
+    `place` is the registry's host, with the repository if the request was about one. `code` is the
+    registry's own error code, such as MANIFEST_UNKNOWN, or None.
     """
 
     def __init__(
@@ -129,10 +176,15 @@ class RegistryError(NixdockError):
         code: str | None = None,
         is_broken: bool = False,
     ) -> None:
-        super().__init__(message, place=place, digest=digest)
-        self.status = status
+        super().__init__(message, place=place, digest=digest, status=status, is_broken=is_broken)
         self.code = code
-        self.is_broken = is_broken
+
+
+class CacheError(RemoteError):
+    """A binary cache can't be reached, lacks a path, or sends something else than was promised.
+
+    `place` is the cache's URL, and `path` the store path that was asked for, if there is one.
+    """
 
 
 class OutputError(NixdockError):

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nixdock.build.database_layer import Database, write_database
+from nixdock.build.fetched_contents import fetched_contents
 from nixdock.build.memory import memory_of
 from nixdock.build.missing_files import missing_contents, missing_program
 from nixdock.build.outline import outlined_layers
 from nixdock.build.permission_check import check_permissions
 from nixdock.build.previous import previous_images
 from nixdock.build.resolve import Resolution, resolve_on_base
+from nixdock.build.sources import nar_hashes_of, store_of
 from nixdock.build.store_layers import directories_of, layers_of_store
 from nixdock.errors import PlanError
 from nixdock.layers.layer import Layer, ListedLayer
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from nixdock.oci.descriptor import Platform
     from nixdock.oci.location import Location
     from nixdock.registry.access import Access
+    from nixdock.stores.store import Store
 
 __all__ = ["Build", "prepared_build", "prepared_top_layer", "resolve_spec"]
 
@@ -95,7 +98,9 @@ def resolve_spec(spec: ImageSpec, access: Access | None = None) -> Resolution:
     fits.
     """
     with ExitStack() as stack:
-        return resolve_on_base(spec, _open_base(spec, access, stack), access)
+        return resolve_on_base(
+            spec, _open_base(spec, access, stack), store_of(spec, access), access
+        )
 
 
 @contextmanager
@@ -119,7 +124,9 @@ def prepared_build(
     with ExitStack() as stack:
         base = _open_base(spec, access, stack)
         images = previous_images(spec)
-        spec = resolve_on_base(spec, base, access, previous).spec
+        source = store_of(spec, access)
+        spec = resolve_on_base(spec, base, source, access, previous).spec
+        source = source.promising(nar_hashes_of(spec))
         config, undefined = checked_config(spec.config)
         for key in undefined_keys(undefined):
             log.warning("config.%s is passed on, but no image specification defines it", key)
@@ -127,9 +134,9 @@ def prepared_build(
         layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
         container = _inherited(spec, config, base)
         if outline:
-            layers += outlined_layers(spec)
+            layers += outlined_layers(spec, source)
         else:
-            layers += _new_layers(spec, container, base, stack, confinement)
+            layers += _new_layers(spec, container, base, stack, confinement, source)
         if len(layers) > MOST_LAYERS:
             base_count = 0 if base is None else len(base.layers)
             raise PlanError(
@@ -159,10 +166,12 @@ def prepared_top_layer(
     """Prepare the top layer of `spec` alone; pack it within the block."""
     with ExitStack() as stack:
         base = _open_base(spec, access, stack)
+        source = store_of(spec, access)
         database = None
         if spec.nix_db and has_scripts(spec):
-            database = write_database(spec, base, _creation_time(spec), stack)
-        yield _top_layer(spec, base, database, stack, confinement)
+            database = write_database(spec, base, source, _creation_time(spec), stack)
+        source = source.promising(nar_hashes_of(spec))
+        yield _top_layer(spec, base, source, database, stack, confinement)
 
 
 def _open_base(spec: ImageSpec, access: Access | None, stack: ExitStack) -> BaseImage | None:
@@ -191,23 +200,25 @@ def _new_layers(
     base: BaseImage | None,
     stack: ExitStack,
     confinement: Confinement,
+    source: Store,
 ) -> Sequence[Layer]:
     """Return the layers of the store paths, the top layer and, if need be, the database's layer.
 
     The first two are a single layer if the spec says so.
     """
     mtime = _creation_time(spec)
-    database = write_database(spec, base, mtime, stack) if spec.nix_db else None
-    top = _top_layer(spec, base, database, stack, confinement)
+    database = write_database(spec, base, source, mtime, stack) if spec.nix_db else None
+    top = _top_layer(spec, base, source, database, stack, confinement)
     own_layers: list[ListedLayer] = [top]
     if database is not None and (layer := database.layer(spec, top, mtime)) is not None:
         own_layers.append(layer)
-    check_permissions(spec, own_layers, base)
+    check_permissions(spec, own_layers, base, source)
     for warning in missing_contents(spec, base):
         log.warning("%s", warning)
-    if problem := missing_program(spec, container, own_layers, base):
+    if problem := missing_program(spec, container, own_layers, base, source):
         log.warning("%s", problem)
-    store_layers = layers_of_store(spec, directories_of(own_layers) if spec.perms else frozenset())
+    above = directories_of(own_layers) if spec.perms else frozenset()
+    store_layers = layers_of_store(spec, source, above)
     return (*_with_store_layers(spec, top, store_layers, stack), *own_layers[1:])
 
 
@@ -224,6 +235,7 @@ def _with_store_layers(
 def _top_layer(
     spec: ImageSpec,
     base: BaseImage | None,
+    source: Store,
     database: Database | None,
     stack: ExitStack,
     confinement: Confinement,
@@ -231,4 +243,6 @@ def _top_layer(
     if spec.top_layer is not None:
         return read_top_layer(Path(spec.top_layer))
     tree = None if database is None else database.tree
-    return prepare_top_layer(spec, base, _creation_time(spec), stack, tree, confinement)
+    spec, fetched = fetched_contents(spec, source, stack)
+    reach = None if fetched is None else fetched.reach
+    return prepare_top_layer(spec, base, _creation_time(spec), stack, tree, confinement, reach)

@@ -10,20 +10,24 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
+from nixdock.build.fetched_contents import contents_of
 from nixdock.build.resolve import read_closure
 from nixdock.errors import SpecError
 from nixdock.layers.layer import ListedLayer
 from nixdock.layers.tree import TreeLayer
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.database import write_nix_db
+from nixdock.nix.derivation import parse_outputs
 from nixdock.nix.registrations import Registrations, merge_registrations
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layer_blob import LayerHistory
 from nixdock.read.nix_store import read_image_store
 from nixdock.rootfs.base_image import BaseImage
 from nixdock.rootfs.top_layer import read_top_layer
-from nixdock.spec.image_spec import ImageSpec, nar_hash_of
+from nixdock.spec.closure_spec import nar_hash_of
+from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.permission_rules import permission_rules
+from nixdock.stores.store import Store
 from nixdock.system.scratch import temporary_directory
 from nixdock.tar.header import Attributes, Entry, MemberMeta
 from nixdock.tar.names import normalised
@@ -91,15 +95,15 @@ class Database:
 
 
 def write_database(
-    spec: ImageSpec, base: BaseImage | None, mtime: int, stack: ExitStack
+    spec: ImageSpec, base: BaseImage | None, source: Store, mtime: int, stack: ExitStack
 ) -> Database:
-    """Write the database of `spec`, which need not be resolved.
+    """Write the database of `spec`, which need not be resolved; its closure may be in `source`.
 
     Its time of registration is `mtime`, in seconds, and closing the stack removes it. Raise
     InputError if the closure is not valid, SpecError if the references of a store path are not
     known, and ClosureError if the registrations in the base image contradict those of the spec.
     """
-    registrations = _registrations(spec, base)
+    registrations = _registrations(spec, base, source)
     for warning in registrations.warnings:
         log.warning("%s", warning)
     directory = stack.enter_context(temporary_directory())
@@ -109,16 +113,29 @@ def write_database(
         tree,
         registration_time=mtime,
         root=spec.store.root,
-        derivation_outputs=registrations.derivation_outputs,
+        derivation_outputs={
+            **_fetched_outputs(registrations.closure, source),
+            **registrations.derivation_outputs,
+        },
     )
     return Database(tree, frozenset(registrations.closure.infos))
 
 
-def _registrations(spec: ImageSpec, base: BaseImage | None) -> Registrations:
+def _fetched_outputs(closure: Closure, source: Store) -> dict[StorePath, Mapping[str, str]]:
+    """Return the outputs of the derivations that are not in the local store."""
+    outputs: dict[StorePath, Mapping[str, str]] = {}
+    for path in closure.infos:
+        if path.endswith(".drv") and source.lacks(path):
+            data = b"".join(piece for e in source.entries(path) for piece in contents_of(e))
+            outputs[path] = parse_outputs(data.decode("utf-8", "replace"), path)
+    return outputs
+
+
+def _registrations(spec: ImageSpec, base: BaseImage | None, source: Store) -> Registrations:
     """Return the registrations of exactly those store paths that the layers contain."""
     stores = [] if base is None else [base.store(spec.store.directory)]
-    if spec.closure is not None:
-        closure = read_closure(spec.closure, spec.store.directory, registered=True)
+    if spec.planned_closure is not None:
+        closure = read_closure(spec.planned_closure, source, spec.store.directory, registered=True)
         return merge_registrations(stores, closure)
     registered = set(chain.from_iterable(spec.store_layers or []))
     for path in registered:

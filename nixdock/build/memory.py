@@ -54,11 +54,11 @@ def _plan_history(history: HistorySpec) -> PlanHistory:
         raise SpecError(str(error), key=error.key) from None
 
 
-def remembered_plan(config: ConfigDocument, origin: str) -> PreviousPlan | None:
+def remembered_plan(config: ConfigDocument, origin: str, instead: str) -> PreviousPlan | None:
     """Return the plan in the memory of an image, or in the label that memories were once in.
 
-    Log a warning, which names the image as `origin`, and return None if it is damaged or is that of
-    an image with other layers.
+    Return None if it is damaged or is that of an image with other layers, and log a warning, which
+    names the image as `origin` and says what happens `instead`.
     """
     labels = (config.config or {}).get("Labels")
     label = labels.get(PLAN_LABEL) if isinstance(labels, dict) else None
@@ -69,9 +69,10 @@ def remembered_plan(config: ConfigDocument, origin: str) -> PreviousPlan | None:
         return parse_plan_label(label) if isinstance(label, str) else None
     except InputError as error:
         log.warning(
-            "%s: %s is ignored, and the layers are read instead: %s",
+            "%s: %s is ignored, and %s instead: %s",
             origin,
             f"the label {PLAN_LABEL}" if config.memory is None else MEMORY_KEY,
+            instead,
             error,
         )
         return None

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from nixdock.layers.layer import ListedLayer
+from nixdock.nix.store_path import StorePath
 from nixdock.oci.container_config import ContainerConfig
 from nixdock.rootfs.base_image import BaseImage
 from nixdock.spec.image_spec import ImageSpec
+from nixdock.stores.store import Store
 from nixdock.tar.kinds import Kind
 
 __all__ = ["missing_contents", "missing_program"]
@@ -33,18 +35,19 @@ def missing_program(
     config: ContainerConfig,
     layers: Iterable[ListedLayer],
     base: BaseImage | None,
+    source: Store,
 ) -> str | None:
     """Return a message if the image surely lacks the program that `config` runs.
 
-    The image has `layers` and those of the store paths in the resolved `spec`, on top of `base`.
-    Names to be searched for in PATH are not checked, nor are files outside of the store that may be
-    in the base image or behind a symlink.
+    The image has `layers` and those of the store paths in the resolved `spec`, read from
+    `source`, on top of `base`. Names to be searched for in PATH are not checked, nor are files
+    outside of the store that may be in the base image or behind a symlink.
     """
     key = "Entrypoint" if config.Entrypoint else "Cmd"
     command = getattr(config, key) or [""]
     program = command if isinstance(command, str) else command[0]
     if program.startswith(f"{spec.store.directory}/"):
-        problem = _missing_in_store(spec, base, program)
+        problem = _missing_in_store(spec, base, program, source)
     elif program.startswith("/") and base is None:
         problem = _missing_in_layers(layers, os.fsencode(program))
     else:
@@ -52,11 +55,13 @@ def missing_program(
     return problem and f"config.{key}: the image can't run {program}: {problem}"
 
 
-def _missing_in_store(spec: ImageSpec, base: BaseImage | None, program: str) -> str | None:
+def _missing_in_store(
+    spec: ImageSpec, base: BaseImage | None, program: str, source: Store
+) -> str | None:
     path = _store_path(spec, program)
     base_name = os.path.basename(path)  # noqa: PTH119 (the path is text)
     if path in _own_paths(spec):
-        is_there = os.path.lexists(f"{spec.store.root}{program}")
+        is_there = source.may_have_file(StorePath(path), program)
         return None if is_there else f"there is no such file in {base_name}"
     if _lacks(spec, base, program):
         return f"{base_name} is not in the image; add it to the closure"

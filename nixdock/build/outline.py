@@ -13,16 +13,19 @@ from nixdock.layers.tar_file import TarLayer
 from nixdock.oci.layer_blob import LayerHistory
 from nixdock.rootfs.top_layer import has_scripts, read_top_layer
 from nixdock.spec.image_spec import ImageSpec
+from nixdock.stores.store import Store
 
 __all__ = ["outlined_layers"]
 
 
-def outlined_layers(spec: ImageSpec) -> tuple[Layer, ...]:
-    """Return the new layers of a resolved spec; those of its own files are pending.
+def outlined_layers(spec: ImageSpec, source: Store) -> tuple[Layer, ...]:
+    """Return the new layers of a resolved spec, to be packed from `source`.
+
+    Those of its own files are pending.
 
     Raise SpecError if a top layer that the spec names is not there.
     """
-    store_layers = layers_of_store(spec, frozenset())
+    store_layers = layers_of_store(spec, source, frozenset())
     if spec.perms:
         # Which rules apply to these layers depends on the directories of those above them.
         store_layers = [replace(layer, nar_hashes=()) for layer in store_layers]

@@ -9,27 +9,29 @@ from itertools import chain
 
 from nixdock.errors import SpecError
 from nixdock.layers.layer import ListedLayer
+from nixdock.nix.store_path import StorePath
 from nixdock.read.merging import merged_tree
 from nixdock.rootfs.base_image import BaseImage
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.permission_rules import permission_rules
+from nixdock.stores.store import Store
 from nixdock.tar.permissions import PermissionRule, Rules
-from nixdock.tar.walk import walk
 
 __all__ = ["check_permissions"]
 
 
 def check_permissions(
-    spec: ImageSpec, layers: Iterable[ListedLayer], base: BaseImage | None
+    spec: ImageSpec, layers: Iterable[ListedLayer], base: BaseImage | None, source: Store
 ) -> None:
     """Raise SpecError if a rule matches no file of the new layers, unless it is optional.
 
-    The new layers are `layers` and those of the store paths in the resolved `spec`. A misspelt rule
+    The new layers are `layers` and those of the store paths in the resolved `spec`, read
+    from `source`. A misspelt rule
     would leave an image with other owners, modes or capabilities than its author believes.
     """
     rules = permission_rules(spec)
     missing = {i for i, rule in enumerate(rules) if not rule.optional}
-    for names in _names_in_layers(spec, layers):
+    for names in _names_in_layers(spec, layers, source):
         missing = _without_matching(rules, missing, names)
     if not missing:
         return
@@ -53,10 +55,10 @@ def _message(rule: PermissionRule, *, in_base: bool) -> str:
 
 
 def _names_in_layers(
-    spec: ImageSpec, layers: Iterable[ListedLayer]
+    spec: ImageSpec, layers: Iterable[ListedLayer], source: Store
 ) -> Iterator[Callable[[Sequence[PermissionRule]], Iterator[bytes]]]:
     """Yield functions that return the names of files that may match the given rules."""
-    yield lambda rules: _names_in_store(spec, rules)
+    yield lambda rules: _names_in_store(spec, rules, source)
     for layer in layers:
         yield _names_in_layer(layer)
 
@@ -75,8 +77,10 @@ def _names_in_base(base: BaseImage) -> Callable[[Sequence[PermissionRule]], Iter
     return names
 
 
-def _names_in_store(spec: ImageSpec, rules: Sequence[PermissionRule]) -> Iterator[bytes]:
-    paths = list(chain.from_iterable(spec.store_layers or []))
+def _names_in_store(
+    spec: ImageSpec, rules: Sequence[PermissionRule], source: Store
+) -> Iterator[bytes]:
+    paths = [*map(StorePath, chain.from_iterable(spec.store_layers or []))]
     if paths:
         parts = spec.store.directory.strip("/").split("/")
         for depth in range(len(parts)):
@@ -84,27 +88,12 @@ def _names_in_store(spec: ImageSpec, rules: Sequence[PermissionRule]) -> Iterato
     for path in paths:
         concerning = [rule for rule in rules if rule.concerns(path)]
         if any(rule.regex is not None for rule in concerning):
-            yield from (entry.name for entry in walk(_file(spec, path), os.fsencode(path)))
+            yield from (entry.name for entry in source.listing(path))
             continue
         for rule in concerning:
             name = (rule.path or "").rstrip("/")
-            if name.startswith(path) and _is_file_of(spec, path, name):
+            if name.startswith(path) and source.has_file(path, name):
                 yield os.fsencode(name)
-
-
-def _file(spec: ImageSpec, path: str) -> bytes:
-    return os.fsencode(f"{spec.store.root}{path}")
-
-
-def _is_file_of(spec: ImageSpec, path: str, name: str) -> bool:
-    """Tell whether the store path has a file with that name, not reached through a symlink."""
-    parts = name[len(path) :].strip("/").split("/")
-    current = path
-    for part in parts if parts != [""] else []:
-        if os.path.islink(_file(spec, current)) or part in {"", ".", ".."}:  # noqa: PTH114 (bytes)
-            return False
-        current = f"{current}/{part}"
-    return os.path.lexists(_file(spec, current))
 
 
 def _without_matching(

@@ -21,11 +21,12 @@ from nixdock.oci.location import (
 )
 
 if TYPE_CHECKING:
+    from nixdock.oci.documents import ConfigDocument
     from nixdock.read.opening import ImageFile
     from nixdock.registry.access import Access
     from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["previous_images", "read_previous"]
+__all__ = ["may_continue", "previous_images", "read_previous", "replaced_plan"]
 
 
 def previous_images(spec: ImageSpec) -> list[Location]:
@@ -34,13 +35,26 @@ def previous_images(spec: ImageSpec) -> list[Location]:
     Plan files are left out: they were written before the layers were packed, and so do not know
     their blobs.
     """
-    if spec.closure is None:
+    if spec.planned_closure is None:
         return []
     return [
         location
         for location in map(parse_location, spec.layering.previous_locations)
         if not isinstance(location, FileLocation) or _is_image(location.path)
     ]
+
+
+def may_continue(spec: ImageSpec) -> bool:
+    """Return whether `spec` is yet to be planned, and can continue plans but names none."""
+    is_planned = spec.planned_closure is None or spec.single_layer
+    layering = spec.layering
+    return not is_planned and "stable" in layering.strategies and not layering.previous_locations
+
+
+def replaced_plan(config: ConfigDocument, origin: str) -> PreviousPlan | None:
+    """Return the plan that an image remembers whose layers it is not worth to read, or None."""
+    plan = remembered_plan(config, origin, "the image is planned without it")
+    return plan if plan is not None and plan.layers else None
 
 
 def _is_image(path: Path) -> bool:
@@ -64,7 +78,8 @@ def read_previous(
 
     with open_location(location, access, platform=platform or Platform()) as file:
         image = select_only_image(file, platform)
-        remembered = remembered_plan(image.config, location_text(location))
+        text = location_text(location)
+        remembered = remembered_plan(image.config, text, "the layers are read")
         if remembered is not None and remembered.layers:
             return remembered
         layers = _layers_of(replace(file, images=(image,)))

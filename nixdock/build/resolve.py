@@ -22,16 +22,10 @@ from nixdock.oci.descriptor import Platform
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.location import location_text, parse_location
 from nixdock.rootfs.base_image import BaseImage
-from nixdock.spec.image_spec import (
-    ClosureSpec,
-    CountsSpec,
-    FromImageSpec,
-    HistorySpec,
-    ImageSpec,
-    LayeringSpec,
-    StorePathSpec,
-)
+from nixdock.spec.closure_spec import ClosureSpec, StorePathSpec
+from nixdock.spec.image_spec import CountsSpec, FromImageSpec, HistorySpec, ImageSpec, LayeringSpec
 from nixdock.spec.times import source_date_epoch
+from nixdock.stores.store import Store
 from nixdock.system.input_files import parse_json_file, read_bytes
 
 if TYPE_CHECKING:
@@ -58,30 +52,33 @@ class Resolution:
 def resolve_on_base(
     spec: ImageSpec,
     base: BaseImage | None,
+    source: Store,
     access: Access | None = None,
     previous: Sequence[PreviousPlan] = (),
 ) -> Resolution:
     """Return the resolved spec, which needs neither the graph nor SOURCE_DATE_EPOCH.
 
-    Its plan leaves out the store paths of `base`, which it names by its digest if it is in a
-    registry. A spec without a closure keeps its plan. `previous` are the plans to continue, the
-    newest first, if the spec names none. Raise InputError if the closure or a file of
-    the layering can't be read or is not valid, and PlanError if no plan fits.
+    The closure of roots without a graph is that in `source`. The plan leaves out the store paths of
+    `base`, which is named by its digest if it is in a registry. A spec without a closure keeps its
+    plan. `previous` are the plans to continue, the newest first, if the spec names none. Raise
+    InputError if the closure or a file of the layering can't be read or is not valid, and PlanError
+    if no plan fits.
     """
     if base is not None and base.pinned is not None:
         pinned = FromImageSpec(location_text(base.pinned))
         spec = msgspec.structs.replace(spec, from_image=pinned)
     if spec.source_date_epoch is None:
         spec = msgspec.structs.replace(spec, source_date_epoch=source_date_epoch())
-    if spec.closure is None:
+    unplanned = spec.planned_closure
+    if unplanned is None:
         return Resolution(spec)
-    closure = read_closure(spec.closure, spec.store.directory, registered=spec.nix_db)
+    closure = read_closure(unplanned, source, spec.store.directory, registered=spec.nix_db)
     new_paths = _without_base(closure, base, spec.store.directory)
     plan = _plan(spec, new_paths, base, access, previous)
     described = (closure if spec.nix_db else new_paths).without(plan.removed)
     resolved = msgspec.structs.replace(
         spec,
-        closure=None,
+        closure=_stores_alone(unplanned),
         layering=LayeringSpec(),
         history=_history(spec, plan),
         store_layers=[[str(path) for path in layer.paths] for layer in plan.layers],
@@ -176,6 +173,13 @@ def _history(spec: ImageSpec, plan: LayerPlan) -> HistorySpec | None:
     return HistorySpec(history.steps, history.app_only, counts)
 
 
+def _stores_alone(closure: ClosureSpec) -> ClosureSpec | None:
+    """Return where the store paths of a resolved spec are, if not in the local store alone."""
+    if not closure.stores:
+        return None
+    return ClosureSpec(stores=closure.stores, trusted_public_keys=closure.trusted_public_keys)
+
+
 def _store_path_spec(info: PathInfo, *, with_references: bool) -> StorePathSpec:
     return StorePathSpec(
         nar_size=info.nar_size,
@@ -185,12 +189,22 @@ def _store_path_spec(info: PathInfo, *, with_references: bool) -> StorePathSpec:
     )
 
 
-def read_closure(spec: ClosureSpec, store_dir: str, *, registered: bool) -> Closure:
-    """Return the closure of the roots, without the excluded paths.
+def read_closure(spec: ClosureSpec, source: Store, store_dir: str, *, registered: bool) -> Closure:
+    """Return the closure of the roots, without the excluded paths; without a graph, ask `source`.
 
     With `registered`, for a Nix database, raise SpecError if another path refers to one of them.
     """
-    graph = Path(spec.graph)
+    if spec.graph is None:
+        closure = source.closure([*_parse_paths(spec.roots, "closure.roots", store_dir)])
+    else:
+        closure = _of_graph(spec, Path(spec.graph), store_dir)
+    excluded = frozenset(_parse_paths(spec.exclude, "closure.exclude", store_dir))
+    if registered:
+        _check_registrable(closure, excluded)
+    return closure.without(excluded)
+
+
+def _of_graph(spec: ClosureSpec, graph: Path, store_dir: str) -> Closure:
     closure = parse_closure(read_bytes(graph, "the closure's graph"), spec.keys, str(graph))
     for path in closure.infos:
         if path.store_dir != store_dir:
@@ -201,10 +215,7 @@ def read_closure(spec: ClosureSpec, store_dir: str, *, registered: bool) -> Clos
             )
     if spec.roots:
         closure = closure.reached_from(_parse_roots(spec, closure, store_dir))
-    excluded = frozenset(_parse_paths(spec.exclude, "closure.exclude", store_dir))
-    if registered:
-        _check_registrable(closure, excluded)
-    return closure.without(excluded)
+    return closure
 
 
 def _parse_roots(spec: ClosureSpec, closure: Closure, store_dir: str) -> Iterator[StorePath]:

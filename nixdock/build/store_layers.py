@@ -8,9 +8,11 @@ from nixdock.errors import SpecError
 from nixdock.layers.layer import ListedLayer
 from nixdock.layers.store import StoreLayer
 from nixdock.nix.store_path import StorePath
-from nixdock.spec.image_spec import ImageSpec, nar_hash_of
+from nixdock.spec.closure_spec import nar_hash_of
+from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.permission_rules import permission_rules
 from nixdock.spec.times import parse_time
+from nixdock.stores.store import Store
 from nixdock.tar.header import MemberMeta, name_text
 from nixdock.tar.kinds import Kind
 
@@ -27,8 +29,10 @@ def directories_of(layers: Sequence[ListedLayer]) -> frozenset[str]:
     )
 
 
-def layers_of_store(spec: ImageSpec, above: Collection[str]) -> list[StoreLayer]:
-    """Return the layers of the store paths; `above` are the directories in the layers above them.
+def layers_of_store(spec: ImageSpec, source: Store, above: Collection[str]) -> list[StoreLayer]:
+    """Return the layers of the store paths, to be packed from `source`.
+
+    `above` are the directories in the layers above them.
 
     The parents of store paths have the owner and mode of the uppermost layer that has them. If it
     is above, rules for them leave the store layers alone, which other images can share then. Raise
@@ -49,7 +53,7 @@ def layers_of_store(spec: ImageSpec, above: Collection[str]) -> list[StoreLayer]
             paths=tuple(map(StorePath, paths)),
             meta=meta,
             store_dir=store.directory,
-            root=store.root,
+            store=source,
             nar_hashes=tuple(nar_hash_of(infos.get(path)) for path in paths),
             nar_size=sum(infos[path].nar_size for path in paths if path in infos),
             perms=tuple(

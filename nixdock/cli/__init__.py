@@ -39,9 +39,11 @@ _SECTIONS: Final = {
         "verify": "Check every digest, size and count of an image.",
         "plan": "Show which store paths would share a layer.",
         "diff": "Show what an update of an image transfers, and why.",
+        "sbom": "List the packages of an image, as SPDX or CycloneDX.",
         "demo": "Build an image from the small closure that comes with nixdock.",
     },
     "Other commands": {
+        "closure": "Show the closure of store paths, also in binary caches.",
         "export": "Write an image's root file system as a tar.",
         "merge": "Combine the images of several files into one docker-archive.",
         "plan-family": "Plan several images together, so that they share layers.",

@@ -33,6 +33,7 @@ from nixdock.cli.options import (
 )
 from nixdock.cli.output import check_not_terminal, is_standard_output, pretty_json
 from nixdock.cli.progress import packing_progress, say
+from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.atomic import whole_file
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ Examples:
     help="Add to a docker-archive the files that Docker needed before version 1.10.",
 )
 @override_options
+@store_options
+@realise_option
 @confinement_options
 @click.option("--dry-run", is_flag=True, help="Only print each layer's digest and size.")
 @click.option(
@@ -95,6 +98,7 @@ def command(
     previous: tuple[Location, ...],
     confinement: str | None,
     reuse: tuple[str, ...],
+    chosen: ChosenStores,
     *,
     no_cache: bool,
     legacy: bool,
@@ -126,7 +130,7 @@ def command(
     if target is not None and not dry_run:
         check_not_terminal(target)
     started = time.monotonic()
-    parsed = overridden(read_spec(spec), graph, tags, previous)
+    parsed = chosen.applied_to(overridden(read_spec(spec), graph, tags, previous), access)
     if not quiet:
         say(f"planning {names_text(parsed)}")
     if target is None or dry_run:

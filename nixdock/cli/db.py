@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from nixdock import read_closure, write_database
+from nixdock import InputError, StorePath, write_database
 from nixdock.cli.access import access_options
 from nixdock.cli.options import (
     FILE,
     LOCATION,
-    graph_argument,
     key_option,
+    optional_graph_argument,
     platform_option,
 )
 from nixdock.cli.progress import wrote
 from nixdock.cli.store_paths import path_named
+from nixdock.cli.stores import ChosenStores, store_options
 from nixdock.spec.times import source_date_epoch
 from nixdock.system.text import counted
 
@@ -29,7 +31,7 @@ __all__ = ["command"]
 
 
 @click.command("db")
-@graph_argument
+@optional_graph_argument
 @key_option
 @click.option(
     "-o",
@@ -46,7 +48,7 @@ __all__ = ["command"]
     help="Store path, or its name in GRAPH, to protect from garbage collection. Repeatable."
     "  [default: the roots of the closure]",
 )
-@click.option("--root", default="", help="Directory that contains the store.  [default: /]")
+@store_options
 @click.option(
     "--base",
     "bases",
@@ -57,11 +59,11 @@ __all__ = ["command"]
 @platform_option
 @access_options
 def command(
-    graph: Path,
+    graph: Path | None,
     keys: tuple[str, ...],
     target: Path,
     gc_roots: tuple[str, ...],
-    root: str,
+    chosen: ChosenStores,
     bases: tuple[Location, ...],
     platform: str | None,
     access: Access | None,
@@ -70,10 +72,13 @@ def command(
 
     The database is written to nix/var/nix/db, and symlinks that protect the garbage collector roots
     to nix/var/nix/gcroots/docker. The time of registration is SOURCE_DATE_EPOCH.
+
+    A --root that is not a store path is the directory that contains the store, by default /.
     """
     if platform is not None and not bases:
         raise click.UsageError("--platform is for --base")
-    closure = read_closure(graph, keys)
+    chosen, root = _without_directory(chosen)
+    closure = chosen.closure(graph, keys, access)
     write_database(
         closure,
         target,
@@ -84,4 +89,20 @@ def command(
         root=root,
         access=access,
     )
-    wrote(target / "nix/var/nix/db", f"{counted(len(closure), 'store path')} of {graph}")
+    wrote(
+        target / "nix/var/nix/db",
+        f"{counted(len(closure), 'store path')} of {graph or chosen.roots[0]}",
+    )
+
+
+def _without_directory(chosen: ChosenStores) -> tuple[ChosenStores, str]:
+    """Take the directory that contains the store out of what --root gives."""
+    roots, directories = [], []
+    for text in chosen.roots:
+        try:
+            roots.append(str(StorePath.parse(text)))
+        except InputError:
+            directories.append(text)
+    if len(directories) > 1:
+        raise click.UsageError(f"--root names two directories: {' and '.join(directories[:2])}")
+    return replace(chosen, roots=tuple(roots)), next(iter(directories), "")

@@ -19,6 +19,7 @@ from nixdock.cli.options import (
     reuse_option,
 )
 from nixdock.cli.output import pretty_json, size_text
+from nixdock.cli.stores import ChosenStores, cache_options
 from nixdock.layering.options import DEFAULT_STRATEGY
 from nixdock.oci.location import location_text
 
@@ -70,6 +71,7 @@ Examples:
     help="Plan file or image that the plan of NEW, a graph, continues.",
 )
 @reuse_option
+@cache_options
 @no_cache_option
 @confinement_options
 @access_options
@@ -85,6 +87,7 @@ def command(
     max_layers: int,
     previous: Location | None,
     reuse: tuple[str, ...],
+    chosen: ChosenStores,
     no_cache: bool,
     confinement: str | None,
     access: Access | None,
@@ -95,8 +98,9 @@ def command(
     Each of the two is the location of an image, a spec, a plan file from `nixdock plan -o`, or a
     graph, which is planned first. Of images in registries, docker://HOST/NAME:TAG, no layer is
     fetched if they remember their store paths. A spec stands for the image that `nixdock push`
-    would send: layers are packed to compare their digests, but no file is read of those that the
-    other side, an earlier build or push of this user, or an image named by --reuse has already.
+    would send, in place of OLD if that is in a registry: layers are packed to compare their
+    digests, but no file is read of those that the other side, an earlier build or push of this
+    user, or an image named by --reuse has already.
 
     Registries, containerd and Podman transfer the layers whose digests are not among the old ones;
     Docker's classic storage transfers all layers from the first one that differs. For images, sizes
@@ -126,7 +130,9 @@ def command(
         max_layers=max_layers,
         platform=platform,
         access=access,
-        describing=Describing(reuse, not no_cache, confinement or "required"),
+        describing=Describing(
+            reuse, not no_cache, confinement or "required", chosen.urls, chosen.keys
+        ),
     )
     if as_json:
         click.echo(pretty_json(diff.document()), nl=False)

@@ -21,6 +21,7 @@ from nixdock.cli.options import (
 from nixdock.cli.output import pretty_json
 from nixdock.cli.progress import reading_progress
 from nixdock.cli.source import spec_at
+from nixdock.cli.stores import ChosenStores, cache_options
 from nixdock.system.text import shown
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ _SHOWN_FIRST: Final = ("Entrypoint", "Cmd", "Env", "WorkingDir", "User")
     help="Show only the images for this platform.  [default: all images]",
 )
 @reuse_option
+@cache_options
 @no_cache_option
 @confinement_options
 @access_options
@@ -53,6 +55,7 @@ def command(
     source: Location,
     *,
     reuse: tuple[str, ...],
+    chosen: ChosenStores,
     no_cache: bool,
     confinement: str | None,
     as_json: bool,
@@ -74,9 +77,11 @@ def command(
     runs: digests that are not known are left out.
     """
     spec = spec_at(source)
-    if spec is None and (reuse or no_cache or confinement is not None):
+    of_specs = reuse or no_cache or chosen.urls or chosen.keys or confinement is not None
+    if spec is None and of_specs:
         raise click.UsageError(
-            "--reuse, --no-cache and the options for scripts are for a spec, not for an image"
+            "--reuse, --no-cache, --store and the options for scripts are for a spec, not for an"
+            " image"
         )
     with reading_progress(quiet=quiet) as progress:
         report = inspect_image(
@@ -87,7 +92,9 @@ def command(
             access=access,
             describing=None
             if spec is None
-            else Describing(reuse, not no_cache, confinement or "required"),
+            else Describing(
+                reuse, not no_cache, confinement or "required", chosen.urls, chosen.keys
+            ),
         )
     if as_json:
         click.echo(pretty_json(report.document()), nl=False)

@@ -33,6 +33,7 @@ __all__ = [
     "key_option",
     "names_text",
     "no_cache_option",
+    "optional_graph_argument",
     "output_tag",
     "overridden",
     "override_options",
@@ -89,6 +90,8 @@ OUTPUT: Final = _Output(path_type=Path)
 spec_argument = click.argument("spec", type=FILE_OR_STDIN)
 
 graph_argument = click.argument("graph", type=FILE_OR_STDIN)
+
+optional_graph_argument = click.argument("graph", type=FILE_OR_STDIN, required=False)
 
 key_option = click.option(
     "--key",
@@ -199,16 +202,18 @@ def overridden(
 ) -> ImageSpec:
     """Return `spec` with another graph, other names and other previous images, if they are given.
 
-    A spec without a closure needs no graph, so `graph` does not change it. Each of `tags` is TAG or
-    NAME:TAG. Raise InputError if it is not, and UsageError if the spec can't have previous images.
+    A spec whose closure is not to be planned needs no graph, so `graph` does not change it. Each of
+    `tags` is TAG or NAME:TAG. Raise InputError if it is not, and UsageError if the spec can't have
+    previous images.
     """
-    if graph is not None and spec.closure is not None:
-        closure = msgspec.structs.replace(spec.closure, graph=graph)
+    planned = spec.planned_closure
+    if graph is not None and planned is not None:
+        closure = msgspec.structs.replace(planned, graph=graph)
         spec = msgspec.structs.replace(spec, closure=closure)
     if previous:
-        if spec.closure is None:
+        if planned is None:
             raise click.UsageError("--previous is for a spec whose layers are not yet planned")
-        if spec.layering.strategy != "stable":
+        if "stable" not in spec.layering.strategies:
             raise click.UsageError("--previous is for the layering strategy stable")
         locations = [location_text(location) for location in previous]
         layering = msgspec.structs.replace(spec.layering, previous=locations)

@@ -19,7 +19,6 @@ from nixdock import (
     explain_path,
     plan_document,
     plan_layers,
-    read_closure,
     read_previous,
 )
 from nixdock.cli.access import access_options
@@ -27,15 +26,15 @@ from nixdock.cli.options import (
     FILE,
     LOCATION,
     OUTPUT,
-    graph_argument,
     key_option,
+    optional_graph_argument,
     platform_option,
-    root_option,
 )
 from nixdock.cli.output import pretty_json
 from nixdock.cli.plan_text import comparison_lines, explanation_lines, plan_lines, ranking_lines
 from nixdock.cli.progress import wrote
 from nixdock.cli.store_paths import member_named, path_named
+from nixdock.cli.stores import ChosenStores, store_options
 from nixdock.layering.options import DEFAULT_STRATEGY
 from nixdock.layering.pipeline.operations import Operation
 from nixdock.layering.pipeline.parse import read_pipeline
@@ -63,7 +62,7 @@ _CLOSURE_OF: Final = "closure:"
 
 
 @click.command("plan", epilog=_EXAMPLES)
-@graph_argument
+@optional_graph_argument
 @click.option(
     "--strategy",
     type=click.Choice(list(STRATEGIES)),
@@ -105,7 +104,7 @@ _CLOSURE_OF: Final = "closure:"
     help="JSON file with dockerTools' layeringPipeline. For the strategy pipeline.",
 )
 @key_option
-@root_option
+@store_options
 @click.option("--exclude", multiple=True, help="Store path to leave out of the image. Repeatable.")
 @access_options
 @click.option("--compare", is_flag=True, help="Show what updates transfer with each strategy.")
@@ -120,7 +119,7 @@ _CLOSURE_OF: Final = "closure:"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    graph: Path,
+    graph: Path | None,
     *,
     strategy: str | None,
     max_layers: int,
@@ -131,7 +130,7 @@ def command(
     rest: str,
     pipeline: Path | None,
     keys: tuple[str, ...],
-    roots: tuple[str, ...],
+    chosen: ChosenStores,
     exclude: tuple[str, ...],
     access: Access | None,
     compare: bool,
@@ -142,7 +141,9 @@ def command(
 ) -> None:
     """Show how the store paths of GRAPH would be layered, bottom to top.
 
-    GRAPH is a reference graph in any form in which Nix exports one. A store path may be given by
+    GRAPH is a reference graph in any form in which Nix exports one. With GRAPH, --root selects the
+    store paths whose closure is in the image; without, the closure is that of each --root in the
+    local store and in --store. A store path may be given by
     its name, such as hello-2.12 or hello, or by the start of its hash, if only one has it.
     """
     if sum([compare, ranking, explain is not None, target is not None]) > 1:
@@ -165,7 +166,7 @@ def command(
                 "--volatile": (volatile, "stable"),
             },
         )
-    closure = _read_closure(graph, keys, roots, exclude)
+    closure = _read_closure(graph, keys, chosen, exclude, access)
     plans = [read_previous(image, platform=platform, access=access) for image in previous]
     options = LayeringOptions(
         volatile=frozenset(member_named(text, closure.infos) for text in volatile),
@@ -202,14 +203,20 @@ def command(
 
 
 def _read_closure(
-    graph: Path, keys: Sequence[str], roots: Sequence[str], exclude: Sequence[str]
+    graph: Path | None,
+    keys: tuple[str, ...],
+    chosen: ChosenStores,
+    exclude: Sequence[str],
+    access: Access | None,
 ) -> Closure:
-    closure = read_closure(graph, keys)
-    if roots:
-        closure = closure.reached_from([path_named(text, closure.infos) for text in roots])
+    closure = chosen.closure(graph, keys, access)
+    if graph is not None and chosen.roots:
+        roots = [path_named(text, closure.infos) for text in chosen.roots]
+        closure = closure.reached_from(roots)
     closure = closure.without([path_named(text, closure.infos) for text in exclude])
     if not len(closure):
-        raise ClosureError(f"{graph}: the closure is empty: there is nothing to plan", path=graph)
+        message = f"{graph or chosen.roots[0]}: the closure is empty: there is nothing to plan"
+        raise ClosureError(message, path=graph)
     return closure
 
 

@@ -22,6 +22,7 @@ from nixdock.cli.options import (
 from nixdock.cli.output import pretty_json, size_text
 from nixdock.cli.progress import packing_progress
 from nixdock.cli.source import read_source
+from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.atomic import whole_file
 from nixdock.system.text import counted
 
@@ -54,6 +55,8 @@ Examples:
     "--no-previous", is_flag=True, help="Plan without memory of the images that are replaced."
 )
 @click.option("--graph", help="File with the closure's graph, in place of the spec's.")
+@store_options
+@realise_option
 @no_cache_option
 @click.option("--verify-known", is_flag=True, help="Pack known layers as well, and compare.")
 @click.option("--dry-run", is_flag=True, help="Send nothing; say what would be sent.")
@@ -72,6 +75,7 @@ def command(
     digest_file: Path | None,
     confinement: str | None,
     access: Access | None,
+    chosen: ChosenStores,
     *,
     no_previous: bool,
     no_cache: bool,
@@ -97,7 +101,7 @@ def command(
     image = read_source(source, previous)
     targets = destinations
     if not isinstance(image, str):
-        image = overridden(image, graph)
+        image = chosen.applied_to(overridden(image, graph), access)
         # The image's own names say where it belongs.
         targets = destinations or tuple(map(str, image.references))
     if not targets:

@@ -19,6 +19,7 @@ from nixdock.cli.options import (
 )
 from nixdock.cli.output import is_standard_output, pretty_json
 from nixdock.cli.progress import wrote
+from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.atomic import whole_file
 from nixdock.system.text import counted
 
@@ -43,6 +44,8 @@ __all__ = ["command"]
     "--plan", type=OUTPUT, help="File to write the plan to as well; - is standard output."
 )
 @override_options
+@store_options
+@realise_option
 @access_options
 def command(
     spec: Path,
@@ -51,6 +54,7 @@ def command(
     graph: str | None,
     tags: tuple[str, ...],
     previous: tuple[Location, ...],
+    chosen: ChosenStores,
     *,
     tag_of_output: bool,
     access: Access | None,
@@ -65,7 +69,7 @@ def command(
         tags = (output_tag(target, tags),)
     if plan is not None and is_standard_output(target) and is_standard_output(plan):
         raise click.UsageError("the spec and the plan can't both go to standard output")
-    parsed = overridden(read_spec(spec), graph, tags, previous)
+    parsed = chosen.applied_to(overridden(read_spec(spec), graph, tags, previous), access)
     resolution = resolve_spec(parsed, access=access)
     with whole_file(target) as file:
         file.write(spec_json(resolution.spec))

@@ -18,6 +18,7 @@ from nixdock.cli.options import (
 )
 from nixdock.cli.output import standard_output
 from nixdock.cli.progress import packing_progress
+from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.oci.reference import Reference
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ __all__ = ["command"]
     " Repeatable.",
 )
 @tag_option
+@store_options
+@realise_option
 @confinement_options
 @access_options
 @quiet_option
@@ -49,6 +52,7 @@ def command(
     confinement: str | None,
     *,
     access: Access | None,
+    chosen: ChosenStores,
     quiet: bool,
 ) -> None:
     """Write the image that SPEC describes to standard output, as a docker-archive.
@@ -57,7 +61,7 @@ def command(
     """
     out = standard_output("pipe it into `docker load`")
     names = [str(Reference.parse(text)) for text in repo_tags]
-    parsed = overridden(read_spec(spec), None, [*names, *tags])
+    parsed = chosen.applied_to(overridden(read_spec(spec), None, [*names, *tags]), access)
     with packing_progress(quiet=quiet) as progress:
         stream_image(
             parsed,

@@ -16,6 +16,7 @@ from nixdock.cli.options import (
     spec_argument,
 )
 from nixdock.cli.progress import wrote
+from nixdock.cli.stores import ChosenStores, realise_option, store_options
 
 if TYPE_CHECKING:
     from nixdock import Access
@@ -29,6 +30,8 @@ __all__ = ["command"]
 @click.option(
     "--graph", help="File with the closure's graph, in place of the spec's; only for nix_db."
 )
+@store_options
+@realise_option
 @confinement_options
 @access_options
 def command(
@@ -37,12 +40,13 @@ def command(
     graph: str | None,
     confinement: str | None,
     access: Access | None,
+    chosen: ChosenStores,
 ) -> None:
     """Pack the image's own files, from SPEC's contents and extra_commands.
 
     The output is a directory with the layer's tar and its checksum; another spec can name it as its
     `top_layer`. With nix_db, scripts find the Nix database of the closure.
     """
-    parsed = overridden(read_spec(spec), graph)
+    parsed = chosen.applied_to(overridden(read_spec(spec), graph), access)
     pack_top_layer(parsed, target, access=access, confinement=confinement or "required")
     wrote(target, f"the own files of {parsed.references[0]}")

@@ -19,7 +19,8 @@ from nixdock.errors import StoreError
 from nixdock.nix.closure import Closure
 from nixdock.nix.reference_graph import parse_closure
 from nixdock.nix.store_path import StorePath
-from nixdock.spec.image_spec import ClosureSpec, ImageSpec, StoreSpec
+from nixdock.spec.closure_spec import ClosureSpec
+from nixdock.spec.image_spec import ImageSpec, StoreSpec
 from nixdock.system.scratch import temporary_directory
 
 __all__ = ["ARCHITECTURES", "DemoClosure", "native_architecture", "unpacked_closure"]

@@ -9,17 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nixdock.nix import reference_graph
+from nixdock.nix.store_path import StorePath
 from nixdock.system.input_files import read_bytes
 
 if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
-    from nixdock.nix.store_path import StorePath
     from nixdock.oci.descriptor import Platform
     from nixdock.oci.location import Location, Place
     from nixdock.read.nix_store import ImageStore
     from nixdock.registry.access import Access
 
-__all__ = ["parse_closure", "read_closure", "registration_text", "write_database"]
+__all__ = [
+    "parse_closure",
+    "query_closure",
+    "read_closure",
+    "registration_text",
+    "write_database",
+]
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +47,37 @@ def read_closure(file: str | os.PathLike[str], keys: Iterable[str] = ()) -> Clos
     Raise InputError if the file can't be read, ClosureError if it is not valid.
     """
     return parse_closure(read_bytes(Path(file), "the graph"), keys, os.fspath(file))
+
+
+def query_closure(
+    roots: Iterable[str],
+    *,
+    stores: Iterable[str] = (),
+    trusted_public_keys: Iterable[str] = (),
+    root: str = "",
+    access: Access | None = None,
+) -> Closure:
+    """Return the closure of store paths in the local store and in binary caches.
+
+    `stores` are the URLs of caches, which are asked, in the order of their priorities, for paths
+    that are not valid in the local store; only their narinfos are fetched. Paths must be signed by
+    one of `trusted_public_keys`, NAME:BASE64, or of those in nix.conf. `root` is the directory that
+    contains the local store.
+
+    Raise InputError if a root, a URL or a key is not valid, MissingPathsError, with all paths that
+    no store has, or none that is trusted, and CacheError if a cache fails.
+    """
+    from nixdock.registry.access import Access
+    from nixdock.stores.local import LocalStore
+    from nixdock.stores.opening import StoreChoice, open_stores
+
+    paths = [StorePath.parse(text) for text in roots]
+    local = LocalStore(root)
+    urls = tuple(stores)
+    if not urls:
+        return local.closure(paths)
+    choice = StoreChoice(urls, tuple(trusted_public_keys))
+    return open_stores(choice, access or Access(), os.environ, local).closure(paths)
 
 
 def registration_text(closure: Closure) -> bytes:

@@ -9,24 +9,30 @@ from typing import TYPE_CHECKING, Final
 
 from nixdock.build.build import prepared_build
 from nixdock.build.inspection import inspect_build, outline_build
+from nixdock.build.previous import may_continue, replaced_plan
 from nixdock.diff.side import Document, Side, SideKind, SideLayer
-from nixdock.errors import InputError
 from nixdock.face.known_layers import Sources, known_to, packed_blobs
+from nixdock.face.specs import check_platform
 from nixdock.layers.known import existing_layers, known_layers
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.nix.store_path import valid_store_paths
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.layout import Format
-from nixdock.oci.platforms import best_fitting, platform_text
+from nixdock.oci.location import location_text
 from nixdock.read.report import FileReport
+from nixdock.read.selection import select_only_image
+from nixdock.registry.opening import open_location
 from nixdock.rootfs.confinement import Confinement
+from nixdock.spec.chosen_stores import with_stores
 from nixdock.write.image import default_compression
 
 if TYPE_CHECKING:
     from nixdock.build.build import Build
     from nixdock.face.describing import Describing
+    from nixdock.layering.plan_history import PreviousPlan
     from nixdock.oci.layer_blob import LayerBlob
     from nixdock.oci.location import Location
+    from nixdock.oci.registry_reference import RegistryReference
     from nixdock.registry.access import Access
     from nixdock.spec.image_spec import ImageSpec
 
@@ -42,7 +48,8 @@ class Described:
     """A spec whose image is described.
 
     `others` are images whose layers are known, besides those that `describing` names; `platform` is
-    the one that the image must be for, if it is given.
+    the one that the image must be for, if it is given. `replaced` is an image in a registry whose
+    plan this one continues, as in a push in its place, if the spec names no other.
     """
 
     spec: ImageSpec
@@ -50,6 +57,7 @@ class Described:
     platform: Platform | None = None
     access: Access | None = None
     others: tuple[Location, ...] = ()
+    replaced: RegistryReference | None = None
 
     def report(self, progress: Progress = NO_PROGRESS) -> FileReport:
         """Return the report on the image that `build_image` would write; pack what is not known."""
@@ -86,15 +94,22 @@ class Described:
     @contextmanager
     def _prepared(self, *, outline: bool = False) -> Iterator[Build]:
         spec = self.spec
-        own = spec.platform
-        if self.platform is not None and not best_fitting([(own, spec)], self.platform):
-            raise InputError(
-                f"the spec describes {spec.references[0]} for {platform_text(own)}, not for"
-                f" {platform_text(self.platform)}"
-            )
+        check_platform(spec, self.platform)
         confinement = Confinement(self.describing.confinement)
-        with prepared_build(spec, confinement, self.access, outline=outline) as build:
+        spec = with_stores(spec, self.describing.stores, self.describing.trusted_public_keys)
+        previous = self._replaced_plans(spec)
+        with prepared_build(
+            spec, confinement, self.access, outline=outline, previous=previous
+        ) as build:
             yield build
+
+    def _replaced_plans(self, spec: ImageSpec) -> list[PreviousPlan]:
+        if self.replaced is None or not may_continue(spec):
+            return []
+        with open_location(self.replaced, self.access, platform=spec.platform) as file:
+            image = select_only_image(file, spec.platform)
+            plan = replaced_plan(image.config, location_text(self.replaced))
+        return [] if plan is None else [plan]
 
     @contextmanager
     def _packed(self, progress: Progress) -> Iterator[tuple[Build, dict[int, LayerBlob]]]:

@@ -15,9 +15,12 @@ class Describing:
 
     Its layers are packed to compute their digests, except those that the images at the locations
     `reuse`, the previous image that the spec names, or, with `use_cache`, the user's cache know.
-    `confinement` is that of `build_image`.
+    `confinement` is that of `build_image`. `stores` and `trusted_public_keys` are added to those of
+    the spec's closure.
     """
 
     reuse: tuple[str, ...] = ()
     use_cache: bool = False
     confinement: Confinement | str = "required"
+    stores: tuple[str, ...] = ()
+    trusted_public_keys: tuple[str, ...] = ()

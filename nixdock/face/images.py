@@ -123,15 +123,15 @@ def diff_images(
     """Return how many bytes an update from `old` to `new` transfers, and why.
 
     Each of the two is an image in any format, a spec, a plan file, or a reference graph. A spec
-    stands for the archive that `build_image` would write; layers that are known from the other
-    side, or as `describing` says, are not packed. A graph is planned first, by `layering` within
-    `max_layers`; for `new`, `new_layering` is used if it is given.
-    `platform`, as OS/ARCHITECTURE[/VARIANT], is that of the images; by default, it is linux/amd64
-    where there are images for several. Layers in a registry are not read if the image remembers
-    their store paths; the hashes of those that are on one side only are then abbreviated, followed
-    by zeros. Raise InputError if a path is none of these or has no image for the platform,
-    ImageError if an image is damaged, RegistryError if a registry does not send it, and PlanError
-    if no plan fits.
+    stands for the archive that `build_image` would write or, as `new`, for the image that
+    `push_image` would send in place of `old`, if that is in a registry; layers that are known from
+    the other side, or as `describing` says, are not packed. A graph is planned first, by `layering`
+    within `max_layers`; for `new`, `new_layering` is used if it is given. `platform`, as
+    OS/ARCHITECTURE[/VARIANT], is that of the images; by default, it is linux/amd64 where there are
+    images for several. Layers in a registry are not read if the image remembers their store paths;
+    the hashes of those that are on one side only are then abbreviated, followed by zeros. Raise
+    InputError if a path is none of these or has no image for the platform, ImageError if an image
+    is damaged, RegistryError if a registry does not send it, and PlanError if no plan fits.
     """
     from nixdock.diff.comparison import compare_sides
     from nixdock.diff.reading import Planning, is_image, read_side
@@ -139,6 +139,7 @@ def diff_images(
     from nixdock.layering.strategies import Layering
     from nixdock.oci.location import location_of
     from nixdock.oci.platforms import wanted_platform
+    from nixdock.oci.registry_reference import RegistryReference
     from nixdock.spec.reading import is_spec, spec_of
 
     wanted = wanted_platform(platform)
@@ -155,7 +156,9 @@ def diff_images(
 
         others = (other,) if is_image(other) else ()
         spec = spec_of(document, file)
-        return Described(spec, describing or Describing(), wanted, access, others).side(str(file))
+        replaced = other if other is old_place and isinstance(other, RegistryReference) else None
+        described = Described(spec, describing or Describing(), wanted, access, others, replaced)
+        return described.side(str(file))
 
     old_side = read_side(old_place, old_planning, wanted, access, partial(side, new_place))
     new_side = read_side(new_place, new_planning, wanted, access, partial(side, old_place))

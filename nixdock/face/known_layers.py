@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nixdock.layers.known_cache import KnownCache, cache_directory
+from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.pack import pack_all
 from nixdock.layers.progress import NO_PROGRESS
+from nixdock.system.cache_directory import cache_directory
 from nixdock.transfer.known import Known
 
 if TYPE_CHECKING:

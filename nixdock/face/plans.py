@@ -61,7 +61,11 @@ def plan_family(
     from nixdock.layering import family
 
     limits = dict.fromkeys(closures, max_layers) if isinstance(max_layers, int) else max_layers
-    budgets = {name: store_layer_budget(min(limit, MOST_LAYERS)) for name, limit in limits.items()}
+    budgets = {
+        name: store_layer_budget(min(limits[name], MOST_LAYERS))
+        for name in closures
+        if name in limits
+    }
     plans = tuple(previous)
     options = LayeringOptions(
         volatile=frozenset(volatile), previous=plans[0] if plans else None, older=plans[1:]

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nixdock.build.build import prepared_build
-from nixdock.build.memory import remembered_plan
-from nixdock.build.previous import previous_images
+from nixdock.build.previous import may_continue, previous_images, replaced_plan
 from nixdock.errors import InputError
 from nixdock.face.known_layers import Sources
 from nixdock.layers.progress import NO_PROGRESS, Progress
@@ -45,9 +44,9 @@ def push_image(
     destination is a reference, HOST/REPOSITORY[:TAG], with or without docker://. Layers that an
     image at a destination has already are taken over without reading a file, and so are those of
     the locations `reuse`, which may be in other repositories or in files, those of the previous
-    image that the spec names, and those that a cache of the user knows. A spec that names no
-    previous image continues the plans of the images that are replaced. `options` can limit that, or
-    send nothing at all. `confinement` is that of `build_image`.
+    image that the spec names, and those that a cache of the user knows. A spec with the strategy
+    `stable` that names no previous image continues the plans of the images that are replaced.
+    `options` can limit that, or send nothing at all. `confinement` is that of `build_image`.
 
     Blobs are sent first, then config and manifest, and tags last, so that a tag is always that of
     a whole image. Raise what `build_image` raises, and RegistryError if a registry can't be reached
@@ -64,7 +63,7 @@ def push_image(
     registries = Registries(access or Access(), spec.platform)
     known = Known()
     targets = registries.targets(references, [*sources.images, *previous_images(spec)], known)
-    memories = _memories(targets) if pushing.use_memory else []
+    memories = _memories(targets) if pushing.use_memory and may_continue(spec) else []
     with prepared_build(spec, Confinement(confinement), access, previous=memories) as build:
         if spec.from_image is not None:
             add_base(known, spec.from_image.path, build.layers)
@@ -81,10 +80,10 @@ def _memories(targets: Iterable[PushTarget]) -> list[PreviousPlan]:
     """Return the plans of the images that a push replaces, each once."""
     replaced = {seen.manifest: seen for target in targets for seen in target.replaced}
     plans = [
-        remembered_plan(seen.config, str(seen.repository.reference(seen.name)))
+        replaced_plan(seen.config, str(seen.repository.reference(seen.name)))
         for seen in replaced.values()
     ]
-    return [plan for plan in plans if plan is not None and plan.layers]
+    return [plan for plan in plans if plan is not None]
 
 
 def _push_existing(

@@ -9,6 +9,7 @@ would make every package look volatile for a long time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.change_model import Rate
@@ -31,6 +32,8 @@ _APP_FREQUENCY: Final = 0.75
 _OFTEN: Final = 0.1
 _RARELY: Final = 0.005
 """How probably an update finds a memory that fails, where memories do often and where rarely."""
+_MOST_OUTLASTED: Final = 1000
+"""More updates than this say no more about a memory."""
 
 
 def learn(previous: PreviousPlan, closure: Closure, prior: Mapping[StorePath, Rate]) -> PlanHistory:
@@ -43,7 +46,9 @@ def learn(previous: PreviousPlan, closure: Closure, prior: Mapping[StorePath, Ra
     origins = dict(_origins(old, new))
     changed = [path for path in new.values() if path not in origins or origins[path][1] != path]
     is_counted = 2 * len(changed) <= len(new)
-    own = [path for path in changed if path in origins and _own_change(path, origins, closure)]
+    own = frozenset(
+        path for path in changed if path in origins and _own_change(path, origins, closure)
+    )
     counts = {}
     for key, path in new.items():
         if path not in origins:
@@ -131,8 +136,10 @@ def memory_risk(history: PlanHistory) -> float:
     places in which memories often fail, and places in which they hardly ever do; each update that a
     memory has outlasted speaks for the latter.
     """
-    often = (1 - _OFTEN) ** history.steps
-    rarely = (1 - _RARELY) ** history.steps
+    outlasted = min(history.steps, _MOST_OUTLASTED)
+    # Powers of fractions are exact; those of floats are rounded as the C library likes.
+    often = float(Fraction(1 - _OFTEN) ** outlasted)
+    rarely = float(Fraction(1 - _RARELY) ** outlasted)
     return (_OFTEN * often + _RARELY * rarely) / (often + rarely)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import combinations, count
+from math import fsum
 from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.clusters import Cluster, joint_clusters, union_of
@@ -96,8 +97,8 @@ class _Search:
         new = self._merged(left, parts, self.budget - len(self.whole) - 1)
         if new is None:
             return False
-        before = sum(self._cost(c) for n, c in self.free.items() if n not in left)
-        after = sum(self._cost(cluster) for cluster in new.values()) + group.cost
+        before = fsum(self._cost(c) for n, c in self.free.items() if n not in left)
+        after = fsum(self._cost(cluster) for cluster in new.values()) + group.cost
         if after >= before * (1 - _LEAST_SAVED):
             return False
         self.free = left

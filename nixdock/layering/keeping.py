@@ -105,7 +105,7 @@ def layers_to_keep(
 ) -> list[Layer]:
     """Return the `clean` layers to keep, in their order, so that there is room for other paths.
 
-    `newcomers` are paths of packages that the previous image did not have.
+    `newcomers` are paths of packages that no update has seen yet.
     """
     whole = clean.layers
     kept_paths = frozenset(path for layer in whole for path in layer)

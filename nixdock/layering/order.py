@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from math import fsum
 from operator import or_
 from typing import TYPE_CHECKING, Final
 
@@ -99,7 +100,7 @@ def _costs_of_places(
     with_it = [probability(cone | cluster.cone) for cone in cones]
     sizes = [c.size + LAYER_OVERHEAD for c in rest]
     size = cluster.size + LAYER_OVERHEAD
-    cost = size * with_it[0] + sum(s * p for s, p in zip(sizes, with_it[1:], strict=True))
+    cost = size * with_it[0] + fsum(s * p for s, p in zip(sizes, with_it[1:], strict=True))
     costs = [cost]
     for n, other in enumerate(sizes, 1):
         cost += size * (with_it[n] - with_it[n - 1]) + other * (without[n] - with_it[n])

@@ -89,8 +89,9 @@ class PreviousPlan:
                 seen[path] = number
 
     def completed(self, paths: Iterable[StorePath]) -> PreviousPlan:
-        """Return the plan with those of `paths` that it has abbreviated."""
-        complete = {abbreviated(path): path for path in paths}
+        """Return the plan with those of `paths` that it has only abbreviated."""
+        whole = {path for layer in self.layers for path in layer}
+        complete = {abbreviated(path): path for path in paths if path not in whole}
         return replace(
             self,
             layers=tuple(

@@ -110,7 +110,7 @@ def _worthwhile(
         (group,) = layer_clusters(model, [paths])
         # Shared, a group is stored and transferred once instead of once for every image.
         saved = others * (group.size / _HORIZON + group.cost)
-        price = sum(prices[i] for i in _image_numbers(images))
+        price = math.fsum(prices[i] for i in _image_numbers(images))
         if others * group.size > LAYER_OVERHEAD and saved > price:
             candidates.append((price - saved, images))
     # A layer is left for the rest of an image.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, TypeAlias
 
 from nixdock.layering.clusters import clusters_of, joint_clusters, layer_clusters, paths_of
@@ -56,7 +57,8 @@ def plan_stable(
     clean = clean_layers([image.layers for image in images], closure)
     kept = layers_to_keep(model, clean, newcomers(history, closure), budget)
     # Clients have none of several previous images only if all these memories fail.
-    new = _replanned(model, kept, fresh, budget, memory_risk(history) ** len(images))
+    risk = prod(memory_risk(history) for _ in images)
+    new = _replanned(model, kept, fresh, budget, risk)
     layers = stacked(expected, kept, clean.layers[: clean.unbroken], new)
     return replace(LayerPlan.of(closure, layers), history=history)
 

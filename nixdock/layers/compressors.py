@@ -25,7 +25,7 @@ from nixdock.layers.libdeflate import GZIP_SAMPLE_DIGEST, LEVEL, gzip_member_com
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE
 
 if TYPE_CHECKING:
-    from nixdock.layers.libzstd import zstd
+    from nixdock.coding.libzstd import zstd
     from nixdock.system.buffers import Write
 
 __all__ = [
@@ -214,7 +214,7 @@ class _Zstd:
 @contextmanager
 def _zstd_errors() -> Iterator[None]:
     """Raise ToolError for errors of libzstd, which has them only if a resource is lacking."""
-    from nixdock.layers.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
+    from nixdock.coding.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
 
     try:
         yield
@@ -226,7 +226,7 @@ def _zstd_errors() -> Iterator[None]:
 
 
 def _zstd_compressor(workers: int) -> zstd.ZstdCompressor:
-    from nixdock.layers.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
+    from nixdock.coding.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
 
     parameter = zstd.CompressionParameter
     # Without workers, libzstd divides the input differently, so use one at least.
@@ -243,7 +243,7 @@ def _zstd_compressor(workers: int) -> zstd.ZstdCompressor:
 def _check_zstd() -> None:
     """Log a warning if libzstd, which Python chooses, is one that compresses to other bytes."""
     if _zstd_sample_digest() != _ZSTD_SAMPLE_DIGEST:
-        from nixdock.layers.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
+        from nixdock.coding.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
 
         log.warning(
             "Python's libzstd %s compresses to other bytes than %s, so the digests of compressed"
@@ -256,7 +256,7 @@ def _check_zstd() -> None:
 @cache
 def _zstd_sample_digest() -> str:
     """Return the digest of what the installed libzstd makes of the sample."""
-    from nixdock.layers.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
+    from nixdock.coding.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
 
     if zstd.zstd_version == _ZSTD_VERSION:
         return _ZSTD_SAMPLE_DIGEST

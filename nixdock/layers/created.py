@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from nixdock.errors import PackError
 from nixdock.layers.compressors import Compression, compressor, media_type_of
 from nixdock.layers.keys import blob_key
 from nixdock.layers.layer import PLAIN_PACKING, Layer, Packing
@@ -19,9 +20,10 @@ from nixdock.system.background import in_background
 from nixdock.system.buffers import Write
 from nixdock.tar.fields import padded_size
 from nixdock.tar.header import Entry, Headers, MemberMeta
+from nixdock.tar.kinds import Kind
 from nixdock.tar.write import write_tar
 
-__all__ = ["CreatedLayer", "EntryLayer", "SizedTar"]
+__all__ = ["CreatedLayer", "EntryLayer", "SizedTar", "check_size", "measured"]
 
 _MOST_ENTRIES_IN_MEMORY: Final = 200_000
 
@@ -134,23 +136,43 @@ class EntryLayer(CreatedLayer):
         """Write the tar of the entries."""
         return write_tar(self.entries(), Headers(self.meta), write)
 
+    def listing(self) -> Iterable[Entry]:
+        """Return the same members; it may take less if their contents are not to be read."""
+        return self.entries()
+
     def measured_tar(self) -> SizedTar:
-        """Return the tar with its size, which follows from the entries; no file is read."""
+        """Return the tar with its size, which follows from the listing; no file is read."""
         headers = Headers(self.meta)
-        size = 0
-        kept: list[Entry] | None = []
-        for entry in self.entries():
-            size += headers.member_size(entry)
-            if kept is not None:
-                kept.append(entry)
-                # Walk a large tree a second time instead of keeping its entries in memory.
-                kept = kept if len(kept) < _MOST_ENTRIES_IN_MEMORY else None
-        entries = self.entries if kept is None else kept.copy
-        return SizedTar(
-            padded_size(size),
-            self.history,
-            lambda write: write_tar(entries(), headers, write),
-            self.key,
+        size, kept = measured(self.listing(), headers)
+        size = padded_size(size)
+
+        def write_to(write: Write) -> None:
+            written = write_tar(self.entries() if kept is None else kept, headers, write)
+            check_size(written, size, self.history)
+
+        return SizedTar(size, self.history, write_to, self.key)
+
+
+def measured(entries: Iterable[Entry], headers: Headers) -> tuple[int, list[Entry] | None]:
+    """Return the size of the members, and the entries if they can be written and are not many."""
+    size = 0
+    kept: list[Entry] | None = []
+    for entry in entries:
+        size += headers.member_size(entry)
+        if kept is not None:
+            kept.append(entry)
+            # Walk a large tree a second time instead of keeping its entries in memory.
+            is_readable = entry.source or entry.kind != Kind.FILE
+            kept = kept if is_readable and len(kept) < _MOST_ENTRIES_IN_MEMORY else None
+    return size, kept
+
+
+def check_size(written: int, size: int, history: LayerHistory) -> None:
+    """Raise PackError if a layer has another size than was said before it was written."""
+    if written != size:
+        raise PackError(
+            f"{history.created_by}: the layer has {written} bytes, but {size} by the listings of"
+            " its store paths, which a binary cache has wrong"
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_CODINGS
 from nixdock.system.text import shown
 
-__all__ = ["CachedBlob", "KnownCache", "cache_directory"]
+__all__ = ["CachedBlob", "KnownCache"]
 
 _MOST_ENTRIES: Final = 16_384
 _MOST_REPOSITORIES: Final = 8
@@ -47,20 +47,6 @@ class _Entry(msgspec.Struct, frozen=True):
     size: int
     media_type: str
     repositories: list[str] = []
-
-
-def cache_directory(environment: Mapping[str, str]) -> Path | None:
-    """Return nixdock's directory for caches (XDG Base Directory Specification), or None.
-
-    There is none in a Nix build, whose results must not depend on it.
-    """
-    if "NIX_BUILD_TOP" in environment and "IN_NIX_SHELL" not in environment:
-        return None
-    base = environment.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(base):  # noqa: PTH117 (a relative one is to be ignored)
-        return Path(base, "nixdock")
-    home = environment.get("HOME", "")
-    return Path(home, ".cache", "nixdock") if os.path.isabs(home) else None  # noqa: PTH117
 
 
 class KnownCache:

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from nixdock.coding.codings import Coding
+from nixdock.coding.decompression import DecompressedReader
 from nixdock.errors import ImageError
-from nixdock.layers.decompression import DecompressedReader
 from nixdock.layers.hashed import CHUNK, HashedReader, drain
 from nixdock.layers.layer import PLAIN_PACKING, Layer, Packing, SizedBlob
 from nixdock.layers.progress import counted
-from nixdock.oci.coding import Coding
 from nixdock.oci.digests import Hashing
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE, layer_media_type

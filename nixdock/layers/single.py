@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from nixdock.errors import PackError
-from nixdock.layers.created import CreatedLayer, SizedTar
+from nixdock.layers.created import CreatedLayer, SizedTar, check_size, measured
 from nixdock.layers.keys import combined_key
 from nixdock.layers.store import StoreLayer
 from nixdock.layers.tar_file import TarLayer
@@ -54,17 +54,20 @@ class SingleLayer(CreatedLayer):
     def write_tar(self, write: Write) -> None:
         """Write the members of both as one tar."""
         size, names = self._top_members()
-        self._write(write, size, self._store_entries(names))
+        self._write(write, size, self._without(self.store.entries(), names))
 
     def measured_tar(self) -> SizedTar:
         """Return the tar with its size."""
         headers = Headers(self.store.meta)
         size, names = self._top_members()
-        entries = list(self._store_entries(names))
-        total = padded_size(size + sum(map(headers.member_size, entries)))
-        return SizedTar(
-            total, self.history, lambda write: self._write(write, size, entries), self.key
-        )
+        rest, kept = measured(self._without(self.store.listing(), names), headers)
+        total = padded_size(size + rest)
+
+        def write_to(write: Write) -> None:
+            entries = self._without(self.store.entries(), names) if kept is None else kept
+            check_size(self._write(write, size, entries), total, self.history)
+
+        return SizedTar(total, self.history, write_to, self.key)
 
     def _top_members(self) -> tuple[int, frozenset[bytes]]:
         """Return the size in bytes of the members of `top`, and their normalised names."""
@@ -76,13 +79,14 @@ class SingleLayer(CreatedLayer):
                 size = member.offset + member.size + -member.size % BLOCK
         return size, frozenset(names)
 
-    def _store_entries(self, names: frozenset[bytes]) -> Iterator[Entry]:
-        for entry in self.store.entries():
+    @staticmethod
+    def _without(entries: Iterable[Entry], names: frozenset[bytes]) -> Iterator[Entry]:
+        for entry in entries:
             if normalised(entry.name) not in names:
                 yield entry
 
-    def _write(self, write: Write, size: int, entries: Iterable[Entry]) -> None:
-        """Write the first `size` bytes of the top layer, then `entries`."""
+    def _write(self, write: Write, size: int, entries: Iterable[Entry]) -> int:
+        """Write the first `size` bytes of the top layer, then `entries`; return the whole size."""
         left = size
 
         def write_start(data: memoryview | bytes) -> None:
@@ -94,4 +98,4 @@ class SingleLayer(CreatedLayer):
         self.top.write_tar(write_start)
         if left:
             raise PackError(f"{self.top.file} changed while it was read", path=self.top.file)
-        write_end(size + write_members(entries, Headers(self.store.meta), write), write)
+        return write_end(size + write_members(entries, Headers(self.store.meta), write), write)

@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from nixdock.errors import PackError
 from nixdock.layers.created import EntryLayer
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
 from nixdock.oci.descriptor import canonical_json
 from nixdock.oci.digests import sha256_digest
 from nixdock.oci.layer_blob import LayerHistory
+from nixdock.stores.local import LocalStore
+from nixdock.stores.store import Store
 from nixdock.system.text import counted, listed_within
 from nixdock.tar.header import Entry, MemberMeta
 from nixdock.tar.kinds import Kind
 from nixdock.tar.permissions import PermissionRule, apply_rules
-from nixdock.tar.walk import walk
 
 __all__ = ["StoreLayer"]
 
 _RECIPE_VERSION: Final = 1
 _LONGEST_COMMENT: Final = 79
 
+_EntriesOf = Callable[[StorePath, Hash | None], Iterator[Entry]]
+
 
 @dataclass(frozen=True, slots=True)
 class StoreLayer(EntryLayer):
     """Store paths, packed in the given order after the entries of the store directory.
 
-    The files are read below the directory `root`, if it is set, as with Nix's `local?root=` stores.
-    `nar_hashes` are in the order of `paths`; `key` is computed from them.
+    They are read from `store`. `nar_hashes` are in the order of `paths`; `key` is computed from
+    them.
     """
 
     paths: tuple[StorePath, ...]
     meta: MemberMeta = field(default_factory=MemberMeta)
     store_dir: str = DEFAULT_STORE_DIR
-    root: str = ""
+    store: Store = field(default_factory=LocalStore)
     nar_hashes: tuple[Hash | None, ...] = ()
     nar_size: int = 0
     perms: tuple[PermissionRule, ...] = ()
@@ -93,18 +95,20 @@ class StoreLayer(EntryLayer):
 
     def entries(self) -> Iterator[Entry]:
         """Yield the members: the store directory and its parents, then each store path's tree."""
-        entries = self._plain_entries()
+        return self._with_rules(self._plain_entries(self.store.entries))
+
+    def listing(self) -> Iterator[Entry]:
+        """Yield the same members, whose contents can perhaps not be read."""
+        return self._with_rules(self._plain_entries(self.store.listing))
+
+    def _with_rules(self, entries: Iterator[Entry]) -> Iterator[Entry]:
         return apply_rules(self.perms, entries) if self.perms else entries
 
-    def _plain_entries(self) -> Iterator[Entry]:
+    def _plain_entries(self, entries_of: _EntriesOf) -> Iterator[Entry]:
         parts = self.store_dir.strip("/").split("/")
         for depth in range(len(parts)):
             name = "/" + "/".join(parts[: depth + 1]) + "/"
             yield Entry(os.fsencode(name), Kind.DIRECTORY, 0o755)
-        for path in self.paths:
-            file = f"{self.root}{path}"
-            if not os.path.lexists(file):
-                raise PackError(
-                    f"{file} does not exist; build or copy it into this store first", path=file
-                )
-            yield from walk(os.fsencode(file), os.fsencode(path))
+        hashes = self.nar_hashes or (None,) * len(self.paths)
+        for path, nar_hash in zip(self.paths, hashes, strict=True):
+            yield from entries_of(path, nar_hash)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from nixdock.coding.codings import MAGIC_SIZE, Coding, coding_of
 from nixdock.errors import InputError
 from nixdock.layers.compressors import Compression
 from nixdock.merge.archive import write_merged_archive
 from nixdock.merge.names import named_images
-from nixdock.oci.coding import MAGIC_SIZE, Coding, coding_of
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.legacy import REPOSITORIES
 from nixdock.oci.location import FileLocation, Location

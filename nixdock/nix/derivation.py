@@ -8,7 +8,7 @@ from typing import Final
 
 from nixdock.errors import StoreError
 
-__all__ = ["outputs_of_derivation"]
+__all__ = ["outputs_of_derivation", "parse_outputs"]
 
 # Derive([("NAME","PATH","ALGORITHM","HASH"),...],...; names and store paths contain no escapes.
 _START: Final = re.compile(r"Derive\(\[")
@@ -25,6 +25,11 @@ def outputs_of_derivation(file: Path) -> dict[str, str]:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"can't read the derivation {file}: {error}", path=file) from None
+    return parse_outputs(text, str(file))
+
+
+def parse_outputs(text: str, file: str) -> dict[str, str]:
+    """Return the same for the text of a derivation, which `file` names in errors."""
     outputs: dict[str, str] = {}
     start = _START.match(text)
     position = start.end() if start else -1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from nixdock.oci.coding import Coding
+from nixdock.coding.codings import Coding
 
 __all__ = [
     "CONFIG_MEDIA_TYPE",

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from nixdock.coding.codings import MAGIC_SIZE, Coding, coding_of
+from nixdock.coding.decompression import MOST_EXPANDED, DecompressedReader
 from nixdock.errors import ImageError, InputError
-from nixdock.layers.decompression import MOST_EXPANDED, DecompressedReader
 from nixdock.layers.hashed import CHUNK, buffered
-from nixdock.oci.coding import MAGIC_SIZE, Coding, coding_of
 from nixdock.oci.layout import LAYOUT_DIRECTORIES
 from nixdock.oci.location import registry_hint
 from nixdock.read.directory import Directory

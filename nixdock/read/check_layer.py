@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from nixdock.coding.codings import Coding
+from nixdock.coding.decompression import DecompressedReader
 from nixdock.errors import ImageError
-from nixdock.layers.decompression import DecompressedReader
 from nixdock.layers.hashed import HashedReader, buffered, drain
-from nixdock.oci.coding import Coding
 from nixdock.read.layer_rules import LayerRules
 from nixdock.read.problem import Problem
 from nixdock.read.stored import StoredLayer

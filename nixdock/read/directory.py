@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from nixdock.coding.codings import MAGIC_SIZE
 from nixdock.errors import ImageError
-from nixdock.oci.coding import MAGIC_SIZE
 from nixdock.read.members import MOST_FILES, missing_error
 from nixdock.system.file_range import Range
 

@@ -9,10 +9,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from nixdock.coding.codings import Coding
+from nixdock.coding.decompression import MOST_EXPANDED
 from nixdock.errors import ImageError
-from nixdock.layers.decompression import MOST_EXPANDED
 from nixdock.layers.hashed import CHUNK, buffered, drain
-from nixdock.oci.coding import Coding
 from nixdock.read.layer_rules import OVERLAY, LayerRules
 from nixdock.read.stored import StoredLayer
 from nixdock.read.tree import MergedTree, Node

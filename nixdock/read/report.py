@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
+from nixdock.coding.codings import Coding
 from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
 from nixdock.nix.store_path import DEFAULT_STORE_DIR
-from nixdock.oci.coding import Coding
 from nixdock.read.opening import ImageFile
 from nixdock.read.stored import StoredImage, StoredLayer
 from nixdock.read.watched import watched

@@ -9,10 +9,10 @@ from functools import cached_property
 from itertools import zip_longest
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from nixdock.coding.codings import Coding, coding_of
+from nixdock.coding.decompression import DecompressedReader
 from nixdock.errors import ImageError
-from nixdock.layers.decompression import DecompressedReader
 from nixdock.layers.hashed import HashedReader, VerifiedReader, buffered, drain
-from nixdock.oci.coding import Coding, coding_of
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.digests import check_digest, sha256_digest
 from nixdock.oci.documents import ConfigDocument, HistoryDocument, PlatformDocument

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from nixdock.network.retrying import Pace
 from nixdock.registry.credentials import find_credentials
-from nixdock.registry.retrying import Pace
 
 __all__ = ["Access", "Account"]
 

@@ -7,8 +7,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import RegistryError
+from nixdock.network.body import Body
 from nixdock.registry.repository import Repository
-from nixdock.registry.request import Body, Request
+from nixdock.registry.request import Request
 from nixdock.registry.transport import Response
 from nixdock.system.readers import ReadOnlyStream
 

@@ -47,6 +47,11 @@ class Subject:
     what: str = ""
 
     @property
+    def server(self) -> str:
+        """What kind of server it is."""
+        return "the registry"
+
+    @property
     def place(self) -> str:
         """The registry and the repository."""
         return f"{self.host}/{self.repository}" if self.repository else self.host

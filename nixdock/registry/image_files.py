@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from nixdock.coding.codings import MAGIC_SIZE
 from nixdock.errors import ImageError, RegistryError
 from nixdock.layers.hashed import CHUNK
-from nixdock.oci.coding import MAGIC_SIZE
 from nixdock.oci.descriptor import Descriptor, Platform, canonical_json
 from nixdock.oci.digests import hex_of
 from nixdock.oci.documents import DescriptorDocument, IndexDocument, ManifestDocument

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from nixdock.errors import ImageError, RegistryError
+from nixdock.network.body import Body
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import sha256_digest
 from nixdock.oci.media_types import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
@@ -15,7 +16,7 @@ from nixdock.oci.registry_reference import RegistryReference
 from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
 from nixdock.registry.link_header import next_link
 from nixdock.registry.repository import Repository
-from nixdock.registry.request import Body, Request
+from nixdock.registry.request import Request
 
 __all__ = [
     "RemoteManifest",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
-__all__ = ["Body", "Request", "Scope"]
+from nixdock.network.body import Body
 
-_CHUNK: Final = 1 << 20
+__all__ = ["Request", "Scope"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,34 +21,6 @@ class Scope:
     repository: str = ""
     push: bool = False
     mount_from: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """What a request sends: `size` bytes, which `open` opens anew for each attempt."""
-
-    size: int
-    open: Callable[[], io.RawIOBase | io.BufferedIOBase]
-
-    @classmethod
-    def of(cls, data: bytes) -> Body:
-        """Return the body with these bytes."""
-        return cls(len(data), lambda: io.BytesIO(data))
-
-    def rest(self, start: int) -> Body:
-        """Return the bytes from `start` on."""
-
-        def open_rest() -> io.RawIOBase | io.BufferedIOBase:
-            stream = self.open()
-            if stream.seekable():
-                stream.seek(start)
-            else:
-                skipped = 0
-                while skipped < start and (more := stream.read(min(_CHUNK, start - skipped))):
-                    skipped += len(more)
-            return stream
-
-        return Body(self.size - start, open_rest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,13 @@ from urllib.parse import urlencode
 import msgspec
 
 from nixdock.errors import RegistryError
+from nixdock.network.answers import Response
+from nixdock.network.body import Body
+from nixdock.network.retrying import TRANSIENT, Setback, retry_after
 from nixdock.registry.access import Access, Account
-from nixdock.registry.answers import Response
 from nixdock.registry.challenges import Challenge
 from nixdock.registry.failures import MOST_ERROR, Subject
-from nixdock.registry.request import Body, Scope
-from nixdock.registry.retrying import TRANSIENT, Setback, retry_after
+from nixdock.registry.request import Scope
 
 __all__ = ["Ask", "Tokens", "scope_names"]
 

@@ -5,26 +5,29 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from nixdock.errors import RegistryError
+from nixdock.network.addresses import is_local_name
+from nixdock.network.answers import Response
+from nixdock.network.body import Body
+from nixdock.network.following import Outgoing, check_target, follow
+from nixdock.network.redirects import Origin, UnsafeTargetError
+from nixdock.network.retrying import TRANSIENT, Setback, persist, retry_after
 from nixdock.oci.registry_reference import DOCKER_HUB
 from nixdock.registry.access import Access, Account
-from nixdock.registry.addresses import address_of, is_local_name, refused_address, resolve
-from nixdock.registry.answers import Response
 from nixdock.registry.challenges import parse_challenges
 from nixdock.registry.failures import MOST_ERROR, Subject
-from nixdock.registry.redirects import MOST_REDIRECTS, Origin, UnsafeTargetError, next_target
-from nixdock.registry.request import Body, Request
-from nixdock.registry.retrying import TRANSIENT, Setback, persist, retry_after
+from nixdock.registry.request import Request
 from nixdock.registry.tokens import Tokens
 from nixdock.system.text import shown
 
 if TYPE_CHECKING:
-    from nixdock.registry.connections import Connections
+    from nixdock.network.connections import Connections
+    from nixdock.registry.root import Root
 
 __all__ = ["MOST_ERROR", "Response", "Transport"]
 
@@ -34,17 +37,6 @@ log = logging.getLogger(__name__)
 _HUB_ADDRESS: Final = "registry-1.docker.io"
 _WARNING: Final = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 _MOST_WARNINGS: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Outgoing:
-    """A request to one URL."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: Body | None
-    subject: Subject
 
 
 class Transport:
@@ -59,10 +51,20 @@ class Transport:
     @cached_property
     def _connections(self) -> Connections:
         # urllib3 is slow to import, and not needed before the first request.
-        from nixdock.registry.connections import Connections  # noqa: PLC0415
+        from nixdock.network.connections import Connections  # noqa: PLC0415
 
-        address = _HUB_ADDRESS if self.host == DOCKER_HUB else self.host
-        return Connections(self.host, address, self.access)
+        name = Origin.of(f"https://{self._address}").host
+        return Connections(name, self.access, Subject(self.host).error, self.host)
+
+    @cached_property
+    def _root(self) -> Root:
+        from nixdock.registry.root import Root  # noqa: PLC0415 (the same)
+
+        return Root(self._address, self._connections, self.access)
+
+    @property
+    def _address(self) -> str:
+        return _HUB_ADDRESS if self.host == DOCKER_HUB else self.host
 
     @property
     def request_count(self) -> int:
@@ -114,9 +116,9 @@ class Transport:
         subject = self._subject(request)
         header = None
         try:
-            root = self._connections.root(subject)
+            root = self._root.url(subject)
             url = urljoin(f"{root}/", request.target)
-            outgoing = _Outgoing(request.method, url, request.headers, request.body, subject)
+            outgoing = Outgoing(request.method, url, request.headers, request.body, subject)
             home = Origin.of(root)
             is_home = Origin.of(url) == home
             if is_home:
@@ -138,14 +140,14 @@ class Transport:
         self,
         response: Response,
         request: Request,
-        outgoing: _Outgoing,
+        outgoing: Outgoing,
         home: Origin,
         refused: str | None,
     ) -> Response:
         """Send a request again as the registry asks for, if that is something new."""
         challenges = parse_challenges(response.headers.get("WWW-Authenticate", ""))
         try:
-            header = self._tokens.answer(challenges, request.scope, refused, outgoing.subject)
+            header = self._tokens.answer(challenges, request.scope, refused, self._subject(request))
             if header is None or header == refused:
                 return response
             response.close()
@@ -159,55 +161,12 @@ class Transport:
             raise
 
     def _follow(
-        self, outgoing: _Outgoing, home: Origin, header: str | None, expected: Container[int] = ()
+        self, outgoing: Outgoing, home: Origin, header: str | None, expected: Container[int] = ()
     ) -> Response:
-        """Send a request where it is redirected to; `header` only goes to its `home`."""
-        for _ in range(MOST_REDIRECTS + 1):
-            at = Origin.of(outgoing.url)
-            if at != home:
-                # Not even if it leads back: the one who redirects could choose what is done.
-                header = None
-            given = {} if header is None else {"Authorization": header}
-            response = self._connections.exchange(
-                outgoing.method,
-                outgoing.url,
-                {**outgoing.headers, **given},
-                outgoing.body,
-                outgoing.subject,
-            )
-            location = response.headers.get("Location")
-            if response.status in expected:
-                return response
-            try:
-                target = next_target(outgoing.method, response.status, location, outgoing.url)
-                if target is None:
-                    return response
-                self._check_target(at, Origin.of(target))
-            except UnsafeTargetError:
-                response.close()
-                raise
-            response.close()
-            outgoing = replace(outgoing, url=target)
-        raise UnsafeTargetError(f"there are more than {MOST_REDIRECTS} redirects")
+        return follow(self._connections, outgoing, home, header, expected)
 
     def _check_target(self, at: Origin, target: Origin) -> None:
-        """Raise UnsafeTargetError if something must not lead from one origin to another."""
-        at.leads_to(target)
-        registry = Origin.of(f"https://{self._connections.address}").host
-        if target.host in {at.host, registry}:
-            return
-        if self._connections.is_proxied(target):
-            address = address_of(target.host)
-            addresses = frozenset() if address is None else frozenset({address})
-        else:
-            addresses = resolve(target.host)
-        from_local = self._connections.is_local
-        refused = refused_address(addresses, from_local=from_local)
-        if refused is not None or (not from_local and is_local_name(target.host)):
-            what = f" ({refused})" if refused is not None and str(refused) != target.host else ""
-            raise UnsafeTargetError(
-                f"it leads to {target.host}{what}, an address for this machine or network alone"
-            )
+        check_target(self._connections, at, target)
 
     def _ask_realm(
         self,
@@ -218,7 +177,7 @@ class Transport:
         subject: Subject,
     ) -> Response:
         """Ask a token server, if it may be asked by this registry's word."""
-        home = Origin.of(self._connections.root(subject))
+        home = Origin.of(self._root.url(subject))
         realm = Origin.of(url)
         if realm.scheme == "http":
             trusted = self.access.insecure or is_local_name(realm.host) or realm.host == home.host
@@ -230,7 +189,7 @@ class Transport:
         self._check_target(home, realm)
         header = headers.get("Authorization")
         others = {key: value for key, value in headers.items() if key != "Authorization"}
-        outgoing = _Outgoing(method, url, others, body, subject)
+        outgoing = Outgoing(method, url, others, body, subject)
         # A form with an identity token is not sent on to wherever else.
         final = range(300, 400) if body is not None else ()
         return self._follow(outgoing, realm, header, final)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
+from nixdock.coding.codings import Coding
 from nixdock.errors import ImageError, PlanError
 from nixdock.layers.hashed import buffered
 from nixdock.layers.passed_on import PassedOnLayer
-from nixdock.oci.coding import Coding
 from nixdock.oci.config_faults import config_faults
 from nixdock.oci.config_keys import canonical_config
 from nixdock.oci.container_config import ContainerConfig

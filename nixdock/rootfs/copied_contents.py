@@ -14,7 +14,7 @@ from nixdock.rootfs.linked_contents import STORE_DIR, JoinedTree, read_errors
 from nixdock.rootfs.obstacles import make_directories
 from nixdock.rootfs.underlay import Underlay
 
-__all__ = ["copy_contents"]
+__all__ = ["copy_contents", "copy_into"]
 
 
 def copy_contents(
@@ -28,13 +28,23 @@ def copy_contents(
 ) -> None:
     """Copy the trees `contents` into the directory `into`; the store `store_dir` is below `root`.
 
+    See `copy_into`.
+    """
+    tree = JoinedTree(into, root, underlay or Underlay(), store_dir)
+    copy_into(tree, contents, keep_directory_links=keep_directory_links)
+
+
+def copy_into(
+    tree: JoinedTree, contents: Sequence[str], *, keep_directory_links: bool = False
+) -> None:
+    """Copy the trees `contents` into `tree`.
+
     Files of later contents replace those of earlier ones; raise SpecError if a file would replace
     a directory that is not empty. Symlinks to directories become directories,
     except those that lead to a directory above them; with `keep_directory_links` they all stay, and
     later contents are copied to where they lead. Raise PackError for devices and sockets.
     """
-    tree = JoinedTree(into, root, underlay or Underlay(), store_dir)
-    into.chmod(0o755)
+    tree.directory.chmod(0o755)
     for content in tree.content_directories(contents):
         with read_errors(content):
             _copy_directory(tree, content, "", tree.source(content), keep=keep_directory_links)
@@ -50,10 +60,11 @@ def _copy_directory(
     while pending:
         for place, entry in pending[-1][0]:
             above = {identity for _, identity in pending} if entry.is_symlink() else set()
-            if _is_directory(entry, above, keep=keep):
+            source = tree.followed(entry.path) if entry.is_symlink() else entry.path
+            if _is_directory(entry, source, above, keep=keep):
                 real_path = tree.underlay.real_child(place.real_parent, entry.name) or place.real
                 _make_directory(tree, content, real_path, keep=keep)
-                pending.append((tree.entries(place.path, real_path, entry.path), _id(entry.path)))
+                pending.append((tree.entries(place.path, real_path, source), _id(source)))
                 break
             _copy_file(tree, content, place.real, entry)
         else:
@@ -65,12 +76,17 @@ def _id(directory: str) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
-def _is_directory(entry: os.DirEntry[str], above: set[tuple[int, int]], *, keep: bool) -> bool:
-    """Tell whether to copy an entry as a directory; `above` are the directories that it is in."""
+def _is_directory(
+    entry: os.DirEntry[str], source: str, above: set[tuple[int, int]], *, keep: bool
+) -> bool:
+    """Tell whether to copy an entry, which leads to `source`, as a directory.
+
+    `above` are the directories that it is in.
+    """
     if not entry.is_symlink():
         return entry.is_dir()
     try:
-        return not keep and entry.is_dir() and _id(entry.path) not in above
+        return not keep and Path(source).is_dir() and _id(source) not in above
     except OSError as error:
         # A symlink that leads to itself.
         if error.errno == errno.ELOOP:

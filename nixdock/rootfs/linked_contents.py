@@ -6,7 +6,7 @@ import filecmp
 import logging
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +17,16 @@ from nixdock.rootfs.underlay import Underlay
 from nixdock.spec.image_spec import StoreSpec
 from nixdock.spec.paths import is_in_store
 
-__all__ = ["STORE_DIR", "JoinedTree", "Place", "link_contents", "read_errors"]
+__all__ = ["STORE_DIR", "JoinedTree", "Place", "Reach", "link_contents", "link_into", "read_errors"]
 
 log = logging.getLogger(__name__)
 
 STORE_DIR: Final = StoreSpec().directory
+# After as many, Linux gives up.
+_MOST_LINKS: Final = 40
+
+Reach = Callable[[str], None]
+"""A function that lets the store path of a file be in the store, if it can be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +54,22 @@ class JoinedTree:
 
     `directory` holds the tree. The store `store_dir` is below `root`; contents that are not in the
     store are files of the machine. `origins` has the content that
-    each path comes from. All paths in the tree are relative to it.
+    each path comes from. All paths in the tree are relative to it. `reach` is called with the
+    target of a link before it is looked at below `root`.
     """
 
     directory: Path
     root: str
     underlay: Underlay
     store_dir: str = STORE_DIR
+    reach: Reach | None = None
     origins: dict[str, str] = field(default_factory=dict)
 
     def source(self, content: str) -> str:
         """Return the directory from which `content` is read."""
-        return f"{self.root}{content}" if is_in_store(content, self.store_dir) else content
+        if not is_in_store(content, self.store_dir):
+            return content
+        return self.followed(f"{self.root}{content}")
 
     def content_directories(self, contents: Sequence[str]) -> Iterator[str]:
         """Yield each content once; raise SpecError if one does not exist.
@@ -125,8 +134,27 @@ class JoinedTree:
         if not link.is_symlink():
             return None
         text = os.readlink(link)
-        target = f"{self.root}{text}"
-        return target if text.startswith("/") and Path(target).is_dir() else None
+        if not text.startswith("/"):
+            return None
+        target = self.below_root(text)
+        return target if Path(target).is_dir() else None
+
+    def followed(self, link: str) -> str:
+        """Return where a symlink leads, if that is in the store, or the symlink itself."""
+        if not self.root:
+            return link
+        for _ in range(_MOST_LINKS):
+            target = os.readlink(link) if Path(link).is_symlink() else ""
+            if not is_in_store(target, self.store_dir):
+                break
+            link = self.below_root(target)
+        return link
+
+    def below_root(self, target: str) -> str:
+        """Return where the absolute target of a symlink lies."""
+        if self.reach is not None:
+            self.reach(target)
+        return f"{self.root}{target}"
 
     def link_directory(self, content: str, path: str, directory: str) -> None:
         """Add links to the files of `directory`, which `content` has at `path`."""
@@ -184,13 +212,27 @@ class JoinedTree:
             target.symlink_to(link)
         elif not target.is_symlink():
             raise self.conflict(real_path, content, is_directory=False)
-        elif not _is_same_file(self.root, os.readlink(target), link):
+        elif not self._is_same_file(os.readlink(target), link):
             log.warning(
                 "/%s is in two contents: %s is used, %s is not",
                 real_path,
                 f"{self.origins[real_path]}/{real_path}",
                 f"{content}/{path}",
             )
+
+    def _is_same_file(self, target: str, other_target: str) -> bool:
+        """Tell whether symlinks to the two targets lead to files with the same bytes and mode."""
+        if target == other_target:
+            return True
+        if not (target.startswith("/") and other_target.startswith("/")):
+            return False
+        file, other_file = Path(self.below_root(target)), Path(self.below_root(other_target))
+        return (
+            file.is_file()
+            and other_file.is_file()
+            and stat.S_IMODE(file.stat().st_mode) == stat.S_IMODE(other_file.stat().st_mode)
+            and filecmp.cmp(file, other_file, shallow=False)
+        )
 
 
 @contextmanager
@@ -214,13 +256,20 @@ def link_contents(
 ) -> None:
     """Join the trees `contents`, of a store below `root`, in the directory `into`.
 
+    See `link_into`.
+    """
+    link_into(JoinedTree(into, root, underlay or Underlay(), store_dir), contents)
+
+
+def link_into(tree: JoinedTree, contents: Sequence[str]) -> None:
+    """Join the trees `contents` in `tree`.
+
     Directories become directories, and files become symlinks to the files. Symlinks are copied
     unless they lead out of their tree. If two contents have different files at the same path, use
     the first one and log a warning; raise SpecError if one has a file and the other a directory.
     Where the base image in `underlay` has a symlink to a directory, files go into that directory.
     """
-    tree = JoinedTree(into, root, underlay or Underlay(), store_dir)
-    into.chmod(0o755)
+    tree.directory.chmod(0o755)
     for content in tree.content_directories(contents):
         with read_errors(content):
             tree.link_directory(content, "", tree.source(content))
@@ -233,18 +282,3 @@ def _kept_link(file: str, path: str) -> str | None:
         return text
     resolved = os.path.normpath(f"{os.path.dirname(path)}/./{text}".lstrip("/"))  # noqa: PTH120
     return None if resolved == ".." or resolved.startswith("../") else text
-
-
-def _is_same_file(root: str, target: str, other_target: str) -> bool:
-    """Tell whether symlinks to the two targets lead to files with the same bytes and mode."""
-    if target == other_target:
-        return True
-    if not (target.startswith("/") and other_target.startswith("/")):
-        return False
-    file, other_file = Path(root + target), Path(root + other_target)
-    return (
-        file.is_file()
-        and other_file.is_file()
-        and stat.S_IMODE(file.stat().st_mode) == stat.S_IMODE(other_file.stat().st_mode)
-        and filecmp.cmp(file, other_file, shallow=False)
-    )

@@ -19,8 +19,8 @@ from nixdock.read.merging import merged_tree
 from nixdock.rootfs.added_database import add_database
 from nixdock.rootfs.base_image import BaseImage
 from nixdock.rootfs.confinement import Confinement
-from nixdock.rootfs.copied_contents import copy_contents
-from nixdock.rootfs.linked_contents import link_contents
+from nixdock.rootfs.copied_contents import copy_into
+from nixdock.rootfs.linked_contents import JoinedTree, Reach, link_into
 from nixdock.rootfs.rootless.difference import Snapshot, difference
 from nixdock.rootfs.rootless.extract import extract
 from nixdock.rootfs.rootless.fakeroot import FakeFile, Inode
@@ -59,13 +59,15 @@ def prepare_top_layer(
     stack: ExitStack,
     database: Path | None = None,
     confinement: Confinement = Confinement.REQUIRED,
+    reach: Reach | None = None,
 ) -> TreeLayer | MemberLayer:
     """Prepare the files of the top layer on top of `base` and return the layer.
 
     If there are scripts, they are confined as `confinement` says, and find the Nix database that is
-    below the directory `database`. The files are removed when `stack` is closed. Raise SpecError if
-    a tree in `contents` does not exist or conflicts with another one, ScriptError if a script fails
-    or can't be confined, and PackError if a file can't be read.
+    below the directory `database`. `reach` lets the files be there that links lead to. The files
+    are removed when `stack` is closed. Raise SpecError if a tree in `contents` does not exist or
+    conflicts with another one, ScriptError if a script fails or can't be confined, and PackError if
+    a file can't be read.
     """
     owner = spec.owner
     meta = MemberMeta(mtime, owner.uid, owner.gid, owner_name(owner.uid), owner_name(owner.gid))
@@ -73,9 +75,9 @@ def prepare_top_layer(
     tree = stack.enter_context(temporary_directory()).resolve() / "root"
     tree.mkdir()
     if spec.run_as_root.strip() or spec.fake_root_commands.strip():
-        return _prepare_as_root(spec, base, tree, meta, stack, database, confinement)
+        return _prepare_as_root(spec, base, tree, meta, stack, database, confinement, reach)
     underlay = _underlay(base, stack, verified=False)
-    _add_contents(spec, tree, underlay)
+    _add_contents(spec, tree, underlay, reach)
     attributes: Mapping[bytes, Attributes] = {}
     if database is not None and has_scripts(spec):
         store = spec.store
@@ -116,6 +118,7 @@ def _prepare_as_root(
     stack: ExitStack,
     database: Path | None,
     confinement: Confinement,
+    reach: Reach | None,
 ) -> MemberLayer:
     """Run run_as_root and fake_root_commands as well, and return the layer of the resulting files.
 
@@ -144,7 +147,7 @@ def _prepare_as_root(
             confinement=confinement,
         )
 
-    _add_contents(spec, tree, underlay)
+    _add_contents(spec, tree, underlay, reach)
     if database is not None:
         added = add_database(database, spec.store.directory, tree)
         fakes = {**fakes, **dict(_owned_by_store(spec, tree, added))}
@@ -191,13 +194,14 @@ def _with_base_attributes(entry: Entry, directories: DirectoryAttributes) -> Ent
     return entry._replace(mode=mode, attributes=attributes)
 
 
-def _add_contents(spec: ImageSpec, tree: Path, underlay: Underlay) -> None:
-    root, store_dir = spec.store.root, spec.store.directory
+def _add_contents(
+    spec: ImageSpec, directory: Path, underlay: Underlay, reach: Reach | None
+) -> None:
+    tree = JoinedTree(directory, spec.store.root, underlay, spec.store.directory, reach)
     if spec.copy_contents:
-        keep = spec.keep_directory_links
-        copy_contents(spec.contents, tree, root, underlay, store_dir, keep_directory_links=keep)
+        copy_into(tree, spec.contents, keep_directory_links=spec.keep_directory_links)
     else:
-        link_contents(spec.contents, tree, root, underlay, store_dir)
+        link_into(tree, spec.contents)
 
 
 def pack_to_temporary_tar(layer: Layer, stack: ExitStack) -> TarLayer:

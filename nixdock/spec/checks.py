@@ -11,8 +11,9 @@ from nixdock.nix.store_path import StorePath
 from nixdock.oci.location import FileLocation, parse_location
 from nixdock.oci.reference import Reference
 from nixdock.spec.architecture import check_architecture
+from nixdock.spec.closure_spec import StorePathSpec
 from nixdock.spec.config_checks import checked_config
-from nixdock.spec.image_spec import ImageSpec, LayeringSpec, StorePathSpec
+from nixdock.spec.image_spec import ImageSpec, LayeringSpec
 from nixdock.spec.paths import file_names, is_in_store
 from nixdock.spec.problem import errors_at_key, spec_error, type_error
 from nixdock.spec.times import parse_time
@@ -108,10 +109,8 @@ def _check_contents(spec: ImageSpec, origin: str) -> None:
 
 def _check_layering(layering: LayeringSpec, origin: str) -> None:
     """Refuse options that the strategy ignores."""
-    is_explicit = layering.strategy == "explicit"
-    used = {layering.strategy, layering.rest} if is_explicit else {layering.strategy}
     for key, strategy in _OPTIONS.items():
-        if getattr(layering, key) and strategy not in used:
+        if getattr(layering, key) and strategy not in layering.strategies:
             message = (
                 f"is for the strategy {strategy}, but the strategy is {layering.strategy}; change"
                 " layering.strategy, or omit this key"
@@ -142,8 +141,16 @@ def _check_store_path(path: str, info: StorePathSpec, store_dir: str) -> None:
 
 
 def _check_combinations(spec: ImageSpec, origin: str) -> None:
-    if spec.closure is not None and spec.store_layers is not None:
-        raise spec_error("can't be combined with closure; omit one of them", origin, "store_layers")
+    closure = spec.closure
+    if closure is not None:
+        named = closure.graph is not None or closure.roots
+        if spec.store_layers is not None and (named or closure.keys or closure.exclude):
+            message = "can't be combined with closure; omit one of them"
+            raise spec_error(message, origin, "store_layers")
+        if spec.store_layers is None and not named:
+            raise spec_error("expected a graph, or roots", origin, "closure")
+        if closure.keys and closure.graph is None:
+            raise spec_error("is for a graph; add it, or omit this key", origin, "closure.keys")
     if spec.top_layer is not None:
         for key in ("contents", "extra_commands", "fake_root_commands", "run_as_root"):
             if getattr(spec, key):

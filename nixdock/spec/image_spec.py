@@ -6,14 +6,13 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import DEFAULT_STORE_DIR
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.reference import Reference
+from nixdock.spec.closure_spec import ClosureSpec, StorePathSpec
 from nixdock.spec.times import LATEST
 
 __all__ = [
-    "ClosureSpec",
     "CountsSpec",
     "FromImageSpec",
     "HistorySpec",
@@ -22,44 +21,10 @@ __all__ = [
     "LayeringSpec",
     "OwnerSpec",
     "PermissionSpec",
-    "StorePathSpec",
     "StoreSpec",
-    "nar_hash_of",
 ]
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 2)]
-
-
-class ClosureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The store paths of the image, as a reference graph."""
-
-    graph: Annotated[
-        str, msgspec.Meta(description="File with the graph, in any form in which Nix exports it.")
-    ]
-    keys: Annotated[
-        list[str],
-        msgspec.Meta(description="Keys of the graphs in a structured-attrs file; by default all."),
-    ] = []
-    roots: Annotated[
-        list[str],
-        msgspec.Meta(
-            description="Store paths whose closure the image has; by default all of the graph."
-        ),
-    ] = []
-    exclude: Annotated[
-        list[str], msgspec.Meta(description="Store paths to leave out of the image.")
-    ] = []
-
-
-class StorePathSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The metadata of a store path."""
-
-    nar_size: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
-    nar_hash: str | None = None
-    references: Annotated[
-        list[str] | None, msgspec.Meta(description="Store paths that it refers to, for `nix_db`.")
-    ] = None
-    deriver: str | None = None
 
 
 class StoreSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -164,6 +129,11 @@ class LayeringSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         msgspec.Meta(description="Record the plan in the image config, for the next image."),
     ] = True
     label: Annotated[bool, msgspec.Meta(description="Former name of `memory`.")] = True
+
+    @property
+    def strategies(self) -> frozenset[str]:
+        """The strategies that plan: the strategy and, for `explicit`, that of the rest."""
+        return frozenset({self.strategy, *([self.rest] if self.strategy == "explicit" else [])})
 
     @property
     def previous_locations(self) -> list[str]:
@@ -295,6 +265,11 @@ class ImageSpec(
     ] = "env"
 
     @property
+    def planned_closure(self) -> ClosureSpec | None:
+        """The closure that is to be planned, or None if it is planned already, or there is none."""
+        return None if self.store_layers is not None else self.closure
+
+    @property
     def references(self) -> tuple[Reference, ...]:
         """The names with their tags, each once; raise InputError if one is not valid."""
         first = Reference.of(self.name, self.tag)
@@ -305,8 +280,3 @@ class ImageSpec(
     def platform(self) -> Platform:
         """The platform of the image."""
         return Platform(self.architecture, "linux", self.variant)
-
-
-def nar_hash_of(info: StorePathSpec | None) -> Hash | None:
-    """Return the NAR hash of a store path, or None if it is not known."""
-    return None if info is None or info.nar_hash is None else Hash.parse(info.nar_hash)

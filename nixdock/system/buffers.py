@@ -11,13 +11,19 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["BUFFER_SIZE", "BufferPool", "Write"]
+__all__ = ["BUFFER_SIZE", "BufferPool", "Write", "whole_bytes"]
 
 Write = Callable[[memoryview | bytes], object]
 """A function that accepts the next bytes of a stream."""
 
 BUFFER_SIZE: Final = 1 << 20
 """The size of each buffer of a pool, in bytes."""
+
+
+def whole_bytes(view: memoryview) -> bytes:
+    """Return the bytes of a view; those that it is a view of, if they are the same."""
+    data = view.obj
+    return data if isinstance(data, bytes) and len(data) == len(view) else bytes(view)
 
 
 class BufferPool(threading.local):

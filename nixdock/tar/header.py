@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from nixdock.tar.fields import BLOCK, CHECKSUM, XATTR_PREFIX, ascii_sum
 from nixdock.tar.kinds import Kind
 
-__all__ = ["Attributes", "Entry", "Headers", "MemberMeta", "name_text", "owner_name"]
+__all__ = ["Attributes", "Content", "Entry", "Headers", "MemberMeta", "name_text", "owner_name"]
 
 _SIZE_LIMIT: Final = 8**11
 _ID_LIMIT: Final = 8**7
@@ -59,10 +59,19 @@ class Attributes:
         return cls(uid, gid, owner_name(uid), owner_name(gid), device=device, xattrs=xattrs)
 
 
+class Content(Protocol):
+    """The contents of a file that is not on disk."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Read the next bytes; return how many, 0 at the end."""
+
+
 class Entry(NamedTuple):
     """A member to write: `name` is its name in the archive, `source` the file or directory on disk.
 
     Names and targets are bytes, as in the file system. The name of a directory ends with a slash.
+    A file may have `content` in place of a source: it can be read once, before the next entry is
+    asked for.
     """
 
     name: bytes
@@ -72,6 +81,7 @@ class Entry(NamedTuple):
     target: bytes = b""
     source: bytes = b""
     attributes: Attributes | None = None
+    content: Content | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +112,7 @@ class Headers:
 
     def member_size(self, entry: Entry) -> int:
         """Return the size in bytes of `entry` in an archive: headers, contents and padding."""
-        name, _, _, size, _, _, _ = entry
+        name, _, _, size, _, _, _, _ = entry
         if not self._fits(entry):
             header = len(self._extended(entry))
         elif len(name) <= 100:
@@ -115,7 +125,7 @@ class Headers:
         """Return the header of `entry`, preceded by an extended header if it needs one."""
         if not self._fits(entry):
             return self._extended(entry)
-        name, kind, mode, size, target, _, _ = entry
+        name, kind, mode, size, target, _, _, _ = entry
         numbers, rest, constant_sum = (
             self._make_constants(mode, kind, target)
             if target
@@ -142,7 +152,7 @@ class Headers:
 
     def _fits(self, entry: Entry) -> bool:
         """Return whether no field except the path, if it is ASCII, needs an extended header."""
-        name, _, _, size, target, _, attributes = entry
+        name, _, _, size, target, _, attributes, _ = entry
         return (
             attributes is None
             and name.isascii()

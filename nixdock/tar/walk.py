@@ -13,7 +13,7 @@ from nixdock.system.opening import open_directory
 from nixdock.system.text import path_text
 from nixdock.tar.header import Entry, name_text
 from nixdock.tar.kinds import Kind
-from nixdock.tar.whiteouts import WHITEOUT
+from nixdock.tar.whiteouts import WHITEOUT, whiteout_error
 
 __all__ = ["walk"]
 
@@ -129,9 +129,4 @@ def _entry(
 def _refuse_whiteouts(directory: bytes, names: Iterable[bytes]) -> None:
     for name in sorted(names):
         if name.startswith(WHITEOUT):
-            path = path_text(directory + b"/" + name)
-            raise PackError(
-                f"{path} has the name of a whiteout: in a layer it would delete a file instead of"
-                " being one; rename it or leave its store path out",
-                path=path,
-            )
+            raise whiteout_error(path_text(directory + b"/" + name))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["AUFS", "OPAQUE", "WHITEOUT", "is_aufs", "is_hidden"]
+from nixdock.errors import PackError
+
+__all__ = ["AUFS", "OPAQUE", "WHITEOUT", "is_aufs", "is_hidden", "whiteout_error"]
 
 WHITEOUT: Final = b".wh."
 """The prefix of a whiteout; the rest of its name is the file that it deletes."""
@@ -14,6 +16,15 @@ OPAQUE: Final = b".wh..wh..opq"
 
 AUFS: Final = b".wh..wh."
 """The prefix of the metadata files of AUFS, which all runtimes ignore, and of OPAQUE."""
+
+
+def whiteout_error(path: str) -> PackError:
+    """Return the error for a file that has the name of a whiteout, and is to be packed."""
+    return PackError(
+        f"{path} has the name of a whiteout: in a layer it would delete a file instead of"
+        " being one; rename it or leave its store path out",
+        path=path,
+    )
 
 
 def is_hidden(name: bytes) -> bool:

@@ -79,6 +79,11 @@ def write_members(entries: Iterable[Entry], headers: Headers, write: Write) -> i
 
 def _read_file(entry: Entry, view: memoryview) -> None:
     """Read a whole file into `view`, which has one byte more than the file."""
+    if entry.content is not None:
+        view = view[: entry.size]
+        while view:
+            view = view[_read_content(entry, view) :]
+        return
     try:
         descriptor = open_file(entry.source)
         try:
@@ -101,6 +106,16 @@ def _fill(entry: Entry, header: bytes, buffer: memoryview) -> Iterator[memoryvie
     at = len(header)
     buffer[:at] = header
     left = entry.size
+    if entry.content is not None:
+        while left:
+            if at == BUFFER_SIZE:
+                yield buffer
+                buffer, at = _POOL.free_buffer(), 0
+            count = _read_content(entry, buffer[at : min(at + left, BUFFER_SIZE)])
+            left -= count
+            at += count
+        yield buffer[: at + _pad(entry, buffer, at)]
+        return
     try:
         descriptor = open_file(entry.source)
         try:
@@ -119,10 +134,23 @@ def _fill(entry: Entry, header: bytes, buffer: memoryview) -> Iterator[memoryvie
             os.close(descriptor)
     except OSError as error:
         raise _read_error(entry, error) from None
+    yield buffer[: at + _pad(entry, buffer, at)]
+
+
+def _pad(entry: Entry, buffer: memoryview, at: int) -> int:
+    """Write the padding of a file that ends at `at`, and return its size."""
     # Buffers and headers are multiples of BLOCK, so the padding fits into the last buffer.
     padding = -entry.size % BLOCK
     buffer[at : at + padding] = _ZEROS[:padding]
-    yield buffer[: at + padding]
+    return padding
+
+
+def _read_content(entry: Entry, view: memoryview) -> int:
+    count = 0 if entry.content is None else entry.content.readinto(view)
+    if not count:
+        name = path_text(entry.name)
+        raise PackError(f"the contents of {name} are not there any more", path=name)
+    return count
 
 
 def _read_error(entry: Entry, error: OSError) -> PackError:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nixdock.errors import NixdockError
 from nixdock.layers.progress import NO_PROGRESS, Progress
+from nixdock.network.body import Body
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import check_digest
 from nixdock.oci.documents import DescriptorDocument
-from nixdock.registry.request import Body
 from nixdock.system.parallel import run_in_threads
 from nixdock.system.readers import ForwardReader
 from nixdock.transfer.destination import Destination, Outcome

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from nixdock.errors import RegistryError
 from nixdock.layers.hashed import VerifiedReader
+from nixdock.network.body import Body
 from nixdock.oci.descriptor import Blob
 from nixdock.registry.blobs import has_blob, mount_blob, upload_blob
 from nixdock.registry.manifests import manifest_digest, put_manifest
 from nixdock.registry.repository import Repository
-from nixdock.registry.request import Body
 
 if TYPE_CHECKING:
     import io

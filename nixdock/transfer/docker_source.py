@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nixdock.coding.codings import Coding
 from nixdock.layers.compressors import Compression, compressor
 from nixdock.layers.hashed import CHUNK
 from nixdock.layers.passed_on import PassedOnLayer
-from nixdock.oci.coding import Coding
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import Hashing, hex_of
 from nixdock.oci.image import manifest_of

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nixdock.coding.codings import MAGIC_SIZE
 from nixdock.errors import ImageError
-from nixdock.oci.coding import MAGIC_SIZE
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json
 from nixdock.oci.digests import hex_of
 from nixdock.oci.layout import BLOBS, INDEX, MARKER, MARKER_DATA

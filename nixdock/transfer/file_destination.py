@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import OutputError
+from nixdock.network.body import Body
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import hex_of
 from nixdock.oci.layout import BLOBS, LAYOUT_DIRECTORIES, MARKER, Format
-from nixdock.registry.request import Body
 from nixdock.system.atomic import whole_directory, whole_file
 from nixdock.system.writers import FileWriter
 from nixdock.transfer.archives import write_docker_archive, write_oci_archive

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from nixdock.coding.codings import Coding
 from nixdock.layers.known import key_of
-from nixdock.oci.coding import Coding
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.media_types import layer_media_type
 

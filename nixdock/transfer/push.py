@@ -37,8 +37,8 @@ class Pushing:
 
     With `verify_known`, layers that are known are packed all the same, and compared. With
     `dry_run`, nothing is sent, not even mounted. `use_cache` says whether the user's cache of known
-    layers is used, and `use_memory` whether a spec without previous images continues the plans of
-    the images that are replaced.
+    layers is used, and `use_memory` whether a spec with the strategy `stable` that names no
+    previous image continues the plans of the images that are replaced.
     """
 
     compression: Compression = Compression.GZIP

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from nixdock.network.body import Body
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.image import Image
 from nixdock.registry.blobs import has_blob
 from nixdock.registry.manifests import put_manifest
 from nixdock.registry.repository import Repository
-from nixdock.registry.request import Body
 from nixdock.transfer.destination import Outcome, RegistryDestination, try_mount
 from nixdock.transfer.lookup import Seen
 

@@ -11,8 +11,8 @@ from typing import Final, Protocol
 
 from nixdock.errors import ImageError, OutputError
 from nixdock.layers.hashed import CHUNK
+from nixdock.network.body import Body
 from nixdock.oci.digests import Hashing, hex_of
-from nixdock.registry.request import Body
 from nixdock.system.scratch import temporary_directory
 from nixdock.system.writers import write_all
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from nixdock.network.body import Body
 from nixdock.oci.digests import hex_of
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.registry.blobs import upload_blob
-from nixdock.registry.request import Body
 from nixdock.system.parallel import JobThreads
 from nixdock.system.scratch import temporary_directory
 from nixdock.transfer.destination import Outcome

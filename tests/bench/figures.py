@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from .caches import cache_figures
 from .figure import Figure, nixdock, ratio_figure, seconds_figure
 from .large import JOBS
 from .loads import load_figures
@@ -58,6 +59,7 @@ class Bench:
         yield from self._stacking()
         yield from transfer_figures(self._spec, self.directory, self.repeat)
         yield from load_figures(self.closure, self.directory, self.repeat)
+        yield from cache_figures(self.closure, self.directory, self.repeat)
 
     @property
     def _spec(self) -> Path:

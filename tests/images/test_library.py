@@ -19,7 +19,7 @@ from .conftest import LIBRARY, Library
 
 pytestmark = [pytest.mark.nix, pytest.mark.xdist_group("nix")]
 
-# Of dockerTools, and beside them `package` and `planFamily`.
+# Of dockerTools, and beside them `package`, `packageMeta` and `planFamily`.
 LIBRARY_NAMES = [
     "binSh",
     "buildImage",
@@ -35,6 +35,7 @@ LIBRARY_NAMES = [
     "mergeImages",
     "nix-prefetch-docker",
     "package",
+    "packageMeta",
     "planFamily",
     "pullImage",
     "shadowSetup",

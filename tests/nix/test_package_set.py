@@ -23,7 +23,7 @@ APPLICATION = {
         name = "greeter"
         version = "1.2"
         dependencies = [
-          "orjson", "networkx", "click", "msgspec", "rich", "urllib3", "waitress",
+          "orjson", "networkx", "click", "msgspec", "pynacl", "rich", "urllib3", "waitress",
           "backports.zstd", "bcrypt"
         ]
         [project.scripts]
@@ -31,7 +31,7 @@ APPLICATION = {
     """,
     "greeter/__init__.py": """
 import ctypes, os
-import bcrypt, click, msgspec, networkx, orjson, rich, urllib3, waitress
+import bcrypt, click, msgspec, nacl, networkx, orjson, rich, urllib3, waitress
 from backports import zstd
 
 @click.command()
@@ -397,7 +397,7 @@ def test_python_application(nix: Nix, bare_root: BareRoot, tmp_path: Path) -> No
           pyproject = true;
           build-system = [ hatchling ];
           dependencies = [
-            orjson networkx click msgspec rich urllib3 waitress backports-zstd bcrypt
+            orjson networkx click msgspec pynacl rich urllib3 waitress backports-zstd bcrypt
           ];
           nativeCheckInputs = [ pytest hypothesis ];
           pythonImportsCheck = [ "greeter" ];

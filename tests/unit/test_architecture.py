@@ -17,27 +17,31 @@ LONGEST = 320
 MAY_IMPORT = {
     "errors": "",
     "system": "errors",
-    "oci": "errors system",
+    "coding": "errors system",
+    "oci": "errors system coding",
     "tar": "errors system",
     "nix": "errors system",
+    "network": "errors system",
+    "stores": "errors system coding tar nix network",
     "spec": "errors system oci tar nix",
     "layering": "errors system nix",
-    "layers": "errors system oci tar nix",
-    "read": "errors system oci tar nix layers",
+    "layers": "errors system coding oci tar nix stores",
+    "read": "errors system coding oci tar nix layers",
     "write": "errors system oci tar layers",
-    "registry": "errors system oci nix layers read",
-    "rootfs": "errors system oci tar spec layers read registry",
-    "build": "errors system oci tar nix spec layering layers read registry rootfs",
+    "registry": "errors system coding network oci nix layers read",
+    "rootfs": "errors system coding oci tar spec layers read registry",
+    "build": "errors system oci tar nix stores spec layering layers read registry rootfs",
     "diff": "errors system oci nix layering read registry",
-    "merge": "errors system oci layers read write registry",
-    "transfer": "errors system oci tar layers read write registry",
+    "sbom": "errors system oci tar nix spec layering read",
+    "merge": "errors system coding oci layers read write registry",
+    "transfer": "errors system coding network oci tar layers read write registry",
     "runtime": "errors system oci layers read write registry transfer",
     "demo": "errors system oci nix spec",
-    "face": "errors system oci tar nix spec layering layers read write rootfs build diff merge"
-    " registry transfer runtime",
-    "__init__": "errors nix oci spec layering layers read rootfs build diff registry transfer"
+    "face": "errors system oci tar nix stores spec layering layers read write rootfs build diff"
+    " sbom merge registry transfer runtime",
+    "__init__": "errors nix oci spec layering layers read rootfs build diff sbom registry transfer"
     " runtime face",
-    "cli": "errors system oci tar nix spec layering read registry diff runtime demo __init__",
+    "cli": "errors system oci tar nix spec layering read registry diff sbom runtime demo __init__",
     "__main__": "cli",
 }
 # The public face and the command line load modules by name, so that starting is fast.

@@ -70,8 +70,8 @@ class Block:
 
     @property
     def is_local(self) -> bool:
-        """Whether a console block asks no registry."""
-        return "docker://" not in self.text
+        """Whether a console block asks no registry and no binary cache."""
+        return "docker://" not in self.text and "--store https://" not in self.text
 
 
 def _blocks() -> Iterator[Block]:

@@ -17,7 +17,7 @@ from nixdock.build.build import prepared_build, resolve_spec
 from nixdock.errors import ClosureError, InputError, PlanError, SpecError
 from nixdock.layers.pack import pack, pack_all
 from nixdock.layers.store import StoreLayer
-from nixdock.spec.image_spec import StorePathSpec
+from nixdock.spec.closure_spec import StorePathSpec
 from nixdock.spec.reading import read_spec
 
 LIB, APP, CONFIG = (

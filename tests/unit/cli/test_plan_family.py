@@ -141,6 +141,17 @@ def test_paths_of_a_base_image_stay_out(graphs: Path, base: Path, tmp_path: Path
     assert layers(tmp_path / "out/c.plan.json") == [[LIB], [OTHER]]
 
 
+@pytest.mark.parametrize("limit", [1, 3])
+def test_without_store_layers_there_need_be_no_room_for_one(
+    graphs: Path, base: Path, tmp_path: Path, limit: int
+) -> None:
+    options = ("--from-image", f"b={base}#full:t", "--max-layers", f"b={limit}")
+    done = plan_family(f"a={graphs}#one", f"b={graphs}#one", "-o", tmp_path / "out", *options)
+    assert done.exit_code == 0, done.output
+    assert layers(tmp_path / "out/a.plan.json") == [[LIB], [APP]]
+    assert layers(tmp_path / "out/b.plan.json") == []
+
+
 def test_layers_of_a_base_image_count(graphs: Path, base: Path, tmp_path: Path) -> None:
     def planned(limit: str) -> Result:
         options = ("--max-layers", limit, "--from-image", f"a={base}#full:t")

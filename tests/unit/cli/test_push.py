@@ -80,6 +80,57 @@ def test_a_push_continues_the_plan_of_the_image_that_it_replaces(
     assert layer_digests(fake, tmp_path, sample_spec(tmp_path, layering=both), d) == few
 
 
+def test_a_diff_with_the_image_that_is_replaced_tells_what_is_sent(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    place = f"{fake.host}/a"
+    layer_digests(fake, tmp_path, sample_spec(tmp_path, layering={}, max_layers=3), place)
+    spec = sample_spec(tmp_path, layering={}, config={"Cmd": ["other"]})
+    status, out, err = nixdock(tmp_path, "diff", "--json", f"docker://{place}", spec)
+    assert status == 0, err
+    nixdock(tmp_path, "push", spec, place)
+    assert json.loads(out)["new"]["digest"] == fake.tags["a"]["latest"]
+
+
+def test_a_damaged_memory_is_no_plan_to_continue(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    """Of an image that is replaced, no layer is fetched, and the warning promises none."""
+    spec, place = sample_spec(tmp_path, layering={}), f"{fake.host}/a"
+    resolved, auto = tmp_path / "resolved.json", {"strategy": "auto"}
+    nixdock(tmp_path, "resolve", spec, "-o", resolved)
+
+    def damage() -> None:
+        manifest = json.loads(fake.manifests["a"][fake.tags["a"]["latest"]].data)
+        config = json.loads(fake.blobs["a"][manifest["config"]["digest"]])
+        data = json.dumps({**config, "dev.nixdock.memory": {"version": 1}}).encode()
+        digest = fake.add_blob("a", data)
+        descriptor = {**manifest["config"], "digest": digest, "size": len(data)}
+        fake.add_manifest("a", {**manifest, "config": descriptor}, "latest")
+
+    nixdock(tmp_path, "push", spec, place)
+    damage()
+    status, _, err = nixdock(tmp_path, "push", spec, place)
+    assert status == 0
+    assert "dev.nixdock.memory is ignored, and the image is planned without it instead" in err
+    for planned in (resolved, sample_spec(tmp_path, layering=auto)):
+        damage()
+        assert "ignored" not in nixdock(tmp_path, "push", planned, place)[2]
+
+
+def test_the_rest_of_explicit_groups_continues_a_plan(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry
+) -> None:
+    a, b = (f"{fake.host}/{name}" for name in "ab")
+    layer_digests(fake, tmp_path, sample_spec(tmp_path, layering={}, max_layers=3), a)
+    spec = sample_spec(tmp_path, layering={"strategy": "explicit"})
+    few = layer_digests(fake, tmp_path, spec, a)
+    assert len(few) == 3
+    assert layer_digests(fake, tmp_path, spec, b, "--previous", f"docker://{a}") == few
+    auto = {"strategy": "explicit", "rest": "auto"}
+    assert len(layer_digests(fake, tmp_path, sample_spec(tmp_path, layering=auto), a)) == 5
+
+
 @pytest.mark.parametrize(
     ("source", "options", "status", "message"),
     [
@@ -263,7 +314,10 @@ def test_a_spec_is_inspected_and_compared(
     status, _, err = nixdock(tmp_path, "inspect", image, "--no-cache")
     assert (status, err.splitlines()[-1]) == (
         2,
-        "error: --reuse, --no-cache and the options for scripts are for a spec, not for an image",
+        (
+            "error: --reuse, --no-cache, --store and the options for scripts are for a spec, not"
+            " for an image"
+        ),
     )
 
     status, out, _ = nixdock(tmp_path, "diff", f"docker://{fake.host}/a", spec, "--json")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from nixdock.layering.change_model import Rate
-from nixdock.layering.history import app_share, learn, learned_rates
+from nixdock.layering.history import app_share, learn, learned_rates, memory_risk
 from nixdock.layering.plan_history import NEVER_SEEN, ChangeCounts, PlanHistory, PreviousPlan
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.store_path import StorePath
@@ -131,3 +133,29 @@ def test_a_path_at_the_top_that_never_changes_is_not_the_app() -> None:
 def test_the_share_of_updates_of_the_app() -> None:
     assert app_share(PlanHistory()) == 0.5
     assert app_share(PlanHistory(8, 3)) == 0.4
+
+
+def test_updates_of_many_packages_are_learned_with_few_comparisons(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count = 1000
+    old = build({f"lib{i:04}-1": ("", []) for i in range(count)})
+    new = build({f"lib{i:04}-{2 if i % 5 < 2 else 1}": ("", []) for i in range(count)})
+    comparisons = 0
+
+    def equal(left: StorePath, right: object) -> bool:
+        nonlocal comparisons
+        comparisons += 1
+        return str.__eq__(left, right)
+
+    monkeypatch.setattr(StorePath, "__eq__", equal, raising=False)
+    learn(previous_of(old), new, prior(new))
+    assert comparisons < 20 * count
+
+
+@pytest.mark.parametrize("steps", [0, 1, 7, 1000, 2**31 - 1])
+def test_a_memory_that_lasts_is_trusted_more_and_more_however_many_updates_it_counts(
+    steps: int,
+) -> None:
+    risks = [memory_risk(PlanHistory(n)) for n in (steps, steps + 1)]
+    assert 0.005 <= risks[1] <= risks[0] <= 0.053

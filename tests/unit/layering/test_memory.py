@@ -60,6 +60,15 @@ def test_it_is_read_back_with_the_hashes_of_the_next_closure() -> None:
     assert options.for_closure(CLOSURE).previous == PreviousPlan(LAYERS, HISTORY)
 
 
+def test_a_path_that_is_there_both_whole_and_abbreviated_stands_for_one() -> None:
+    path = LAYERS[0][0]
+    text = f"{path.hash_part}-{path.name}"
+    document = memory(layers=[text, f"{path.hash_part[:8]}-{path.name}"])
+    plan = parse_memory(document, CHAIN)
+    assert plan.completed(CLOSURE.infos) == plan
+    assert plan.layers[0] == (path,)
+
+
 @given(node_sets(), histories)
 def test_whatever_is_written_is_read_back(nodes: Nodes, history: PlanHistory) -> None:
     closure = closure_of(nodes)

@@ -48,3 +48,17 @@ def test_the_plan_of_an_image_that_has_gone_is_no_older_version() -> None:
     gone = plan("gone", *[f"other{i}" for i in range(9)])
     web = plan("web")
     assert previous_by_image([image("web")], [gone, web]) == [[web]]
+
+
+def test_common_store_paths_tell_images_of_the_same_packages_apart() -> None:
+    amd64, arm64 = plan("web", salt="amd64"), plan("web", salt="arm64")
+    closures = [image("web", salt="amd64"), image("web", salt="arm64")]
+    for plans in ([amd64, arm64], [arm64, amd64]):
+        assert previous_by_image(closures, plans) == [[amd64], [arm64]]
+
+
+def test_an_older_version_belongs_to_the_image_that_has_its_store_paths() -> None:
+    older = plan("tool", salt="arm64")
+    amd64, arm64 = plan("web", salt="amd64"), plan("web", salt="arm64")
+    closures = [image("web", salt="amd64"), image("web", salt="arm64")]
+    assert previous_by_image(closures, [amd64, arm64, older]) == [[amd64], [arm64, older]]

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nixdock.layers.decompression import DecompressedReader
+from nixdock.coding.codings import Coding
+from nixdock.coding.decompression import DecompressedReader
+from nixdock.coding.libzstd import zstd
 from nixdock.layers.hashed import VerifiedReader, buffered
-from nixdock.layers.libzstd import zstd
 from nixdock.layers.progress import Progress
-from nixdock.oci.coding import Coding
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 
 if TYPE_CHECKING:

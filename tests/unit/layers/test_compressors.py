@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nixdock.coding.libzstd import zstd
 from nixdock.errors import ToolError
 from nixdock.layers import compressors, libdeflate
 from nixdock.layers.compressors import Compression, compressor
-from nixdock.layers.libzstd import zstd
 
 MIB = 1 << 20
 BOTH = [Compression.GZIP, Compression.ZSTD]

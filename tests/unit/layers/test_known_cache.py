@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nixdock.layers.known_cache import KnownCache, cache_directory
+from nixdock.layers.known_cache import KnownCache
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE
+from nixdock.system.cache_directory import cache_directory
 
 
 def digest(number: int) -> str:

@@ -20,6 +20,7 @@ from nixdock.layers.tree import TreeLayer
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layer_blob import LayerHistory
+from nixdock.stores.local import LocalStore
 from nixdock.tar.header import MemberMeta
 
 LIBC = StorePath(f"/nix/store/{'a' * 32}-libc-2.0")
@@ -69,7 +70,7 @@ def names(layer: Layer) -> list[str]:
 
 
 def test_store_directories_come_first(root: str) -> None:
-    first, second, *others = members(StoreLayer((LIBC,), root=root))
+    first, second, *others = members(StoreLayer((LIBC,), store=LocalStore(root)))
     assert (first.name, first.mode, first.isdir()) == ("/nix", 0o755, True)
     assert (second.name, second.mode, second.isdir()) == ("/nix/store", 0o755, True)
     lib = f"{LIBC}/lib"
@@ -82,15 +83,15 @@ def test_store_directories_come_first(root: str) -> None:
 
 
 def test_paths_stand_in_the_given_order(root: str) -> None:
-    first = names(StoreLayer((SCRIPT, LINK, LIBC), root=root))
+    first = names(StoreLayer((SCRIPT, LINK, LIBC), store=LocalStore(root)))
     assert first[2:5] == [SCRIPT, LINK, LIBC]
-    second = names(StoreLayer((LINK, LIBC, SCRIPT), root=root))
+    second = names(StoreLayer((LINK, LIBC, SCRIPT), store=LocalStore(root)))
     assert second[2:4] == [LINK, LIBC]
     assert second[-1] == SCRIPT
 
 
 def test_a_store_path_that_is_a_link_or_a_file(root: str) -> None:
-    _, _, script, link = members(StoreLayer((SCRIPT, LINK), root=root))
+    _, _, script, link = members(StoreLayer((SCRIPT, LINK), store=LocalStore(root)))
     assert script.isreg()
     assert (script.size, script.mode) == (10, 0o555)
     assert link.issym()
@@ -98,12 +99,12 @@ def test_a_store_path_that_is_a_link_or_a_file(root: str) -> None:
 
 
 def test_root_leaves_no_trace(root: str, tmp_path: Path) -> None:
-    data = tar_of(StoreLayer((LIBC, SCRIPT, LINK), root=root))
+    data = tar_of(StoreLayer((LIBC, SCRIPT, LINK), store=LocalStore(root)))
     assert os.fsencode(tmp_path) not in data
     elsewhere = tmp_path / "somewhere" / "else"
     elsewhere.parent.mkdir()
     Path(root).rename(elsewhere)
-    assert tar_of(StoreLayer((LIBC, SCRIPT, LINK), root=str(elsewhere))) == data
+    assert tar_of(StoreLayer((LIBC, SCRIPT, LINK), store=LocalStore(str(elsewhere)))) == data
 
 
 def test_another_store_directory(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_another_store_directory(tmp_path: Path) -> None:
 
 def test_owner_and_time(root: str) -> None:
     meta = MemberMeta(mtime=1234567890, uid=1000, gid=100, uname="user", gname="users")
-    for member in members(StoreLayer((LIBC, LINK), meta, root=root)):
+    for member in members(StoreLayer((LIBC, LINK), meta, store=LocalStore(root))):
         assert (member.mtime, member.uid, member.gid) == (1234567890, 1000, 100)
         assert (member.uname, member.gname) == ("user", "users")
 
@@ -127,14 +128,14 @@ def test_owner_and_time(root: str) -> None:
 def test_a_missing_store_path(root: str) -> None:
     missing = StorePath(f"/nix/store/{'d' * 32}-missing")
     with pytest.raises(PackError, match=f"{root}{missing} does not exist") as caught:
-        tar_of(StoreLayer((LIBC, missing), root=root))
+        tar_of(StoreLayer((LIBC, missing), store=LocalStore(root)))
     assert caught.value.path == f"{root}{missing}"
 
 
 # The digests must never change: images that exist share layers with those to come.
 def test_digests_of_store_layers(root: str) -> None:
     def digest(*paths: StorePath, meta: MemberMeta = MemberMeta()) -> str:  # noqa: B008
-        return hashlib.sha256(tar_of(StoreLayer(paths, meta, root=root))).hexdigest()
+        return hashlib.sha256(tar_of(StoreLayer(paths, meta, store=LocalStore(root)))).hexdigest()
 
     assert digest(LIBC) == "1f95aab795f5ea3242adc0165fab5b8f9cfa03fe1871eae4e4d3a3ea53746260"
     assert (
@@ -154,7 +155,7 @@ KEYED = StoreLayer(
 
 def test_keys_name_recipes() -> None:
     assert KEYED.key == "sha256:c00d4ac854afb0e2b8fac5c62da317d2466e8b2051535a9836e69f2d53faa18c"
-    assert replace(KEYED, root="/elsewhere", nar_size=7).key == KEYED.key, (
+    assert replace(KEYED, store=LocalStore("/elsewhere"), nar_size=7).key == KEYED.key, (
         "the place and the size do not matter"
     )
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 
+from nixdock.coding.codings import Coding
 from nixdock.errors import ImageError
 from nixdock.layers.compressors import Compression
 from nixdock.layers.layer import Packing
 from nixdock.layers.passed_on import PassedOnLayer
-from nixdock.oci.coding import Coding
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE, layer_media_type
 from tests.unit.layers.blobs import HISTORY, MemoryBlob, digest

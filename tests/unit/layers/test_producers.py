@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from nixdock.coding.codings import Coding
 from nixdock.layers.created import CreatedLayer, SizedTar
 from nixdock.layers.layer import PLAIN_PACKING, Layer, Packing, SizedBlob
 from nixdock.layers.pack import pack_all
 from nixdock.layers.passed_on import PassedOnLayer
-from nixdock.oci.coding import Coding
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory

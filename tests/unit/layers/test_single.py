@@ -17,6 +17,7 @@ from nixdock.layers.tar_file import TarLayer
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.digests import sha256_digest
 from nixdock.oci.layer_blob import LayerHistory
+from nixdock.stores.local import LocalStore
 from nixdock.tar.header import MemberMeta
 from tests.unit.docker_archive import directory, layer
 
@@ -28,7 +29,7 @@ def store(tmp_path: Path) -> StoreLayer:
     tree = Path(f"{tmp_path}{PATH}")
     tree.mkdir(parents=True)
     (tree / "f").write_text("x" * 3000)
-    return StoreLayer((PATH,), MemberMeta(mtime=7), root=str(tmp_path), nar_size=3000)
+    return StoreLayer((PATH,), MemberMeta(mtime=7), store=LocalStore(str(tmp_path)), nar_size=3000)
 
 
 def single_layer(tmp_path: Path, store: StoreLayer, data: bytes) -> SingleLayer:

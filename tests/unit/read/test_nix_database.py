@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nixdock.errors import ImageError
-from nixdock.read import nix_database
+from nixdock.read import untrusted_sqlite
 from nixdock.read.nix_database import read_database
 
 TABLES = """
@@ -53,7 +53,7 @@ def test_virtual_tables_are_refused(tmp_path: Path) -> None:
     refs = "create table Refs(referrer integer, reference integer)"
     virtual = "create virtual table Refs using fts5(referrer, reference)"
     file = database(tmp_path / "db", TABLES.replace(refs, virtual))
-    assert refusal(file) == "/db is not a Nix database: it lacks Nix's tables"
+    assert refusal(file) == "/db is not a Nix database: it lacks the table Refs"
 
 
 @pytest.mark.slow
@@ -102,5 +102,5 @@ def test_text_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     file = database(tmp_path / "db", TABLES + ROW)
     infos, _ = read_database(file, "/db")
     assert [info.path for info in infos] == [PATH]
-    monkeypatch.setattr(nix_database, "_MOST_TEXT", 20)
+    monkeypatch.setattr(untrusted_sqlite, "_MOST_BYTES", 20)
     assert "has over 10000000 rows or over 20 bytes of text" in refusal(file)

@@ -8,11 +8,11 @@ from typing import Literal
 import pytest
 
 from nixdock.errors import RegistryError
+from nixdock.network.body import Body
+from nixdock.network.retrying import Pace
 from nixdock.registry.access import Access
 from nixdock.registry.blobs import BlobReader, has_blob, mount_blob, start_of_blob, upload_blob
 from nixdock.registry.repository import Repository
-from nixdock.registry.request import Body
-from nixdock.registry.retrying import Pace
 from nixdock.registry.transport import Transport
 
 from .fake_registry import FakeRegistry, Fault

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from nixdock.errors import RegistryError
-from nixdock.registry.answers import Flow, TooSlowError
+from nixdock.network.answers import Flow, TooSlowError
+from nixdock.network.body import Body
+from nixdock.network.retrying import retry_after
 from nixdock.registry.blobs import BlobReader, upload_blob
 from nixdock.registry.manifests import get_manifest, list_tags
 from nixdock.registry.repository import Repository
-from nixdock.registry.request import Body
-from nixdock.registry.retrying import retry_after
 
 from .fake_registry import FakeRegistry, Fault
 from .reaching import Clock, reach

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nixdock.errors import RegistryError
-from nixdock.registry.proxies import proxy_of
-from nixdock.registry.redirects import Origin
+from nixdock.network.proxies import proxy_of
+from nixdock.network.redirects import Origin
 from nixdock.registry.request import Request, Scope
 
 from .fake_registry import FakeRegistry, Fault

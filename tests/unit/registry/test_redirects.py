@@ -7,9 +7,10 @@ import io
 import pytest
 
 from nixdock.errors import RegistryError
-from nixdock.registry.addresses import address_of, is_local_name, refused_address
-from nixdock.registry.redirects import Origin, UnsafeTargetError, next_target, shown_url
-from nixdock.registry.request import Body, Request, Scope
+from nixdock.network.addresses import address_of, is_local_name, refused_address
+from nixdock.network.body import Body
+from nixdock.network.redirects import Origin, UnsafeTargetError, next_target, shown_url
+from nixdock.registry.request import Request, Scope
 
 from .fake_registry import FakeRegistry, Fault, digest_of
 from .reaching import Login, reach

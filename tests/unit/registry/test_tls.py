@@ -14,8 +14,9 @@ import trustme
 from cryptography import x509
 
 from nixdock.errors import RegistryError
+from nixdock.network.tls import certificate_directory, tls_context
+from nixdock.registry.failures import Subject
 from nixdock.registry.request import Request, Scope
-from nixdock.registry.tls import certificate_directory, tls_context
 from nixdock.registry.transport import Transport
 
 from .authorities import server_context, write_client, write_root
@@ -172,7 +173,7 @@ def test_insecure_accepts_any_certificate(secure: FakeRegistry) -> None:
 
 
 def test_certificates_are_verified_by_default() -> None:
-    context = tls_context("r.example", {}, None)
+    context = tls_context(Subject("r.example").error, {}, None)
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.check_hostname
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from nixdock.errors import RegistryError
-from nixdock.registry.request import Body, Request, Scope
+from nixdock.network.body import Body
+from nixdock.registry.request import Request, Scope
 from nixdock.registry.tokens import scope_names
 from nixdock.registry.transport import Transport
 

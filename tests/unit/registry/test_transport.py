@@ -14,7 +14,8 @@ from email.utils import formatdate
 import pytest
 
 from nixdock.errors import RegistryError
-from nixdock.registry.request import Body, Request, Scope
+from nixdock.network.body import Body
+from nixdock.registry.request import Request, Scope
 from nixdock.registry.transport import Response, Transport
 
 from .fake_registry import FakeRegistry, Fault, digest_of

@@ -658,10 +658,10 @@ def test_a_compression_bomb(
     whole: bool,
 ) -> None:
     """The limit is 64 GiB; the test lowers it to save time."""
-    from nixdock.layers import decompression as decompress
+    from nixdock.coding import decompression as decompress
 
     assert decompress.MOST_EXPANDED == 64 << 30
-    for module in ("layers.decompression", "read.archive", "read.merging"):
+    for module in ("coding.decompression", "read.archive", "read.merging"):
         monkeypatch.setattr(f"nixdock.{module}.MOST_EXPANDED", 8 << 20)
     large = layer(("a", "x" * (16 << 20)))
     if whole:
@@ -677,7 +677,7 @@ def test_a_compression_bomb(
 
 
 def test_bombs_that_are_small_each(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("layers.decompression", "read.archive", "read.merging"):
+    for module in ("coding.decompression", "read.archive", "read.merging"):
         monkeypatch.setattr(f"nixdock.{module}.MOST_EXPANDED", 8 << 20)
     layers = [layer((f"{i}", "x" * (3 << 20))) for i in range(3)]
     archive(commands.image, layers, compress=True)

@@ -66,7 +66,6 @@ def test_valid_specs_conform_to_the_schema(document: dict[str, Any]) -> None:
         ({"name": None}, "FILE: name: "),
         ({"unknown": 1}, "FILE: Object contains unknown field `unknown`"),
         ({"closure": {"graph": "g", "more": 1}}, "FILE: closure: .*unknown field `more`"),
-        ({"closure": {}}, "FILE: closure: .*missing required field `graph`"),
         ({"closure": {"graph": "g", "exclude": [5]}}, r"FILE: closure.exclude\[0\]: "),
         ({"store": {"uid": -1}}, "FILE: store.uid: "),
         ({"store": {"gid": 2**32 - 1}}, "FILE: store.gid: "),
@@ -145,6 +144,16 @@ def test_type_errors_name_the_key_and_violate_the_schema(
         (
             {"closure": {"graph": "g"}, "store_layers": []},
             "FILE: store_layers: can't be combined with closure",
+        ),
+        (
+            {"closure": {"roots": [PATH]}, "store_layers": []},
+            "FILE: store_layers: can't be combined with closure",
+        ),
+        ({"closure": {}}, "FILE: closure: expected a graph, or roots"),
+        ({"closure": {"stores": ["https://x"]}}, "FILE: closure: expected a graph, or roots"),
+        (
+            {"closure": {"roots": [PATH], "keys": ["k"]}},
+            "FILE: closure.keys: is for a graph; add it, or omit this key",
         ),
         (
             {"top_layer": "/t", "contents": [PATH]},

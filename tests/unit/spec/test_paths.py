@@ -34,6 +34,7 @@ OTHER_KEYS: Final = {
     *("name", "tag", "extra_tags", "architecture", "variant", "created"),
     *("extra_commands", "fake_root_commands", "run_as_root"),
     *("closure.keys", "closure.roots", "closure.exclude", "layering.volatile", "store_layers"),
+    *("closure.stores", "closure.trusted_public_keys", "closure.derivations"),
     *("store_paths.nar_hash", "store_paths.references", "store_paths.deriver"),
     *("store.directory", "store.mtime", "store.uname", "store.gname"),
     *("from_image.name", "from_image.tag"),

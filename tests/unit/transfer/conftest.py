@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from nixdock.network.retrying import Pace
 from nixdock.registry.access import Access
-from nixdock.registry.retrying import Pace
 
 from ..registry.fake_registry import FakeRegistry, fake_registry
 

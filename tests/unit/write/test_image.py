@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from nixdock.build.build import prepared_build
+from nixdock.coding.libzstd import zstd
 from nixdock.errors import NixdockError
 from nixdock.layers.compressors import Compression
-from nixdock.layers.libzstd import zstd
 from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.layout import Format

@@ -1,0 +1,64 @@
+# Images from a binary cache: their specs need nothing built, and name store paths by text alone.
+{ common }:
+let
+  inherit (common) lib package pkgs;
+
+  storePath = "(${lib.escapeRegex builtins.storeDir}/[0-9a-z]{32}-[0-9a-zA-Z+._?=-]+)";
+
+  # The store paths that a text names, each once.
+  storePathsIn =
+    text: lib.unique (map lib.head (lib.filter builtins.isList (builtins.split storePath text)));
+
+  # The derivations whose outputs a text names.
+  derivationsIn = text: lib.filter (lib.hasSuffix ".drv") (lib.attrNames (builtins.getContext text));
+
+  # The same text, on which nothing needs to be built.
+  plain = builtins.unsafeDiscardStringContext;
+in
+{
+  # The base image of such a spec is fetched by nixdock, not by Nix.
+  remoteBase =
+    name: fromImage:
+    if fromImage ? source && lib.hasPrefix "docker://" fromImage.source then
+      fromImage.source
+    else
+      throw "nixdock: image ${name}: remote needs a fromImage from pullImage, because other base images would have to be built";
+
+  # The attributes `remote`, `pushRemote` and `planRemote` of an image with this spec.
+  remotePrograms =
+    baseName: spec:
+    let
+      text = builtins.toJSON { inherit (spec) config contents; };
+      roots = storePathsIn (plain text);
+      closure = lib.optionalAttrs (roots != [ ] && !(spec ? store_layers)) {
+        closure = {
+          inherit roots;
+          derivations = derivationsIn text;
+        };
+      };
+      document = plain (
+        builtins.toJSON (
+          {
+            version = 1;
+            # What stdenv sets, so that the image is the one that Nix builds.
+            source_date_epoch = 315532800;
+          }
+          // spec
+          // closure
+        )
+      );
+      file = builtins.toFile "${baseName}-remote.json" document;
+      program =
+        name: command:
+        pkgs.buildPackages.writeShellScriptBin "${name}-${baseName}" ''
+          exec ${lib.getExe package} ${command} "$@"
+        '';
+    in
+    {
+      remote = builtins.fromJSON document;
+      pushRemote = program "push-remote" "push ${file}";
+      planRemote = program "plan-remote" "plan ${
+        lib.concatMapStringsSep " " (root: "--root ${root}") roots
+      } --max-layers ${toString (spec.max_layers or 100)}";
+    };
+}

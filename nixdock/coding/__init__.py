@@ -1,0 +1,1 @@
+"""Compression formats: telling them apart, and decompressing with limits."""

@@ -1,0 +1,182 @@
+"""Bills of materials: what closures, specs and images consist of."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nixdock.errors import InputError
+
+if TYPE_CHECKING:
+    from nixdock.nix.closure import Closure
+    from nixdock.oci.descriptor import Platform
+    from nixdock.oci.location import Location, Place
+    from nixdock.registry.access import Access
+    from nixdock.sbom.bill import Bill, Subject
+    from nixdock.sbom.reading import Contents
+    from nixdock.spec.image_spec import ImageSpec
+
+__all__ = ["list_packages", "sbom_json"]
+
+
+def list_packages(
+    source: Closure | ImageSpec | Place,
+    *,
+    meta: str | os.PathLike[str] | None = None,
+    platform: str | None = None,
+    access: Access | None = None,
+) -> Bill:
+    """Return the bill of materials of a closure, a spec, or what is at a place.
+
+    At the place is an image in any format, a spec, which may be resolved, or a reference graph; `-`
+    is standard input, for a spec or graph. The layers of images are read and verified. `meta` is a
+    file with the licences and other metadata of packages, in the form that `nix-env --query --json`
+    prints. `platform`, as OS/ARCHITECTURE[/VARIANT], selects one of several images; the default is
+    linux/amd64.
+
+    Raise InputError or one of its subclasses if `source` or `meta` is none of these, ImageError if
+    an image or a database in it is damaged, RegistryError if a registry does not send it, and
+    StoreError or CacheError if the stores that a spec names do not have its closure.
+    """
+    from nixdock.nix.closure import Closure
+    from nixdock.oci.location import location_of
+    from nixdock.oci.platforms import wanted_platform
+    from nixdock.sbom.bill import Bill
+    from nixdock.sbom.metadata import read_metas
+    from nixdock.sbom.packages import packages_of
+    from nixdock.sbom.subjects import subject_of_closure
+    from nixdock.spec.image_spec import ImageSpec
+
+    metas = {} if meta is None else read_metas(Path(meta))
+    wanted = wanted_platform(platform)
+    known = source if isinstance(source, Closure | ImageSpec) else _read(location_of(source))
+    subject: Subject | None
+    match known:
+        case Closure():
+            subject, contents = None, _closure_contents(known)
+        case ImageSpec():
+            subject, contents = _spec(known, wanted, access)
+        case _:
+            subject, contents = _image(known, wanted, access)
+    packages = packages_of(contents.infos, contents.with_references, metas)
+    bill = Bill(subject or subject_of_closure(()), packages, contents.base)
+    if subject is None:
+        return Bill(subject_of_closure([*bill.top_packages()]), packages)
+    return bill
+
+
+def sbom_json(bill: Bill, form: str) -> bytes:
+    """Return a bill of materials as a JSON document: `form` is `spdx` or `cyclonedx`.
+
+    The same bill gives the same bytes. Raise InputError for another format.
+    """
+    from nixdock.sbom.cyclonedx import cyclonedx_document
+    from nixdock.sbom.spdx import spdx_document
+    from nixdock.sbom.written import document_bytes
+
+    match form:
+        case "spdx":
+            return document_bytes(spdx_document(bill))
+        case "cyclonedx":
+            return document_bytes(cyclonedx_document(bill))
+    raise InputError(f"{form!r} is not a format of bills of materials: it is spdx or cyclonedx")
+
+
+def _read(location: Location) -> Closure | ImageSpec | Location:
+    """Return the closure or spec in a file, or the location of an image."""
+    import orjson
+
+    from nixdock.diff.reading import is_image
+    from nixdock.nix.reference_graph import parse_closure
+    from nixdock.oci.location import FileLocation
+    from nixdock.spec.reading import is_spec, spec_of
+    from nixdock.system.input_files import read_bytes
+
+    if not isinstance(location, FileLocation) or is_image(location):
+        return location
+    data = read_bytes(location.path, "the spec or graph")
+    if data.lstrip().startswith(b"{"):
+        try:
+            document = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise InputError(
+                f"{location.path} is not valid JSON: {error}", path=location.path
+            ) from None
+        if is_spec(document):
+            return spec_of(document, location.path)
+    return parse_closure(data, (), str(location.path))
+
+
+def _closure_contents(closure: Closure) -> Contents:
+    from nixdock.sbom.reading import Contents
+
+    return Contents(closure.infos, closure.infos.keys())
+
+
+def _spec(
+    spec: ImageSpec, platform: Platform | None, access: Access | None
+) -> tuple[Subject, Contents]:
+    from nixdock.build.resolve import read_closure
+    from nixdock.build.sources import store_of
+    from nixdock.face.specs import check_platform
+    from nixdock.oci.location import parse_location
+    from nixdock.rootfs.base_image import open_base_image
+    from nixdock.sbom.reading import read_layers
+    from nixdock.sbom.subjects import subject_of_spec
+
+    check_platform(spec, platform)
+    store_dir = spec.store.directory
+    planned = spec.planned_closure
+    if planned is None:
+        contents = _resolved_contents(spec)
+    else:
+        source = store_of(spec, access)
+        closure = read_closure(planned, source, store_dir, registered=spec.nix_db)
+        contents = _closure_contents(closure)
+    if spec.from_image is not None:
+        base = spec.from_image
+        location = parse_location(base.path)
+        with open_base_image(location, base.name, base.tag, spec.platform, access) as opened:
+            contents = contents.above(read_layers(opened.layers, store_dir))
+    return subject_of_spec(spec), contents
+
+
+def _resolved_contents(spec: ImageSpec) -> Contents:
+    """Return the store paths of a resolved spec; it may lack their references."""
+    from nixdock.nix.closure import PathInfo
+    from nixdock.nix.store_path import StorePath
+    from nixdock.sbom.reading import Contents
+    from nixdock.spec.closure_spec import StorePathSpec, nar_hash_of
+
+    infos = {}
+    with_references = set()
+    for text in (text for layer in spec.store_layers or () for text in layer):
+        path = StorePath.parse(text, spec.store.directory)
+        known = spec.store_paths.get(text, StorePathSpec())
+        references = known.references
+        infos[path] = PathInfo(
+            path,
+            known.nar_size,
+            nar_hash_of(known),
+            tuple(StorePath.parse(reference) for reference in references or ()),
+            known.deriver,
+        )
+        if references is not None:
+            with_references.add(path)
+    return Contents(infos, with_references)
+
+
+def _image(
+    location: Location, platform: Platform | None, access: Access | None
+) -> tuple[Subject, Contents]:
+    from nixdock.oci.descriptor import Platform
+    from nixdock.read.selection import select_image
+    from nixdock.registry.opening import open_location
+    from nixdock.sbom.reading import read_layers
+    from nixdock.sbom.subjects import subject_of_image
+
+    # The layers are read to find store paths, and some again to find other packages.
+    with open_location(location, access, platform=platform or Platform(), keep=True) as file:
+        image = select_image(file, platform=platform)
+        return subject_of_image(image, location), read_layers(image.layers)

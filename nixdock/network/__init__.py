@@ -1,0 +1,1 @@
+"""HTTP to servers that are not trusted: connections, redirects, proxies, certificates, retries."""

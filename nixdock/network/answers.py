@@ -1,0 +1,147 @@
+"""Answers of a server, as they come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from nixdock.network.redirects import UnsafeTargetError, joined
+from nixdock.network.subject import Subject
+
+if TYPE_CHECKING:
+    import urllib3
+
+__all__ = ["Flow", "Response", "TooSlowError"]
+
+_DRAINED: Final = 1 << 16
+_LARGEST_READ: Final = 1 << 20
+# In bytes per second: a server that only drips must not keep a client for ever.
+_SLOWEST: Final = 256
+
+
+class TooSlowError(Exception):
+    """Too few bytes have come in too long a time."""
+
+
+class Flow:
+    """How fast bytes come: at least 256 in a second, on the average of `window` seconds.
+
+    Only the time of waiting for them counts, by the clock `now`, not that of using them.
+    """
+
+    def __init__(self, window: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._window = window
+        self._now = now
+        self._waited = 0.0
+        self._came = 0
+
+    def wait(self, read: Callable[[], bytes]) -> bytes:
+        """Return what `read` returns; raise TooSlowError if there was too little for too long."""
+        begin = self._now()
+        data = read()
+        self._waited += self._now() - begin
+        self._came += len(data)
+        if self._waited >= self._window:
+            if data and self._came < _SLOWEST * self._waited:
+                raise TooSlowError
+            self._waited, self._came = 0.0, 0
+        return data
+
+
+class Response:
+    """An answer whose body has not been read; use it as a context manager.
+
+    `url` is what answered, after redirects, for locations that are relative to it.
+    """
+
+    def __init__(
+        self,
+        raw: urllib3.BaseHTTPResponse,
+        url: str,
+        subject: Subject,
+        broken: Callable[[Exception], Exception],
+        flow: Flow,
+    ) -> None:
+        self._raw = raw
+        self._subject = subject
+        self._broken = broken
+        self._flow = flow
+        self._error: Exception | None = None
+        self.status = raw.status
+        self.headers: Mapping[str, str] = raw.headers
+        self.url = url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back if the body was read or is nearly empty, else close it."""
+        raw = self._raw
+        left = getattr(raw, "length_remaining", None)
+        if not raw.closed and left is not None and left <= _DRAINED:
+            # Nobody waits for these bytes: errors do not matter.
+            with suppress(Exception):
+                buffer = memoryview(bytearray(_DRAINED))
+                while self.readinto(buffer):
+                    pass
+        # Nothing happens to a connection that urllib3 has taken back at the end of the body.
+        raw.close()
+        raw.release_conn()
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read the next bytes of the body; return 0 at its end.
+
+        Raise a RemoteError with `is_broken` if the connection breaks, or is silent for too long.
+        """
+        view = memoryview(buffer).cast("B")[:_LARGEST_READ]
+        count = 0
+        try:
+            while count < len(view) and (data := self._piece(len(view) - count)):
+                view[count : count + len(data)] = data
+                count += len(data)
+        except Exception as error:
+            self._error = error
+            if not count:
+                raise self._broken(error) from None
+        return count
+
+    def _piece(self, most: int) -> bytes:
+        """Return what comes at once, so that it is noticed if that is ever so little."""
+        if self._error is not None:
+            raise self._error
+        return self._flow.wait(lambda: self._raw.read1(most, decode_content=False))
+
+    def linked(self, location: str) -> str:
+        """Return the URL that the answer gives; raise a RemoteError if it is none."""
+        try:
+            return joined(self.url, location)
+        except UnsafeTargetError as error:
+            message = f"{self._subject.server}'s word is not followed: {error}"
+            raise self._subject.error(message) from None
+
+    def whole(self, most: int) -> bytes:
+        """Return the whole body; raise a RemoteError if it has more than `most` bytes."""
+        data = self.start(most + 1)
+        if len(data) > most:
+            message = f"{self._subject.server}'s answer has more than {most} bytes"
+            raise self._subject.error(message, status=self.status)
+        return data
+
+    def start(self, most: int) -> bytes:
+        """Return the first bytes of the body."""
+        data = bytearray()
+        buffer = memoryview(bytearray(min(most, 1 << 16)))
+        while len(data) < most and (count := self.readinto(buffer[: most - len(data)])):
+            data += buffer[:count]
+        return bytes(data)

@@ -1,0 +1,201 @@
+"""Connections to a server and to the hosts that it leads to, over urllib3."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import unquote
+
+import urllib3
+
+from nixdock.errors import RemoteError
+from nixdock.network.addresses import is_local_name
+from nixdock.network.answers import Flow, Response
+from nixdock.network.body import Body
+from nixdock.network.causes import Cause, Route, cause_of
+from nixdock.network.proxies import proxy_of
+from nixdock.network.redirects import Origin, shown_url
+from nixdock.network.retrying import Setback
+from nixdock.network.subject import Settings, Subject
+from nixdock.network.tls import About, certificate_directory, tls_context
+
+__all__ = ["Connections", "NoAnswerError", "setback_of"]
+
+_MOST_KEPT: Final = 8
+_PIECE: Final = 1 << 18
+
+
+class NoAnswerError(Exception):
+    """No answer came; `cause` says why."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.text)
+        self.cause = cause
+
+
+class _WithoutQuery(logging.Filter):
+    """Takes the queries of URLs, which may be signed, out of what urllib3 logs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                shown_url(each) if isinstance(each, str) and "?" in each else each
+                for each in record.args
+            )
+        return True
+
+
+_WITHOUT_QUERY: Final = _WithoutQuery()
+
+
+class Connections:
+    """The connections to `host`, a name or address without a port, and beyond.
+
+    Several threads may use them, and child processes, which get connections of their own.
+    `certificates` is the name of directories that may have certificates of that host alone, and
+    `about` makes errors about it. Up to `most_kept` connections to each host are kept.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        settings: Settings,
+        about: About,
+        certificates: str | None = None,
+        most_kept: int = _MOST_KEPT,
+    ) -> None:
+        self.host = host
+        self._settings = settings
+        self._about = about
+        self._certificates = certificates
+        self._most_kept = most_kept
+        self._environment = dict(os.environ)
+        # How many requests were answered.
+        self.answered = 0
+        # Adding to a number is not atomic, so that threads would lose some.
+        self._numbers = itertools.count(1)
+        self._pools: dict[tuple[int, bool, str | None], urllib3.PoolManager] = {}
+        self._locks: dict[int, threading.Lock] = {}
+        # This does nothing if it has the filter.
+        logging.getLogger("urllib3.connectionpool").addFilter(_WITHOUT_QUERY)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server runs on this machine, by its name."""
+        return is_local_name(self.host)
+
+    def is_proxied(self, origin: Origin) -> bool:
+        """Whether connections to an origin are made by a proxy, which resolves its name."""
+        return proxy_of(origin, self._environment) is not None
+
+    def lock(self) -> threading.Lock:
+        """Return the lock of this process.
+
+        One that another thread held while the process was forked would never be free again.
+        """
+        return self._locks.setdefault(os.getpid(), threading.Lock())
+
+    def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, subject: Subject
+    ) -> Response:
+        """Send a request and return the answer, whatever its status; raise Setback if none comes.
+
+        Redirects are not followed.
+        """
+        try:
+            return self.ask(method, url, headers, body, subject, self._settings.timeout)
+        except NoAnswerError as error:
+            raise setback_of(error.cause, subject) from None
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body | None,
+        subject: Subject,
+        timeout: float,
+    ) -> Response:
+        """Do the same; raise NoAnswerError after `timeout` seconds, or for any other reason."""
+        origin = Origin.of(url)
+        has_own = self._certificates is not None
+        route = Route(origin, timeout, proxy_of(origin, self._environment), has_own)
+        sent = {"Accept-Encoding": "identity", "User-Agent": "nixdock", **headers}
+        if body is not None:
+            sent["Content-Length"] = str(body.size)
+
+        def broken(error: Exception) -> RemoteError:
+            cause = cause_of(error, route)
+            return subject.error(cause.text, is_broken=cause.passing)
+
+        try:
+            raw = self._pool(origin, route.proxy).urlopen(
+                method,
+                url,
+                body=None if body is None else _pieces(body, subject),
+                headers=sent,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=timeout,
+            )
+        except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:
+            raise NoAnswerError(cause_of(error, route)) from None
+        self.answered = next(self._numbers)
+        return Response(raw, url, subject, broken, Flow(timeout))
+
+    def _pool(self, origin: Origin, proxy: str | None) -> urllib3.PoolManager:
+        """Return the pool for an origin; certificates for the server count only for its host."""
+        own = origin.host == self.host
+        key = (os.getpid(), own, proxy)
+        pool = self._pools.get(key)
+        return pool or self._pools.setdefault(key, self._new_pool(own, proxy))
+
+    def _new_pool(self, own: bool, proxy: str | None) -> urllib3.PoolManager:
+        insecure = own and self._settings.insecure
+        if insecure:
+            # It would be said with every connection, to a user who asked for it.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        directory = None
+        if own and self._certificates is not None:
+            directory = certificate_directory(self._certificates, self._environment)
+        context = tls_context(self._about, self._environment, directory, insecure=insecure)
+        settings: dict[str, Any] = {
+            "maxsize": self._most_kept,
+            "block": False,
+            "blocksize": _PIECE,
+            "ssl_context": context,
+        }
+        if proxy is None:
+            return urllib3.PoolManager(**settings)
+        parsed = urllib3.util.parse_url(proxy)
+        given = urllib3.make_headers(proxy_basic_auth=unquote(parsed.auth)) if parsed.auth else {}
+        return urllib3.ProxyManager(parsed._replace(auth=None).url, proxy_headers=given, **settings)
+
+
+def setback_of(cause: Cause, subject: Subject) -> Setback:
+    """Return what stopped an attempt for which no answer came."""
+    error = subject.error(cause.text, is_broken=cause.passing)
+    return Setback(error, passing=cause.passing)
+
+
+def _pieces(body: Body, subject: Subject) -> Iterator[bytes]:
+    """Give exactly the bytes that the request announces: others would be taken for a new one."""
+    left = body.size
+    with body.open() as stream:
+        while left:
+            try:
+                piece = stream.read(min(_PIECE, left))
+            except OSError as error:
+                # urllib3 would take it for an error of the connection.
+                reason = error.strerror or str(error)
+                raise subject.error(f"the content can't be read: {reason}") from None
+            if not piece:
+                raise subject.error(f"the content ends {left} bytes early")
+            left -= len(piece)
+            yield piece

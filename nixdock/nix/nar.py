@@ -1,0 +1,274 @@
+"""Reading NARs: Nix's archives of a file tree, as store paths are hashed and sent.
+
+A NAR is a sequence of strings: eight bytes of length, in little-endian order, the bytes, and zeros
+up to a multiple of eight. There is one way only to write a tree, and this reader takes no other, so
+that nothing can hide behind the hash of a NAR (Nix manual, "Nix Archive (NAR) format").
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Final, Literal, NamedTuple
+
+from nixdock.errors import StoreError
+from nixdock.system.text import shown
+
+__all__ = ["NarEntry", "NarReader"]
+
+NarKind = Literal["regular", "directory", "symlink"]
+
+_CHUNK: Final = 1 << 20
+_ZEROS: Final = bytes(8)
+# Names of files have at most 255 bytes on Linux, and 255 characters elsewhere.
+_MOST_NAME: Final = 1024
+_MOST_TARGET: Final = 4096
+# Of a whole path. The names of nested directories would otherwise grow with their square.
+_MOST_PATH: Final = 1 << 14
+# The size of a file is a signed number of eight bytes for every system.
+_SIZE_LIMIT: Final = 2**63
+
+
+class NarEntry(NamedTuple):
+    """A file, directory or symlink; `path` is relative to the root, whose own path is empty.
+
+    `size` is that of a file in bytes, and `target` that of a symlink. Both are bytes, as stored.
+    """
+
+    path: bytes
+    kind: NarKind
+    executable: bool = False
+    size: int = 0
+    target: bytes = b""
+
+
+def _string(data: bytes) -> bytes:
+    return len(data).to_bytes(8, "little") + data + bytes(-len(data) % 8)
+
+
+def _strings(*texts: str) -> bytes:
+    return b"".join(_string(text.encode()) for text in texts)
+
+
+_MAGIC: Final = _strings("nix-archive-1")
+_NODE: Final = _strings("(", "type")
+_REGULAR: Final = _strings("regular")
+_EXECUTABLE: Final = _strings("executable", "")
+_CONTENTS: Final = _strings("contents")
+_DIRECTORY: Final = _strings("directory")
+_SYMLINK: Final = _strings("symlink", "target")
+_ENTRY: Final = _strings("entry", "(", "name")
+_ENTRY_NODE: Final = _strings("node")
+_CLOSE: Final = _strings(")")
+_CLOSE_ENTRY: Final = _strings(")", ")")
+# What most files of a directory begin with, and what comes before the next one. They are compared
+# as a whole, because most of the time is spent on small files.
+_FILE: Final = _ENTRY_NODE + _NODE + _REGULAR + _CONTENTS
+_EXECUTABLE_FILE: Final = _ENTRY_NODE + _NODE + _REGULAR + _EXECUTABLE + _CONTENTS
+_NEXT_ENTRY: Final = _CLOSE_ENTRY + _ENTRY
+
+
+class NarReader:
+    """Reads the NAR in `stream`, up to its end; `place` says where it is, for errors.
+
+    Iterate over the reader for the entries: each directory comes before what is in it, and names
+    are in ascending order of their bytes. Between two entries, `readinto` reads the contents of the
+    last one, if it is a file; what is not read is skipped. At most some megabytes are held,
+    whatever the size of the files.
+
+    Both raise StoreError if the bytes are not a NAR, or not the only one of their tree: for names
+    that are not in order, empty, `.`, `..` or with a slash or NUL, for padding that is not zero,
+    and for bytes after the end.
+    """
+
+    def __init__(self, stream: io.RawIOBase | io.BufferedIOBase, place: str) -> None:
+        self._stream = stream
+        self._place = place
+        # What was read and is not used yet is window[at:]; `start` is its place in the stream.
+        self._window = b""
+        self._at = 0
+        self._start = 0
+        # How much of the last file has not been read.
+        self._left = 0
+        # The directories that are not complete, from the root down: path, and last name so far.
+        self._open_directories: list[tuple[bytes, bytes]] = []
+
+    def __iter__(self) -> Iterator[NarEntry]:
+        """Yield the entries, once."""
+        self._expect(_MAGIC, "the start of a NAR")
+        entry = self._node(b"")
+        while True:
+            yield entry
+            if entry.kind == "directory":
+                self._open_directories.append((entry.path, b""))
+            elif entry.kind == "regular":
+                self._skip_contents(entry.size)
+            path = self._next_path(is_open=entry.kind == "directory")
+            if path is None:
+                break
+            if self._is_next(_FILE):
+                entry = self._file(path, executable=False)
+            elif self._is_next(_EXECUTABLE_FILE):
+                entry = self._file(path, executable=True)
+            else:
+                self._expect(_ENTRY_NODE, "the node of a directory's entry")
+                entry = self._node(path)
+        if self._available(1):
+            raise self._error("other bytes follow its end")
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Read the next bytes of the last file; return how many, 0 at its end."""
+        wanted = min(len(buffer), self._left)
+        if not wanted:
+            return 0
+        count = min(wanted, len(self._window) - self._at)
+        if count:
+            buffer[:count] = self._window[self._at : self._at + count]
+            self._at += count
+        else:
+            # Large files do not go through the window.
+            self._start += self._at
+            self._window, self._at = b"", 0
+            count = self._stream.readinto(buffer[:wanted]) or 0
+            self._start += count
+            if not count:
+                raise self._truncated()
+        self._left -= count
+        return count
+
+    def _next_path(self, *, is_open: bool) -> bytes | None:
+        """Return the path of the next entry, or None at the end; `is_open` after a directory."""
+        directories = self._open_directories
+        if not directories:
+            self._expect(_CLOSE, "the end of the root")
+            return None
+        if is_open or not self._is_next(_NEXT_ENTRY):
+            if not is_open:
+                self._expect(_CLOSE_ENTRY, "the end of a directory's entry")
+            while not self._follows(_ENTRY):
+                directories.pop()
+                end = _CLOSE_ENTRY if directories else _CLOSE
+                self._expect(end, "the end of a directory, or its next entry")
+                if not directories:
+                    return None
+        directory, last = directories[-1]
+        name = self._name(directory, last)
+        directories[-1] = directory, name
+        path = directory + b"/" + name if directory else name
+        if len(path) > _MOST_PATH:
+            raise self._error(f"a path in it has more than {_MOST_PATH} bytes")
+        return path
+
+    def _node(self, path: bytes) -> NarEntry:
+        self._expect(_NODE, "a node with its type")
+        if self._follows(_REGULAR):
+            executable = self._follows(_EXECUTABLE)
+            self._expect(_CONTENTS, "the contents of a file")
+            return self._file(path, executable=executable)
+        if self._follows(_DIRECTORY):
+            return NarEntry(path, "directory")
+        if self._follows(_SYMLINK):
+            target = self._text(_MOST_TARGET, "the target of a symlink")
+            if not target or b"\0" in target:
+                raise self._error("the target of a symlink is empty, or has a NUL in it")
+            return NarEntry(path, "symlink", target=target)
+        raise self._error("expected a regular file, a directory or a symlink")
+
+    def _file(self, path: bytes, *, executable: bool) -> NarEntry:
+        size = self._number()
+        if size >= _SIZE_LIMIT:
+            raise self._error("a file in it is too large")
+        self._left = size
+        return NarEntry(path, "regular", executable, size)
+
+    def _name(self, directory: bytes, last: bytes) -> bytes:
+        name = self._text(_MOST_NAME, "the name of a file")
+        if name in {b"", b".", b".."} or b"/" in name or b"\0" in name:
+            raise self._error(f"{shown(name)!r} can't be the name of a file")
+        if name <= last:
+            where = shown(directory) if directory else "the root"
+            raise self._error(
+                f"the names in {where} are not in order: {shown(name)} after {shown(last)}"
+            )
+        return name
+
+    def _skip_contents(self, size: int) -> None:
+        if self._left:
+            scratch = memoryview(bytearray(min(self._left, _CHUNK)))
+            while self.readinto(scratch):
+                pass
+        self._skip_padding(-size % 8)
+
+    def _skip_padding(self, size: int) -> None:
+        if size and not self._follows(_ZEROS[:size]):
+            raise self._error("there is padding that is not zero")
+
+    def _number(self) -> int:
+        return int.from_bytes(self._take(8), "little")
+
+    def _text(self, most: int, what: str) -> bytes:
+        size = self._number()
+        if size > most:
+            raise self._error(f"{what} has {size} bytes, more than {most}")
+        at = self._at
+        end = at + size + -size % 8
+        if end <= len(self._window) and not any(self._window[at + size : end]):
+            self._at = end
+            return self._window[at : at + size]
+        text = self._take(size)
+        self._skip_padding(-size % 8)
+        return text
+
+    def _take(self, size: int) -> bytes:
+        if self._available(size) < size:
+            raise self._truncated()
+        taken = self._window[self._at : self._at + size]
+        self._at += size
+        return taken
+
+    def _is_next(self, data: bytes) -> bool:
+        """Return whether `data` comes next in the window, and skip it then."""
+        if not self._window.startswith(data, self._at):
+            return False
+        self._at += len(data)
+        return True
+
+    def _follows(self, data: bytes) -> bool:
+        """Return whether `data` comes next, and skip it then; raise StoreError at the end."""
+        size = len(data)
+        if len(self._window) - self._at < size and self._available(size) < size:
+            # A part of another string may be all that is left.
+            if data.startswith(self._window[self._at :]):
+                raise self._truncated()
+            return False
+        if not self._window.startswith(data, self._at):
+            return False
+        self._at += size
+        return True
+
+    def _expect(self, data: bytes, what: str) -> None:
+        if not self._follows(data):
+            raise self._error(f"expected {what}")
+
+    def _available(self, size: int) -> int:
+        """Return how many bytes are in the window: at least `size`, unless the stream ends."""
+        while (count := len(self._window) - self._at) < size:
+            more = self._stream.read(_CHUNK)
+            if not more:
+                return count
+            self._start += self._at
+            self._window = self._window[self._at :] + more
+            self._at = 0
+        return count
+
+    def _truncated(self) -> StoreError:
+        end = self._start + len(self._window)
+        return StoreError(
+            f"{self._place} is a truncated NAR: it ends after {end} bytes", place=self._place
+        )
+
+    def _error(self, problem: str) -> StoreError:
+        return StoreError(
+            f"{self._place} is not a valid NAR: at byte {self._start + self._at}, {problem}",
+            place=self._place,
+        )

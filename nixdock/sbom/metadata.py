@@ -1,0 +1,133 @@
+"""What a package set says of its packages: a file as `nix-env --query --json` writes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from nixdock.errors import InputError
+from nixdock.nix.store_path import StorePath
+from nixdock.sbom.bill import License, Meta
+from nixdock.system.input_files import parse_json_file
+
+__all__ = ["PackageMeta", "parse_metas", "read_metas"]
+
+_CVE: Final = re.compile(r"CVE[-_](\d{4})[-_](\d{4,})", re.IGNORECASE | re.ASCII)
+_PART: Final = r"(?:[*-]|[*?]*(?:[A-Za-z0-9._-]|\\[^A-Za-z0-9\s])+[*?]*)"
+_CPE: Final = re.compile(
+    rf"cpe:2\.3:[aho*-](?::{_PART}){{5}}:(?:[*-]|[A-Za-z]{{2,3}}(?:-[A-Za-z0-9]{{2,3}})?)"
+    rf"(?::{_PART}){{4}}",
+    re.ASCII,
+)
+_PURL: Final = re.compile(r"pkg:[a-z][a-z0-9.+-]*/[!-~]+", re.ASCII)
+_SPDX_ID: Final = re.compile(r"[A-Za-z0-9.-]+\+?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class PackageMeta:
+    """A package of a package set; `outputs` has the name of each output by its store path."""
+
+    pname: str
+    version: str
+    outputs: Mapping[StorePath, str]
+    meta: Meta
+
+
+def read_metas(file: Path) -> dict[StorePath, PackageMeta]:
+    """Return the packages in `file` by the store paths of their outputs.
+
+    Raise InputError if the file can't be read or does not have the form that `parse_metas` reads.
+    """
+    return parse_metas(parse_json_file(file, "the metadata"), str(file))
+
+
+def parse_metas(document: object, origin: str = "the metadata") -> dict[StorePath, PackageMeta]:
+    """Return the packages in a JSON document by the store paths of their outputs.
+
+    The document is an object as `nix-env --query --available --json --meta --out-path` prints: its
+    values have `pname`, `version`, `outputs` and `meta`, and may have `patches`, a list of names.
+    Raise InputError, with the key at fault, if it is not.
+    """
+    if not isinstance(document, dict):
+        raise InputError(
+            f"{origin} is not an object of packages; make it with `nix-env --query --available"
+            " --json --meta --out-path` or with the Nix library's packageMeta"
+        )
+    metas: dict[StorePath, PackageMeta] = {}
+    for key, entry in document.items():
+        try:
+            package = _package(entry)
+        except InputError as error:
+            raise InputError(f"{origin}: {key}: {error}", key=str(key)) from None
+        for path in package.outputs:
+            metas.setdefault(path, package)
+    return metas
+
+
+def _package(entry: object) -> PackageMeta:
+    if not isinstance(entry, dict) or not isinstance(entry.get("outputs"), dict):
+        raise InputError("must be an object with `outputs`, the store path of each output")
+    outputs = {StorePath.parse(path): str(name) for name, path in entry["outputs"].items() if path}
+    meta = entry.get("meta", {})
+    if not isinstance(meta, dict):
+        raise InputError("`meta` must be an object")
+    patches = entry.get("patches", [])
+    if not isinstance(patches, list):
+        raise InputError("`patches` must be a list of names")
+    return PackageMeta(
+        _text(entry.get("pname")), _text(entry.get("version")), outputs, _meta(meta, patches)
+    )
+
+
+def _meta(meta: Mapping[str, Any], patches: Iterable[object]) -> Meta:
+    identifiers = _mapping(meta.get("identifiers"))
+    # nixpkgs names identifiers of a version of their form below it as well.
+    first = _mapping(identifiers.get("v1"))
+    purls = identifiers.get("purls") or first.get("purls") or ()
+    purl = _text(identifiers.get("purl") or first.get("purl"))
+    cpe = _text(identifiers.get("cpe") or first.get("cpe"))
+    listed = (_text(text) for text in purls) if isinstance(purls, list) else ()
+    return Meta(
+        description=_text(meta.get("description")),
+        homepage=_first_text(meta.get("homepage")),
+        licenses=tuple(_licenses(meta.get("license"))),
+        cpe=cpe if _CPE.fullmatch(cpe) else None,
+        purls=tuple(dict.fromkeys(text for text in (purl, *listed) if _PURL.fullmatch(text))),
+        patched=tuple(sorted(_cves(patches))),
+    )
+
+
+def _licenses(value: object) -> Iterator[License]:
+    """Yield the licences of a `meta.license`: an object or a name, or a list of these."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _licenses(each)
+    elif isinstance(value, str) and value:
+        yield License(value)
+    elif isinstance(value, dict):
+        spdx_id = _text(value.get("spdxId"))
+        name = _text(value.get("fullName")) or _text(value.get("shortName")) or spdx_id
+        if name:
+            valid = _SPDX_ID.fullmatch(spdx_id) is not None
+            yield License(name, spdx_id if valid else None, _text(value.get("url")) or None)
+
+
+def _cves(patches: Iterable[object]) -> set[str]:
+    found = (match for name in patches for match in _CVE.finditer(_text(name)))
+    return {f"CVE-{year}-{number}" for year, number in (match.groups() for match in found)}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    """Return a text on one line, or nothing for another value."""
+    return " ".join(value.split()) if isinstance(value, str) else ""
+
+
+def _first_text(value: object) -> str:
+    return _text(value[0] if isinstance(value, list) and value else value)

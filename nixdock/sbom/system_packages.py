@@ -1,0 +1,148 @@
+"""The packages of distributions: the text databases of dpkg and apk, and os-release."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from nixdock.errors import ImageError
+from nixdock.read.tree import MergedTree
+from nixdock.sbom.bill import BasePart, SystemPackage
+from nixdock.sbom.rpm import RPM_DATABASES, rpm_packages
+from nixdock.tar.kinds import Kind
+
+__all__ = ["read_base_part"]
+
+_DPKG: Final = b"var/lib/dpkg/status"
+# Images without a package manager have a file for each package.
+_DPKG_PARTS: Final = b"var/lib/dpkg/status.d"
+_APK: Final = (b"lib/apk/db/installed", b"usr/lib/apk/db/installed")
+_OS_RELEASE: Final = (b"etc/os-release", b"usr/lib/os-release")
+_RPM_UNREADABLE: Final = (b"var/lib/rpm/Packages", b"var/lib/rpm/Packages.db")
+_UNREAD: Final = "no database of dpkg, apk or rpm was found in its layers"
+_UNREAD_RPM: Final = "its rpm database has a form from before SQLite, which nixdock does not read"
+
+_MOST_BYTES: Final = 256 << 20
+# NAME, or NAME (VERSION).
+_DPKG_SOURCE: Final = re.compile(r"(\S+)(?: \((\S+)\))?")
+
+
+def read_base_part(tree: MergedTree, diff_ids: tuple[str, ...]) -> BasePart:
+    """Return what the layers with `diff_ids`, which `tree` has merged, contain.
+
+    Raise ImageError if a database is too large or is damaged.
+    """
+    release = _os_release(tree)
+    found: set[SystemPackage] = set()
+    read = False
+    for name in (_DPKG, *_names_in(tree, _DPKG_PARTS)):
+        # Beside the description of a package, a file with its checksums may lie.
+        if not name.endswith(b".md5sums") and (data := _contents(tree, name)) is not None:
+            found.update(_dpkg_packages(data))
+            read = True
+    for name in _APK:
+        if (data := _contents(tree, name)) is not None:
+            found.update(_apk_packages(data))
+            read = True
+    for name in RPM_DATABASES:
+        if (data := _contents(tree, name)) is not None:
+            log = _contents(tree, name + b"-wal")
+            found.update(rpm_packages(data, log, f"/{name.decode()}"))
+            read = True
+    old_rpm = any(tree.lookup(name, follow=True) for name in _RPM_UNREADABLE)
+    return BasePart(
+        diff_ids=diff_ids,
+        distribution=release.get("ID", ""),
+        release=release.get("VERSION_ID", ""),
+        title=release.get("PRETTY_NAME", ""),
+        packages=tuple(sorted(found)),
+        unread="" if read else _UNREAD_RPM if old_rpm else _UNREAD,
+    )
+
+
+def _names_in(tree: MergedTree, directory: bytes) -> Iterator[bytes]:
+    node = tree.lookup(directory, follow=True)
+    return (directory + b"/" + name for name in sorted(node.children if node else ()))
+
+
+def _contents(tree: MergedTree, name: bytes) -> bytes | None:
+    """Return the contents of a regular file, or None if there is none with that name."""
+    node = tree.lookup(name, follow=True)
+    if node is None or node.kind != Kind.FILE:
+        return None
+    if node.size > _MOST_BYTES:
+        place = f"/{name.decode('utf-8', 'backslashreplace')}"
+        raise ImageError(
+            f"{place} has {node.size} bytes, but may have at most {_MOST_BYTES}", place=place
+        )
+    with tree.open(node) as stream:
+        return stream.read()
+
+
+def _os_release(tree: MergedTree) -> dict[str, str]:
+    for name in _OS_RELEASE:
+        if (data := _contents(tree, name)) is not None:
+            pairs = (line.partition("=") for line in _lines(data))
+            return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
+    return {}
+
+
+def _lines(data: bytes) -> list[str]:
+    # Not str.splitlines, which also splits at characters that these formats don't know.
+    return data.decode("utf-8", "replace").split("\n")
+
+
+def _stanzas(data: bytes) -> Iterator[dict[str, str]]:
+    """Yield the fields of each paragraph: `Key: value`; lines that continue a value are left out.
+
+    dpkg's keys do not depend on case, and apk's, of one letter, do.
+    """
+    fields: dict[str, str] = {}
+    for line in [*_lines(data), ""]:
+        if not line.strip():
+            if fields:
+                yield fields
+            fields = {}
+        elif not line[0].isspace():
+            key, colon, value = line.partition(":")
+            if colon:
+                name = key if len(key) == 1 else key.lower()
+                fields.setdefault(name, " ".join(value.split()))
+
+
+def _dpkg_packages(data: bytes) -> Iterator[SystemPackage]:
+    for fields in _stanzas(data):
+        # A package that was removed may have left its configuration.
+        status = fields.get("status", "install ok installed").split()
+        if _has_name(fields, "package", "version") and status[-1:] == ["installed"]:
+            source = _DPKG_SOURCE.match(fields.get("source", ""))
+            yield SystemPackage(
+                kind="deb",
+                name=fields["package"],
+                version=fields["version"],
+                architecture=fields.get("architecture", ""),
+                source="@".join(filter(None, source.groups())) if source else "",
+                homepage=fields.get("homepage", ""),
+                description=fields.get("description", ""),
+            )
+
+
+def _apk_packages(data: bytes) -> Iterator[SystemPackage]:
+    for fields in _stanzas(data):
+        if _has_name(fields, "P", "V"):
+            source = fields.get("o", "")
+            yield SystemPackage(
+                kind="apk",
+                name=fields["P"],
+                version=fields["V"],
+                architecture=fields.get("A", ""),
+                source="" if source == fields["P"] else source,
+                license=fields.get("L", ""),
+                homepage=fields.get("U", ""),
+                description=fields.get("T", ""),
+            )
+
+
+def _has_name(fields: Mapping[str, str], *keys: str) -> bool:
+    return all(fields.get(key) for key in keys)

@@ -1,0 +1,60 @@
+"""What both formats have in common: the writing program, identifiers, and bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from importlib.metadata import version
+from typing import Any, Final
+
+import orjson
+
+from nixdock.sbom.bill import License
+
+__all__ = [
+    "PROGRAM",
+    "content_uuid",
+    "document_bytes",
+    "license_expression",
+    "program_version",
+    "web_address",
+]
+
+PROGRAM: Final = "nixdock"
+_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "sbom.nixdock.dev")
+# Both formats want URLs, and a database may have anything in their place.
+_WEB_ADDRESS: Final = re.compile(
+    r"https?://[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]{1,5})?"
+    r"(?:[/?#](?:[A-Za-z0-9._~!$&'()*+,;=:@/?#-]|%[0-9A-Fa-f]{2})*)?",
+    re.ASCII,
+)
+
+
+def program_version() -> str:
+    """Return the version of nixdock."""
+    return version(PROGRAM)
+
+
+def content_uuid(document: object) -> str:
+    """Return a UUID that follows from the content of a document: equal ones have the same."""
+    data = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+    return str(uuid.uuid5(_NAMESPACE, hashlib.sha256(data).hexdigest()))
+
+
+def document_bytes(document: dict[str, Any]) -> bytes:
+    """Return a document as indented JSON with a newline at the end."""
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def license_expression(licenses: tuple[License, ...]) -> str | None:
+    """Return the SPDX expression of licences that all apply, or None if one has no identifier."""
+    names = [each.spdx_id for each in licenses]
+    if not names or None in names:
+        return None
+    return " AND ".join(dict.fromkeys(filter(None, names)))
+
+
+def web_address(text: str | None) -> str:
+    """Return `text` if it is a URL of the web, else nothing."""
+    return text if text and _WEB_ADDRESS.fullmatch(text) else ""

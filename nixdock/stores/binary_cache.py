@@ -1,0 +1,159 @@
+"""Binary caches: stores from which NARs are fetched, as Nix does for its substituters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Final
+
+from nixdock.errors import CacheError, InputError, StoreError
+from nixdock.nix.cache_files import CacheInfo, NarInfo, parse_cache_info, parse_narinfo
+from nixdock.nix.content_address import ContentAddress
+from nixdock.nix.nar import NarEntry
+from nixdock.nix.signatures import TrustedKeys, signer_of
+from nixdock.nix.store_path import StorePath
+from nixdock.stores.answer_cache import AnswerCache
+from nixdock.stores.cache_files import CacheFiles, cache_error
+from nixdock.stores.cache_url import CacheUrl
+from nixdock.stores.listing import parse_listing
+from nixdock.stores.verified_nar import VerifiedNar, verified_stream
+from nixdock.system.read_ahead import ReadAhead
+from nixdock.system.text import listed
+
+__all__ = ["BinaryCache"]
+
+_INFO: Final = "nix-cache-info"
+_MOST_INFO: Final = 1 << 20
+_MOST_LISTING: Final = 256 << 20
+_MOST_NAMED: Final = 3
+
+
+class BinaryCache:
+    """The cache at `url`, for the store `store_dir`; several threads may use it.
+
+    Paths are trusted if one of `keys` has signed them, or if their names follow from their
+    contents. Without keys, no signature is needed.
+    """
+
+    def __init__(
+        self,
+        url: CacheUrl,
+        files: CacheFiles,
+        keys: TrustedKeys | None,
+        answers: AnswerCache,
+        store_dir: str,
+    ) -> None:
+        self.url = url
+        self.files = files
+        self._keys = None if url.trusted else keys
+        self._answers = answers
+        self._store_dir = store_dir
+        self._found: dict[StorePath, NarInfo | None] = {}
+
+    def __str__(self) -> str:
+        return str(self.url)
+
+    @property
+    def priority(self) -> int:
+        """What decides which cache is asked first: the lowest number."""
+        return self.info.priority if self.url.priority is None else self.url.priority
+
+    @cached_property
+    def info(self) -> CacheInfo:
+        """What the cache says of itself; raise CacheError if it is none, or for another store."""
+        data = self._read(_INFO, None)
+        if data is None:
+            raise self._error(None, f"it is not a binary cache: it has no {_INFO}")
+        try:
+            info = parse_cache_info(data, f"what {self} sends")
+        except StoreError as error:
+            raise CacheError(str(error), place=str(self)) from None
+        if info.store_dir != self._store_dir:
+            message = f"it is for the store {info.store_dir}, not {self._store_dir}"
+            raise self._error(None, message)
+        return info
+
+    def find(self, path: StorePath) -> NarInfo | None:
+        """Return the narinfo of a path, whose signatures are not checked yet, or None.
+
+        Raise CacheError if the cache can't be read, or the narinfo is not valid.
+        """
+        if path not in self._found:
+            data = self._read(f"{path.hash_part}.narinfo", path)
+            try:
+                found = data and parse_narinfo(data, path, f"{self}: what it sends for {path}")
+            except StoreError as error:
+                raise CacheError(str(error), place=str(self), path=path) from None
+            self._found[path] = found or None
+        return self._found[path]
+
+    def distrust(self, found: NarInfo) -> str | None:
+        """Return why a narinfo is not trusted, in words, or None if it is."""
+        if self._keys is None or self._content_address(found) is not None:
+            return None
+        if self._keys.trusts(found.info, found.signatures):
+            return None
+        signers = sorted(set(map(signer_of, found.signatures)))
+        if not signers:
+            return "it is not signed"
+        unknown = [name for name in signers if name not in self._keys.keys]
+        if len(unknown) < len(signers):
+            return f"its signature by {listed(sorted(set(signers) - set(unknown)), 3)} is forged"
+        return f"it is signed by {listed(signers, _MOST_NAMED)}, whose public key is not trusted"
+
+    @contextmanager
+    def opened(self, found: NarInfo) -> Iterator[VerifiedNar]:
+        """Open the NAR of a path that was found; reading it raises CacheError if it is damaged."""
+        path = found.info.path
+
+        def failure(message: str) -> CacheError:
+            return self._error(path, message)
+
+        address = self._content_address(found)
+        raw = self.files.open(found.url, path)
+        with ReadAhead(verified_stream(raw, found, address, failure)) as stream:
+            yield VerifiedNar(stream, address, failure)
+
+    def listing(self, found: NarInfo) -> list[NarEntry] | None:
+        """Return what is in a path as the cache says, or None if it does not.
+
+        Nobody signs listings: where signatures are needed, only those count that surely come from
+        the cache itself. Raise CacheError if the cache can't be read. A listing that is not valid
+        is none.
+        """
+        path = found.info.path
+        if self._keys is not None and not self.files.is_authentic:
+            return None
+        data = self.files.read(f"{path.hash_part}.ls", _MOST_LISTING, path)
+        with suppress(StoreError):
+            return None if data is None else parse_listing(data, f"{self}: the listing of {path}")
+        return None
+
+    def _content_address(self, found: NarInfo) -> ContentAddress | None:
+        """Return the content address that the path has its name from, if it is one."""
+        if found.ca is None:
+            return None
+        try:
+            address = ContentAddress.parse(found.ca)
+        except InputError:
+            return None
+        info = found.info
+        if address is None or not address.names(info.path, info.references):
+            return None
+        # The NAR hash of such a path is known, and must not be another one.
+        is_nar = address.method == "nar" and address.hash.algorithm == "sha256"
+        return None if is_nar and address.hash != info.nar_hash else address
+
+    def _read(self, name: str, path: StorePath | None) -> bytes | None:
+        url = str(self)
+        known = None if self.url.directory else self._answers.find(url, name)
+        if known is not None:
+            return known[0]
+        data = self.files.read(name, _MOST_INFO, path)
+        if self.url.directory is None:
+            self._answers.add(url, name, data)
+        return data
+
+    def _error(self, path: StorePath | None, message: str) -> CacheError:
+        return cache_error(str(self), path, message)

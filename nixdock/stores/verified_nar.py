@@ -1,0 +1,155 @@
+"""NARs as they come from caches: decompressed in a thread, and compared with what was promised."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from nixdock.coding.codings import Coding
+from nixdock.coding.decompression import DecompressedReader
+from nixdock.errors import CacheError, StoreError
+from nixdock.nix.cache_files import NarInfo
+from nixdock.nix.content_address import ContentAddress
+from nixdock.nix.hashes import Hash
+from nixdock.nix.nar import NarEntry, NarReader
+from nixdock.nix.registrations import known_nar_hash
+from nixdock.system.readers import ForwardReader
+from nixdock.system.text import shown
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["VerifiedNar", "coding_of_nar", "verified_stream"]
+
+Failure = Callable[[str], CacheError]
+
+_PLACE: Final = "what was sent"
+# What is decompressed at once may exceed the size before that is noticed.
+_SURPLUS: Final = 1 << 20
+
+
+def coding_of_nar(compression: str) -> Coding | None:
+    """Return the compression format with the name that narinfos give it, or None."""
+    try:
+        return Coding(compression)
+    except ValueError:
+        return None
+
+
+def verified_stream(
+    stream: io.RawIOBase, found: NarInfo, ca: ContentAddress | None, failure: Failure
+) -> io.RawIOBase:
+    """Return the NAR that `stream` brings, which need not be what `found` promises.
+
+    `ca` is the content address from which the store path has its name, if it has.
+
+    Reading raises what `failure` makes of the message if it is damaged, has another size or, at its
+    end, another hash, or can't be decompressed.
+    """
+    coding = coding_of_nar(found.compression)
+    if coding is None:
+        stream.close()
+        raise failure(
+            f"its NAR is compressed with {shown(found.compression)}, which nixdock does not know"
+        )
+    if coding is not Coding.NONE:
+        most = found.info.nar_size + _SURPLUS
+        stream = DecompressedReader(stream, coding, most=most, failure=failure, any_ratio=True)
+    return _PromisedNar(stream, found, ca, failure)
+
+
+class _PromisedNar(ForwardReader):
+    """Pass on the bytes of a NAR, and compare their number and hash with those in a narinfo."""
+
+    def __init__(
+        self, stream: io.RawIOBase, found: NarInfo, ca: ContentAddress | None, failure: Failure
+    ) -> None:
+        super().__init__(stream)
+        self._failure = failure
+        self._size = 0
+        self._promised_size = found.info.nar_size
+        self._hashes = [(known_nar_hash(found.info), hashlib.sha256())]
+        if ca is not None and ca.method == "nar":
+            state = hashlib.new(ca.hash.algorithm, usedforsecurity=False)
+            self._hashes.append((ca.hash, state))
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read the next bytes."""
+        view = memoryview(buffer)
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most `size` of the next bytes, none at the end."""
+        if size < 0:
+            return self.readall()
+        data = self._stream.read(size) or b""
+        self._size += len(data)
+        if self._size > self._promised_size:
+            raise self._failure(
+                f"its NAR has more than the {self._promised_size} bytes that were promised"
+            )
+        if data:
+            for _, state in self._hashes:
+                state.update(data)
+        elif size:
+            self._check()
+        return data
+
+    def _check(self) -> None:
+        if self._size != self._promised_size:
+            raise self._failure(
+                f"its NAR has {self._size} bytes, not the {self._promised_size} that were promised"
+            )
+        for expected, state in self._hashes:
+            actual = Hash(expected.algorithm, state.digest())
+            if actual != expected:
+                raise self._failure(f"the hash of its NAR is {actual}, not {expected} as promised")
+
+
+class VerifiedNar:
+    """The entries of a NAR, and the contents of its files, as NarReader has them.
+
+    `ca` is the content address of the store path, if that is what makes it trusted: that of a
+    single file is compared with the file at its end, if it was read. Both raise what `failure`
+    makes of the message if the NAR is not valid, or not the promised one.
+    """
+
+    def __init__(self, stream: io.RawIOBase, ca: ContentAddress | None, failure: Failure) -> None:
+        self._reader = NarReader(stream, _PLACE)
+        self._failure = failure
+        is_file = ca is not None and ca.method != "nar"
+        self._expected = ca.hash if is_file and ca is not None else None
+        algorithm = "sha256" if self._expected is None else self._expected.algorithm
+        self._state = hashlib.new(algorithm, usedforsecurity=False)
+
+    def __iter__(self) -> Iterator[NarEntry]:
+        """Yield the entries, once."""
+        try:
+            for entry in self._reader:
+                if self._expected is not None and entry.kind != "regular":
+                    message = "it is not the single file that its content address is of"
+                    raise self._failure(message)
+                yield entry
+        except StoreError as error:
+            raise self._failure(str(error)) from None
+        if self._expected is not None:
+            actual = Hash(self._expected.algorithm, self._state.digest())
+            if actual != self._expected:
+                raise self._failure(
+                    f"the hash of its file is {actual}, not {self._expected} as in its content"
+                    " address"
+                )
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Read the next bytes of the last file."""
+        try:
+            count = self._reader.readinto(buffer)
+        except StoreError as error:
+            raise self._failure(str(error)) from None
+        if self._expected is not None:
+            self._state.update(buffer[:count])
+        return count

@@ -1,0 +1,169 @@
+"""The figures of images from a binary cache on loopback, of which nothing is local."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from nixdock.coding.libzstd import zstd
+from nixdock.nix.hashes import Hash
+
+from ..runtime.registry import local_registry
+from .figure import Figure, nixdock, ratio_figure, seconds_figure
+from .measure import Ratio, interleaved, run
+from .synthetic import Closure
+
+__all__ = ["cache_figures"]
+
+_HERE = Path(__file__).parent
+_CHUNK = 1 << 20
+_MB = 1_000_000
+
+
+def cache_figures(closure: Closure, directory: Path, repeat: int) -> Iterator[Figure]:
+    """Measure a dry run, and the push of an unchanged image, with a cache of zstd."""
+    cache = directory / "binary-cache"
+    roots = _write_cache(closure, cache)
+    with _served(cache) as (url, log):
+        spec = directory / "remote.json"
+        spec.write_text(
+            json.dumps(
+                {
+                    "version": 1,
+                    "name": "bench",
+                    "closure": {"roots": roots, "stores": [f"{url}?trusted=1"]},
+                    "store": {"root": str(directory / "nothing")},
+                }
+            )
+        )
+        yield _dry_run(spec, cache, directory, repeat)
+        if shutil.which("docker-registry") is None:
+            yield Figure("push without the closure", "not measured: docker-registry missing")
+            return
+        with local_registry() as registry:
+            yield _unchanged(spec, f"{registry.address}/remote:latest", directory, log, repeat)
+    shutil.rmtree(cache)
+
+
+def _dry_run(spec: Path, cache: Path, directory: Path, repeat: int) -> Figure:
+    build = _at_home(
+        directory,
+        nixdock("build", str(spec), "--dry-run", "--no-cache", "--format", "docker-archive"),
+    )
+    nars = sorted(map(str, (cache / "nar").iterdir()))
+    alone = [sys.executable, str(_HERE / "nar_alone.py"), *nars]
+    ours, theirs = interleaved(repeat, lambda: run(build).seconds, lambda: run(alone).seconds)
+    name = "dry run of a cache / zstd and hashes"
+    return ratio_figure(name, Ratio(ours, theirs), most=1.5)
+
+
+def _unchanged(spec: Path, target: str, directory: Path, log: Path, repeat: int) -> Figure:
+    command = _at_home(directory, nixdock("push", "-q", "--no-cache", str(spec), target))
+    run(command, keep=False)
+    counts = set()
+
+    def push() -> float:
+        # Nothing is known of the cache, either.
+        shutil.rmtree(directory / "home", ignore_errors=True)
+        before = len(log.read_text().splitlines())
+        seconds = run(command, keep=False).seconds
+        names = log.read_text().splitlines()[before:]
+        if any(name.startswith("/nar/") for name in names):
+            raise SystemExit("a NAR was fetched for an unchanged image")
+        counts.add(len(names))
+        return seconds
+
+    (times,) = interleaved(3 * repeat, push)
+    (count,) = counts
+    measured = f"{times.median:.3f} s (best {times.best:.3f}), {count} requests to the cache"
+    return seconds_figure("push, unchanged, without the closure", times, measured, most=1.0)
+
+
+def _at_home(directory: Path, command: Sequence[str]) -> list[str]:
+    """Return the command with a cache of its own, not that of whoever measures."""
+    return ["env", f"XDG_CACHE_HOME={directory / 'home'}", *command]
+
+
+def _write_cache(closure: Closure, cache: Path) -> list[str]:
+    """Write a cache of the closure, and return its roots."""
+    graph = json.loads(closure.graph.read_bytes())
+    (cache / "nar").mkdir(parents=True)
+    (cache / "nix-cache-info").write_text("StoreDir: /nix/store\n")
+    for info in graph:
+        name = info["path"].rpartition("/")[2]
+        url = f"nar/{name[:32]}.nar.zst"
+        digest, size = _write_nar(Path(f"{closure.root}{info['path']}"), cache / url)
+        references = " ".join(path.rpartition("/")[2] for path in info["references"])
+        (cache / f"{name[:32]}.narinfo").write_text(
+            f"StorePath: {info['path']}\nURL: {url}\nCompression: zstd\nNarHash: sha256:{digest}\n"
+            f"NarSize: {size}\nReferences: {references}\n"
+        )
+    referred = {path for info in graph for path in info["references"] if path != info["path"]}
+    return [info["path"] for info in graph if info["path"] not in referred]
+
+
+def _write_nar(tree: Path, file: Path) -> tuple[str, int]:
+    """Write the NAR of a tree, compressed, and return its hash and its size."""
+    digest = hashlib.sha256()
+    size = 0
+    with zstd.open(file, "wb", level=3) as out:
+
+        def write(data: bytes) -> None:
+            nonlocal size
+            digest.update(data)
+            size += len(data)
+            out.write(data)
+
+        _strings(write, "nix-archive-1")
+        _write_node(write, tree)
+    return Hash("sha256", digest.digest()).base32, size
+
+
+def _write_node(write: Callable[[bytes], None], path: Path) -> None:
+    info = path.lstat()
+    _strings(write, "(", "type")
+    if stat.S_ISLNK(info.st_mode):
+        _strings(write, "symlink", "target", os.readlink(path))
+    elif stat.S_ISREG(info.st_mode):
+        executable = ("executable", "") if info.st_mode & 0o100 else ()
+        _strings(write, "regular", *executable, "contents")
+        write(info.st_size.to_bytes(8, "little"))
+        with path.open("rb") as stream:
+            while piece := stream.read(_CHUNK):
+                write(piece)
+        write(bytes(-info.st_size % 8))
+    else:
+        _strings(write, "directory")
+        for name in sorted(os.listdir(path)):
+            _strings(write, "entry", "(", "name", name, "node")
+            _write_node(write, path / name)
+            _strings(write, ")")
+    _strings(write, ")")
+
+
+def _strings(write: Callable[[bytes], None], *texts: str) -> None:
+    for text in texts:
+        data = text.encode()
+        write(len(data).to_bytes(8, "little") + data + bytes(-len(data) % 8))
+
+
+@contextmanager
+def _served(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Serve a directory in another process; yield its URL and the file with what was asked for."""
+    log = directory.parent / "requests"
+    log.touch()
+    command = [sys.executable, str(_HERE / "file_server.py"), str(directory), str(log)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip(), log
+        finally:
+            process.terminate()

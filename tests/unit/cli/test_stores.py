@@ -1,0 +1,281 @@
+"""Images whose store paths are in a binary cache alone are those of the local store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nixdock.nix.store_path import StorePath
+from tests.unit.cli.program import environment, run
+from tests.unit.nix.nar_files import File, Link
+from tests.unit.registry.fake_registry import FakeRegistry, fake_registry
+from tests.unit.stores.fake_cache import FakeCache, fake_cache
+from tests.unit.stores.sample_cache import APP, KEY, LIBC, LINK, SCRIPT, TREES, Sample, sample
+
+APP_2 = StorePath.parse(f"/nix/store/{'f' * 32}-app")
+
+
+@pytest.fixture(scope="module")
+def closure(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    return sample(tmp_path_factory.mktemp("closure"))
+
+
+@pytest.fixture
+def cache(closure: Sample, tmp_path: Path) -> Iterator[FakeCache]:
+    with fake_cache(closure.cache(tmp_path / "cache", listings=True)) as cache:
+        yield cache
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with fake_registry() as registry:
+        yield registry
+
+
+def nixdock(home: Path, *arguments: object, status: int = 0) -> str:
+    """Run nixdock for a user with nothing but what is given; return what it prints."""
+    env = environment(HOME=str(home), XDG_CACHE_HOME=str(home / "c"), NIX_CONF_DIR="/none")
+    done = run(*arguments, env=env)
+    assert done.returncode == status, done.stderr.decode()
+    return (done.stderr if status else done.stdout).decode()
+
+
+def spec_file(file: Path, closure_spec: dict[str, Any], **changes: Any) -> Path:
+    spec = {
+        "version": 1,
+        "name": "x",
+        "closure": closure_spec,
+        "contents": [APP],
+        "config": {"Cmd": [f"{APP}/bin/app"]},
+    }
+    file.write_text(json.dumps(spec | changes))
+    return file
+
+
+def local_spec(directory: Path, closure: Sample, **changes: Any) -> Path:
+    given = {"graph": str(closure.graph)}
+    return spec_file(directory / "local.json", given, store={"root": str(closure.root)}, **changes)
+
+
+def remote_spec(directory: Path, cache: FakeCache, **changes: Any) -> Path:
+    given = {"roots": [APP], "stores": [cache.url], "trusted_public_keys": [KEY]}
+    return spec_file(directory / "remote.json", given, **changes)
+
+
+IMAGES: list[tuple[dict[str, Any], list[str]]] = [
+    ({}, []),
+    ({"single_layer": True}, []),
+    ({"layering": {"strategy": "popularity"}, "max_layers": 3}, ["--format", "oci-archive"]),
+    ({"extra_commands": "mkdir -m 1777 tmp"}, ["--format", "docker-archive"]),
+    ({"copy_contents": True}, []),
+    ({"copy_contents": True, "contents": [SCRIPT, f"{APP}/bin", LINK]}, []),
+    ({"contents": [SCRIPT, f"{LIBC}/lib"]}, []),
+    ({"contents": [APP, LIBC], "nix_db": True}, ["--compression", "none"]),
+    ({"perms": [{"path": f"{APP}/bin/app", "mode": "4755"}]}, []),
+    ({"perms": [{"regex": ".*/share/.*", "uid": 7}, {"path": "/bin/app", "uid": 7}]}, []),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("changes", "options"), IMAGES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize("listings", [True, False])
+def test_images_have_the_same_bytes(
+    closure: Sample,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    options: list[str],
+    listings: bool,
+) -> None:
+    expected, found = tmp_path / "expected", tmp_path / "found"
+    nixdock(tmp_path, "build", local_spec(tmp_path, closure, **changes), "-o", expected, *options)
+    with fake_cache(closure.cache(tmp_path / "cache", listings=listings)) as cache:
+        nixdock(tmp_path, "build", remote_spec(tmp_path, cache, **changes), "-o", found, *options)
+    assert found.read_bytes() == expected.read_bytes()
+
+
+def test_options_do_what_the_keys_of_the_spec_do(
+    closure: Sample, cache: FakeCache, tmp_path: Path
+) -> None:
+    expected, found = tmp_path / "expected", tmp_path / "found"
+    local = local_spec(tmp_path, closure)
+    nixdock(tmp_path, "build", local, "-o", expected)
+    plain = spec_file(tmp_path / "plain.json", {"graph": "/none"})
+    trust = ["--store", cache.url, "--trusted-public-key", KEY]
+    nixdock(tmp_path, "build", plain, "-o", found, "--root", APP, *trust)
+    assert found.read_bytes() == expected.read_bytes()
+    error = nixdock(tmp_path, "build", plain, "-o", found, "--root", APP, *trust[:2], status=1)
+    assert f"{APP} ({cache.url} has it, but it is signed by test-1, whose public key" in error
+    unchecked = ["--root", APP, "--store", cache.url, "--no-check-sigs"]
+    nixdock(tmp_path, "build", plain, "-o", found, *unchecked)
+    assert found.read_bytes() == expected.read_bytes()
+    graph = tmp_path / "fetched.json"
+    graph.write_text(nixdock(tmp_path, "closure", APP, *trust, "--json"))
+    nixdock(tmp_path, "build", plain, "-o", found, "--graph", graph, "--store", cache.url)
+    assert found.read_bytes() == expected.read_bytes()
+
+
+def test_a_resolved_spec_keeps_its_stores(
+    closure: Sample, cache: FakeCache, tmp_path: Path
+) -> None:
+    expected, found, resolved = (tmp_path / name for name in ("expected", "found", "resolved"))
+    nixdock(tmp_path, "build", local_spec(tmp_path, closure), "-o", expected)
+    nixdock(tmp_path, "resolve", remote_spec(tmp_path, cache), "-o", resolved)
+    assert json.loads(resolved.read_bytes())["closure"] == {
+        "stores": [cache.url],
+        "trusted_public_keys": [KEY],
+    }
+    nixdock(tmp_path, "build", resolved, "-o", found)
+    assert found.read_bytes() == expected.read_bytes()
+
+
+def test_commands_that_read_graphs_read_stores(
+    closure: Sample, cache: FakeCache, tmp_path: Path
+) -> None:
+    trust = ["--store", cache.url, "--trusted-public-key", KEY]
+    graph = closure.graph
+    of_graph = nixdock(tmp_path, "registration", graph)
+    assert nixdock(tmp_path, "registration", "--root", APP, *trust) == of_graph
+    assert nixdock(tmp_path, "plan", "--root", APP, *trust) == nixdock(tmp_path, "plan", graph)
+    nixdock(tmp_path, "db", graph, "-o", tmp_path / "one")
+    nixdock(tmp_path, "db", "--root", APP, "--root", "/none", *trust, "-o", tmp_path / "other")
+    file = "nix/var/nix/db/db.sqlite"
+    assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
+    lines = nixdock(tmp_path, "closure", LINK, *trust).splitlines()
+    sizes = {path: closure.closure[path].nar_size for path in (LIBC, LINK)}
+    assert lines == [f"{path} {size}" for path, size in sizes.items()]
+    error = nixdock(tmp_path, "plan", status=2)
+    assert "expected GRAPH, or the roots of a closure with --root" in error
+    error = nixdock(tmp_path, "registration", graph, "--store", cache.url, status=2)
+    assert "--store is for --root, in place of GRAPH" in error
+
+
+def test_specs_are_described_with_stores(closure: Sample, cache: FakeCache, tmp_path: Path) -> None:
+    local, image = local_spec(tmp_path, closure), tmp_path / "image"
+    nixdock(tmp_path, "build", local, "-o", image)
+    remote = spec_file(tmp_path / "plain.json", {"roots": [APP]})
+    trust = ["--store", cache.url, "--trusted-public-key", KEY]
+    found = json.loads(nixdock(tmp_path, "inspect", remote, "--json", *trust))
+    expected = json.loads(nixdock(tmp_path, "inspect", local, "--json"))
+    assert found == expected
+    diff = json.loads(nixdock(tmp_path, "diff", image, remote, "--json", *trust))
+    assert diff["transfers"]["registry"]["bytes"] == 0
+    error = nixdock(tmp_path, "inspect", image, *trust, status=2)
+    assert "--store and the options for scripts are for a spec, not for an image" in error
+    resolved = tmp_path / "resolved"
+    nixdock(tmp_path, "resolve", local, "-o", resolved)
+    error = nixdock(tmp_path, "build", resolved, "-o", image, "--root", APP, status=2)
+    assert "the spec is resolved, so its store paths can't be those of other roots" in error
+
+
+def nars(cache: FakeCache) -> set[str]:
+    """Return the hash parts of the paths whose NARs were fetched, each once."""
+    found = [name.removeprefix("nar/")[:32] for name in cache.names if name.startswith("nar/")]
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+def test_an_unchanged_image_is_pushed_by_narinfos_alone(
+    closure: Sample, cache: FakeCache, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    spec = remote_spec(tmp_path, cache)
+    target = f"{registry.host}/x:1"
+    first = nixdock(tmp_path / "a", "push", spec, target)
+    assert nars(cache) == {path.hash_part for path in (APP, LIBC, LINK, SCRIPT)}
+    cache.log.clear()
+    assert nixdock(tmp_path / "b", "push", spec, target) == first
+    narinfos = [f"{path.hash_part}.narinfo" for path in (APP, LIBC, LINK, SCRIPT)]
+    expected = ["nix-cache-info", *narinfos, f"{APP.hash_part}.ls"]
+    assert sorted(cache.names) == sorted(expected)
+
+
+def test_an_update_of_the_app_fetches_the_app(
+    closure: Sample, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    trees = {**TREES, APP_2: {b"bin": {b"app": File(b"new", True)}, b"lib": Link(b"nowhere")}}
+    both = sample(tmp_path / "both", trees)
+    directory = both.cache(tmp_path / "both-cache", listings=True)
+    with fake_cache(directory) as cache:
+        target = f"{registry.host}/x:1"
+        spec = remote_spec(tmp_path, cache)
+        nixdock(tmp_path / "a", "push", spec, target)
+        cache.log.clear()
+        given = {"roots": [APP_2], "stores": [cache.url], "trusted_public_keys": [KEY]}
+        layering = {"previous": f"docker://{target}"}
+        new = spec_file(tmp_path / "new.json", given, contents=[APP_2], layering=layering)
+        nixdock(tmp_path / "b", "push", new, target)
+        assert nars(cache) == {APP_2.hash_part}
+
+
+@pytest.mark.slow
+def test_contents_may_lead_to_other_paths(closure: Sample, tmp_path: Path) -> None:
+    """A profile has links to directories of packages, which are merged with those of others."""
+    profile, other = (StorePath.parse(f"/nix/store/{c * 32}-{c}") for c in "gh")
+    trees = {
+        **TREES,
+        other: {b"bin": {b"other": File(b"other", True)}, b"dangling": Link(f"{APP_2}/x".encode())},
+        profile: {
+            b"bin": Link(f"{APP}/bin".encode()),
+            b"etc": {b"app.conf": Link(f"{APP}/etc/app.conf".encode())},
+            b"share": Link(f"{LIBC}/share".encode()),
+        },
+    }
+    both = sample(tmp_path / "both", trees)
+    for copy in (False, True):
+        changes = {"contents": [profile, other], "copy_contents": copy}
+        expected, found = tmp_path / "expected", tmp_path / "found"
+        nixdock(tmp_path, "build", local_spec(tmp_path, both, **changes), "-o", expected)
+        with fake_cache(both.cache(tmp_path / f"cache-{copy}", listings=True)) as cache:
+            given = {"roots": [*trees], "stores": [cache.url], "trusted_public_keys": [KEY]}
+            spec = spec_file(tmp_path / "remote.json", given, **changes)
+            nixdock(tmp_path, "build", spec, "-o", found)
+        assert found.read_bytes() == expected.read_bytes()
+
+
+def test_a_database_with_derivations(closure: Sample, tmp_path: Path) -> None:
+    """Nix registers the outputs of derivations, which are in their files."""
+    drv = StorePath.parse(f"/nix/store/{'d' * 31}f-x.drv")
+    text = f'Derive([("out","{LIBC}","","")],[],[],"x","/bin/sh",[],[])'
+    both = sample(tmp_path / "both", {**TREES, drv: File(text.encode())})
+    expected, found = tmp_path / "expected", tmp_path / "found"
+    nixdock(tmp_path, "build", local_spec(tmp_path, both, nix_db=True), "-o", expected)
+    with fake_cache(both.cache(tmp_path / "cache")) as cache:
+        given = {"roots": [APP, drv], "stores": [cache.url], "trusted_public_keys": [KEY]}
+        spec = spec_file(tmp_path / "remote.json", given, nix_db=True)
+        nixdock(tmp_path, "build", spec, "-o", found)
+    assert found.read_bytes() == expected.read_bytes()
+
+
+def test_a_script_that_names_a_path_that_is_not_local(cache: FakeCache, tmp_path: Path) -> None:
+    script = f"cp {LIBC}/lib/libc.so.6 lib/"
+    spec = remote_spec(tmp_path, cache, extra_commands=script)
+    error = nixdock(tmp_path, "build", spec, "-o", tmp_path / "image", status=1)
+    assert error.splitlines()[-1] == (
+        f"error: extra_commands names {LIBC}, which is not in the local store, so that the script"
+        " would not find its files; copy the path into the local store first, for example with `nix"
+        f" copy --from URL {LIBC}`"
+    )
+
+
+def test_contents_that_no_store_has(cache: FakeCache, tmp_path: Path) -> None:
+    spec = remote_spec(tmp_path, cache, contents=[APP_2])
+    error = nixdock(tmp_path, "build", spec, "-o", tmp_path / "image", status=1)
+    assert f"no store to be trusted has {APP_2}; asked were" in error
+
+
+def test_a_nar_that_is_not_as_promised_makes_no_image(
+    closure: Sample, cache: FakeCache, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    file = cache.directory / f"nar/{LIBC.hash_part}.nar.xz"
+    file.write_bytes((cache.directory / f"nar/{SCRIPT.hash_part}.nar.xz").read_bytes())
+    spec = remote_spec(tmp_path, cache)
+    target = tmp_path / "image"
+    error = nixdock(tmp_path, "build", spec, "-o", target, status=1)
+    assert f"{cache.url}: {LIBC}: its NAR has" in error
+    assert not target.exists()
+    error = nixdock(tmp_path, "push", spec, f"{registry.host}/x:1", status=1)
+    assert f"{cache.url}: {LIBC}: its NAR has" in error
+    assert registry.manifests == {}

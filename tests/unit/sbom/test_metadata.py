@@ -1,0 +1,98 @@
+"""Reading what a package set says of its packages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nixdock import InputError
+from nixdock.sbom.bill import License, Meta
+from nixdock.sbom.metadata import parse_metas, read_metas
+from tests.unit.closures import store_path
+
+PATH = store_path("hello-2.12")
+
+
+def meta_of(meta: object, **members: object) -> Meta:
+    entry = {"outputs": {"out": PATH}, "meta": meta, **members}
+    return parse_metas({"hello": entry})[PATH].meta
+
+
+def test_the_output_of_nix_env() -> None:
+    """As `nix-env --query --available --json --meta --out-path` prints it."""
+    document = {
+        "nixpkgs.hello": {
+            "name": "hello-2.12",
+            "pname": "hello",
+            "version": "2.12",
+            "system": "x86_64-linux",
+            "outputName": "out",
+            "outputs": {"out": PATH, "debug": None},
+            "meta": {
+                "available": True,
+                "description": "Program that\n  greets",
+                "homepage": ["https://hello.example", "https://other.example"],
+                "license": {
+                    "fullName": "GNU General Public License v3.0 or later",
+                    "shortName": "gpl3Plus",
+                    "spdxId": "GPL-3.0-or-later",
+                    "url": "https://spdx.org/licenses/GPL-3.0-or-later.html",
+                },
+            },
+        }
+    }
+    package = parse_metas(document)[PATH]
+    assert (package.pname, package.version, package.outputs) == ("hello", "2.12", {PATH: "out"})
+    gpl = License(
+        "GNU General Public License v3.0 or later",
+        "GPL-3.0-or-later",
+        "https://spdx.org/licenses/GPL-3.0-or-later.html",
+    )
+    assert package.meta == Meta("Program that greets", "https://hello.example", (gpl,))
+
+
+@pytest.mark.parametrize(
+    ("value", "licenses"),
+    [
+        ("free", [License("free")]),
+        ([{"spdxId": "MIT"}, "x"], [License("MIT", "MIT"), License("x")]),
+        ({"fullName": "Unfree", "url": "https://u.example"}, [License("Unfree", None, "https://u.example")]),
+        ({"spdxId": "not an id", "shortName": "n"}, [License("n")]),
+        ({"free": True}, []),
+        (None, []),
+    ],
+)  # fmt: skip
+def test_licenses(value: object, licenses: list[License]) -> None:
+    assert meta_of({"license": value}).licenses == tuple(licenses)
+
+
+def test_identifiers() -> None:
+    cpe = "cpe:2.3:a:gnu:hello:2.12:*:*:*:*:*:*:*"
+    first = {"cpe": cpe, "purl": "pkg:a/b@1"}
+    for identifiers in (first, {"v1": {"cpe": cpe, "purls": ["pkg:a/b@1"]}}):
+        found = meta_of({"identifiers": identifiers})
+        assert (found.cpe, found.purls) == (cpe, ("pkg:a/b@1",))
+
+
+def test_patches_name_the_cves_that_they_mend() -> None:
+    patches = ["CVE-2024-1234.patch", "0001-fix-cve_2023_99999-and-CVE-2024-1234.diff", "fix.patch"]
+    assert meta_of({}, patches=patches).patched == ("CVE-2023-99999", "CVE-2024-1234")
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ([], "is not an object of packages"),
+        ({"a": 1}, "a: must be an object with `outputs`"),
+        ({"a": {"outputs": {"out": "/x"}}}, "a: '/x' is not a store path"),
+        ({"a": {"outputs": {}, "meta": []}}, "a: `meta` must be an object"),
+        ({"a": {"outputs": {}, "patches": "x"}}, "a: `patches` must be a list"),
+    ],
+)
+def test_errors_name_the_package(tmp_path: Path, document: object, reason: str) -> None:
+    file = tmp_path / "meta.json"
+    file.write_text(json.dumps(document))
+    with pytest.raises(InputError, match=f"{file}.*{reason}"):
+        read_metas(file)

@@ -1,0 +1,121 @@
+"""The packages of distributions, in the merged files of layers."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from nixdock import ImageError, list_packages
+from nixdock.sbom.bill import BasePart, SystemPackage
+from tests.unit.docker_archive import File, archive, entry, layer, link
+from tests.unit.sbom.databases import APK, BASH, DPKG, OS_RELEASE, header, rpm_database, tar_of
+
+
+def base_of(path: Path, *layers: Sequence[File]) -> BasePart:
+    file = archive(path / "image.tar", [layer(*files) for files in layers])
+    base = list_packages(file).base
+    assert base is not None
+    return base
+
+
+def test_dpkg(tmp_path: Path) -> None:
+    base = base_of(tmp_path, [("var/lib/dpkg/status", DPKG), ("etc/os-release", OS_RELEASE)])
+    assert (base.distribution, base.release, base.unread) == ("debian", "12", "")
+    assert base.title == "Debian GNU/Linux 12 (bookworm)"
+    assert base.packages == (
+        SystemPackage("deb", "dash", "0.5.12-2", "amd64"),
+        SystemPackage(
+            "deb", "libc6", "2.36-9+deb12u4", "amd64", source="glibc@2.36-9",
+            homepage="https://libc.example", description="GNU C Library",
+        ),
+    )  # fmt: skip
+
+
+def test_files_of_single_packages(tmp_path: Path) -> None:
+    """As images without a package manager have them."""
+    text = "Package: tzdata\nVersion: 2024a\nArchitecture: all\n"
+    base = base_of(
+        tmp_path,
+        [("var/lib/dpkg/status.d/tzdata", text), ("var/lib/dpkg/status.d/tzdata.md5sums", "1  x")],
+    )
+    assert base.packages == (SystemPackage("deb", "tzdata", "2024a", "all"),)
+
+
+@pytest.mark.parametrize("name", ["lib/apk/db/installed", "usr/lib/apk/db/installed"])
+def test_apk(tmp_path: Path, name: str) -> None:
+    base = base_of(tmp_path, [(name, APK)])
+    assert base.packages == (
+        SystemPackage(
+            "apk", "musl", "1.2.4-r2", "x86_64", license="MIT",
+            homepage="https://musl.example", description="the C library",
+        ),
+    )  # fmt: skip
+
+
+def test_the_uppermost_database_counts(tmp_path: Path) -> None:
+    lower = [("var/lib/dpkg/status", DPKG)]
+    assert base_of(tmp_path, lower, [("var/lib/dpkg/status", "")]).packages == ()
+    gone = base_of(tmp_path, lower, [("var/lib/dpkg/.wh.status", "")])
+    assert gone.packages == ()
+    assert "no database" in gone.unread
+
+
+def test_symlinks_stay_in_the_image(tmp_path: Path) -> None:
+    files: list[File] = [
+        ("usr/lib/os-release", OS_RELEASE),
+        link("etc/os-release", "../../../usr/lib/os-release"),
+    ]
+    assert base_of(tmp_path, files).release == "12"
+    outside = base_of(tmp_path, [link("var/lib/dpkg/status", "/etc/passwd")])
+    assert outside.packages == ()
+    assert outside.unread
+
+
+def test_old_databases_of_rpm_are_named(tmp_path: Path) -> None:
+    assert "rpm" in base_of(tmp_path, [entry("var/lib/rpm/Packages")]).unread
+
+
+def with_rpm(path: Path, data: bytes) -> Path:
+    return archive(path / "rpm.tar", [tar_of({"var/lib/rpm/rpmdb.sqlite": data})])
+
+
+def test_rpm(tmp_path: Path) -> None:
+    key = header((1000, 6, b"gpg-pubkey\0"), (1001, 6, b"1\0"), (1002, 6, b"1\0"))
+    base = list_packages(with_rpm(tmp_path, rpm_database(tmp_path, BASH, key))).base
+    assert base is not None
+    assert base.packages == (
+        SystemPackage(
+            "rpm", "bash", "5.2-1.fc39", "x86_64", source="bash-src-5.2-1.fc39.src.rpm",
+            license="GPL-3.0-or-later", description="The shell", epoch="2",
+        ),
+    )  # fmt: skip
+    assert base.unread == ""
+
+
+@pytest.mark.parametrize("damaged", [b"", BASH[:7], BASH[:40], BASH[:-30], b"\xff" * 64])
+def test_damaged_headers_of_rpm(tmp_path: Path, damaged: bytes) -> None:
+    file = with_rpm(tmp_path, rpm_database(tmp_path, damaged))
+    with pytest.raises(ImageError, match=r"/var/lib/rpm/rpmdb\.sqlite is not an rpm database: a"):
+        list_packages(file)
+
+
+def test_the_log_of_a_database_of_rpm_counts(tmp_path: Path) -> None:
+    """Changes that SQLite has not moved into the database yet are only in its log."""
+    name = "var/lib/rpm/rpmdb.sqlite"
+    file = tmp_path / "logged.sqlite"
+    file.write_bytes(rpm_database(tmp_path))
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("insert into Packages(blob) values (?)", [BASH])
+        connection.commit()
+        log = (tmp_path / "logged.sqlite-wal").read_bytes()
+        database = file.read_bytes()
+    for files, count in (({}, 0), ({f"{name}-wal": log}, 1)):
+        image = archive(tmp_path / "image.tar", [tar_of({name: database, **files})])
+        base = list_packages(image).base
+        assert base is not None
+        assert len(base.packages) == count
