@@ -85,6 +85,7 @@ def forked(job: Callable[[Send], None]) -> Iterator[Forked]:
             yield running
         finally:
             running.end()
+            process.close()
 
 
 def _run(job: Callable[[Send], None], reader: Connection, writer: Connection, parent: int) -> None:

@@ -19,8 +19,10 @@ def test_what_a_job_sends_arrives_in_order() -> None:
         for value in (os.getppid(), "two", PackError("sent", path="/a")):
             send(value)
 
+    descriptors = len(os.listdir("/proc/self/fd"))
     with forked(job) as running:
         parent, two, error = running.received()
+    assert len(os.listdir("/proc/self/fd")) == descriptors
     assert (parent, two) == (os.getpid(), "two")
     assert (str(error), error.path) == ("sent", "/a")
 
