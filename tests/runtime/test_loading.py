@@ -126,7 +126,7 @@ def test_an_image_with_compressed_layers(home: Home, docker: Docker, podman: Pod
 def test_a_layer_that_can_not_be_packed(home: Home, target: Target) -> None:
     """The runtime does not ask again and again, and the error is that of nixdock."""
     spec = home.spec(f"broken {target.name}")
-    home("serve", "--for", "0.01", "--compression", "none", spec, env=os.environ)
+    home("serve", "--until-idle", "0.01", "--compression", "none", spec, env=os.environ)
     data = home.directory / f"root{BUSYBOX}/data"
     data.chmod(0o644)
     data.write_bytes(b"other")
