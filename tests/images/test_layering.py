@@ -189,7 +189,7 @@ def test_a_family_continues_plans(library: Library, tmp_path: Path) -> None:
     assert [layer for layer in after if layer in whole] == whole
     assert _has_app(after[-1])
     assert layers(f"{family('2', *plans)}.b") == layers(f"{family('1')}.b")
-    volatile = family("1", b="layering.volatile = [ pkgs.zlib ];")
+    volatile = family("1", b="layering.volatile = [ pkgs.glibc ];")
     assert layers(f"{volatile}.b") != layers(f"{family('1')}.b")
 
 
