@@ -45,7 +45,10 @@ class Home:
             app.mkdir()
         script = app / "run"
         script.unlink(missing_ok=True)
-        script.write_text(f'#!{BUSYBOX}/bin/busybox sh\necho {greeting} "$@"; exit 3\n')
+        # The name of the directory is that of the test: no other image has such a layer.
+        script.write_text(
+            f'#!{BUSYBOX}/bin/busybox sh\n# {self.directory}\necho {greeting} "$@"; exit 3\n'
+        )
         script.chmod(0o555)
         graph = [
             {

@@ -42,7 +42,9 @@ def test_only_what_changed_is_loaded(home: Home, target: Target) -> None:
     first = load(home, target, home.spec("one"))
     assert first["names"] == ["test/greeting:v1"]
     assert first["bytes_sent"] > 2 * MB
-    assert all(layer["bytes_sent"] == layer["size"] for layer in first["layers"])
+    # An image of another test may have the same files of its own.
+    busybox, app, _ = first["layers"]
+    assert all(layer["bytes_sent"] == layer["size"] for layer in (busybox, app))
 
     # Podman asks for the config each time.
     again = load(home, target, home.spec("one"))
