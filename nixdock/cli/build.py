@@ -19,8 +19,8 @@ from nixdock import (
 from nixdock.cli.access import access_options
 from nixdock.cli.build_result import BuildResult
 from nixdock.cli.options import (
-    FILE,
     OUTPUT,
+    OUTPUT_PATH,
     confinement_options,
     format_option,
     names_text,
@@ -85,7 +85,9 @@ Examples:
 )
 @no_cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the digest.")
-@click.option("--metadata-file", "metadata", type=FILE, help="File to write the JSON to as well.")
+@click.option(
+    "--metadata-file", "metadata", type=OUTPUT_PATH, help="File to write the JSON to as well."
+)
 @access_options
 @quiet_option
 def command(

@@ -11,8 +11,8 @@ import click
 from nixdock import InputError, StorePath, write_database
 from nixdock.cli.access import access_options
 from nixdock.cli.options import (
-    FILE,
     LOCATION,
+    OUTPUT_PATH,
     key_option,
     optional_graph_argument,
     platform_option,
@@ -37,7 +37,7 @@ __all__ = ["command"]
     "-o",
     "--output",
     "target",
-    type=FILE,
+    type=OUTPUT_PATH,
     required=True,
     help="Directory below which to write nix/var/nix.",
 )

@@ -11,7 +11,7 @@ import click
 from nixdock import Format, NixdockError, build_image, inspect_image, load_image
 from nixdock.cli.build_result import BuildResult
 from nixdock.cli.layer_table import layer_table
-from nixdock.cli.options import FILE, format_option
+from nixdock.cli.options import OUTPUT_PATH, format_option
 from nixdock.demo import ARCHITECTURES, native_architecture, unpacked_closure
 
 __all__ = ["command"]
@@ -24,7 +24,7 @@ _RUN_SECONDS: Final = 60
     "-o",
     "--output",
     "target",
-    type=FILE,
+    type=OUTPUT_PATH,
     help="File or directory to write.  [default: demo.tar, or demo.oci for an oci-layout]",
 )
 @format_option

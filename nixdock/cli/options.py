@@ -25,6 +25,7 @@ __all__ = [
     "FILE_OR_STDIN",
     "LOCATION",
     "OUTPUT",
+    "OUTPUT_PATH",
     "SIZE",
     "confinement_options",
     "format_option",
@@ -84,8 +85,12 @@ class _Output(click.Path):
         return super().convert("/dev/stdout" if value == "-" else value, param, ctx)
 
 
-OUTPUT: Final = _Output(path_type=Path)
+# What is only written need not be readable, as the pipe of another user's process is not.
+OUTPUT: Final = _Output(path_type=Path, readable=False)
 """The path of a file to write; `-` is standard output, which has the path /dev/stdout."""
+
+OUTPUT_PATH: Final = click.Path(path_type=Path, readable=False)
+"""The path of a file or directory to write."""
 
 spec_argument = click.argument("spec", type=FILE_OR_STDIN)
 

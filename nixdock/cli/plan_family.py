@@ -21,7 +21,7 @@ from nixdock import (
     read_previous,
 )
 from nixdock.cli.access import access_options
-from nixdock.cli.options import FILE, LOCATION, platform_option, root_option
+from nixdock.cli.options import LOCATION, OUTPUT_PATH, platform_option, root_option
 from nixdock.cli.output import pretty_json
 from nixdock.cli.store_paths import path_named
 from nixdock.layering.plan import store_layer_budget
@@ -45,7 +45,9 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
 
 @click.command("plan-family")
 @click.argument("images", nargs=-1, required=True, metavar="NAME=GRAPH[#KEY]...")
-@click.option("-o", "--output", "target", type=FILE, required=True, help="Directory to write.")
+@click.option(
+    "-o", "--output", "target", type=OUTPUT_PATH, required=True, help="Directory to write."
+)
 @click.option(
     "--max-layers",
     "limits",

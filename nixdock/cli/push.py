@@ -11,7 +11,7 @@ import click
 from nixdock import Compression
 from nixdock.cli.access import access_options
 from nixdock.cli.options import (
-    FILE,
+    OUTPUT_PATH,
     confinement_options,
     no_cache_option,
     overridden,
@@ -61,7 +61,7 @@ Examples:
 @click.option("--verify-known", is_flag=True, help="Pack known layers as well, and compare.")
 @click.option("--dry-run", is_flag=True, help="Send nothing; say what would be sent.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the references.")
-@click.option("--digest-file", type=FILE, help="File to write the manifest's digest to.")
+@click.option("--digest-file", type=OUTPUT_PATH, help="File to write the manifest's digest to.")
 @confinement_options
 @access_options
 @quiet_option

@@ -10,7 +10,7 @@ import click
 from nixdock import pack_top_layer, read_spec
 from nixdock.cli.access import access_options
 from nixdock.cli.options import (
-    FILE,
+    OUTPUT_PATH,
     confinement_options,
     overridden,
     spec_argument,
@@ -26,7 +26,9 @@ __all__ = ["command"]
 
 @click.command("top-layer")
 @spec_argument
-@click.option("-o", "--output", "target", type=FILE, required=True, help="Directory to write.")
+@click.option(
+    "-o", "--output", "target", type=OUTPUT_PATH, required=True, help="Directory to write."
+)
 @click.option(
     "--graph", help="File with the closure's graph, in place of the spec's; only for nix_db."
 )

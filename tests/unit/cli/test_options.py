@@ -1,0 +1,23 @@
+"""Types of options."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+import pytest
+
+from nixdock.cli.options import OUTPUT, OUTPUT_PATH
+
+
+@pytest.mark.parametrize("kind", [OUTPUT, OUTPUT_PATH])
+def test_what_is_written_need_not_be_readable(
+    kind: click.Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is the pipe of another user's process, to which /dev/stdout may lead."""
+    target = tmp_path / "target"
+    target.touch()
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.R_OK)
+    assert kind.convert(str(target), None, None) == target
+    assert OUTPUT.convert("-", None, None) == Path("/dev/stdout")
