@@ -132,6 +132,8 @@ def load_image(
         else:
             opened = offer_location(_location(source), shelf, access=access, compress=False)
             offer = stack.enter_context(opened)
+        # Nobody waits for layers that are being packed when the load is interrupted.
+        stack.callback(shelf.close)
         wanted = wanted or _own_names(offer, source)
         return load_offer(offer, runtime, wanted)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from typing import Final
 from nixdock.errors import InputError, ToolError
 from nixdock.oci.reference import Reference
 from nixdock.runtime.parts import ImageParts, write_oci_stream
-from nixdock.runtime.program import Program, find_program
+from nixdock.runtime.program import Program, find_program, finish
 from nixdock.runtime.runtime import Puller, Receiver
 
 __all__ = ["Containerd", "Kind"]
@@ -34,6 +34,7 @@ class Containerd:
     name: str
     ctr: Program
     options: tuple[str, ...] = ()
+    loses_names: bool = False
 
     @property
     def puller(self) -> Puller:
@@ -44,9 +45,9 @@ class Containerd:
         """Return this program."""
         return (self,)
 
-    def pull(self, reference: str) -> None:
+    def pull(self, reference: str, abandon: Callable[[], object]) -> None:
         """Fetch an image."""
-        self.ctr("images", "pull", "--plain-http", reference)
+        self.ctr("images", "pull", "--plain-http", reference, abandon=abandon)
 
     def tag(self, reference: str, name: Reference) -> None:
         """Give an image another name."""
@@ -54,7 +55,7 @@ class Containerd:
 
     def remove(self, reference: str) -> None:
         """Remove a name."""
-        self.ctr("images", "rm", reference)
+        self.ctr("images", "rm", reference, abandon=finish)
 
     def known(self, parts: ImageParts) -> Collection[str]:
         """Return the layers whose blobs are there."""
@@ -104,6 +105,7 @@ class Kind:
     program: Program
     name: str = "kind"
     puller: Puller | None = None
+    loses_names: bool = False
 
     def receivers(self) -> Sequence[Receiver]:
         """Return the nodes that run containers."""

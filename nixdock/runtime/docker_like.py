@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -13,7 +13,7 @@ from nixdock.errors import ToolError
 from nixdock.oci.digests import hex_of
 from nixdock.oci.reference import Reference
 from nixdock.runtime.parts import ImageParts, write_docker_stream
-from nixdock.runtime.program import Program
+from nixdock.runtime.program import Program, finish
 from nixdock.runtime.runtime import Puller, Receiver
 
 __all__ = ["DockerLike"]
@@ -28,7 +28,8 @@ class DockerLike:
     """A runtime that `program` leads.
 
     With `knows_chains`, it keeps each layer by what lies below, and needs no layer of a stream that
-    it has there. With `has_ids`, the digest of a config is the ID of the image.
+    it has there. With `has_ids`, the digest of a config is the ID of the image. With `has_daemon`,
+    all work is done by a daemon, which cleans up when the program ends.
     """
 
     name: str
@@ -36,6 +37,8 @@ class DockerLike:
     pull_options: tuple[str, ...] = ()
     knows_chains: bool = False
     has_ids: bool = True
+    has_daemon: bool = False
+    loses_names: bool = False
 
     @property
     def puller(self) -> Puller:
@@ -46,9 +49,11 @@ class DockerLike:
         """Return this program."""
         return (self,)
 
-    def pull(self, reference: str) -> None:
+    def pull(self, reference: str, abandon: Callable[[], object]) -> None:
         """Fetch an image."""
-        self.program("pull", "--quiet", *self.pull_options, reference)
+        # A daemon would ask again for a while.
+        way_out = None if self.has_daemon else abandon
+        self.program("pull", "--quiet", *self.pull_options, reference, abandon=way_out)
 
     def tag(self, reference: str, name: Reference) -> None:
         """Give an image another name."""
@@ -56,7 +61,7 @@ class DockerLike:
 
     def remove(self, reference: str) -> None:
         """Remove a name."""
-        self.program("rmi", reference)
+        self.program("rmi", reference, abandon=finish)
 
     def known(self, parts: ImageParts) -> Collection[str]:
         """Return the layers up to the first one that no image has on top of the same ones."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,12 @@ from nixdock.errors import ToolError
 from nixdock.oci.reference import Reference
 from nixdock.runtime.app import application
 from nixdock.runtime.catalogue import Offer, catalogue
+from nixdock.runtime.gate import Gate
 from nixdock.runtime.parts import ImageParts, parts_of
 from nixdock.runtime.runtime import Puller, Receiver, Runtime
 from nixdock.runtime.server import listening
 from nixdock.runtime.tally import Tally
+from nixdock.runtime.turns import turn
 
 __all__ = ["Loaded", "LoadedLayer", "load_offer"]
 
@@ -80,6 +82,12 @@ def load_offer(offer: Offer, runtime: Runtime, names: Sequence[Reference]) -> Lo
     It pulls the image from here, or it receives a stream without the layers that it has. Raise
     ToolError if it refuses the image, or lacks something of it in the end.
     """
+    image = offer.config or offer.manifest.digest
+    with turn(image) if runtime.loses_names else nullcontext():
+        return _brought(offer, runtime, names)
+
+
+def _brought(offer: Offer, runtime: Runtime, names: Sequence[Reference]) -> Loaded:
     puller = runtime.puller
     if puller is not None:
         fetched = _pulled(offer, puller, names, runtime.name)
@@ -150,10 +158,11 @@ def _pull(
     app = application(
         catalogue([offer]), tally, lambda _, error: failures.append(error), local_only=True
     )
-    with listening(app) as address:
+    gate = Gate()
+    with listening(app, gate=gate) as address:
         reference = f"{address}/{repository}@{offer.manifest.digest}"
         try:
-            puller.pull(reference)
+            puller.pull(reference, gate.shut)
             for name in names:
                 puller.tag(reference, name)
         except BaseException:

@@ -24,6 +24,7 @@ class Minikube:
     program: Program
     name: str = "minikube"
     puller: Puller | None = None
+    loses_names: bool = False
 
     def receivers(self) -> Sequence[Receiver]:
         """Return the Docker in the node, if there is one that we can reach, or `minikube image`."""
@@ -42,7 +43,7 @@ class Minikube:
         if not environment.get("DOCKER_HOST", "").startswith("tcp:"):
             return None
         inside = Program("docker in minikube", client.words, environment)
-        return DockerLike("docker", inside, knows_chains=True)
+        return DockerLike("docker", inside, knows_chains=True, has_daemon=True)
 
     def run_line(self, name: Reference, *_: object, **__: object) -> list[str]:
         """Raise InputError: Kubernetes runs containers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from nixdock.oci.reference import Reference
@@ -14,14 +14,18 @@ __all__ = ["Puller", "Receiver", "Runtime"]
 class Puller(Protocol):
     """What fetches images from a registry; methods raise ToolError with what the program says."""
 
-    def pull(self, reference: str) -> None:
-        """Fetch an image from a registry of this machine, which has no HTTPS."""
+    def pull(self, reference: str, abandon: Callable[[], object]) -> None:
+        """Fetch an image from a registry of this machine, which has no HTTPS.
+
+        `abandon` makes the registry refuse everything, for programs that clean up after an error,
+        but not after a signal.
+        """
 
     def tag(self, reference: str, name: Reference) -> None:
         """Give an image another name, which may have been that of another image."""
 
     def remove(self, reference: str) -> None:
-        """Remove a name, and the image if it has no other one."""
+        """Remove a name, and the image if it has no other one, also while being interrupted."""
 
 
 class Receiver(Protocol):
@@ -49,6 +53,10 @@ class Runtime(Protocol):
     @property
     def puller(self) -> Puller | None:
         """What pulls images from this machine, or None if it can't reach it."""
+
+    @property
+    def loses_names(self) -> bool:
+        """Whether names get lost that an image is given by several programs at once."""
 
     def receivers(self) -> Sequence[Receiver]:
         """Return all that have to receive an image; raise ToolError if there is none."""

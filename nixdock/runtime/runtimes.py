@@ -22,7 +22,7 @@ def _docker(program: Program) -> Runtime:
     # Distributions have Podman as the program docker, too.
     if "Podman" in program("version", timeout=_ANSWER_SECONDS):
         return _podman_by(program)
-    return DockerLike("docker", program, knows_chains=True)
+    return DockerLike("docker", program, knows_chains=True, has_daemon=True)
 
 
 def _podman(program: Program) -> Runtime:
@@ -31,7 +31,8 @@ def _podman(program: Program) -> Runtime:
 
 
 def _podman_by(program: Program) -> Runtime:
-    return DockerLike("podman", program, ("--tls-verify=false",))
+    # It reads the names of an image, and later writes all of them.
+    return DockerLike("podman", program, ("--tls-verify=false",), loses_names=True)
 
 
 def _nerdctl(program: Program) -> Runtime:

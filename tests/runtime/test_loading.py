@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 import nixdock
 
-from .command import wait_until
 from .engine import Docker, Engine, Podman
-from .home import APP, BUSYBOX, MB, Home, left_behind
-from .target import Target, containerd_target, engine_target
+from .home import APP, BUSYBOX, MB, Home, left_behind, started
+from .target import Target, engine_target
 
 pytestmark = [pytest.mark.runtime, pytest.mark.xdist_group("containers")]
 
 
-@pytest.fixture(params=["docker", "podman", "containerd"])
-def target(request: pytest.FixtureRequest) -> Target:
-    name: str = request.param
-    found = request.getfixturevalue(name)
-    return containerd_target(found) if name == "containerd" else engine_target(name, found)
-
-
 def load(home: Home, target: Target, *arguments: object) -> dict[str, Any]:
     done = home("load", "-q", "--json", "--into", target.name, *arguments, env=target.env)
-    assert "127.0.0.1" not in target.names()
+    assert target.passing() == set()
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -68,25 +55,32 @@ def test_it_runs(home: Home, target: Target) -> None:
     words = ["--into", target.name, *target.options, "--", *command, "to", "you"]
     done = home("run", "-q", home.spec("hello"), *words, env=target.env, check=False)
     assert (done.stdout, done.returncode) == ("hello to you\n", 3), done.stderr
-    assert "127.0.0.1" not in target.names()
+    assert target.passing() == set()
 
 
-def test_several_images_at_once(home: Home, docker: Docker) -> None:
+def test_several_images_at_once(home: Home, target: Target) -> None:
     """In one command, and in several that know nothing of each other."""
     spec, layout = home.spec("several"), home.directory / "layout"
     home("build", "-q", spec, "-o", layout, "--format", "oci-layout", env=os.environ)
-    done = home("load", "-q", spec, layout, "--into", "docker", env=docker.env)
+    done = home("load", "-q", spec, layout, "--into", target.name, env=target.env)
     assert done.stdout == "test/greeting:v1\n" * 2
-    commands = [
-        [sys.executable, "-m", "nixdock", "load", "-q", str(spec), "--tag", f"test/at-once:v{n}"]
-        for n in range(3)
-    ]
-    env = home.environment(docker.env)
-    processes = [subprocess.Popen(command, env=env) for command in commands]
-    assert [process.wait(60) for process in processes] == [0, 0, 0]
-    identities = {docker.inspect(f"test/at-once:v{n}")["Id"] for n in range(3)}
-    assert identities == {docker.inspect("test/greeting:v1")["Id"]}
-    assert "127.0.0.1" not in docker("images", "--all", "--digests").stdout
+    names = [f"test/at-once:v{n}" for n in range(3)]
+    with ExitStack() as stack:
+        loads = [
+            stack.enter_context(
+                started(
+                    home,
+                    *("load", "-q", spec, "--into", target.name, "--tag", name),
+                    env=target.env,
+                )
+            )
+            for name in names
+        ]
+        for process, name in zip(loads, names, strict=True):
+            out, err = process.communicate(timeout=60)
+            assert (process.returncode, out) == (0, f"{name}\n"), err
+    assert {target.image(name) for name in names} == {target.image("test/greeting:v1")}
+    assert target.passing() == set()
     assert left_behind(home) == []
 
 
@@ -137,55 +131,6 @@ def test_a_layer_that_can_not_be_packed(home: Home, target: Target) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: the layer with 1 store path: busybox is not sha256:")
     assert done.stderr.endswith("; the cache is corrected, so try again\n")
-    names = target.names()
-    assert "127.0.0.1" not in names
-    assert "test/broken" not in names
+    assert target.passing() == set()
+    assert "test/broken" not in target.names()
     home(*words, spec, env=target.env)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_load_leaves_nothing(
-    home: Home, docker: Docker, number: signal.Signals
-) -> None:
-    wrapper, started = home.directory / "bin/docker", home.directory / "started"
-    # Other sessions on this machine may run this test, too.
-    seconds = f"617.{os.getpid()}"
-    wrapper.parent.mkdir()
-    wrapper.write_text(
-        f'#!/bin/sh\nif [ "$1" = pull ]; then\n'
-        f'{docker.command[0]} "$@"; >{started}; exec sleep {seconds}\nfi\n'
-        f'exec {docker.command[0]} "$@"\n'
-    )
-    wrapper.chmod(0o755)
-    env = {**docker.env, "PATH": f"{wrapper.parent}:{docker.env['PATH']}"}
-    with subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "nixdock",
-            "load",
-            str(home.spec("interrupted")),
-            "--tag",
-            "test/no:v1",
-        ],
-        env=home.environment(env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        wait_until(started.exists, timeout=60, what="the pull")
-        process.send_signal(number)
-        out, _ = process.communicate(timeout=60)
-    assert (process.returncode, out) == (128 + number, "")
-    assert left_behind(home) == []
-    assert f"sleep\0{seconds}\0".encode() not in set(_commands())
-    names = docker("images", "--all", "--digests").stdout
-    assert "127.0.0.1" not in names
-    assert "test/no" not in names
-
-
-def _commands() -> Iterator[bytes]:
-    """Give the command lines of all processes."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            yield (process / "cmdline").read_bytes()
