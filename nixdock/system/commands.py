@@ -129,11 +129,13 @@ def feed_command(
         stdin.close()
         reader.join()
     except BaseException:
-        if spoil:
-            _spoil(stdin, spoil)
-            reader.join(_MOST_SECONDS_TO_END)
-        # Before it takes the end of its input for the end of the data.
-        _end(process)
+        try:
+            if spoil:
+                _spoil(stdin, spoil)
+                reader.join(_MOST_SECONDS_TO_END)
+        finally:
+            # Before it takes the end of its input for the end of the data.
+            _end(process)
         raise
     finally:
         stdin.close()
@@ -187,12 +189,14 @@ def _run(
         try:
             output, error_output = process.communicate(standard_input, timeout=timeout)
         except BaseException:
-            if abandon is not None:
-                abandon()
-                with suppress(subprocess.TimeoutExpired):
-                    # It must not wait for somebody to read its output.
-                    process.communicate(timeout=_MOST_SECONDS_TO_END)
-            _end(process)
+            try:
+                if abandon is not None:
+                    abandon()
+                    with suppress(subprocess.TimeoutExpired):
+                        # It must not wait for somebody to read its output.
+                        process.communicate(timeout=_MOST_SECONDS_TO_END)
+            finally:
+                _end(process)
             raise
         return subprocess.CompletedProcess(argv, process.returncode, output, error_output)
 
@@ -207,8 +211,10 @@ def _spoil(stdin: IO[bytes], data: bytes) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
     try:
-        process.wait(_MOST_SECONDS_TO_END)
-    except subprocess.TimeoutExpired:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_MOST_SECONDS_TO_END)
+    finally:
+        # This does nothing to a process that has ended.
         process.kill()

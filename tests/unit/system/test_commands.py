@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -110,6 +111,8 @@ def alarm() -> Iterator[None]:
 TIDY = """
 import os, signal, sys, time
 end, tidy = sys.argv[1:]
+with open(tidy + ".pid", "w") as file:
+    file.write(str(os.getpid()))
 os.kill(os.getppid(), signal.SIGALRM)
 while not os.path.exists(end):
     time.sleep(0.01)
@@ -138,6 +141,18 @@ def test_a_command_that_does_not_end_is_ended(
             [sys.executable, "-c", TIDY, str(tmp_path / "end"), str(tidy)], abandon=lambda: None
         )
     assert not tidy.exists()
+
+
+@pytest.mark.usefixtures("alarm")
+def test_a_second_interrupt_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nixdock.system.commands._MOST_SECONDS_TO_END", 3600)
+    tidy = tmp_path / "tidy"
+    argv = [sys.executable, "-c", TIDY, str(tmp_path / "end"), str(tidy)]
+    with pytest.raises(KeyboardInterrupt):
+        run_command(argv, abandon=lambda: signal.setitimer(signal.ITIMER_REAL, 0.05))
+    assert not tidy.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "tidy.pid").read_text()), 0)
 
 
 def test_a_command_cleans_up_when_its_input_is_spoilt(tmp_path: Path) -> None:
