@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import takewhile
 from typing import Final
 
 from nixdock.errors import ToolError
 from nixdock.oci.digests import hex_of
 from nixdock.oci.reference import Reference
-from nixdock.runtime.parts import ImageParts, write_docker_stream
+from nixdock.runtime.parts import ImageParts, write_docker_stream, write_oci_stream
 from nixdock.runtime.program import Program, finish
 from nixdock.runtime.runtime import Puller, Receiver
 
@@ -23,13 +23,14 @@ _IMAGES_AT_ONCE: Final = 200
 _CONTAINERD_STORE: Final = "io.containerd.snapshotter"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DockerLike:
     """A runtime that `program` leads.
 
     With `knows_chains`, it keeps each layer by what lies below, and needs no layer of a stream that
-    it has there. With `has_ids`, the digest of a config is the ID of the image. With `has_daemon`,
-    all work is done by a daemon, which cleans up when the program ends.
+    it has there, unless containerd keeps its images. With `has_ids`, the ID of an image is the
+    digest of its config, or in containerd that of its manifest. With `has_daemon`, all work is done
+    by a daemon, which cleans up when the program ends. `loses_names` is that of `Runtime`.
     """
 
     name: str
@@ -65,7 +66,7 @@ class DockerLike:
 
     def known(self, parts: ImageParts) -> Collection[str]:
         """Return the layers up to the first one that no image has on top of the same ones."""
-        if not self.knows_chains or self._is_containerd():
+        if not self.knows_chains or self._is_in_containerd:
             return ()
         most = max((_common(parts.diff_ids, chain) for chain in self._chains()), default=0)
         # A layer further up may be the same blob, but on top of others.
@@ -76,18 +77,20 @@ class DockerLike:
         self, parts: ImageParts, names: Sequence[Reference], known: Collection[str]
     ) -> None:
         """Take an image."""
-        write = partial(write_docker_stream, parts=parts, names=names, known=known)
+        # containerd would make a manifest for a docker-archive, whose digest then is the ID.
+        form = write_oci_stream if self._is_in_containerd else write_docker_stream
+        write = partial(form, parts=parts, names=names, known=known)
         self.program.feed(write, "load", "--quiet")
 
     def check(self, parts: ImageParts, names: Sequence[Reference]) -> None:
         """Raise ToolError unless the image is there."""
         template = "{{.Id}} {{json .RootFS.Layers}}"
+        own = parts.manifest if self._is_in_containerd else parts.config
         for name in names:
             line = self.program("image", "inspect", "--format", template, str(name)).strip()
             identity, _, layers = line.partition(" ")
-            is_own = identity.removeprefix("sha256:") == hex_of(parts.config.digest)
-            is_right = is_own or not self.has_ids or self._is_containerd()
-            if not is_right or _layers(layers) != parts.diff_ids:
+            is_own = identity.removeprefix("sha256:") == hex_of(own.digest)
+            if (self.has_ids and not is_own) or _layers(layers) != parts.diff_ids:
                 raise ToolError(f"{self.name} has another image as {name} than the one it was sent")
 
     def run_line(
@@ -97,7 +100,8 @@ class DockerLike:
         own = ["--rm", "--interactive", *(["--tty"] if terminal else []), "--pull=never"]
         return [*self.program.words, "run", *own, *options, str(name), *arguments]
 
-    def _is_containerd(self) -> bool:
+    @cached_property
+    def _is_in_containerd(self) -> bool:
         return self.name == "docker" and _CONTAINERD_STORE in self.program(
             "info", "--format", "{{json .DriverStatus}}"
         )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .containerd import Containerd
-from .engine import Engine
+from .engine import Docker, Engine
 
 _ALONE = ("--network=none", "--pull=never")
 
@@ -24,8 +24,16 @@ class Target:
     options: list[str]
     names: Callable[[], str]
     image: Callable[[str], str]
+    """Returns the hexadecimal digits of the ID of an image."""
+
     passing: Callable[[], set[str]]
-    """What it has for the moment: while it pulls, but never after."""
+    """Returns what it has for the moment: while it pulls, but never after."""
+
+    identity: str = "image"
+    """What its IDs are: of `image`, the config's digest, and `digest`, the manifest's."""
+
+    knows_chains: bool = False
+    """Whether it knows layers only together with those below."""
 
 
 def engine_target(name: str, engine: Engine) -> Target:
@@ -42,7 +50,12 @@ def engine_target(name: str, engine: Engine) -> Target:
         return {line for line in names().splitlines() if "127.0.0.1" in line}.union(files)
 
     options = [f"--option={each}" for each in (*engine.container_options, *_ALONE)]
-    return Target(name, engine.command[0], engine.env, options, names, image, passing)
+    target = Target(name, engine.command[0], engine.env, options, names, image, passing)
+    if not isinstance(engine, Docker):
+        return target
+    if engine.is_in_containerd:
+        return replace(target, identity="digest")
+    return replace(target, knows_chains=True)
 
 
 def containerd_target(runtime: Containerd) -> Target:

@@ -78,17 +78,20 @@ def test_a_daemon_elsewhere_gets_what_it_lacks(home: Home, far_docker: Docker) -
     assert (first["streamed"], sent(first)) == (True, ALL)
 
     again = machine.load("docker", home.spec("one"), "--tag", "test/far:v1")
-    assert (again["image"], sent(again)) == (first["image"], [])
-    assert again["bytes_sent"] < 3000
+    # Nobody can tell then which blobs there are.
+    whole = ALL if far_docker.is_in_containerd else []
+    assert (again["image"], sent(again)) == (first["image"], whole)
+    assert whole or again["bytes_sent"] < 3000
 
     changed = machine.load(
         "docker", home.spec("two"), "--tag", "test/far:v1", "--tag", "test/far:v2"
     )
     # Docker knows layers only together with those below.
-    assert sent(changed) == ALL[1:]
-    assert changed["bytes_sent"] < MB
+    assert sent(changed) == (whole or ALL[1:])
+    assert whole or changed["bytes_sent"] < MB
     for tag in ("v1", "v2"):
-        assert far_docker.inspect(f"test/far:{tag}")["Id"] == changed["image"]
+        identity = "digest" if far_docker.is_in_containerd else "image"
+        assert far_docker.inspect(f"test/far:{tag}")["Id"] == changed[identity]
         assert far_docker.run(f"test/far:{tag}", check=False).stdout == "two\n"
     assert "127.0.0.1" not in far_docker("images", "--all", "--digests").stdout
 

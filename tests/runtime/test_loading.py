@@ -43,10 +43,10 @@ def test_only_what_changed_is_loaded(home: Home, target: Target) -> None:
     assert changed["image"] != first["image"]
     sent = [layer for layer in changed["layers"] if layer["bytes_sent"]]
     # Docker asks for the layers above a new one as well, because it knows them only together.
-    above = ["the image's own files"] if target.name == "docker" else []
+    above = ["the image's own files"] if target.knows_chains else []
     assert [layer["comment"] for layer in sent] == ["1 store path: app", *above]
     assert changed["bytes_sent"] < sum(layer["size"] for layer in sent) + 3000
-    assert target.image("test/greeting:v1") == changed["image"].removeprefix("sha256:")
+    assert f"sha256:{target.image('test/greeting:v1')}" == changed[target.identity]
 
 
 def test_it_runs(home: Home, target: Target) -> None:
@@ -79,7 +79,10 @@ def test_several_images_at_once(home: Home, target: Target) -> None:
         for process, name in zip(loads, names, strict=True):
             out, err = process.communicate(timeout=60)
             assert (process.returncode, out) == (0, f"{name}\n"), err
-    assert {target.image(name) for name in names} == {target.image("test/greeting:v1")}
+    same = {target.image(name) for name in names}
+    assert len(same) == 1
+    # The layers of the layout are compressed, which only a manifest's digest tells.
+    assert target.identity == "digest" or same == {target.image("test/greeting:v1")}
     assert target.passing() == set()
     assert left_behind(home) == []
 
@@ -96,16 +99,19 @@ def test_the_image_is_that_of_an_archive(
     request: pytest.FixtureRequest, home: Home, name: str
 ) -> None:
     engine: Engine = request.getfixturevalue(name)
+    target = engine_target(name, engine)
     spec, archive = home.spec("archive"), home.directory / "image.tar"
-    loaded = load(home, engine_target(name, engine), spec, "--tag", "test/by-load:v1")
+    loaded = load(home, target, spec, "--tag", "test/by-load:v1")
     nixdock.build_image(nixdock.read_spec(spec), archive, form="docker-archive")
     by_archive = engine.inspect(engine.load(archive))
     by_load = engine.inspect("test/by-load:v1")
-    assert by_archive["Id"] == by_load["Id"]
-    assert loaded["image"].endswith(by_load["Id"].removeprefix("sha256:"))
-    assert by_archive["RootFS"] == by_load["RootFS"]
+    assert loaded[target.identity].endswith(by_load["Id"].removeprefix("sha256:"))
+    # An archive of that kind has no manifest, whose digest could be an ID.
+    assert target.identity == "digest" or by_archive["Id"] == by_load["Id"]
+    for each in ("Architecture", "Config", "Created", "Os", "RootFS"):
+        assert by_archive[each] == by_load[each]
     # The archive itself is an image at a location, and has the same ID there.
-    again = load(home, engine_target(name, engine), f"docker-archive:{archive}")
+    again = load(home, target, f"docker-archive:{archive}")
     assert again["image"] == loaded["image"]
 
 
