@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from nixdock.cli.access import access_options
-from nixdock.cli.loading import into_option, load_source, tag_option
+from nixdock.cli.loading import into_option, load_source, runtime_platform_option, tag_option
 from nixdock.cli.options import (
     confinement_options,
     no_cache_option,
@@ -35,6 +35,7 @@ Examples:
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @into_option()
 @tag_option
+@runtime_platform_option
 @previous_option
 @no_cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the names.")
@@ -45,6 +46,7 @@ def command(
     sources: tuple[str, ...],
     into: str | None,
     tags: tuple[str, ...],
+    platform: str | None,
     previous: tuple[Location, ...],
     confinement: str | None,
     access: Access | None,
@@ -69,6 +71,7 @@ def command(
             source,
             into,
             tags,
+            platform=platform,
             previous=previous,
             access=access,
             confinement=confinement,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nixdock import Access, Loaded
     from nixdock.oci.location import Location
 
-__all__ = ["into_option", "load_source", "tag_option"]
+__all__ = ["into_option", "load_source", "runtime_platform_option", "tag_option"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -42,11 +42,20 @@ tag_option = click.option(
 )
 
 
+runtime_platform_option = click.option(
+    "--platform",
+    metavar="OS/ARCH[/VARIANT]",
+    help="Platform of the image; an image for another one is an error."
+    "  [default: the runtime's own, of an image for several]",
+)
+
+
 def load_source(
     source: str,
     into: str | None,
     tags: Sequence[str],
     *,
+    platform: str | None = None,
     previous: Sequence[Location] = (),
     access: Access | None,
     confinement: str | None,
@@ -59,12 +68,15 @@ def load_source(
 
     image = read_source(source, previous)
     if not isinstance(image, str):
+        if platform is not None:
+            raise click.UsageError("a spec is for one platform, which it states itself")
         image, tags = overridden(image, None, tags), ()
     with packing_progress(quiet=quiet) as progress:
         return load_image(
             image,
             into=into,
             names=tags,
+            platform=platform,
             use_cache=use_cache,
             access=access,
             progress=progress,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from nixdock.cli.access import access_options
-from nixdock.cli.loading import into_option, load_source, tag_option
+from nixdock.cli.loading import into_option, load_source, runtime_platform_option, tag_option
 from nixdock.cli.options import confinement_options, quiet_option
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ Examples:
 @click.argument("arguments", nargs=-1, metavar="[-- ARGS...]")
 @into_option(running=True)
 @tag_option
+@runtime_platform_option
 @click.option(
     "--option",
     "options",
@@ -43,6 +44,7 @@ def command(
     arguments: tuple[str, ...],
     into: str | None,
     tags: tuple[str, ...],
+    platform: str | None,
     options: tuple[str, ...],
     confinement: str | None,
     access: Access | None,
@@ -56,7 +58,14 @@ def command(
     replace the image's command.
     """
     loaded = load_source(
-        source, into, tags, access=access, confinement=confinement, use_cache=True, quiet=quiet
+        source,
+        into,
+        tags,
+        platform=platform,
+        access=access,
+        confinement=confinement,
+        use_cache=True,
+        quiet=quiet,
     )
     # Slow to load, and not needed to show the help.
     from nixdock.runtime.running import run_loaded

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from nixdock.layers.compressors import Compression
 from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.location import FileLocation, Location, parse_location
+from nixdock.oci.platforms import wanted_platform
 from nixdock.oci.reference import Reference
 from nixdock.rootfs.confinement import Confinement
 from nixdock.runtime.existing_offers import offer_all, offer_location
@@ -28,6 +30,7 @@ from nixdock.runtime.shelf import Shelf
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.system.forked import CAN_FORK
 from nixdock.system.scratch import temporary_directory
+from nixdock.transfer.opening import Selection
 
 if TYPE_CHECKING:
     from nixdock.registry.access import Access
@@ -98,6 +101,7 @@ def load_image(
     *,
     into: str | None = None,
     names: Iterable[str] = (),
+    platform: str | None = None,
     use_cache: bool = True,
     access: Access | None = None,
     progress: Progress | None = None,
@@ -108,11 +112,15 @@ def load_image(
     `into` is docker, podman, containerd, nerdctl, kind, minikube or k3s; by default, it is the one
     of the first two that answers. The runtime pulls the image from a registry that lives as long as
     this call, or gets a stream if it can't reach that. `names`, each NAME:TAG, replace the image's
-    own names. The other arguments are those of `serve_images`.
+    own names. Of an image for several platforms at a location, it gets the one for `platform`, such
+    as linux/arm64, or for its own machine. The other arguments are those of `serve_images`.
 
-    Raise what `serve_images` raises, InputError if the image has no name, and ToolError if there is
-    no runtime or if it refuses the image.
+    Raise what `serve_images` raises, InputError if the image has no name or is not for that
+    platform, and ToolError if there is no runtime or if it refuses the image.
     """
+    selection = Selection(wanted_platform(platform))
+    if platform is not None and isinstance(source, ImageSpec):
+        raise InputError("a spec is for one platform, which it states itself")
     runtime = find_runtime(into)
     wanted = [Reference.parse(name) for name in names]
     with ExitStack() as stack:
@@ -130,7 +138,10 @@ def load_image(
             )
             offer = build.settled(progress or NO_PROGRESS)
         else:
-            opened = offer_location(_location(source), shelf, access=access, compress=False)
+            selection = replace(selection, default=runtime.platform)
+            opened = offer_location(
+                _location(source), shelf, selection, access=access, compress=False
+            )
             offer = stack.enter_context(opened)
         # Nobody waits for layers that are being packed when the load is interrupted.
         stack.callback(shelf.close)

@@ -12,6 +12,8 @@ from functools import partial
 from typing import Final
 
 from nixdock.errors import InputError, ToolError
+from nixdock.oci.descriptor import Platform
+from nixdock.oci.platforms import parse_platform
 from nixdock.oci.reference import Reference
 from nixdock.runtime.parts import ImageParts, write_oci_stream
 from nixdock.runtime.program import Program, find_program, finish
@@ -21,6 +23,7 @@ __all__ = ["Containerd", "Kind"]
 
 _ROLE: Final = '{{index .Config.Labels "io.x-k8s.kind.role"}}'
 _BALANCER: Final = "external-load-balancer"
+_PLATFORM: Final = re.compile(r"\b(linux|windows)/[a-z0-9]+(/v[0-9]+)?")
 _SNAPSHOTTER: Final = re.compile(r"snapshotter\s*=\s*[\"']([a-z0-9-]+)[\"']")
 
 
@@ -40,6 +43,12 @@ class Containerd:
     def puller(self) -> Puller:
         """The program: it fetches what it pulls by itself."""
         return self
+
+    def platform(self) -> Platform:
+        """Return the platform that its plugins run containers for."""
+        # TYPE, ID, PLATFORMS, STATUS
+        found = _PLATFORM.search(self.ctr("plugins", "ls"))
+        return Platform() if found is None else parse_platform(found[0])
 
     def receivers(self) -> Sequence[Receiver]:
         """Return this program."""
@@ -107,7 +116,11 @@ class Kind:
     puller: Puller | None = None
     loses_names: bool = False
 
-    def receivers(self) -> Sequence[Receiver]:
+    def platform(self) -> Platform:
+        """Return that of the first node."""
+        return self.receivers()[0].platform()
+
+    def receivers(self) -> Sequence[Containerd]:
         """Return the nodes that run containers."""
         names = self.program("get", "nodes").split()
         nodes = [found for name in names if (found := _node(name)) is not None]

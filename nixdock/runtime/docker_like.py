@@ -10,7 +10,9 @@ from itertools import takewhile
 from typing import Final
 
 from nixdock.errors import ToolError
+from nixdock.oci.descriptor import Platform
 from nixdock.oci.digests import hex_of
+from nixdock.oci.platforms import machine_platform
 from nixdock.oci.reference import Reference
 from nixdock.runtime.parts import ImageParts, write_docker_stream, write_oci_stream
 from nixdock.runtime.program import Program, finish
@@ -19,6 +21,8 @@ from nixdock.runtime.runtime import Puller, Receiver
 __all__ = ["DockerLike"]
 
 _IMAGES_AT_ONCE: Final = 200
+_PLATFORM: Final = "{{.OSType}}/{{.Architecture}}"
+_PLATFORM_OF_PODMAN: Final = "{{.Host.OS}}/{{.Host.Arch}}"
 # The driver of images that containerd keeps for Docker. They have no layers of their own there.
 _CONTAINERD_STORE: Final = "io.containerd.snapshotter"
 
@@ -45,6 +49,12 @@ class DockerLike:
     def puller(self) -> Puller:
         """The program."""
         return self
+
+    def platform(self) -> Platform:
+        """Return that of the daemon's machine, or of Podman's."""
+        fields = _PLATFORM_OF_PODMAN if self.name == "podman" else _PLATFORM
+        os, _, machine = self.program("info", "--format", fields).strip().partition("/")
+        return machine_platform(os, machine)
 
     def receivers(self) -> Sequence[Receiver]:
         """Return this program."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from nixdock.errors import InputError, ToolError
+from nixdock.oci.descriptor import Platform
+from nixdock.oci.platforms import machine_platform
 from nixdock.oci.reference import Reference
 from nixdock.runtime.docker_like import DockerLike
 from nixdock.runtime.parts import ImageParts, write_docker_stream
@@ -25,6 +28,13 @@ class Minikube:
     name: str = "minikube"
     puller: Puller | None = None
     loses_names: bool = False
+
+    def platform(self) -> Platform:
+        """Return that of the Docker in the node, or that of this machine."""
+        docker = self._docker()
+        return (
+            machine_platform("linux", os.uname().machine) if docker is None else docker.platform()
+        )
 
     def receivers(self) -> Sequence[Receiver]:
         """Return the Docker in the node, if there is one that we can reach, or `minikube image`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+from nixdock.oci.descriptor import Platform
 from nixdock.oci.reference import Reference
 from nixdock.runtime.parts import ImageParts
 
@@ -57,6 +58,9 @@ class Runtime(Protocol):
     @property
     def loses_names(self) -> bool:
         """Whether names get lost that an image is given by several programs at once."""
+
+    def platform(self) -> Platform:
+        """Return the platform of its own machine; raise ToolError if it does not answer."""
 
     def receivers(self) -> Sequence[Receiver]:
         """Return all that have to receive an image; raise ToolError if there is none."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 import nixdock
+from nixdock.oci.platforms import machine_platform
 
 from .engine import Docker, Engine, Podman
 from .home import APP, BUSYBOX, MB, Home, left_behind, started
@@ -123,6 +125,40 @@ def test_an_image_with_compressed_layers(home: Home, docker: Docker, podman: Pod
         assert (found["digest"], found["image"]) == (built.manifest.digest, built.config.digest)
         done = engine.run("test/layout:v1", check=False)
         assert (done.returncode, done.stdout) == (3, "gz\n")
+
+
+def layout_for(home: Home, *architectures: str) -> dict[str, str]:
+    """Write a layout with an image for each architecture; return the digests of their configs."""
+    layout, spec = home.directory / "layout", home.spec("several platforms")
+    entries, configs = [], {}
+    for architecture in architectures:
+        document = {**json.loads(spec.read_bytes()), "architecture": architecture}
+        spec.write_text(json.dumps(document))
+        part = home.directory / architecture
+        built = nixdock.build_image(nixdock.read_spec(spec), part, form="oci-layout")
+        configs[architecture] = built.config.digest
+        entries += json.loads((part / "index.json").read_bytes())["manifests"]
+        shutil.copytree(part, layout, dirs_exist_ok=True)
+    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+    return configs
+
+
+def test_the_image_for_the_platform_of_the_runtime(home: Home, target: Target) -> None:
+    own = machine_platform("linux", os.uname().machine).architecture
+    other = "s390x"
+    configs = layout_for(home, other, own)
+    layout, tag = home.directory / "layout", ("--tag", "test/platform:v1")
+    assert load(home, target, layout, *tag)["image"] == configs[own]
+    assert load(home, target, layout, *tag, f"--platform=linux/{other}")["image"] == configs[other]
+    # What is for one platform alone is meant as it is.
+    assert load(home, target, home.directory / other, *tag)["image"] == configs[other]
+    words = ("load", "-q", "--into", target.name)
+    done = home(*words, layout, "--platform=linux/riscv64", env=target.env, check=False)
+    assert done.returncode == 2
+    assert f"has no image for linux/riscv64; it has images for linux/{other}" in done.stderr
+    done = home(*words, home.spec("one"), "--platform=linux/arm64", env=target.env, check=False)
+    assert done.returncode == 2
+    assert "a spec is for one platform, which it states itself" in done.stderr
 
 
 def test_a_layer_that_can_not_be_packed(home: Home, target: Target) -> None:
