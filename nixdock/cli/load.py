@@ -16,6 +16,7 @@ from nixdock.cli.options import (
     quiet_option,
 )
 from nixdock.cli.output import pretty_json, size_text
+from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ Examples:
 @previous_option
 @no_cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the names.")
+@store_options
+@realise_option
 @confinement_options
 @access_options
 @quiet_option
@@ -50,6 +53,7 @@ def command(
     previous: tuple[Location, ...],
     confinement: str | None,
     access: Access | None,
+    chosen: ChosenStores,
     *,
     no_cache: bool,
     as_json: bool,
@@ -73,6 +77,7 @@ def command(
             tags,
             platform=platform,
             previous=previous,
+            chosen=chosen,
             access=access,
             confinement=confinement,
             use_cache=not no_cache,

@@ -10,6 +10,7 @@ import click
 from nixdock.cli.options import overridden
 from nixdock.cli.progress import packing_progress
 from nixdock.cli.source import read_source
+from nixdock.cli.stores import ChosenStores
 
 if TYPE_CHECKING:
     from nixdock import Access, Loaded
@@ -22,6 +23,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 # As in `nixdock.runtime.runtimes`, which is slow to load.
 _RUN: Final = ("docker", "podman", "containerd", "nerdctl", "k3s")
 _ALL: Final = (*_RUN, "kind", "minikube")
+_NO_STORES: Final = ChosenStores()
 
 
 def into_option(*, running: bool = False) -> Callable[[_Command], _Command]:
@@ -57,6 +59,7 @@ def load_source(
     *,
     platform: str | None = None,
     previous: Sequence[Location] = (),
+    chosen: ChosenStores = _NO_STORES,
     access: Access | None,
     confinement: str | None,
     use_cache: bool,
@@ -66,7 +69,7 @@ def load_source(
     # Slow to load, and not needed to show the help.
     from nixdock import load_image
 
-    image = read_source(source, previous)
+    (image,) = chosen.applied_to_all([read_source(source, previous)], access)
     if not isinstance(image, str):
         if platform is not None:
             raise click.UsageError("a spec is for one platform, which it states itself")

@@ -10,6 +10,7 @@ import click
 from nixdock.cli.access import access_options
 from nixdock.cli.loading import into_option, load_source, runtime_platform_option, tag_option
 from nixdock.cli.options import confinement_options, quiet_option
+from nixdock.cli.stores import ChosenStores, realise_option, store_options
 
 if TYPE_CHECKING:
     from nixdock import Access
@@ -36,6 +37,8 @@ Examples:
     metavar="OPTION",
     help="Option for the runtime's own `run`, such as --publish=8080:80. Repeatable.",
 )
+@store_options
+@realise_option
 @confinement_options
 @access_options
 @quiet_option
@@ -48,6 +51,7 @@ def command(
     options: tuple[str, ...],
     confinement: str | None,
     access: Access | None,
+    chosen: ChosenStores,
     *,
     quiet: bool,
 ) -> None:
@@ -62,6 +66,7 @@ def command(
         into,
         tags,
         platform=platform,
+        chosen=chosen,
         access=access,
         confinement=confinement,
         use_cache=True,

@@ -83,6 +83,8 @@ def load(state: dict[str, Any]) -> int:
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         files = {member.name: tar.extractfile(member) for member in tar}
         contents = {name: file.read() if file else b"" for name, file in files.items()}
+    if "containerd" in state.get("driver", ""):
+        return load_layout(state, contents)
     (manifest,) = json.loads(contents["manifest.json"])
     config = contents[manifest["Config"]]
     chain = json.loads(config)["rootfs"]["diff_ids"]
@@ -98,6 +100,25 @@ def load(state: dict[str, Any]) -> int:
     state["images"][identity] = chain
     for name in manifest["RepoTags"]:
         state["names"][name] = state.get("mistakes", identity)
+    return 0
+
+
+def load_layout(state: dict[str, Any], contents: dict[str, bytes]) -> int:
+    """Load a whole image as containerd does, for which the digest of the manifest is the ID."""
+
+    def blob(descriptor: dict[str, Any]) -> dict[str, Any]:
+        data = contents[f"blobs/{descriptor['digest'].replace(':', '/')}"]
+        found: dict[str, Any] = json.loads(data)
+        return found
+
+    for entry in json.loads(contents["index.json"])["manifests"]:
+        manifest = blob(entry)
+        chain = blob(manifest["config"])["rootfs"]["diff_ids"]
+        assert {f"blobs/{each.replace(':', '/')}" for each in chain} <= contents.keys()
+        state["images"][entry["digest"]] = chain
+        name = entry["annotations"]["io.containerd.image.name"]
+        familiar = name.removeprefix("docker.io/").removeprefix("library/")
+        state["names"][familiar] = state.get("mistakes", entry["digest"])
     return 0
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from tests.unit.cli.program import environment, run_text
+from tests.unit.stores.fake_cache import fake_cache
+from tests.unit.stores.sample_cache import APP, KEY, sample
 
 pytestmark = pytest.mark.slow
 
@@ -127,6 +129,35 @@ def test_the_plan_of_a_previous_image_is_continued(
     assert len(machine.load(spec)["layers"]) == 5
     done = machine("load", few, "--previous", few)
     assert (done.returncode, "--previous is for a spec" in done.stderr) == (2, True)
+
+
+def test_the_closure_may_be_in_a_binary_cache(tmp_path: Path, machine: Machine) -> None:
+    """Only layers that the runtime asks for are fetched."""
+    machine.install("docker")
+    closure = sample(tmp_path / "closure")
+    spec, words = tmp_path / "spec.json", ["--root", APP, "--trusted-public-key", KEY]
+    document = {"version": 1, "name": "x", "closure": {"graph": "/none"}, "contents": [APP]}
+    spec.write_text(json.dumps(document))
+    machine.env["NIX_CONF_DIR"] = "/none"
+    with fake_cache(closure.cache(tmp_path / "cache", listings=True)) as cache:
+        words += ["--store", cache.url]
+        first = machine.load(spec, *words)
+        assert first["blobs"] == len(first["layers"]) + 1
+        cache.log.clear()
+        again = machine.load(spec, *words)
+        assert (again["image"], again["blobs"]) == (first["image"], 0)
+        assert [name for name in cache.names if name.startswith("nar/")] == []
+        assert machine("run", "-q", spec, *words, "--", "it").stdout.endswith(" it\n")
+        done = machine("load", spec, *words[:2], "--store", cache.url)
+        assert (done.returncode, "is signed by test-1, whose public key" in done.stderr) == (
+            1,
+            True,
+        )
+        assert machine.load(spec, *words[:2], "--store", cache.url, "--no-check-sigs") is not None
+    for command in ("load", "run", "serve"):
+        done = machine(command, "docker-archive:none", "--store", cache.url)
+        assert done.returncode == 2
+        assert "--store, --root and --realise are for a spec, not for an image" in done.stderr
 
 
 def test_what_is_printed(spec: Path, machine: Machine) -> None:
