@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,22 +18,19 @@ from nixdock.oci.location import FileLocation, Location, parse_location
 from nixdock.oci.platforms import wanted_platform
 from nixdock.oci.reference import Reference
 from nixdock.rootfs.confinement import Confinement
-from nixdock.runtime.existing_offers import offer_all, offer_location
-from nixdock.runtime.listening import Listening
 from nixdock.runtime.loading import Loaded, load_offer
 from nixdock.runtime.offers import ServedBuild
 from nixdock.runtime.runtimes import find_runtime
-from nixdock.runtime.serving import Serving, serving
-from nixdock.runtime.settling import settling
 from nixdock.runtime.shelf import Shelf
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.system.forked import CAN_FORK
 from nixdock.system.scratch import temporary_directory
-from nixdock.transfer.opening import Selection
 
 if TYPE_CHECKING:
     from nixdock.registry.access import Access
     from nixdock.runtime.catalogue import Offer
+    from nixdock.runtime.listening import Listening
+    from nixdock.runtime.serving import Serving
 
 __all__ = ["load_image", "serve_images"]
 
@@ -66,6 +62,10 @@ def serve_images(
     Raise what `build_image` raises for a spec, what `copy_image` raises for a location, and
     InputError if the address, or one of the files, can't be used.
     """
+    from nixdock.runtime.listening import Listening
+    from nixdock.runtime.serving import serving
+    from nixdock.runtime.settling import settling
+
     if not isinstance(listen, Listening):
         listen = Listening() if listen is None else Listening(listen)
     place = listen.parsed(), listen.context(), listen.passwords()
@@ -118,8 +118,8 @@ def load_image(
     Raise what `serve_images` raises, InputError if the image has no name or is not for that
     platform, and ToolError if there is no runtime or if it refuses the image.
     """
-    selection = Selection(wanted_platform(platform))
-    if platform is not None and isinstance(source, ImageSpec):
+    chosen = wanted_platform(platform)
+    if chosen is not None and isinstance(source, ImageSpec):
         raise InputError("a spec is for one platform, which it states itself")
     runtime = find_runtime(into)
     wanted = [Reference.parse(name) for name in names]
@@ -138,7 +138,10 @@ def load_image(
             )
             offer = build.settled(progress or NO_PROGRESS)
         else:
-            selection = replace(selection, default=runtime.platform)
+            from nixdock.runtime.existing_offers import offer_location
+            from nixdock.transfer.opening import Selection
+
+            selection = Selection(chosen, default=runtime.platform)
             opened = offer_location(
                 _location(source), shelf, selection, access=access, compress=False
             )
@@ -167,6 +170,8 @@ def _all_offered(
     if isinstance(source, ImageSpec):
         build = _prepared(source, stack=stack, shelf=shelf, access=access, **options)
         return [build.settled(progress) if build.is_settled or not CAN_FORK else build]
+    from nixdock.runtime.existing_offers import offer_all
+
     return offer_all(_location(source), shelf, stack, access)
 
 

@@ -17,7 +17,7 @@ from nixdock.oci.platforms import parse_platform
 from nixdock.oci.reference import Reference
 from nixdock.runtime.parts import ImageParts, write_oci_stream
 from nixdock.runtime.program import Program, find_program, finish
-from nixdock.runtime.runtime import Puller, Receiver
+from nixdock.runtime.runtime import Puller, Receiver, Shortcut
 
 __all__ = ["Containerd", "Kind"]
 
@@ -37,6 +37,7 @@ class Containerd:
     name: str
     ctr: Program
     options: tuple[str, ...] = ()
+    shortcut: Shortcut | None = None
     loses_names: bool = False
 
     @property
@@ -66,7 +67,7 @@ class Containerd:
         """Remove a name."""
         self.ctr("images", "rm", reference, abandon=finish)
 
-    def known(self, parts: ImageParts) -> Collection[str]:
+    def known(self, parts: ImageParts, names: Sequence[Reference]) -> Collection[str]:  # noqa: ARG002 (the interface)
         """Return the layers whose blobs are there."""
         there = set(self.ctr("content", "ls", "--quiet").split())
         return there.intersection(layer.digest for layer in parts.layers)
@@ -114,6 +115,7 @@ class Kind:
     program: Program
     name: str = "kind"
     puller: Puller | None = None
+    shortcut: Shortcut | None = None
     loses_names: bool = False
 
     def platform(self) -> Platform:

@@ -9,7 +9,7 @@ from nixdock.oci.descriptor import Platform
 from nixdock.oci.reference import Reference
 from nixdock.runtime.parts import ImageParts
 
-__all__ = ["Puller", "Receiver", "Runtime"]
+__all__ = ["Puller", "Receiver", "Runtime", "Shortcut"]
 
 
 class Puller(Protocol):
@@ -32,8 +32,11 @@ class Puller(Protocol):
 class Receiver(Protocol):
     """What takes images as streams; methods raise ToolError with what the program says."""
 
-    def known(self, parts: ImageParts) -> Collection[str]:
-        """Return the digests of layers that may be left out of the stream."""
+    def known(self, parts: ImageParts, names: Sequence[Reference]) -> Collection[str]:
+        """Return the digests of layers that may be left out of the stream.
+
+        `names` are the names that the image will get; an image with such a name has most of them.
+        """
 
     def receive(
         self, parts: ImageParts, names: Sequence[Reference], known: Collection[str]
@@ -42,6 +45,13 @@ class Receiver(Protocol):
 
     def check(self, parts: ImageParts, names: Sequence[Reference]) -> None:
         """Raise ToolError unless the image is there as a whole, under all of `names`."""
+
+
+class Shortcut(Receiver, Protocol):
+    """What takes a stream faster than it pulls, if it has a part of the image."""
+
+    def name_again(self, parts: ImageParts, names: Sequence[Reference]) -> bool:
+        """Give an image that is there as a whole all of `names`; return whether it is."""
 
 
 class Runtime(Protocol):
@@ -54,6 +64,10 @@ class Runtime(Protocol):
     @property
     def puller(self) -> Puller | None:
         """What pulls images from this machine, or None if it can't reach it."""
+
+    @property
+    def shortcut(self) -> Shortcut | None:
+        """What is faster than a pull, or None."""
 
     @property
     def loses_names(self) -> bool:

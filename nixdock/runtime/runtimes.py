@@ -7,6 +7,7 @@ from typing import Final
 
 from nixdock.errors import InputError, ToolError
 from nixdock.runtime.containerd import Containerd, Kind
+from nixdock.runtime.docker import Docker
 from nixdock.runtime.docker_like import DockerLike
 from nixdock.runtime.minikube import Minikube
 from nixdock.runtime.program import Program, find_program
@@ -22,7 +23,7 @@ def _docker(program: Program) -> Runtime:
     # Distributions have Podman as the program docker, too.
     if "Podman" in program("version", timeout=_ANSWER_SECONDS):
         return _podman_by(program)
-    return DockerLike("docker", program, knows_chains=True, has_daemon=True)
+    return Docker("docker", program)
 
 
 def _podman(program: Program) -> Runtime:

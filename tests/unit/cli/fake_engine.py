@@ -38,7 +38,7 @@ def main(kind: str, command: str, *arguments: str) -> int:
     elif command == "pull":
         pull(state, words[0])
     elif command == "tag":
-        state["names"][words[1]] = state["names"][words[0]]
+        state["names"][words[1]] = state["names"].get(words[0], words[0])
     elif command == "rmi":
         del state["names"][words[0]]
     elif command == "load":
@@ -46,7 +46,7 @@ def main(kind: str, command: str, *arguments: str) -> int:
     elif command == "info":
         print(json.dumps([["driver-type", state.get("driver", "overlay2")]]))
     elif command == "image" and words[0] == "ls":
-        print(*state["images"], sep="\n")
+        list_images(state)
     elif command == "image" and words[0] == "inspect":
         status = inspect(state, *words[1:])
     elif command == "run":
@@ -120,6 +120,14 @@ def load_layout(state: dict[str, Any], contents: dict[str, bytes]) -> int:
         familiar = name.removeprefix("docker.io/").removeprefix("library/")
         state["names"][familiar] = state.get("mistakes", entry["digest"])
     return 0
+
+
+def list_images(state: dict[str, Any]) -> None:
+    in_containerd = "containerd" in state.get("driver", "")
+    for identity in state["images"]:
+        names = [name for name, own in state["names"].items() if own == identity]
+        for name in names or ["<none>:<none>"]:
+            print(identity, identity if in_containerd else "<none>", name)
 
 
 def inspect(state: dict[str, Any], template: str, *names: str) -> int:

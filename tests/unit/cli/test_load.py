@@ -204,7 +204,10 @@ def test_a_runtime_that_can_not_reach_the_server(
     """It gets a stream without the layers that it has on top of the same ones."""
     machine.install("docker")
     machine.set_state(remote=True)
-    first = machine.load(spec)
+    done = machine("load", "--json", spec)
+    assert "docker can't reach a server on this machine, so it is sent what it lacks" in done.stderr
+    assert "connection refused" in done.stderr
+    first = json.loads(done.stdout)
     assert (first["streamed"], first["names"], first["blobs"]) == (True, ["x/y:v1"], 6)
 
     source = sample_spec(tmp_path, extra_commands="", contents=[])
@@ -217,12 +220,12 @@ def test_a_runtime_that_can_not_reach_the_server(
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["streamed"], found["names"], found["blobs"]) == (True, ["a/b:c", "e:f"], 2)
+    # It is not asked to pull when it has a part.
+    assert done.stderr.count("docker can't reach a server on this machine") == 0
     *below, top = found["layers"]
     assert [layer["bytes_sent"] for layer in below] == [0, 0, 0, 0]
     assert top["bytes_sent"] == top["size"]
     assert {machine.state["names"][name] for name in ("a/b:c", "e:f")} == {found["image"]}
-    assert "docker can't reach a server on this machine, so it is sent what it lacks" in done.stderr
-    assert "connection refused" in done.stderr
     everything, part = machine.state["loaded"]
     assert part < everything / 2
 
@@ -233,11 +236,13 @@ def test_a_runtime_that_can_not_reach_the_server(
 @pytest.mark.parametrize(
     "state", [{"forgets": True}, {"driver": "io.containerd.snapshotter.v1"}, {"kind": "podman"}]
 )
-def test_a_part_may_not_be_enough(spec: Path, machine: Machine, state: dict[str, Any]) -> None:
+def test_a_part_may_not_be_enough(
+    sample_spec: SampleSpec, tmp_path: Path, machine: Machine, state: dict[str, Any]
+) -> None:
     machine.install(state.get("kind", "docker"))
     machine.set_state(remote=True, **state)
-    machine.load(spec)
-    done = machine("load", "--json", spec)
+    machine.load(sample_spec(tmp_path, extra_commands="", contents=[]))
+    done = machine("load", "--json", sample_spec(tmp_path, extra_commands=""))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert all(layer["bytes_sent"] == layer["size"] for layer in found["layers"])
