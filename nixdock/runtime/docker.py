@@ -7,41 +7,30 @@ and waits until that is on the disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import takewhile
 from typing import Final
 
-from nixdock.errors import ToolError
 from nixdock.oci.reference import Reference
-from nixdock.runtime.docker_like import DockerLike, layers_in
-from nixdock.runtime.parts import ImageParts, write_oci_stream
+from nixdock.runtime.docker_daemon import Daemon, ListedImage
+from nixdock.runtime.docker_like import DockerLike
+from nixdock.runtime.parts import ImageParts, write_docker_stream, write_oci_stream
 from nixdock.runtime.runtime import Shortcut
 
 __all__ = ["Docker"]
 
-_IMAGES_AT_ONCE: Final = 200
-_LISTED: Final = "{{.ID}} {{.Digest}} {{.Repository}}:{{.Tag}}"
-_NAMELESS: Final = "<none>:<none>"
-# The driver of images in containerd. They have no layers of their own there.
-_CONTAINERD_STORE: Final = "io.containerd.snapshotter"
 # As much is sent sooner than all images are looked at.
 _LITTLE: Final = 32_000_000
 
 
-@dataclass(frozen=True)
-class _Listed:
-    """An image in the daemon: its ID, and perhaps a name and the digest that it was pulled by."""
-
-    identity: str
-    digest: str
-    name: str
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Docker(DockerLike):
     """A daemon, for the time in which one image is loaded."""
+
+    name: str = "docker"
+    daemon: Daemon = field(repr=False)
 
     @property
     def shortcut(self) -> Shortcut:
@@ -53,80 +42,63 @@ class Docker(DockerLike):
         # The daemon cleans up when the program ends, and would ask again for a while.
         self.program("pull", "--quiet", *self.pull_options, reference)
 
-    def identity(self, parts: ImageParts) -> str:
-        """Return the ID that an image has if it is there: in containerd, its manifest's digest."""
-        return parts.manifest.digest if self._is_in_containerd else parts.config.digest
-
     def name_again(self, parts: ImageParts, names: Sequence[Reference]) -> bool:
         """Give an image that is there its names; return whether it is."""
-        listed = self._images
-        identities = {each.identity for each in listed}
-        # Neither can be the digest of anything else.
-        for identity in (parts.config.digest, parts.manifest.digest):
-            if identity in identities:
-                own = {each.name for each in listed if each.identity == identity}
-                for name in names:
-                    if str(name) not in own:
-                        self.tag(identity, name)
-                return True
-        return False
+        # Neither of the digests can be the ID of anything else.
+        identities = {parts.config.digest, parts.manifest.digest}
+        there = [each for each in self._images if each.identity in identities]
+        own = frozenset[str]().union(*(each.names for each in there))
+        for name in names if there else ():
+            if str(name) not in own:
+                self.daemon.tag(there[0].identity, name)
+        return bool(there)
 
     def known(self, parts: ImageParts, names: Sequence[Reference]) -> Collection[str]:
         """Return the layers up to the first one that no image has on top of the same ones."""
         if not self._images or self._is_in_containerd:
             return ()
-        own: set[str] = set()
-        others: set[str] = set()
-        for each in self._images:
-            (own if each.name in map(str, names) else others).add(each.identity)
+        wanted = {str(name) for name in names}
+        own = {each.identity for each in self._images if each.names & wanted}
         found = self._known(parts, own)
         if own and parts.size_without(found) <= _LITTLE:
             return found
+        others = {each.identity for each in self._images} - own
         return max(found, self._known(parts, others), key=len)
 
     def receive(
         self, parts: ImageParts, names: Sequence[Reference], known: Collection[str]
     ) -> None:
         """Take an image."""
-        if self._is_in_containerd:
-            # For a docker-archive, containerd would make a manifest, whose digest then is the ID.
-            write = partial(write_oci_stream, parts=parts, names=names, known=known)
-            self.program.feed(write, "load", "--quiet")
-        else:
-            super().receive(parts, names, known)
+        # For a docker-archive, containerd would make a manifest, whose digest then is the ID.
+        form = write_oci_stream if self._is_in_containerd else write_docker_stream
+        self.daemon.load(partial(form, parts=parts, names=names, known=known))
+
+    def identity(self, parts: ImageParts) -> str:
+        """Return the ID that an image has if it is there: in containerd, its manifest's digest."""
+        return parts.manifest.digest if self._is_in_containerd else parts.config.digest
+
+    def found(self, name: Reference) -> tuple[str, list[str]]:
+        """Return the ID and the layers of an image that is there."""
+        return self.daemon.image(str(name))
 
     @cached_property
-    def _images(self) -> Sequence[_Listed]:
-        options = ("--all", "--digests", "--no-trunc", "--format", _LISTED)
-        lines = self.program("image", "ls", *options).splitlines()
-        return [_Listed(*fields) for line in lines if len(fields := line.split(" ", 2)) == 3]
+    def _images(self) -> Sequence[ListedImage]:
+        return self.daemon.images()
 
     @cached_property
     def _is_in_containerd(self) -> bool:
-        named = [each for each in self._images if each.name != _NAMELESS]
-        if named:
+        pulled = [each for each in self._images if each.names]
+        if pulled:
             # There, what an image is pulled by is its ID.
-            return any(each.identity == each.digest for each in named)
-        return _CONTAINERD_STORE in self.program("info", "--format", "{{json .DriverStatus}}")
+            return any(each.identity in each.digests for each in pulled)
+        return self.daemon.is_in_containerd()
 
     def _known(self, parts: ImageParts, images: Iterable[str]) -> Collection[str]:
-        chains = self._chains(sorted(images))
+        chains = self.daemon.chains(sorted(images))
         most = max((_common(parts.diff_ids, chain) for chain in chains), default=0)
         # A layer further up may be the same blob, but on top of others.
         above = {layer.digest for layer in parts.layers[most:]}
         return {layer.digest for layer in parts.layers[:most]} - above
-
-    def _chains(self, images: Sequence[str]) -> Iterator[list[str]]:
-        """Give the layers of images; those that go meanwhile are left out."""
-        for start in range(0, len(images), _IMAGES_AT_ONCE):
-            some = images[start : start + _IMAGES_AT_ONCE]
-            try:
-                found = self.program(
-                    "image", "inspect", "--format", "{{json .RootFS.Layers}}", *some
-                )
-            except ToolError:
-                continue
-            yield from map(layers_in, found.splitlines())
 
 
 def _common(ours: Sequence[str], theirs: Sequence[str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +12,12 @@ from nixdock.oci.descriptor import Platform
 from nixdock.oci.digests import hex_of
 from nixdock.oci.platforms import machine_platform
 from nixdock.oci.reference import Reference
+from nixdock.runtime.docker_daemon import DaemonByProgram
 from nixdock.runtime.parts import ImageParts, write_docker_stream
 from nixdock.runtime.program import Program, finish
 from nixdock.runtime.runtime import Puller, Receiver, Shortcut
 
-__all__ = ["DockerLike", "layers_in"]
+__all__ = ["DockerLike"]
 
 _PLATFORM: Final = "{{.OSType}}/{{.Architecture}}"
 _PLATFORM_OF_PODMAN: Final = "{{.Host.OS}}/{{.Host.Arch}}"
@@ -84,15 +84,17 @@ class DockerLike:
         """Return the ID that an image has if it is there."""
         return parts.config.digest
 
+    def found(self, name: Reference) -> tuple[str, list[str]]:
+        """Return the ID and the layers of an image that is there."""
+        return DaemonByProgram(self.program).image(str(name))
+
     def check(self, parts: ImageParts, names: Sequence[Reference]) -> None:
         """Raise ToolError unless the image is there."""
-        template = "{{.Id}} {{json .RootFS.Layers}}"
-        wanted = self.identity(parts)
+        wanted = hex_of(self.identity(parts))
         for name in names:
-            line = self.program("image", "inspect", "--format", template, str(name)).strip()
-            found, _, layers = line.partition(" ")
-            is_own = found.removeprefix("sha256:") == hex_of(wanted)
-            if (self.has_ids and not is_own) or layers_in(layers) != parts.diff_ids:
+            identity, layers = self.found(name)
+            is_own = identity.removeprefix("sha256:") == wanted
+            if (self.has_ids and not is_own) or layers != parts.diff_ids:
                 raise ToolError(f"{self.name} has another image as {name} than the one it was sent")
 
     def run_line(
@@ -101,12 +103,3 @@ class DockerLike:
         """Return the command line of a container."""
         own = ["--rm", "--interactive", *(["--tty"] if terminal else []), "--pull=never"]
         return [*self.program.words, "run", *own, *options, str(name), *arguments]
-
-
-def layers_in(text: str) -> list[str]:
-    """Return the digests that a runtime prints as JSON, or none if that is something else."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return []
-    return found if isinstance(found, list) else []

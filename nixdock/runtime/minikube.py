@@ -13,6 +13,7 @@ from nixdock.oci.descriptor import Platform
 from nixdock.oci.platforms import machine_platform
 from nixdock.oci.reference import Reference
 from nixdock.runtime.docker import Docker
+from nixdock.runtime.docker_daemon import DaemonByProgram
 from nixdock.runtime.parts import ImageParts, write_docker_stream
 from nixdock.runtime.program import Program, find_program
 from nixdock.runtime.runtime import Puller, Receiver, Shortcut
@@ -54,7 +55,7 @@ class Minikube:
         if not environment.get("DOCKER_HOST", "").startswith("tcp:"):
             return None
         inside = Program("docker in minikube", client.words, environment)
-        return Docker("docker", inside)
+        return Docker(program=inside, daemon=DaemonByProgram(inside))
 
     def run_line(self, name: Reference, *_: object, **__: object) -> list[str]:
         """Raise InputError: Kubernetes runs containers."""
