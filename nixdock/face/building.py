@@ -14,7 +14,6 @@ from nixdock.layers.known import known_layers
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.layout import Format
 from nixdock.rootfs.confinement import Confinement
-from nixdock.rootfs.top_layer import write_top_layer
 from nixdock.write import image as image_writer
 
 if TYPE_CHECKING:
@@ -135,6 +134,8 @@ def pack_top_layer(
     `target` becomes a directory with the layer's tar and its checksum, which another spec may name
     as its `top_layer`. `confinement` is that of `build_image`. Raise what `build_image` raises.
     """
+    from nixdock.rootfs.packed_layer import write_top_layer
+
     with prepared_top_layer(spec, Confinement(confinement), access) as layer:
         write_top_layer(layer, Path(target))
 
