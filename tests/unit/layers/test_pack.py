@@ -219,7 +219,7 @@ def test_cores_decide_how_many_processes(tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / str(os.getpid())).touch()
         time.sleep(0.05)
 
-    slow = [Bytes(b"x", before=say) for _ in range(6)]
+    slow = [Bytes(b"x", weight=8 << 20, before=say) for _ in range(6)]
     monkeypatch.setenv("NIX_BUILD_CORES", "1")
     pack_all(slow)
     assert os.listdir(tmp_path) == [str(os.getpid())], "alone, no process is started"

@@ -506,7 +506,7 @@ def test_a_single_layer_holds_all(write: Write, tmp_path: Path) -> None:
     )
     top = {"top_layer": str(tmp_path / "top")}
     from nixdock.build.build import prepared_top_layer
-    from nixdock.rootfs.top_layer import write_top_layer
+    from nixdock.rootfs.packed_layer import write_top_layer
 
     with prepared_top_layer(read_spec(spec)) as source:
         write_top_layer(source, tmp_path / "top")
