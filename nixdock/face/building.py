@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nixdock.build.build import prepared_build, prepared_top_layer
 from nixdock.face.known_layers import Sources, known_to, packed_blobs, user_cache
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.layers.known import known_layers
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.layout import Format
@@ -141,7 +141,7 @@ def pack_top_layer(
 
 
 def _compression(asked: Compression | str | None, form: Format) -> Compression:
-    return image_writer.default_compression(form) if asked is None else Compression(asked)
+    return image_writer.default_compression(form) if asked is None else Compression.of(asked)
 
 
 def _started(progress: Progress | None, build: Build) -> Progress:

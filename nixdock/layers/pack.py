@@ -15,7 +15,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import PackError
-from nixdock.layers.compressors import Compression, load_encoder
+from nixdock.layers.compression import Compression
+from nixdock.layers.compressors import load_encoder
 from nixdock.layers.layer import Layer, Packing
 from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
 from nixdock.oci.digests import hex_of

@@ -19,7 +19,7 @@ import pytest
 from nixdock.build.build import prepared_build, resolve_spec
 from nixdock.errors import ImageError, InputError, PlanError
 from nixdock.face.images import verify_image
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.layers.pack import pack_all
 from nixdock.oci.container_config import ContainerConfig
 from nixdock.oci.descriptor import Platform
