@@ -64,7 +64,7 @@ def command(
     SOURCE is a spec, from which the image is built on its way, or the location of an image. The
     runtime pulls it from a registry that nixdock is as long as that takes, so that layers that it
     has are neither read nor sent. A runtime that can't reach the registry gets a stream instead,
-    also without the layers that it is known to have.
+    and so does a Docker that has a part of the image: also without the layers that it has.
     """
     if tags and len(sources) > 1:
         raise click.UsageError("--tag is for a single image")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from contextlib import ExitStack
+import subprocess
+import sys
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -13,9 +15,10 @@ import pytest
 import nixdock
 from nixdock.oci.platforms import machine_platform
 
+from .containerd import Containerd
 from .engine import Docker, Engine, Podman
 from .home import APP, BUSYBOX, MB, Home, left_behind, started
-from .target import Target, engine_target
+from .target import Target, containerd_target, engine_target
 
 pytestmark = [pytest.mark.runtime, pytest.mark.xdist_group("containers")]
 
@@ -60,6 +63,30 @@ def test_it_runs(home: Home, target: Target) -> None:
     assert target.passing() == set()
 
 
+def test_a_container_has_the_terminal(home: Home, target: Target) -> None:
+    spec = home.spec("$(test -t 0 && echo a terminal)")
+    command = [f"{APP}/run"] if target.name == "containerd" else []
+    words = ["run", "-q", spec, "--into", target.name, *target.options, "--", *command]
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "nixdock", *map(str, words)],
+        env=home.environment(target.env),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        # Linux reports an error at the end of a terminal.
+        with suppress(OSError):
+            while data := os.read(ours, 1 << 12):
+                shown += data
+        os.close(ours)
+    assert (process.returncode, shown.rstrip()) == (3, b"a terminal")
+    assert left_behind(home) == []
+
+
 def test_several_images_at_once(home: Home, target: Target) -> None:
     """In one command, and in several that know nothing of each other."""
     spec, layout = home.spec("several"), home.directory / "layout"
@@ -94,6 +121,17 @@ def test_the_demo_is_loaded_and_runs(home: Home, docker: Docker) -> None:
     assert done.stderr == ""
     assert "\n\nLoaded into docker as nixdock-demo:latest, and run:\n\nHello from" in done.stdout
     assert "127.0.0.1" not in docker("images", "--all", "--digests").stdout
+
+
+def test_the_image_of_an_archive_in_containerd(home: Home, containerd: Containerd) -> None:
+    target, spec = containerd_target(containerd), home.spec("archive")
+    archive = home.directory / "image.tar"
+    loaded = load(home, target, spec, "--tag", "test/by-load:v1")
+    built = nixdock.build_image(nixdock.read_spec(spec), archive, form="docker-archive")
+    assert "docker.io/test/greeting:v1" in containerd.load(archive)
+    same = {target.image(f"test/{name}:v1") for name in ("by-load", "greeting")}
+    assert {f"sha256:{each}" for each in same} == {loaded["image"], built.config.digest}
+    assert len(same) == 1
 
 
 @pytest.mark.parametrize("name", ["docker", "podman"])
