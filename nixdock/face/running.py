@@ -110,10 +110,11 @@ def load_image(
     """Bring an image into a container runtime, which gets only what it lacks.
 
     `into` is docker, podman, containerd, nerdctl, kind, minikube or k3s; by default, it is the one
-    of the first two that answers. The runtime pulls the image from a registry that lives as long as
-    this call, or gets a stream if it can't reach that, or if that is faster. `names`, each NAME:TAG,
-    replace the image's own names. Of an image for several platforms at a location, it gets the one for `platform`, such
-    as linux/arm64, or for its own machine. The other arguments are those of `serve_images`.
+    of the first two that answers. The runtime pulls the image from a registry that lives as long
+    as this call, or gets a stream if it can't reach that, or if that is faster. `names`, each
+    NAME:TAG, replace the image's own names. Of an image for several platforms at a location, it
+    gets the one for `platform`, such as linux/arm64, or for its own machine. The other arguments
+    are those of `serve_images`.
 
     Raise what `serve_images` raises, InputError if the image has no name or is not for that
     platform, and ToolError if there is no runtime or if it refuses the image.
