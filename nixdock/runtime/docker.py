@@ -16,6 +16,7 @@ from typing import Final
 from nixdock.oci.reference import Reference
 from nixdock.runtime.docker_daemon import Daemon, ListedImage
 from nixdock.runtime.docker_like import DockerLike
+from nixdock.runtime.load_memory import LoadMemory
 from nixdock.runtime.parts import ImageParts, write_docker_stream, write_oci_stream
 from nixdock.runtime.runtime import Shortcut
 
@@ -31,6 +32,7 @@ class Docker(DockerLike):
 
     name: str = "docker"
     daemon: Daemon = field(repr=False)
+    memory: LoadMemory = field(default_factory=LoadMemory.of_user, repr=False)
 
     @property
     def shortcut(self) -> Shortcut:
@@ -54,9 +56,15 @@ class Docker(DockerLike):
         return bool(there)
 
     def known(self, parts: ImageParts, names: Sequence[Reference]) -> Collection[str]:
-        """Return the layers up to the first one that no image has on top of the same ones."""
-        if not self._images or self._is_in_containerd:
+        """Return the layers up to the first one that no image has on top of the same ones.
+
+        In containerd, return those of images that were sent before.
+        """
+        if not self._images:
             return ()
+        if self._is_in_containerd:
+            there = self.memory.layers_of(each.identity for each in self._images)
+            return there.intersection(layer.digest for layer in parts.layers)
         wanted = {str(name) for name in names}
         own = {each.identity for each in self._images if each.names & wanted}
         found = self._known(parts, own)
@@ -80,6 +88,12 @@ class Docker(DockerLike):
     def found(self, name: Reference) -> tuple[str, list[str]]:
         """Return the ID and the layers of an image that is there."""
         return self.daemon.image(str(name))
+
+    def check(self, parts: ImageParts, names: Sequence[Reference]) -> None:
+        """Raise ToolError unless the image is there."""
+        super().check(parts, names)
+        if self._is_in_containerd:
+            self.memory.add(parts.manifest.digest, [layer.digest for layer in parts.layers])
 
     @cached_property
     def _images(self) -> Sequence[ListedImage]:

@@ -104,7 +104,8 @@ def load(state: dict[str, Any]) -> int:
 
 
 def load_layout(state: dict[str, Any], contents: dict[str, bytes]) -> int:
-    """Load a whole image as containerd does, for which the digest of the manifest is the ID."""
+    """Load an image as containerd does, for which the digest of the manifest is the ID."""
+    there = {layer for image in state["images"].values() for layer in image}
 
     def blob(descriptor: dict[str, Any]) -> dict[str, Any]:
         data = contents[f"blobs/{descriptor['digest'].replace(':', '/')}"]
@@ -114,7 +115,12 @@ def load_layout(state: dict[str, Any], contents: dict[str, bytes]) -> int:
     for entry in json.loads(contents["index.json"])["manifests"]:
         manifest = blob(entry)
         chain = blob(manifest["config"])["rootfs"]["diff_ids"]
-        assert {f"blobs/{each.replace(':', '/')}" for each in chain} <= contents.keys()
+        # The layers are not compressed.
+        for layer in chain:
+            is_there = layer in there and not state.get("forgets")
+            if f"blobs/{layer.replace(':', '/')}" not in contents and not is_there:
+                print(f"content digest {layer}: not found", file=sys.stderr)
+                return 1
         state["images"][entry["digest"]] = chain
         name = entry["annotations"]["io.containerd.image.name"]
         familiar = name.removeprefix("docker.io/").removeprefix("library/")

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.slow
 
 SampleSpec = Callable[..., Path]
 
+IN_CONTAINERD = "io.containerd.snapshotter.v1"
+
 
 @dataclass
 class Machine:
@@ -234,7 +236,7 @@ def test_a_runtime_that_can_not_reach_the_server(
 
 
 @pytest.mark.parametrize(
-    "state", [{"forgets": True}, {"driver": "io.containerd.snapshotter.v1"}, {"kind": "podman"}]
+    "state", [{"forgets": True}, {"forgets": True, "driver": IN_CONTAINERD}, {"kind": "podman"}]
 )
 def test_a_part_may_not_be_enough(
     sample_spec: SampleSpec, tmp_path: Path, machine: Machine, state: dict[str, Any]
@@ -248,6 +250,24 @@ def test_a_part_may_not_be_enough(
     assert all(layer["bytes_sent"] == layer["size"] for layer in found["layers"])
     fell_back = "the whole image is sent, because a part was not enough" in done.stderr
     assert fell_back is ("forgets" in state)
+
+
+def test_blobs_in_containerd_are_remembered(
+    sample_spec: SampleSpec, tmp_path: Path, machine: Machine
+) -> None:
+    machine.install("docker")
+    machine.set_state(remote=True, driver=IN_CONTAINERD)
+    first = machine.load(sample_spec(tmp_path, extra_commands="", contents=[]))
+    changed = machine.load(sample_spec(tmp_path, extra_commands=""))
+    sent = [layer["comment"] for layer in changed["layers"] if layer["bytes_sent"]]
+    assert sent == ["the image's own files"]
+    assert machine.state["names"] == {"x/y:v1": changed["digest"]}
+    memory = machine.root / "home/nixdock/loads.json"
+    assert json.loads(memory.read_text()).keys() == {first["digest"], changed["digest"]}
+    # Only images that are there count.
+    machine.set_state(remote=True, driver=IN_CONTAINERD)
+    again = machine.load(sample_spec(tmp_path, extra_commands=""))
+    assert all(layer["bytes_sent"] == layer["size"] for layer in again["layers"])
 
 
 def test_what_was_sent_is_verified(spec: Path, machine: Machine) -> None:
