@@ -94,7 +94,7 @@ def test_a_daemon_elsewhere_gets_what_it_lacks(home: Home, far_docker: Docker) -
     assert "127.0.0.1" not in far_docker("images", "--all", "--digests").stdout
     # Nothing of it is missing.
     far_docker.save("test/far:v2", home.directory / "saved.tar")
-    home("verify", home.directory / "saved.tar", env=os.environ)
+    home("inspect", home.directory / "saved.tar", env=os.environ)
 
 
 def test_layers_of_other_images_are_known_there(home: Home, far_docker: Docker) -> None:
