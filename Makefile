@@ -21,7 +21,7 @@ help:
 	@echo 'make unit         the tests that need neither Nix nor a container runtime, without slow ones'
 	@echo 'make quick        fewer of them, with few examples: to run while you edit'
 	@echo 'make newer-nix    the tests of the Nix library with newer versions of Nix, which Debian has'
-	@echo 'make newer-docker  the tests of loads with newer versions of Docker, which Debian has'
+	@echo 'make newer-docker the tests of loads with newer versions of Docker, which Debian has'
 	@echo 'make coverage     measure which lines and branches the unit tests run'
 	@echo 'make bench        measure, and print the figures as ratios to their targets and the last run'
 	@echo 'make bench-layers replay updates through every layering strategy'
