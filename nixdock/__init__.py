@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         remember_layers,
         stream_image,
     )
+    from nixdock.face.checking import check_policy, sarif_json
     from nixdock.face.closures import (
         parse_closure,
         query_closure,
@@ -93,6 +94,8 @@ if TYPE_CHECKING:
     from nixdock.oci.layout import Format
     from nixdock.oci.location import FileLocation
     from nixdock.oci.registry_reference import RegistryReference
+    from nixdock.policy.findings import Finding, PolicyReport
+    from nixdock.policy.policy import Policy
     from nixdock.read.report import FileReport
     from nixdock.read.verify import Verification
     from nixdock.registry.access import Access
@@ -123,6 +126,7 @@ __all__ = [
     "Explanation",
     "FileLocation",
     "FileReport",
+    "Finding",
     "Format",
     "Group",
     "Hash",
@@ -144,6 +148,8 @@ __all__ = [
     "PackError",
     "PathInfo",
     "PlanError",
+    "Policy",
+    "PolicyReport",
     "Prefetched",
     "PreviousPlan",
     "Progress",
@@ -163,6 +169,7 @@ __all__ = [
     "ToolError",
     "Verification",
     "build_image",
+    "check_policy",
     "compare_plans",
     "copy_image",
     "diff_images",
@@ -192,6 +199,7 @@ __all__ = [
     "registration_text",
     "remember_layers",
     "resolve_spec",
+    "sarif_json",
     "sbom_json",
     "serve_images",
     "spec_json",
@@ -216,6 +224,7 @@ _MODULES: Final = {
     "Explanation": "nixdock.layering.explain",
     "FileLocation": "nixdock.oci.location",
     "FileReport": "nixdock.read.report",
+    "Finding": "nixdock.policy.findings",
     "Format": "nixdock.oci.layout",
     "Group": "nixdock.layering.options",
     "Hash": "nixdock.nix.hashes",
@@ -229,6 +238,8 @@ _MODULES: Final = {
     "Loaded": "nixdock.runtime.loading",
     "LoadedLayer": "nixdock.runtime.loading",
     "PathInfo": "nixdock.nix.closure",
+    "Policy": "nixdock.policy.policy",
+    "PolicyReport": "nixdock.policy.findings",
     "Prefetched": "nixdock.registry.prefetch",
     "PreviousPlan": "nixdock.layering.plan_history",
     "Progress": "nixdock.layers.progress",
@@ -242,6 +253,7 @@ _MODULES: Final = {
     "StorePath": "nixdock.nix.store_path",
     "Verification": "nixdock.read.verify",
     "build_image": "nixdock.face.building",
+    "check_policy": "nixdock.face.checking",
     "compare_plans": "nixdock.face.plans",
     "copy_image": "nixdock.face.transfers",
     "diff_images": "nixdock.face.images",
@@ -271,6 +283,7 @@ _MODULES: Final = {
     "registration_text": "nixdock.face.closures",
     "remember_layers": "nixdock.face.building",
     "resolve_spec": "nixdock.face.specs",
+    "sarif_json": "nixdock.face.checking",
     "sbom_json": "nixdock.face.materials",
     "serve_images": "nixdock.face.running",
     "spec_json": "nixdock.face.specs",

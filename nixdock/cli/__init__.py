@@ -39,6 +39,7 @@ _SECTIONS: Final = {
         "verify": "Check every digest, size and count of an image.",
         "plan": "Show which store paths would share a layer.",
         "diff": "Show what an update of an image transfers, and why.",
+        "check": "Fail if an image breaks a policy for sizes, licences or files.",
         "sbom": "List the packages of an image, as SPDX or CycloneDX.",
         "demo": "Build an image from the small closure that comes with nixdock.",
     },

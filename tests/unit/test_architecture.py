@@ -33,14 +33,15 @@ MAY_IMPORT = {
     "build": "errors system oci tar nix stores spec layering layers read registry rootfs",
     "diff": "errors system oci nix layering read registry",
     "sbom": "errors system oci tar nix spec layering read",
+    "policy": "errors system tar layers read diff sbom",
     "merge": "errors system coding oci layers read write registry",
     "transfer": "errors system coding network oci tar layers read write registry",
     "runtime": "errors system oci layers read write registry transfer",
     "demo": "errors system oci nix spec",
     "face": "errors system oci tar nix stores spec layering layers read write rootfs build diff"
-    " sbom merge registry transfer runtime",
-    "__init__": "errors nix oci spec layering layers read rootfs build diff sbom registry transfer"
-    " runtime face",
+    " sbom policy merge registry transfer runtime",
+    "__init__": "errors nix oci spec layering layers read rootfs build diff sbom policy"
+    " registry transfer runtime face",
     "cli": "errors system oci tar nix spec layering read registry diff sbom runtime demo __init__",
     "__main__": "cli",
 }

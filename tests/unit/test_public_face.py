@@ -28,6 +28,7 @@ SampleSpec = Callable[..., Path]
 
 FUNCTIONS = [
     "build_image",
+    "check_policy",
     "compare_plans",
     "copy_image",
     "diff_images",
@@ -57,6 +58,7 @@ FUNCTIONS = [
     "registration_text",
     "remember_layers",
     "resolve_spec",
+    "sarif_json",
     "sbom_json",
     "serve_images",
     "spec_json",
@@ -79,6 +81,7 @@ TYPES = [
     "Explanation",
     "FileLocation",
     "FileReport",
+    "Finding",
     "Format",
     "Group",
     "Hash",
@@ -92,6 +95,8 @@ TYPES = [
     "Loaded",
     "LoadedLayer",
     "PathInfo",
+    "Policy",
+    "PolicyReport",
     "Prefetched",
     "PreviousPlan",
     "Progress",
