@@ -31,6 +31,7 @@ from nixdock.errors import (
     RegistryError,
     RemoteError,
     ScriptError,
+    SignatureError,
     SpecError,
     StoreError,
     ToolError,
@@ -76,6 +77,14 @@ if TYPE_CHECKING:
     from nixdock.face.pushing import push_image
     from nixdock.face.registries import login_registry, logout_registry
     from nixdock.face.running import load_image, serve_images
+    from nixdock.face.signing import (
+        SignedImage,
+        attest_image,
+        generate_key_pair,
+        sign_image,
+        verify_attestation,
+        verify_signature,
+    )
     from nixdock.face.specs import read_spec, realise_closure, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
     from nixdock.layering.comparison import Comparison
@@ -163,11 +172,14 @@ __all__ = [
     "Resolution",
     "ScriptError",
     "Serving",
+    "SignatureError",
+    "SignedImage",
     "SpecError",
     "StoreError",
     "StorePath",
     "ToolError",
     "Verification",
+    "attest_image",
     "build_image",
     "check_policy",
     "compare_plans",
@@ -175,6 +187,7 @@ __all__ = [
     "diff_images",
     "explain_path",
     "export_image",
+    "generate_key_pair",
     "image_digests",
     "inspect_image",
     "list_packages",
@@ -202,10 +215,13 @@ __all__ = [
     "sarif_json",
     "sbom_json",
     "serve_images",
+    "sign_image",
     "spec_json",
     "stream_image",
     "tarsum",
+    "verify_attestation",
     "verify_image",
+    "verify_signature",
     "write_database",
 ]
 
@@ -250,8 +266,10 @@ _MODULES: Final = {
     "Remote": "nixdock.registry.prefetch",
     "Resolution": "nixdock.build.resolve",
     "Serving": "nixdock.runtime.serving",
+    "SignedImage": "nixdock.face.signing",
     "StorePath": "nixdock.nix.store_path",
     "Verification": "nixdock.read.verify",
+    "attest_image": "nixdock.face.signing",
     "build_image": "nixdock.face.building",
     "check_policy": "nixdock.face.checking",
     "compare_plans": "nixdock.face.plans",
@@ -259,6 +277,7 @@ _MODULES: Final = {
     "diff_images": "nixdock.face.images",
     "explain_path": "nixdock.face.plans",
     "export_image": "nixdock.face.images",
+    "generate_key_pair": "nixdock.face.signing",
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
     "list_packages": "nixdock.face.materials",
@@ -286,10 +305,13 @@ _MODULES: Final = {
     "sarif_json": "nixdock.face.checking",
     "sbom_json": "nixdock.face.materials",
     "serve_images": "nixdock.face.running",
+    "sign_image": "nixdock.face.signing",
     "spec_json": "nixdock.face.specs",
     "stream_image": "nixdock.face.building",
     "tarsum": "nixdock.face.images",
+    "verify_attestation": "nixdock.face.signing",
     "verify_image": "nixdock.face.images",
+    "verify_signature": "nixdock.face.signing",
     "write_database": "nixdock.face.closures",
 }
 

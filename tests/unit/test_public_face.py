@@ -27,6 +27,7 @@ from .registry.fake_registry import fake_registry
 SampleSpec = Callable[..., Path]
 
 FUNCTIONS = [
+    "attest_image",
     "build_image",
     "check_policy",
     "compare_plans",
@@ -34,6 +35,7 @@ FUNCTIONS = [
     "diff_images",
     "explain_path",
     "export_image",
+    "generate_key_pair",
     "image_digests",
     "inspect_image",
     "list_packages",
@@ -61,10 +63,13 @@ FUNCTIONS = [
     "sarif_json",
     "sbom_json",
     "serve_images",
+    "sign_image",
     "spec_json",
     "stream_image",
     "tarsum",
+    "verify_attestation",
     "verify_image",
+    "verify_signature",
     "write_database",
 ]
 TYPES = [
@@ -107,6 +112,7 @@ TYPES = [
     "Remote",
     "Resolution",
     "Serving",
+    "SignedImage",
     "StorePath",
     "Verification",
 ]
@@ -124,6 +130,7 @@ ERRORS = [
     "RegistryError",
     "RemoteError",
     "ScriptError",
+    "SignatureError",
     "SpecError",
     "StoreError",
     "ToolError",
