@@ -78,11 +78,7 @@ def signed_bundle(statement: bytes, key: SigningKey) -> bytes:
     return canonical_json(
         {
             "mediaType": BUNDLE,
-            "verificationMaterial": {
-                "publicKey": {"hint": key.public.hint},
-                # Some readers want it, although there are none.
-                "tlogEntries": [],
-            },
+            "verificationMaterial": {"publicKey": {"hint": key.public.hint}},
             "dsseEnvelope": {
                 "payload": base64_text(statement),
                 "payloadType": IN_TOTO,
