@@ -37,8 +37,16 @@ from nixdock.errors import (
 )
 
 if TYPE_CHECKING:
+    from nixdock.attach.subject import Attached, Referrer
     from nixdock.build.resolve import Resolution
     from nixdock.diff.result import Diff
+    from nixdock.face.attached import Attaching
+    from nixdock.face.attaching import (
+        attach_artifact,
+        attach_sbom,
+        list_referrers,
+        read_referrer,
+    )
     from nixdock.face.building import (
         build_image,
         image_digests,
@@ -109,6 +117,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Access",
+    "Attached",
+    "Attaching",
     "Bill",
     "CacheError",
     "Closure",
@@ -150,6 +160,7 @@ __all__ = [
     "PushedImage",
     "PushedLayer",
     "Pushing",
+    "Referrer",
     "RegistryError",
     "RegistryReference",
     "Remote",
@@ -162,6 +173,8 @@ __all__ = [
     "StorePath",
     "ToolError",
     "Verification",
+    "attach_artifact",
+    "attach_sbom",
     "build_image",
     "compare_plans",
     "copy_image",
@@ -171,6 +184,7 @@ __all__ = [
     "image_digests",
     "inspect_image",
     "list_packages",
+    "list_referrers",
     "list_tags",
     "load_image",
     "login_registry",
@@ -187,6 +201,7 @@ __all__ = [
     "query_closure",
     "read_closure",
     "read_previous",
+    "read_referrer",
     "read_spec",
     "realise_closure",
     "registration_text",
@@ -204,6 +219,8 @@ __all__ = [
 # The module of each name that is loaded when it is first used.
 _MODULES: Final = {
     "Access": "nixdock.registry.access",
+    "Attached": "nixdock.attach.subject",
+    "Attaching": "nixdock.face.attached",
     "Bill": "nixdock.sbom.bill",
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
@@ -235,12 +252,15 @@ _MODULES: Final = {
     "PushedImage": "nixdock.transfer.push",
     "PushedLayer": "nixdock.transfer.push",
     "Pushing": "nixdock.transfer.push",
+    "Referrer": "nixdock.attach.subject",
     "RegistryReference": "nixdock.oci.registry_reference",
     "Remote": "nixdock.registry.prefetch",
     "Resolution": "nixdock.build.resolve",
     "Serving": "nixdock.runtime.serving",
     "StorePath": "nixdock.nix.store_path",
     "Verification": "nixdock.read.verify",
+    "attach_artifact": "nixdock.face.attaching",
+    "attach_sbom": "nixdock.face.attaching",
     "build_image": "nixdock.face.building",
     "compare_plans": "nixdock.face.plans",
     "copy_image": "nixdock.face.transfers",
@@ -250,6 +270,7 @@ _MODULES: Final = {
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
     "list_packages": "nixdock.face.materials",
+    "list_referrers": "nixdock.face.attaching",
     "list_tags": "nixdock.face.transfers",
     "load_image": "nixdock.face.running",
     "login_registry": "nixdock.face.registries",
@@ -266,6 +287,7 @@ _MODULES: Final = {
     "query_closure": "nixdock.face.closures",
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",
+    "read_referrer": "nixdock.face.attaching",
     "read_spec": "nixdock.face.specs",
     "realise_closure": "nixdock.face.specs",
     "registration_text": "nixdock.face.closures",

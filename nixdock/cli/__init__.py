@@ -55,6 +55,8 @@ _SECTIONS: Final = {
         "pull": "Fetch an image from a registry into a file or directory.",
         "copy": "Copy an image between registries, files and directories.",
         "tags": "List the tags of a repository in a registry.",
+        "attach": "Attach a bill of materials or another file to an image.",
+        "referrers": "List what is attached to an image, or read it.",
         "login": "Store a user name and password for a registry.",
         "logout": "Remove the credentials for a registry.",
     },

@@ -33,14 +33,16 @@ MAY_IMPORT = {
     "build": "errors system oci tar nix stores spec layering layers read registry rootfs",
     "diff": "errors system oci nix layering read registry",
     "sbom": "errors system oci tar nix spec layering read",
+    "provenance": "errors system oci nix spec",
     "merge": "errors system coding oci layers read write registry",
     "transfer": "errors system coding network oci tar layers read write registry",
+    "attach": "errors system oci read registry transfer",
     "runtime": "errors system oci layers read write registry transfer",
     "demo": "errors system oci nix spec",
     "face": "errors system oci tar nix stores spec layering layers read write rootfs build diff"
-    " sbom merge registry transfer runtime",
+    " sbom provenance merge registry transfer attach runtime",
     "__init__": "errors nix oci spec layering layers read rootfs build diff sbom registry transfer"
-    " runtime face",
+    " attach runtime face",
     "cli": "errors system oci tar nix spec layering read registry diff sbom runtime demo __init__",
     "__main__": "cli",
 }

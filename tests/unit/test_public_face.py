@@ -27,6 +27,8 @@ from .registry.fake_registry import fake_registry
 SampleSpec = Callable[..., Path]
 
 FUNCTIONS = [
+    "attach_artifact",
+    "attach_sbom",
     "build_image",
     "compare_plans",
     "copy_image",
@@ -36,6 +38,7 @@ FUNCTIONS = [
     "image_digests",
     "inspect_image",
     "list_packages",
+    "list_referrers",
     "list_tags",
     "load_image",
     "login_registry",
@@ -52,6 +55,7 @@ FUNCTIONS = [
     "query_closure",
     "read_closure",
     "read_previous",
+    "read_referrer",
     "read_spec",
     "realise_closure",
     "registration_text",
@@ -67,6 +71,8 @@ FUNCTIONS = [
 ]
 TYPES = [
     "Access",
+    "Attached",
+    "Attaching",
     "Bill",
     "Closure",
     "Comparison",
@@ -98,6 +104,7 @@ TYPES = [
     "PushedImage",
     "PushedLayer",
     "Pushing",
+    "Referrer",
     "RegistryReference",
     "Remote",
     "Resolution",
