@@ -38,8 +38,16 @@ from nixdock.errors import (
 )
 
 if TYPE_CHECKING:
+    from nixdock.attach.subject import Attached, Referrer
     from nixdock.build.resolve import Resolution
     from nixdock.diff.result import Diff
+    from nixdock.face.attached import Attaching
+    from nixdock.face.attaching import (
+        attach_artifact,
+        attach_sbom,
+        list_referrers,
+        read_referrer,
+    )
     from nixdock.face.building import (
         build_image,
         image_digests,
@@ -121,6 +129,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Access",
+    "Attached",
+    "Attaching",
     "Bill",
     "CacheError",
     "Closure",
@@ -165,6 +175,7 @@ __all__ = [
     "PushedImage",
     "PushedLayer",
     "Pushing",
+    "Referrer",
     "RegistryError",
     "RegistryReference",
     "Remote",
@@ -179,6 +190,8 @@ __all__ = [
     "StorePath",
     "ToolError",
     "Verification",
+    "attach_artifact",
+    "attach_sbom",
     "attest_image",
     "build_image",
     "check_policy",
@@ -191,6 +204,7 @@ __all__ = [
     "image_digests",
     "inspect_image",
     "list_packages",
+    "list_referrers",
     "list_tags",
     "load_image",
     "login_registry",
@@ -207,6 +221,7 @@ __all__ = [
     "query_closure",
     "read_closure",
     "read_previous",
+    "read_referrer",
     "read_spec",
     "realise_closure",
     "registration_text",
@@ -228,6 +243,8 @@ __all__ = [
 # The module of each name that is loaded when it is first used.
 _MODULES: Final = {
     "Access": "nixdock.registry.access",
+    "Attached": "nixdock.attach.subject",
+    "Attaching": "nixdock.face.attached",
     "Bill": "nixdock.sbom.bill",
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
@@ -262,6 +279,7 @@ _MODULES: Final = {
     "PushedImage": "nixdock.transfer.push",
     "PushedLayer": "nixdock.transfer.push",
     "Pushing": "nixdock.transfer.push",
+    "Referrer": "nixdock.attach.subject",
     "RegistryReference": "nixdock.oci.registry_reference",
     "Remote": "nixdock.registry.prefetch",
     "Resolution": "nixdock.build.resolve",
@@ -270,6 +288,8 @@ _MODULES: Final = {
     "StorePath": "nixdock.nix.store_path",
     "Verification": "nixdock.read.verify",
     "attest_image": "nixdock.face.signing",
+    "attach_artifact": "nixdock.face.attaching",
+    "attach_sbom": "nixdock.face.attaching",
     "build_image": "nixdock.face.building",
     "check_policy": "nixdock.face.checking",
     "compare_plans": "nixdock.face.plans",
@@ -281,6 +301,7 @@ _MODULES: Final = {
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
     "list_packages": "nixdock.face.materials",
+    "list_referrers": "nixdock.face.attaching",
     "list_tags": "nixdock.face.transfers",
     "load_image": "nixdock.face.running",
     "login_registry": "nixdock.face.registries",
@@ -297,6 +318,7 @@ _MODULES: Final = {
     "query_closure": "nixdock.face.closures",
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",
+    "read_referrer": "nixdock.face.attaching",
     "read_spec": "nixdock.face.specs",
     "realise_closure": "nixdock.face.specs",
     "registration_text": "nixdock.face.closures",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
 if TYPE_CHECKING:
     from nixdock.layering.plan_history import PreviousPlan
     from nixdock.layers.store import StoreLayer
+    from nixdock.oci.attachment import Attachment
     from nixdock.oci.descriptor import Platform
     from nixdock.oci.location import Location
     from nixdock.registry.access import Access
@@ -60,7 +61,8 @@ class Build:
 
     `mtime` is the time, in seconds, of the files that the build itself creates; `base_history` is
     the history of the base image's layers. `memory_of` returns what the image is to remember, given
-    the chain ID of its layers. `previous` are the images whose plans this one continues.
+    the chain ID of its layers. `previous` are the images whose plans this one continues. `attach`
+    returns what is to be attached to the image, whose digest is known only then.
     """
 
     layers: tuple[Layer, ...]
@@ -72,6 +74,7 @@ class Build:
     base_history: tuple[HistoryEntry, ...] = ()
     memory_of: Callable[[str], Mapping[str, Any] | None] | None = None
     previous: Sequence[Location] = ()
+    attach: Callable[[Image], Sequence[Attachment]] | None = None
 
     def assemble(self, blobs: Sequence[LayerBlob]) -> Image:
         """Describe the packed layers as an image."""
@@ -79,7 +82,7 @@ class Build:
         if self.memory_of is not None:
             *_, chain_id = chain_ids(blob.diff_id for blob in blobs)
             memory = self.memory_of(chain_id)
-        return Image.of(
+        image = Image.of(
             blobs,
             references=self.references,
             platform=self.platform,
@@ -88,6 +91,9 @@ class Build:
             base_history=self.base_history,
             memory=memory,
         )
+        if self.attach is None:
+            return image
+        return replace(image, attachments=tuple(self.attach(image)))
 
 
 def resolve_spec(spec: ImageSpec, access: Access | None = None) -> Resolution:

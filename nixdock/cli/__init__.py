@@ -58,6 +58,8 @@ _SECTIONS: Final = {
         "sign": "Sign an image in a registry, or what is said of it.",
         "generate-key-pair": "Make a key pair to sign images with.",
         "tags": "List the tags of a repository in a registry.",
+        "attach": "Attach a bill of materials or another file to an image.",
+        "referrers": "List what is attached to an image, or read it.",
         "login": "Store a user name and password for a registry.",
         "logout": "Remove the credentials for a registry.",
     },

@@ -76,8 +76,9 @@ class BuildResult:
 
     @property
     def skopeo_name(self) -> str:
-        """The image as skopeo names it; of several names in a layout, one must be chosen."""
-        chosen = self._has_several_names and self.form is not Format.DOCKER_ARCHIVE
+        """The image as skopeo names it; of several entries in a layout, one must be chosen."""
+        is_one_of_many = self._has_several_names or self.image.attachments
+        chosen = is_one_of_many and self.form is not Format.DOCKER_ARCHIVE
         tag = f":{self.image.reference.tag}" if chosen else ""
         return f"{_TRANSPORTS[self.form]}:{self._file}{tag}"
 
@@ -114,4 +115,5 @@ class BuildResult:
                 }
                 for layer in image.layers
             ],
+            "attachments": [each.document() for each in image.attachments],
         }

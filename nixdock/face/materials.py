@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 from nixdock.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from nixdock.nix.closure import Closure
-    from nixdock.oci.descriptor import Platform
+    from nixdock.oci.attachment import Attachment
+    from nixdock.oci.descriptor import Descriptor, Platform
     from nixdock.oci.location import Location, Place
     from nixdock.read.stored import StoredImage
     from nixdock.registry.access import Access
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from nixdock.sbom.reading import Contents
     from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["image_bill", "list_packages", "sbom_json"]
+__all__ = ["image_bill", "list_packages", "own_contents", "sbom_attachment", "sbom_json"]
 
 
 def list_packages(
@@ -85,6 +88,20 @@ def sbom_json(bill: Bill, form: str) -> bytes:
     raise InputError(f"{form!r} is not a format of bills of materials: it is spdx or cyclonedx")
 
 
+def sbom_attachment(
+    image: Descriptor, bill: Bill, form: str, annotations: Mapping[str, str] | None = None
+) -> Attachment:
+    """Return the attachment of a bill of materials to the image with that descriptor."""
+    from nixdock.oci.attachment import attach_content
+    from nixdock.oci.descriptor import Blob
+    from nixdock.sbom.written import DOCUMENTS
+
+    data = sbom_json(bill, form)
+    kind = DOCUMENTS[form]
+    blob = Blob(kind.media_type, data)
+    return attach_content(image, blob, annotations, title=f"sbom{kind.suffix}")
+
+
 def image_bill(image: StoredImage, location: Location, meta: Path | None) -> Bill:
     """Return the bill of materials of an open image, as `list_packages` does."""
     from nixdock.sbom.bill import Bill
@@ -108,8 +125,6 @@ def _closure_contents(closure: Closure) -> Contents:
 def _spec(
     spec: ImageSpec, platform: Platform | None, access: Access | None
 ) -> tuple[Subject, Contents]:
-    from nixdock.build.resolve import read_closure
-    from nixdock.build.sources import store_of
     from nixdock.face.specs import check_platform
     from nixdock.oci.location import parse_location
     from nixdock.rootfs.base_image import open_base_image
@@ -117,20 +132,25 @@ def _spec(
     from nixdock.sbom.subjects import subject_of_spec
 
     check_platform(spec, platform)
-    store_dir = spec.store.directory
-    planned = spec.planned_closure
-    if planned is None:
-        contents = _resolved_contents(spec)
-    else:
-        source = store_of(spec, access)
-        closure = read_closure(planned, source, store_dir, registered=spec.nix_db)
-        contents = _closure_contents(closure)
+    contents = own_contents(spec, access)
     if spec.from_image is not None:
         base = spec.from_image
         location = parse_location(base.path)
         with open_base_image(location, base.name, base.tag, spec.platform, access) as opened:
-            contents = contents.above(read_layers(opened.layers, store_dir))
+            contents = contents.above(read_layers(opened.layers, spec.store.directory))
     return subject_of_spec(spec), contents
+
+
+def own_contents(spec: ImageSpec, access: Access | None) -> Contents:
+    """Return the store paths of a spec, without those of its base image."""
+    from nixdock.build.resolve import read_closure
+    from nixdock.build.sources import store_of
+
+    planned = spec.planned_closure
+    if planned is None:
+        return _resolved_contents(spec)
+    source, store_dir = store_of(spec, access), spec.store.directory
+    return _closure_contents(read_closure(planned, source, store_dir, registered=spec.nix_db))
 
 
 def _resolved_contents(spec: ImageSpec) -> Contents:

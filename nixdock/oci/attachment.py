@@ -42,6 +42,19 @@ class Attachment:
         """What is attached."""
         return self.blobs[-1]
 
+    @property
+    def artifact_type(self) -> str:
+        """The type of what is attached."""
+        return str(referrer_entry(self.manifest)["artifactType"])
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object; `size` is that of what is attached."""
+        return {
+            "digest": self.manifest.digest,
+            "artifact_type": self.artifact_type,
+            "size": len(self.content.data),
+        }
+
 
 def check_artifact_type(text: str) -> str:
     """Return `text`; raise InputError unless it is a media type without parameters."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nixdock.oci.attachment import Attachment, referrer_entry
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json, without_none
 from nixdock.oci.documents import LAYER_KEY, MEMORY_KEY
 from nixdock.oci.layer_blob import LayerBlob
@@ -88,13 +89,17 @@ def manifest_of(config: Blob, layers: Iterable[LayerBlob]) -> Blob:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Layers whose digests are known, bottom to top, with their config and manifest."""
+    """Layers whose digests are known, bottom to top, with their config and manifest.
+
+    `attachments` are what refers to the manifest, and is kept beside it.
+    """
 
     layers: tuple[LayerBlob, ...]
     config: Blob
     manifest: Blob
     platform: Platform
     references: tuple[Reference, ...]
+    attachments: tuple[Attachment, ...] = ()
 
     @property
     def reference(self) -> Reference:
@@ -142,16 +147,29 @@ class Image:
             references=tuple(references),
         )
 
+    @property
+    def documents(self) -> tuple[Blob, ...]:
+        """The blobs beside the layers, each once: manifest, config and attachments."""
+        attached = (blob for each in self.attachments for blob in (each.manifest, *each.blobs))
+        return tuple(dict.fromkeys((self.manifest, self.config, *attached)))
+
     def index(self) -> bytes:
-        """Return the `index.json` of a layout with this image alone: an entry for each name."""
+        """Return the `index.json` of a layout with this image alone: an entry for each name.
+
+        Entries without names are those of attachments.
+        """
         document = {
             "schemaVersion": 2,
             "mediaType": INDEX_MEDIA_TYPE,
             "manifests": [
-                self.manifest.descriptor(
-                    {REF_NAME: reference.tag, CONTAINERD_NAME: reference.canonical}, self.platform
-                ).document()
-                for reference in self.references
+                *(
+                    self.manifest.descriptor(
+                        {REF_NAME: reference.tag, CONTAINERD_NAME: reference.canonical},
+                        self.platform,
+                    ).document()
+                    for reference in self.references
+                ),
+                *(referrer_entry(each.manifest) for each in self.attachments),
             ],
         }
         return canonical_json(document)

@@ -39,6 +39,7 @@ __all__ = [
     "how_to_write",
     "open_destination",
     "open_source",
+    "opened_layout",
     "repository_name",
 ]
 
@@ -95,7 +96,7 @@ def open_source(
         case FileLocation():
             with open_location(location) as file:
                 if file.layout is not None:
-                    yield _open_layout(file, selection)
+                    yield opened_layout(file, selection)
                     return
                 image = select_only_image(file, selection.platform)
                 with packed_source(image, file.path, compress=compress) as (source, made):
@@ -170,7 +171,8 @@ def _open_registry(
     return Opened(source, read_tree(source, manifest), (name_of(named),))
 
 
-def _open_layout(file: ImageFile, selection: Selection) -> Opened:
+def opened_layout(file: ImageFile, selection: Selection) -> Opened:
+    """Return what `selection` means of a layout; raise what `open_source` raises."""
     source = LayoutSource(file.members, file.path)
     if selection.every:
         manifest = _whole(file, source)

@@ -11,6 +11,7 @@ from nixdock.oci.descriptor import Blob
 from nixdock.oci.image import Image
 from nixdock.registry.blobs import has_blob
 from nixdock.registry.manifests import put_manifest
+from nixdock.registry.referrers import list_referrers, put_referrers
 from nixdock.registry.repository import Repository
 from nixdock.transfer.destination import Outcome, RegistryDestination, try_mount
 from nixdock.transfer.lookup import Seen
@@ -88,23 +89,36 @@ class PushTarget:
         return {seen.name for seen in self.seen if seen.index == digest}
 
     def put_image(self, image: Image, *, dry_run: bool = False) -> int:
-        """Store config and manifest, then set the tags; return how many bytes were sent."""
-        sent = 0
+        """Store config, manifest and attachments, then set tags; return how many bytes were sent.
+
+        A tag is never that of an image without its attachments.
+        """
         config, manifest = image.config, image.manifest
+        if self.has_image(manifest.digest):
+            return self._attach(image, dry_run=dry_run)
+        sent = 0
         destination = RegistryDestination(self.repository)
         if dry_run:
             sent += 0 if destination.has(config.digest) else len(config.data)
-            return sent + len(manifest.data)
+            return sent + len(manifest.data) + self._attach(image, dry_run=True)
         if destination.put(config.digest, Body.of(config.data)) is Outcome.UPLOADED:
             sent += len(config.data)
-        for name in self._names(manifest):
-            put_manifest(self.repository, name, manifest)
-            sent += len(manifest.data)
-        return sent
-
-    def _names(self, manifest: Blob) -> list[str]:
-        """Return under what the manifest is stored: its digest first, tags last."""
+        if not any(seen.manifest == manifest.digest for seen in self.seen):
+            sent += self._put(manifest.digest, manifest)
+        sent += self._attach(image)
         there = self._tags_of(manifest.digest)
-        is_stored = any(seen.manifest == manifest.digest for seen in self.seen)
-        tags = (tag for tag in self.tags if tag not in there)
-        return [*([] if is_stored else [manifest.digest]), *tags]
+        return sent + sum(self._put(tag, manifest) for tag in self.tags if tag not in there)
+
+    def _attach(self, image: Image, *, dry_run: bool = False) -> int:
+        if not image.attachments:
+            return 0
+        if dry_run:
+            digest = image.manifest.digest
+            listed = {each.digest for each in list_referrers(self.repository, digest)}
+            new = (each for each in image.attachments if each.manifest.digest not in listed)
+            return sum(len(blob.data) for each in new for blob in (each.manifest, each.content))
+        return put_referrers(self.repository, image.attachments)
+
+    def _put(self, name: str, manifest: Blob) -> int:
+        put_manifest(self.repository, name, manifest)
+        return len(manifest.data)

@@ -34,15 +34,17 @@ MAY_IMPORT = {
     "diff": "errors system oci nix layering read registry",
     "sbom": "errors system oci tar nix spec layering read",
     "policy": "errors system tar layers read diff sbom",
+    "provenance": "errors system oci nix spec",
     "merge": "errors system coding oci layers read write registry",
     "transfer": "errors system coding network oci tar layers read write registry",
+    "attach": "errors system oci read registry transfer",
     "signing": "errors system oci registry",
     "runtime": "errors system oci layers read write registry transfer",
     "demo": "errors system oci nix spec",
     "face": "errors system oci tar nix stores spec layering layers read write rootfs build diff"
-    " sbom policy merge registry transfer signing runtime",
+    " sbom policy provenance merge registry transfer attach signing runtime",
     "__init__": "errors nix oci spec layering layers read rootfs build diff sbom policy"
-    " registry transfer runtime face",
+    " registry transfer attach runtime face",
     "cli": "errors system oci tar nix spec layering read registry diff sbom runtime demo __init__",
     "__main__": "cli",
 }

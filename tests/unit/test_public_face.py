@@ -28,6 +28,8 @@ SampleSpec = Callable[..., Path]
 
 FUNCTIONS = [
     "attest_image",
+    "attach_artifact",
+    "attach_sbom",
     "build_image",
     "check_policy",
     "compare_plans",
@@ -39,6 +41,7 @@ FUNCTIONS = [
     "image_digests",
     "inspect_image",
     "list_packages",
+    "list_referrers",
     "list_tags",
     "load_image",
     "login_registry",
@@ -55,6 +58,7 @@ FUNCTIONS = [
     "query_closure",
     "read_closure",
     "read_previous",
+    "read_referrer",
     "read_spec",
     "realise_closure",
     "registration_text",
@@ -74,6 +78,8 @@ FUNCTIONS = [
 ]
 TYPES = [
     "Access",
+    "Attached",
+    "Attaching",
     "Bill",
     "Closure",
     "Comparison",
@@ -108,6 +114,7 @@ TYPES = [
     "PushedImage",
     "PushedLayer",
     "Pushing",
+    "Referrer",
     "RegistryReference",
     "Remote",
     "Resolution",

@@ -1,0 +1,158 @@
+"""What is attached to an image when it is built or pushed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from nixdock.errors import InputError
+
+if TYPE_CHECKING:
+    from nixdock.oci.attachment import Attachment
+    from nixdock.oci.descriptor import Blob
+    from nixdock.oci.image import Image
+    from nixdock.provenance.statement import Material
+    from nixdock.registry.access import Access
+    from nixdock.spec.image_spec import ImageSpec
+
+__all__ = ["Attaching", "attacher"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attaching:
+    """What to attach to an image: a bill of materials, and a statement of its provenance.
+
+    `sbom` is `spdx`, `cyclonedx` or None, and `meta` a file with metadata of packages, as for
+    `list_packages`. `builder_id` is the URI of what builds the image, for the provenance.
+    """
+
+    sbom: str | None = None
+    meta: str | os.PathLike[str] | None = None
+    provenance: bool = False
+    builder_id: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.sbom is not None or self.provenance
+
+
+def attacher(
+    spec: ImageSpec, wanted: Attaching | None, access: Access | None
+) -> Callable[[Image], tuple[Attachment, ...]] | None:
+    """Return what makes the attachments of an image once its digest is known, or None.
+
+    What it needs is read at once, so that a fault is found before anything is built. Raise what
+    `list_packages` raises.
+    """
+    makers = []
+    if wanted is not None and wanted.sbom is not None:
+        makers.append(_sbom_maker(spec, wanted.sbom, wanted.meta, access))
+    if wanted is not None and wanted.provenance:
+        makers.append(_provenance_maker(spec, wanted.builder_id, access))
+    if not makers:
+        return None
+    return lambda image: tuple(make(image) for make in makers)
+
+
+def _sbom_maker(
+    spec: ImageSpec, form: str, meta: str | os.PathLike[str] | None, access: Access | None
+) -> Callable[[Image], Attachment]:
+    from nixdock.face.materials import list_packages, sbom_attachment
+    from nixdock.sbom.written import DOCUMENTS
+
+    if form not in DOCUMENTS:
+        raise InputError(
+            f"{form!r} is not a format of bills of materials: it is {' or '.join(DOCUMENTS)}"
+        )
+    bill = list_packages(spec, meta=meta, access=access)
+
+    def make(image: Image) -> Attachment:
+        digest, config = image.manifest.digest, image.config.digest
+        subject = replace(bill.subject, digest=digest, config_digest=config)
+        return sbom_attachment(image.manifest.descriptor(), replace(bill, subject=subject), form)
+
+    return make
+
+
+def _provenance_maker(
+    spec: ImageSpec, builder_id: str | None, access: Access | None
+) -> Callable[[Image], Attachment]:
+    from nixdock.oci.attachment import attach_content
+    from nixdock.provenance.statement import PREDICATE_ANNOTATION, PREDICATE_TYPE
+
+    statement = _statement_maker(spec, builder_id, access)
+
+    def make(image: Image) -> Attachment:
+        return attach_content(
+            image.manifest.descriptor(),
+            statement(image),
+            {PREDICATE_ANNOTATION: PREDICATE_TYPE},
+            title="provenance.intoto.json",
+        )
+
+    return make
+
+
+def _statement_maker(
+    spec: ImageSpec, builder_id: str | None, access: Access | None
+) -> Callable[[Image], Blob]:
+    from nixdock.face.materials import own_contents
+    from nixdock.provenance.from_spec import flake_material, spec_parameters, store_materials
+    from nixdock.provenance.statement import UNKNOWN_BUILDER, Builder, provenance_statement
+    from nixdock.sbom.written import program_version
+    from nixdock.spec.provenance_spec import ProvenanceSpec
+
+    stated = spec.provenance or ProvenanceSpec()
+    first = [flake_material(stated), _base_material(spec, access)]
+    materials = [
+        *(each for each in first if each is not None),
+        *store_materials(own_contents(spec, access).infos.values()),
+    ]
+    versions = {"nixdock": program_version()}
+    if stated.nix_version is not None:
+        versions["nix"] = stated.nix_version
+    parameters = spec_parameters(spec)
+
+    def make(image: Image) -> Blob:
+        return provenance_statement(
+            [str(reference) for reference in image.references],
+            image.manifest.digest,
+            parameters,
+            materials,
+            Builder(builder_id or UNKNOWN_BUILDER, versions),
+            system=stated.system,
+        )
+
+    return make
+
+
+def _base_material(spec: ImageSpec, access: Access | None) -> Material | None:
+    """Return the base image, by the digest of its manifest or, without one, of its config."""
+    from nixdock.oci.digests import hex_of
+    from nixdock.oci.location import location_text, parse_location
+    from nixdock.oci.media_types import CONFIG_MEDIA_TYPE
+    from nixdock.oci.registry_reference import RegistryReference
+    from nixdock.provenance.statement import Material
+    from nixdock.read.selection import select_image
+    from nixdock.registry.opening import open_location
+
+    if spec.from_image is None:
+        return None
+    base = spec.from_image
+    location = parse_location(base.path)
+    name: str
+    uri: str | None
+    with open_location(location, access, platform=spec.platform) as file:
+        image = select_image(file, base.name, base.tag, platform=spec.platform)
+        # Where a file is matters to nobody else.
+        name, uri = next(iter(image.names), "base image"), None
+        if isinstance(location, RegistryReference):
+            name, uri = location.name, location_text(location)
+        digest = image.digest or image.config_digest
+        return Material(
+            name=name,
+            uri=uri,
+            digest={"sha256": hex_of(digest)},
+            media_type=None if image.digest else CONFIG_MEDIA_TYPE,
+        )

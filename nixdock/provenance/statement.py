@@ -1,0 +1,105 @@
+"""Statements of in-toto, version 1, with a SLSA provenance, version 1, as predicate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from nixdock.oci.descriptor import Blob, canonical_json, without_none
+from nixdock.oci.digests import hex_of
+
+__all__ = [
+    "BUILD_TYPE",
+    "IN_TOTO_MEDIA_TYPE",
+    "PREDICATE_ANNOTATION",
+    "PREDICATE_TYPE",
+    "UNKNOWN_BUILDER",
+    "Builder",
+    "Material",
+    "provenance_statement",
+]
+
+IN_TOTO_MEDIA_TYPE: Final = "application/vnd.in-toto+json"
+"""A statement."""
+
+PREDICATE_TYPE: Final = "https://slsa.dev/provenance/v1"
+"""What the statement states."""
+
+PREDICATE_ANNOTATION: Final = "in-toto.io/predicate-type"
+"""The annotation of a statement's manifest that tells PREDICATE_TYPE."""
+
+BUILD_TYPE: Final = "https://nixdock.dev/build-types/image/v1"
+"""How to read the parameters; see docs/attaching.md."""
+
+UNKNOWN_BUILDER: Final = "https://nixdock.dev/builders/unknown"
+"""The builder if nobody has said which it is."""
+
+_STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Something that went into an image: a ResourceDescriptor of in-toto.
+
+    `digest` is by algorithm, in hexadecimal digits.
+    """
+
+    name: str
+    uri: str | None = None
+    digest: Mapping[str, str] = field(default_factory=dict)
+    media_type: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return without_none(
+            {
+                "name": self.name,
+                "uri": self.uri,
+                "digest": dict(self.digest) or None,
+                "mediaType": self.media_type,
+                "annotations": dict(self.annotations) or None,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """What built an image: a URI, and the versions of programs by their names."""
+
+    id: str
+    versions: Mapping[str, str]
+
+
+def provenance_statement(
+    names: Iterable[str],
+    digest: str,
+    parameters: Mapping[str, Any],
+    materials: Sequence[Material],
+    builder: Builder,
+    *,
+    system: str | None = None,
+) -> Blob:
+    """Return the statement that an image, by all its names, was built in that way.
+
+    `parameters` are the keys of its spec. The same arguments give the same bytes: when the build
+    was is not stated.
+    """
+    definition: dict[str, Any] = {
+        "buildType": BUILD_TYPE,
+        "externalParameters": {"spec": dict(parameters)},
+        "resolvedDependencies": [each.document() for each in materials],
+    }
+    if system is not None:
+        definition["internalParameters"] = {"system": system}
+    statement = {
+        "_type": _STATEMENT_TYPE,
+        "subject": [{"name": name, "digest": {"sha256": hex_of(digest)}} for name in names],
+        "predicateType": PREDICATE_TYPE,
+        "predicate": {
+            "buildDefinition": definition,
+            "runDetails": {"builder": {"id": builder.id, "version": dict(builder.versions)}},
+        },
+    }
+    return Blob(IN_TOTO_MEDIA_TYPE, canonical_json(statement))
