@@ -85,16 +85,10 @@ if TYPE_CHECKING:
     from nixdock.face.pushing import push_image
     from nixdock.face.registries import login_registry, logout_registry
     from nixdock.face.running import load_image, serve_images
-    from nixdock.face.signing import (
-        SignedImage,
-        attest_image,
-        generate_key_pair,
-        sign_image,
-        verify_attestation,
-        verify_signature,
-    )
+    from nixdock.face.signing import attest_image, generate_key_pair, sign_image
     from nixdock.face.specs import read_spec, realise_closure, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
+    from nixdock.face.verifying import verify_attestation, verify_signature
     from nixdock.layering.comparison import Comparison
     from nixdock.layering.explain import Explanation
     from nixdock.layering.options import Group, LayeringOptions
@@ -123,6 +117,7 @@ if TYPE_CHECKING:
     from nixdock.runtime.loading import Loaded, LoadedLayer
     from nixdock.runtime.serving import Serving
     from nixdock.sbom.bill import Bill
+    from nixdock.signing.signed_image import SignedImage
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.transfer.copy_image import Copied
     from nixdock.transfer.push import PushedImage, PushedLayer, Pushing
@@ -284,12 +279,12 @@ _MODULES: Final = {
     "Remote": "nixdock.registry.prefetch",
     "Resolution": "nixdock.build.resolve",
     "Serving": "nixdock.runtime.serving",
-    "SignedImage": "nixdock.face.signing",
+    "SignedImage": "nixdock.signing.signed_image",
     "StorePath": "nixdock.nix.store_path",
     "Verification": "nixdock.read.verify",
-    "attest_image": "nixdock.face.signing",
     "attach_artifact": "nixdock.face.attaching",
     "attach_sbom": "nixdock.face.attaching",
+    "attest_image": "nixdock.face.signing",
     "build_image": "nixdock.face.building",
     "check_policy": "nixdock.face.checking",
     "compare_plans": "nixdock.face.plans",
@@ -331,9 +326,9 @@ _MODULES: Final = {
     "spec_json": "nixdock.face.specs",
     "stream_image": "nixdock.face.building",
     "tarsum": "nixdock.face.images",
-    "verify_attestation": "nixdock.face.signing",
+    "verify_attestation": "nixdock.face.verifying",
     "verify_image": "nixdock.face.images",
-    "verify_signature": "nixdock.face.signing",
+    "verify_signature": "nixdock.face.verifying",
     "write_database": "nixdock.face.closures",
 }
 

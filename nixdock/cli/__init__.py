@@ -55,7 +55,7 @@ _SECTIONS: Final = {
         "serve": "Be a registry, from which images can be pulled.",
         "pull": "Fetch an image from a registry into a file or directory.",
         "copy": "Copy an image between registries, files and directories.",
-        "sign": "Sign an image in a registry, or what is said of it.",
+        "sign": "Sign an image, or what is said of it.",
         "generate-key-pair": "Make a key pair to sign images with.",
         "tags": "List the tags of a repository in a registry.",
         "attach": "Attach a bill of materials or another file to an image.",

@@ -9,18 +9,20 @@ import click
 
 from nixdock import attest_image, sign_image
 from nixdock.cli.access import access_options
-from nixdock.cli.options import FILE_OR_STDIN, quiet_option
+from nixdock.cli.attaching import platform_of_index_option
+from nixdock.cli.options import FILE_OR_STDIN, LOCATION, quiet_option
 from nixdock.cli.signing_key import asked_password, signing_key_option
 
 if TYPE_CHECKING:
     from nixdock import Access, SignedImage
+    from nixdock.oci.location import Location
 
 __all__ = ["command"]
 
 _EXAMPLES: Final = """\b
 Examples:
-  nixdock sign ghcr.io/me/app:v1 --key nixdock.key
-  nixdock sign ghcr.io/me/app:v1 --key nixdock.key --attest app.spdx.json --type spdx
+  nixdock sign docker://ghcr.io/me/app:v1 --key nixdock.key
+  nixdock sign oci:app:v1 --key nixdock.key --attest app.spdx.json --type spdx
 """
 _FORMS: Final = ("bundle", "tag")
 _NAMES: Final = {
@@ -30,7 +32,7 @@ _NAMES: Final = {
 
 
 @click.command("sign", epilog=_EXAMPLES)
-@click.argument("reference")
+@click.argument("location", type=LOCATION)
 @signing_key_option
 @click.option(
     "--only",
@@ -55,10 +57,11 @@ _NAMES: Final = {
     metavar="TYPE",
     help="Type of the predicate: spdx, cyclonedx, provenance or a URI.",
 )
+@platform_of_index_option
 @access_options
 @quiet_option
 def command(
-    reference: str,
+    location: Location,
     *,
     key: Path,
     only: str | None,
@@ -66,38 +69,51 @@ def command(
     identity: str | None,
     attest: Path | None,
     kind: str | None,
+    platform: str | None,
     access: Access | None,
     quiet: bool,
 ) -> None:
-    """Sign the image REFERENCE in a registry with a private key, as cosign does.
+    """Sign the image or index at LOCATION with a private key, as cosign does.
 
-    What is signed is the digest of the manifest, or of the index. The signature is added in two
-    forms, unless it is there already: as a Sigstore bundle, which recent tools find as a referrer
-    of the image, and under the tag sha256-DIGEST.sig, where Podman and older tools look for it.
+    LOCATION is docker://REFERENCE or an OCI layout, oci:DIRECTORY[:TAG]. What is signed is the
+    digest of the manifest or of the index. The signature is added in two forms, unless it is there
+    already: as a Sigstore bundle, which recent tools find as a referrer of the image, and in
+    registries also under the tag sha256-DIGEST.sig, where Podman and older tools look for it.
 
     With --attest, a statement about the image is signed instead, such as its bill of materials.
-    REFERENCE by its digest is printed.
+    The reference to the image by its digest is printed.
     """
+    if recursive and platform is not None:
+        raise click.UsageError("--recursive and --platform are mutually exclusive")
     if attest is None:
         if kind is not None:
             raise click.UsageError("--type is for --attest")
         signed = sign_image(
-            reference,
+            location,
             key,
             password=asked_password,
-            forms=_FORMS if only is None else (only,),
+            forms=None if only is None else [only],
             identity=identity,
             recursive=recursive,
+            platform=platform,
             access=access,
         )
     else:
         if only is not None or recursive or identity is not None:
             raise click.UsageError("--attest can't be given with --only, --recursive or --identity")
         signed = [
-            attest_image(reference, key, attest, kind, password=asked_password, access=access)
+            attest_image(
+                location,
+                key,
+                attest,
+                kind,
+                password=asked_password,
+                platform=platform,
+                access=access,
+            )
         ]
     for each in signed:
-        click.echo(each.place.removeprefix("docker://"))
+        click.echo(each.place)
         if not quiet:
             click.echo(_report(each), err=True)
 

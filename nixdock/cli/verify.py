@@ -8,12 +8,11 @@ import click
 
 from nixdock import ImageError, verify_attestation, verify_image, verify_signature
 from nixdock.cli.access import access_options
+from nixdock.cli.attaching import platform_of_index_option
 from nixdock.cli.options import FILE, LOCATION, quiet_option
 from nixdock.cli.output import size_text
 from nixdock.cli.progress import reading_progress
-from nixdock.errors import InputError
 from nixdock.oci.location import location_text
-from nixdock.oci.registry_reference import RegistryReference
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ __all__ = ["command"]
 @click.option(
     "--signature",
     is_flag=True,
-    help="Check only that the key has signed the image, in a registry; read none of its layers.",
+    help="Check only that the key has signed the image; read none of its layers.",
 )
 @click.option(
     "--attestation",
@@ -40,6 +39,7 @@ __all__ = ["command"]
     " provenance or a URI; fail if there are none.",
 )
 @click.option("--key", type=FILE, metavar="FILE", help="Public key, as cosign makes it, in PEM.")
+@platform_of_index_option
 @access_options
 @quiet_option
 def command(
@@ -49,6 +49,7 @@ def command(
     signature: bool,
     attestation: str | None,
     key: Path | None,
+    platform: str | None,
     access: Access | None,
     quiet: bool,
 ) -> None:
@@ -68,10 +69,20 @@ def command(
             raise click.UsageError("--strict is for the image itself, not for its signatures")
         if key is None:
             raise click.UsageError("--signature and --attestation need --key")
-        _check_signatures(image, key, access, signature=signature, attestation=attestation)
+        if signature:
+            signed = verify_signature(image, key, platform=platform, access=access)
+            click.echo(
+                f"ok: {signed.place} is signed with the key in {key} ({', '.join(signed.forms)})",
+                err=attestation is not None,
+            )
+        if attestation is not None:
+            for statement in verify_attestation(
+                image, key, attestation, platform=platform, access=access
+            ):
+                click.echo(statement)
         return
-    if key is not None:
-        raise click.UsageError("--key is for --signature or --attestation")
+    if key is not None or platform is not None:
+        raise click.UsageError("--key and --platform are for --signature or --attestation")
     with reading_progress(quiet=quiet) as progress:
         result = verify_image(image, strict=strict, progress=progress, access=access)
     for problem in (*result.problems, *result.warnings):
@@ -81,28 +92,3 @@ def command(
         raise ImageError(f"{counted(len(result.problems), 'problem')} in {place}", path=place)
     counts = [counted(result.images, "image"), counted(result.layers, "layer")]
     click.echo(f"ok: {result.format}, {', '.join(counts)}, {size_text(result.size)}")
-
-
-def _check_signatures(
-    image: Location,
-    key: Path,
-    access: Access | None,
-    *,
-    signature: bool,
-    attestation: str | None,
-) -> None:
-    if not isinstance(image, RegistryReference):
-        place = location_text(image)
-        raise InputError(
-            f"{place} is not in a registry, where signatures are; expected docker://HOST/NAME:TAG",
-            path=place,
-        )
-    if signature:
-        signed = verify_signature(str(image), key, access=access)
-        click.echo(
-            f"ok: {signed.place} is signed with the key in {key} ({', '.join(signed.forms)})",
-            err=attestation is not None,
-        )
-    if attestation is not None:
-        for statement in verify_attestation(str(image), key, attestation, access=access):
-            click.echo(statement)

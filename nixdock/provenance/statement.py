@@ -14,6 +14,7 @@ __all__ = [
     "IN_TOTO_MEDIA_TYPE",
     "PREDICATE_ANNOTATION",
     "PREDICATE_TYPE",
+    "STATEMENT_TYPE",
     "UNKNOWN_BUILDER",
     "Builder",
     "Material",
@@ -35,7 +36,8 @@ BUILD_TYPE: Final = "https://nixdock.dev/build-types/image/v1"
 UNKNOWN_BUILDER: Final = "https://nixdock.dev/builders/unknown"
 """The builder if nobody has said which it is."""
 
-_STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+"""The type of a statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def provenance_statement(
     if system is not None:
         definition["internalParameters"] = {"system": system}
     statement = {
-        "_type": _STATEMENT_TYPE,
+        "_type": STATEMENT_TYPE,
         "subject": [{"name": name, "digest": {"sha256": hex_of(digest)}} for name in names],
         "predicateType": PREDICATE_TYPE,
         "predicate": {

@@ -13,15 +13,17 @@ from nixdock.registry.repository import Repository
 __all__ = ["put_small_blob", "read_small_blob"]
 
 
-def read_small_blob(repository: Repository, digest: str, size: int, most: int = MOST_JSON) -> bytes:
-    """Return a blob of at most `most` bytes, verified.
+def read_small_blob(repository: Repository, digest: str, size: int) -> bytes:
+    """Return a blob of at most 4 MiB, verified.
 
     Raise ImageError if it is larger or is not the one with that digest and size, and RegistryError
     if the registry does not send it.
     """
     place = f"{repository.place}: the blob {digest}"
-    if not 0 <= size <= most:
-        raise ImageError(f"{place} has {size} bytes, but may have at most {most}", digest=digest)
+    if not 0 <= size <= MOST_JSON:
+        raise ImageError(
+            f"{place} has {size} bytes, but may have at most {MOST_JSON}", digest=digest
+        )
     reader = VerifiedReader(BlobReader(repository, digest), place, digest, size)
     with buffered(reader) as stream:
         return stream.read()

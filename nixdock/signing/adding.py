@@ -1,19 +1,19 @@
-"""Signing manifests in a repository, and attesting something about them."""
+"""Signing manifests, and attesting something about them."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from nixdock.attach.subject import Subject
 from nixdock.errors import RegistryError
 from nixdock.oci.attachment import attach_content
 from nixdock.oci.descriptor import Blob
 from nixdock.registry.manifests import put_manifest
-from nixdock.registry.referrers import put_referrers
 from nixdock.registry.repository import Repository
 from nixdock.registry.small_blobs import put_small_blob, read_small_blob
 from nixdock.signing.bundle import BUNDLE, signed_bundle
 from nixdock.signing.finding import claims_in, read_list, signatures_in_bundles, statements_about
-from nixdock.signing.keys import PublicKey, SigningKey
+from nixdock.signing.keys import SigningKey
 from nixdock.signing.signature_list import SignatureList, signature_tag
 from nixdock.signing.simple_signing import SIMPLE_SIGNING, Claim, payload_of
 from nixdock.signing.statement import parse_statement, signature_statement
@@ -65,39 +65,33 @@ def _whole_list(repository: Repository, digest: str) -> SignatureList:
     return found.with_config(read_small_blob(repository, *found.config_descriptor))
 
 
-def add_signature_bundle(repository: Repository, manifest: Blob, key: SigningKey) -> bool:
+def add_signature_bundle(subject: Subject, key: SigningKey) -> bool:
     """Attach a bundle with a signature; return False if the key has signed the manifest already.
 
-    Raise what `put_referrers` raises.
+    Raise what `Subject.attach` raises.
     """
-    if any(True for _ in signatures_in_bundles(repository, manifest, key.public)):
+    if any(True for _ in signatures_in_bundles(subject, key.public)):
         return False
-    _attach(repository, manifest, signature_statement(manifest.digest), key)
+    _attach(subject, signature_statement(subject.manifest.digest), key)
     return True
 
 
-def add_attestation(
-    repository: Repository, manifest: Blob, statement: bytes, key: SigningKey
-) -> bool:
+def add_attestation(subject: Subject, statement: bytes, key: SigningKey) -> bool:
     """Attach a bundle with a signed statement; return False if it is there already.
 
-    Raise ImageError if it is no statement, and what `put_referrers` raises.
+    Raise ImageError if it is no statement, and what `Subject.attach` raises.
     """
-    if _is_attested(repository, manifest, statement, key.public):
+    kind = parse_statement(statement).predicate_type
+    if statement in statements_about(subject, kind, key.public):
         return False
-    _attach(repository, manifest, statement, key)
+    _attach(subject, statement, key)
     return True
 
 
-def _is_attested(repository: Repository, manifest: Blob, statement: bytes, key: PublicKey) -> bool:
-    kind = parse_statement(statement).predicate_type
-    return statement in statements_about(repository, manifest, kind, key)
-
-
-def _attach(repository: Repository, manifest: Blob, statement: bytes, key: SigningKey) -> None:
+def _attach(subject: Subject, statement: bytes, key: SigningKey) -> None:
     annotations = {
         _CONTENT: "dsse-envelope",
         _PREDICATE: parse_statement(statement).predicate_type,
     }
     bundle = Blob(BUNDLE, signed_bundle(statement, key))
-    put_referrers(repository, [attach_content(manifest.descriptor(), bundle, annotations)])
+    subject.attach([attach_content(subject.manifest.descriptor(), bundle, annotations)])

@@ -15,9 +15,9 @@ import msgspec
 
 from nixdock.errors import ImageError
 from nixdock.oci.descriptor import canonical_json
+from nixdock.provenance.statement import IN_TOTO_MEDIA_TYPE
 from nixdock.signing.encoding import base64_bytes, base64_text, decoded_json
 from nixdock.signing.keys import PublicKey, SigningKey
-from nixdock.signing.statement import IN_TOTO
 
 __all__ = ["BUNDLE", "Bundle", "parse_bundle", "signed_bundle"]
 
@@ -74,14 +74,14 @@ def _authenticated(payload_type: str, payload: bytes) -> bytes:
 
 def signed_bundle(statement: bytes, key: SigningKey) -> bytes:
     """Return a bundle with a statement in an envelope that the key has signed."""
-    signature = key.sign(_authenticated(IN_TOTO, statement))
+    signature = key.sign(_authenticated(IN_TOTO_MEDIA_TYPE, statement))
     return canonical_json(
         {
             "mediaType": BUNDLE,
             "verificationMaterial": {"publicKey": {"hint": key.public.hint}},
             "dsseEnvelope": {
                 "payload": base64_text(statement),
-                "payloadType": IN_TOTO,
+                "payloadType": IN_TOTO_MEDIA_TYPE,
                 "signatures": [{"sig": base64_text(signature)}],
             },
         }
@@ -114,7 +114,7 @@ class Bundle(msgspec.Struct, frozen=True):
             raise ImageError("the bundle does not have exactly one signature")
         if not key.has_signed(signed, _decoded(envelope.signatures[0].sig)):
             raise ImageError("the signature in the bundle is not of this key, or it is damaged")
-        if envelope.payload_type != IN_TOTO:
+        if envelope.payload_type != IN_TOTO_MEDIA_TYPE:
             raise ImageError(f"what is signed is {envelope.payload_type!r}, not a statement")
         return payload
 

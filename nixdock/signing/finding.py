@@ -1,18 +1,15 @@
-"""Signatures and attestations of a manifest in a repository that a key has verified."""
+"""Signatures and attestations of a manifest that a key has verified."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from nixdock.attach.subject import Subject, read_attachment
 from nixdock.errors import ImageError, RegistryError
 from nixdock.oci.descriptor import Blob
-from nixdock.oci.digests import check_digest
-from nixdock.oci.documents import DescriptorDocument, ManifestDocument
 from nixdock.oci.media_types import MANIFEST_MEDIA_TYPES
-from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.registry.manifests import get_manifest
-from nixdock.registry.referrers import list_referrers
 from nixdock.registry.repository import Repository
 from nixdock.registry.small_blobs import read_small_blob
 from nixdock.signing.bundle import Bundle, parse_bundle
@@ -28,11 +25,9 @@ Complain = Callable[[str], object]
 
 _BUNDLES: Final = "application/vnd.dev.sigstore.bundle"
 _MOST_BUNDLES: Final = 1000
-# In bytes: it may have a bill of materials.
-_MOST_BUNDLE: Final = 128 << 20
 
 
-def ignore(_reason: str) -> None:
+def _ignore(_reason: str) -> None:
     """Take a reason, and do nothing."""
 
 
@@ -55,19 +50,22 @@ def claims_in(
     signatures: SignatureList,
     digest: str,
     key: PublicKey,
-    complain: Complain = ignore,
+    complain: Complain = _ignore,
 ) -> Iterator[Claim]:
     """Yield what the key has signed of the manifest with that digest, of a list of signatures."""
     tag = signature_tag(digest)
     for number, entry in enumerate(signatures.entries(), 1):
         try:
             yield _claim(repository, entry, digest, key)
-        except ImageError as error:
-            complain(f"signature {number} in {tag}: {error}")
-        except RegistryError as error:
-            if error.status != 404:
-                raise
-            complain(f"signature {number} in {tag}: {error}")
+        except (ImageError, RegistryError) as error:
+            _pass_on(error, f"signature {number} in {tag}", complain)
+
+
+def _pass_on(error: ImageError | RegistryError, what: str, complain: Complain) -> None:
+    """Complain of something that is damaged or missing; raise any other error again."""
+    if isinstance(error, RegistryError) and error.status != 404:
+        raise error
+    complain(f"{what}: {error}")
 
 
 def _claim(repository: Repository, entry: Entry, digest: str, key: PublicKey) -> Claim:
@@ -81,12 +79,12 @@ def _claim(repository: Repository, entry: Entry, digest: str, key: PublicKey) ->
 
 
 def signatures_in_bundles(
-    repository: Repository, manifest: Blob, key: PublicKey, complain: Complain = ignore
+    subject: Subject, key: PublicKey, complain: Complain = _ignore
 ) -> Iterator[str]:
     """Yield the digests of the referrers with a signature of the key under the manifest."""
-    for digest, bundle in _bundles(repository, manifest.digest, complain):
+    for digest, bundle in _bundles(subject, complain):
         try:
-            _check_signature(bundle, manifest, key)
+            _check_signature(bundle, subject.manifest, key)
         except ImageError as error:
             complain(f"the bundle in {digest}: {error}")
         else:
@@ -105,17 +103,13 @@ def _check_signature(bundle: Bundle, manifest: Blob, key: PublicKey) -> None:
 
 
 def statements_about(
-    repository: Repository,
-    manifest: Blob,
-    kind: str,
-    key: PublicKey,
-    complain: Complain = ignore,
+    subject: Subject, kind: str, key: PublicKey, complain: Complain = _ignore
 ) -> Iterator[bytes]:
     """Yield the statements about a manifest that the key has signed, with a predicate of a type."""
-    for digest, bundle in _bundles(repository, manifest.digest, complain):
+    for digest, bundle in _bundles(subject, complain):
         try:
             data = bundle.verified_statement(key)
-            found = _checked_statement(data, manifest.digest).predicate_type
+            found = _checked_statement(data, subject.manifest.digest).predicate_type
         except ImageError as error:
             complain(f"the bundle in {digest}: {error}")
             continue
@@ -133,34 +127,17 @@ def _checked_statement(data: bytes, digest: str) -> Statement:
     return statement
 
 
-def _bundles(
-    repository: Repository, digest: str, complain: Complain
-) -> Iterator[tuple[str, Bundle]]:
+def _bundles(subject: Subject, complain: Complain) -> Iterator[tuple[str, Bundle]]:
     """Yield the bundles that refer to a manifest, with the digests of the referrers."""
-    found = list_referrers(repository, digest)
-    bundles = [each for each in found if (each.artifact_type or "").startswith(_BUNDLES)]
-    if len(bundles) > _MOST_BUNDLES:
+    found = [each for each in subject.referrers() if each.artifact_type.startswith(_BUNDLES)]
+    if len(found) > _MOST_BUNDLES:
         raise ImageError(
-            f"{len(bundles)} bundles refer to the manifest, but may be at most {_MOST_BUNDLES}"
+            f"{len(found)} bundles refer to {subject.place}, but may be at most {_MOST_BUNDLES}"
         )
-    for each in bundles:
+    for each in found:
         try:
-            yield each.digest, _bundle(repository, each)
-        except ImageError as error:
-            complain(f"the bundle in {each.digest}: {error}")
-        except RegistryError as error:
-            if error.status != 404:
-                raise
-            complain(f"the bundle in {each.digest}: {error}")
-
-
-def _bundle(repository: Repository, referrer: DescriptorDocument) -> Bundle:
-    manifest = get_manifest(repository, referrer.digest)
-    if manifest is None:
-        raise ImageError("the registry lists it, but does not have it")
-    document = converted(parse_json(manifest.data), ManifestDocument)
-    if len(document.layers) != 1:
-        raise ImageError(f"it has {len(document.layers)} layers, and not one with the bundle")
-    (layer,) = document.layers
-    check_digest(layer.digest)
-    return parse_bundle(read_small_blob(repository, layer.digest, layer.size, _MOST_BUNDLE))
+            bundle = parse_bundle(read_attachment(subject, each).content.data)
+        except (ImageError, RegistryError) as error:
+            _pass_on(error, f"the bundle in {each.digest}", complain)
+        else:
+            yield each.digest, bundle

@@ -9,10 +9,10 @@ import msgspec
 
 from nixdock.errors import ImageError, InputError
 from nixdock.oci.digests import hex_of
+from nixdock.provenance.statement import PREDICATE_TYPE, STATEMENT_TYPE
 from nixdock.signing.encoding import decoded_json
 
 __all__ = [
-    "IN_TOTO",
     "SIGNATURE_TYPE",
     "Statement",
     "parse_statement",
@@ -21,19 +21,15 @@ __all__ = [
     "statement_about",
 ]
 
-IN_TOTO: Final = "application/vnd.in-toto+json"
-"""The media type of a statement."""
-
 SIGNATURE_TYPE: Final = "https://sigstore.dev/cosign/sign/v1"
 """The type of the predicate that says no more than that somebody has signed the image."""
 
-_STATEMENT: Final = "https://in-toto.io/Statement/v1"
-_STATEMENTS: Final = frozenset({_STATEMENT, "https://in-toto.io/Statement/v0.1"})
+_STATEMENTS: Final = frozenset({STATEMENT_TYPE, "https://in-toto.io/Statement/v0.1"})
 # The names that cosign and nixdock have for types.
 _TYPES: Final = {
     "cyclonedx": "https://cyclonedx.org/bom",
-    "provenance": "https://slsa.dev/provenance/v1",
-    "slsaprovenance1": "https://slsa.dev/provenance/v1",
+    "provenance": PREDICATE_TYPE,
+    "slsaprovenance1": PREDICATE_TYPE,
     "spdx": "https://spdx.dev/Document",
     "spdxjson": "https://spdx.dev/Document",
     "vuln": "https://cosign.sigstore.dev/attestation/vuln/v1",
@@ -63,18 +59,19 @@ def signature_statement(digest: str) -> bytes:
     return _written({"digest": {"sha256": hex_of(digest)}}, SIGNATURE_TYPE, b"{}")
 
 
-def statement_about(digest: str, name: str, kind: str, predicate: bytes) -> bytes:
-    """Return a statement about one manifest, with the name of its repository.
+def statement_about(digest: str, name: str | None, kind: str, predicate: bytes) -> bytes:
+    """Return a statement about one manifest, with the name of its repository if it has one.
 
     `predicate` is JSON, which keeps its bytes.
     """
-    return _written({"name": name, "digest": {"sha256": hex_of(digest)}}, kind, predicate)
+    named = {} if name is None else {"name": name}
+    return _written({**named, "digest": {"sha256": hex_of(digest)}}, kind, predicate)
 
 
 def _written(subject: dict[str, Any], kind: str, predicate: bytes) -> bytes:
     return msgspec.json.encode(
         {
-            "_type": _STATEMENT,
+            "_type": STATEMENT_TYPE,
             "subject": [subject],
             "predicateType": kind,
             "predicate": msgspec.Raw(predicate),
@@ -86,7 +83,7 @@ def parse_statement(data: bytes, what: str = "the statement") -> Statement:
     """Return a statement; raise ImageError, with `what` as its subject, if it is none."""
     statement = decoded_json(data, Statement, what)
     if statement.type not in _STATEMENTS:
-        raise ImageError(f"{what} is of the type {statement.type!r}, not {_STATEMENT!r}")
+        raise ImageError(f"{what} is of the type {statement.type!r}, not {STATEMENT_TYPE!r}")
     return statement
 
 

@@ -41,8 +41,8 @@ def test_openssl_verifies_what_the_registry_has(
     password = b"correct horse"
     private, public = tmp_path / "k.key", tmp_path / "k.pub"
     nixdock.generate_key_pair(private, public, password)
-    reference = registry.reference(repository, "v1")
-    nixdock.copy_image(str(tiny_archive.archive), f"docker://{reference}", access=ACCESS)
+    reference = f"docker://{registry.reference(repository, 'v1')}"
+    nixdock.copy_image(str(tiny_archive.archive), reference, access=ACCESS)
     predicate = tmp_path / "predicate.json"
     predicate.write_text('{"built": true}')
     for _ in range(2):
@@ -83,10 +83,10 @@ def test_a_signed_image_can_be_pulled_by_its_digest(
 ) -> None:
     private, public = tmp_path / "k.key", tmp_path / "k.pub"
     nixdock.generate_key_pair(private, public, b"")
-    reference = registry.reference(repository, "v1")
-    nixdock.copy_image(str(tiny_archive.archive), f"docker://{reference}", access=ACCESS)
+    reference = f"docker://{registry.reference(repository, 'v1')}"
+    nixdock.copy_image(str(tiny_archive.archive), reference, access=ACCESS)
     nixdock.sign_image(reference, private, password=b"", access=ACCESS)
     signed = nixdock.verify_signature(reference, public, access=ACCESS)
     target = tmp_path / "pulled.tar"
-    nixdock.pull_image(signed.place.removeprefix("docker://"), target, access=ACCESS)
+    nixdock.pull_image(signed.place, target, access=ACCESS)
     assert nixdock.inspect_image(target, quick=True).images[0].digest == signed.digest

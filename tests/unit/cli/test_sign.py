@@ -40,15 +40,14 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
 def reference(tmp_path: Path, registry: FakeRegistry, sample_spec: Callable[..., Path]) -> str:
     image = tmp_path / "image.tar"
     assert run("build", sample_spec(tmp_path), "-q", "-o", image).returncode == 0
-    reference = f"{registry.host}/app:v1"
-    assert run("copy", image, f"docker://{reference}", "-q").returncode == 0
+    reference = f"docker://{registry.host}/app:v1"
+    assert run("copy", image, reference, "-q").returncode == 0
     return reference
 
 
 def test_sign_and_verify(reference: str, keys: tuple[Path, Path], registry: FakeRegistry) -> None:
     private, public = keys
-    place = f"docker://{reference}"
-    done = run_text("verify", place, "--signature", "--key", public)
+    done = run_text("verify", reference, "--signature", "--key", public)
     assert (done.returncode, done.stdout) == (1, "")
     assert "is not signed with the key in" in done.stderr
     done = run_text("sign", reference, "--key", private, "--only", "bundle", env=ENV)
@@ -56,30 +55,45 @@ def test_sign_and_verify(reference: str, keys: tuple[Path, Path], registry: Fake
     (digest,) = (d for d, m in registry.manifests["app"].items() if b"sigstore" not in m.data)
     assert done.stdout == f"{registry.host}/app@{digest}\n"
     assert done.stderr == "added a Sigstore bundle that refers to it\n"
-    done = run_text("sign", place, "--key", private, "--only", "bundle", env=ENV)
+    done = run_text("sign", reference, "--key", private, "--only", "bundle", env=ENV)
     assert "has been signed with this key already" in done.stderr
     registry.log.clear()
-    done = run_text("verify", place, "--signature", "--key", public)
-    expected = f"ok: docker://{registry.host}/app@{digest} is signed with the key in {public}"
+    done = run_text("verify", reference, "--signature", "--key", public)
+    expected = f"ok: {registry.host}/app@{digest} is signed with the key in {public}"
     assert (done.returncode, done.stdout) == (0, f"{expected} (bundle)\n")
-    assert len(registry.requests("GET", "/blobs/")) == 1, "no layer is read"
+    layers = json.loads(registry.manifests["app"][digest].data)["layers"]
+    assert layers
+    for each in layers:
+        assert not registry.requests("GET", each["digest"]), "no layer is read"
+
+
+def test_a_layout(tmp_path: Path, reference: str, keys: tuple[Path, Path]) -> None:
+    private, public = keys
+    layout = f"oci:{tmp_path}/layout:v1"
+    assert run("copy", reference, layout, "-q").returncode == 0
+    assert run("verify", layout, "--signature", "--key", public).returncode == 1
+    done = run_text("sign", layout, "--key", private, env=ENV)
+    assert (done.returncode, done.stdout) == (0, f"{layout}\n"), done.stderr
+    assert "already" in run_text("sign", layout, "--key", private, env=ENV).stderr
+    done = run_text("verify", layout, "--signature", "--key", public)
+    assert (done.returncode, done.stdout[-9:]) == (0, "(bundle)\n"), done.stderr
+    assert run("verify", f"{tmp_path}/layout").returncode == 0
 
 
 def test_attest_a_bill_of_materials(
     tmp_path: Path, reference: str, keys: tuple[Path, Path]
 ) -> None:
     private, public = keys
-    place = f"docker://{reference}"
     bill = tmp_path / "app.spdx.json"
-    assert run("sbom", place, "-o", bill).returncode == 0
+    assert run("sbom", reference, "-o", bill).returncode == 0
     done = run_text(
         "sign", reference, "--key", private, "--attest", bill, "--type", "spdx", env=ENV
     )
     assert done.returncode == 0, done.stderr
-    done = run_text("verify", place, "--attestation", "spdx", "--key", public)
+    done = run_text("verify", reference, "--attestation", "spdx", "--key", public)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["predicate"] == json.loads(bill.read_text())
-    done = run_text("verify", place, "--attestation", "spdx", "--signature", "--key", public)
+    done = run_text("verify", reference, "--attestation", "spdx", "--signature", "--key", public)
     assert (done.returncode, done.stdout) == (1, "")
 
 
@@ -150,11 +164,16 @@ def test_other_programs_do_not_get_the_password(
             ["sign", "REF", "--key", "K.key", "--attest", "K.pub", "--recursive"],
             "--attest can't be given with",
         ),
-        (["verify", "docker://REF", "--signature"], "need --key"),
-        (["verify", "docker://REF", "--attestation", "spdx"], "need --key"),
-        (["verify", "docker://REF", "--key", "K.pub"], "--key is for --signature"),
-        (["verify", "docker://REF", "--signature", "--strict", "--key", "K.pub"], "--strict is"),
-        (["verify", "image.tar", "--signature", "--key", "K.pub"], "is not in a registry"),
+        (["verify", "REF", "--signature"], "need --key"),
+        (["verify", "REF", "--attestation", "spdx"], "need --key"),
+        (["verify", "REF", "--key", "K.pub"], "are for --signature"),
+        (["verify", "REF", "--signature", "--strict", "--key", "K.pub"], "--strict is"),
+        (
+            ["sign", "oci:none", "--key", "K.key", "--only", "tag"],
+            "can't have signatures under a tag",
+        ),
+        (["sign", "REF", "--key", "K.key", "--recursive", "--platform", "linux/x"], "exclusive"),
+        (["verify", "image.tar", "--platform", "linux/amd64"], "are for --signature"),
         (["generate-key-pair"], "set COSIGN_PASSWORD"),
     ],
 )

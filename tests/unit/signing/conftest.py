@@ -80,4 +80,4 @@ def digest(fake: FakeRegistry) -> str:
 
 @pytest.fixture
 def reference(fake: FakeRegistry, digest: str) -> str:
-    return f"{fake.host}/app:v1"
+    return f"docker://{fake.host}/app:v1"

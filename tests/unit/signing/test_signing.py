@@ -60,12 +60,12 @@ def test_signed_in_both_forms_once(
         verify_signature(reference, pair.public, access=access)
     (signed,) = sign(reference, pair, access)
     assert (signed.digest, signed.added) == (digest, ("bundle", "tag"))
-    assert signed.place == f"docker://{fake.host}/app@{digest}"
+    assert signed.place == f"{fake.host}/app@{digest}"
     requests = len(fake.requests("PUT|POST"))
     (again,) = sign(reference, pair, access)
     assert again.added == ()
     assert len(fake.requests("PUT|POST")) == requests
-    for name in (reference, f"{fake.host}/app@{digest}"):
+    for name in (reference, f"docker://{fake.host}/app@{digest}"):
         found = verify_signature(name, pair.public, access=access)
         assert (found.digest, found.forms) == (digest, ("bundle", "tag"))
 
@@ -146,7 +146,7 @@ def test_signatures_of_another_image(
 ) -> None:
     """Someone who can write to the registry lets them refer to this one."""
     fake.add_manifest("app", manifest_document(fake, "other"), "v2")
-    (other,) = sign(f"{fake.host}/app:v2", pair, access)
+    (other,) = sign(f"docker://{fake.host}/app:v2", pair, access)
     replace_list(fake, digest, signature_list(fake, other.digest))
     (bundle,) = bundles(fake)
     bundle["subject"] = {**bundle["subject"], "digest": digest}
@@ -170,7 +170,7 @@ def test_a_moved_tag(
     fake.add_manifest("app", manifest_document(fake, "evil"), "v1")
     with pytest.raises(SignatureError, match="is not signed with the key"):
         verify_signature(reference, pair.public, access=access)
-    found = verify_signature(f"{fake.host}/app@{digest}", pair.public, access=access)
+    found = verify_signature(f"docker://{fake.host}/app@{digest}", pair.public, access=access)
     assert found.digest == digest
 
 
@@ -284,16 +284,21 @@ def test_an_index_and_its_images(fake: FakeRegistry, pair: Pair, access: Access)
         entries.append({"mediaType": MANIFEST, "digest": found, "size": size, "platform": platform})
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}
     own = fake.add_manifest("app", index, "all")
-    reference = f"{fake.host}/app:all"
+    reference = f"docker://{fake.host}/app:all"
     (signed,) = sign(reference, pair, access)
     assert signed.digest == own
     with pytest.raises(SignatureError):
-        verify_signature(f"{fake.host}/app@{entries[0]['digest']}", pair.public, access=access)
+        verify_signature(
+            f"docker://{fake.host}/app@{entries[0]['digest']}", pair.public, access=access
+        )
     everything = sign(reference, pair, access, recursive=True)
     assert [each.digest for each in everything] == [own, *(each["digest"] for each in entries)]
     assert [bool(each.added) for each in everything] == [False, True, True]
     for each in everything:
-        assert verify_signature(each.place, pair.public, access=access).digest == each.digest
+        assert (
+            verify_signature(f"docker://{each.place}", pair.public, access=access).digest
+            == each.digest
+        )
 
 
 def test_the_identity(
@@ -423,8 +428,8 @@ def test_an_image_that_is_not_there(
     fake: FakeRegistry, digest: str, pair: Pair, access: Access
 ) -> None:
     for action in (
-        lambda: sign(f"{fake.host}/app:none", pair, access),
-        lambda: verify_signature(f"{fake.host}/app:none", pair.public, access=access),
+        lambda: sign(f"docker://{fake.host}/app:none", pair, access),
+        lambda: verify_signature(f"docker://{fake.host}/app:none", pair.public, access=access),
     ):
         with pytest.raises(RegistryError, match="has no image none"):
             action()
