@@ -23,7 +23,7 @@ from nixdock.cli.options import (
     quiet_option,
     reuse_option,
 )
-from nixdock.cli.output import pretty_json
+from nixdock.cli.output import is_standard_output, pretty_json
 from nixdock.cli.progress import reading_progress
 from nixdock.cli.stores import ChosenStores, cache_options
 from nixdock.oci.location import location_text
@@ -161,6 +161,9 @@ def command(
     """
     if is_stdin(source) and meta == Path("-"):
         raise click.UsageError("standard input can't be both SOURCE and --meta")
+    apart = sarif is not None and is_standard_output(sarif)
+    if apart and as_json:
+        raise click.UsageError("standard output can't be both the JSON and the SARIF")
     policy = Policy(
         max_size=max_size,
         max_uncompressed=max_uncompressed,
@@ -204,7 +207,7 @@ def command(
         click.echo(pretty_json(report.document()), nl=False)
     else:
         for line in _lines(report):
-            click.echo(line)
+            click.echo(line, err=apart)
     if not report.passed:
         place = location_text(source)
         raise NixdockError(

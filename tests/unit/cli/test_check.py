@@ -204,9 +204,16 @@ def test_sarif_is_written_also_if_the_policy_is_broken(image: Path, tmp_path: Pa
     assert {each["ruleId"] for each in json.loads(logs[0])["runs"][0]["results"]} == {"deny-path"}
 
 
+def test_sarif_on_standard_output(image: Path) -> None:
+    done = run_text("check", image, "--max-size", 1, "--sarif", "-", "-q")
+    (finding,) = json.loads(done.stdout)["runs"][0]["results"]
+    assert done.stderr.startswith(f"max-size: {finding['message']['text']}\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        (["--max-size", "1", "--sarif", "-", "--json"], "can't be both the JSON and the SARIF"),
         ([], "expected at least one rule"),
         (["--max-update", "1MB"], "--max-update and --against belong together"),
         (["--against", "x.tar", "--max-size", "1"], "--max-update and --against belong together"),
