@@ -23,7 +23,7 @@ from nixdock.registry.manifests import get_manifest, manifest_digest, put_manife
 from nixdock.registry.pages import Page, read_pages
 from nixdock.registry.repository import Repository
 
-__all__ = ["list_referrers", "put_referrer_manifest", "put_referrers"]
+__all__ = ["list_referrers", "put_referrers"]
 
 # What registries answer that list no referrers.
 _NO_LISTS: Final = frozenset({400, 404, 405, 406})
@@ -115,8 +115,8 @@ def put_referrers(repository: Repository, attachments: Sequence[Attachment]) -> 
     """Store attachments, which may belong to several manifests, and return how many bytes it took.
 
     For each, blobs go first, then the manifest; then it is listed. What is listed already is not
-    sent. Raise RegistryError if the registry refuses, or if others write the same list again and
-    again.
+    sent, and neither are blobs that an attachment leaves out, because they are there. Raise
+    RegistryError if the registry refuses, or if others write the same list again and again.
     """
     sent = 0
     subjects: dict[str, list[Attachment]] = {}
@@ -138,11 +138,6 @@ def put_referrers(repository: Repository, attachments: Sequence[Attachment]) -> 
         if unlisted:
             sent += _list_in_tag(repository, digest, unlisted)
     return sent
-
-
-def put_referrer_manifest(repository: Repository, manifest: Blob) -> int:
-    """Store a manifest or index that has a subject, whose blobs are there; see `put_referrers`."""
-    return put_referrers(repository, [Attachment(manifest, ())])
 
 
 def _subject_digest(manifest: Blob) -> str:

@@ -50,8 +50,7 @@ def test_a_pushed_image_has_its_provenance(
 
 def test_the_revision_does_not_change_the_layers(library: Library) -> None:
     specs = [
-        json.loads(library.build(f"({IMAGE % (letter * 40)}).conf").read_text())
-        for letter in "cd"
+        json.loads(library.build(f"({IMAGE % (letter * 40)}).conf").read_text()) for letter in "cd"
     ]
     assert [spec.pop("provenance")["revision"][0] for spec in specs] == ["c", "d"]
     assert specs[0] == specs[1]
