@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from nixdock.attach.layout import add_to_layout, layout_lock, referrers_in_layout
+from nixdock.attach.layout import add_to_layout, layout_lock
 from nixdock.errors import ImageError, InputError
-from nixdock.oci.attachment import Attachment, referrer_of
+from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob, Platform
 from nixdock.oci.documents import DescriptorDocument
 from nixdock.oci.layout import Format
@@ -21,28 +21,25 @@ from nixdock.registry.opening import open_location
 from nixdock.registry.referrers import list_referrers, put_referrers
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
+from nixdock.transfer.attachments import read_attachment
+from nixdock.transfer.layout_referrers import referrers_in_layout
 from nixdock.transfer.opening import Selection, opened_layout
 from nixdock.transfer.platforms import choose
 from nixdock.transfer.source import LayoutSource, RegistrySource, Source
-from nixdock.transfer.tree import parse_index, parse_manifest, read_document
 
 if TYPE_CHECKING:
     from nixdock.read.opening import ImageFile
     from nixdock.registry.access import Access
 
 __all__ = [
-    "MOST_CONTENT",
     "Attached",
     "Referrer",
     "Subject",
     "attached_to",
     "only_referrer",
     "open_subject",
-    "read_attachment",
+    "read_content",
 ]
-
-MOST_CONTENT: Final = 256 << 20
-"""The largest size of what is read of an attachment, in bytes."""
 
 _MOST_NAMED: Final = 5
 
@@ -286,33 +283,15 @@ def only_referrer(subject: Subject, artifact_type: str | None, digest: str | Non
     return found[0]
 
 
-def read_attachment(subject: Subject, referrer: Referrer) -> Attachment:
-    """Return an attachment with its one content, all of it verified.
+def read_content(subject: Subject, referrer: Referrer) -> bytes:
+    """Return the only content of an attachment; raise what `read_attachment` raises.
 
-    Raise ImageError if it is damaged, belongs to another manifest, or has several contents or more
-    than 256 MiB.
+    Raise ImageError if there are several contents.
     """
-    manifest = subject.source.manifest(referrer.descriptor)
-    owner = referrer_of(manifest).subject
-    if owner is None or owner.digest != subject.manifest.digest:
+    attachment = read_attachment(subject.source, referrer.descriptor, subject.manifest.digest)
+    contents = len(attachment.blobs) - 1
+    if contents != 1:
         raise ImageError(
-            f"{subject.source.place}: {referrer.digest} is listed as a referrer of"
-            f" {subject.manifest.digest}, but does not refer to it",
-            digest=referrer.digest,
+            f"{referrer.digest} has {contents} contents, and not one", digest=referrer.digest
         )
-    if parse_index(manifest) is not None:
-        raise ImageError(f"{referrer.digest} is an index, and has no content of its own")
-    document = parse_manifest(manifest)
-    if len(document.layers) != 1:
-        raise ImageError(
-            f"{referrer.digest} has {len(document.layers)} contents, and not one",
-            digest=referrer.digest,
-        )
-    blobs = (document.config, *document.layers)
-    return Attachment(
-        manifest,
-        tuple(
-            Blob(each.media_type, read_document(subject.source, each, MOST_CONTENT))
-            for each in blobs
-        ),
-    )
+    return attachment.content.data

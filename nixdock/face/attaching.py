@@ -115,10 +115,10 @@ def read_referrer(
     Raise InputError if there are none or several, and ImageError if it is damaged; else what
     `list_referrers` raises.
     """
-    from nixdock.attach.subject import only_referrer, open_subject, read_attachment
+    from nixdock.attach.subject import only_referrer, open_subject, read_content
     from nixdock.oci.location import location_of
     from nixdock.oci.platforms import wanted_platform
 
     with open_subject(location_of(place), wanted_platform(platform), access) as subject:
         referrer = only_referrer(subject, artifact_type, digest)
-        return read_attachment(subject, referrer).content.data
+        return read_content(subject, referrer)

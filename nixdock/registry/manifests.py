@@ -22,6 +22,7 @@ __all__ = [
     "RemoteManifest",
     "existing_manifest",
     "get_manifest",
+    "is_blob_unknown",
     "list_tags",
     "manifest_digest",
     "put_manifest",
@@ -30,6 +31,8 @@ __all__ = [
 _TYPES: Final = (*sorted(MANIFEST_MEDIA_TYPES), *sorted(INDEX_MEDIA_TYPES))
 # Some registries take several headers, some only one: one is what all understand.
 _ACCEPT: Final = {"Accept": ", ".join(_TYPES)}
+_BLOB_UNKNOWN: Final = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
+_MOST_PUTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +129,27 @@ def put_manifest(
     """Store a manifest or index under a tag or its digest; its blobs must be there.
 
     Return the digest of the subject that the registry has noticed: it lists the manifest among the
-    subject's referrers. Without `retry`, nothing is sent a second time. Raise RegistryError, with
-    the code MANIFEST_BLOB_UNKNOWN if a blob is missing.
+    subject's referrers. Without `retry`, it is sent once. Raise RegistryError, for which
+    `is_blob_unknown` holds if a blob is missing.
     """
+    for attempt in range(1, _MOST_PUTS + 1):
+        try:
+            return _put_manifest(repository, name, manifest, retry=retry)
+        except RegistryError as error:
+            # A registry may not find a blob in the moment in which another client stores it again:
+            # Distribution on a file system empties the blob's link before it writes it.
+            if not retry or attempt == _MOST_PUTS or not is_blob_unknown(error):
+                raise
+            repository.transport.wait(attempt)
+    raise AssertionError
+
+
+def is_blob_unknown(error: RegistryError) -> bool:
+    """Tell whether a registry refused a manifest because it lacks one of its blobs."""
+    return not _BLOB_UNKNOWN.isdisjoint(error.codes)
+
+
+def _put_manifest(repository: Repository, name: str, manifest: Blob, *, retry: bool) -> str | None:
     request = Request(
         "PUT",
         repository.path("manifests", name),

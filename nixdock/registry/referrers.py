@@ -19,15 +19,19 @@ from nixdock.oci.documents import DescriptorDocument, IndexDocument
 from nixdock.oci.media_types import INDEX_MEDIA_TYPE, INDEX_MEDIA_TYPES
 from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.registry.blobs import has_blob, upload_blob
-from nixdock.registry.manifests import get_manifest, manifest_digest, put_manifest
+from nixdock.registry.manifests import (
+    get_manifest,
+    is_blob_unknown,
+    manifest_digest,
+    put_manifest,
+)
 from nixdock.registry.pages import Page, read_pages
 from nixdock.registry.repository import Repository
 
-__all__ = ["list_referrers", "put_referrer_manifest", "put_referrers"]
+__all__ = ["list_referrers", "put_referrers"]
 
 # What registries answer that list no referrers.
 _NO_LISTS: Final = frozenset({400, 404, 405, 406})
-_UNKNOWN: Final = frozenset({"BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
 # How often a list is written if others write it at the same time.
 _MOST_WRITES: Final = 10
 # The number of the attempt after which waits get no longer.
@@ -115,8 +119,8 @@ def put_referrers(repository: Repository, attachments: Sequence[Attachment]) -> 
     """Store attachments, which may belong to several manifests, and return how many bytes it took.
 
     For each, blobs go first, then the manifest; then it is listed. What is listed already is not
-    sent. Raise RegistryError if the registry refuses, or if others write the same list again and
-    again.
+    sent, and neither are blobs that an attachment leaves out, because they are there. Raise
+    RegistryError if the registry refuses, or if others write the same list again and again.
     """
     sent = 0
     subjects: dict[str, list[Attachment]] = {}
@@ -138,11 +142,6 @@ def put_referrers(repository: Repository, attachments: Sequence[Attachment]) -> 
         if unlisted:
             sent += _list_in_tag(repository, digest, unlisted)
     return sent
-
-
-def put_referrer_manifest(repository: Repository, manifest: Blob) -> int:
-    """Store a manifest or index that has a subject, whose blobs are there; see `put_referrers`."""
-    return put_referrers(repository, [Attachment(manifest, ())])
 
 
 def _subject_digest(manifest: Blob) -> str:
@@ -170,12 +169,16 @@ def _list_in_tag(repository: Repository, digest: str, manifests: Sequence[Blob])
     for attempt in range(1, _MOST_WRITES + 1):
         data = _tagged(repository, digest)
         index = _with_entries(repository, digest, data, new)
+        if failure is not None and _lacks_something(failure):
+            index = _without_lost(repository, index)
         if index.data != data:
             try:
-                sent += _write(repository, digest, index)
-            except RegistryError as error:
                 # It is not sent again as it is: others may have written the list meanwhile.
-                if not error.is_broken:
+                put_manifest(repository, referrers_tag(digest), index, retry=False)
+                sent += len(index.data)
+                failure = None
+            except RegistryError as error:
+                if not (error.is_broken or _lacks_something(error)):
                     raise
                 failure = error
         elif attempt == 1:
@@ -189,6 +192,11 @@ def _list_in_tag(repository: Repository, digest: str, manifests: Sequence[Blob])
         f"it still lacks {new[0]['digest']} after {_MOST_WRITES} attempts to add it: others write"
         " it at the same time, or the registry does not keep it; try again later",
     )
+
+
+def _lacks_something(error: RegistryError) -> bool:
+    """Tell whether a registry refused a list because it lacks, or can't find, a manifest of it."""
+    return is_blob_unknown(error) or "MANIFEST_UNKNOWN" in error.codes
 
 
 def _missing(
@@ -210,19 +218,6 @@ def _with_entries(
     document["manifests"] = [*document["manifests"], *missing]
     media_type = document.get("mediaType", INDEX_MEDIA_TYPE)
     return Blob(media_type, canonical_json(document))
-
-
-def _write(repository: Repository, digest: str, index: Blob) -> int:
-    """Store a list under its tag, and return the bytes that were sent."""
-    tag = referrers_tag(digest)
-    try:
-        put_manifest(repository, tag, index, retry=False)
-    except RegistryError as error:
-        if error.code not in _UNKNOWN:
-            raise
-        index = _without_lost(repository, index)
-        put_manifest(repository, tag, index, retry=False)
-    return len(index.data)
 
 
 def _without_lost(repository: Repository, index: Blob) -> Blob:

@@ -153,3 +153,25 @@ def test_a_push_with_attachments(
     }
     reference = good("attach", place, "--sbom", "cyclonedx").strip()
     assert reference.startswith(f"{fake.host}/x@sha256:")
+
+
+def test_attachments_go_along_with_an_image(layout: Path, fake: FakeRegistry) -> None:
+    digest = good("attach", layout, "--sbom", "spdx").strip()
+    place = f"docker://{fake.host}/x:v1"
+    done = run_text("copy", layout, place, "--referrers")
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1].count(", 1 attachment, ") == 1
+    assert digest in good("referrers", place)
+    pulled = layout.parent / "pulled"
+    good("pull", place.removeprefix("docker://"), "-o", pulled, "--referrers")
+    assert digest in good("referrers", pulled)
+
+
+def test_wrong_use_of_copy(layout: Path, sample_spec: SampleSpec, tmp_path: Path) -> None:
+    assert "the daemon keeps no referrers" in wrong(
+        "copy", layout, "docker-daemon:x:v1", "--referrers"
+    )
+    spec = sample_spec(tmp_path)
+    assert "nothing is attached to an image that is being built" in wrong(
+        "copy", spec, f"oci:{tmp_path}/x", "--referrers"
+    )
