@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from nixdock.attach.subject import Subject, read_attachment
+from nixdock.attach.subject import Subject, read_content
 from nixdock.errors import ImageError, RegistryError
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.media_types import MANIFEST_MEDIA_TYPES
@@ -136,7 +136,7 @@ def _bundles(subject: Subject, complain: Complain) -> Iterator[tuple[str, Bundle
         )
     for each in found:
         try:
-            bundle = parse_bundle(read_attachment(subject, each).content.data)
+            bundle = parse_bundle(read_content(subject, each))
         except (ImageError, RegistryError) as error:
             _pass_on(error, f"the bundle in {each.digest}", complain)
         else:

@@ -78,6 +78,9 @@ def test_a_layout(tmp_path: Path, reference: str, keys: tuple[Path, Path]) -> No
     done = run_text("verify", layout, "--signature", "--key", public)
     assert (done.returncode, done.stdout[-9:]) == (0, "(bundle)\n"), done.stderr
     assert run("verify", f"{tmp_path}/layout").returncode == 0
+    copied = reference.replace("/app:", "/copied:")
+    assert run("copy", layout, copied, "--referrers", "-q").returncode == 0
+    assert run("verify", copied, "--signature", "--key", public).returncode == 0
 
 
 def test_attest_a_bill_of_materials(
