@@ -189,6 +189,20 @@ def test_updates(image: Path, tmp_path: Path, registry: FakeRegistry) -> None:
     assert len({*registry.routes("GET", "/blobs/")}) == 1, "only the config is fetched"
 
 
+def test_layers_in_a_registry_are_fetched_once(image: Path, registry: FakeRegistry) -> None:
+    place = f"docker://{registry.host}/app:v1"
+    assert run("copy", image, place, "-q").returncode == 0
+    rules = ["--deny-setuid", "--deny-path", "libc$", "--deny-unknown-license", "--max-size", 1]
+    of_file = findings(image, *rules)
+    registry.log.clear()
+    assert findings(place, *rules) == of_file
+    # Besides, the first bytes tell how a layer is compressed.
+    fetched = [
+        each.path for each in registry.requests("GET", "/blobs/") if "Range" not in each.headers
+    ]
+    assert len(fetched) == len({*fetched}) > 3
+
+
 def test_sarif_is_written_also_if_the_policy_is_broken(image: Path, tmp_path: Path) -> None:
     logs = []
     for number, seed in enumerate(("1", "2")):
