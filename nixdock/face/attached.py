@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING
+
+import orjson
 
 from nixdock.errors import InputError
 
 if TYPE_CHECKING:
-    from nixdock.oci.attachment import Attachment
     from nixdock.oci.descriptor import Blob
     from nixdock.oci.image import Image
     from nixdock.provenance.statement import Material
     from nixdock.registry.access import Access
     from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["Attaching", "attacher"]
+__all__ = ["AttachAs", "Attaching", "attacher"]
+
+
+class AttachAs(StrEnum):
+    """How something is attached to an image that is built: beside it, or in an index with it."""
+
+    REFERRERS = "referrers"
+    INDEX = "index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,73 +34,116 @@ class Attaching:
     """What to attach to an image: a bill of materials, and a statement of its provenance.
 
     `sbom` is `spdx`, `cyclonedx` or None, and `meta` a file with metadata of packages, as for
-    `list_packages`. `builder_id` is the URI of what builds the image, for the provenance.
+    `list_packages`. `builder_id` is the URI of what builds the image, for the provenance. `form` is
+    `referrers` or, as BuildKit does, `index`: the names then stand for an index of the image and
+    what is attested of it.
     """
 
     sbom: str | None = None
     meta: str | os.PathLike[str] | None = None
     provenance: bool = False
     builder_id: str | None = None
+    form: AttachAs | str = AttachAs.REFERRERS
 
     def __bool__(self) -> bool:
         return self.sbom is not None or self.provenance
 
 
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """Something to attach: as it is, and as an in-toto statement."""
+
+    content: Blob
+    title: str
+    statement: Blob
+    predicate_type: str
+    annotations: Mapping[str, str]
+
+
 def attacher(
     spec: ImageSpec, wanted: Attaching | None, access: Access | None
-) -> Callable[[Image], tuple[Attachment, ...]] | None:
-    """Return what makes the attachments of an image once its digest is known, or None.
+) -> Callable[[Image], Image] | None:
+    """Return what attaches something to an image once its digest is known, or None.
 
     What it needs is read at once, so that a fault is found before anything is built. Raise what
     `list_packages` raises.
     """
-    makers = []
-    if wanted is not None and wanted.sbom is not None:
-        makers.append(_sbom_maker(spec, wanted.sbom, wanted.meta, access))
-    if wanted is not None and wanted.provenance:
-        makers.append(_provenance_maker(spec, wanted.builder_id, access))
-    if not makers:
+    if not wanted:
         return None
-    return lambda image: tuple(make(image) for make in makers)
+    form = AttachAs(wanted.form)
+    makers = []
+    if wanted.sbom is not None:
+        makers.append(_sbom_maker(spec, wanted.sbom, wanted.meta, access))
+    if wanted.provenance:
+        makers.append(_provenance_maker(spec, wanted.builder_id, access))
+    attach = _in_index if form is AttachAs.INDEX else _as_referrers
+    return lambda image: attach(image, [make(image) for make in makers])
+
+
+def _as_referrers(image: Image, documents: Sequence[_Document]) -> Image:
+    from nixdock.oci.attachment import attach_content
+
+    subject = image.manifest.descriptor()
+    attachments = (
+        attach_content(subject, each.content, each.annotations, title=each.title)
+        for each in documents
+    )
+    return replace(image, attachments=tuple(attachments))
+
+
+def _in_index(image: Image, documents: Sequence[_Document]) -> Image:
+    from nixdock.oci.attestation import attestation_of
+
+    statements = {each.predicate_type: each.statement for each in documents}
+    return replace(image, attestation=attestation_of(statements))
 
 
 def _sbom_maker(
     spec: ImageSpec, form: str, meta: str | os.PathLike[str] | None, access: Access | None
-) -> Callable[[Image], Attachment]:
-    from nixdock.face.materials import list_packages, sbom_attachment
+) -> Callable[[Image], _Document]:
+    from nixdock.face.materials import list_packages, sbom_json
+    from nixdock.oci.descriptor import Blob
+    from nixdock.provenance.statement import in_toto_statement
     from nixdock.sbom.written import DOCUMENTS
 
     if form not in DOCUMENTS:
         raise InputError(
             f"{form!r} is not a format of bills of materials: it is {' or '.join(DOCUMENTS)}"
         )
+    kind = DOCUMENTS[form]
     bill = list_packages(spec, meta=meta, access=access)
 
-    def make(image: Image) -> Attachment:
+    def make(image: Image) -> _Document:
         digest, config = image.manifest.digest, image.config.digest
         subject = replace(bill.subject, digest=digest, config_digest=config)
-        return sbom_attachment(image.manifest.descriptor(), replace(bill, subject=subject), form)
+        data = sbom_json(replace(bill, subject=subject), form)
+        statement = in_toto_statement(
+            _names(image), digest, kind.predicate_type, orjson.loads(data)
+        )
+        content = Blob(kind.media_type, data)
+        return _Document(content, f"sbom{kind.suffix}", statement, kind.predicate_type, {})
 
     return make
 
 
 def _provenance_maker(
     spec: ImageSpec, builder_id: str | None, access: Access | None
-) -> Callable[[Image], Attachment]:
-    from nixdock.oci.attachment import attach_content
-    from nixdock.provenance.statement import PREDICATE_ANNOTATION, PREDICATE_TYPE
+) -> Callable[[Image], _Document]:
+    from nixdock.oci.attestation import PREDICATE_ANNOTATION
+    from nixdock.provenance.statement import PREDICATE_TYPE
 
-    statement = _statement_maker(spec, builder_id, access)
+    make_statement = _statement_maker(spec, builder_id, access)
 
-    def make(image: Image) -> Attachment:
-        return attach_content(
-            image.manifest.descriptor(),
-            statement(image),
-            {PREDICATE_ANNOTATION: PREDICATE_TYPE},
-            title="provenance.intoto.json",
-        )
+    def make(image: Image) -> _Document:
+        statement = make_statement(image)
+        about = {PREDICATE_ANNOTATION: PREDICATE_TYPE}
+        return _Document(statement, "provenance.intoto.json", statement, PREDICATE_TYPE, about)
 
     return make
+
+
+def _names(image: Image) -> list[str]:
+    return [str(reference) for reference in image.references]
 
 
 def _statement_maker(
@@ -116,7 +168,7 @@ def _statement_maker(
 
     def make(image: Image) -> Blob:
         return provenance_statement(
-            [str(reference) for reference in image.references],
+            _names(image),
             image.manifest.digest,
             parameters,
             materials,
