@@ -160,6 +160,7 @@ def _put_manifest(repository: Repository, name: str, manifest: Blob, *, retry: b
         expected=(200, 201, 202),
         subject=f"the manifest {name}",
         retry=retry,
+        once=not retry,
     )
     with repository.transport.send(request) as response:
         stated = response.headers.get("Docker-Content-Digest")
