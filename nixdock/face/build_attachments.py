@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from nixdock.oci.image import Image
     from nixdock.provenance.statement import Material
     from nixdock.registry.access import Access
+    from nixdock.sbom.reading import Contents
     from nixdock.spec.image_spec import ImageSpec
 
 __all__ = ["AttachAs", "Attaching", "attacher"]
@@ -51,11 +53,11 @@ class Attaching:
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """Something to attach: as it is, and as an in-toto statement."""
+    """Something to attach: as it is, and what returns it as an in-toto statement."""
 
     content: Blob
     title: str
-    statement: Blob
+    statement: Callable[[], Blob]
     predicate_type: str
     annotations: Mapping[str, str]
 
@@ -70,12 +72,15 @@ def attacher(
     """
     if not wanted:
         return None
+    from nixdock.face.materials import own_contents
+
     form = AttachAs(wanted.form)
+    own = own_contents(spec, access)
     makers = []
     if wanted.sbom is not None:
-        makers.append(_sbom_maker(spec, wanted.sbom, wanted.meta, access))
+        makers.append(_sbom_maker(spec, own, wanted.sbom, wanted.meta, access))
     if wanted.provenance:
-        makers.append(_provenance_maker(spec, wanted.builder_id, access))
+        makers.append(_provenance_maker(spec, own, wanted.builder_id, access))
     attach = _in_index if form is AttachAs.INDEX else _as_referrers
     return lambda image: attach(image, [make(image) for make in makers])
 
@@ -94,16 +99,21 @@ def _as_referrers(image: Image, documents: Sequence[_Document]) -> Image:
 def _in_index(image: Image, documents: Sequence[_Document]) -> Image:
     from nixdock.oci.attestation import attestation_of
 
-    statements = {each.predicate_type: each.statement for each in documents}
+    statements = {each.predicate_type: each.statement() for each in documents}
     return replace(image, attestation=attestation_of(statements))
 
 
 def _sbom_maker(
-    spec: ImageSpec, form: str, meta: str | os.PathLike[str] | None, access: Access | None
+    spec: ImageSpec,
+    own: Contents,
+    form: str,
+    meta: str | os.PathLike[str] | None,
+    access: Access | None,
 ) -> Callable[[Image], _Document]:
-    from nixdock.face.materials import list_packages, sbom_json
+    from nixdock.face.materials import bill_of_spec, sbom_json
     from nixdock.oci.descriptor import Blob
     from nixdock.provenance.statement import in_toto_statement
+    from nixdock.sbom.metadata import read_metas
     from nixdock.sbom.written import DOCUMENTS
 
     if form not in DOCUMENTS:
@@ -111,15 +121,18 @@ def _sbom_maker(
             f"{form!r} is not a format of bills of materials: it is {' or '.join(DOCUMENTS)}"
         )
     kind = DOCUMENTS[form]
-    bill = list_packages(spec, meta=meta, access=access)
+    metas = {} if meta is None else read_metas(Path(meta))
+    bill = bill_of_spec(spec, own, metas, access)
 
     def make(image: Image) -> _Document:
         digest, config = image.manifest.digest, image.config.digest
         subject = replace(bill.subject, digest=digest, config_digest=config)
         data = sbom_json(replace(bill, subject=subject), form)
-        statement = in_toto_statement(
-            _names(image), digest, kind.predicate_type, orjson.loads(data)
-        )
+
+        def statement() -> Blob:
+            predicate = orjson.loads(data)
+            return in_toto_statement(_names(image), digest, kind.predicate_type, predicate)
+
         content = Blob(kind.media_type, data)
         return _Document(content, f"sbom{kind.suffix}", statement, kind.predicate_type, {})
 
@@ -127,17 +140,18 @@ def _sbom_maker(
 
 
 def _provenance_maker(
-    spec: ImageSpec, builder_id: str | None, access: Access | None
+    spec: ImageSpec, own: Contents, builder_id: str | None, access: Access | None
 ) -> Callable[[Image], _Document]:
     from nixdock.oci.attestation import PREDICATE_ANNOTATION
     from nixdock.provenance.statement import PREDICATE_TYPE
 
-    make_statement = _statement_maker(spec, builder_id, access)
+    make_statement = _statement_maker(spec, own, builder_id, access)
 
     def make(image: Image) -> _Document:
         statement = make_statement(image)
         about = {PREDICATE_ANNOTATION: PREDICATE_TYPE}
-        return _Document(statement, "provenance.intoto.json", statement, PREDICATE_TYPE, about)
+        title = "provenance.intoto.json"
+        return _Document(statement, title, lambda: statement, PREDICATE_TYPE, about)
 
     return make
 
@@ -147,9 +161,8 @@ def _names(image: Image) -> list[str]:
 
 
 def _statement_maker(
-    spec: ImageSpec, builder_id: str | None, access: Access | None
+    spec: ImageSpec, own: Contents, builder_id: str | None, access: Access | None
 ) -> Callable[[Image], Blob]:
-    from nixdock.face.materials import own_contents
     from nixdock.provenance.from_spec import flake_material, spec_parameters, store_materials
     from nixdock.provenance.statement import UNKNOWN_BUILDER, Builder, provenance_statement
     from nixdock.sbom.written import program_version
@@ -159,7 +172,7 @@ def _statement_maker(
     first = [flake_material(stated), _base_material(spec, access)]
     materials = [
         *(each for each in first if each is not None),
-        *store_materials(own_contents(spec, access).infos.values()),
+        *store_materials(own.infos.values()),
     ]
     versions = {"nixdock": program_version()}
     if stated.nix_version is not None:
