@@ -166,8 +166,9 @@ def _statement_maker(
     from nixdock.provenance.from_spec import flake_material, spec_parameters, store_materials
     from nixdock.provenance.statement import UNKNOWN_BUILDER, Builder, provenance_statement
     from nixdock.sbom.written import program_version
-    from nixdock.spec.provenance_spec import ProvenanceSpec
+    from nixdock.spec.provenance_spec import ProvenanceSpec, check_public_uri
 
+    builder = UNKNOWN_BUILDER if builder_id is None else check_public_uri(builder_id)
     stated = spec.provenance or ProvenanceSpec()
     first = [flake_material(stated), _base_material(spec, access)]
     materials = [
@@ -185,7 +186,7 @@ def _statement_maker(
             image.manifest.digest,
             parameters,
             materials,
-            Builder(builder_id or UNKNOWN_BUILDER, versions),
+            Builder(builder, versions),
             system=stated.system,
         )
 

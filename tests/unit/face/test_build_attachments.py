@@ -111,6 +111,14 @@ def test_nothing_is_built_if_what_is_to_be_attached_can_not_be_made(
     assert fake.log == []
 
 
+@pytest.mark.parametrize("uri", ["", "ci", "https:// ci.example", "https://[ci"])
+def test_a_builder_is_a_uri(spec: nixdock.ImageSpec, tmp_path: Path, uri: str) -> None:
+    with pytest.raises(InputError, match="is not a URI"):
+        nixdock.build_image(
+            spec, tmp_path / "x", attaching=Attaching(provenance=True, builder_id=uri)
+        )
+
+
 # What the provenance says.
 
 
