@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from nixdock.attach.subject import Attached, Referrer
     from nixdock.build.resolve import Resolution
     from nixdock.diff.result import Diff
-    from nixdock.face.attached import Attaching
     from nixdock.face.attaching import (
         attach_artifact,
         attach_sbom,
         list_referrers,
         read_referrer,
     )
+    from nixdock.face.build_attachments import Attaching
     from nixdock.face.building import (
         build_image,
         image_digests,
@@ -239,7 +239,7 @@ __all__ = [
 _MODULES: Final = {
     "Access": "nixdock.registry.access",
     "Attached": "nixdock.attach.subject",
-    "Attaching": "nixdock.face.attached",
+    "Attaching": "nixdock.face.build_attachments",
     "Bill": "nixdock.sbom.bill",
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",

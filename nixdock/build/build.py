@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,6 @@ from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
 if TYPE_CHECKING:
     from nixdock.layering.plan_history import PreviousPlan
     from nixdock.layers.store import StoreLayer
-    from nixdock.oci.attachment import Attachment
     from nixdock.oci.descriptor import Platform
     from nixdock.oci.location import Location
     from nixdock.registry.access import Access
@@ -62,7 +61,7 @@ class Build:
     `mtime` is the time, in seconds, of the files that the build itself creates; `base_history` is
     the history of the base image's layers. `memory_of` returns what the image is to remember, given
     the chain ID of its layers. `previous` are the images whose plans this one continues. `attach`
-    returns what is to be attached to the image, whose digest is known only then.
+    returns an image with its attachments, which can only be made when its digest is known.
     """
 
     layers: tuple[Layer, ...]
@@ -74,7 +73,7 @@ class Build:
     base_history: tuple[HistoryEntry, ...] = ()
     memory_of: Callable[[str], Mapping[str, Any] | None] | None = None
     previous: Sequence[Location] = ()
-    attach: Callable[[Image], Sequence[Attachment]] | None = None
+    attach: Callable[[Image], Image] | None = None
 
     def assemble(self, blobs: Sequence[LayerBlob]) -> Image:
         """Describe the packed layers as an image."""
@@ -91,9 +90,7 @@ class Build:
             base_history=self.base_history,
             memory=memory,
         )
-        if self.attach is None:
-            return image
-        return replace(image, attachments=tuple(self.attach(image)))
+        return image if self.attach is None else self.attach(image)
 
 
 def resolve_spec(spec: ImageSpec, access: Access | None = None) -> Resolution:

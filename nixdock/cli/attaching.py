@@ -53,7 +53,7 @@ annotation_option = click.option(
 
 
 def attaching_options(command: _Command) -> _Command:
-    """Add --sbom, --meta, --provenance and --builder-id to a command.
+    """Add --sbom, --meta, --provenance, --builder-id and --attach-as to a command.
 
     The command takes the parameter `attaching`, an `Attaching`.
     """
@@ -65,6 +65,7 @@ def attaching_options(command: _Command) -> _Command:
         meta: Path | None,
         provenance: bool,
         builder_id: str | None,
+        attach_as: str,
         **others: Any,
     ) -> Any:
         from nixdock import Attaching
@@ -73,10 +74,17 @@ def attaching_options(command: _Command) -> _Command:
             raise click.UsageError("--meta is for --sbom")
         if builder_id is not None and not provenance:
             raise click.UsageError("--builder-id is for --provenance")
-        attaching = Attaching(sbom, meta, provenance, builder_id)
+        attaching = Attaching(sbom, meta, provenance, builder_id, attach_as)
         return command(*args, attaching=attaching, **others)
 
     options = (
+        click.option(
+            "--attach-as",
+            type=click.Choice(["referrers", "index"]),
+            default="referrers",
+            show_default=True,
+            help="How: beside the image, or in an index with it, as BuildKit does.",
+        ),
         click.option(
             "--builder-id",
             metavar="URI",

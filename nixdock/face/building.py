@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nixdock.build.build import prepared_build, prepared_top_layer
 from nixdock.errors import InputError
-from nixdock.face.attached import Attaching, attacher
+from nixdock.face.build_attachments import Attaching, attacher
 from nixdock.face.known_layers import Sources, known_to, packed_blobs, user_cache
 from nixdock.layers.compressors import Compression
 from nixdock.layers.known import known_layers

@@ -12,16 +12,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nixdock.nix.closure import Closure
+    from nixdock.nix.store_path import StorePath
     from nixdock.oci.attachment import Attachment
     from nixdock.oci.descriptor import Descriptor, Platform
     from nixdock.oci.location import Location, Place
     from nixdock.read.stored import StoredImage
     from nixdock.registry.access import Access
     from nixdock.sbom.bill import Bill, Subject
+    from nixdock.sbom.metadata import PackageMeta
     from nixdock.sbom.reading import Contents
     from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["image_bill", "list_packages", "own_contents", "sbom_attachment", "sbom_json"]
+__all__ = [
+    "bill_of_spec",
+    "image_bill",
+    "list_packages",
+    "own_contents",
+    "sbom_attachment",
+    "sbom_json",
+]
 
 
 def list_packages(
@@ -44,31 +53,35 @@ def list_packages(
     StoreError or CacheError if the stores that a spec names do not have its closure.
     """
     from nixdock.face.sources import read_source
+    from nixdock.face.specs import check_platform
     from nixdock.nix.closure import Closure
     from nixdock.oci.location import location_of
     from nixdock.oci.platforms import wanted_platform
     from nixdock.sbom.bill import Bill
     from nixdock.sbom.metadata import read_metas
-    from nixdock.sbom.packages import packages_of
     from nixdock.sbom.subjects import subject_of_closure
     from nixdock.spec.image_spec import ImageSpec
 
     metas = {} if meta is None else read_metas(Path(meta))
     wanted = wanted_platform(platform)
     known = source if isinstance(source, Closure | ImageSpec) else read_source(location_of(source))
-    subject: Subject | None
     match known:
         case Closure():
-            subject, contents = None, _closure_contents(known)
+            bill = _bill(subject_of_closure(()), _closure_contents(known), metas)
+            return Bill(subject_of_closure([*bill.top_packages()]), bill.packages)
         case ImageSpec():
-            subject, contents = _spec(known, wanted, access)
+            check_platform(known, wanted)
+            return bill_of_spec(known, own_contents(known, access), metas, access)
         case _:
-            subject, contents = _image(known, wanted, access)
+            return _bill(*_image(known, wanted, access), metas)
+
+
+def _bill(subject: Subject, contents: Contents, metas: Mapping[StorePath, PackageMeta]) -> Bill:
+    from nixdock.sbom.bill import Bill
+    from nixdock.sbom.packages import packages_of
+
     packages = packages_of(contents.infos, contents.with_references, metas)
-    bill = Bill(subject or subject_of_closure(()), packages, contents.base)
-    if subject is None:
-        return Bill(subject_of_closure([*bill.top_packages()]), packages)
-    return bill
+    return Bill(subject, packages, contents.base)
 
 
 def sbom_json(bill: Bill, form: str) -> bytes:
@@ -104,16 +117,12 @@ def sbom_attachment(
 
 def image_bill(image: StoredImage, location: Location, meta: Path | None) -> Bill:
     """Return the bill of materials of an open image, as `list_packages` does."""
-    from nixdock.sbom.bill import Bill
     from nixdock.sbom.metadata import read_metas
-    from nixdock.sbom.packages import packages_of
     from nixdock.sbom.reading import read_layers
     from nixdock.sbom.subjects import subject_of_image
 
     metas = {} if meta is None else read_metas(meta)
-    contents = read_layers(image.layers)
-    packages = packages_of(contents.infos, contents.with_references, metas)
-    return Bill(subject_of_image(image, location), packages, contents.base)
+    return _bill(subject_of_image(image, location), read_layers(image.layers), metas)
 
 
 def _closure_contents(closure: Closure) -> Contents:
@@ -122,23 +131,22 @@ def _closure_contents(closure: Closure) -> Contents:
     return Contents(closure.infos, closure.infos.keys())
 
 
-def _spec(
-    spec: ImageSpec, platform: Platform | None, access: Access | None
-) -> tuple[Subject, Contents]:
-    from nixdock.face.specs import check_platform
+def bill_of_spec(
+    spec: ImageSpec, own: Contents, metas: Mapping[StorePath, PackageMeta], access: Access | None
+) -> Bill:
+    """Return the bill of materials of a spec with these store paths of its own."""
     from nixdock.oci.location import parse_location
     from nixdock.rootfs.base_image import open_base_image
     from nixdock.sbom.reading import read_layers
     from nixdock.sbom.subjects import subject_of_spec
 
-    check_platform(spec, platform)
-    contents = own_contents(spec, access)
+    contents = own
     if spec.from_image is not None:
         base = spec.from_image
         location = parse_location(base.path)
         with open_base_image(location, base.name, base.tag, spec.platform, access) as opened:
-            contents = contents.above(read_layers(opened.layers, spec.store.directory))
-    return subject_of_spec(spec), contents
+            contents = own.above(read_layers(opened.layers, spec.store.directory))
+    return _bill(subject_of_spec(spec), contents, metas)
 
 
 def own_contents(spec: ImageSpec, access: Access | None) -> Contents:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nixdock.build.build import prepared_build
 from nixdock.build.previous import may_continue, previous_images, replaced_plan
 from nixdock.errors import InputError
-from nixdock.face.attached import Attaching, attacher
+from nixdock.face.build_attachments import Attaching, attacher
 from nixdock.face.known_layers import Sources
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.registry.access import Access

@@ -12,12 +12,12 @@ from nixdock.oci.digests import hex_of
 __all__ = [
     "BUILD_TYPE",
     "IN_TOTO_MEDIA_TYPE",
-    "PREDICATE_ANNOTATION",
     "PREDICATE_TYPE",
     "STATEMENT_TYPE",
     "UNKNOWN_BUILDER",
     "Builder",
     "Material",
+    "in_toto_statement",
     "provenance_statement",
 ]
 
@@ -26,9 +26,6 @@ IN_TOTO_MEDIA_TYPE: Final = "application/vnd.in-toto+json"
 
 PREDICATE_TYPE: Final = "https://slsa.dev/provenance/v1"
 """What the statement states."""
-
-PREDICATE_ANNOTATION: Final = "in-toto.io/predicate-type"
-"""The annotation of a statement's manifest that tells PREDICATE_TYPE."""
 
 BUILD_TYPE: Final = "https://nixdock.dev/build-types/image/v1"
 """How to read the parameters; see docs/attaching.md."""
@@ -95,13 +92,21 @@ def provenance_statement(
     }
     if system is not None:
         definition["internalParameters"] = {"system": system}
+    predicate = {
+        "buildDefinition": definition,
+        "runDetails": {"builder": {"id": builder.id, "version": dict(builder.versions)}},
+    }
+    return in_toto_statement(names, digest, PREDICATE_TYPE, predicate)
+
+
+def in_toto_statement(
+    names: Iterable[str], digest: str, predicate_type: str, predicate: Mapping[str, Any]
+) -> Blob:
+    """Return the statement that a predicate is true of the image with a digest."""
     statement = {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": name, "digest": {"sha256": hex_of(digest)}} for name in names],
-        "predicateType": PREDICATE_TYPE,
-        "predicate": {
-            "buildDefinition": definition,
-            "runDetails": {"builder": {"id": builder.id, "version": dict(builder.versions)}},
-        },
+        "predicateType": predicate_type,
+        "predicate": dict(predicate),
     }
     return Blob(IN_TOTO_MEDIA_TYPE, canonical_json(statement))

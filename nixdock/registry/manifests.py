@@ -160,6 +160,7 @@ def _put_manifest(repository: Repository, name: str, manifest: Blob, *, retry: b
         expected=(200, 201, 202),
         subject=f"the manifest {name}",
         retry=retry,
+        once=not retry,
     )
     with repository.transport.send(request) as response:
         stated = response.headers.get("Docker-Content-Digest")
@@ -173,7 +174,9 @@ def _put_manifest(repository: Repository, name: str, manifest: Blob, *, retry: b
 def list_tags(repository: Repository) -> list[str]:
     """Return the tags of a repository, sorted; raise RegistryError if there is no repository."""
     tags: set[str] = set()
-    for page in read_pages(repository, repository.path("tags", "list"), "the list of tags"):
+    path = repository.path("tags", "list")
+    request = Request("GET", path, repository.pulling(), subject="the list of tags")
+    for page in read_pages(repository, request):
         try:
             tags.update(converted(parse_json(page.data), _TagList).tags or [])
         except ImageError as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from nixdock.errors import RegistryError
@@ -28,18 +28,16 @@ class Page:
     data: bytes
 
 
-def read_pages(
-    repository: Repository, path: str, subject: str, expected: Collection[int] = (200,)
-) -> Iterator[Page]:
-    """Yield the pages of the list at a path, at least one; `subject` names it in messages.
+def read_pages(repository: Repository, request: Request) -> Iterator[Page]:
+    """Yield the pages of the list that a request asks for, at least one.
 
     Raise RegistryError if the registry does not send them, or if they do not end.
     """
+    subject = request.subject
     left = _MOST_LIST
-    target = path
+    target = request.target
     for _ in range(_MOST_PAGES):
-        request = Request("GET", target, repository.pulling(), expected=expected, subject=subject)
-        with repository.transport.send(request) as response:
+        with repository.transport.send(replace(request, target=target)) as response:
             page = Page(response.status, response.headers, response.whole(MOST_JSON))
             link = next_link(response.headers.get("Link", ""))
             following = None if link is None else response.linked(link)

@@ -27,6 +27,7 @@ from nixdock.registry.manifests import (
 )
 from nixdock.registry.pages import Page, read_pages
 from nixdock.registry.repository import Repository
+from nixdock.registry.request import Request
 
 __all__ = ["list_referrers", "put_referrers"]
 
@@ -66,7 +67,15 @@ def _listed_by_registry(
     if artifact_type is not None:
         path += f"?artifactType={quote(artifact_type, safe='')}"
     found: list[DescriptorDocument] | None = None
-    for page in read_pages(repository, path, _subject(digest), (200, *_NO_LISTS)):
+    request = Request(
+        "GET",
+        path,
+        repository.pulling(),
+        headers={"Accept": INDEX_MEDIA_TYPE},
+        expected=(200, *_NO_LISTS),
+        subject=_subject(digest),
+    )
+    for page in read_pages(repository, request):
         if page.status != 200 or not _is_list(page):
             # Some servers have a web page at every path.
             if found is None:

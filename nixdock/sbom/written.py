@@ -29,15 +29,21 @@ PROGRAM: Final = "nixdock"
 
 @dataclass(frozen=True, slots=True)
 class DocumentKind:
-    """How documents of a format are known: their media type, and the end of their files' names."""
+    """How documents of a format are known: their media type, and the end of their files' names.
+
+    `predicate_type` is that of in-toto statements with such a document.
+    """
 
     media_type: str
     suffix: str
+    predicate_type: str
 
 
 DOCUMENTS: Final = {
-    "spdx": DocumentKind("application/spdx+json", ".spdx.json"),
-    "cyclonedx": DocumentKind("application/vnd.cyclonedx+json", ".cdx.json"),
+    "spdx": DocumentKind("application/spdx+json", ".spdx.json", "https://spdx.dev/Document"),
+    "cyclonedx": DocumentKind(
+        "application/vnd.cyclonedx+json", ".cdx.json", "https://cyclonedx.org/bom"
+    ),
 }
 """The formats of bills of materials, by their names."""
 

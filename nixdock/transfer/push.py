@@ -184,9 +184,9 @@ class _Push:
             PushedLayer.of(blob, outcomes)
             for (_, blob), outcomes in zip(sorted(blobs.items()), self._outcomes, strict=True)
         )
-        references = (f"{target.place}@{image.manifest.digest}" for target in self._targets)
+        references = (f"{target.place}@{image.root.digest}" for target in self._targets)
         return PushedImage(
-            image.manifest.digest,
+            image.root.digest,
             tuple(references),
             tuple(layers),
             self._read,
@@ -270,7 +270,7 @@ class _Push:
 
     def _finish(self, target: PushTarget, image: Image, blobs: dict[int, LayerBlob]) -> None:
         """Let the target's tags be those of the image, whose layers are there."""
-        if target.has_image(image.manifest.digest) and not image.attachments:
+        if target.has_image(image.root.digest) and not image.attachments:
             return
         try:
             self._put(target, image)

@@ -93,21 +93,28 @@ class PushTarget:
 
         A tag is never that of an image without its attachments.
         """
-        config, manifest = image.config, image.manifest
-        if self.has_image(manifest.digest):
+        config, manifest, root = image.config, image.manifest, image.root
+        if self.has_image(root.digest):
             return self._attach(image, dry_run=dry_run)
+        attestation = image.attestation
+        blobs = (config, *(() if attestation is None else attestation.blobs))
+        # In the order in which one refers to the other.
+        above = () if attestation is None else (attestation.manifest, root)
         sent = 0
         destination = RegistryDestination(self.repository)
         if dry_run:
-            sent += 0 if destination.has(config.digest) else len(config.data)
-            return sent + len(manifest.data) + self._attach(image, dry_run=True)
-        if destination.put(config.digest, Body.of(config.data)) is Outcome.UPLOADED:
-            sent += len(config.data)
+            new = [blob for blob in blobs if not destination.has(blob.digest)]
+            sent += sum(len(blob.data) for blob in (*new, *(above or [manifest])))
+            return sent + self._attach(image, dry_run=True)
+        for blob in blobs:
+            if destination.put(blob.digest, Body.of(blob.data)) is Outcome.UPLOADED:
+                sent += len(blob.data)
         if not any(seen.manifest == manifest.digest for seen in self.seen):
             sent += self._put(manifest.digest, manifest)
+        sent += sum(self._put(each.digest, each) for each in above)
         sent += self._attach(image)
-        there = self._tags_of(manifest.digest)
-        return sent + sum(self._put(tag, manifest) for tag in self.tags if tag not in there)
+        there = self._tags_of(root.digest)
+        return sent + sum(self._put(tag, root) for tag in self.tags if tag not in there)
 
     def _attach(self, image: Image, *, dry_run: bool = False) -> int:
         if not image.attachments:

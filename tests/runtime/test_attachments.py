@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import nixdock
-from nixdock import Attaching
+from nixdock import Attaching, Pushing
 from nixdock.oci.layout import Format
 
 from .containerd import Containerd
@@ -23,6 +23,8 @@ from .registry import Registry
 pytestmark = [pytest.mark.runtime, pytest.mark.xdist_group("containers")]
 
 BOTH = Attaching(sbom="spdx", provenance=True)
+# Of store paths with the same hashes, each test has other files.
+NO_CACHE = Pushing(use_cache=False)
 TYPES = {"application/spdx+json", "application/vnd.in-toto+json"}
 
 
@@ -40,7 +42,7 @@ def test_clients_that_attach_at_the_same_time_lose_nothing(
 ) -> None:
     """The registry lists no referrers, so that every client writes the same list."""
     reference = registry.reference(repository, "v1")
-    pushed = nixdock.push_image(spec, [reference], attaching=BOTH)
+    pushed = nixdock.push_image(spec, [reference], NO_CACHE, attaching=BOTH)
     command = [sys.executable, "-m", "nixdock", "attach", f"docker://{reference}", "--file", "-"]
     clients = []
     for number in range(5):
@@ -116,7 +118,44 @@ def test_skopeo_copies_the_list_of_a_registry(
 ) -> None:
     """To other clients, the list is an index like any other."""
     reference = registry.reference(repository, "v1")
-    pushed = nixdock.push_image(spec, [reference], attaching=BOTH)
+    pushed = nixdock.push_image(spec, [reference], NO_CACHE, attaching=BOTH)
     tag = pushed.digest.replace(":", "-")
     index = json.loads(skopeo.manifest(f"docker://{registry.reference(repository, tag)}"))
     assert {each["artifactType"] for each in index["manifests"]} == TYPES
+
+
+@pytest.mark.parametrize("name", ["docker", "podman"])
+def test_engines_load_and_pull_an_index_with_attestations(
+    request: pytest.FixtureRequest,
+    spec: nixdock.ImageSpec,
+    home: Home,
+    registry: Registry,
+    repository: str,
+    name: str,
+) -> None:
+    engine: Engine = request.getfixturevalue(name)
+    archive = home.directory / "image.tar"
+    in_index = Attaching(sbom="spdx", provenance=True, form="index")
+    image = nixdock.build_image(spec, archive, attaching=in_index)
+    loaded = engine.load(archive)
+    assert engine.inspect(loaded)["Id"].removeprefix("sha256:") in image.config.digest
+    engine.rmi(loaded)
+    reference = registry.reference(repository, "v1")
+    pushed = nixdock.push_image(spec, [reference], NO_CACHE, attaching=in_index)
+    assert pushed.digest == image.root.digest
+    pulled = engine.pull(reference)
+    assert engine.inspect(pulled)["Id"].removeprefix("sha256:") in image.config.digest
+    engine.rmi(pulled)
+
+
+def test_other_tools_read_an_index_with_attestations(
+    spec: nixdock.ImageSpec, home: Home, skopeo: Skopeo, containerd: Containerd
+) -> None:
+    archive = home.directory / "image.tar"
+    in_index = Attaching(sbom="spdx", provenance=True, form="index")
+    image = nixdock.build_image(spec, archive, form=Format.OCI_ARCHIVE, attaching=in_index)
+    assert skopeo.digest(f"oci-archive:{archive}:v1") == image.root.digest
+    copied = home.directory / "copied"
+    skopeo.copy(f"oci-archive:{archive}", f"oci:{copied}:v1", preserve_digests=False)
+    assert skopeo.digest(f"oci:{copied}:v1") == image.manifest.digest
+    assert containerd.load(archive) == ["docker.io/test/greeting:v1"]

@@ -287,10 +287,11 @@ def test_a_list_that_the_registry_does_not_keep_is_an_error(fake: FakeRegistry) 
     assert max(clock.slept) <= 8.0
 
 
-def test_a_list_is_read_anew_before_it_is_sent_again(fake: FakeRegistry) -> None:
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_list_is_read_anew_before_it_is_sent_again(fake: FakeRegistry, status: int) -> None:
     theirs = attached("theirs")
     fake.add_manifest("x", orjson.loads(theirs.manifest.data))
-    fake.faults = [Fault("PUT", TAG, status=503)]
+    fake.faults = [Fault("PUT", TAG, status=status)]
     clock = Clock()
 
     def sleep(seconds: float) -> None:

@@ -111,6 +111,14 @@ def test_nothing_is_built_if_what_is_to_be_attached_can_not_be_made(
     assert fake.log == []
 
 
+@pytest.mark.parametrize("uri", ["", "ci", "https:// ci.example", "https://[ci"])
+def test_a_builder_is_a_uri(spec: nixdock.ImageSpec, tmp_path: Path, uri: str) -> None:
+    with pytest.raises(InputError, match="is not a URI"):
+        nixdock.build_image(
+            spec, tmp_path / "x", attaching=Attaching(provenance=True, builder_id=uri)
+        )
+
+
 # What the provenance says.
 
 
@@ -257,3 +265,76 @@ def test_an_image_that_exists_is_not_pushed_with_attachments(
     nixdock.build_image(spec, tmp_path / "x")
     with pytest.raises(InputError, match=r"attach the bill of materials .* `nixdock attach`"):
         nixdock.push_image(tmp_path / "x", [f"{fake.host}/x"], attaching=BOTH, access=FAST)
+
+
+# Attestations in an index, as BuildKit stores them.
+
+IN_INDEX = Attaching(sbom="spdx", provenance=True, form="index")
+PREDICATES = ["https://spdx.dev/Document", "https://slsa.dev/provenance/v1"]
+
+
+def check_index(index: dict[str, Any], image: str, blob: Callable[[str], bytes]) -> None:
+    """Check an index as BuildKit's documentation describes it."""
+    assert schema_errors("image-index-schema.json", index) == []
+    first, second = index["manifests"]
+    assert first["digest"] == image
+    assert first["platform"] == {"architecture": "amd64", "os": "linux"}
+    assert second["platform"] == {"architecture": "unknown", "os": "unknown"}
+    assert second["annotations"] == {
+        "vnd.docker.reference.type": "attestation-manifest",
+        "vnd.docker.reference.digest": image,
+    }
+    manifest = json.loads(blob(second["digest"]))
+    assert schema_errors("image-manifest-schema.json", manifest) == []
+    config = json.loads(blob(manifest["config"]["digest"]))
+    assert config["rootfs"]["diff_ids"] == [each["digest"] for each in manifest["layers"]]
+    kinds = [each["annotations"]["in-toto.io/predicate-type"] for each in manifest["layers"]]
+    assert kinds == PREDICATES
+    bill, provenance = (blob(each["digest"]) for each in manifest["layers"])
+    assert statement(provenance)["subject"][0]["digest"]["sha256"] in image
+    document = json.loads(bill)
+    assert document["predicateType"] == PREDICATES[0]
+    assert document["predicate"]["spdxVersion"] == "SPDX-2.3"
+    assert document["subject"][0]["digest"]["sha256"] in image
+
+
+@pytest.mark.parametrize("form", ["archive", "oci-archive", "oci-layout"])
+def test_a_build_with_attestations_in_an_index(
+    spec: nixdock.ImageSpec, tmp_path: Path, form: str
+) -> None:
+    target = tmp_path / "target"
+    image = nixdock.build_image(spec, target, form=form, attaching=IN_INDEX)
+    assert nixdock.verify_image(target).problems == ()
+    (stored,) = nixdock.inspect_image(target, quick=True).document()["images"]
+    assert stored["digest"] == image.manifest.digest
+    assert nixdock.list_referrers(target) == (image.root.digest, [])
+    blobs = {each.digest: each.data for each in image.documents}
+    check_index(json.loads(image.root.data), image.manifest.digest, blobs.__getitem__)
+    nixdock.copy_image(str(target), f"oci:{tmp_path}/copy", all_platforms=True)
+    for digest, data in blobs.items():
+        file = tmp_path / "copy/blobs/sha256" / digest.removeprefix("sha256:")
+        assert file.read_bytes() == data
+
+
+def test_a_push_with_attestations_in_an_index(spec: nixdock.ImageSpec, fake: FakeRegistry) -> None:
+    result = push(spec, fake, IN_INDEX)
+    assert fake.tags["x"]["v1"] == result.digest
+    index = fake.manifests["x"][result.digest].data
+    documents = {digest: each.data for digest, each in fake.manifests["x"].items()}
+    blobs = documents | fake.blobs["x"]
+    (image, attestation) = (each["digest"] for each in json.loads(index)["manifests"])
+    check_index(json.loads(index), image, blobs.__getitem__)
+    puts = [each.rpartition("/")[2] for each in fake.routes("PUT", "/manifests/")]
+    assert puts == [image, attestation, result.digest, "v1"]
+    # Again, there is nothing left to do.
+    assert push(spec, fake, IN_INDEX).sent == 0
+    # The image alone is what it always is.
+    assert push(spec, fake, Attaching()).digest == image
+    dry = push(spec, fake, IN_INDEX, dry_run=True)
+    assert fake.tags["x"]["v1"] == image
+    assert dry.sent == len(index) + len(fake.manifests["x"][attestation].data)
+
+
+def test_there_are_two_ways_to_attach(spec: nixdock.ImageSpec, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'tag' is not a valid AttachAs"):
+        nixdock.build_image(spec, tmp_path / "x", attaching=Attaching(sbom="spdx", form="tag"))
