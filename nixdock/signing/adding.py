@@ -8,7 +8,7 @@ from nixdock.attach.subject import Subject
 from nixdock.errors import RegistryError
 from nixdock.oci.attachment import attach_content
 from nixdock.oci.descriptor import Blob
-from nixdock.registry.manifests import put_manifest
+from nixdock.registry.manifests import is_blob_unknown, put_manifest
 from nixdock.registry.repository import Repository
 from nixdock.registry.small_blobs import put_small_blob, read_small_blob
 from nixdock.signing.bundle import BUNDLE, signed_bundle
@@ -38,6 +38,7 @@ def add_to_list(repository: Repository, digest: str, identity: str, key: Signing
     claim = Claim(digest, identity)
     payload = payload_of(claim)
     signature = key.sign(payload)
+    failure: RegistryError | None = None
     for attempt in range(1, _MOST_WRITES + 1):
         signatures = _whole_list(repository, digest)
         if claim in claims_in(repository, signatures, digest, key.public):
@@ -45,9 +46,15 @@ def add_to_list(repository: Repository, digest: str, identity: str, key: Signing
         manifest, config = signatures.with_signature(payload, signature)
         put_small_blob(repository, Blob(SIMPLE_SIGNING, payload))
         put_small_blob(repository, config)
-        put_manifest(repository, signature_tag(digest), manifest)
+        try:
+            put_manifest(repository, signature_tag(digest), manifest, retry=False)
+        except RegistryError as error:
+            # It is not sent again as it is: others may have written the list meanwhile.
+            if not (error.is_broken or is_blob_unknown(error)):
+                raise
+            failure = error
         repository.transport.wait(min(attempt, _LONGEST_WAIT))
-    raise RegistryError(
+    raise failure or RegistryError(
         f"{repository.place}: the list of signatures {signature_tag(digest)} still lacks this one"
         f" after {_MOST_WRITES} attempts to add it: others write it at the same time; try again"
         " later",

@@ -25,7 +25,7 @@ from nixdock import (
 from nixdock.errors import NixdockError
 from nixdock.signing.keys import parse_signing_key
 
-from ..registry.fake_registry import FakeRegistry, digest_of
+from ..registry.fake_registry import FakeRegistry, Fault, digest_of
 from ..registry.virtual_time import run_together
 from .conftest import INDEX, MANIFEST, PASSWORD, Pair, manifest_document
 from .independent import verifies
@@ -322,6 +322,17 @@ def test_the_identity(
     ]
     assert identities == [f"{fake.host}/app", "ghcr.io/me/app:v1"]
     assert len(bundles(fake)) == 1
+
+
+@one_registry
+def test_a_list_is_sent_again_only_after_it_is_read_again(
+    fake: FakeRegistry, digest: str, reference: str, pair: Pair, access: Access
+) -> None:
+    fake.faults.append(Fault(method="PUT", path=r"\.sig$", status=503, times=2))
+    (signed,) = sign(reference, pair, access, forms=["tag"])
+    assert signed.added == ("tag",)
+    routes = fake.routes("GET|PUT", r"\.sig$")
+    assert [route.partition(" ")[0] for route in routes] == ["GET", "PUT"] * 3 + ["GET"]
 
 
 @one_registry
