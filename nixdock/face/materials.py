@@ -157,7 +157,7 @@ def bill_of_spec(
 
 def own_contents(spec: ImageSpec, access: Access | None) -> Contents:
     """Return the store paths of a spec, without those of its base image."""
-    from nixdock.build.resolve import read_closure
+    from nixdock.build.closure import read_closure
     from nixdock.build.sources import store_of
 
     planned = spec.planned_closure
