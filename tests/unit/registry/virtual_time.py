@@ -28,7 +28,7 @@ class Turns:
         with self.changed:
             self.times[number] += seconds
             self.changed.notify_all()
-            assert self.changed.wait_for(lambda: self._is_next(number), timeout=30)
+            assert self.changed.wait_for(lambda: self._is_next(number), timeout=300)
 
     def leave(self, number: int) -> None:
         """Let the others go on without a client."""
