@@ -178,8 +178,8 @@ class _Check:
                     confinement=how.confinement,
                     access=self.access,
                 )
-                with self._opened(FileLocation(layout)) as image:
-                    findings += self._files(image)
+                with self._opened(FileLocation(layout)) as (image, _):
+                    findings += self._files(image, is_local=True)
         return self._report(origin, findings, bill)
 
     def _spec_side(self, spec: ImageSpec, how: Describing, origin: str) -> Side:
@@ -201,19 +201,20 @@ class _Check:
         from nixdock.diff.reading import image_side
         from nixdock.face.materials import image_bill
 
-        with self._opened(location) as image:
+        with self._opened(location) as (image, is_local):
             findings: list[Finding] = []
             if self.rules & _OF_SIZES:
                 findings += self._sizes(image_side(image, location))
             if self.rules & (_OF_CONTENTS | _OF_PERMISSIONS):
-                findings += self._files(image, self.progress)
+                findings += self._files(image, self.progress, is_local=is_local)
             bill = None
             if self.rules & _OF_LICENSES:
                 bill = image_bill(image, location, self.meta)
         return self._report(origin, findings, bill)
 
     @contextmanager
-    def _opened(self, location: Location) -> Iterator[StoredImage]:
+    def _opened(self, location: Location) -> Iterator[tuple[StoredImage, bool]]:
+        """Open an image, and tell whether it is in a file."""
         from nixdock.oci.descriptor import Platform
         from nixdock.oci.platforms import wanted_platform
         from nixdock.read.selection import select_image
@@ -222,7 +223,7 @@ class _Check:
         wanted = wanted_platform(self.platform)
         # The layers may be read for several rules.
         with open_location(location, self.access, platform=wanted or Platform(), keep=True) as file:
-            yield select_image(file, platform=wanted)
+            yield select_image(file, platform=wanted), file.is_local
 
     def _sizes(self, side: Side) -> Iterator[Finding]:
         from nixdock.diff.comparison import compare_sides
@@ -231,11 +232,13 @@ class _Check:
 
         yield from size_findings(self.policy, side)
         if self.against is not None:
-            with self._opened(self.against) as old:
+            with self._opened(self.against) as (old, _):
                 diff = compare_sides(image_side(old, self.against), side)
             yield from update_findings(self.policy, diff)
 
-    def _files(self, image: StoredImage, progress: Progress | None = None) -> Iterator[Finding]:
+    def _files(
+        self, image: StoredImage, progress: Progress | None = None, *, is_local: bool
+    ) -> Iterator[Finding]:
         from nixdock.layers.progress import NO_PROGRESS
         from nixdock.policy.paths import path_findings, read_contents
         from nixdock.policy.patterns import Patterns
@@ -245,7 +248,9 @@ class _Check:
 
         if self.rules & _OF_CONTENTS:
             patterns = Patterns.of(self.policy.denied_paths)
-            contents = read_contents(image.layers, patterns, progress or NO_PROGRESS)
+            contents = read_contents(
+                image.layers, patterns, progress or NO_PROGRESS, is_local=is_local
+            )
             size = sum(layer.tar_size for layer in contents)
             yield from uncompressed_findings(self.policy, size, "the uncompressed image")
             yield from path_findings(contents)

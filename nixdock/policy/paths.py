@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nixdock.layers.hashed import buffered, drain
-from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
+from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.policy.findings import Finding
 from nixdock.policy.patterns import Patterns
 from nixdock.policy.policy import Rule
+from nixdock.read.side_by_side import Advance, read_side_by_side
 from nixdock.read.watched import watched
+from nixdock.system.cores import available_cores
 from nixdock.system.readers import ForwardReader
 from nixdock.system.text import path_text
 from nixdock.tar.header import name_text
@@ -39,28 +42,42 @@ class LayerContents:
 
 
 def read_contents(
-    layers: Sequence[StoredLayer], patterns: Patterns, progress: Progress = NO_PROGRESS
+    layers: Sequence[StoredLayer],
+    patterns: Patterns,
+    progress: Progress = NO_PROGRESS,
+    *,
+    is_local: bool,
 ) -> list[LayerContents]:
     """Read and verify each layer, and return what is in them; equal layers are read once.
 
-    Raise ImageError if one is damaged, and InputError if a comparison takes too long.
+    `is_local` says that the layers are in files. Raise ImageError if one is damaged, and InputError
+    if a comparison takes too long.
     """
     unique = [*dict.fromkeys(layers)]
-    progress.start([layer.size for layer in unique])
-    # One after the other: only the main thread can interrupt a comparison that takes too long.
+    jobs = [partial(_listed, layer, with_names=bool(patterns.compiled)) for layer in unique]
+    sizes = [layer.size for layer in unique]
+    listed = read_side_by_side(jobs, sizes, available_cores(), progress, is_local=is_local)
+    # Here, because only the main thread can interrupt a comparison that takes too long.
     contents = {
-        layer: _contents(watched(layer, advance_of(progress, i)), patterns)
-        for i, layer in enumerate(unique)
+        layer: LayerContents(size, denied_names(names, patterns))
+        for layer, (size, names) in zip(unique, listed, strict=True)
     }
     return [contents[layer] for layer in layers]
 
 
-def _contents(layer: StoredLayer, patterns: Patterns) -> LayerContents:
-    with _Counted(layer.open_tar()) as counting:
+def _listed(
+    layer: StoredLayer, advance: Advance, *, with_names: bool
+) -> tuple[int, frozenset[bytes]]:
+    """Return the size of a layer's tar, and the normalised names in it if they are wanted."""
+    with _Counted(watched(layer, advance).open_tar()) as counting:
         stream = buffered(counting)
-        names = {normalised(member.name) for member in TarReader(stream, layer.place, sparse=True)}
+        names = frozenset(
+            normalised(member.name)
+            for member in TarReader(stream, layer.place, sparse=True)
+            if with_names
+        )
         drain(stream)
-        return LayerContents(counting.size, denied_names(names, patterns))
+        return counting.size, names
 
 
 class _Counted(ForwardReader):
