@@ -31,6 +31,7 @@ from nixdock.errors import (
     RegistryError,
     RemoteError,
     ScriptError,
+    SignatureError,
     SpecError,
     StoreError,
     ToolError,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         remember_layers,
         stream_image,
     )
+    from nixdock.face.checking import check_policy, sarif_json
     from nixdock.face.closures import (
         parse_closure,
         query_closure,
@@ -83,8 +85,10 @@ if TYPE_CHECKING:
     from nixdock.face.pushing import push_image
     from nixdock.face.registries import login_registry, logout_registry
     from nixdock.face.running import load_image, serve_images
+    from nixdock.face.signing import attest_image, generate_key_pair, sign_image
     from nixdock.face.specs import read_spec, realise_closure, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
+    from nixdock.face.verifying import verify_attestation, verify_signature
     from nixdock.layering.comparison import Comparison
     from nixdock.layering.explain import Explanation
     from nixdock.layering.options import Group, LayeringOptions
@@ -101,6 +105,8 @@ if TYPE_CHECKING:
     from nixdock.oci.layout import Format
     from nixdock.oci.location import FileLocation
     from nixdock.oci.registry_reference import RegistryReference
+    from nixdock.policy.findings import Finding, PolicyReport
+    from nixdock.policy.policy import Policy
     from nixdock.read.report import FileReport
     from nixdock.read.verify import Verification
     from nixdock.registry.access import Access
@@ -111,6 +117,7 @@ if TYPE_CHECKING:
     from nixdock.runtime.loading import Loaded, LoadedLayer
     from nixdock.runtime.serving import Serving
     from nixdock.sbom.bill import Bill
+    from nixdock.signing.signed_image import SignedImage
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.transfer.copy_image import Copied
     from nixdock.transfer.push import PushedImage, PushedLayer, Pushing
@@ -133,6 +140,7 @@ __all__ = [
     "Explanation",
     "FileLocation",
     "FileReport",
+    "Finding",
     "Format",
     "Group",
     "Hash",
@@ -154,6 +162,8 @@ __all__ = [
     "PackError",
     "PathInfo",
     "PlanError",
+    "Policy",
+    "PolicyReport",
     "Prefetched",
     "PreviousPlan",
     "Progress",
@@ -168,6 +178,8 @@ __all__ = [
     "Resolution",
     "ScriptError",
     "Serving",
+    "SignatureError",
+    "SignedImage",
     "SpecError",
     "StoreError",
     "StorePath",
@@ -175,12 +187,15 @@ __all__ = [
     "Verification",
     "attach_artifact",
     "attach_sbom",
+    "attest_image",
     "build_image",
+    "check_policy",
     "compare_plans",
     "copy_image",
     "diff_images",
     "explain_path",
     "export_image",
+    "generate_key_pair",
     "image_digests",
     "inspect_image",
     "list_packages",
@@ -207,12 +222,16 @@ __all__ = [
     "registration_text",
     "remember_layers",
     "resolve_spec",
+    "sarif_json",
     "sbom_json",
     "serve_images",
+    "sign_image",
     "spec_json",
     "stream_image",
     "tarsum",
+    "verify_attestation",
     "verify_image",
+    "verify_signature",
     "write_database",
 ]
 
@@ -233,6 +252,7 @@ _MODULES: Final = {
     "Explanation": "nixdock.layering.explain",
     "FileLocation": "nixdock.oci.location",
     "FileReport": "nixdock.read.report",
+    "Finding": "nixdock.policy.findings",
     "Format": "nixdock.oci.layout",
     "Group": "nixdock.layering.options",
     "Hash": "nixdock.nix.hashes",
@@ -246,6 +266,8 @@ _MODULES: Final = {
     "Loaded": "nixdock.runtime.loading",
     "LoadedLayer": "nixdock.runtime.loading",
     "PathInfo": "nixdock.nix.closure",
+    "Policy": "nixdock.policy.policy",
+    "PolicyReport": "nixdock.policy.findings",
     "Prefetched": "nixdock.registry.prefetch",
     "PreviousPlan": "nixdock.layering.plan_history",
     "Progress": "nixdock.layers.progress",
@@ -257,16 +279,20 @@ _MODULES: Final = {
     "Remote": "nixdock.registry.prefetch",
     "Resolution": "nixdock.build.resolve",
     "Serving": "nixdock.runtime.serving",
+    "SignedImage": "nixdock.signing.signed_image",
     "StorePath": "nixdock.nix.store_path",
     "Verification": "nixdock.read.verify",
     "attach_artifact": "nixdock.face.attaching",
     "attach_sbom": "nixdock.face.attaching",
+    "attest_image": "nixdock.face.signing",
     "build_image": "nixdock.face.building",
+    "check_policy": "nixdock.face.checking",
     "compare_plans": "nixdock.face.plans",
     "copy_image": "nixdock.face.transfers",
     "diff_images": "nixdock.face.images",
     "explain_path": "nixdock.face.plans",
     "export_image": "nixdock.face.images",
+    "generate_key_pair": "nixdock.face.signing",
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
     "list_packages": "nixdock.face.materials",
@@ -293,12 +319,16 @@ _MODULES: Final = {
     "registration_text": "nixdock.face.closures",
     "remember_layers": "nixdock.face.building",
     "resolve_spec": "nixdock.face.specs",
+    "sarif_json": "nixdock.face.checking",
     "sbom_json": "nixdock.face.materials",
     "serve_images": "nixdock.face.running",
+    "sign_image": "nixdock.face.signing",
     "spec_json": "nixdock.face.specs",
     "stream_image": "nixdock.face.building",
     "tarsum": "nixdock.face.images",
+    "verify_attestation": "nixdock.face.verifying",
     "verify_image": "nixdock.face.images",
+    "verify_signature": "nixdock.face.verifying",
     "write_database": "nixdock.face.closures",
 }
 

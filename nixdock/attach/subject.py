@@ -120,6 +120,10 @@ class Subject(Protocol):
     def place(self) -> str:
         """Where it is, for messages."""
 
+    @property
+    def repository(self) -> Repository | None:
+        """The repository that has it, or None if it is in a layout."""
+
     def exact(self, location: Location) -> Location:
         """Return the location at which it was found, in a registry by its digest."""
 
@@ -201,6 +205,10 @@ class _InLayout:
     manifest: Blob
     place: str
     directory: Path | None
+
+    @property
+    def repository(self) -> None:
+        return None
 
     def exact(self, location: Location) -> Location:
         return location

@@ -16,13 +16,21 @@ if TYPE_CHECKING:
     from nixdock.oci.attachment import Attachment
     from nixdock.oci.descriptor import Descriptor, Platform
     from nixdock.oci.location import Location, Place
+    from nixdock.read.stored import StoredImage
     from nixdock.registry.access import Access
     from nixdock.sbom.bill import Bill, Subject
     from nixdock.sbom.metadata import PackageMeta
     from nixdock.sbom.reading import Contents
     from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["bill_of_spec", "list_packages", "own_contents", "sbom_attachment", "sbom_json"]
+__all__ = [
+    "bill_of_spec",
+    "image_bill",
+    "list_packages",
+    "own_contents",
+    "sbom_attachment",
+    "sbom_json",
+]
 
 
 def list_packages(
@@ -44,6 +52,7 @@ def list_packages(
     an image or a database in it is damaged, RegistryError if a registry does not send it, and
     StoreError or CacheError if the stores that a spec names do not have its closure.
     """
+    from nixdock.face.sources import read_source
     from nixdock.face.specs import check_platform
     from nixdock.nix.closure import Closure
     from nixdock.oci.location import location_of
@@ -55,7 +64,7 @@ def list_packages(
 
     metas = {} if meta is None else read_metas(Path(meta))
     wanted = wanted_platform(platform)
-    known = source if isinstance(source, Closure | ImageSpec) else _read(location_of(source))
+    known = source if isinstance(source, Closure | ImageSpec) else read_source(location_of(source))
     match known:
         case Closure():
             bill = _bill(subject_of_closure(()), _closure_contents(known), metas)
@@ -106,29 +115,14 @@ def sbom_attachment(
     return attach_content(image, blob, annotations, title=f"sbom{kind.suffix}")
 
 
-def _read(location: Location) -> Closure | ImageSpec | Location:
-    """Return the closure or spec in a file, or the location of an image."""
-    import orjson
+def image_bill(image: StoredImage, location: Location, meta: Path | None) -> Bill:
+    """Return the bill of materials of an open image, as `list_packages` does."""
+    from nixdock.sbom.metadata import read_metas
+    from nixdock.sbom.reading import read_layers
+    from nixdock.sbom.subjects import subject_of_image
 
-    from nixdock.diff.reading import is_image
-    from nixdock.nix.reference_graph import parse_closure
-    from nixdock.oci.location import FileLocation
-    from nixdock.spec.reading import is_spec, spec_of
-    from nixdock.system.input_files import read_bytes
-
-    if not isinstance(location, FileLocation) or is_image(location):
-        return location
-    data = read_bytes(location.path, "the spec or graph")
-    if data.lstrip().startswith(b"{"):
-        try:
-            document = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            raise InputError(
-                f"{location.path} is not valid JSON: {error}", path=location.path
-            ) from None
-        if is_spec(document):
-            return spec_of(document, location.path)
-    return parse_closure(data, (), str(location.path))
+    metas = {} if meta is None else read_metas(meta)
+    return _bill(subject_of_image(image, location), read_layers(image.layers), metas)
 
 
 def _closure_contents(closure: Closure) -> Contents:

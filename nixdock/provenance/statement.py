@@ -13,6 +13,7 @@ __all__ = [
     "BUILD_TYPE",
     "IN_TOTO_MEDIA_TYPE",
     "PREDICATE_TYPE",
+    "STATEMENT_TYPE",
     "UNKNOWN_BUILDER",
     "Builder",
     "Material",
@@ -32,7 +33,8 @@ BUILD_TYPE: Final = "https://nixdock.dev/build-types/image/v1"
 UNKNOWN_BUILDER: Final = "https://nixdock.dev/builders/unknown"
 """The builder if nobody has said which it is."""
 
-_STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+"""The type of a statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def in_toto_statement(
 ) -> Blob:
     """Return the statement that a predicate is true of the image with a digest."""
     statement = {
-        "_type": _STATEMENT_TYPE,
+        "_type": STATEMENT_TYPE,
         "subject": [{"name": name, "digest": {"sha256": hex_of(digest)}} for name in names],
         "predicateType": predicate_type,
         "predicate": dict(predicate),
