@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         tarsum,
         verify_image,
     )
+    from nixdock.face.indexes import build_index, push_index
     from nixdock.face.materials import list_packages, sbom_json
     from nixdock.face.plans import (
         compare_plans,
@@ -77,6 +78,8 @@ if TYPE_CHECKING:
     from nixdock.face.running import load_image, serve_images
     from nixdock.face.specs import read_spec, realise_closure, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
+    from nixdock.index.indexing import Indexing
+    from nixdock.index.result import ImageIndex, IndexedImage
     from nixdock.layering.comparison import Comparison
     from nixdock.layering.explain import Explanation
     from nixdock.layering.options import Group, LayeringOptions
@@ -128,7 +131,10 @@ __all__ = [
     "Hash",
     "Image",
     "ImageError",
+    "ImageIndex",
     "ImageSpec",
+    "IndexedImage",
+    "Indexing",
     "InputError",
     "LayerBlob",
     "LayerPlan",
@@ -163,6 +169,7 @@ __all__ = [
     "ToolError",
     "Verification",
     "build_image",
+    "build_index",
     "compare_plans",
     "copy_image",
     "diff_images",
@@ -184,6 +191,7 @@ __all__ = [
     "prefetch_image",
     "pull_image",
     "push_image",
+    "push_index",
     "query_closure",
     "read_closure",
     "read_previous",
@@ -220,7 +228,10 @@ _MODULES: Final = {
     "Group": "nixdock.layering.options",
     "Hash": "nixdock.nix.hashes",
     "Image": "nixdock.oci.image",
+    "ImageIndex": "nixdock.index.result",
     "ImageSpec": "nixdock.spec.image_spec",
+    "IndexedImage": "nixdock.index.result",
+    "Indexing": "nixdock.index.indexing",
     "LayerBlob": "nixdock.oci.layer_blob",
     "LayerPlan": "nixdock.layering.plan",
     "Layering": "nixdock.layering.strategies",
@@ -242,6 +253,7 @@ _MODULES: Final = {
     "StorePath": "nixdock.nix.store_path",
     "Verification": "nixdock.read.verify",
     "build_image": "nixdock.face.building",
+    "build_index": "nixdock.face.indexes",
     "compare_plans": "nixdock.face.plans",
     "copy_image": "nixdock.face.transfers",
     "diff_images": "nixdock.face.images",
@@ -263,6 +275,7 @@ _MODULES: Final = {
     "prefetch_image": "nixdock.face.images",
     "pull_image": "nixdock.face.transfers",
     "push_image": "nixdock.face.pushing",
+    "push_index": "nixdock.face.indexes",
     "query_closure": "nixdock.face.closures",
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",

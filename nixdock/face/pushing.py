@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nixdock.oci.registry_reference import RegistryReference
     from nixdock.transfer.push_target import PushTarget
 
-__all__ = ["push_image"]
+__all__ = ["push_image", "push_spec"]
 
 
 def push_image(
@@ -56,15 +56,35 @@ def push_image(
     if not references:
         raise InputError("there is no destination; name at least one, as HOST/REPOSITORY:TAG")
     pushing = options or Pushing()
-    sources = Sources.of(reuse, use_cache=pushing.use_cache)
     if not isinstance(source, ImageSpec):
         return _push_existing(os.fspath(source), references, pushing, access, progress)
-    spec = source
+    return push_spec(source, references, pushing, reuse, access, progress, Confinement(confinement))
+
+
+def push_spec(
+    spec: ImageSpec,
+    references: Sequence[RegistryReference],
+    pushing: Pushing,
+    reuse: Iterable[str],
+    access: Access | None,
+    progress: Progress | None,
+    confinement: Confinement,
+    *,
+    tags: bool = True,
+) -> PushedImage:
+    """Push the image of a spec, as `push_image` does.
+
+    Without `tags`, it is stored by its digest alone; the images that `references` stand for are
+    those that it continues all the same, which may be those for its platform in indexes.
+    """
+    sources = Sources.of(reuse, use_cache=pushing.use_cache)
     registries = Registries(access or Access(), spec.platform)
     known = Known()
     targets = registries.targets(references, [*sources.images, *previous_images(spec)], known)
     memories = _memories(targets) if pushing.use_memory and may_continue(spec) else []
-    with prepared_build(spec, Confinement(confinement), access, previous=memories) as build:
+    if not tags:
+        targets = [replace(target, tags=()) for target in targets]
+    with prepared_build(spec, confinement, access, previous=memories) as build:
         if spec.from_image is not None:
             add_base(known, spec.from_image.path, build.layers)
         known.add_cached(build.layers, pushing.compression, sources.cache)

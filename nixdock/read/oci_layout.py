@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from nixdock.errors import ImageError
 from nixdock.oci.digests import check_digest, hex_of, sha256_digest
 from nixdock.oci.documents import (
+    ATTESTATION_TYPE,
     LAYER_KEY,
     DescriptorDocument,
     IndexDocument,
@@ -35,7 +36,6 @@ __all__ = ["BlobUse", "LayoutView", "read_layout"]
 _LAYOUT_VERSION: Final = "1.0.0"
 _MOST_NESTING: Final = 4
 _MOST_DESCRIPTORS: Final = 1000
-_ATTESTATION: Final = "vnd.docker.reference.type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class _Reader:
             context.depth + 1,
             names,
             child.platform or context.platform,
-            context.attestation or _ATTESTATION in annotations,
+            context.attestation or ATTESTATION_TYPE in annotations,
         )
         data = self._read_blob(child, place)
         if data is None:

@@ -14,6 +14,7 @@ from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.layer import Layer
 from nixdock.layers.pack import pack_each
 from nixdock.layers.progress import NO_PROGRESS, Progress
+from nixdock.oci.descriptor import Blob
 from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.system.parallel import map_in_threads
@@ -98,7 +99,8 @@ class PushedImage:
     """A pushed image, by the digest of its manifest or index, and the references to it by digest.
 
     `read` and `sent` are in bytes: of the layers that were packed or read, and of what was sent to
-    registries. `requests` is the number of requests to all registries, if it is known.
+    registries. `requests` is the number of requests to all registries, if it is known. `manifest`
+    is that of an image that was built.
     """
 
     digest: str
@@ -107,6 +109,7 @@ class PushedImage:
     read: int
     sent: int
     requests: int | None = None
+    manifest: Blob | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object that `nixdock push --json` prints."""
@@ -181,8 +184,14 @@ class _Push:
             for (_, blob), outcomes in zip(sorted(blobs.items()), self._outcomes, strict=True)
         )
         references = (f"{target.place}@{image.manifest.digest}" for target in self._targets)
-        digest = image.manifest.digest
-        return PushedImage(digest, tuple(references), tuple(layers), self._read, self._sent)
+        return PushedImage(
+            digest=image.manifest.digest,
+            references=tuple(references),
+            layers=tuple(layers),
+            read=self._read,
+            sent=self._sent,
+            manifest=image.manifest,
+        )
 
     def _verify(self, expected: Mapping[int, LayerBlob]) -> None:
         """Pack the layers that are known; raise ImageError if one is not what it should be."""

@@ -25,7 +25,8 @@ _MOST_SOURCES: Final = 2
 class PushTarget:
     """A repository, the tags to set there, and the images that were `seen` in it before.
 
-    A registry keeps the blobs of the manifests that it has: those that `seen` names are there.
+    Without tags, an image is stored by its digest alone. A registry keeps the blobs of the
+    manifests that it has: those that `seen` names are there.
     """
 
     repository: Repository
@@ -81,8 +82,11 @@ class PushTarget:
         return [name for name in names if name != own][:_MOST_SOURCES]
 
     def has_image(self, digest: str) -> bool:
-        """Tell whether all tags stand for that manifest."""
-        return self._tags_of(digest).issuperset(self.tags)
+        """Tell whether that manifest is there, and all tags stand for it."""
+        return self._is_stored(digest) and self._tags_of(digest).issuperset(self.tags)
+
+    def _is_stored(self, digest: str) -> bool:
+        return any(digest in {seen.manifest, seen.index} for seen in self.seen)
 
     def _tags_of(self, digest: str) -> set[str]:
         return {seen.name for seen in self.seen if seen.index == digest}
@@ -105,6 +109,5 @@ class PushTarget:
     def _names(self, manifest: Blob) -> list[str]:
         """Return under what the manifest is stored: its digest first, tags last."""
         there = self._tags_of(manifest.digest)
-        is_stored = any(seen.manifest == manifest.digest for seen in self.seen)
         tags = (tag for tag in self.tags if tag not in there)
-        return [*([] if is_stored else [manifest.digest]), *tags]
+        return [*([] if self._is_stored(manifest.digest) else [manifest.digest]), *tags]

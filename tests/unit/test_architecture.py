@@ -35,12 +35,13 @@ MAY_IMPORT = {
     "sbom": "errors system oci tar nix spec layering read",
     "merge": "errors system coding oci layers read write registry",
     "transfer": "errors system coding network oci tar layers read write registry",
+    "index": "errors system oci layers transfer",
     "runtime": "errors system oci layers read write registry transfer",
     "demo": "errors system oci nix spec",
     "face": "errors system oci tar nix stores spec layering layers read write rootfs build diff"
-    " sbom merge registry transfer runtime",
+    " sbom merge registry transfer index runtime",
     "__init__": "errors nix oci spec layering layers read rootfs build diff sbom registry transfer"
-    " runtime face",
+    " index runtime face",
     "cli": "errors system oci tar nix spec layering read registry diff sbom runtime demo __init__",
     "__main__": "cli",
 }

@@ -28,6 +28,7 @@ SampleSpec = Callable[..., Path]
 
 FUNCTIONS = [
     "build_image",
+    "build_index",
     "compare_plans",
     "copy_image",
     "diff_images",
@@ -49,6 +50,7 @@ FUNCTIONS = [
     "prefetch_image",
     "pull_image",
     "push_image",
+    "push_index",
     "query_closure",
     "read_closure",
     "read_previous",
@@ -83,7 +85,10 @@ TYPES = [
     "Group",
     "Hash",
     "Image",
+    "ImageIndex",
     "ImageSpec",
+    "IndexedImage",
+    "Indexing",
     "LayerBlob",
     "LayerPlan",
     "Layering",
