@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from nixdock.cli.options import platform_option
+from nixdock.cli.options import all_platforms_option, platform_option
 from nixdock.cli.output import size_text
 from nixdock.system.text import counted, shown
 
@@ -25,11 +25,7 @@ def copy_options(command: _Command) -> _Command:
     """Add --platform, --all-platforms and --json to a command."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the digest."),
-        click.option(
-            "--all-platforms",
-            is_flag=True,
-            help="Take the index with the images for all platforms.",
-        ),
+        all_platforms_option,
         platform_option,
     ):
         command = option(command)

@@ -12,9 +12,11 @@ from nixdock import Compression
 from nixdock.cli.access import access_options
 from nixdock.cli.options import (
     OUTPUT_PATH,
+    all_platforms_option,
     confinement_options,
     no_cache_option,
     overridden,
+    platform_option,
     previous_option,
     quiet_option,
     reuse_option,
@@ -58,6 +60,8 @@ Examples:
 @store_options
 @realise_option
 @no_cache_option
+@all_platforms_option
+@platform_option
 @click.option("--verify-known", is_flag=True, help="Pack known layers as well, and compare.")
 @click.option("--dry-run", is_flag=True, help="Send nothing; say what would be sent.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the references.")
@@ -76,7 +80,9 @@ def command(
     confinement: str | None,
     access: Access | None,
     chosen: ChosenStores,
+    platform: str | None,
     *,
+    all_platforms: bool,
     no_previous: bool,
     no_cache: bool,
     verify_known: bool,
@@ -90,7 +96,8 @@ def command(
     built on its way. Its layers continue the plan of the image that it replaces at DEST, unless
     --previous or the spec names another. Layers that the registry has already are neither packed
     nor sent, and no file of theirs is read. Or it is the location of an image: docker://REFERENCE,
-    oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE], or a path.
+    oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE], or a path; of an
+    index, the image for --platform, or with --all-platforms the whole.
     """
     # Slow to load, and not needed to show the help.
     from nixdock import Pushing, push_image
@@ -116,6 +123,8 @@ def command(
                 dry_run=dry_run,
                 use_cache=not no_cache,
                 use_memory=not no_previous,
+                platform=platform,
+                all_platforms=all_platforms,
             ),
             reuse=reuse,
             access=access,

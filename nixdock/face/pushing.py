@@ -58,6 +58,8 @@ def push_image(
     pushing = options or Pushing()
     if not isinstance(source, ImageSpec):
         return _push_existing(os.fspath(source), references, pushing, access, progress)
+    if pushing.platform is not None or pushing.all_platforms:
+        raise InputError("a spec is for one platform, which it states itself")
     return push_spec(source, references, pushing, reuse, access, progress, Confinement(confinement))
 
 
@@ -118,7 +120,14 @@ def _push_existing(
     if pushing.dry_run or pushing.verify_known:
         raise InputError("a dry run, and the verification of known layers, are for specs only")
     copies = [
-        copy_image(source, f"docker://{each}", access=access, progress=progress)
+        copy_image(
+            source,
+            f"docker://{each}",
+            platform=pushing.platform,
+            all_platforms=pushing.all_platforms,
+            access=access,
+            progress=progress,
+        )
         for each in references
     ]
     return pushed_copies(copies)

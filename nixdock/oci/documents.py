@@ -72,6 +72,7 @@ class IndexDocument(msgspec.Struct, frozen=True, rename="camel"):
     schema_version: int
     manifests: list[DescriptorDocument]
     media_type: str | None = None
+    annotations: dict[str, str] | None = None
 
 
 class ManifestDocument(msgspec.Struct, frozen=True, rename="camel"):
@@ -82,6 +83,7 @@ class ManifestDocument(msgspec.Struct, frozen=True, rename="camel"):
     layers: list[DescriptorDocument]
     media_type: str | None = None
     artifact_type: str | None = None
+    annotations: dict[str, str] | None = None
 
 
 class ReferrerDocument(msgspec.Struct, frozen=True, rename="camel"):

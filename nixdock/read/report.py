@@ -6,14 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
 from nixdock.coding.codings import Coding
 from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
 from nixdock.nix.store_path import DEFAULT_STORE_DIR
 from nixdock.read.opening import ImageFile
-from nixdock.read.stored import StoredImage, StoredLayer
+from nixdock.read.stored import StoredImage, StoredIndex, StoredLayer
 from nixdock.read.watched import watched
 from nixdock.system.cores import available_cores
 from nixdock.tar.reader import TarReader
@@ -70,7 +70,8 @@ class LayerReport:
 class ImageReport:
     """An image; `digest` is that of the manifest, or None in a docker-archive.
 
-    Both digests are None for an image of which a layer has not been packed.
+    Both digests are None for an image of which a layer has not been packed. `index` is the index
+    with the image, if there is one, and `annotations` are those of the manifest.
     """
 
     tags: tuple[str, ...]
@@ -82,9 +83,14 @@ class ImageReport:
     created: str | None
     config: Mapping[str, Any]
     layers: tuple[LayerReport, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    index: StoredIndex | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""
+        index = None
+        if self.index is not None:
+            index = {"digest": self.index.digest, "annotations": dict(self.index.annotations)}
         return {
             "tags": list(self.tags),
             "digest": self.digest,
@@ -94,6 +100,8 @@ class ImageReport:
             "variant": self.variant,
             "created": self.created,
             "config": dict(self.config),
+            "annotations": dict(self.annotations),
+            "index": index,
             "layers": [layer.document() for layer in self.layers],
         }
 
@@ -141,6 +149,8 @@ def _image(image: StoredImage, paths: Mapping[StoredLayer, Sequence[str]] | None
         variant=config.variant,
         created=config.created,
         config=config.config or {},
+        annotations=image.annotations,
+        index=image.index,
         layers=tuple(
             LayerReport(
                 digest=_declared_digest(layer) if paths is None else layer.digest,

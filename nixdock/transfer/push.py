@@ -39,7 +39,8 @@ class Pushing:
     With `verify_known`, layers that are known are packed all the same, and compared. With
     `dry_run`, nothing is sent, not even mounted. `use_cache` says whether the user's cache of known
     layers is used, and `use_memory` whether a spec with the strategy `stable` that names no
-    previous image continues the plans of the images that are replaced.
+    previous image continues the plans of the images that are replaced. `platform`, as
+    OS/ARCHITECTURE[/VARIANT], and `all_platforms` say what is pushed of an index that exists.
     """
 
     compression: Compression = Compression.GZIP
@@ -48,6 +49,8 @@ class Pushing:
     dry_run: bool = False
     use_cache: bool = True
     use_memory: bool = True
+    platform: str | None = None
+    all_platforms: bool = False
 
 
 @dataclass(frozen=True, slots=True)

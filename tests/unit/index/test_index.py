@@ -312,3 +312,33 @@ def test_names_and_annotations(layouts: Sequence[Path], tmp_path: Path) -> None:
     (docker,) = json.loads(files["manifest.json"])
     assert docker["RepoTags"] == ["a/b:1", "a/b:latest"]
     assert json.loads(files[docker["Config"]])["architecture"] == "amd64"
+
+
+def test_the_index_has_the_annotations_that_all_images_share(
+    sample_spec: SampleSpec, tmp_path: Path
+) -> None:
+    specs = []
+    for architecture, source in (("amd64", "https://one"), ("arm64", "https://two")):
+        (tmp_path / architecture).mkdir()
+        annotations = {
+            "org.opencontainers.image.source": source,
+            "org.opencontainers.image.licenses": "MIT",
+            "mine": "x",
+        }
+        spec = sample_spec(
+            tmp_path / architecture, architecture=architecture, annotations=annotations
+        )
+        specs.append(nixdock.read_spec(spec))
+    shared = {
+        "org.opencontainers.image.licenses": "MIT",
+        "org.opencontainers.image.title": "y",
+        "org.opencontainers.image.version": "v1",
+    }
+    result = nixdock.build_index(specs, tmp_path / "a")
+    assert json.loads(result.manifest.data)["annotations"] == result.annotations == shared
+    own = Indexing(annotations={"org.opencontainers.image.title": "mine"})
+    result = nixdock.build_index(specs, tmp_path / "a", own)
+    assert result.annotations == shared | {"org.opencontainers.image.title": "mine"}
+    none = Indexing(default_annotations=False)
+    result = nixdock.build_index(specs, tmp_path / "a", none)
+    assert "annotations" not in json.loads(result.manifest.data)
