@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+import msgspec
 
-__all__ = ["annotation_options"]
+if TYPE_CHECKING:
+    from nixdock import ImageSpec
+
+__all__ = ["annotated", "annotation_options", "image_annotation_options"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -42,6 +46,21 @@ def annotation_options(what: str, default: str) -> Callable[[_Command], _Command
         return command
 
     return add
+
+
+image_annotation_options = annotation_options(
+    "image", "its title, version, date and base image, as far as they are known, and labels"
+)
+"""The options --annotation and --no-default-annotations of commands that build an image."""
+
+
+def annotated(spec: ImageSpec, annotations: dict[str, str], *, default: bool) -> ImageSpec:
+    """Return the spec with more annotations, and without the default ones unless `default`."""
+    return msgspec.structs.replace(
+        spec,
+        annotations={**spec.annotations, **annotations},
+        default_annotations=spec.default_annotations and default,
+    )
 
 
 def _parsed(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from nixdock import (
     remember_layers,
 )
 from nixdock.cli.access import access_options
+from nixdock.cli.annotations import annotated, image_annotation_options
 from nixdock.cli.build_result import BuildResult
 from nixdock.cli.options import (
     OUTPUT,
@@ -72,6 +73,7 @@ Examples:
     help="Add to a docker-archive the files that Docker needed before version 1.10.",
 )
 @override_options
+@image_annotation_options
 @store_options
 @realise_option
 @confinement_options
@@ -101,7 +103,9 @@ def command(
     confinement: str | None,
     reuse: tuple[str, ...],
     chosen: ChosenStores,
+    annotations: dict[str, str],
     *,
+    default_annotations: bool,
     no_cache: bool,
     legacy: bool,
     tag_of_output: bool,
@@ -133,6 +137,7 @@ def command(
         check_not_terminal(target)
     started = time.monotonic()
     parsed = chosen.applied_to(overridden(read_spec(spec), graph, tags, previous), access)
+    parsed = annotated(parsed, annotations, default=default_annotations)
     if not quiet:
         say(f"planning {names_text(parsed)}")
     if target is None or dry_run:

@@ -10,6 +10,7 @@ import click
 
 from nixdock import Compression
 from nixdock.cli.access import access_options
+from nixdock.cli.annotations import annotated, image_annotation_options
 from nixdock.cli.options import (
     OUTPUT_PATH,
     all_platforms_option,
@@ -57,6 +58,7 @@ Examples:
     "--no-previous", is_flag=True, help="Plan without memory of the images that are replaced."
 )
 @click.option("--graph", help="File with the closure's graph, in place of the spec's.")
+@image_annotation_options
 @store_options
 @realise_option
 @no_cache_option
@@ -80,8 +82,10 @@ def command(
     confinement: str | None,
     access: Access | None,
     chosen: ChosenStores,
+    annotations: dict[str, str],
     platform: str | None,
     *,
+    default_annotations: bool,
     all_platforms: bool,
     no_previous: bool,
     no_cache: bool,
@@ -109,8 +113,11 @@ def command(
     targets = destinations
     if not isinstance(image, str):
         image = chosen.applied_to(overridden(image, graph), access)
+        image = annotated(image, annotations, default=default_annotations)
         # The image's own names say where it belongs.
         targets = destinations or tuple(map(str, image.references))
+    elif annotations or not default_annotations:
+        raise click.UsageError("annotations are for a spec; an image that exists stays as it is")
     if not targets:
         raise click.UsageError("an image that exists needs a DEST")
     with packing_progress(quiet=quiet) as progress:

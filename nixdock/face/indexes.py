@@ -83,14 +83,14 @@ def build_index(
     how, watching = options or Indexing(), progress or NO_PROGRESS
     with ExitStack() as stack:
         specs, found = _opened(images, access, stack)
-        for spec in specs:
+        for origin, spec in specs.items():
             directory = stack.enter_context(temporary_directory(path)) / "layout"
             with prepared_build(spec, Confinement(confinement), access) as build:
                 watching.start([layer.weight for layer in build.layers])
                 image = write_image(build, directory, Format.OCI_LAYOUT, how.compression, watching)
             if how.use_cache:
                 user_cache().add(image.layers)
-            built = _found(FileLocation(directory), _origin(spec), access, stack)
+            built = _found(FileLocation(directory), origin, access, stack)
             found.append(replace(built, names=tuple(map(str, spec.references))))
         index, tree = _joined(found, how)
         names = how.names or _common_names(found)
@@ -128,13 +128,13 @@ def push_index(
     read = sent = 0
     with ExitStack() as stack:
         specs, found = _opened(images, access, stack)
-        for spec in specs:
+        for origin, spec in specs.items():
             pushed = push_spec(
                 *(spec, references, chosen, reuse, access, progress, Confinement(confinement)),
                 tags=False,
             )
             assert pushed.manifest is not None  # It was built.
-            found.append(_Found([entry_of(_origin(spec), pushed.manifest, spec.platform)], ()))
+            found.append(_Found([entry_of(origin, pushed.manifest, spec.platform)], ()))
             read, sent = read + pushed.read, sent + pushed.sent
         index, tree = _joined(found, options or Indexing())
         source = JoinedSource(_all_entries(found))
@@ -152,24 +152,30 @@ def push_index(
 
 def _opened(
     images: Iterable[ImageSpec | Place], access: Access | None, stack: ExitStack
-) -> tuple[list[ImageSpec], list[_Found]]:
-    """Return the specs and what exists; raise InputError early if platforms are not distinct."""
+) -> tuple[dict[str, ImageSpec], list[_Found]]:
+    """Return the specs, by what they are called, and what exists.
+
+    Raise InputError early if two images are for the same platform.
+    """
     sources = list(images)
     if not sources:
         raise InputError("there is nothing to put into an index; name at least one image")
-    specs = [source for source in sources if isinstance(source, ImageSpec)]
-    locations = [location_of(each) for each in sources if not isinstance(each, ImageSpec)]
-    found = [_found(each, location_text(each), access, stack) for each in locations]
-    platforms = [
-        *((each.origin, each.platform) for each in _all_entries(found) if each.platform),
-        *((_origin(spec), spec.platform) for spec in specs),
-    ]
-    check_platforms(platforms)
+    specs: dict[str, ImageSpec] = {}
+    found = []
+    for number, each in enumerate(sources, 1):
+        if isinstance(each, ImageSpec):
+            origin = f"the spec of {each.references[0]} for {platform_text(each.platform)}"
+            specs[f"{origin} (image {number})" if origin in specs else origin] = each
+        else:
+            location = location_of(each)
+            found.append(_found(location, location_text(location), access, stack))
+    check_platforms(
+        [
+            *((each.origin, each.platform) for each in _all_entries(found) if each.platform),
+            *((origin, spec.platform) for origin, spec in specs.items()),
+        ]
+    )
     return specs, found
-
-
-def _origin(spec: ImageSpec) -> str:
-    return f"the spec of {spec.references[0]} for {platform_text(spec.platform)}"
 
 
 def _found(location: Location, origin: str, access: Access | None, stack: ExitStack) -> _Found:

@@ -239,6 +239,17 @@ def test_two_images_for_a_platform(
     assert not (tmp_path / "out").exists()
 
 
+def test_two_specs_of_a_name_for_a_platform(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    specs = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        config = {"Cmd": ["/bin/app", name]}
+        specs.append(nixdock.read_spec(sample_spec(tmp_path / name, config=config)))
+    message = r"the spec of x/y:v1 for linux/amd64 and .* \(image 2\) are both for linux/amd64"
+    with pytest.raises(InputError, match=message):
+        nixdock.build_index(specs, tmp_path / "out")
+
+
 def test_the_same_image_twice_is_one(layouts: Sequence[Path], tmp_path: Path) -> None:
     (tmp_path / "copy").symlink_to(layouts[0])
     result = nixdock.build_index([layouts[0], tmp_path / "copy"], tmp_path / "out")
