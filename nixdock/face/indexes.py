@@ -23,22 +23,29 @@ from nixdock.index.joining import (
     shared_annotations,
 )
 from nixdock.index.result import ImageIndex
+from nixdock.layers.pack import pack_all
 from nixdock.layers.progress import NO_PROGRESS, Progress
+from nixdock.oci.digests import hex_of
 from nixdock.oci.layout import Format
-from nixdock.oci.location import FileLocation, Location, location_of, location_text
+from nixdock.oci.location import Location, location_of, location_text
 from nixdock.oci.platforms import platform_text
 from nixdock.rootfs.confinement import Confinement
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.system.scratch import temporary_directory
+from nixdock.system.writers import FileWriter
 from nixdock.transfer.copying import transfer
-from nixdock.transfer.file_destination import FileForm
+from nixdock.transfer.file_destination import (
+    FileDestination,
+    FileForm,
+    open_file_destination,
+)
 from nixdock.transfer.opening import Selection, full_names, open_destination, open_source
 from nixdock.transfer.push import Pushing
 from nixdock.transfer.pushed_copies import bytes_sent
 from nixdock.transfer.targets import target_reference
-from nixdock.write.image import write_image
 
 if TYPE_CHECKING:
+    from nixdock.oci.image import Image
     from nixdock.oci.location import Place
     from nixdock.registry.access import Access
     from nixdock.transfer.tree import Tree
@@ -81,24 +88,38 @@ def build_index(
             " or an OCI layout"
         )
     how, watching = options or Indexing(), progress or NO_PROGRESS
+    read = 0
     with ExitStack() as stack:
         specs, found = _opened(images, access, stack)
+        directory = stack.enter_context(temporary_directory(path))
+        file = FileForm(chosen, mtime=how.mtime)
+        place = stack.enter_context(open_file_destination(path, file))
         for origin, spec in specs.items():
-            directory = stack.enter_context(temporary_directory(path)) / "layout"
             with prepared_build(spec, Confinement(confinement), access) as build:
                 watching.start([layer.weight for layer in build.layers])
-                image = write_image(build, directory, Format.OCI_LAYOUT, how.compression, watching)
+                blobs = pack_all(build.layers, directory, how.compression, progress=watching)
+                image = build.assemble(blobs)
+            _adopt(image, directory, place)
+            read += sum(blob.tar_size or 0 for blob in blobs)
             if how.use_cache:
-                user_cache().add(image.layers)
-            built = _found(FileLocation(directory), origin, access, stack)
-            found.append(replace(built, names=tuple(map(str, spec.references))))
+                user_cache().add(blobs)
+            entry = entry_of(origin, image.manifest, image.platform)
+            found.append(_Found([entry], tuple(map(str, spec.references))))
         index, tree = _joined(found, how)
         names = how.names or _common_names(found)
-        file = FileForm(chosen, mtime=how.mtime)
-        with open_destination(FileLocation(path), access, how=file) as place:
-            source = JoinedSource(_all_entries(found))
-            blobs, _ = transfer(source, tree, place, names, watching)
-    return replace(index, names=names, read=sum(blob.read for blob in blobs))
+        copied, _ = transfer(JoinedSource(_all_entries(found)), tree, place, names, watching)
+    read += sum(blob.read for blob in copied)
+    return replace(index, names=names, read=read)
+
+
+def _adopt(image: Image, directory: Path, place: FileDestination) -> None:
+    """Let a file have an image whose layers are in a directory, named by their digests."""
+    config = directory / hex_of(image.config.digest)
+    with FileWriter(config) as writer:
+        writer.write(image.config.data)
+    place.adopt(image.config.digest, config)
+    for layer in image.layers:
+        place.adopt(layer.digest, directory / hex_of(layer.digest))
 
 
 def push_index(

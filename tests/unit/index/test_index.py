@@ -140,6 +140,40 @@ def test_a_spec_continues_the_image_for_its_platform(
     assert len(fake.requests("PUT", "/blobs/")) == 1
 
 
+def replace_app(spec: Path) -> None:
+    """Let the app be that of another build, which has another store path."""
+    old, new = f"{'d' * 32}-app", f"{'f' * 32}-app"
+    store_dir = spec.parent / "root/nix/store"
+    (store_dir / old).rename(store_dir / new)
+    for file in (spec, spec.parent / "graph.json"):
+        file.write_text(file.read_text().replace(old, new))
+
+
+def test_a_spec_continues_the_plan_of_the_image_for_its_platform(
+    sample_spec: SampleSpec, fake: FakeRegistry, access: Access, tmp_path: Path
+) -> None:
+    """The image for arm64 remembers one update, that of its own."""
+    reference, steps = f"{fake.host}/x:v1", []
+    for number in range(2):
+        specs = []
+        for architecture in ("amd64", "arm64"):
+            (tmp_path / f"{architecture}{number}").mkdir()
+            spec = sample_spec(
+                tmp_path / f"{architecture}{number}",
+                architecture=architecture,
+                layering={"strategy": "stable"},
+                config={"Cmd": [str(number)]},
+            )
+            if architecture == "arm64" and number:
+                replace_app(spec)
+            specs.append(nixdock.read_spec(spec))
+        nixdock.push_index(specs, [reference], None, NO_CACHE, access=access)
+        images = nixdock.inspect_image(f"docker://{reference}", quick=True, access=access).images
+        configs = [json.loads(fake.blobs["x"][each.config_digest or ""]) for each in images]
+        steps.append([config["dev.nixdock.memory"].get("steps", 0) for config in configs])
+    assert steps == [[0, 0], [0, 1]]
+
+
 def test_indexes_and_their_attestations_are_taken_over(
     fake: FakeRegistry, access: Access, tmp_path: Path
 ) -> None:
