@@ -83,10 +83,8 @@ class PushTarget:
 
     def has_image(self, digest: str) -> bool:
         """Tell whether that manifest is there, and all tags stand for it."""
-        return self._is_stored(digest) and self._tags_of(digest).issuperset(self.tags)
-
-    def _is_stored(self, digest: str) -> bool:
-        return any(digest in {seen.manifest, seen.index} for seen in self.seen)
+        is_there = any(digest in {seen.manifest, seen.index} for seen in self.seen)
+        return is_there and self._tags_of(digest).issuperset(self.tags)
 
     def _tags_of(self, digest: str) -> set[str]:
         return {seen.name for seen in self.seen if seen.index == digest}
@@ -109,5 +107,6 @@ class PushTarget:
     def _names(self, manifest: Blob) -> list[str]:
         """Return under what the manifest is stored: its digest first, tags last."""
         there = self._tags_of(manifest.digest)
+        is_stored = any(seen.manifest == manifest.digest for seen in self.seen)
         tags = (tag for tag in self.tags if tag not in there)
-        return [*([] if self._is_stored(manifest.digest) else [manifest.digest]), *tags]
+        return [*([] if is_stored else [manifest.digest]), *tags]

@@ -1,4 +1,4 @@
-"""The JSON schemas of the image-spec."""
+"""Checking documents of images with the image-spec's own schemas."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import jsonschema
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
+
+__all__ = ["SCHEMAS", "schema_errors"]
 
 SCHEMAS = Path(__file__).parents[1] / "data/image-spec"
 
