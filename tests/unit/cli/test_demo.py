@@ -21,8 +21,8 @@ from tests.unit.cli import fake_engine
 from tests.unit.cli.program import run_text
 
 MANIFESTS = {
-    "amd64": "sha256:e3b5109809ea77d6702fe05fbca98e078a5849e7cc28a712847748157c075425",
-    "arm64": "sha256:06077d2d603fe8f0e0d948b707d81abe092fe430c44f76e5d3a60877211ccb6a",
+    "amd64": "sha256:30aa84397616c31c24d5d412a5facc834ff241ae2f560393669f37dd8835aaf8",
+    "arm64": "sha256:21c5a3d50db4fac2c9605edf7c716d68cdbb2555fdaabbe4c00e5d8919dc0abe",
 }
 NOBODY = "65534"
 
