@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nixdock.oci.image import Annotations
 from nixdock.oci.registry_reference import RegistryReference
-from nixdock.rootfs.base_image import BaseImage
 from nixdock.spec.annotations import STANDARD, spec_annotations
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.times import CONSTANT, rfc3339
+
+if TYPE_CHECKING:
+    from nixdock.rootfs.base_image import BaseImage
 
 __all__ = ["annotations_of"]
 

@@ -10,19 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nixdock.build.annotations import annotations_of
-from nixdock.build.database_layer import Database, write_database
 from nixdock.build.fetched_contents import fetched_contents
 from nixdock.build.memory import memory_of
 from nixdock.build.missing_files import missing_contents, missing_program
-from nixdock.build.outline import outlined_layers
-from nixdock.build.permission_check import check_permissions
 from nixdock.build.previous import previous_images
 from nixdock.build.resolve import Resolution, resolve_on_base
 from nixdock.build.sources import nar_hashes_of, store_of
 from nixdock.build.store_layers import directories_of, layers_of_store
 from nixdock.errors import PlanError
 from nixdock.layers.layer import Layer, ListedLayer
-from nixdock.layers.single import SingleLayer
 from nixdock.oci.container_config import ContainerConfig, container_config
 from nixdock.oci.digests import chain_ids
 from nixdock.oci.image import Annotations, HistoryEntry, Image
@@ -30,24 +26,19 @@ from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.location import parse_location
 from nixdock.oci.reference import Reference
-from nixdock.rootfs.base_image import BaseImage, inherit, open_base_image
 from nixdock.rootfs.confinement import Confinement
-from nixdock.rootfs.top_layer import (
-    has_scripts,
-    pack_to_temporary_tar,
-    prepare_top_layer,
-    read_top_layer,
-)
 from nixdock.spec.config_checks import checked_config, undefined_keys, with_labels
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
 
 if TYPE_CHECKING:
+    from nixdock.build.database_layer import Database
     from nixdock.layering.plan_history import PreviousPlan
     from nixdock.layers.store import StoreLayer
     from nixdock.oci.descriptor import Platform
     from nixdock.oci.location import Location
     from nixdock.registry.access import Access
+    from nixdock.rootfs.base_image import BaseImage
     from nixdock.stores.store import Store
 
 __all__ = ["Build", "prepared_build", "prepared_top_layer", "resolve_spec"]
@@ -139,6 +130,8 @@ def prepared_build(
         layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
         container = _inherited(spec, config, base)
         if outline:
+            from nixdock.build.outline import outlined_layers  # noqa: PLC0415 (only for plans)
+
             layers += outlined_layers(spec, source)
         else:
             layers += _new_layers(spec, container, base, stack, confinement, source)
@@ -174,8 +167,8 @@ def prepared_top_layer(
         base = _open_base(spec, access, stack)
         source = store_of(spec, access)
         database = None
-        if spec.nix_db and has_scripts(spec):
-            database = write_database(spec, base, source, _creation_time(spec), stack)
+        if spec.nix_db and spec.has_scripts:
+            database = _written_database(spec, base, source, _creation_time(spec), stack)
         source = source.promising(nar_hashes_of(spec))
         yield _top_layer(spec, base, source, database, stack, confinement)
 
@@ -184,6 +177,8 @@ def _open_base(spec: ImageSpec, access: Access | None, stack: ExitStack) -> Base
     """Open the base image, if the spec has one; closing the stack closes it."""
     if spec.from_image is None:
         return None
+    from nixdock.rootfs.base_image import open_base_image  # noqa: PLC0415 (few images have one)
+
     location = parse_location(spec.from_image.path)
     name, tag = spec.from_image.name, spec.from_image.tag
     return stack.enter_context(open_base_image(location, name, tag, spec.platform, access))
@@ -192,6 +187,8 @@ def _open_base(spec: ImageSpec, access: Access | None, stack: ExitStack) -> Base
 def _inherited(spec: ImageSpec, config: ContainerConfig, base: BaseImage | None) -> ContainerConfig:
     if base is None:
         return config
+    from nixdock.rootfs.base_image import inherit  # noqa: PLC0415 (the same)
+
     return inherit(base.container, config, everything=spec.inherit_config == "all")
 
 
@@ -213,12 +210,15 @@ def _new_layers(
     The first two are a single layer if the spec says so.
     """
     mtime = _creation_time(spec)
-    database = write_database(spec, base, source, mtime, stack) if spec.nix_db else None
+    database = _written_database(spec, base, source, mtime, stack) if spec.nix_db else None
     top = _top_layer(spec, base, source, database, stack, confinement)
     own_layers: list[ListedLayer] = [top]
     if database is not None and (layer := database.layer(spec, top, mtime)) is not None:
         own_layers.append(layer)
-    check_permissions(spec, own_layers, base, source)
+    if spec.perms:
+        from nixdock.build.permission_check import check_permissions  # noqa: PLC0415 (the same)
+
+        check_permissions(spec, own_layers, base, source)
     for warning in missing_contents(spec, base):
         log.warning("%s", warning)
     if problem := missing_program(spec, container, own_layers, base, source):
@@ -228,11 +228,25 @@ def _new_layers(
     return (*_with_store_layers(spec, top, store_layers, stack), *own_layers[1:])
 
 
+def _written_database(
+    spec: ImageSpec, base: BaseImage | None, source: Store, mtime: int, stack: ExitStack
+) -> Database:
+    from nixdock.build.database_layer import write_database  # noqa: PLC0415 (few images have one)
+
+    return write_database(spec, base, source, mtime, stack)
+
+
 def _with_store_layers(
     spec: ImageSpec, top: ListedLayer, store_layers: Sequence[StoreLayer], stack: ExitStack
 ) -> tuple[Layer, ...]:
     if not spec.single_layer or not store_layers:
         return (*store_layers, top)
+    from nixdock.layers.single import SingleLayer  # noqa: PLC0415 (few images have one)
+    from nixdock.rootfs.packed_layer import (  # noqa: PLC0415 (the same)
+        pack_to_temporary_tar,
+        read_top_layer,
+    )
+
     if spec.top_layer is not None:
         return (SingleLayer(read_top_layer(Path(spec.top_layer)), store_layers[0]),)
     return (SingleLayer(pack_to_temporary_tar(top, stack), store_layers[0]),)
@@ -247,7 +261,11 @@ def _top_layer(
     confinement: Confinement,
 ) -> ListedLayer:
     if spec.top_layer is not None:
+        from nixdock.rootfs.packed_layer import read_top_layer  # noqa: PLC0415 (either this)
+
         return read_top_layer(Path(spec.top_layer))
+    from nixdock.rootfs.top_layer import prepare_top_layer  # noqa: PLC0415 (or that)
+
     tree = None if database is None else database.tree
     spec, fetched = fetched_contents(spec, source, stack)
     reach = None if fetched is None else fetched.reach

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from nixdock import Compression
 from nixdock.cli.access import access_options
 from nixdock.cli.annotations import annotation_options
 from nixdock.cli.options import (
+    COMPRESSION,
     OUTPUT,
     OUTPUT_PATH,
     confinement_options,
@@ -33,7 +33,7 @@ from nixdock.system.text import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nixdock import Access, ImageIndex, ImageSpec
+    from nixdock import Access, Compression, ImageIndex, ImageSpec
 
 __all__ = ["command"]
 
@@ -71,8 +71,8 @@ Examples:
 @format_option
 @click.option(
     "--compression",
-    type=click.Choice([compression.value for compression in Compression]),
-    default=Compression.GZIP.value,
+    type=COMPRESSION,
+    default="gzip",
     show_default=True,
     help="Compression of the layers of images that are built.",
 )
@@ -105,7 +105,7 @@ def command(
     destinations: tuple[str, ...],
     images: tuple[str, ...],
     form: str,
-    compression: str,
+    compression: Compression,
     tags: tuple[str, ...],
     tag_of_output: str | None,
     annotations: dict[str, str],
@@ -157,13 +157,13 @@ def command(
         names=names,
         annotations=annotations,
         default_annotations=default_annotations,
-        compression=Compression(compression),
+        compression=compression,
         mtime=source_date_epoch(),
         use_cache=not no_cache,
     )
     with packing_progress(quiet=quiet) as progress:
         if target is None:
-            pushing = Pushing(Compression(compression), use_cache=not no_cache)
+            pushing = Pushing(compression, use_cache=not no_cache)
             result = push_index(
                 sources,
                 destinations,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from nixdock import Compression
 from nixdock.cli.access import access_options
 from nixdock.cli.annotations import annotated, image_annotation_options
 from nixdock.cli.options import (
+    COMPRESSION,
     OUTPUT_PATH,
     all_platforms_option,
     confinement_options,
@@ -30,7 +30,7 @@ from nixdock.system.atomic import whole_file
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
-    from nixdock import Access
+    from nixdock import Access, Compression
     from nixdock.oci.location import Location
 
 __all__ = ["command"]
@@ -47,8 +47,8 @@ Examples:
 @click.argument("destinations", nargs=-1, metavar="DEST...")
 @click.option(
     "--compression",
-    type=click.Choice([compression.value for compression in Compression]),
-    default=Compression.GZIP.value,
+    type=COMPRESSION,
+    default="gzip",
     show_default=True,
     help="Compression of new layers.",
 )
@@ -74,7 +74,7 @@ Examples:
 def command(
     source: str,
     destinations: tuple[str, ...],
-    compression: str,
+    compression: Compression,
     reuse: tuple[str, ...],
     previous: tuple[Location, ...],
     graph: str | None,
@@ -125,7 +125,7 @@ def command(
             image,
             targets,
             Pushing(
-                Compression(compression),
+                compression,
                 verify_known=verify_known,
                 dry_run=dry_run,
                 use_cache=not no_cache,

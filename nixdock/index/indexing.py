@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 
 __all__ = ["Indexing"]
 

@@ -21,8 +21,8 @@ from tests.unit.cli import fake_engine
 from tests.unit.cli.program import run_text
 
 MANIFESTS = {
-    "amd64": "sha256:30aa84397616c31c24d5d412a5facc834ff241ae2f560393669f37dd8835aaf8",
-    "arm64": "sha256:21c5a3d50db4fac2c9605edf7c716d68cdbb2555fdaabbe4c00e5d8919dc0abe",
+    "amd64": "sha256:9aa55278da1e8e8d8161d8a469a8087f5be7750a737d5abf0646bb5dbd0b1ce3",
+    "arm64": "sha256:4e8935a02cc191ffea0fbaf52d89b4fc55b19c3cc0c590dacce3b2affd15f662",
 }
 NOBODY = "65534"
 
