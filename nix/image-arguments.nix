@@ -67,6 +67,7 @@ in
           annotations ? { },
           layerAnnotations ? { },
           defaultAnnotations ? true,
+          provenance ? { },
           meta ? { },
           ...
         }@args:
@@ -119,7 +120,15 @@ in
             annotations = known // annotations;
             layer_annotations = layerAnnotations;
           }
-          // lib.optionalAttrs (!defaultAnnotations) { default_annotations = false; };
+          // lib.optionalAttrs (!defaultAnnotations) { default_annotations = false; }
+          # Only of images that state where they come from: others don't depend on the version of Nix.
+          // lib.optionalAttrs (provenance != { }) {
+            provenance = {
+              nix_version = builtins.nixVersion;
+              system = pkgs.stdenv.buildPlatform.system;
+            }
+            // provenance;
+          };
         in
         make (removeAttrs args (lib.attrNames shared)) rec {
           inherit

@@ -10,6 +10,7 @@ import click
 
 from nixdock.cli.access import access_options
 from nixdock.cli.annotations import annotated, image_annotation_options
+from nixdock.cli.attaching import attaching_options
 from nixdock.cli.options import (
     COMPRESSION,
     OUTPUT_PATH,
@@ -30,7 +31,7 @@ from nixdock.system.atomic import whole_file
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
-    from nixdock import Access, Compression
+    from nixdock import Access, Attaching, Compression
     from nixdock.oci.location import Location
 
 __all__ = ["command"]
@@ -68,6 +69,7 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="Send nothing; say what would be sent.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the references.")
 @click.option("--digest-file", type=OUTPUT_PATH, help="File to write the manifest's digest to.")
+@attaching_options
 @confinement_options
 @access_options
 @quiet_option
@@ -85,6 +87,7 @@ def command(
     annotations: dict[str, str],
     platform: str | None,
     *,
+    attaching: Attaching,
     default_annotations: bool,
     all_platforms: bool,
     no_previous: bool,
@@ -134,6 +137,7 @@ def command(
                 all_platforms=all_platforms,
             ),
             reuse=reuse,
+            attaching=attaching,
             access=access,
             progress=progress,
             confinement=confinement or "required",

@@ -143,7 +143,8 @@ def push_index(
     references = [target_reference(text) for text in destinations]
     if not references:
         raise InputError("there is no destination; name at least one, as HOST/REPOSITORY:TAG")
-    chosen = pushing or Pushing()
+    # The tags are those of the index.
+    chosen = replace(pushing or Pushing(), tags=False)
     if chosen.dry_run:
         raise InputError("there is no dry run of an index; push its images with a dry run")
     read = sent = 0
@@ -151,8 +152,7 @@ def push_index(
         specs, found = _opened(images, access, stack)
         for origin, spec in specs.items():
             pushed = push_spec(
-                *(spec, references, chosen, reuse, access, progress, Confinement(confinement)),
-                tags=False,
+                spec, references, chosen, reuse, access, progress, Confinement(confinement)
             )
             assert pushed.manifest is not None  # It was built.
             found.append(_Found([entry_of(origin, pushed.manifest, spec.platform)], ()))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nixdock.build.build import prepared_build
 from nixdock.build.previous import may_continue, previous_images, replaced_plan
 from nixdock.errors import InputError
+from nixdock.face.build_attachments import Attaching, attacher
 from nixdock.face.known_layers import Sources
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.registry.access import Access
@@ -22,6 +23,7 @@ from nixdock.transfer.targets import Registries, add_base, target_reference
 
 if TYPE_CHECKING:
     from nixdock.layering.plan_history import PreviousPlan
+    from nixdock.oci.image import Image
     from nixdock.oci.registry_reference import RegistryReference
     from nixdock.transfer.push_target import PushTarget
 
@@ -34,6 +36,7 @@ def push_image(
     options: Pushing | None = None,
     *,
     reuse: Iterable[str] = (),
+    attaching: Attaching | None = None,
     access: Access | None = None,
     progress: Progress | None = None,
     confinement: Confinement | str = "required",
@@ -46,21 +49,30 @@ def push_image(
     the locations `reuse`, which may be in other repositories or in files, those of the previous
     image that the spec names, and those that a cache of the user knows. A spec with the strategy
     `stable` that names no previous image continues the plans of the images that are replaced.
-    `options` can limit that, or send nothing at all. `confinement` is that of `build_image`.
+    `options` can limit that, or send nothing at all. `attaching` and `confinement` are those of
+    `build_image`.
 
-    Blobs are sent first, then config and manifest, and tags last, so that a tag is always that of
-    a whole image. Raise what `build_image` raises, and RegistryError if a registry can't be reached
-    or refuses a request.
+    Blobs are sent first, then config and manifest, then attachments, and tags last, so that a tag
+    is always that of a whole image. Raise what `build_image` raises, and RegistryError if a
+    registry can't be reached or refuses a request.
     """
     references = [target_reference(text) for text in destinations]
     if not references:
         raise InputError("there is no destination; name at least one, as HOST/REPOSITORY:TAG")
     pushing = options or Pushing()
     if not isinstance(source, ImageSpec):
+        if attaching:
+            raise InputError(
+                "what is attached on a push is about an image that is being built; attach the bill"
+                " of materials of an image that exists with `nixdock attach`"
+            )
         return _push_existing(os.fspath(source), references, pushing, access, progress)
     if pushing.platform is not None or pushing.all_platforms:
         raise InputError("a spec is for one platform, which it states itself")
-    return push_spec(source, references, pushing, reuse, access, progress, Confinement(confinement))
+    attach = attacher(source, attaching, access)
+    return push_spec(
+        *(source, references, pushing, reuse, access, progress, Confinement(confinement)), attach
+    )
 
 
 def push_spec(
@@ -71,20 +83,15 @@ def push_spec(
     access: Access | None,
     progress: Progress | None,
     confinement: Confinement,
-    *,
-    tags: bool = True,
+    attach: Callable[[Image], Image] | None = None,
 ) -> PushedImage:
-    """Push the image of a spec, as `push_image` does.
-
-    Without `tags`, it is stored by its digest alone; the images that `references` stand for are
-    those that it continues all the same, which may be those for its platform in indexes.
-    """
+    """Push the image of a spec, with what `attach` adds to it, as `push_image` does."""
     sources = Sources.of(reuse, use_cache=pushing.use_cache)
     registries = Registries(access or Access(), spec.platform)
     known = Known()
     targets = registries.targets(references, [*sources.images, *previous_images(spec)], known)
     memories = _memories(targets) if pushing.use_memory and may_continue(spec) else []
-    if not tags:
+    if not pushing.tags:
         targets = [replace(target, tags=()) for target in targets]
     with prepared_build(spec, confinement, access, previous=memories) as build:
         if spec.from_image is not None:
@@ -93,7 +100,12 @@ def push_spec(
         if progress is not None:
             progress.start([layer.weight for layer in build.layers])
         result = push_build(
-            build, targets, known, pushing, cache=sources.cache, progress=progress or NO_PROGRESS
+            replace(build, attach=attach),
+            targets,
+            known,
+            pushing,
+            cache=sources.cache,
+            progress=progress or NO_PROGRESS,
         )
     return replace(result, requests=registries.requests)
 

@@ -14,6 +14,7 @@ from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.layer import Layer
 from nixdock.layers.pack import pack_each
 from nixdock.layers.progress import NO_PROGRESS, Progress
+from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob
@@ -41,6 +42,8 @@ class Pushing:
     layers is used, and `use_memory` whether a spec with the strategy `stable` that names no
     previous image continues the plans of the images that are replaced. `platform`, as
     OS/ARCHITECTURE[/VARIANT], and `all_platforms` say what is pushed of an index that exists.
+    Without `tags`, the image of a spec is stored by its digest alone, although it continues what
+    the tags stand for.
     """
 
     compression: Compression = Compression.GZIP
@@ -51,6 +54,7 @@ class Pushing:
     use_memory: bool = True
     platform: str | None = None
     all_platforms: bool = False
+    tags: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +106,9 @@ class PushedImage:
     """A pushed image, by the digest of its manifest or index, and the references to it by digest.
 
     `read` and `sent` are in bytes: of the layers that were packed or read, and of what was sent to
-    registries. `requests` is the number of requests to all registries, if it is known. `manifest`
-    is that of an image that was built.
+    registries. `requests` is the number of requests to all registries, if it is known.
+    `attachments` are what was attached to the image, and `manifest` is that of an image that was
+    built.
     """
 
     digest: str
@@ -112,6 +117,7 @@ class PushedImage:
     read: int
     sent: int
     requests: int | None = None
+    attachments: tuple[Attachment, ...] = ()
     manifest: Blob | None = None
 
     def document(self) -> dict[str, Any]:
@@ -123,6 +129,7 @@ class PushedImage:
             "bytes_read": self.read,
             "bytes_sent": self.sent,
             "requests": self.requests,
+            "attachments": [each.document() for each in self.attachments],
         }
 
 
@@ -135,7 +142,7 @@ def push_build(
     cache: KnownCache,
     progress: Progress = NO_PROGRESS,
 ) -> PushedImage:
-    """Send an image to all targets: layers first, then config and manifest, and tags last.
+    """Send an image to all targets: layers, config, manifest and attachments, and tags last.
 
     `known` are the blobs that may be taken over without packing. Raise what `Layer.pack` and the
     requests to the registries raise; a tag is then what it was.
@@ -186,13 +193,14 @@ class _Push:
             PushedLayer.of(blob, outcomes)
             for (_, blob), outcomes in zip(sorted(blobs.items()), self._outcomes, strict=True)
         )
-        references = (f"{target.place}@{image.manifest.digest}" for target in self._targets)
+        references = (f"{target.place}@{image.root.digest}" for target in self._targets)
         return PushedImage(
-            digest=image.manifest.digest,
-            references=tuple(references),
-            layers=tuple(layers),
-            read=self._read,
-            sent=self._sent,
+            image.root.digest,
+            tuple(references),
+            tuple(layers),
+            self._read,
+            self._sent,
+            attachments=image.attachments,
             manifest=image.manifest,
         )
 
@@ -272,7 +280,7 @@ class _Push:
 
     def _finish(self, target: PushTarget, image: Image, blobs: dict[int, LayerBlob]) -> None:
         """Let the target's tags be those of the image, whose layers are there."""
-        if target.has_image(image.manifest.digest):
+        if target.has_image(image.root.digest) and not image.attachments:
             return
         try:
             self._put(target, image)

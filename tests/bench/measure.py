@@ -18,6 +18,8 @@ __all__ = ["Ratio", "Run", "Series", "interleaved", "run", "run_watched"]
 
 _CHUNK = 1 << 20
 _SAMPLE_SECONDS = 0.02
+# Users have compiled modules, and all cores.
+_UNSET = {"NIX_BUILD_CORES", "PYTHONDONTWRITEBYTECODE"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def run(
     `watch` is called with the process id as soon as there is one. Raise SystemExit when the
     command fails: figures of failed runs mean nothing.
     """
-    environment = {key: value for key, value in os.environ.items() if key != "NIX_BUILD_CORES"}
+    environment = {key: value for key, value in os.environ.items() if key not in _UNSET}
     with tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
         process = subprocess.Popen(

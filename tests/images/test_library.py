@@ -58,6 +58,7 @@ STREAM_DEFAULTS = {
 # nixdock's own.
 SHARED_DEFAULTS = {
     "annotations", "defaultAnnotations", "inheritConfig", "labels", "layerAnnotations", "perms",
+    "provenance",
 }  # fmt: skip
 OWN_DEFAULTS = {"fromImageName", "fromImageTag", "layering"} | SHARED_DEFAULTS
 

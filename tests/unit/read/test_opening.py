@@ -23,7 +23,8 @@ from nixdock.layers.compression import COMPRESSIONS, Compression
 from nixdock.oci.layout import Format
 from nixdock.read.opening import open_image
 from nixdock.read.report import inspect_images
-from tests.unit.image_schemas import SCHEMAS, schema_errors
+
+from ..image_schemas import SCHEMAS, schema_errors
 
 DEBIANS_SCHEMAS = Path("/usr/share/gocode/src/github.com/opencontainers/image-spec/schema")
 STORE_PATHS = [

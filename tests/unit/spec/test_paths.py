@@ -41,6 +41,7 @@ OTHER_KEYS: Final = {
     *("perms.path", "perms.regex", "perms.mode", "perms.uname", "perms.gname"),
     "perms.capabilities",
     *("labels", "annotations", "layer_annotations"),
+    *("provenance.flake", "provenance.revision", "provenance.nix_version", "provenance.system"),
 }
 
 
