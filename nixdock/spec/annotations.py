@@ -21,14 +21,16 @@ _VERSION: Final = re.compile(r"v?[0-9]+(?:(?:\.[0-9]+)+[A-Za-z0-9._-]*|(?:[-._].
 
 
 def spec_annotations(spec: ImageSpec) -> dict[str, str]:
-    """Return the annotations of the image-spec that the spec's name, tag and labels tell.
+    """Return the annotations of the image-spec that name, tag, provenance and labels tell.
 
-    Labels, which the spec states itself, count more than its name and tag.
+    Labels, which the spec states itself, count most.
     """
     reference = spec.references[0]
     known = {f"{STANDARD}title": reference.repository.rpartition("/")[2]}
     if _VERSION.fullmatch(reference.tag):
         known[f"{STANDARD}version"] = reference.tag
+    if spec.provenance is not None and spec.provenance.revision is not None:
+        known[f"{STANDARD}revision"] = spec.provenance.revision
     labels: Mapping[str, str] = {**(checked_config(spec.config)[0].Labels or {}), **spec.labels}
     return known | {key: text for key, text in labels.items() if key.startswith(STANDARD)}
 

@@ -90,6 +90,14 @@ def test_what_a_user_says_counts_most(manifest: Callable[..., Any]) -> None:
     assert "annotations" not in manifest(default_annotations=False)
 
 
+def test_the_provenance_tells_the_revision(manifest: Callable[..., Any]) -> None:
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    changes: dict[str, Any] = {"provenance": {"revision": revision}}
+    assert standard(manifest(**changes))["revision"] == revision
+    changes["labels"] = {f"{STANDARD}revision": "mine"}
+    assert standard(manifest(**changes))["revision"] == "mine"
+
+
 def test_labels_join_those_of_the_config(sample_spec: SampleSpec, tmp_path: Path) -> None:
     changes = {"config": {"Labels": {"a": "1", "b": "2"}}, "labels": {"b": "2", "c": "3"}}
     image = nixdock.image_digests(nixdock.read_spec(sample_spec(tmp_path, **changes)))
