@@ -72,6 +72,7 @@ let
                 // image.remotePrograms ownFiles ofImage (image.tagOf file)
                 // {
                   imageTag = image.tagOf file;
+                  inherit (image) imagePlatform;
                   buildArgs = image.args;
                   inherit conf layer;
                 };

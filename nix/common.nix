@@ -100,27 +100,39 @@ rec {
         nixdock build ${stream.conf} -o $out --format ${format} --compression ${chosen.compression}
       '';
 
+  # A program for the build machine that runs a command of nixdock with its own arguments.
+  commandProgram =
+    baseName: name: command:
+    pkgs.buildPackages.writeShellScriptBin "${name}-${baseName}" ''
+      exec ${lib.getExe package} ${command} "$@"
+    '';
+
   # The programs that bring an image to where it runs, by the names that nix2container has, too.
   # `source` is a resolved spec, from which the image is made on its way, or an image in a file.
   transferPrograms =
     baseName: source:
     let
-      named =
-        name: command: options:
-        pkgs.buildPackages.writeShellScriptBin "${name}-${baseName}" ''
-          exec ${lib.getExe package} ${command} ${source} ${options}"$@"
-        '';
-      program = command: named command command "";
+      program = commandProgram baseName;
     in
-    rec {
-      push = program "push";
-      copyTo = program "copy";
+    loadPrograms baseName source ""
+    // rec {
+      push = program "push" "push ${source}";
+      copyTo = program "copy" "copy ${source}";
       copyToRegistry = push;
-      load = program "load";
-      run = program "run";
-      serve = program "serve";
-      copyToDockerDaemon = named "copy-to-docker-daemon" "load" "--into docker ";
-      copyToPodman = named "copy-to-podman" "load" "--into podman ";
+      serve = program "serve" "serve ${source}";
+    };
+
+  # Those of them that load an image; `options` are options of `nixdock load`.
+  loadPrograms =
+    baseName: source: options:
+    let
+      program = commandProgram baseName;
+    in
+    {
+      load = program "load" "load ${source}${options}";
+      run = program "run" "run ${source}${options}";
+      copyToDockerDaemon = program "copy-to-docker-daemon" "load ${source} --into docker${options}";
+      copyToPodman = program "copy-to-podman" "load ${source} --into podman${options}";
     };
 
   # A shell command that reports the arguments for dockerTools' virtual machine, if any are set.

@@ -18,6 +18,7 @@ let
   // layered
   // files
   // import ./build-image.nix { inherit common; }
+  // import ./build-index.nix { inherit common; }
   // import ./export-image.nix { inherit common; }
   // import ./merge-images.nix { inherit common; }
   // import ./nix-shell-image.nix {

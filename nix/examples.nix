@@ -488,6 +488,29 @@ rec {
     copyToRoot = [ foreign.hello ];
   };
 
+  # Images for two architectures in one index: whoever pulls it gets theirs.
+  index = nixdock.buildIndex {
+    name = "hello-index";
+    tag = "latest";
+    images = map (
+      { library, hello }:
+      library.streamLayeredImage {
+        name = "hello-index";
+        tag = "latest";
+        config.Cmd = [ "${hello}/bin/hello" ];
+      }
+    ) [
+      {
+        library = nixdock;
+        inherit (pkgs) hello;
+      }
+      {
+        library = import ./. foreign;
+        inherit (foreign) hello;
+      }
+    ];
+  };
+
   # A store path that is a symlink stays a symlink.
   layeredStoreSymlink =
     let

@@ -9,6 +9,32 @@ let
     runNixdock
     ;
   remote = import ./remote.nix { inherit common; };
+
+  # Where an image of pullImage comes from: HOST/NAME@DIGEST.
+  referenceOf =
+    fromImage:
+    if fromImage ? source && lib.hasPrefix "docker://" fromImage.source then
+      lib.removePrefix "docker://" fromImage.source
+    else
+      null;
+
+  # The annotations of the image-spec that the meta attributes of an image tell.
+  metaAnnotations =
+    meta:
+    let
+      licenses = map (license: license.spdxId or null) (lib.toList (meta.license or [ ]));
+    in
+    lib.mapAttrs' (key: lib.nameValuePair "org.opencontainers.image.${key}") (
+      lib.filterAttrs (_: lib.isString) {
+        description = meta.description or null;
+        url = meta.homepage or null;
+        licenses =
+          if licenses == [ ] || lib.elem null licenses then
+            null
+          else
+            lib.concatStringsSep " AND " (lib.unique licenses);
+      }
+    );
 in
 {
   # Adds the shared arguments to those of `make`, which takes its own arguments first, and then the
@@ -36,6 +62,11 @@ in
           gid ? 0,
           perms ? [ ],
           includeNixDB ? false,
+          # Labels beside those of the config, and annotations of the manifest and of new layers.
+          labels ? { },
+          annotations ? { },
+          layerAnnotations ? { },
+          defaultAnnotations ? true,
           provenance ? { },
           meta ? { },
           ...
@@ -47,7 +78,9 @@ in
           configObject = checks.config name (if config == null then { } else config);
 
           # A root of the closure, so that the image contains the store paths that the config names.
-          configFile = pkgs.writeText "${baseName}-base.json" (builtins.toJSON configObject);
+          configFile = pkgs.writeText "${baseName}-base.json" (
+            builtins.toJSON (configObject // lib.optionalAttrs (labels != { }) { inherit labels; })
+          );
 
           # The spec of the top layer and the spec of the image share these options.
           sharedSpec = {
@@ -58,10 +91,22 @@ in
               path = checks.imageFile ": image ${name}: fromImage" fromImage;
               name = fromImageName;
               tag = fromImageTag;
+              # A file does not tell where pullImage found it.
+              reference = referenceOf fromImage;
             };
             inherit_config = inheritConfig;
           }
           // lib.optionalAttrs (perms != [ ]) { inherit perms; };
+
+          # What is known of the image counts less than what the user says.
+          ownLabels =
+            labels
+            // lib.concatMapAttrs (
+              key: value: lib.optionalAttrs (lib.toLower key == "labels") value
+            ) configObject;
+          known = lib.optionalAttrs defaultAnnotations (
+            removeAttrs (metaAnnotations meta) (lib.attrNames ownLabels)
+          );
 
           imageSpec = {
             config = configObject;
@@ -70,6 +115,12 @@ in
             variant = if variant == "" then null else variant;
             nix_db = includeNixDB;
           }
+          // lib.filterAttrs (_: value: value != { }) {
+            inherit labels;
+            annotations = known // annotations;
+            layer_annotations = layerAnnotations;
+          }
+          // lib.optionalAttrs (!defaultAnnotations) { default_annotations = false; }
           # Only of images that state where they come from: others don't depend on the version of Nix.
           // lib.optionalAttrs (provenance != { }) {
             provenance = {
@@ -87,6 +138,12 @@ in
             meta
             name
             ;
+
+          # The platform in the image's config.
+          imagePlatform = {
+            os = "linux";
+            inherit architecture variant;
+          };
 
           owner = {
             uid = common.toId uid;

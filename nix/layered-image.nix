@@ -112,6 +112,7 @@ let
             // image.remotePrograms ownFiles ofImage (image.tagOf conf)
             // {
               imageTag = image.tagOf conf;
+              inherit (image) imagePlatform;
               inherit
                 conf
                 closureRoots
@@ -145,7 +146,6 @@ let
         removeAttrs args [
           "compressor"
           "format"
-          "meta"
         ]
       );
     in

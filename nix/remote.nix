@@ -1,7 +1,7 @@
 # Images from a binary cache: their specs need nothing built, and name store paths by text alone.
 { common }:
 let
-  inherit (common) lib package pkgs;
+  inherit (common) lib;
 
   storePath = "(${lib.escapeRegex builtins.storeDir}/[0-9a-z]{32}-[0-9a-zA-Z+._?=-]+)";
 
@@ -28,7 +28,10 @@ in
   remotePrograms =
     baseName: spec:
     let
-      text = builtins.toJSON { inherit (spec) config contents; };
+      text = builtins.toJSON {
+        inherit (spec) config contents;
+        labels = spec.labels or { };
+      };
       roots = storePathsIn (plain text);
       closure = lib.optionalAttrs (roots != [ ] && !(spec ? store_layers)) {
         closure = {
@@ -48,11 +51,7 @@ in
         )
       );
       file = builtins.toFile "${baseName}-remote.json" document;
-      program =
-        name: command:
-        pkgs.buildPackages.writeShellScriptBin "${name}-${baseName}" ''
-          exec ${lib.getExe package} ${command} "$@"
-        '';
+      program = common.commandProgram baseName;
     in
     {
       remote = builtins.fromJSON document;

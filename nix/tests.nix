@@ -27,10 +27,11 @@ let
         touch $out
       '';
 
-  # exportBash is a root file system, not an image, and cross would need a cross compiler.
+  # exportBash is a root file system, not an image; cross and index would need a cross compiler.
   images = removeAttrs examples [
     "cross"
     "exportBash"
+    "index"
   ];
 
   # Checks an image, and removes the file of a stream at once, because it is as large as the image.

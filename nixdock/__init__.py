@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         tarsum,
         verify_image,
     )
+    from nixdock.face.indexes import build_index, push_index
     from nixdock.face.materials import list_packages, sbom_json
     from nixdock.face.plans import (
         compare_plans,
@@ -89,6 +90,8 @@ if TYPE_CHECKING:
     from nixdock.face.specs import read_spec, realise_closure, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
     from nixdock.face.verifying import verify_attestation, verify_signature
+    from nixdock.index.indexing import Indexing
+    from nixdock.index.result import ImageIndex, IndexedImage
     from nixdock.layering.comparison import Comparison
     from nixdock.layering.explain import Explanation
     from nixdock.layering.options import Group, LayeringOptions
@@ -146,7 +149,10 @@ __all__ = [
     "Hash",
     "Image",
     "ImageError",
+    "ImageIndex",
     "ImageSpec",
+    "IndexedImage",
+    "Indexing",
     "InputError",
     "LayerBlob",
     "LayerPlan",
@@ -189,6 +195,7 @@ __all__ = [
     "attach_sbom",
     "attest_image",
     "build_image",
+    "build_index",
     "check_policy",
     "compare_plans",
     "copy_image",
@@ -213,6 +220,7 @@ __all__ = [
     "prefetch_image",
     "pull_image",
     "push_image",
+    "push_index",
     "query_closure",
     "read_closure",
     "read_previous",
@@ -257,7 +265,10 @@ _MODULES: Final = {
     "Group": "nixdock.layering.options",
     "Hash": "nixdock.nix.hashes",
     "Image": "nixdock.oci.image",
+    "ImageIndex": "nixdock.index.result",
     "ImageSpec": "nixdock.spec.image_spec",
+    "IndexedImage": "nixdock.index.result",
+    "Indexing": "nixdock.index.indexing",
     "LayerBlob": "nixdock.oci.layer_blob",
     "LayerPlan": "nixdock.layering.plan",
     "Layering": "nixdock.layering.strategies",
@@ -286,6 +297,7 @@ _MODULES: Final = {
     "attach_sbom": "nixdock.face.attaching",
     "attest_image": "nixdock.face.signing",
     "build_image": "nixdock.face.building",
+    "build_index": "nixdock.face.indexes",
     "check_policy": "nixdock.face.checking",
     "compare_plans": "nixdock.face.plans",
     "copy_image": "nixdock.face.transfers",
@@ -310,6 +322,7 @@ _MODULES: Final = {
     "prefetch_image": "nixdock.face.images",
     "pull_image": "nixdock.face.transfers",
     "push_image": "nixdock.face.pushing",
+    "push_index": "nixdock.face.indexes",
     "query_closure": "nixdock.face.closures",
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",

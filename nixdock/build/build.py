@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nixdock.build.annotations import annotations_of
 from nixdock.build.fetched_contents import fetched_contents
 from nixdock.build.memory import memory_of
 from nixdock.build.missing_files import missing_contents, missing_program
@@ -20,13 +21,13 @@ from nixdock.errors import PlanError
 from nixdock.layers.layer import Layer, ListedLayer
 from nixdock.oci.container_config import ContainerConfig, container_config
 from nixdock.oci.digests import chain_ids
-from nixdock.oci.image import HistoryEntry, Image
+from nixdock.oci.image import Annotations, HistoryEntry, Image
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.location import parse_location
 from nixdock.oci.reference import Reference
 from nixdock.rootfs.confinement import Confinement
-from nixdock.spec.config_checks import checked_config, undefined_keys
+from nixdock.spec.config_checks import checked_config, undefined_keys, with_labels
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
 
@@ -63,6 +64,7 @@ class Build:
     mtime: int
     base_history: tuple[HistoryEntry, ...] = ()
     memory_of: Callable[[str], Mapping[str, Any] | None] | None = None
+    annotations: Annotations | None = None
     previous: Sequence[Location] = ()
     attach: Callable[[Image], Image] | None = None
 
@@ -80,6 +82,7 @@ class Build:
             created=self.created,
             base_history=self.base_history,
             memory=memory,
+            annotations=self.annotations,
         )
         return image if self.attach is None else self.attach(image)
 
@@ -122,9 +125,11 @@ def prepared_build(
         spec = resolve_on_base(spec, base, source, access, previous).spec
         source = source.promising(nar_hashes_of(spec))
         config, undefined = checked_config(spec.config)
+        config = with_labels(config, spec.labels)
         for key in undefined_keys(undefined):
             log.warning("config.%s is passed on, but no image specification defines it", key)
         mtime = _creation_time(spec)
+        created = mtime if spec.created is None else parse_time(spec.created)
         layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
         container = _inherited(spec, config, base)
         if outline:
@@ -145,10 +150,11 @@ def prepared_build(
             references=spec.references,
             platform=spec.platform,
             container=container_config(container, undefined),
-            created=rfc3339(mtime if spec.created is None else parse_time(spec.created)),
+            created=rfc3339(created),
             mtime=mtime,
             base_history=() if base is None else base.history,
             memory_of=memory_of(spec),
+            annotations=annotations_of(spec, base, created),
             previous=images,
         )
 

@@ -99,5 +99,6 @@ def _report(
         variant=platform.variant,
         created=build.created,
         config=build.container,
+        annotations={} if build.annotations is None else build.annotations.manifest,
         layers=layers,
     )

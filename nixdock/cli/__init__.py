@@ -33,6 +33,7 @@ _SECTIONS: Final = {
         "build": "Build an image from a spec.",
         "stream": "Write an image to standard output, as a docker-archive.",
         "push": "Build an image and push it to a registry.",
+        "index": "Put images for several platforms into one index.",
         "load": "Bring an image into Docker, Podman or containerd.",
         "run": "Load an image and run it.",
         "inspect": "Show an image's config, layers and store paths.",

@@ -16,6 +16,7 @@ from nixdock import (
     remember_layers,
 )
 from nixdock.cli.access import access_options
+from nixdock.cli.annotations import annotated, image_annotation_options
 from nixdock.cli.attaching import attaching_options
 from nixdock.cli.build_result import BuildResult
 from nixdock.cli.options import (
@@ -73,6 +74,7 @@ Examples:
     help="Add to a docker-archive the files that Docker needed before version 1.10.",
 )
 @override_options
+@image_annotation_options
 @store_options
 @realise_option
 @attaching_options
@@ -103,8 +105,10 @@ def command(
     confinement: str | None,
     reuse: tuple[str, ...],
     chosen: ChosenStores,
+    annotations: dict[str, str],
     *,
     attaching: Attaching,
+    default_annotations: bool,
     no_cache: bool,
     legacy: bool,
     tag_of_output: bool,
@@ -136,6 +140,7 @@ def command(
         check_not_terminal(target)
     started = time.monotonic()
     parsed = chosen.applied_to(overridden(read_spec(spec), graph, tags, previous), access)
+    parsed = annotated(parsed, annotations, default=default_annotations)
     if not quiet:
         say(f"planning {names_text(parsed)}")
     if target is None or dry_run:

@@ -17,6 +17,7 @@ from nixdock.cli.progress import packing_progress, reading_progress
 from nixdock.cli.source import read_source
 from nixdock.oci.location import FileLocation, parse_location
 from nixdock.oci.registry_reference import RegistryReference
+from nixdock.spec.annotations import with_own_annotations
 from nixdock.spec.times import source_date_epoch
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def _build(
                 pushed = push_image(spec, [str(reference)], access=access, progress=progress)
                 document, digest = pushed.document(), pushed.references[0]
             case FileLocation(path, form, name):
-                spec = overridden(spec, None, [name] if name else [])
+                # The image is the same at every destination, whatever its name is there.
+                spec = overridden(with_own_annotations(spec), None, [name] if name else [])
                 chosen = form or (Format.OCI_LAYOUT if path.is_dir() else Format.ARCHIVE)
                 built = build_image(spec, path, form=chosen, access=access, progress=progress)
                 result = BuildResult(built, chosen, path)

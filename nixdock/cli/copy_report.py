@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from nixdock.cli.options import platform_option
+from nixdock.cli.options import all_platforms_option, platform_option
 from nixdock.cli.output import size_text
 from nixdock.system.text import counted, shown
 
@@ -30,11 +30,7 @@ def copy_options(command: _Command) -> _Command:
             is_flag=True,
             help="Take along what is attached to the image, such as signatures and SBOMs.",
         ),
-        click.option(
-            "--all-platforms",
-            is_flag=True,
-            help="Take the index with the images for all platforms.",
-        ),
+        all_platforms_option,
         platform_option,
     ):
         command = option(command)

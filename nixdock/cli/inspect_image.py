@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -112,8 +112,11 @@ def _lines(report: FileReport, image: ImageReport) -> Iterator[str]:
     platform = "/".join(filter(None, [image.os, image.architecture, image.variant]))
     names = ", ".join(image.tags) or "without a name"
     yield _field("image", f"{names} ({platform}), as {report.format}")
+    index = image.index
+    if index is not None:
+        yield from _annotated("index", index.digest, index.annotations)
     if image.digest:
-        yield _field("manifest", image.digest)
+        yield from _annotated("manifest", image.digest, image.annotations)
     if image.config_digest:
         yield _field("config", image.config_digest)
     if image.created:
@@ -127,6 +130,13 @@ def _lines(report: FileReport, image: ImageReport) -> Iterator[str]:
 
 def _field(name: str, value: str) -> str:
     return f"{shown(name):<12} {shown(value)}"
+
+
+def _annotated(name: str, digest: str, annotations: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for a document, and one for each of its annotations."""
+    yield _field(name, digest)
+    for key, value in annotations.items():
+        yield _field("", f"{key}={value}")
 
 
 def _setting(key: str, value: Any) -> Iterator[str]:

@@ -29,6 +29,7 @@ __all__ = [
     "OUTPUT",
     "OUTPUT_PATH",
     "SIZE",
+    "all_platforms_option",
     "confinement_options",
     "format_option",
     "graph_argument",
@@ -142,6 +143,10 @@ platform_option = click.option(
     metavar="OS/ARCH[/VARIANT]",
     help="Platform of the image; an image for another one is an error."
     "  [default: linux/amd64, of a file with images for several]",
+)
+
+all_platforms_option = click.option(
+    "--all-platforms", is_flag=True, help="Take the index with the images for all platforms."
 )
 
 previous_option = click.option(

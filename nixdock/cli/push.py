@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from nixdock.cli.access import access_options
+from nixdock.cli.annotations import annotated, image_annotation_options
 from nixdock.cli.attaching import attaching_options
 from nixdock.cli.options import (
     COMPRESSION,
     OUTPUT_PATH,
+    all_platforms_option,
     confinement_options,
     no_cache_option,
     overridden,
+    platform_option,
     previous_option,
     quiet_option,
     reuse_option,
@@ -56,9 +59,12 @@ Examples:
     "--no-previous", is_flag=True, help="Plan without memory of the images that are replaced."
 )
 @click.option("--graph", help="File with the closure's graph, in place of the spec's.")
+@image_annotation_options
 @store_options
 @realise_option
 @no_cache_option
+@all_platforms_option
+@platform_option
 @click.option("--verify-known", is_flag=True, help="Pack known layers as well, and compare.")
 @click.option("--dry-run", is_flag=True, help="Send nothing; say what would be sent.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the references.")
@@ -78,8 +84,12 @@ def command(
     confinement: str | None,
     access: Access | None,
     chosen: ChosenStores,
+    annotations: dict[str, str],
+    platform: str | None,
     *,
     attaching: Attaching,
+    default_annotations: bool,
+    all_platforms: bool,
     no_previous: bool,
     no_cache: bool,
     verify_known: bool,
@@ -93,7 +103,8 @@ def command(
     built on its way. Its layers continue the plan of the image that it replaces at DEST, unless
     --previous or the spec names another. Layers that the registry has already are neither packed
     nor sent, and no file of theirs is read. Or it is the location of an image: docker://REFERENCE,
-    oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE], or a path.
+    oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE], or a path; of an
+    index, the image for --platform, or with --all-platforms the whole.
     """
     # Slow to load, and not needed to show the help.
     from nixdock import Pushing, push_image
@@ -105,8 +116,11 @@ def command(
     targets = destinations
     if not isinstance(image, str):
         image = chosen.applied_to(overridden(image, graph), access)
+        image = annotated(image, annotations, default=default_annotations)
         # The image's own names say where it belongs.
         targets = destinations or tuple(map(str, image.references))
+    elif annotations or not default_annotations:
+        raise click.UsageError("annotations are for a spec; an image that exists stays as it is")
     if not targets:
         raise click.UsageError("an image that exists needs a DEST")
     with packing_progress(quiet=quiet) as progress:
@@ -119,6 +133,8 @@ def command(
                 dry_run=dry_run,
                 use_cache=not no_cache,
                 use_memory=not no_previous,
+                platform=platform,
+                all_platforms=all_platforms,
             ),
             reuse=reuse,
             attaching=attaching,

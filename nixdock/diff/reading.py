@@ -16,6 +16,7 @@ from nixdock.nix.store_path import valid_store_paths
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.location import FileLocation, Location, location_text, registry_hint
+from nixdock.oci.platforms import best_fitting
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.system.input_files import read_bytes
 
@@ -61,16 +62,17 @@ def read_side(
     platform: Platform | None = None,
     access: Access | None = None,
     describe: DescribeSpec = lambda _document, _path: None,
+    preferred: Platform | None = None,
 ) -> Side:
     """Read an image at any location, a plan file, or a graph, which is planned by `planning`.
 
-    Of several images, the first one is read, or the first one for `platform`. `-` is standard
-    input, for anything but an image. `describe` is asked whether JSON is a spec. Raise what
-    `open_location` and `describe` raise, and InputError or one of its subclasses if a file can't be
-    read or is none of these.
+    Of several images, the first one is read, or the first one for `platform`; without one, that
+    for `preferred`, if there is one. `-` is standard input, for anything but an image. `describe`
+    is asked whether JSON is a spec. Raise what `open_location` and `describe` raise, and InputError
+    or one of its subclasses if a file can't be read or is none of these.
     """
     if not isinstance(location, FileLocation) or is_image(location):
-        return _image(location, platform, access)
+        return _image(location, platform, access, preferred or Platform())
     path = location.path
     data = read_bytes(path, "the plan or graph")
     origin = str(path)
@@ -153,12 +155,17 @@ def _plan_layers(document: Mapping[str, Any], data: bytes, origin: str) -> Itera
         yield SideLayer(i + 1, paths, size)
 
 
-def _image(location: Location, platform: Platform | None, access: Access | None) -> Side:
+def _image(
+    location: Location, platform: Platform | None, access: Access | None, preferred: Platform
+) -> Side:
     from nixdock.diff.remembered import remembered_paths  # noqa: PLC0415 (only for images)
     from nixdock.read.selection import select_image  # noqa: PLC0415
     from nixdock.registry.opening import open_location  # noqa: PLC0415
 
-    with open_location(location, access, platform=platform or Platform()) as file:
+    with open_location(location, access, platform=platform or preferred) as file:
+        found = [(image.platform, image) for image in file.images]
+        if platform is None and best_fitting(found, preferred):
+            platform = preferred
         image = select_image(file, platform=platform)
         # Files are read: that costs no transfer, and tells the whole hashes of the store paths.
         is_remote = isinstance(location, RegistryReference)

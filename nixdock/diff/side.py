@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nixdock.nix.store_path import StorePath
+    from nixdock.oci.descriptor import Platform
 
 __all__ = ["Basis", "Document", "Side", "SideKind", "SideLayer", "basis_of"]
 
@@ -55,7 +56,7 @@ class Document:
 class Side:
     """An image, a plan or a planned graph; only an image, or a spec, has a config and a manifest.
 
-    `origin` is the path that was read, for people.
+    `origin` is the path that was read, for people. `platform` is that of a spec.
     """
 
     origin: str
@@ -63,6 +64,7 @@ class Side:
     layers: tuple[SideLayer, ...]
     config: Document | None = None
     manifest: Document | None = None
+    platform: Platform | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""

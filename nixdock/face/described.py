@@ -89,7 +89,7 @@ class Described:
         config, manifest = (
             Document(blob.digest, len(blob.data)) for blob in (image.config, image.manifest)
         )
-        return Side(origin, SideKind.SPEC, tuple(layers), config, manifest)
+        return Side(origin, SideKind.SPEC, tuple(layers), config, manifest, self.spec.platform)
 
     @contextmanager
     def _prepared(self, *, outline: bool = False) -> Iterator[Build]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nixdock.layering.strategies import Layering
     from nixdock.layers.compression import Compression
     from nixdock.layers.progress import Progress
+    from nixdock.oci.descriptor import Platform
     from nixdock.oci.location import Location, Place
     from nixdock.read.opening import ImageFile
     from nixdock.read.problem import Complain
@@ -127,11 +128,12 @@ def diff_images(
     `push_image` would send in place of `old`, if that is in a registry; layers that are known from
     the other side, or as `describing` says, are not packed. A graph is planned first, by `layering`
     within `max_layers`; for `new`, `new_layering` is used if it is given. `platform`, as
-    OS/ARCHITECTURE[/VARIANT], is that of the images; by default, it is linux/amd64 where there are
-    images for several. Layers in a registry are not read if the image remembers their store paths;
-    the hashes of those that are on one side only are then abbreviated, followed by zeros. Raise
-    InputError if a path is none of these or has no image for the platform, ImageError if an image
-    is damaged, RegistryError if a registry does not send it, and PlanError if no plan fits.
+    OS/ARCHITECTURE[/VARIANT], is that of the images; by default, where there are images for
+    several, it is that of a spec on the other side, or else linux/amd64. Layers in a registry are
+    not read if the image remembers their store paths; the hashes of those that are on one side only
+    are then abbreviated, followed by zeros. Raise InputError if a path is none of these or has no
+    image for the platform, ImageError if an image is damaged, RegistryError if a registry does not
+    send it, and PlanError if no plan fits.
     """
     from nixdock.diff.comparison import compare_sides
     from nixdock.diff.reading import Planning, is_image, read_side
@@ -160,8 +162,18 @@ def diff_images(
         described = Described(spec, describing or Describing(), wanted, access, others, replaced)
         return described.side(str(file))
 
-    old_side = read_side(old_place, old_planning, wanted, access, partial(side, new_place))
-    new_side = read_side(new_place, new_planning, wanted, access, partial(side, old_place))
+    def read(
+        place: Location, planning: Planning, other: Location, preferred: Platform | None = None
+    ) -> Side:
+        return read_side(place, planning, wanted, access, partial(side, other), preferred)
+
+    if is_image(old_place) and not is_image(new_place):
+        # A spec says for which platform it is.
+        new_side = read(new_place, new_planning, old_place)
+        old_side = read(old_place, old_planning, new_place, new_side.platform)
+    else:
+        old_side = read(old_place, old_planning, new_place)
+        new_side = read(new_place, new_planning, old_place, old_side.platform)
     return compare_sides(
         with_whole_hashes(old_side, new_side), with_whole_hashes(new_side, old_side)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,11 @@ from nixdock.transfer.targets import Registries, add_base, target_reference
 
 if TYPE_CHECKING:
     from nixdock.layering.plan_history import PreviousPlan
+    from nixdock.oci.image import Image
     from nixdock.oci.registry_reference import RegistryReference
     from nixdock.transfer.push_target import PushTarget
 
-__all__ = ["push_image"]
+__all__ = ["push_image", "push_spec"]
 
 
 def push_image(
@@ -59,7 +60,6 @@ def push_image(
     if not references:
         raise InputError("there is no destination; name at least one, as HOST/REPOSITORY:TAG")
     pushing = options or Pushing()
-    sources = Sources.of(reuse, use_cache=pushing.use_cache)
     if not isinstance(source, ImageSpec):
         if attaching:
             raise InputError(
@@ -67,13 +67,33 @@ def push_image(
                 " of materials of an image that exists with `nixdock attach`"
             )
         return _push_existing(os.fspath(source), references, pushing, access, progress)
-    spec = source
-    attach = attacher(spec, attaching, access)
+    if pushing.platform is not None or pushing.all_platforms:
+        raise InputError("a spec is for one platform, which it states itself")
+    attach = attacher(source, attaching, access)
+    return push_spec(
+        *(source, references, pushing, reuse, access, progress, Confinement(confinement)), attach
+    )
+
+
+def push_spec(
+    spec: ImageSpec,
+    references: Sequence[RegistryReference],
+    pushing: Pushing,
+    reuse: Iterable[str],
+    access: Access | None,
+    progress: Progress | None,
+    confinement: Confinement,
+    attach: Callable[[Image], Image] | None = None,
+) -> PushedImage:
+    """Push the image of a spec, with what `attach` adds to it, as `push_image` does."""
+    sources = Sources.of(reuse, use_cache=pushing.use_cache)
     registries = Registries(access or Access(), spec.platform)
     known = Known()
     targets = registries.targets(references, [*sources.images, *previous_images(spec)], known)
     memories = _memories(targets) if pushing.use_memory and may_continue(spec) else []
-    with prepared_build(spec, Confinement(confinement), access, previous=memories) as build:
+    if not pushing.tags:
+        targets = [replace(target, tags=()) for target in targets]
+    with prepared_build(spec, confinement, access, previous=memories) as build:
         if spec.from_image is not None:
             add_base(known, spec.from_image.path, build.layers)
         known.add_cached(build.layers, pushing.compression, sources.cache)
@@ -112,7 +132,14 @@ def _push_existing(
     if pushing.dry_run or pushing.verify_known:
         raise InputError("a dry run, and the verification of known layers, are for specs only")
     copies = [
-        copy_image(source, f"docker://{each}", access=access, progress=progress)
+        copy_image(
+            source,
+            f"docker://{each}",
+            platform=pushing.platform,
+            all_platforms=pushing.all_platforms,
+            access=access,
+            progress=progress,
+        )
         for each in references
     ]
     return pushed_copies(copies)

@@ -47,7 +47,7 @@ def named_images(files: Iterable[ImageFile]) -> list[NamedImage]:
             digest = image.config_digest
             images.setdefault(digest, NamedImage(image))
             for tag in _complete_names(image, file):
-                _assign(owners, tag, _Owner(digest, file, image.from_index))
+                _assign(owners, tag, _Owner(digest, file, image.index is not None))
     for tag, owner in owners.items():
         images[owner.digest].tags.append(tag)
     return list(images.values())

@@ -10,6 +10,7 @@ from typing import Final
 
 from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json
+from nixdock.oci.documents import ATTESTATION_OF, ATTESTATION_TYPE
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPE, INDEX_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
 
 __all__ = ["PREDICATE_ANNOTATION", "attestation_of", "index_with_attestation"]
@@ -18,8 +19,6 @@ PREDICATE_ANNOTATION: Final = "in-toto.io/predicate-type"
 """The annotation that tells what a statement states."""
 
 _ATTESTATION: Final = "attestation-manifest"
-_TYPE: Final = "vnd.docker.reference.type"
-_DIGEST: Final = "vnd.docker.reference.digest"
 # Which nothing runs on.
 _NO_PLATFORM: Final = Platform("unknown", "unknown")
 
@@ -54,7 +53,7 @@ def attestation_of(statements: Mapping[str, Blob]) -> Attachment:
 
 def index_with_attestation(image: Descriptor, attestation: Attachment) -> Blob:
     """Return the index of an image and what is attested of it."""
-    about = {_TYPE: _ATTESTATION, _DIGEST: image.digest}
+    about = {ATTESTATION_TYPE: _ATTESTATION, ATTESTATION_OF: image.digest}
     document = {
         "schemaVersion": 2,
         "mediaType": INDEX_MEDIA_TYPE,

@@ -7,6 +7,8 @@ from typing import Any, Final
 import msgspec
 
 __all__ = [
+    "ATTESTATION_OF",
+    "ATTESTATION_TYPE",
     "LAYER_KEY",
     "MEMORY_KEY",
     "PLAN_LABEL",
@@ -26,6 +28,12 @@ MEMORY_KEY: Final = "dev.nixdock.memory"
 
 LAYER_KEY: Final = "dev.nixdock.layer.key"
 """The annotation of a layer's descriptor that names the layer by what it was made from."""
+
+ATTESTATION_TYPE: Final = "vnd.docker.reference.type"
+"""The annotation by which BuildKit marks a manifest in an index that is about an image."""
+
+ATTESTATION_OF: Final = "vnd.docker.reference.digest"
+"""The annotation with the digest of the image that such a manifest is about."""
 
 PLAN_LABEL: Final = "dev.nixdock.plan"
 """The label in which earlier versions of nixdock did so."""
@@ -64,6 +72,7 @@ class IndexDocument(msgspec.Struct, frozen=True, rename="camel"):
     schema_version: int
     manifests: list[DescriptorDocument]
     media_type: str | None = None
+    annotations: dict[str, str] | None = None
 
 
 class ManifestDocument(msgspec.Struct, frozen=True, rename="camel"):
@@ -74,6 +83,7 @@ class ManifestDocument(msgspec.Struct, frozen=True, rename="camel"):
     layers: list[DescriptorDocument]
     media_type: str | None = None
     artifact_type: str | None = None
+    annotations: dict[str, str] | None = None
 
 
 class ReferrerDocument(msgspec.Struct, frozen=True, rename="camel"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nixdock.oci.attachment import Attachment, referrer_entry
@@ -15,7 +15,7 @@ from nixdock.oci.layout import CONTAINERD_NAME, REF_NAME
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPE, INDEX_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
 from nixdock.oci.reference import Reference
 
-__all__ = ["HistoryEntry", "Image", "ImageConfig", "manifest_of"]
+__all__ = ["Annotations", "HistoryEntry", "Image", "ImageConfig", "manifest_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +69,43 @@ class ImageConfig:
         return Blob(CONFIG_MEDIA_TYPE, canonical_json(document))
 
 
-def manifest_of(config: Blob, layers: Iterable[LayerBlob]) -> Blob:
-    """Return the manifest of an image with this config and these layers, bottom to top."""
-    document = {
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """The annotations of a manifest, and those of each layer that is not the base image's."""
+
+    manifest: Mapping[str, str] = field(default_factory=dict)
+    layers: Mapping[str, str] = field(default_factory=dict)
+
+
+def manifest_of(
+    config: Blob,
+    layers: Sequence[LayerBlob],
+    annotations: Annotations | None = None,
+    *,
+    base_layers: int = 0,
+) -> Blob:
+    """Return the manifest of an image with this config and these layers, bottom to top.
+
+    The lowest ones, `base_layers`, are those of the base image.
+    """
+    annotations = annotations or Annotations()
+    document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_MEDIA_TYPE,
         "config": config.descriptor().document(),
         "layers": [
-            Descriptor(
-                layer.media_type,
-                layer.digest,
-                layer.size,
-                {} if layer.key is None else {LAYER_KEY: layer.key},
-            ).document()
-            for layer in layers
+            _descriptor(layer, annotations.layers if i >= base_layers else {}).document()
+            for i, layer in enumerate(layers)
         ],
     }
+    if annotations.manifest:
+        document["annotations"] = dict(annotations.manifest)
     return Blob(MANIFEST_MEDIA_TYPE, canonical_json(document))
+
+
+def _descriptor(layer: LayerBlob, annotations: Mapping[str, str]) -> Descriptor:
+    key = {} if layer.key is None else {LAYER_KEY: layer.key}
+    return Descriptor(layer.media_type, layer.digest, layer.size, {**annotations, **key})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +140,14 @@ class Image:
         created: str,
         base_history: Sequence[HistoryEntry] = (),
         memory: Mapping[str, Any] | None = None,
+        annotations: Annotations | None = None,
     ) -> Image:
         """Create the config and the manifest of `layers`.
 
         `references` are the names of the image, at least one. `container` is the config's `config`
         object. `base_history` is the history of the lowest layers: an entry for each, and perhaps
         some for build steps that created none. `memory` is what nixdock remembers of the image.
+        `annotations` are those of the manifest and of its layers.
         """
         base_layers = sum(not entry.empty_layer for entry in base_history)
         config = ImageConfig(
@@ -145,7 +167,7 @@ class Image:
         return cls(
             layers=tuple(layers),
             config=config,
-            manifest=manifest_of(config, layers),
+            manifest=manifest_of(config, layers, annotations, base_layers=base_layers),
             platform=platform,
             references=tuple(references),
         )

@@ -13,6 +13,7 @@ from nixdock.system.text import shown
 
 __all__ = [
     "best_fitting",
+    "full_platform",
     "machine_platform",
     "parse_platform",
     "platform_text",
@@ -65,6 +66,12 @@ def machine_platform(os: str, machine: str) -> Platform:
 def wanted_platform(text: str | None) -> Platform | None:
     """Return the platform that an option names, if it is given, as `parse_platform` does."""
     return None if text is None else parse_platform(text)
+
+
+def full_platform(platform: Platform) -> Platform:
+    """Return the platform with the variant that an image without one is for."""
+    variant = platform.variant or _DEFAULT_VARIANTS.get(platform.architecture)
+    return replace(platform, variant=variant)
 
 
 def preferred_variants(architecture: str, variant: str | None) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from nixdock.errors import ImageError
 from nixdock.oci.digests import check_digest, hex_of, sha256_digest
 from nixdock.oci.documents import (
+    ATTESTATION_TYPE,
     LAYER_KEY,
     DescriptorDocument,
     IndexDocument,
@@ -24,6 +25,7 @@ from nixdock.read.problem import Complain, Problem, pass_on
 from nixdock.read.stored import (
     LayerEntry,
     StoredImage,
+    StoredIndex,
     has_image_layers,
     parse_config,
     stored_layers,
@@ -35,7 +37,6 @@ __all__ = ["BlobUse", "LayoutView", "read_layout"]
 _LAYOUT_VERSION: Final = "1.0.0"
 _MOST_NESTING: Final = 4
 _MOST_DESCRIPTORS: Final = 1000
-_ATTESTATION: Final = "vnd.docker.reference.type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class _Context(NamedTuple):
     names: tuple[str, ...] = ()
     platform: PlatformDocument | None = None
     attestation: bool = False
+    within: StoredIndex | None = None
 
 
 def read_layout(members: Members, complain: Complain) -> LayoutView:
@@ -135,6 +137,10 @@ class _Reader:
         if "manifests" in value:
             index = converted(value, IndexDocument)
             self._check_types(index, place, media_type)
+            if context.depth and context.within is None:
+                context = context._replace(
+                    within=StoredIndex(sha256_digest(data), index.annotations or {})
+                )
             self._read_index(index, place, context)
         elif media_type is None:
             raise ImageError(
@@ -197,7 +203,8 @@ class _Reader:
             context.depth + 1,
             names,
             child.platform or context.platform,
-            context.attestation or _ATTESTATION in annotations,
+            context.attestation or ATTESTATION_TYPE in annotations,
+            context.within,
         )
         data = self._read_blob(child, place)
         if data is None:
@@ -284,7 +291,8 @@ class _Reader:
                 manifest_data=data,
                 layers=stored_layers(self._members, entries, config, config_place, self._complain),
                 declared_platform=context.platform,
-                from_index=context.depth > 1,
+                index=context.within,
+                annotations=manifest.annotations or {},
             )
         )
 

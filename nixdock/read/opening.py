@@ -130,7 +130,7 @@ def _check_same(layout: LayoutView, docker: DockerView, complain: Complain) -> N
     # Docker knows one of the images for several platforms.
     several = len({image.platform for image in layout.images}) > 1
     for image in layout.images:
-        if image.config_digest not in in_docker and not (several or image.from_index):
+        if image.config_digest not in in_docker and not (several or image.index):
             message = f"{DOCKER_MANIFEST} does not list the config {image.config_digest}"
             complain(Problem(image.place, message, image.config_digest))
 

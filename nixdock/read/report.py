@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, BinaryIO, Final
 
@@ -14,7 +14,7 @@ from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.nix.store_path import DEFAULT_STORE_DIR
 from nixdock.read.opening import ImageFile
 from nixdock.read.side_by_side import Advance, read_side_by_side
-from nixdock.read.stored import StoredImage, StoredLayer
+from nixdock.read.stored import StoredImage, StoredIndex, StoredLayer
 from nixdock.read.watched import watched
 from nixdock.system.cores import available_cores
 from nixdock.tar.reader import TarReader
@@ -71,7 +71,8 @@ class LayerReport:
 class ImageReport:
     """An image; `digest` is that of the manifest, or None in a docker-archive.
 
-    Both digests are None for an image of which a layer has not been packed.
+    Both digests are None for an image of which a layer has not been packed. `index` is the index
+    with the image, if there is one, and `annotations` are those of the manifest.
     """
 
     tags: tuple[str, ...]
@@ -83,9 +84,14 @@ class ImageReport:
     created: str | None
     config: Mapping[str, Any]
     layers: tuple[LayerReport, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    index: StoredIndex | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""
+        index = None
+        if self.index is not None:
+            index = {"digest": self.index.digest, "annotations": dict(self.index.annotations)}
         return {
             "tags": list(self.tags),
             "digest": self.digest,
@@ -95,6 +101,8 @@ class ImageReport:
             "variant": self.variant,
             "created": self.created,
             "config": dict(self.config),
+            "annotations": dict(self.annotations),
+            "index": index,
             "layers": [layer.document() for layer in self.layers],
         }
 
@@ -143,6 +151,8 @@ def _image(image: StoredImage, paths: Mapping[StoredLayer, Sequence[str]] | None
         variant=config.variant,
         created=config.created,
         config=config.config or {},
+        annotations=image.annotations,
+        index=image.index,
         layers=tuple(
             LayerReport(
                 digest=_declared_digest(layer) if paths is None else layer.digest,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import zip_longest
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LayerEntry",
     "StoredImage",
+    "StoredIndex",
     "StoredLayer",
     "has_image_layers",
     "parse_config",
@@ -133,11 +134,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class StoredIndex:
+    """An index of images, by its digest, and its annotations."""
+
+    digest: str
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class StoredImage:
     """An image: its names, config and layers; in a docker-archive, it has no manifest.
 
-    `from_index` is True if an index below the layout's `index.json` refers to the image.
-    `declared_platform` is the platform in the descriptor of the image or its index.
+    `index` is the index below the layout's `index.json` that leads to the image, if there is one.
+    `declared_platform` is the platform in the descriptor of the image or its index, and
+    `annotations` are those of the manifest.
     """
 
     place: str
@@ -147,7 +157,8 @@ class StoredImage:
     manifest_data: bytes | None
     layers: tuple[StoredLayer, ...]
     declared_platform: PlatformDocument | None = None
-    from_index: bool = False
+    index: StoredIndex | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def platform(self) -> Platform:
@@ -179,9 +190,10 @@ def has_image_layers(image: StoredImage) -> bool:
 
 def with_all_names(images: Sequence[StoredImage]) -> list[StoredImage]:
     """Return each image once: `index.json` has an entry for every name of an image."""
-    found: dict[tuple[str, PlatformDocument | None, bool], StoredImage] = {}
+    found: dict[tuple[str, PlatformDocument | None, str | None], StoredImage] = {}
     for image in images:
-        key = (image.place, image.declared_platform, image.from_index)
+        index = None if image.index is None else image.index.digest
+        key = (image.place, image.declared_platform, index)
         known = found.get(key)
         names = image.names if known is None else (*known.names, *image.names)
         found[key] = replace(image, names=tuple(dict.fromkeys(names)))

@@ -21,6 +21,7 @@ from nixdock.oci.platforms import best_fitting
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.read.members import missing_error
+from nixdock.read.stored import StoredIndex
 from nixdock.registry.blobs import BlobReader, start_of_blob
 from nixdock.registry.manifests import RemoteManifest, get_manifest
 from nixdock.registry.repository import Repository
@@ -32,7 +33,7 @@ from nixdock.system.scratch import temporary_file
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["RegistryFiles", "fitting_manifest"]
+__all__ = ["RegistryFiles", "fitting_manifest", "stored_index"]
 
 _MOST_NESTING: Final = 4
 _DOCUMENTS: Final = MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES
@@ -260,3 +261,9 @@ def fitting_manifest(
             digest=fitting[0][1].digest,
         )
     return fitting_manifest(repository, found, platform, depth + 1)
+
+
+def stored_index(manifest: RemoteManifest) -> StoredIndex:
+    """Return what an index says of itself; raise ImageError if it is malformed."""
+    index = converted(parse_json(manifest.data), IndexDocument)
+    return StoredIndex(manifest.digest, index.annotations or {})

@@ -60,19 +60,23 @@ def _open_remote(
     keep: bool,
     complain: Complain,
 ) -> Iterator[ImageFile]:
-    from nixdock.registry.image_files import RegistryFiles, fitting_manifest  # noqa: PLC0415
+    from nixdock.registry.image_files import RegistryFiles, fitting_manifest, stored_index  # noqa: PLC0415
     from nixdock.registry.manifests import existing_manifest  # noqa: PLC0415 (only for registries)
     from nixdock.registry.repository import Repository  # noqa: PLC0415
     from nixdock.registry.transport import Transport  # noqa: PLC0415
 
     place = location_text(reference)
     repository = Repository(Transport(reference.host, access), reference.repository)
-    manifest = existing_manifest(repository, reference)
-    if platform is not None:
-        manifest = fitting_manifest(repository, manifest, platform)
+    found = existing_manifest(repository, reference)
+    manifest = found if platform is None else fitting_manifest(repository, found, platform)
     files = RegistryFiles(repository, manifest, reference, keep=keep)
     try:
-        yield replace(read_images(files, place, complain), format=REGISTRY)
+        file = replace(read_images(files, place, complain), format=REGISTRY)
+        if manifest is not found:
+            index = stored_index(found)
+            images = tuple(replace(image, index=index) for image in file.images)
+            file = replace(file, images=images)
+        yield file
     finally:
         files.close()
 

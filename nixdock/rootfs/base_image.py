@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
@@ -39,7 +39,8 @@ class BaseImage:
     """A base image; its layers can be read while it is open.
 
     `container` is the `config` object of its image configuration, not yet validated. `pinned` is
-    the digest in a registry by which the same image will always be found.
+    the digest in a registry by which the same image will always be found, and `digest` that of its
+    manifest, if it has one.
     """
 
     layers: tuple[StoredLayer, ...]
@@ -47,6 +48,7 @@ class BaseImage:
     container: Mapping[str, Any]
     platform: Platform
     pinned: RegistryReference | None = None
+    digest: str | None = None
 
     def passed_on_layers(self) -> list[PassedOnLayer]:
         """Return the layers as layers of another image."""
@@ -101,12 +103,14 @@ def open_base_image(
             container=image.config.config or {},
             platform=image.platform,
             pinned=_pinned(location, image),
+            digest=image.digest,
         )
 
 
 def _pinned(location: Location, image: StoredImage) -> RegistryReference | None:
     if isinstance(location, RegistryReference) and image.digest is not None:
-        return location.at(image.digest)
+        # The digest counts, and the tag tells people, and the image's annotations, what it was.
+        return replace(location, digest=image.digest)
     return None
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any, Final
 
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
+from nixdock.oci.documents import LAYER_KEY
 from nixdock.oci.location import FileLocation, parse_location
 from nixdock.oci.reference import Reference
+from nixdock.oci.registry_reference import RegistryReference
 from nixdock.spec.architecture import check_architecture
 from nixdock.spec.closure_spec import StorePathSpec
 from nixdock.spec.config_checks import checked_config
@@ -61,7 +64,21 @@ def check_spec(spec: ImageSpec, origin: str) -> None:
             check_public_uri(spec.provenance.flake)
     _check_combinations(spec, origin)
     _check_perms(spec, origin)
-    checked_config(spec.config, origin)
+    config, _ = checked_config(spec.config, origin)
+    _check_annotations(spec, config.Labels or {}, origin)
+
+
+def _check_annotations(spec: ImageSpec, labels: Mapping[str, str], origin: str) -> None:
+    for key in ("labels", "annotations", "layer_annotations"):
+        if "" in getattr(spec, key):
+            raise spec_error("a key is empty", origin, key)
+    for key, value in spec.labels.items():
+        if labels.get(key, value) != value:
+            message = f"config.Labels has the value {labels[key]!r} for it; state one of the two"
+            raise spec_error(message, origin, f"labels.{key}")
+    if LAYER_KEY in spec.layer_annotations:
+        message = "nixdock has this annotation itself, to recognise the layer"
+        raise spec_error(message, origin, f"layer_annotations.{LAYER_KEY}")
 
 
 def _check_names_and_times(spec: ImageSpec, origin: str) -> None:
@@ -92,6 +109,9 @@ def _check_files(spec: ImageSpec, origin: str) -> None:
             if getattr(spec.from_image, key) and not isinstance(location, FileLocation):
                 message = "is for files with several images; omit it, and use the tag in the path"
                 raise spec_error(message, origin, f"from_image.{key}")
+        if spec.from_image.reference is not None:
+            with errors_at_key("from_image.reference", origin):
+                RegistryReference.parse(spec.from_image.reference)
     for i, text in enumerate(spec.layering.previous_locations):
         is_list = isinstance(spec.layering.previous, list)
         with errors_at_key(f"layering.previous[{i}]" if is_list else "layering.previous", origin):

@@ -14,7 +14,7 @@ from nixdock.oci.container_config import ContainerConfig, Healthcheck
 from nixdock.spec.problem import spec_error, type_error
 from nixdock.system.typed import MisfitError, convert
 
-__all__ = ["checked_config", "undefined_keys"]
+__all__ = ["checked_config", "undefined_keys", "with_labels"]
 
 _LIKENESS: Final = 0.8
 
@@ -42,6 +42,13 @@ def checked_config(
         undefined |= {"Healthcheck": check} if check else {}
     _check_commands(typed, origin)
     return typed, undefined
+
+
+def with_labels(config: ContainerConfig, labels: Mapping[str, str]) -> ContainerConfig:
+    """Return the config with more labels."""
+    if not labels:
+        return config
+    return msgspec.structs.replace(config, Labels={**(config.Labels or {}), **labels})
 
 
 def undefined_keys(undefined: Mapping[str, Any]) -> Iterator[str]:

@@ -62,6 +62,13 @@ class FromImageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
         ),
     ] = None
     tag: str | None = None
+    reference: Annotated[
+        str | None,
+        msgspec.Meta(
+            description="Where the image in a file comes from, as HOST/NAME[:TAG][@DIGEST], for"
+            " annotations."
+        ),
+    ] = None
 
 
 class PermissionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -190,6 +197,20 @@ class ImageSpec(
     config: Annotated[
         dict[str, Any], msgspec.Meta(description="How to run the image: the image-spec's config.")
     ] = {}
+    labels: Annotated[
+        dict[str, str], msgspec.Meta(description="Labels, besides those of `config`.")
+    ] = {}
+    annotations: Annotated[
+        dict[str, str], msgspec.Meta(description="Annotations of the image's manifest.")
+    ] = {}
+    layer_annotations: Annotated[
+        dict[str, str],
+        msgspec.Meta(description="Annotations of each new layer in the manifest."),
+    ] = {}
+    default_annotations: Annotated[
+        bool,
+        msgspec.Meta(description="Add the image-spec's annotations as far as they are known."),
+    ] = True
     closure: ClosureSpec | None = None
     store_layers: Annotated[
         list[list[str]] | None,

@@ -69,6 +69,10 @@ class FileDestination:
         self.content.files[digest] = self._staging.put(digest, body)
         return Outcome.WRITTEN
 
+    def adopt(self, digest: str, file: Path) -> None:
+        """Take a file as it is for a blob with that digest; it has to stay until the end."""
+        self.content.files.setdefault(digest, file)
+
     def put_manifest(self, manifest: Blob) -> Outcome:
         """Take a manifest; the last one is that of the image, or the index of all."""
         self.content.manifests.pop(manifest.digest, None)

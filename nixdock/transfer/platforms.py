@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 from nixdock.errors import ImageError, InputError
 from nixdock.oci.descriptor import Blob, Platform
-from nixdock.oci.documents import ConfigDocument, PlatformDocument
+from nixdock.oci.documents import ATTESTATION_TYPE, ConfigDocument, PlatformDocument
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPES, INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
 from nixdock.oci.platforms import best_fitting, platform_text
 from nixdock.oci.untrusted_json import converted, parse_json
@@ -22,9 +21,7 @@ from nixdock.transfer.tree import (
     read_document,
 )
 
-__all__ = ["choose", "platform_of"]
-
-_ATTESTATION: Final = "vnd.docker.reference.type"
+__all__ = ["choose", "completed_platform", "platform_of"]
 
 
 @dataclass(slots=True)
@@ -80,17 +77,17 @@ def _candidates(
     """Yield the images below a manifest or index with their platforms, not all fetched yet."""
     index = parse_index(manifest)
     if index is None:
-        yield _completed(stated, platform_of(source, manifest)), lambda: manifest
+        yield completed_platform(stated, platform_of(source, manifest)), lambda: manifest
         return
     if depth >= MOST_NESTING:
         raise ImageError(f"{source.place}: indexes are nested more than {MOST_NESTING} deep")
     budget.take(source, len(index.manifests))
     for child in index.manifests:
         platform = child.platform or stated
-        if _ATTESTATION in (child.annotations or {}):
+        if ATTESTATION_TYPE in (child.annotations or {}):
             continue
         if child.media_type in MANIFEST_MEDIA_TYPES and platform is not None:
-            yield _completed(platform, None), partial(source.manifest, child)
+            yield completed_platform(platform, None), partial(source.manifest, child)
         elif child.media_type in MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES:
             yield from _candidates(source, source.manifest(child), platform, depth + 1, budget)
 
@@ -108,7 +105,8 @@ def platform_of(source: Source, manifest: Blob) -> Platform | None:
     )
 
 
-def _completed(stated: PlatformDocument | None, own: Platform | None) -> Platform:
+def completed_platform(stated: PlatformDocument | None, own: Platform | None) -> Platform:
+    """Return the platform that an index states, completed by what the config states."""
     own = own or Platform("", "")
     if stated is None:
         return own

@@ -15,6 +15,7 @@ from nixdock.layers.layer import Layer
 from nixdock.layers.pack import pack_each
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.attachment import Attachment
+from nixdock.oci.descriptor import Blob
 from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.registry.manifests import is_blob_unknown
@@ -39,7 +40,10 @@ class Pushing:
     With `verify_known`, layers that are known are packed all the same, and compared. With
     `dry_run`, nothing is sent, not even mounted. `use_cache` says whether the user's cache of known
     layers is used, and `use_memory` whether a spec with the strategy `stable` that names no
-    previous image continues the plans of the images that are replaced.
+    previous image continues the plans of the images that are replaced. `platform`, as
+    OS/ARCHITECTURE[/VARIANT], and `all_platforms` say what is pushed of an index that exists.
+    Without `tags`, the image of a spec is stored by its digest alone, although it continues what
+    the tags stand for.
     """
 
     compression: Compression = Compression.GZIP
@@ -48,6 +52,9 @@ class Pushing:
     dry_run: bool = False
     use_cache: bool = True
     use_memory: bool = True
+    platform: str | None = None
+    all_platforms: bool = False
+    tags: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,8 @@ class PushedImage:
 
     `read` and `sent` are in bytes: of the layers that were packed or read, and of what was sent to
     registries. `requests` is the number of requests to all registries, if it is known.
-    `attachments` are what was attached to the image.
+    `attachments` are what was attached to the image, and `manifest` is that of an image that was
+    built.
     """
 
     digest: str
@@ -110,6 +118,7 @@ class PushedImage:
     sent: int
     requests: int | None = None
     attachments: tuple[Attachment, ...] = ()
+    manifest: Blob | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object that `nixdock push --json` prints."""
@@ -192,6 +201,7 @@ class _Push:
             self._read,
             self._sent,
             attachments=image.attachments,
+            manifest=image.manifest,
         )
 
     def _verify(self, expected: Mapping[int, LayerBlob]) -> None:

@@ -26,7 +26,8 @@ _MOST_SOURCES: Final = 2
 class PushTarget:
     """A repository, the tags to set there, and the images that were `seen` in it before.
 
-    A registry keeps the blobs of the manifests that it has: those that `seen` names are there.
+    Without tags, an image is stored by its digest alone. A registry keeps the blobs of the
+    manifests that it has: those that `seen` names are there.
     """
 
     repository: Repository
@@ -82,8 +83,9 @@ class PushTarget:
         return [name for name in names if name != own][:_MOST_SOURCES]
 
     def has_image(self, digest: str) -> bool:
-        """Tell whether all tags stand for that manifest."""
-        return self._tags_of(digest).issuperset(self.tags)
+        """Tell whether that manifest is there, and all tags stand for it."""
+        is_there = any(digest in {seen.manifest, seen.index} for seen in self.seen)
+        return is_there and self._tags_of(digest).issuperset(self.tags)
 
     def _tags_of(self, digest: str) -> set[str]:
         return {seen.name for seen in self.seen if seen.index == digest}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from nixdock.oci.media_types import LAYER_CODINGS
 from nixdock.transfer.copy_image import Copied
+from nixdock.transfer.copying import CopiedBlob, CopiedManifest
 from nixdock.transfer.destination import Outcome
 from nixdock.transfer.push import PushedImage, PushedLayer
 
-__all__ = ["pushed_copies"]
+__all__ = ["bytes_sent", "pushed_copies"]
 
 
 def pushed_copies(copies: Sequence[Copied]) -> PushedImage:
@@ -30,13 +31,14 @@ def pushed_copies(copies: Sequence[Copied]) -> PushedImage:
             if blob.media_type in LAYER_CODINGS
         ),
         read=sum(copy.read for copy in copies),
-        sent=sum(map(_sent, copies)),
+        sent=sum(bytes_sent(copy.blobs, copy.manifests) for copy in copies),
     )
 
 
-def _sent(copy: Copied) -> int:
+def bytes_sent(blobs: Iterable[CopiedBlob], manifests: Iterable[CopiedManifest]) -> int:
+    """Return the size of those that were uploaded."""
     sizes = [
-        *((blob.size, blob.outcome) for blob in copy.blobs),
-        *((manifest.size, manifest.outcome) for manifest in copy.manifests),
+        *((blob.size, blob.outcome) for blob in blobs),
+        *((manifest.size, manifest.outcome) for manifest in manifests),
     ]
     return sum(size for size, outcome in sizes if outcome is Outcome.UPLOADED)

@@ -35,8 +35,8 @@ class Source(Protocol):
     def open(self, digest: str) -> io.RawIOBase:
         """Open a blob for reading, unverified; it is seekable."""
 
-    def mount_from(self, host: str) -> str | None:
-        """Return the repository from which blobs can be mounted, if the registry is `host`."""
+    def mount_from(self, digest: str, host: str) -> str | None:
+        """Return the repository from which a blob can be mounted, if its registry is `host`."""
 
 
 class RegistrySource:
@@ -69,7 +69,7 @@ class RegistrySource:
         """Return the blob as it comes; a position is where the transfer begins."""
         return BlobReader(self._repository, digest)
 
-    def mount_from(self, host: str) -> str | None:
+    def mount_from(self, digest: str, host: str) -> str | None:  # noqa: ARG002 (it has all)
         """Return the repository."""
         return self._repository.name if self._repository.host == host else None
 
@@ -115,7 +115,7 @@ class LayoutSource:
         """Open the file of a blob."""
         return self._members.open_range(_name(digest))
 
-    def mount_from(self, host: str) -> str | None:  # noqa: ARG002 (the interface)
+    def mount_from(self, digest: str, host: str) -> str | None:  # noqa: ARG002 (the interface)
         """Return None: files can't be mounted."""
         return None
 

@@ -19,11 +19,12 @@ from .conftest import LIBRARY, Library
 
 pytestmark = [pytest.mark.nix, pytest.mark.xdist_group("nix")]
 
-# Of dockerTools, and beside them `package`, `packageMeta` and `planFamily`.
+# Of dockerTools, and beside them `buildIndex`, `package`, `packageMeta` and `planFamily`.
 LIBRARY_NAMES = [
     "binSh",
     "buildImage",
     "buildImageWithNixDb",
+    "buildIndex",
     "buildLayeredImage",
     "buildLayeredImageWithNixDb",
     "buildNixShellImage",
@@ -55,9 +56,11 @@ STREAM_DEFAULTS = {
 
 
 # nixdock's own.
-OWN_DEFAULTS = {
-    "fromImageName", "fromImageTag", "inheritConfig", "layering", "perms", "provenance",
+SHARED_DEFAULTS = {
+    "annotations", "defaultAnnotations", "inheritConfig", "labels", "layerAnnotations", "perms",
+    "provenance",
 }  # fmt: skip
+OWN_DEFAULTS = {"fromImageName", "fromImageTag", "layering"} | SHARED_DEFAULTS
 
 # Of dockerTools.buildImage.
 BUILD_DEFAULTS = {
@@ -71,7 +74,7 @@ def test_takes_the_arguments_of_docker_tools(library: Library) -> None:
     arguments = library.evaluate("pkgs.lib.functionArgs nixdock.streamLayeredImage")
     assert arguments == {"name": False, **dict.fromkeys(STREAM_DEFAULTS | OWN_DEFAULTS, True)}
     arguments = library.evaluate("pkgs.lib.functionArgs nixdock.buildImage")
-    own = {"inheritConfig", "perms", "format", "provenance"}
+    own = SHARED_DEFAULTS | {"format"}
     assert arguments == {"name": False, **dict.fromkeys(BUILD_DEFAULTS | own, True)}
 
 

@@ -33,15 +33,16 @@ class TinyImage:
     diff_id: str
 
 
-def tiny_image(directory: Path) -> TinyImage:
-    """Make one in an empty directory."""
+def tiny_image(directory: Path, architecture: str | None = None) -> TinyImage:
+    """Make one in an empty directory; `architecture` changes what its config says, and no more."""
     layer = _layer(Path(require_tool("busybox")).read_bytes())
     packed = gzip.compress(layer, compresslevel=1, mtime=0)
     reference = f"{REPOSITORY}:{TAG}"
     machine = os.uname().machine
+    own = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
     config = _json(
         {
-            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
+            "architecture": architecture or own,
             "os": "linux",
             "config": {"Cmd": ["/bin/busybox", "echo", "hello"]},
             "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},

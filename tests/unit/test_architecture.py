@@ -39,12 +39,13 @@ MAY_IMPORT = {
     "transfer": "errors system coding network oci tar layers read write registry",
     "attach": "errors system oci read registry transfer",
     "signing": "errors system oci registry attach provenance",
+    "index": "errors system oci layers transfer",
     "runtime": "errors system oci layers read write registry transfer",
     "demo": "errors system oci nix spec",
     "face": "errors system oci tar nix stores spec layering layers read write rootfs build diff"
-    " sbom policy provenance merge registry transfer attach signing runtime",
+    " sbom policy provenance merge registry transfer attach signing index runtime",
     "__init__": "errors nix oci spec layering layers read rootfs build diff sbom policy"
-    " registry transfer attach signing runtime face",
+    " registry transfer attach signing index runtime face",
     "cli": "errors system oci tar nix spec layering read registry diff sbom runtime demo __init__",
     "__main__": "cli",
 }

@@ -21,8 +21,8 @@ from tests.unit.cli import fake_engine
 from tests.unit.cli.program import run_text
 
 MANIFESTS = {
-    "amd64": "sha256:18103065114ce45f71781fa86668933cb02f02b04fdc9daf0e8f395f6cf0f642",
-    "arm64": "sha256:00dc2aecc9efe53968ef2dd9b5611ceb62c3b7d9bbdbe6bb82822f52ee4b06d0",
+    "amd64": "sha256:9aa55278da1e8e8d8161d8a469a8087f5be7750a737d5abf0646bb5dbd0b1ce3",
+    "arm64": "sha256:4e8935a02cc191ffea0fbaf52d89b4fc55b19c3cc0c590dacce3b2affd15f662",
 }
 NOBODY = "65534"
 
@@ -95,11 +95,11 @@ def test_an_unprivileged_user_needs_nothing_but_python(place: Path) -> None:
         done.stdout
         == f"""\
 layer   size  paths  contents                   hash    digest
-    1  264 B      1  nixdock-demo-greeting.txt  b9l27s  841cfa896b3d
-    2  988 B      1  nixdock-demo               lg60p5  219a6e4ec141
-    3  911 B      1  nixdock-demo-licence       sd60mi  88bacfb1156f
-    4  292 B      1  nixdock-demo-profile       fdqn67  820344b5d3d2
-    5  225 B      0  the image's own files              518358beb94f
+    1  263 B      1  nixdock-demo-greeting.txt  b9l27s  6de20c297a2c
+    2  993 B      1  nixdock-demo               lg60p5  f93b38431839
+    3  913 B      1  nixdock-demo-licence       sd60mi  b4d7c7ada9bf
+    4  290 B      1  nixdock-demo-profile       fdqn67  77bf063c205a
+    5  225 B      0  the image's own files              de8d1ed44b5e
 
 image     nixdock-demo:latest (linux/amd64), as archive in demo.tar
 manifest  {MANIFESTS["amd64"]}

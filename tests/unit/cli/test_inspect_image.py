@@ -54,6 +54,8 @@ def test_for_people(build: Build) -> None:
         == f"""\
 image        x/y:v1 (linux/amd64), as archive
 manifest     {report["digest"]}
+             org.opencontainers.image.title=y
+             org.opencontainers.image.version=v1
 config       {report["config_digest"]}
 created      1970-01-01T00:00:01Z
 cmd          ["/bin/app", "two words"]
@@ -82,7 +84,7 @@ def test_json(build: Build, form: Format, compression: Compression) -> None:
     (image,) = document["images"]
     assert image.keys() == {
         "tags", "digest", "config_digest", "architecture", "os", "variant", "created", "config",
-        "layers",
+        "annotations", "index", "layers",
     }  # fmt: skip
     assert image["tags"] == ["x/y:v1"]
     assert image["config"]["Cmd"] == ["/bin/app", "two words"]

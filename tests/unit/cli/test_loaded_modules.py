@@ -57,7 +57,7 @@ def spec(tmp_path: Path, sample_spec: SampleSpec) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "build", "push", "plan", "serve", "sign", "verify", "sbom", "check"]
+    "command", ["", "build", "push", "index", "plan", "serve", "sign", "verify", "sbom", "check"]
 )
 def test_help(tmp_path: Path, command: str) -> None:
     assert loaded(tmp_path, *command.split(), "--help") == set()

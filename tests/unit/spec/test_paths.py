@@ -37,9 +37,10 @@ OTHER_KEYS: Final = {
     *("closure.stores", "closure.trusted_public_keys", "closure.derivations"),
     *("store_paths.nar_hash", "store_paths.references", "store_paths.deriver"),
     *("store.directory", "store.mtime", "store.uname", "store.gname"),
-    *("from_image.name", "from_image.tag"),
+    *("from_image.name", "from_image.tag", "from_image.reference"),
     *("perms.path", "perms.regex", "perms.mode", "perms.uname", "perms.gname"),
     "perms.capabilities",
+    *("labels", "annotations", "layer_annotations"),
     *("provenance.flake", "provenance.revision", "provenance.nix_version", "provenance.system"),
 }
 

@@ -44,7 +44,7 @@ class Documents:
     def open(self, digest: str) -> io.RawIOBase:
         raise AssertionError(f"{digest} was read")
 
-    def mount_from(self, host: str) -> str | None:
+    def mount_from(self, digest: str, host: str) -> str | None:
         raise AssertionError(f"{host} was asked")
 
 

@@ -166,19 +166,31 @@ def test_an_earlier_file_is_replaced(sample_spec: SampleSpec, tmp_path: Path, fo
 
 
 # These must never change: they are the digests of images that exist.
-def test_digests(sample_spec: SampleSpec, tmp_path: Path) -> None:
-    image = written(sample_spec(tmp_path), tmp_path / "x", Format.OCI_LAYOUT)
+@pytest.mark.parametrize(
+    ("default_annotations", "manifest", "file"),
+    [
+        (
+            True,
+            "sha256:22ec5ae798a3c46cff97686c34335d80b3ffe38d3391edea5558a92afeb84440",
+            "sha256:70ac54bfd78ad50878ef6b97e91a3f01e1e1363986f8abb39a3516aa0c938239",
+        ),
+        (
+            False,
+            "sha256:24a7d1b9c4afbf77f0833fb4533a0b88bf3d8b03c36dd388a9d84bda3270a3b8",
+            "sha256:6a4d6a086f98bbc473e728e70f2003f3aa05729ca914482e09c6f256bbb29a14",
+        ),
+    ],
+)
+def test_digests(
+    sample_spec: SampleSpec, tmp_path: Path, default_annotations: bool, manifest: str, file: str
+) -> None:
+    spec = sample_spec(tmp_path, default_annotations=default_annotations)
+    image = written(spec, tmp_path / "x", Format.OCI_LAYOUT)
     assert (
         image.config.digest
         == "sha256:5cdea9d9f412ac652885f37ad523814727d851419d51c062d6990cd7273d4e09"
     )
-    assert (
-        image.manifest.digest
-        == "sha256:24a7d1b9c4afbf77f0833fb4533a0b88bf3d8b03c36dd388a9d84bda3270a3b8"
-    )
-    archive = written(sample_spec(tmp_path), tmp_path / "y", Format.ARCHIVE)
+    assert image.manifest.digest == manifest
+    archive = written(spec, tmp_path / "y", Format.ARCHIVE)
     assert archive.manifest.digest == image.manifest.digest
-    assert (
-        digest((tmp_path / "y").read_bytes())
-        == "sha256:6a4d6a086f98bbc473e728e70f2003f3aa05729ca914482e09c6f256bbb29a14"
-    )
+    assert digest((tmp_path / "y").read_bytes()) == file

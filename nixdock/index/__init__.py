@@ -1,0 +1,1 @@
+"""Joining images for several platforms in one index."""
