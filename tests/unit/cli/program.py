@@ -113,3 +113,17 @@ def _server() -> socket.socket:
             file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)],
         )
     return ours
+
+
+def enlarge(directory: Path, name: str, file: str, size: int) -> None:
+    """Let a file of a store path of the sample spec in `directory` have `size` bytes, all zero.
+
+    They take time to pack, but no room on the disk.
+    """
+    graph = json.loads((directory / "graph.json").read_text())
+    (info,) = (info for info in graph if info["path"].endswith(f"-{name}"))
+    info["narSize"] = size
+    (directory / "graph.json").write_text(json.dumps(graph))
+    target = directory / f"root{info['path']}" / file
+    target.chmod(0o644)
+    os.truncate(target, size)

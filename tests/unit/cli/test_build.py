@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from nixdock import inspect_image, verify_image
-from tests.unit.cli.program import PROGRAM, environment, run, run_text
+from tests.unit.cli.program import PROGRAM, enlarge, environment, run, run_text
 
 SampleSpec = Callable[..., Path]
 
@@ -250,10 +250,8 @@ def test_a_full_disk(sample_spec: SampleSpec, tmp_path: Path, form: str) -> None
 def slow_spec(sample_spec: SampleSpec, tmp_path: Path) -> Path:
     """A spec with layers of sparse files: they take seconds to compress, but no disk space."""
     spec = sample_spec(tmp_path, contents=[], extra_commands="", config={})
-    for letter, name in (("a", "libc/lib/libc.so.6"), ("d", "app/bin/app")):
-        file = tmp_path / "root/nix/store" / f"{letter * 32}-{name}"
-        file.chmod(0o644)
-        os.truncate(file, 12 << 30)
+    enlarge(tmp_path, "libc", "lib/libc.so.6", 12 << 30)
+    enlarge(tmp_path, "app", "bin/app", 12 << 30)
     return spec
 
 

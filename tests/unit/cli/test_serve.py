@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import nixdock
-from tests.unit.cli.program import PROGRAM, environment, run_text
+from tests.unit.cli.program import PROGRAM, enlarge, environment, run_text
 from tests.unit.stores.fake_cache import fake_cache
 from tests.unit.stores.sample_cache import APP, KEY, sample
 
@@ -84,14 +84,8 @@ def test_the_closure_may_be_in_a_binary_cache(tmp_path: Path) -> None:
 def test_a_signal_ends_the_packing_of_layers(sample_spec: SampleSpec, tmp_path: Path) -> None:
     """References are there, and the server answers, before that has ended."""
     spec = sample_spec(tmp_path)
-    large = tmp_path / "root/nix/store" / ("a" * 32 + "-libc") / "lib/libc.so.6"
-    large.chmod(0o644)
     # Nobody can wait until so many zeros are packed.
-    os.truncate(large, 1 << 40)
-    graph = json.loads((tmp_path / "graph.json").read_text())
-    (libc,) = (info for info in graph if info["path"].endswith("-libc"))
-    libc["narSize"] = 1 << 40
-    (tmp_path / "graph.json").write_text(json.dumps(graph))
+    enlarge(tmp_path, "libc", "lib/libc.so.6", 1 << 40)
     with subprocess.Popen(
         [*PROGRAM, "serve", spec],
         env=settings(tmp_path) | {"PYTHONUNBUFFERED": "1", "NIX_BUILD_CORES": "2"},
