@@ -150,6 +150,5 @@ def contents_of(entry: Entry) -> Iterator[bytes]:
             while piece := stream.read(_PIECE):
                 yield piece
         return
-    buffer = memoryview(bytearray(min(entry.size, _PIECE) or 1))
-    while count := entry.content.readinto(buffer):
-        yield bytes(buffer[:count])
+    while data := entry.content.read(_PIECE):
+        yield bytes(data)
