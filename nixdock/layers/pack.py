@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import pickle
@@ -21,6 +22,7 @@ from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
 from nixdock.oci.digests import hex_of
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.system.cores import available_cores
+from nixdock.system.freed_memory import keep_freed_memory
 from nixdock.system.workers import end_with_parent, termination_signals_blocked
 from nixdock.system.writers import FileWriter
 
@@ -106,6 +108,7 @@ def pack_each(
     if progress is not NO_PROGRESS and _CONTEXT == "fork":
         job = replace(job, sizes=_shared_numbers(len(layers)))
     load_encoder(compression)
+    keep_freed_memory()
     if job.processes == 1 or not _can_be_sent(job):
         yield from ((i, job.run(i, advance_of(progress, i))) for i in order)
     else:
@@ -221,6 +224,8 @@ _worker_job: _Job | None = None
 def _start_worker(job: _Job, parent: int) -> None:
     global _worker_job  # noqa: PLW0603 (a worker process runs one job in its life)
     _worker_job = job
+    # What the parent has made stays as it is: looking through it would only copy its memory.
+    gc.freeze()
     end_with_parent(parent)
 
 
