@@ -18,6 +18,9 @@ __all__ = ["Ratio", "Run", "Series", "interleaved", "run", "run_watched"]
 
 _CHUNK = 1 << 20
 _SAMPLE_SECONDS = 0.02
+# The first decides how many cores are used. The second would have every run compile all modules,
+# which an installed program need not do.
+_NOT_PASSED_ON = frozenset({"NIX_BUILD_CORES", "PYTHONDONTWRITEBYTECODE"})
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Run:
     errors: bytes = field(repr=False)
     largest_process: int
     """Peak memory of the largest of its processes, in bytes."""
+    cpu_seconds: float
+    """The time of all cores that it took."""
 
 
 @dataclass
@@ -60,7 +65,7 @@ def run(
     `watch` is called with the process id as soon as there is one. Raise SystemExit when the
     command fails: figures of failed runs mean nothing.
     """
-    environment = {key: value for key, value in os.environ.items() if key != "NIX_BUILD_CORES"}
+    environment = {key: value for key, value in os.environ.items() if key not in _NOT_PASSED_ON}
     with tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -84,7 +89,9 @@ def run(
         message = text.decode(errors="replace")
         raise SystemExit(f"{' '.join(command)}: exit status {process.returncode}\n{message}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Run(seconds, reader.size, b"".join(reader.kept), text, usage.ru_maxrss * unit)
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    largest = usage.ru_maxrss * unit
+    return Run(seconds, reader.size, b"".join(reader.kept), text, largest, cpu_seconds)
 
 
 @dataclass(frozen=True)
