@@ -162,8 +162,8 @@ class RemoteError(NixdockError):
 class RegistryError(RemoteError):
     """A registry can't be reached, refuses a request, or answers against the distribution-spec.
 
-    `place` is the registry's host, with the repository if the request was about one. `code` is the
-    registry's own error code, such as MANIFEST_UNKNOWN, or None.
+    `place` is the registry's host, with the repository if the request was about one. `codes` are
+    the registry's own error codes, such as MANIFEST_UNKNOWN, and `code` is the first, or None.
     """
 
     def __init__(
@@ -173,11 +173,16 @@ class RegistryError(RemoteError):
         place: str,
         digest: str | None = None,
         status: int | None = None,
-        code: str | None = None,
+        codes: Sequence[str] = (),
         is_broken: bool = False,
     ) -> None:
         super().__init__(message, place=place, digest=digest, status=status, is_broken=is_broken)
-        self.code = code
+        self.codes = tuple(codes)
+
+    @property
+    def code(self) -> str | None:
+        """The first of the codes."""
+        return next(iter(self.codes), None)
 
 
 class CacheError(RemoteError):

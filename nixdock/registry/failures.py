@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -61,7 +61,7 @@ class Subject:
         message: str,
         *,
         status: int | None = None,
-        code: str | None = None,
+        codes: Sequence[str] = (),
         is_broken: bool = False,
     ) -> RegistryError:
         """Return an error that names the place and the thing."""
@@ -71,7 +71,7 @@ class Subject:
             place=self.place,
             digest=digest[0] if digest else None,
             status=status,
-            code=code,
+            codes=codes,
             is_broken=is_broken,
         )
 
@@ -85,14 +85,15 @@ class Subject:
         secrets: Collection[str] = (),
     ) -> RegistryError:
         """Return the error for an answer with a status that was not expected and this body."""
-        code, text = _reported(data)
+        codes, text = _reported(data)
+        code = next(iter(codes), None)
         said = " ".join(filter(None, (str(status), shown(code or "", 60))))
         message = f"the registry answers {said}"
         if text := shown(without_secrets(" ".join(text.split()), secrets), _MOST_TEXT):
             message += f": {text}"
         if advice := self._advice(status, code, has_account):
             message += f"; {advice}"
-        return self.error(message, status=status, code=code, is_broken=is_broken)
+        return self.error(message, status=status, codes=codes, is_broken=is_broken)
 
     def _advice(self, status: int, code: str | None, has_account: bool) -> str:
         login = f'run "nixdock login {self.host}"'
@@ -113,18 +114,18 @@ def without_secrets(text: str, secrets: Collection[str]) -> str:
     return text
 
 
-def _reported(data: bytes) -> tuple[str | None, str]:
-    """Return the first code, and the text, of the errors that a body reports."""
+def _reported(data: bytes) -> tuple[list[str], str]:
+    """Return the codes, and the text, of the errors that a body reports."""
     try:
         document: Any = orjson.loads(data)
     except ValueError:
         # Web pages, which proxies answer with, are not for terminals.
         is_page = data.lstrip()[:1] == b"<"
-        return None, "" if is_page else data[: 4 * _MOST_TEXT].decode("utf-8", "replace")
+        return [], "" if is_page else data[: 4 * _MOST_TEXT].decode("utf-8", "replace")
     errors = document.get("errors") if isinstance(document, dict) else None
     if not isinstance(errors, list):
         errors = [document]
     known = [each for each in errors if isinstance(each, dict)][:_MOST_ERRORS]
     codes = [str(each["code"]) for each in known if each.get("code")]
     texts = [str(each.get("message") or each.get("details") or "") for each in known]
-    return next(iter(codes), None), "; ".join(filter(None, texts))
+    return codes, "; ".join(filter(None, texts))

@@ -22,6 +22,7 @@ __all__ = [
     "RemoteManifest",
     "existing_manifest",
     "get_manifest",
+    "is_blob_unknown",
     "list_tags",
     "manifest_digest",
     "put_manifest",
@@ -33,6 +34,8 @@ _ACCEPT: Final = {"Accept": ", ".join(_TYPES)}
 _MOST_PAGES: Final = 10_000
 # In bytes of all pages.
 _MOST_LIST: Final = 64 << 20
+_BLOB_UNKNOWN: Final = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
+_MOST_PUTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +129,26 @@ def _asking(method: str, repository: Repository, name: str) -> Request:
 def put_manifest(repository: Repository, name: str, manifest: Blob) -> None:
     """Store a manifest or index under a tag or its digest; its blobs must be there.
 
-    Raise RegistryError, with the code MANIFEST_BLOB_UNKNOWN if a blob is missing.
+    Raise RegistryError, for which `is_blob_unknown` holds if a blob is missing.
     """
+    for attempt in range(1, _MOST_PUTS + 1):
+        try:
+            return _put_manifest(repository, name, manifest)
+        except RegistryError as error:
+            # A registry may not find a blob in the moment in which another client stores it again:
+            # Distribution on a file system empties the blob's link before it writes it.
+            if attempt == _MOST_PUTS or not is_blob_unknown(error):
+                raise
+            repository.transport.wait(attempt)
+    raise AssertionError
+
+
+def is_blob_unknown(error: RegistryError) -> bool:
+    """Tell whether a registry refused a manifest because it lacks one of its blobs."""
+    return not _BLOB_UNKNOWN.isdisjoint(error.codes)
+
+
+def _put_manifest(repository: Repository, name: str, manifest: Blob) -> None:
     request = Request(
         "PUT",
         repository.path("manifests", name),

@@ -63,6 +63,12 @@ class Tally:
         with self._lock:
             return dict(self._blobs)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer is being sent."""
+        with self._lock:
+            return self._busy > 0
+
     def idle_seconds(self) -> float:
         """Return how long there has been nothing to do; 0 while an answer is being sent."""
         with self._lock:

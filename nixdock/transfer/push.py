@@ -16,6 +16,7 @@ from nixdock.layers.pack import pack_each
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob
+from nixdock.registry.manifests import is_blob_unknown
 from nixdock.system.parallel import map_in_threads
 from nixdock.transfer.destination import Outcome
 from nixdock.transfer.known import Known
@@ -28,7 +29,6 @@ __all__ = ["PushedImage", "PushedLayer", "Pushing", "push_build"]
 log = logging.getLogger(__name__)
 
 _LOOKUPS: Final = 6
-_BLOB_UNKNOWN: Final = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ class _Push:
         try:
             self._put(target, image)
         except RegistryError as error:
-            lost = self._lost(target, blobs) if error.code in _BLOB_UNKNOWN else []
+            lost = self._lost(target, blobs) if is_blob_unknown(error) else []
             if not lost:
                 raise
             log.warning(

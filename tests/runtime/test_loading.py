@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,11 @@ def test_several_images_at_once(home: Home, docker: Docker) -> None:
         for n in range(3)
     ]
     env = home.environment(docker.env)
-    processes = [subprocess.Popen(command, env=env) for command in commands]
-    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(subprocess.Popen(command, env=env)) for command in commands
+        ]
+    assert [process.returncode for process in processes] == [0, 0, 0]
     identities = {docker.inspect(f"test/at-once:v{n}")["Id"] for n in range(3)}
     assert identities == {docker.inspect("test/greeting:v1")["Id"]}
     assert "127.0.0.1" not in docker("images", "--all", "--digests").stdout

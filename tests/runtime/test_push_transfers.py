@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -289,11 +290,14 @@ def test_two_pushes_to_one_tag_leave_one_of_the_images(
     other = sample_spec(tmp_path / "other")
     name = f"{server.address}/{repository}:v1"
     # Both use one cache, too.
-    running = [start(tmp_path, "push", str(each), name) for each in (spec, other) * 2]
-    for each in running:
-        with each:
-            assert each.communicate(timeout=60)[1] == b""
-            assert each.returncode == 0
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(start(tmp_path, "push", str(each), name))
+            for each in (spec, other) * 2
+        ]
+        errors = [each.communicate(timeout=60)[1] for each in running]
+    assert errors == [b""] * 4
+    assert [each.returncode for each in running] == [0] * 4
     found = nixdock.pull_image(name, tmp_path / "found", form="oci-layout").digest
     assert nixdock.verify_image(tmp_path / "found").problems == ()
     built = [

@@ -9,7 +9,7 @@ from nixdock.errors import CacheError, MissingPathsError, NixdockError, Registry
 
 ERRORS: list[NixdockError] = [
     NixdockError("text", path="/x", key="k", digest="sha256:0", place="p"),
-    RegistryError("text", place="host", status=500, code="DENIED", is_broken=True),
+    RegistryError("text", place="host", status=500, codes=["DENIED"], is_broken=True),
     CacheError("text", place="url", path="/nix/store/x", status=404),
     MissingPathsError("text", paths=["/nix/store/x", "/nix/store/y"]),
 ]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 import nixdock
@@ -249,6 +250,25 @@ def test_a_blob_that_the_registry_lost_is_sent_again(
     assert outcomes(result) == {"known": len(first.layers) - 1, "uploaded": 1}
     assert lost in fake.blobs["a"]
     assert "has lost 1 of the layers" in caplog.text
+
+
+@pytest.mark.parametrize("codes", [["MANIFEST_BLOB_UNKNOWN"], ["DIGEST_INVALID", "BLOB_UNKNOWN"]])
+def test_a_blob_that_the_registry_does_not_find_for_a_moment_is_not_sent_again(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, access: Access, codes: list[str]
+) -> None:
+    spec = sample_spec(tmp_path)
+    body = orjson.dumps({"errors": [{"code": code} for code in codes]})
+    fake.faults.append(Fault("PUT", "/manifests/", times=2, status=400, body=body))
+    result = push(spec, f"{fake.host}/a", access=access)
+    assert outcomes(result) == {"uploaded": len(result.layers)}
+    assert len(fake.requests("PUT", "/blobs/")) == len(result.layers) + 1
+    assert len(fake.requests("PUT", "/manifests/")) == 2 + 2
+
+    fake.faults.append(Fault("PUT", "/manifests/", times=3, status=400, body=body))
+    change_app(tmp_path)
+    with pytest.raises(RegistryError, match=codes[0]) as caught:
+        push(spec, f"{fake.host}/a", access=access)
+    assert caught.value.codes == tuple(codes)
 
 
 def test_layers_of_an_image_in_a_file_are_asked_for(
