@@ -17,6 +17,7 @@ from nixdock.build.outline import outlined_layers
 from nixdock.build.permission_check import check_permissions
 from nixdock.build.previous import previous_images
 from nixdock.build.resolve import Resolution, resolve_on_base
+from nixdock.build.script_paths import with_wanted_paths
 from nixdock.build.sources import nar_hashes_of, store_of
 from nixdock.build.store_layers import directories_of, layers_of_store
 from nixdock.errors import PlanError
@@ -31,6 +32,7 @@ from nixdock.oci.location import parse_location
 from nixdock.oci.reference import Reference
 from nixdock.rootfs.base_image import BaseImage, inherit, open_base_image
 from nixdock.rootfs.confinement import Confinement
+from nixdock.rootfs.surroundings import Surroundings
 from nixdock.rootfs.top_layer import (
     has_scripts,
     pack_to_temporary_tar,
@@ -245,4 +247,12 @@ def _top_layer(
     tree = None if database is None else database.tree
     spec, fetched = fetched_contents(spec, source, stack)
     reach = None if fetched is None else fetched.reach
-    return prepare_top_layer(spec, base, _creation_time(spec), stack, tree, confinement, reach)
+    mtime = _creation_time(spec)
+    return with_wanted_paths(
+        spec,
+        source,
+        stack,
+        lambda stack, absent: prepare_top_layer(
+            spec, base, mtime, stack, Surroundings(confinement, tree, absent), reach
+        ),
+    )

@@ -196,7 +196,9 @@ class NarReader:
         if not directories:
             self._expect(_CLOSE, "the end of the root")
             return None
-        if is_open or not self._is_next(_NEXT_ENTRY):
+        if not is_open and self._window.startswith(_NEXT_ENTRY, self._at):
+            self._at += len(_NEXT_ENTRY)
+        else:
             if not is_open:
                 self._expect(_CLOSE_ENTRY, "the end of a directory's entry")
             while not self._follows(_ENTRY):
@@ -272,13 +274,6 @@ class NarReader:
         taken = self._window[self._at : self._at + size]
         self._at += size
         return taken
-
-    def _is_next(self, data: bytes) -> bool:
-        """Return whether `data` comes next in the window, and skip it then."""
-        if not self._window.startswith(data, self._at):
-            return False
-        self._at += len(data)
-        return True
 
     def _follows(self, data: bytes) -> bool:
         """Return whether `data` comes next, and skip it then; raise StoreError at the end."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import ScriptError
+from nixdock.rootfs.absent_paths import AbsentPaths
 from nixdock.rootfs.confinement import Confinement
 from nixdock.rootfs.rootless.enter import INSIDE
 from nixdock.rootfs.rootless.script_root import (
@@ -34,9 +35,11 @@ def run_script(
     *,
     store_dir: str = "/nix/store",
     confinement: Confinement = Confinement.REQUIRED,
+    absent: AbsentPaths | None = None,
 ) -> None:
     """Run `script`, the spec's extra_commands, with bash or sh in `directory`.
 
+    It finds the paths of `absent` beside those of this machine's store, if it is confined.
     Raise ScriptError if the script fails or can't be confined, or if there is no shell.
     """
 
@@ -46,17 +49,21 @@ def run_script(
             work.mkdir()
             (work / _FILE).write_text(script, encoding="utf-8")
             if confined:
-                _run_confined(directory, store_dir, work)
+                _run_confined(directory, store_dir, absent, work)
             else:
+                if absent is not None:
+                    absent.check_unconfined(_NAME, script)
                 _run(directory, work / _FILE)
 
     confined_if_required(confinement, run)
 
 
-def _run_confined(directory: Path, store_dir: str, work: Path) -> None:
+def _run_confined(directory: Path, store_dir: str, absent: AbsentPaths | None, work: Path) -> None:
     environment = inner_environment(store_dir, os.environ, own_root=False)
     shell = inner_shell(_NAME, environment)
-    mounts = script_root(_NAME, directory.resolve(), store_dir, work=work, space=work.parent)
+    mounts = script_root(
+        _NAME, directory.resolve(), store_dir, absent, work=work, space=work.parent
+    )
     job = Job(
         script=_NAME,
         program=as_a_child(shell, _NAME, f"{INSIDE}/{_FILE}"),
@@ -67,7 +74,11 @@ def _run_confined(directory: Path, store_dir: str, work: Path) -> None:
         user=USER,
         read_only_root=True,
     )
-    run_job(job, work, directory)
+    try:
+        run_job(job, work, directory)
+    finally:
+        if absent is not None:
+            absent.note_use()
 
 
 def _run(directory: Path, file: Path) -> None:

@@ -18,7 +18,6 @@ from nixdock.oci.digests import check_digest, hex_of
 from nixdock.read.merging import merged_tree
 from nixdock.rootfs.added_database import add_database
 from nixdock.rootfs.base_image import BaseImage
-from nixdock.rootfs.confinement import Confinement
 from nixdock.rootfs.copied_contents import copy_into
 from nixdock.rootfs.linked_contents import JoinedTree, Reach, link_into
 from nixdock.rootfs.rootless.difference import Snapshot, difference
@@ -26,6 +25,7 @@ from nixdock.rootfs.rootless.extract import extract
 from nixdock.rootfs.rootless.fakeroot import FakeFile, Inode
 from nixdock.rootfs.rootless.run import run_as_root
 from nixdock.rootfs.scripts import run_script
+from nixdock.rootfs.surroundings import Surroundings
 from nixdock.rootfs.underlay import Underlay
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.permission_rules import permission_rules
@@ -57,14 +57,12 @@ def prepare_top_layer(
     base: BaseImage | None,
     mtime: int,
     stack: ExitStack,
-    database: Path | None = None,
-    confinement: Confinement = Confinement.REQUIRED,
+    surroundings: Surroundings = Surroundings(),  # noqa: B008 (it never changes)
     reach: Reach | None = None,
 ) -> TreeLayer | MemberLayer:
     """Prepare the files of the top layer on top of `base` and return the layer.
 
-    If there are scripts, they are confined as `confinement` says, and find the Nix database that is
-    below the directory `database`. `reach` lets the files be there that links lead to. The files
+    Scripts find these `surroundings`. `reach` lets the files be there that links lead to. The files
     are removed when `stack` is closed. Raise SpecError if a tree in `contents` does not exist or
     conflicts with another one, ScriptError if a script fails or can't be confined, and PackError if
     a file can't be read.
@@ -75,16 +73,17 @@ def prepare_top_layer(
     tree = stack.enter_context(temporary_directory()).resolve() / "root"
     tree.mkdir()
     if spec.run_as_root.strip() or spec.fake_root_commands.strip():
-        return _prepare_as_root(spec, base, tree, meta, stack, database, confinement, reach)
+        return _prepare_as_root(spec, base, tree, meta, stack, surroundings, reach)
     underlay = _underlay(base, stack, verified=False)
     _add_contents(spec, tree, underlay, reach)
     attributes: Mapping[bytes, Attributes] = {}
+    database = surroundings.database
     if database is not None and has_scripts(spec):
         store = spec.store
         owner_of_store = Attributes(store.uid, store.gid, store.uname, store.gname)
         added = add_database(database, store.directory, tree)
         attributes = dict.fromkeys(map(os.fsencode, added), owner_of_store)
-    _run_extra_commands(spec, tree, underlay, confinement)
+    _run_extra_commands(spec, tree, underlay, surroundings)
     return TreeLayer(
         tree,
         meta,
@@ -101,12 +100,18 @@ def _underlay(base: BaseImage | None, stack: ExitStack, *, verified: bool) -> Un
 
 
 def _run_extra_commands(
-    spec: ImageSpec, tree: Path, underlay: Underlay, confinement: Confinement
+    spec: ImageSpec, tree: Path, underlay: Underlay, surroundings: Surroundings
 ) -> None:
     if spec.extra_commands.strip():
         links = underlay.add_directory_links(tree)
         store_dir = spec.store.directory
-        run_script(spec.extra_commands, tree, store_dir=store_dir, confinement=confinement)
+        run_script(
+            spec.extra_commands,
+            tree,
+            store_dir=store_dir,
+            confinement=surroundings.confinement,
+            absent=surroundings.absent,
+        )
         underlay.remove_directory_links(tree, links)
 
 
@@ -116,8 +121,7 @@ def _prepare_as_root(
     tree: Path,
     meta: MemberMeta,
     stack: ExitStack,
-    database: Path | None,
-    confinement: Confinement,
+    surroundings: Surroundings,
     reach: Reach | None,
 ) -> MemberLayer:
     """Run run_as_root and fake_root_commands as well, and return the layer of the resulting files.
@@ -144,20 +148,21 @@ def _prepare_as_root(
             chroot=chroot,
             store_dir=store_dir,
             fakes=fakes,
-            confinement=confinement,
+            confinement=surroundings.confinement,
+            absent=surroundings.absent,
         )
 
     _add_contents(spec, tree, underlay, reach)
-    if database is not None:
+    if (database := surroundings.database) is not None:
         added = add_database(database, spec.store.directory, tree)
         fakes = {**fakes, **dict(_owned_by_store(spec, tree, added))}
     fakes = run(spec.run_as_root, "run_as_root", chroot=True)
     directories: DirectoryAttributes = {}
     if chroot:
-        _run_extra_commands(spec, tree, Underlay(), confinement)
+        _run_extra_commands(spec, tree, Underlay(), surroundings)
         fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=spec.enable_fakechroot)
     else:
-        _run_extra_commands(spec, tree, underlay, confinement)
+        _run_extra_commands(spec, tree, underlay, surroundings)
         links = underlay.add_directory_links(tree)
         fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=False)
         underlay.remove_directory_links(tree, links)

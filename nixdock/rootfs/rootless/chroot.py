@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import ScriptError
+from nixdock.rootfs.absent_paths import AbsentPaths
 from nixdock.rootfs.obstacles import find_obstacle
 from nixdock.rootfs.rootless.enter import INSIDE
 
@@ -37,12 +38,13 @@ class Mount:
 class Mounts:
     """The mounts in the root directory of a script, and the mount points that were created for it.
 
-    `script` is the script's key in the spec.
+    `script` is the script's key in the spec. The store has the paths of `absent` as well.
     """
 
     script: str
     root: Path
     store_dir: str
+    absent: AbsentPaths | None = None
     mounts: list[Mount] = field(default_factory=list)
     mount_points: list[Path] = field(default_factory=list)
 
@@ -88,23 +90,32 @@ class Mounts:
         return directory
 
     def add_store(self) -> None:
-        """Mount this machine's store; path by path if the image has store paths of its own."""
-        if not Path(self.store_dir).is_dir():
-            return
-        image_store = Path(f"{self.root}{self.store_dir}")
-        if not (image_store.is_dir() and any(image_store.iterdir())):
+        """Mount this machine's store; path by path if the root has other paths in its store."""
+        store, own_store = Path(self.store_dir), Path(f"{self.root}{self.store_dir}")
+        has_own = own_store.is_dir() and any(own_store.iterdir())
+        if self.absent is not None:
+            for path in sorted(self.absent.present):
+                self._add_store_path(Path(path), Path(f"{self.root}{path}"))
+            for path in sorted(self.absent.fetched):
+                self._add_store_path(Path(f"{self.absent.root}{path}"), Path(f"{self.root}{path}"))
+            self.mount_points += self.absent.lay_out(self.make_directory(self.store_dir))
+        elif not has_own:
             self.add(self.store_dir, self.store_dir, read_only=True)
+        else:
+            for name in sorted(os.listdir(store)) if store.is_dir() else []:
+                if not name.startswith("."):
+                    self._add_store_path(store / name, own_store / name)
+
+    def _add_store_path(self, path: Path, target: Path) -> None:
+        """Mount a store path in the root's store, unless that has one of that name."""
+        if os.path.lexists(target):
             return
-        for name in sorted(os.listdir(self.store_dir)):
-            if name.startswith(".") or os.path.lexists(image_store / name):
-                continue
-            path = Path(self.store_dir, name)
-            if path.is_symlink():
-                link = image_store / name
-                link.symlink_to(os.readlink(path))
-                self.mount_points.append(link)
-            else:
-                self.add(str(path), f"{self.store_dir}/{name}", read_only=True)
+        if path.is_symlink():
+            self.make_directory(self.store_dir)
+            target.symlink_to(os.readlink(path))
+            self.mount_points.append(target)
+        else:
+            self.add(str(path), f"{self.store_dir}/{target.name}", read_only=True)
 
     def remove_mount_points(self) -> None:
         """Remove the created mount points, except directories that are no longer empty."""
@@ -117,14 +128,21 @@ class Mounts:
 
 @contextmanager
 def mounts_for(
-    script: str, root: Path, store_dir: str, work: Path, *, confined: bool
+    script: str,
+    root: Path,
+    store_dir: str,
+    work: Path,
+    absent: AbsentPaths | None = None,
+    *,
+    confined: bool,
 ) -> Iterator[Mounts]:
     """Yield the mounts for a script in `root`; remove their mount points at the end.
 
-    The directory `work` is mounted at `INSIDE`. A script that is not `confined` also gets /dev and
-    /sys of this machine and the directory of a Nix build, at its own path.
+    The directory `work` is mounted at `INSIDE`, and the store has the paths of `absent`, too. A
+    script that is not `confined` also gets /dev and /sys of this machine and the directory of a Nix
+    build, at its own path.
     """
-    mounts = Mounts(script, root, store_dir)
+    mounts = Mounts(script, root, store_dir, absent)
     try:
         for directory in _SYSTEM_DIRECTORIES:
             if not confined:
@@ -139,6 +157,8 @@ def mounts_for(
         mounts.add(str(work), INSIDE, recursive=False, read_only=True)
         yield mounts
     finally:
+        if absent is not None:
+            absent.note_use()
         mounts.remove_mount_points()
 
 

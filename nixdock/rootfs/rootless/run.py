@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from nixdock.rootfs.absent_paths import AbsentPaths
 from nixdock.rootfs.confinement import Confinement
 from nixdock.rootfs.rootless.chroot import Mounts, mounts_for, shell_inside
 from nixdock.rootfs.rootless.enter import INSIDE
@@ -47,9 +48,11 @@ def run_as_root(
     store_dir: str,
     fakes: Mapping[Inode, FakeFile],
     confinement: Confinement = Confinement.REQUIRED,
+    absent: AbsentPaths | None = None,
 ) -> dict[Inode, FakeFile]:
     """Run `script` in `tree` under fakeroot; with `chroot`, `tree` is its `/`.
 
+    It finds the paths of `absent` beside those of this machine's store, if it is confined.
     `fakes` is fakeroot's state before the script; return the state after it. `name` is the
     script's key in the spec. Raise ScriptError if the script can't be run or confined, or fails,
     and ToolError if fakeroot is not installed.
@@ -64,13 +67,17 @@ def run_as_root(
             (work / "before").write_text(format_state(fakes.items()), encoding="ascii")
             if chroot:
                 mounts = stack.enter_context(
-                    mounts_for(name, tree, store_dir, work, confined=confined)
+                    mounts_for(name, tree, store_dir, work, absent, confined=confined)
                 )
                 job = _in_own_root(name, tree, mounts, confined=confined)
             elif confined:
-                mounts = script_root(name, tree, store_dir, work=work, space=work.parent)
+                mounts = script_root(name, tree, store_dir, absent, work=work, space=work.parent)
+                if absent is not None:
+                    stack.callback(absent.note_use)
                 job = _in_directory(name, mounts)
             else:
+                if absent is not None:
+                    absent.check_unconfined(name, script)
                 shell = shutil.which("bash") or shutil.which("sh") or "/bin/sh"
                 program = [shell, "-c", BUILDER_SETUP + RUN_SCRIPT, name, f"{work}/script"]
                 job = Job(name, program, root=None, confined=False)

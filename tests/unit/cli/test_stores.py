@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.unit.stores.fake_cache import FakeCache, fake_cache
 from tests.unit.stores.sample_cache import APP, KEY, LIBC, LINK, SCRIPT, TREES, Sample, sample
 
 APP_2 = StorePath.parse(f"/nix/store/{'f' * 32}-app")
+TOOL = StorePath.parse(f"/nix/store/{'g' * 32}-tool")
 
 
 @pytest.fixture(scope="module")
@@ -249,15 +251,43 @@ def test_a_database_with_derivations(closure: Sample, tmp_path: Path) -> None:
     assert found.read_bytes() == expected.read_bytes()
 
 
-def test_a_script_that_names_a_path_that_is_not_local(cache: FakeCache, tmp_path: Path) -> None:
-    script = f"cp {LIBC}/lib/libc.so.6 lib/"
-    spec = remote_spec(tmp_path, cache, extra_commands=script)
-    error = nixdock(tmp_path, "build", spec, "-o", tmp_path / "image", status=1)
+# Scripts, what they write into the file `here`, and the paths that they use.
+SCRIPTS = [
+    (f"cp {LIBC}/lib/libc.so here", bytes(range(256)) * 12, {LIBC}),
+    ("cat etc/app.conf > here", b"on = true\n", {APP}),
+    ("if [ -e bin/app ]; then echo yes; else echo no; fi > here", b"yes\n", {APP}),
+    (f"readlink -f {LINK}/libc.so > here", f"{LIBC}/lib/libc.so.6\n".encode(), {LINK, LIBC}),
+    (f"cat {TOOL} > here", b"a tool", {TOOL}),
+    (f"echo {LIBC} > here", f"{LIBC}\n".encode(), set()),
+]
+
+
+@pytest.mark.parametrize(("script", "written", "used"), SCRIPTS)
+@pytest.mark.parametrize("key", ["extra_commands", "fake_root_commands"])
+def test_scripts_find_what_they_use_and_no_more_is_fetched(
+    closure: Sample, tmp_path: Path, script: str, written: bytes, used: set[StorePath], key: str
+) -> None:
+    with_tool = sample(tmp_path / "tool", {**TREES, TOOL: File(b"a tool")})
+    with fake_cache(with_tool.cache(tmp_path / "cache", listings=True)) as cache:
+        spec = remote_spec(tmp_path, cache, **{key: script})
+        nixdock(tmp_path, "top-layer", spec, "-o", tmp_path / "top")
+        assert nars(cache) == {path.hash_part for path in used}
+    with tarfile.open(tmp_path / "top/layer.tar") as tar:
+        names = [name.removeprefix("/") for name in tar.getnames()]
+        assert names == ["", "bin", "bin/app", "bin/big", "etc", "etc/app.conf", "here"]
+        here = tar.extractfile(tar.getmembers()[-1])
+        assert here is not None
+        assert here.read() == written
+
+
+def test_a_script_that_uses_a_path_that_no_store_has(cache: FakeCache, tmp_path: Path) -> None:
+    spec = remote_spec(tmp_path, cache, extra_commands=f"cat {TOOL}")
+    error = nixdock(tmp_path, "top-layer", spec, "-o", tmp_path / "top", status=1)
     assert error.splitlines()[-1] == (
-        f"error: extra_commands names {LIBC}, which is not in the local store, so that the script"
-        " would not find its files; copy the path into the local store first, for example with `nix"
-        f" copy --from URL {LIBC}`"
+        f"error: a script uses {TOOL}, but no store to be trusted has {TOOL}; asked were the local"
+        f" store, {cache.url}; copy it into one of them"
     )
+    assert not (tmp_path / "top").exists()
 
 
 def test_contents_that_no_store_has(cache: FakeCache, tmp_path: Path) -> None:
