@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nixdock.build.database_layer import Database, write_database
-from nixdock.build.fetched_contents import fetched_contents
+from nixdock.build.database_layer import write_database
 from nixdock.build.memory import memory_of
 from nixdock.build.missing_files import missing_contents, missing_program
 from nixdock.build.outline import outlined_layers
+from nixdock.build.own_files import OwnFiles, creation_time, own_files, top_layer
 from nixdock.build.permission_check import check_permissions
 from nixdock.build.previous import previous_images
 from nixdock.build.resolve import Resolution, resolve_on_base
-from nixdock.build.script_paths import with_wanted_paths
+from nixdock.build.script_results import paths_in_results, with_more_roots
 from nixdock.build.sources import nar_hashes_of, store_of
 from nixdock.build.store_layers import directories_of, layers_of_store
 from nixdock.errors import PlanError
@@ -32,16 +32,14 @@ from nixdock.oci.location import parse_location
 from nixdock.oci.reference import Reference
 from nixdock.rootfs.base_image import BaseImage, inherit, open_base_image
 from nixdock.rootfs.confinement import Confinement
-from nixdock.rootfs.surroundings import Surroundings
 from nixdock.rootfs.top_layer import (
     has_scripts,
     pack_to_temporary_tar,
-    prepare_top_layer,
     read_top_layer,
 )
 from nixdock.spec.config_checks import checked_config, undefined_keys
 from nixdock.spec.image_spec import ImageSpec
-from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
+from nixdock.spec.times import parse_time, rfc3339
 
 if TYPE_CHECKING:
     from nixdock.layering.plan_history import PreviousPlan
@@ -126,19 +124,24 @@ def prepared_build(
     with ExitStack() as stack:
         base = _open_base(spec, access, stack)
         images = previous_images(spec)
-        source = store_of(spec, access)
-        spec = resolve_on_base(spec, base, source, access, previous).spec
-        source = source.promising(nar_hashes_of(spec))
+        everything = store_of(spec, access)
+        unresolved, spec = spec, resolve_on_base(spec, base, everything, access, previous).spec
+        source = everything.promising(nar_hashes_of(spec))
         config, undefined = checked_config(spec.config)
         for key in undefined_keys(undefined):
             log.warning("config.%s is passed on, but no image specification defines it", key)
-        mtime = _creation_time(spec)
+        mtime = creation_time(spec)
+        own = None if outline else own_files(spec, base, source, stack, confinement)
+        paths = [] if own is None else paths_in_results(spec, base, own.top, everything)
+        if (more := with_more_roots(unresolved, paths)) is not None:
+            spec = resolve_on_base(more, base, everything, access, previous).spec
+            source = everything.promising(nar_hashes_of(spec))
         layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
         container = _inherited(spec, config, base)
-        if outline:
+        if own is None:
             layers += outlined_layers(spec, source)
         else:
-            layers += _new_layers(spec, container, base, stack, confinement, source)
+            layers += _new_layers(spec, container, base, stack, own, source)
         if len(layers) > MOST_LAYERS:
             base_count = 0 if base is None else len(base.layers)
             raise PlanError(
@@ -171,9 +174,9 @@ def prepared_top_layer(
         source = store_of(spec, access)
         database = None
         if spec.nix_db and has_scripts(spec):
-            database = write_database(spec, base, source, _creation_time(spec), stack)
+            database = write_database(spec, base, source, creation_time(spec), stack)
         source = source.promising(nar_hashes_of(spec))
-        yield _top_layer(spec, base, source, database, stack, confinement)
+        yield top_layer(spec, base, source, database, stack, confinement)
 
 
 def _open_base(spec: ImageSpec, access: Access | None, stack: ExitStack) -> BaseImage | None:
@@ -191,29 +194,27 @@ def _inherited(spec: ImageSpec, config: ContainerConfig, base: BaseImage | None)
     return inherit(base.container, config, everything=spec.inherit_config == "all")
 
 
-def _creation_time(spec: ImageSpec) -> int:
-    """Return the time, in seconds, of the files that the build itself creates."""
-    return source_date_epoch() if spec.source_date_epoch is None else spec.source_date_epoch
-
-
 def _new_layers(
     spec: ImageSpec,
     container: ContainerConfig,
     base: BaseImage | None,
     stack: ExitStack,
-    confinement: Confinement,
+    own: OwnFiles,
     source: Store,
 ) -> Sequence[Layer]:
     """Return the layers of the store paths, the top layer and, if need be, the database's layer.
 
     The first two are a single layer if the spec says so.
     """
-    mtime = _creation_time(spec)
-    database = write_database(spec, base, source, mtime, stack) if spec.nix_db else None
-    top = _top_layer(spec, base, source, database, stack, confinement)
+    mtime = creation_time(spec)
+    top = own.top
     own_layers: list[ListedLayer] = [top]
-    if database is not None and (layer := database.layer(spec, top, mtime)) is not None:
-        own_layers.append(layer)
+    if spec.nix_db:
+        database = own.database
+        if database is None or own.spec is not spec:
+            database = write_database(spec, base, source, mtime, stack)
+        if (layer := database.layer(spec, top, mtime, own.database)) is not None:
+            own_layers.append(layer)
     check_permissions(spec, own_layers, base, source)
     for warning in missing_contents(spec, base):
         log.warning("%s", warning)
@@ -232,27 +233,3 @@ def _with_store_layers(
     if spec.top_layer is not None:
         return (SingleLayer(read_top_layer(Path(spec.top_layer)), store_layers[0]),)
     return (SingleLayer(pack_to_temporary_tar(top, stack), store_layers[0]),)
-
-
-def _top_layer(
-    spec: ImageSpec,
-    base: BaseImage | None,
-    source: Store,
-    database: Database | None,
-    stack: ExitStack,
-    confinement: Confinement,
-) -> ListedLayer:
-    if spec.top_layer is not None:
-        return read_top_layer(Path(spec.top_layer))
-    tree = None if database is None else database.tree
-    spec, fetched = fetched_contents(spec, source, stack)
-    reach = None if fetched is None else fetched.reach
-    mtime = _creation_time(spec)
-    return with_wanted_paths(
-        spec,
-        source,
-        stack,
-        lambda stack, absent: prepare_top_layer(
-            spec, base, mtime, stack, Surroundings(confinement, tree, absent), reach
-        ),
-    )

@@ -18,7 +18,7 @@ from nixdock.stores.store import Store
 from nixdock.system.scratch import temporary_directory
 from nixdock.system.text import counted, listed
 
-__all__ = ["with_wanted_paths"]
+__all__ = ["named_in_scripts", "with_wanted_paths"]
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def _absent_paths(spec: ImageSpec, source: Store, stack: ExitStack) -> AbsentPat
     if not has_scripts(spec):
         return None
     known = set(map(StorePath, spec.store_paths))
-    others = {*_contents(spec), *_named(spec)} - known
+    others = {*_contents(spec), *named_in_scripts(spec)} - known
     if not any(map(source.lacks, known | others)):
         return None
     for path in others | {*_programs(spec.store.directory)}:
@@ -110,7 +110,8 @@ def _contents(spec: ImageSpec) -> Iterator[StorePath]:
     return (path for path in paths if path is not None)
 
 
-def _named(spec: ImageSpec) -> Iterator[StorePath]:
+def named_in_scripts(spec: ImageSpec) -> Iterator[StorePath]:
+    """Yield the store paths that the text of the scripts has."""
     store_dir = f"{spec.store.directory}/"
     for key in _SCRIPTS:
         for part in getattr(spec, key).split(store_dir)[1:]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import tarfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +280,42 @@ def test_scripts_find_what_they_use_and_no_more_is_fetched(
         here = tar.extractfile(tar.getmembers()[-1])
         assert here is not None
         assert here.read() == written
+
+
+@pytest.mark.parametrize("nix_db", [False, True])
+def test_what_the_result_of_a_script_refers_to_is_in_the_image(
+    tmp_path: Path, nix_db: bool
+) -> None:
+    """As in Nix, whose closures have what it finds references to; what is just used is not."""
+    trees = {**TREES, TOOL: File(b"a tool"), APP_2: File(b"another")}
+    with fake_cache(sample(tmp_path / "more", trees).cache(tmp_path / "cache")) as cache:
+        script = f"cat {TOOL}; ln -s {TOOL}/x other; echo {TOOL}{APP_2} | head -c 42 > text"
+        spec = remote_spec(tmp_path, cache, extra_commands=script, nix_db=nix_db)
+        nixdock(tmp_path, "build", spec, "-o", tmp_path / "image")
+    nixdock(tmp_path, "export", tmp_path / "image", "-o", tmp_path / "tar")
+    expected = {APP, LIBC, SCRIPT, LINK, TOOL}
+    with tarfile.open(tmp_path / "tar") as tar:
+        names = {name.removeprefix(".") for name in tar.getnames()}
+        assert {name for name in names if name.count("/") == 3 and "/store/" in name} == expected
+        if nix_db:
+            tar.extract("./nix/var/nix/db/db.sqlite", tmp_path, filter="data")
+            with closing(sqlite3.connect(tmp_path / "nix/var/nix/db/db.sqlite")) as database:
+                rows = database.execute("select path from ValidPaths").fetchall()
+            assert {path for (path,) in rows} == expected
+
+
+def test_what_cannot_be_added_to_a_graph_is_said(closure: Sample, tmp_path: Path) -> None:
+    both = sample(tmp_path / "both", {**TREES, TOOL: File(b"a tool")})
+    with fake_cache(both.cache(tmp_path / "cache")) as cache:
+        given = {"graph": str(closure.graph), "stores": [cache.url]}
+        given["trusted_public_keys"] = [KEY]
+        spec = spec_file(tmp_path / "spec", given, extra_commands=f"echo {TOOL} > here")
+        env = environment(HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path), NIX_CONF_DIR="/none")
+        done = run("build", spec, "-o", tmp_path / "image", env=env)
+    assert done.returncode == 0
+    assert f"the result of a script refers to {TOOL}, which is not in the image; add it to" in (
+        done.stderr.decode()
+    )
 
 
 def test_a_script_that_uses_a_path_that_no_store_has(cache: FakeCache, tmp_path: Path) -> None:

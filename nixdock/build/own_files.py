@@ -1,0 +1,78 @@
+"""The image's own files: the top layer, and the Nix database that its scripts find."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from nixdock.build.database_layer import Database, write_database
+from nixdock.build.fetched_contents import fetched_contents
+from nixdock.build.script_paths import with_wanted_paths
+from nixdock.layers.layer import ListedLayer
+from nixdock.rootfs.base_image import BaseImage
+from nixdock.rootfs.confinement import Confinement
+from nixdock.rootfs.surroundings import Surroundings
+from nixdock.rootfs.top_layer import prepare_top_layer, read_top_layer
+from nixdock.spec.image_spec import ImageSpec
+from nixdock.spec.times import source_date_epoch
+from nixdock.stores.store import Store
+
+__all__ = ["OwnFiles", "creation_time", "own_files", "top_layer"]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFiles:
+    """The layer `top`, made as the resolved `spec` says, and the `database` of that spec."""
+
+    spec: ImageSpec
+    top: ListedLayer
+    database: Database | None
+
+
+def own_files(
+    spec: ImageSpec,
+    base: BaseImage | None,
+    source: Store,
+    stack: ExitStack,
+    confinement: Confinement,
+) -> OwnFiles:
+    """Make the files; closing the stack removes them. Raise what `top_layer` raises."""
+    database = None
+    if spec.nix_db:
+        database = write_database(spec, base, source, creation_time(spec), stack)
+    return OwnFiles(spec, top_layer(spec, base, source, database, stack, confinement), database)
+
+
+def top_layer(
+    spec: ImageSpec,
+    base: BaseImage | None,
+    source: Store,
+    database: Database | None,
+    stack: ExitStack,
+    confinement: Confinement,
+) -> ListedLayer:
+    """Return the top layer, which may be in a file; scripts find `database`.
+
+    Closing the stack removes its files. Raise MissingPathsError if no store has one of the
+    contents, and what `prepare_top_layer` and `read_top_layer` raise.
+    """
+    if spec.top_layer is not None:
+        return read_top_layer(Path(spec.top_layer))
+    tree = None if database is None else database.tree
+    spec, fetched = fetched_contents(spec, source, stack)
+    reach = None if fetched is None else fetched.reach
+    mtime = creation_time(spec)
+    return with_wanted_paths(
+        spec,
+        source,
+        stack,
+        lambda stack, absent: prepare_top_layer(
+            spec, base, mtime, stack, Surroundings(confinement, tree, absent), reach
+        ),
+    )
+
+
+def creation_time(spec: ImageSpec) -> int:
+    """Return the time, in seconds, of the files that the build itself creates."""
+    return source_date_epoch() if spec.source_date_epoch is None else spec.source_date_epoch
