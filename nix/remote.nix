@@ -29,11 +29,19 @@ in
     baseName: spec:
     let
       text = builtins.toJSON { inherit (spec) config contents; };
+      # What only scripts name is in the image if their results refer to it, which is not known yet.
+      scripts = lib.concatStrings (
+        lib.attrVals (lib.filter (name: spec ? ${name}) [
+          "extra_commands"
+          "fake_root_commands"
+          "run_as_root"
+        ]) spec
+      );
       roots = storePathsIn (plain text);
       closure = lib.optionalAttrs (roots != [ ] && !(spec ? store_layers)) {
         closure = {
           inherit roots;
-          derivations = derivationsIn text;
+          derivations = derivationsIn (text + scripts);
         };
       };
       document = plain (
