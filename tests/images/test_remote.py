@@ -24,22 +24,33 @@ IMAGE = """nixdock.streamLayeredImage {
 }"""
 
 
-# A machine without a store.
-HIDE = [
-    "/usr/bin/unshare",
-    "--mount",
-    "/bin/sh",
-    "-c",
-    '/bin/mount -t tmpfs none /nix && exec "$@"',
-    "-",
-]
+# A machine without /nix: everything else of this one is mounted below a new root.
+WITHOUT_NIX = """
+set -e
+mount -t tmpfs none /mnt
+for each in /*; do
+  case $each in
+    /nix | /mnt) ;;
+    *) if [ -L "$each" ]; then cp -P "$each" /mnt
+       elif [ -d "$each" ]; then mkdir "/mnt$each" && mount --rbind "$each" "/mnt$each"
+       fi ;;
+  esac
+done
+cd /mnt
+pivot_root . .
+umount -l .
+[ ! -e /nix ]
+"""
+HIDE = ["/usr/bin/unshare", "--map-root-user", "--mount", "/bin/sh", "-c"]
+HIDE += [f'PATH=/usr/sbin:/usr/bin:/sbin:/bin; {WITHOUT_NIX}\nPATH=$1; shift; exec "$@"', "-"]
 
 
 def nixdock(*arguments: object, home: Path, hidden: bool = False, **environment: str) -> str:
     """Run nixdock, with the store hidden if that is wanted, and return what it prints."""
     env = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home), "NIX_CONF_DIR": "/none"}
     env |= environment
-    command = [*(HIDE if hidden else []), sys.executable, "-m", "nixdock", *map(str, arguments)]
+    hide = [*HIDE, env["PATH"]] if hidden else []
+    command = [*hide, sys.executable, "-m", "nixdock", *map(str, arguments)]
     done = subprocess.run(command, env=env, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
