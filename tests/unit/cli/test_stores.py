@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import tarfile
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,61 +12,25 @@ from typing import Any
 import pytest
 
 from nixdock.nix.store_path import StorePath
+from tests.unit.cli.cached_images import (
+    cache,
+    closure,
+    local_spec,
+    nixdock,
+    registry,
+    remote_spec,
+    spec_file,
+)
 from tests.unit.cli.program import environment, run
 from tests.unit.nix.nar_files import File, Link
-from tests.unit.registry.fake_registry import FakeRegistry, fake_registry
+from tests.unit.registry.fake_registry import FakeRegistry
 from tests.unit.stores.fake_cache import FakeCache, fake_cache
 from tests.unit.stores.sample_cache import APP, KEY, LIBC, LINK, SCRIPT, TREES, Sample, sample
 
+__all__ = ["cache", "closure", "registry"]
+
 APP_2 = StorePath.parse(f"/nix/store/{'f' * 32}-app")
 TOOL = StorePath.parse(f"/nix/store/{'g' * 32}-tool")
-
-
-@pytest.fixture(scope="module")
-def closure(tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    return sample(tmp_path_factory.mktemp("closure"))
-
-
-@pytest.fixture
-def cache(closure: Sample, tmp_path: Path) -> Iterator[FakeCache]:
-    with fake_cache(closure.cache(tmp_path / "cache", listings=True)) as cache:
-        yield cache
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with fake_registry() as registry:
-        yield registry
-
-
-def nixdock(home: Path, *arguments: object, status: int = 0) -> str:
-    """Run nixdock for a user with nothing but what is given; return what it prints."""
-    env = environment(HOME=str(home), XDG_CACHE_HOME=str(home / "c"), NIX_CONF_DIR="/none")
-    done = run(*arguments, env=env)
-    assert done.returncode == status, done.stderr.decode()
-    return (done.stderr if status else done.stdout).decode()
-
-
-def spec_file(file: Path, closure_spec: dict[str, Any], **changes: Any) -> Path:
-    spec = {
-        "version": 1,
-        "name": "x",
-        "closure": closure_spec,
-        "contents": [APP],
-        "config": {"Cmd": [f"{APP}/bin/app"]},
-    }
-    file.write_text(json.dumps(spec | changes))
-    return file
-
-
-def local_spec(directory: Path, closure: Sample, **changes: Any) -> Path:
-    given = {"graph": str(closure.graph)}
-    return spec_file(directory / "local.json", given, store={"root": str(closure.root)}, **changes)
-
-
-def remote_spec(directory: Path, cache: FakeCache, **changes: Any) -> Path:
-    given = {"roots": [APP], "stores": [cache.url], "trusted_public_keys": [KEY]}
-    return spec_file(directory / "remote.json", given, **changes)
 
 
 IMAGES: list[tuple[dict[str, Any], list[str]]] = [
@@ -332,18 +295,3 @@ def test_contents_that_no_store_has(cache: FakeCache, tmp_path: Path) -> None:
     spec = remote_spec(tmp_path, cache, contents=[APP_2])
     error = nixdock(tmp_path, "build", spec, "-o", tmp_path / "image", status=1)
     assert f"no store to be trusted has {APP_2}; asked were" in error
-
-
-def test_a_nar_that_is_not_as_promised_makes_no_image(
-    closure: Sample, cache: FakeCache, registry: FakeRegistry, tmp_path: Path
-) -> None:
-    file = cache.directory / f"nar/{LIBC.hash_part}.nar.xz"
-    file.write_bytes((cache.directory / f"nar/{SCRIPT.hash_part}.nar.xz").read_bytes())
-    spec = remote_spec(tmp_path, cache)
-    target = tmp_path / "image"
-    error = nixdock(tmp_path, "build", spec, "-o", target, status=1)
-    assert f"{cache.url}: {LIBC}: its NAR has" in error
-    assert not target.exists()
-    error = nixdock(tmp_path, "push", spec, f"{registry.host}/x:1", status=1)
-    assert f"{cache.url}: {LIBC}: its NAR has" in error
-    assert registry.manifests == {}
