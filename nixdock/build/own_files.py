@@ -60,15 +60,15 @@ def top_layer(
     if spec.top_layer is not None:
         return read_top_layer(Path(spec.top_layer))
     tree = None if database is None else database.tree
-    spec, fetched = fetched_contents(spec, source, stack)
+    linked, fetched = fetched_contents(spec, source, stack)
     reach = None if fetched is None else fetched.reach
     mtime = creation_time(spec)
     return with_wanted_paths(
         spec,
         source,
         stack,
-        lambda stack, absent: prepare_top_layer(
-            spec, base, mtime, stack, Surroundings(confinement, tree, absent), reach
+        lambda stack, view: prepare_top_layer(
+            linked, base, mtime, stack, Surroundings(confinement, tree, view), reach
         ),
     )
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Final, TypeVar
 
 from nixdock.build.fetched_contents import FetchedContents, store_path_of
 from nixdock.errors import MissingPathsError, ScriptError
 from nixdock.nix.store_path import StorePath
-from nixdock.rootfs.absent_paths import AbsentPaths
+from nixdock.rootfs.store_view import StoreView
 from nixdock.rootfs.top_layer import has_scripts
 from nixdock.spec.image_spec import ImageSpec
+from nixdock.stores.local import LocalStore
 from nixdock.stores.store import Store
 from nixdock.system.scratch import temporary_directory
 from nixdock.system.text import counted, listed
@@ -32,75 +33,86 @@ def with_wanted_paths(
     spec: ImageSpec,
     source: Store,
     stack: ExitStack,
-    make: Callable[[ExitStack, AbsentPaths | None], _Made],
+    make: Callable[[ExitStack, StoreView | None], _Made],
 ) -> _Made:
     """Return what `make` makes with the scripts of `spec`, until they lack no store path.
 
-    It gets a stack for its files, which `stack` closes, and the store paths that the local store
-    lacks, if there are any. Whenever a script has tried to use one of them, it is fetched from
-    `source`, and `make` starts over. Raise ScriptError if no store has what a script uses, and what
-    `make` raises.
+    It gets a stack for its files, which `stack` closes, and the store as the scripts are to see it,
+    or None if that is this machine's. Whenever a script has tried to use a store path that the
+    local store lacks, it is fetched from `source`, and `make` starts over. Raise ScriptError if no
+    store has what a script uses, and what `make` raises.
     """
-    absent = _absent_paths(spec, source, stack)
-    if absent is None:
+    view = _store_view(spec, source)
+    if view is None:
         return make(stack, None)
-    fetched = FetchedContents(absent.root, source, spec.store.directory, whole=True)
+    root = stack.enter_context(temporary_directory()).resolve() / "root"
+    fetched = FetchedContents(root, source, spec.store.directory, whole=True)
     while True:
         with ExitStack() as attempt:
             try:
-                made = make(attempt, absent)
+                made = make(attempt, view)
             except ScriptError:
-                if not absent.wanted:
+                if not view.wanted:
                     raise
             else:
-                if not absent.wanted:
+                if not view.wanted:
                     stack.push(attempt.pop_all())
                     return made
-        wanted = sorted(map(StorePath, absent.wanted))
+        wanted = sorted(map(StorePath, view.wanted))
         log.info(
             "the scripts use %s not in the local store, and run again with them: %s",
             counted(len(wanted), "store path"),
             listed(wanted, _MOST_NAMED),
         )
-        _fetch(wanted, fetched)
-        absent.note_fetched()
+        for path in wanted:
+            _fetch(path, fetched)
+            view.fetched(path, f"{root}{path}")
 
 
-def _fetch(paths: list[StorePath], fetched: FetchedContents) -> None:
-    for path in paths:
-        try:
-            fetched.add(path)
-        except MissingPathsError as error:
-            raise ScriptError(
-                f"a script uses {path}, but {error}; copy it into one of them", path=path
-            ) from None
+def _fetch(path: StorePath, fetched: FetchedContents) -> None:
+    try:
+        fetched.add(path)
+    except MissingPathsError as error:
+        raise ScriptError(
+            f"a script uses {path}, but {error}; copy it into one of them", path=path
+        ) from None
 
 
-def _absent_paths(spec: ImageSpec, source: Store, stack: ExitStack) -> AbsentPaths | None:
-    """Return the store paths that scripts may use and the local store lacks, None without any.
+def _store_view(spec: ImageSpec, source: Store) -> StoreView | None:
+    """Return the store as scripts are to see it, or None if that is this machine's.
 
-    They are those of the image, those that the scripts name, and all that these refer to.
+    It has the store paths of the image, those that the scripts name, the programs in PATH, and all
+    that these refer to.
     """
     if not has_scripts(spec):
         return None
     known = set(map(StorePath, spec.store_paths))
     others = {*_contents(spec), *named_in_scripts(spec)} - known
-    if not any(map(source.lacks, known | others)):
+    root = spec.store.root
+    if not root and not any(map(source.lacks, known | others)):
         return None
-    for path in others | {*_programs(spec.store.directory)}:
-        known.add(path)
+    programs = _with_closure(_programs(spec), LocalStore())
+    known = (known | _with_closure(others, source)) - programs
+    waiting = set(filter(source.lacks, known))
+    present = {str(path): f"{root}{path}" for path in known - waiting}
+    return StoreView({**present, **{path: path for path in programs}}, waiting)
+
+
+def _with_closure(paths: Iterable[StorePath], source: Store) -> set[StorePath]:
+    """Return store paths and all that they refer to, as far as `source` knows them."""
+    found = set(paths)
+    for path in [*found]:
         # A script need not use what it names.
         with suppress(MissingPathsError):
-            known.update(source.closure([path]).infos)
-    absent = set(filter(source.lacks, known))
-    root = stack.enter_context(temporary_directory()).resolve() / "root"
-    return AbsentPaths(root, absent, known - absent)
+            found.update(source.closure([path]).infos)
+    return found
 
 
-def _programs(store_dir: str) -> Iterator[StorePath]:
+def _programs(spec: ImageSpec) -> Iterator[StorePath]:
     """Yield the store paths of the programs that scripts find in PATH."""
     for directory in os.environ.get("PATH", "").split(os.pathsep):
-        path = store_path_of(os.path.realpath(directory), store_dir) if directory else None
+        real_path = os.path.realpath(directory) if directory else ""
+        path = store_path_of(real_path, spec.store.directory)
         if path is not None:
             yield path
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nixdock.rootfs.absent_paths import AbsentPaths
 from nixdock.rootfs.confinement import Confinement
+from nixdock.rootfs.store_view import StoreView
 
 __all__ = ["Surroundings"]
 
@@ -16,9 +16,9 @@ class Surroundings:
     """The machine as scripts find it.
 
     They are confined as `confinement` says, and find the Nix database that is below the directory
-    `database`. This machine's store lacks the paths `absent`, which they may want.
+    `database`. Their store is this machine's, or what `view` says.
     """
 
     confinement: Confinement = Confinement.REQUIRED
     database: Path | None = None
-    absent: AbsentPaths | None = None
+    view: StoreView | None = None

@@ -110,7 +110,7 @@ def _run_extra_commands(
             tree,
             store_dir=store_dir,
             confinement=surroundings.confinement,
-            absent=surroundings.absent,
+            view=surroundings.view,
         )
         underlay.remove_directory_links(tree, links)
 
@@ -149,7 +149,7 @@ def _prepare_as_root(
             store_dir=store_dir,
             fakes=fakes,
             confinement=surroundings.confinement,
-            absent=surroundings.absent,
+            view=surroundings.view,
         )
 
     _add_contents(spec, tree, underlay, reach)

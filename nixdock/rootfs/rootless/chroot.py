@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import ScriptError
-from nixdock.rootfs.absent_paths import AbsentPaths
 from nixdock.rootfs.obstacles import find_obstacle
 from nixdock.rootfs.rootless.enter import INSIDE
+from nixdock.rootfs.store_view import StoreView
 
 __all__ = ["Mount", "Mounts", "mounts_for", "shell_inside"]
 
@@ -38,13 +38,13 @@ class Mount:
 class Mounts:
     """The mounts in the root directory of a script, and the mount points that were created for it.
 
-    `script` is the script's key in the spec. The store has the paths of `absent` as well.
+    `script` is the script's key in the spec. With a `view`, the store is what that says.
     """
 
     script: str
     root: Path
     store_dir: str
-    absent: AbsentPaths | None = None
+    view: StoreView | None = None
     mounts: list[Mount] = field(default_factory=list)
     mount_points: list[Path] = field(default_factory=list)
 
@@ -93,12 +93,10 @@ class Mounts:
         """Mount this machine's store; path by path if the root has other paths in its store."""
         store, own_store = Path(self.store_dir), Path(f"{self.root}{self.store_dir}")
         has_own = own_store.is_dir() and any(own_store.iterdir())
-        if self.absent is not None:
-            for path in sorted(self.absent.present):
-                self._add_store_path(Path(path), Path(f"{self.root}{path}"))
-            for path in sorted(self.absent.fetched):
-                self._add_store_path(Path(f"{self.absent.root}{path}"), Path(f"{self.root}{path}"))
-            self.mount_points += self.absent.lay_out(self.make_directory(self.store_dir))
+        if self.view is not None:
+            for path, file in sorted(self.view.present.items()):
+                self._add_store_path(Path(file), Path(f"{self.root}{path}"))
+            self.mount_points += self.view.lay_out(self.make_directory(self.store_dir))
         elif not has_own:
             self.add(self.store_dir, self.store_dir, read_only=True)
         else:
@@ -132,17 +130,17 @@ def mounts_for(
     root: Path,
     store_dir: str,
     work: Path,
-    absent: AbsentPaths | None = None,
+    view: StoreView | None = None,
     *,
     confined: bool,
 ) -> Iterator[Mounts]:
     """Yield the mounts for a script in `root`; remove their mount points at the end.
 
-    The directory `work` is mounted at `INSIDE`, and the store has the paths of `absent`, too. A
+    The directory `work` is mounted at `INSIDE`, and with a `view`, the store is what that says. A
     script that is not `confined` also gets /dev and /sys of this machine and the directory of a Nix
     build, at its own path.
     """
-    mounts = Mounts(script, root, store_dir, absent)
+    mounts = Mounts(script, root, store_dir, view)
     try:
         for directory in _SYSTEM_DIRECTORIES:
             if not confined:
@@ -157,8 +155,8 @@ def mounts_for(
         mounts.add(str(work), INSIDE, recursive=False, read_only=True)
         yield mounts
     finally:
-        if absent is not None:
-            absent.note_use()
+        if view is not None:
+            view.note_use()
         mounts.remove_mount_points()
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import ScriptError
-from nixdock.rootfs.absent_paths import AbsentPaths
 from nixdock.rootfs.rootless.chroot import Mounts
 from nixdock.rootfs.rootless.enter import INSIDE
+from nixdock.rootfs.store_view import StoreView
 
 __all__ = ["BUILD_DIRECTORY", "USER", "inner_environment", "inner_shell", "script_root"]
 
@@ -48,15 +48,15 @@ def script_root(
     script: str,
     directory: Path,
     store_dir: str,
-    absent: AbsentPaths | None = None,
+    view: StoreView | None = None,
     *,
     work: Path,
     space: Path,
 ) -> Mounts:
     """Make a root in the new directory `space` for a script in `directory`; return its mounts.
 
-    `script` is the script's key in the spec, and `work` the directory for `INSIDE`. The store has
-    the paths of `absent` as well.
+    `script` is the script's key in the spec, and `work` the directory for `INSIDE`. With a `view`,
+    the store is what that says.
     """
     root, temporary = space / "root", space / "tmp"
     root.mkdir()
@@ -76,9 +76,9 @@ def script_root(
         (root / path[1:]).write_text(text, encoding="ascii")
     mounts.add(str(temporary), "/tmp")
     for store in sorted({store_dir, _STORE}):
-        if absent is not None and store == store_dir:
+        if view is not None and store == store_dir:
             # This mount is not read-only, or the kernel would not note what is used.
-            joined = Mounts(script, space / "store", store_dir, absent)
+            joined = Mounts(script, space / "store", store_dir, view)
             joined.root.mkdir()
             joined.add_store()
             mounts.add(f"{joined.root}{store}", store, recursive=False)

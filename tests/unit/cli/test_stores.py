@@ -38,6 +38,7 @@ IMAGES: list[tuple[dict[str, Any], list[str]]] = [
     ({"single_layer": True}, []),
     ({"layering": {"strategy": "popularity"}, "max_layers": 3}, ["--format", "oci-archive"]),
     ({"extra_commands": "mkdir -m 1777 tmp"}, ["--format", "docker-archive"]),
+    ({"extra_commands": f"cat etc/app.conf {LIBC}/lib/libc.so > here"}, []),
     ({"copy_contents": True}, []),
     ({"copy_contents": True, "contents": [SCRIPT, f"{APP}/bin", LINK]}, []),
     ({"contents": [SCRIPT, f"{LIBC}/lib"]}, []),

@@ -1,36 +1,34 @@
-"""Store paths that this machine's store lacks, and whether a script has wanted them."""
+"""The store as scripts see it, where this machine's store lacks some of its paths."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from nixdock.errors import ScriptError
 
-__all__ = ["AbsentPaths"]
+__all__ = ["StoreView"]
 
 _PROBE: Final = ".probe"
 # Where the symlinks lead: nowhere, so that a script finds no file.
 _NOWHERE: Final = "absent"
 
 
-class AbsentPaths:
-    """Store paths that this machine's store lacks, as scripts see them.
+class StoreView:
+    """The store paths that scripts see, and those that they may want.
 
-    The paths `fetched` lie below `root`, beside those of this machine that are `present`: scripts
-    see no others, because there is a mount for each. In place of those that are `waiting`, they
-    find symlinks that lead nowhere. The kernel notes when a symlink is followed, whatever for:
-    `wanted` are the paths that a script has tried to use. Its result counts only if there are none.
+    There is a mount for each path that is `present`, from the file where it lies: scripts see no
+    others. In place of those that are `waiting`, they find symlinks that lead nowhere. The kernel
+    notes when a symlink is followed, whatever for: `wanted` are the paths that a script has tried
+    to use. Its result counts only if there are none.
     """
 
-    def __init__(self, root: Path, paths: Iterable[str], present: Iterable[str] = ()) -> None:
-        self.root = root
-        self.present = frozenset(present)
-        self.waiting = set(paths)
-        self.fetched: set[str] = set()
+    def __init__(self, present: Mapping[str, str], waiting: Iterable[str] = ()) -> None:
+        self.present = dict(present)
+        self.waiting = set(waiting)
         self.wanted: set[str] = set()
         self._links: dict[str, Path] = {}
 
@@ -54,16 +52,17 @@ class AbsentPaths:
         self.wanted |= {path for path, link in self._links.items() if _was_used(link)}
         self._links = {}
 
-    def note_fetched(self) -> None:
-        """Take all that is wanted for fetched."""
-        self.fetched |= self.wanted
-        self.waiting -= self.wanted
-        self.wanted = set()
+    def fetched(self, path: str, file: str) -> None:
+        """Let a path be present, which was wanted and lies at `file` by now."""
+        self.present[path] = file
+        self.waiting.discard(path)
+        self.wanted.discard(path)
 
     def check_unconfined(self, key: str, script: str) -> None:
-        """Raise ScriptError if a script, which finds this machine's store alone, names a path."""
-        for path in sorted(self.waiting):
-            if path in script:
+        """Raise ScriptError if a script names a path that this machine's own store lacks."""
+        elsewhere = {path for path, file in self.present.items() if path != file}
+        for path in sorted(self.waiting | elsewhere):
+            if path in script and not os.path.lexists(path):
                 raise ScriptError(
                     f"{key} names {path}, which is not in the local store, so that the script would"
                     " not find its files, because it is not confined; copy the path into the local"
