@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     from nixdock.layering.plan import LayerPlan
     from nixdock.layering.plan_history import PreviousPlan
     from nixdock.layering.strategies import Layering
-    from nixdock.layers.compressors import Compression
+    from nixdock.layers.compression import Compression
     from nixdock.layers.progress import Progress
     from nixdock.nix.closure import Closure, PathInfo
     from nixdock.nix.hashes import Hash
@@ -207,7 +207,7 @@ _MODULES: Final = {
     "Bill": "nixdock.sbom.bill",
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
-    "Compression": "nixdock.layers.compressors",
+    "Compression": "nixdock.layers.compression",
     "Confinement": "nixdock.rootfs.confinement",
     "Copied": "nixdock.transfer.copy_image",
     "Credentials": "nixdock.registry.credentials",

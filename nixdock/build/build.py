@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nixdock.build.database_layer import write_database
 from nixdock.build.memory import memory_of
 from nixdock.build.missing_files import missing_contents, missing_program
-from nixdock.build.outline import outlined_layers
-from nixdock.build.own_files import OwnFiles, creation_time, own_files, top_layer
-from nixdock.build.permission_check import check_permissions
+from nixdock.build.own_files import (
+    OwnFiles,
+    creation_time,
+    own_files,
+    top_layer,
+    written_database,
+)
 from nixdock.build.previous import previous_images
 from nixdock.build.resolve import Resolution, resolve_on_base
-from nixdock.build.script_results import paths_in_results, with_more_roots
 from nixdock.build.sources import nar_hashes_of, store_of
 from nixdock.build.store_layers import directories_of, layers_of_store
 from nixdock.errors import PlanError
 from nixdock.layers.layer import Layer, ListedLayer
-from nixdock.layers.single import SingleLayer
 from nixdock.oci.container_config import ContainerConfig, container_config
 from nixdock.oci.digests import chain_ids
 from nixdock.oci.image import HistoryEntry, Image
@@ -30,13 +31,7 @@ from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.location import parse_location
 from nixdock.oci.reference import Reference
-from nixdock.rootfs.base_image import BaseImage, inherit, open_base_image
 from nixdock.rootfs.confinement import Confinement
-from nixdock.rootfs.top_layer import (
-    has_scripts,
-    pack_to_temporary_tar,
-    read_top_layer,
-)
 from nixdock.spec.config_checks import checked_config, undefined_keys
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.times import parse_time, rfc3339
@@ -47,6 +42,7 @@ if TYPE_CHECKING:
     from nixdock.oci.descriptor import Platform
     from nixdock.oci.location import Location
     from nixdock.registry.access import Access
+    from nixdock.rootfs.base_image import BaseImage
     from nixdock.stores.store import Store
 
 __all__ = ["Build", "prepared_build", "prepared_top_layer", "resolve_spec"]
@@ -132,13 +128,17 @@ def prepared_build(
             log.warning("config.%s is passed on, but no image specification defines it", key)
         mtime = creation_time(spec)
         own = None if outline else own_files(spec, base, source, stack, confinement)
-        paths = [] if own is None else paths_in_results(spec, base, own.top, everything)
-        if (more := with_more_roots(unresolved, paths)) is not None:
-            spec = resolve_on_base(more, base, everything, access, previous).spec
-            source = everything.promising(nar_hashes_of(spec))
+        if own is not None and spec.has_scripts:
+            from nixdock.build.script_results import with_results  # noqa: PLC0415 (few images)
+
+            if more := with_results(unresolved, spec, base, own.top, everything):
+                spec = resolve_on_base(more, base, everything, access, previous).spec
+                source = everything.promising(nar_hashes_of(spec))
         layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
         container = _inherited(spec, config, base)
         if own is None:
+            from nixdock.build.outline import outlined_layers  # noqa: PLC0415 (only for plans)
+
             layers += outlined_layers(spec, source)
         else:
             layers += _new_layers(spec, container, base, stack, own, source)
@@ -173,8 +173,8 @@ def prepared_top_layer(
         base = _open_base(spec, access, stack)
         source = store_of(spec, access)
         database = None
-        if spec.nix_db and has_scripts(spec):
-            database = write_database(spec, base, source, creation_time(spec), stack)
+        if spec.nix_db and spec.has_scripts:
+            database = written_database(spec, base, source, stack)
         source = source.promising(nar_hashes_of(spec))
         yield top_layer(spec, base, source, database, stack, confinement)
 
@@ -183,6 +183,8 @@ def _open_base(spec: ImageSpec, access: Access | None, stack: ExitStack) -> Base
     """Open the base image, if the spec has one; closing the stack closes it."""
     if spec.from_image is None:
         return None
+    from nixdock.rootfs.base_image import open_base_image  # noqa: PLC0415 (few images have one)
+
     location = parse_location(spec.from_image.path)
     name, tag = spec.from_image.name, spec.from_image.tag
     return stack.enter_context(open_base_image(location, name, tag, spec.platform, access))
@@ -191,6 +193,8 @@ def _open_base(spec: ImageSpec, access: Access | None, stack: ExitStack) -> Base
 def _inherited(spec: ImageSpec, config: ContainerConfig, base: BaseImage | None) -> ContainerConfig:
     if base is None:
         return config
+    from nixdock.rootfs.base_image import inherit  # noqa: PLC0415 (the same)
+
     return inherit(base.container, config, everything=spec.inherit_config == "all")
 
 
@@ -206,16 +210,19 @@ def _new_layers(
 
     The first two are a single layer if the spec says so.
     """
-    mtime = creation_time(spec)
     top = own.top
     own_layers: list[ListedLayer] = [top]
     if spec.nix_db:
+        mtime = creation_time(spec)
         database = own.database
         if database is None or own.spec is not spec:
-            database = write_database(spec, base, source, mtime, stack)
+            database = written_database(spec, base, source, stack)
         if (layer := database.layer(spec, top, mtime, own.database)) is not None:
             own_layers.append(layer)
-    check_permissions(spec, own_layers, base, source)
+    if spec.perms:
+        from nixdock.build.permission_check import check_permissions  # noqa: PLC0415 (the same)
+
+        check_permissions(spec, own_layers, base, source)
     for warning in missing_contents(spec, base):
         log.warning("%s", warning)
     if problem := missing_program(spec, container, own_layers, base, source):
@@ -230,6 +237,12 @@ def _with_store_layers(
 ) -> tuple[Layer, ...]:
     if not spec.single_layer or not store_layers:
         return (*store_layers, top)
+    from nixdock.layers.single import SingleLayer  # noqa: PLC0415 (few images have one)
+    from nixdock.rootfs.packed_layer import (  # noqa: PLC0415 (the same)
+        pack_to_temporary_tar,
+        read_top_layer,
+    )
+
     if spec.top_layer is not None:
         return (SingleLayer(read_top_layer(Path(spec.top_layer)), store_layers[0]),)
     return (SingleLayer(pack_to_temporary_tar(top, stack), store_layers[0]),)

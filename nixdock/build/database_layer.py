@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from nixdock.build.closure import read_closure
 from nixdock.build.fetched_contents import contents_of
-from nixdock.build.resolve import read_closure
 from nixdock.errors import SpecError
 from nixdock.layers.layer import ListedLayer
 from nixdock.layers.tree import TreeLayer
@@ -22,8 +22,7 @@ from nixdock.nix.registrations import Registrations, merge_registrations
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layer_blob import LayerHistory
 from nixdock.read.nix_store import read_image_store
-from nixdock.rootfs.base_image import BaseImage
-from nixdock.rootfs.top_layer import read_top_layer
+from nixdock.rootfs.packed_layer import read_top_layer
 from nixdock.spec.closure_spec import nar_hash_of
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.permission_rules import permission_rules
@@ -32,6 +31,9 @@ from nixdock.system.scratch import temporary_directory
 from nixdock.tar.header import Attributes, Entry, MemberMeta
 from nixdock.tar.names import normalised
 from nixdock.tar.walk import walk
+
+if TYPE_CHECKING:
+    from nixdock.rootfs.base_image import BaseImage
 
 __all__ = ["Database", "write_database"]
 

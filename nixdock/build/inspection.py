@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from nixdock.build.build import Build
-from nixdock.layers.compressors import Compression, media_type_of
+from nixdock.layers.compression import Compression
+from nixdock.layers.compressors import media_type_of
 from nixdock.layers.layer import Layer
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.read.report import ImageReport, LayerReport, of_one_store, store_paths_among

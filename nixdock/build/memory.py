@@ -7,9 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nixdock.errors import InputError, LayeringError, SpecError
-from nixdock.layering.memory import memory_document, parse_memory
-from nixdock.layering.plan_file import checked_history
-from nixdock.layering.plan_label import parse_plan_label
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.digests import chain_ids
 from nixdock.oci.documents import MEMORY_KEY, PLAN_LABEL
@@ -31,6 +28,8 @@ def memory_of(spec: ImageSpec) -> Callable[[str], Mapping[str, Any] | None] | No
     """
     if spec.history is None:
         return None
+    from nixdock.layering.memory import memory_document  # noqa: PLC0415 (few images remember plans)
+
     history = _plan_history(spec.history)
     layers = [[*map(StorePath, layer)] for layer in spec.store_layers or []]
 
@@ -47,6 +46,8 @@ def memory_of(spec: ImageSpec) -> Callable[[str], Mapping[str, Any] | None] | No
 
 
 def _plan_history(history: HistorySpec) -> PlanHistory:
+    from nixdock.layering.plan_file import checked_history  # noqa: PLC0415 (the same)
+
     counts = {key: (c.seen, c.changed) for key, c in history.counts.items()}
     try:
         return checked_history(history.steps, history.app_only, counts)
@@ -60,6 +61,9 @@ def remembered_plan(config: ConfigDocument, origin: str, instead: str) -> Previo
     Return None if it is damaged or is that of an image with other layers, and log a warning, which
     names the image as `origin` and says what happens `instead`.
     """
+    from nixdock.layering.memory import parse_memory  # noqa: PLC0415 (the same)
+    from nixdock.layering.plan_label import parse_plan_label  # noqa: PLC0415 (the same)
+
     labels = (config.config or {}).get("Labels")
     label = labels.get(PLAN_LABEL) if isinstance(labels, dict) else None
     try:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from nixdock.layers.layer import ListedLayer
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.container_config import ContainerConfig
-from nixdock.rootfs.base_image import BaseImage
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.stores.store import Store
 from nixdock.tar.kinds import Kind
+
+if TYPE_CHECKING:
+    from nixdock.rootfs.base_image import BaseImage
 
 __all__ = ["missing_contents", "missing_program"]
 

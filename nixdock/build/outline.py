@@ -11,7 +11,7 @@ from nixdock.layers.pending import PendingLayer
 from nixdock.layers.single import SingleLayer
 from nixdock.layers.tar_file import TarLayer
 from nixdock.oci.layer_blob import LayerHistory
-from nixdock.rootfs.top_layer import has_scripts, read_top_layer
+from nixdock.rootfs.packed_layer import read_top_layer
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.stores.store import Store
 
@@ -30,7 +30,7 @@ def outlined_layers(spec: ImageSpec, source: Store) -> tuple[Layer, ...]:
         # Which rules apply to these layers depends on the directories of those above them.
         store_layers = [replace(layer, nar_hashes=()) for layer in store_layers]
     own: list[Layer] = []
-    if spec.nix_db and not has_scripts(spec):
+    if spec.nix_db and not spec.has_scripts:
         own.append(PendingLayer(LayerHistory("nixdock: Nix database", "the Nix database")))
     top = None if spec.top_layer is None else read_top_layer(Path(spec.top_layer))
     if spec.single_layer and store_layers:

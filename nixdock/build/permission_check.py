@@ -6,16 +6,18 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from nixdock.errors import SpecError
 from nixdock.layers.layer import ListedLayer
 from nixdock.nix.store_path import StorePath
-from nixdock.read.merging import merged_tree
-from nixdock.rootfs.base_image import BaseImage
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.permission_rules import permission_rules
 from nixdock.stores.store import Store
 from nixdock.tar.permissions import PermissionRule, Rules
+
+if TYPE_CHECKING:
+    from nixdock.rootfs.base_image import BaseImage
 
 __all__ = ["check_permissions"]
 
@@ -25,9 +27,9 @@ def check_permissions(
 ) -> None:
     """Raise SpecError if a rule matches no file of the new layers, unless it is optional.
 
-    The new layers are `layers` and those of the store paths in the resolved `spec`, read
-    from `source`. A misspelt rule
-    would leave an image with other owners, modes or capabilities than its author believes.
+    The new layers are `layers` and those of the store paths in the resolved `spec`, read from
+    `source`. A misspelt rule would leave an image with other owners, modes or capabilities than its
+    author believes.
     """
     rules = permission_rules(spec)
     missing = {i for i, rule in enumerate(rules) if not rule.optional}
@@ -68,6 +70,8 @@ def _names_in_layer(layer: ListedLayer) -> Callable[[Sequence[PermissionRule]], 
 
 
 def _names_in_base(base: BaseImage) -> Callable[[Sequence[PermissionRule]], Iterator[bytes]]:
+    from nixdock.read.merging import merged_tree  # noqa: PLC0415 (few images have a base)
+
     def names(_: Sequence[PermissionRule]) -> Iterator[bytes]:
         with ExitStack() as stack:
             tree = stack.enter_context(merged_tree(base.layers, verified=False))

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 from nixdock.build.memory import remembered_plan
 from nixdock.errors import InputError
-from nixdock.layering.plan_file import parse_plan
-from nixdock.layering.plan_history import PreviousPlan
 from nixdock.nix.store_path import StorePath, valid_store_paths
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.location import (
@@ -21,6 +19,7 @@ from nixdock.oci.location import (
 )
 
 if TYPE_CHECKING:
+    from nixdock.layering.plan_history import PreviousPlan
     from nixdock.oci.documents import ConfigDocument
     from nixdock.read.opening import ImageFile
     from nixdock.registry.access import Access
@@ -72,6 +71,8 @@ def read_previous(
     raises, and InputError if there is neither a plan file nor a single image.
     """
     if isinstance(location, FileLocation) and location.form is None and _is_json(location.path):
+        from nixdock.layering.plan_file import parse_plan  # noqa: PLC0415 (not for an image)
+
         return parse_plan(location.path.read_bytes(), str(location.path))
     from nixdock.read.selection import select_only_image  # noqa: PLC0415 (not for a plan file)
     from nixdock.registry.opening import open_location  # noqa: PLC0415 (the same)
@@ -83,6 +84,8 @@ def read_previous(
         if remembered is not None and remembered.layers:
             return remembered
         layers = _layers_of(replace(file, images=(image,)))
+    from nixdock.layering.plan_history import PreviousPlan  # noqa: PLC0415 (as above)
+
     return PreviousPlan(layers) if remembered is None else replace(remembered, layers=layers)
 
 

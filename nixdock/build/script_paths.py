@@ -12,7 +12,6 @@ from nixdock.build.fetched_contents import FetchedContents, store_path_of
 from nixdock.errors import MissingPathsError, ScriptError
 from nixdock.nix.store_path import StorePath
 from nixdock.rootfs.store_view import StoreView
-from nixdock.rootfs.top_layer import has_scripts
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.stores.local import LocalStore
 from nixdock.stores.store import Store
@@ -84,8 +83,6 @@ def _store_view(spec: ImageSpec, source: Store) -> StoreView | None:
     It has the store paths of the image, those that the scripts name, the programs in PATH, and all
     that these refer to.
     """
-    if not has_scripts(spec):
-        return None
     known = set(map(StorePath, spec.store_paths))
     others = {*_contents(spec), *named_in_scripts(spec)} - known
     root = spec.store.root

@@ -17,20 +17,46 @@ from nixdock.rootfs.base_image import BaseImage
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.stores.store import Store
 
-__all__ = ["paths_in_results", "with_more_roots"]
+__all__ = ["with_results"]
 
 log = logging.getLogger(__name__)
 
 _SIZE: Final = 32
 
 
-def paths_in_results(
+def with_results(
+    unresolved: ImageSpec,
+    spec: ImageSpec,
+    base: BaseImage | None,
+    top: ListedLayer,
+    source: Store,
+) -> ImageSpec | None:
+    """Return the spec with the store paths as roots to which `top` refers because of a script.
+
+    The image has the store paths of the resolved `spec` and those of `base`; return None if it has
+    all paths. Nothing can be added to a closure in a graph: log a warning then, for each path.
+    """
+    paths = _referred(spec, base, top, source)
+    closure = unresolved.closure
+    if not paths:
+        return None
+    if unresolved.store_layers is None and closure is not None and closure.graph is None:
+        closure = msgspec.structs.replace(closure, roots=[*closure.roots, *paths])
+        return msgspec.structs.replace(unresolved, closure=closure)
+    for path in paths:
+        log.warning(
+            "the result of a script refers to %s, which is not in the image; add it to the closure",
+            path,
+        )
+    return None
+
+
+def _referred(
     spec: ImageSpec, base: BaseImage | None, top: ListedLayer, source: Store
 ) -> list[StorePath]:
-    """Return the store paths to which `top` refers because of a script, and that the image lacks.
+    """Return the store paths to which the top layer refers, but which the image lacks.
 
-    A script can leave references to what it names, and to all that this refers to in `source`. The
-    image has the store paths of the resolved `spec` and those of `base`.
+    A script can leave references to what it names, and to all that this refers to in `source`.
     """
     if spec.top_layer is not None or not (named := {*named_in_scripts(spec)}):
         return []
@@ -43,25 +69,6 @@ def paths_in_results(
         possible.difference_update(base.store(spec.store.directory).paths)
     found = _found({path.hash_part.encode() for path in possible}, top)
     return sorted(path for path in possible if path.hash_part.encode() in found)
-
-
-def with_more_roots(spec: ImageSpec, paths: Collection[StorePath]) -> ImageSpec | None:
-    """Return a spec that is not resolved with `paths` as roots, too, or None if that is no change.
-
-    Nothing can be added to a closure in a graph: log a warning then, for each path.
-    """
-    if not paths:
-        return None
-    closure = spec.closure
-    if spec.store_layers is None and closure is not None and closure.graph is None:
-        roots = [*closure.roots, *paths]
-        return msgspec.structs.replace(spec, closure=msgspec.structs.replace(closure, roots=roots))
-    for path in paths:
-        log.warning(
-            "the result of a script refers to %s, which is not in the image; add it to the closure",
-            path,
-        )
-    return None
 
 
 def _found(parts: Collection[bytes], layer: ListedLayer) -> set[bytes]:

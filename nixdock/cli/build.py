@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from nixdock import (
-    Compression,
     Format,
     build_image,
     image_digests,
@@ -19,6 +18,7 @@ from nixdock import (
 from nixdock.cli.access import access_options
 from nixdock.cli.build_result import BuildResult
 from nixdock.cli.options import (
+    COMPRESSION,
     OUTPUT,
     OUTPUT_PATH,
     confinement_options,
@@ -37,7 +37,7 @@ from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.atomic import whole_file
 
 if TYPE_CHECKING:
-    from nixdock import Access
+    from nixdock import Access, Compression
     from nixdock.oci.location import Location
 
 __all__ = ["command"]
@@ -62,7 +62,7 @@ Examples:
 @format_option
 @click.option(
     "--compression",
-    type=click.Choice([compression.value for compression in Compression]),
+    type=COMPRESSION,
     help="Compression of each layer or, for a docker-archive, of the whole file."
     "  [default: gzip, for a docker-archive none]",
 )
@@ -94,7 +94,7 @@ def command(
     spec: Path,
     target: Path | None,
     form: str,
-    compression: str | None,
+    compression: Compression | None,
     graph: str | None,
     tags: tuple[str, ...],
     previous: tuple[Location, ...],

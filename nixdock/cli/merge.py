@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nixdock import Compression, merge_images
+from nixdock import merge_images
 from nixdock.cli.access import access_options
-from nixdock.cli.options import LOCATION, OUTPUT
+from nixdock.cli.options import COMPRESSION, LOCATION, OUTPUT
 from nixdock.cli.output import check_not_terminal
 from nixdock.cli.progress import wrote
 from nixdock.spec.times import source_date_epoch
@@ -18,7 +18,7 @@ from nixdock.system.background import in_background
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
-    from nixdock import Access
+    from nixdock import Access, Compression
     from nixdock.oci.location import Location
 
 __all__ = ["command"]
@@ -36,7 +36,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--compression",
-    type=click.Choice([compression.value for compression in Compression]),
+    type=COMPRESSION,
     help="Compression of the whole file.  [default: that of the last image]",
 )
 @click.option(
@@ -49,7 +49,7 @@ __all__ = ["command"]
 def command(
     images: tuple[Location, ...],
     target: Path,
-    compression: str | None,
+    compression: Compression | None,
     platform: str | None,
     access: Access | None,
 ) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 import msgspec
 
+from nixdock import Compression
 from nixdock.errors import InputError
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layout import Format
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from nixdock.spec.image_spec import ImageSpec
 
 __all__ = [
+    "COMPRESSION",
     "FILE",
     "FILE_OR_STDIN",
     "LOCATION",
@@ -54,6 +56,27 @@ FILE: Final = click.Path(path_type=Path)
 
 FILE_OR_STDIN: Final = click.Path(path_type=Path, allow_dash=True)
 """The path of a file; `-` is standard input."""
+
+
+class _Compression(click.ParamType):  # type: ignore[type-arg]
+    """A compression, with its level."""
+
+    name = "compression"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 (click's)
+        return Compression.SYNTAX
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Compression:
+        try:
+            return Compression.of(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
+COMPRESSION: Final = _Compression()
+"""A compression."""
 
 
 class _Location(click.Path):

@@ -36,8 +36,6 @@ from nixdock.cli.progress import wrote
 from nixdock.cli.store_paths import member_named, path_named
 from nixdock.cli.stores import ChosenStores, store_options
 from nixdock.layering.options import DEFAULT_STRATEGY
-from nixdock.layering.pipeline.operations import Operation
-from nixdock.layering.pipeline.parse import read_pipeline
 from nixdock.layering.ranked_paths import ranked_paths
 from nixdock.layering.strategies import STRATEGIES, parse_groups
 from nixdock.system.atomic import whole_file
@@ -46,6 +44,7 @@ from nixdock.system.text import counted
 
 if TYPE_CHECKING:
     from nixdock import Access
+    from nixdock.layering.pipeline.operations import Operation
     from nixdock.oci.location import Location
 
 __all__ = ["command"]
@@ -240,6 +239,8 @@ def _group(text: str, closure: Closure) -> dict[str, list[StorePath]]:
 
 
 def _pipeline(file: Path) -> tuple[Operation, ...]:
+    from nixdock.layering.pipeline.parse import read_pipeline
+
     return read_pipeline(read_bytes(file, "the pipeline"), str(file))
 
 

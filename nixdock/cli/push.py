@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from nixdock import Compression
 from nixdock.cli.access import access_options
 from nixdock.cli.options import (
+    COMPRESSION,
     OUTPUT_PATH,
     confinement_options,
     no_cache_option,
@@ -27,7 +27,7 @@ from nixdock.system.atomic import whole_file
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
-    from nixdock import Access
+    from nixdock import Access, Compression
     from nixdock.oci.location import Location
 
 __all__ = ["command"]
@@ -44,8 +44,8 @@ Examples:
 @click.argument("destinations", nargs=-1, metavar="DEST...")
 @click.option(
     "--compression",
-    type=click.Choice([compression.value for compression in Compression]),
-    default=Compression.GZIP.value,
+    type=COMPRESSION,
+    default="gzip",
     show_default=True,
     help="Compression of new layers.",
 )
@@ -68,7 +68,7 @@ Examples:
 def command(
     source: str,
     destinations: tuple[str, ...],
-    compression: str,
+    compression: Compression,
     reuse: tuple[str, ...],
     previous: tuple[Location, ...],
     graph: str | None,
@@ -111,7 +111,7 @@ def command(
             image,
             targets,
             Pushing(
-                Compression(compression),
+                compression,
                 verify_known=verify_known,
                 dry_run=dry_run,
                 use_cache=not no_cache,

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from nixdock import Compression
 from nixdock.cli.access import access_options
-from nixdock.cli.options import FILE, confinement_options, quiet_option
+from nixdock.cli.options import COMPRESSION, FILE, confinement_options, quiet_option
 from nixdock.cli.output import size_text
 from nixdock.cli.progress import packing_progress
 from nixdock.cli.source import read_source
@@ -20,7 +19,7 @@ from nixdock.system.text import counted
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nixdock import Access
+    from nixdock import Access, Compression
 
 __all__ = ["command"]
 
@@ -61,8 +60,8 @@ _SECONDS: Final = click.FloatRange(min=0, min_open=True)
 )
 @click.option(
     "--compression",
-    type=click.Choice([compression.value for compression in Compression]),
-    default=Compression.GZIP.value,
+    type=COMPRESSION,
+    default="gzip",
     show_default=True,
     help="Compression of new layers.",
 )
@@ -78,7 +77,7 @@ def command(
     htpasswd: Path | None,
     seconds: float | None,
     idle: float | None,
-    compression: str,
+    compression: Compression,
     confinement: str | None,
     access: Access | None,
     *,

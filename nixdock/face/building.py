@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from nixdock.build.build import prepared_build, prepared_top_layer
 from nixdock.face.known_layers import Sources, known_to, packed_blobs, user_cache
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.layers.known import known_layers
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.layout import Format
 from nixdock.rootfs.confinement import Confinement
-from nixdock.rootfs.top_layer import write_top_layer
 from nixdock.write import image as image_writer
 
 if TYPE_CHECKING:
@@ -135,12 +134,14 @@ def pack_top_layer(
     `target` becomes a directory with the layer's tar and its checksum, which another spec may name
     as its `top_layer`. `confinement` is that of `build_image`. Raise what `build_image` raises.
     """
+    from nixdock.rootfs.packed_layer import write_top_layer
+
     with prepared_top_layer(spec, Confinement(confinement), access) as layer:
         write_top_layer(layer, Path(target))
 
 
 def _compression(asked: Compression | str | None, form: Format) -> Compression:
-    return image_writer.default_compression(form) if asked is None else Compression(asked)
+    return image_writer.default_compression(form) if asked is None else Compression.of(asked)
 
 
 def _started(progress: Progress | None, build: Build) -> Progress:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nixdock.diff.side import Side
     from nixdock.face.describing import Describing
     from nixdock.layering.strategies import Layering
-    from nixdock.layers.compressors import Compression
+    from nixdock.layers.compression import Compression
     from nixdock.layers.progress import Progress
     from nixdock.oci.location import Location, Place
     from nixdock.read.opening import ImageFile
@@ -218,7 +218,8 @@ def merge_images(
     the one for linux/amd64. Raise InputError if there is no image at a path, ImageError if one is
     damaged, and RegistryError if a registry does not send it.
     """
-    from nixdock.layers.compressors import Compression, compressor
+    from nixdock.layers.compression import Compression
+    from nixdock.layers.compressors import compressor
     from nixdock.merge import images
     from nixdock.oci.location import location_of
     from nixdock.oci.platforms import wanted_platform
@@ -226,7 +227,7 @@ def merge_images(
 
     wanted = wanted_platform(platform)
     places = [location_of(path) for path in paths]
-    chosen = images.compression_like(places) if compression is None else Compression(compression)
+    chosen = images.compression_like(places) if compression is None else Compression.of(compression)
     with compressor(chosen, write, available_cores()) as stream:
         images.merge_images(places, stream.write, mtime=mtime, platform=wanted, access=access)
 

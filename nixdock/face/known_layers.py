@@ -15,7 +15,7 @@ from nixdock.transfer.known import Known
 
 if TYPE_CHECKING:
     from nixdock.build.build import Build
-    from nixdock.layers.compressors import Compression
+    from nixdock.layers.compression import Compression
     from nixdock.layers.progress import Progress
     from nixdock.oci.layer_blob import LayerBlob
     from nixdock.oci.location import Location

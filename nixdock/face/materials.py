@@ -117,7 +117,7 @@ def _closure_contents(closure: Closure) -> Contents:
 def _spec(
     spec: ImageSpec, platform: Platform | None, access: Access | None
 ) -> tuple[Subject, Contents]:
-    from nixdock.build.resolve import read_closure
+    from nixdock.build.closure import read_closure
     from nixdock.build.sources import store_of
     from nixdock.face.specs import check_platform
     from nixdock.oci.location import parse_location

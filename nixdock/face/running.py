@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nixdock.errors import InputError
 from nixdock.face.known_layers import user_cache
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.location import FileLocation, Location, parse_location
@@ -66,7 +66,7 @@ def serve_images(
     if not isinstance(listen, Listening):
         listen = Listening() if listen is None else Listening(listen)
     place = listen.parsed(), listen.context(), listen.passwords()
-    chosen, watching = Compression(compression), progress or NO_PROGRESS
+    chosen, watching = Compression.of(compression), progress or NO_PROGRESS
     with ExitStack() as stack:
         shelf = _shelf(stack)
         offered = partial(

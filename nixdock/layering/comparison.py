@@ -92,16 +92,19 @@ def app_of(reach: Reach, volatile: Collection[StorePath] = ()) -> tuple[StorePat
         app.append(by_name[sizes.index(max(sizes))])
         if not _may_wrap(reach, app[-1]):
             break
-        graph = reach.closure.graph
-        candidates = tuple(p for p in graph[app[-1]] if set(graph.predecessors(p)) <= set(app))
+        closure = reach.closure
+        candidates = tuple(
+            path
+            for path in closure.references(app[-1])
+            if set(app).issuperset(closure.referrers[path])
+        )
     return tuple(app)
 
 
 def _may_wrap(reach: Reach, path: StorePath) -> bool:
     """Tell whether `path` may be a wrapper: it is small, and its closure is no mere chain."""
-    graph = reach.closure.graph
     return reach.closure[path].nar_size <= LARGEST_WRAPPER and any(
-        graph.out_degree(each) > 1 for each in reach.paths(reach.cone([path]))
+        len(reach.closure.references(each)) > 1 for each in reach.paths(reach.cone([path]))
     )
 
 

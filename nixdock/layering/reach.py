@@ -52,12 +52,10 @@ class Reach:
 
     closure: Closure
 
-    @cached_property
+    @property
     def order(self) -> tuple[StorePath, ...]:
         """The paths, referrers before their references."""
-        import networkx as nx  # noqa: PLC0415 (0.1 s that only planning needs)
-
-        return tuple(nx.topological_sort(self.closure.graph))
+        return self.closure.order
 
     @cached_property
     def index(self) -> dict[StorePath, int]:
@@ -74,8 +72,7 @@ class Reach:
         """For each path in `order`, the positions of its direct references, without itself."""
         index = self.index
         return tuple(
-            tuple([index[r] for r in self.closure[path].references if r != path])
-            for path in self.order
+            tuple([index[r] for r in self.closure.references(path)]) for path in self.order
         )
 
     @cached_property

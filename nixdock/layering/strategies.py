@@ -10,21 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from nixdock.errors import InputError, LayeringError
-from nixdock.layering.auto import plan_auto
-from nixdock.layering.explicit import plan_explicit
 from nixdock.layering.options import DEFAULT_OPTIONS, DEFAULT_STRATEGY, Group, LayeringOptions
-from nixdock.layering.pipeline.parse import parse_pipeline
-from nixdock.layering.pipeline.planning import plan_by_pipeline
 from nixdock.layering.plan import store_layer_budget
-from nixdock.layering.popularity import plan_by_popularity
-from nixdock.layering.stable import plan_stable
 from nixdock.nix.store_path import StorePath
 
 if TYPE_CHECKING:
+    from nixdock.layering.pipeline.operations import Operation
     from nixdock.layering.plan import LayerPlan, Planner
     from nixdock.layering.plan_history import PreviousPlan
     from nixdock.nix.closure import Closure
@@ -32,10 +26,33 @@ if TYPE_CHECKING:
 __all__ = ["STRATEGIES", "Layering", "layering_of", "parse_groups", "planner"]
 
 
+STRATEGIES: Final = ("auto", "explicit", "pipeline", "popularity", "stable")
+"""The names of the strategies."""
+
+
 def planner(strategy: str) -> Planner:
     """Return the planner of `strategy`; raise LayeringError if there is no such strategy."""
     _check_strategy(strategy, "strategy")
-    return STRATEGIES[strategy]
+    # Only the one that plans is loaded: planners have much code, and resolved specs have a plan.
+    match strategy:
+        case "auto":
+            from nixdock.layering.auto import plan_auto  # noqa: PLC0415
+
+            return plan_auto
+        case "pipeline":
+            from nixdock.layering.pipeline.planning import plan_by_pipeline  # noqa: PLC0415
+
+            return plan_by_pipeline
+        case "popularity":
+            from nixdock.layering.popularity import plan_by_popularity  # noqa: PLC0415
+
+            return plan_by_popularity
+        case "stable":
+            from nixdock.layering.stable import plan_stable  # noqa: PLC0415
+
+            return plan_stable
+        case _:
+            return _plan_explicit
 
 
 def _plan_explicit(
@@ -46,19 +63,9 @@ def _plan_explicit(
             "rest can't be 'explicit': choose the strategy for the paths outside the groups",
             key="rest",
         )
+    from nixdock.layering.explicit import plan_explicit  # noqa: PLC0415 (as above)
+
     return plan_explicit(closure, budget, options, planner(options.rest))
-
-
-STRATEGIES: Final[Mapping[str, Planner]] = MappingProxyType(
-    {
-        "auto": plan_auto,
-        "explicit": _plan_explicit,
-        "pipeline": plan_by_pipeline,
-        "popularity": plan_by_popularity,
-        "stable": plan_stable,
-    }
-)
-"""The planner of each strategy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +117,15 @@ def layering_of(
             older=tuple(previous[1:]),
             groups=parse_groups(groups),
             rest=rest,
-            pipeline=None if pipeline is None else parse_pipeline(pipeline),
+            pipeline=None if pipeline is None else _parsed_pipeline(pipeline),
         ),
     )
+
+
+def _parsed_pipeline(document: Any) -> tuple[Operation, ...]:
+    from nixdock.layering.pipeline.parse import parse_pipeline  # noqa: PLC0415 (few images need it)
+
+    return parse_pipeline(document)
 
 
 def _check_strategy(name: str, key: str) -> None:

@@ -80,20 +80,20 @@ def _next_of_chain(reach: Reach, root: StorePath, chain: Collection[StorePath]) 
     below = reach.cone([root]) & ~reach.bits(chain)
     for path in candidates:
         others = below & ~reach.cone([path])
-        if others.bit_count() <= _MOST_OTHERS and reach.closure.graph.out_degree(path):
+        if others.bit_count() <= _MOST_OTHERS and reach.closure.references(path):
             return path
     return None
 
 
 def _depth(reach: Reach, path: StorePath, depths: Mapping[StorePath, int]) -> int:
-    return 1 + max(depths[user] for user in reach.closure.graph.predecessors(path))
+    return 1 + max(depths[user] for user in reach.closure.referrers[path])
 
 
 def _used_only_by(reach: Reach, users: Collection[StorePath]) -> list[StorePath]:
     """Return the direct references of `users` that have no other referrers, by name."""
-    graph = reach.closure.graph
-    below = {path for user in users for path in graph.successors(user) if path not in users}
+    closure = reach.closure
+    below = {path for user in users for path in closure.references(user) if path not in users}
     return sorted(
-        (path for path in below if all(user in users for user in graph.predecessors(path))),
+        (path for path in below if all(user in users for user in closure.referrers[path])),
         key=name_then_path,
     )

@@ -1,11 +1,11 @@
-"""Deterministic, parallel compression, chosen by name.
+"""Deterministic, parallel compression.
 
 The compressed bytes depend on the input only: neither on the number of workers nor on how the input
 is divided into writes. Libraries that give other bytes are refused (gzip) or reported (zstd).
 
-gzip uses libdeflate's level 6, with one gzip member per 1 MiB of input; readers treat the members
-as one stream (RFC 1952, 2.2). zstd uses level 3 in libzstd's multi-threaded mode, where the size
-of a job depends on the level only.
+gzip is libdeflate's, with one gzip member per 1 MiB of input; readers treat the members as one
+stream (RFC 1952, 2.2). zstd is libzstd's in its multi-threaded mode, where the size of a job
+depends on the level only.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 
+from nixdock.coding.codings import Coding
 from nixdock.errors import ToolError
+from nixdock.layers.compression import Compression
 from nixdock.layers.encoder_probe import encoder_digest
-from nixdock.layers.libdeflate import GZIP_SAMPLE_DIGEST, LEVEL, gzip_member_compressor
+from nixdock.layers.libdeflate import SAMPLE_DIGESTS, gzip_member_compressor
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from nixdock.system.buffers import Write
 
 __all__ = [
-    "Compression",
     "Compressor",
     "compressor",
     "encoder_name",
@@ -40,22 +40,9 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 _BLOCK: Final = 1 << 20
-_ZSTD_LEVEL: Final = 3
+_LONG_WINDOW_LOG: Final = 27
 _ZSTD_VERSION: Final = "1.5.7"
 _ZSTD_SAMPLE_DIGEST: Final = "bfb3d5f846dd80d96874cad31c8ed72416ffff71498aa568ea5864e310cba6e4"
-
-
-class Compression(StrEnum):
-    """The compression of layers and archives that nixdock writes."""
-
-    NONE = "none"
-    GZIP = "gzip"
-    ZSTD = "zstd"
-
-    @property
-    def media_type_suffix(self) -> str:
-        """The suffix of a layer's media type, such as `+gzip`."""
-        return "" if self is Compression.NONE else f"+{self.value}"
 
 
 class Compressor(Protocol):
@@ -82,13 +69,13 @@ def compressor(compression: Compression, write: Write, workers: int = 1) -> Iter
     """
     load_encoder(compression)
     encoder: _Encoder
-    match compression:
-        case Compression.NONE:
+    match compression.coding:
+        case Coding.GZIP:
+            encoder = _Gzip(write, compression.level, workers)
+        case Coding.ZSTD:
+            encoder = _Zstd(write, compression, workers)
+        case _:
             encoder = _Uncompressed(write)
-        case Compression.GZIP:
-            encoder = _Gzip(write, workers)
-        case Compression.ZSTD:
-            encoder = _Zstd(write, workers)
     try:
         yield encoder
         encoder.finish()
@@ -106,13 +93,15 @@ def encoder_name(compression: Compression) -> str:
 
     Encoders with the same name compress everything to the same bytes.
     """
-    match compression:
-        case Compression.NONE:
-            return compression.value
-        case Compression.GZIP:
-            return f"gzip-{LEVEL} {GZIP_SAMPLE_DIGEST} {_BLOCK}"
-        case Compression.ZSTD:
-            return f"zstd-{_ZSTD_LEVEL} {_zstd_sample_digest()}"
+    level = compression.level
+    match compression.coding:
+        case Coding.GZIP:
+            return f"gzip-{level} {SAMPLE_DIGESTS[level]} {_BLOCK}"
+        case Coding.ZSTD:
+            long = " long" if compression.long else ""
+            return f"zstd-{level}{long} {_zstd_sample_digest(compression)}"
+        case _:
+            return compression.coding.value
 
 
 def load_encoder(compression: Compression) -> None:
@@ -121,13 +110,13 @@ def load_encoder(compression: Compression) -> None:
     Raise ToolError as `compressor` does. Log a warning if libzstd compresses to other bytes than
     the version that nixdock is made for.
     """
-    match compression:
-        case Compression.NONE:
-            pass
-        case Compression.GZIP:
-            gzip_member_compressor()
-        case Compression.ZSTD:
+    match compression.coding:
+        case Coding.GZIP:
+            gzip_member_compressor(compression.level)
+        case Coding.ZSTD:
             _check_zstd()
+        case _:
+            pass
 
 
 class _Uncompressed:
@@ -145,9 +134,9 @@ class _Uncompressed:
 
 
 class _Gzip:
-    def __init__(self, write: Write, workers: int) -> None:
+    def __init__(self, write: Write, level: int, workers: int) -> None:
         self._write = write
-        self._compress = gzip_member_compressor()
+        self._compress = gzip_member_compressor(level)
         self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
         # Members that are being compressed, in the order of the input.
         self._pending: deque[Future[bytes]] = deque()
@@ -188,9 +177,9 @@ class _Gzip:
 
 
 class _Zstd:
-    def __init__(self, write: Write, workers: int) -> None:
+    def __init__(self, write: Write, compression: Compression, workers: int) -> None:
         self._write = write
-        self._zstd = _zstd_compressor(workers)
+        self._zstd = _zstd_compressor(compression, workers)
 
     def write(self, data: memoryview | bytes) -> None:
         # An empty first write would change the frame's header, so skip empty writes.
@@ -225,24 +214,27 @@ def _zstd_errors() -> Iterator[None]:
         ) from None
 
 
-def _zstd_compressor(workers: int) -> zstd.ZstdCompressor:
+def _zstd_compressor(compression: Compression, workers: int) -> zstd.ZstdCompressor:
     from nixdock.coding.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
 
     parameter = zstd.CompressionParameter
-    # Without workers, libzstd divides the input differently, so use one at least.
-    return zstd.ZstdCompressor(
-        options={
-            parameter.compression_level: _ZSTD_LEVEL,
-            parameter.nb_workers: max(1, workers),
-            parameter.checksum_flag: 1,
-        }
-    )
+    options: dict[int, int] = {
+        parameter.compression_level: compression.level,
+        # Without workers, libzstd divides the input differently, so use one at least.
+        parameter.nb_workers: max(1, workers),
+        parameter.checksum_flag: 1,
+    }
+    if compression.long:
+        options[parameter.enable_long_distance_matching] = 1
+        # The largest window that readers take by default.
+        options[parameter.window_log] = _LONG_WINDOW_LOG
+    return zstd.ZstdCompressor(options=options)
 
 
 @cache
 def _check_zstd() -> None:
     """Log a warning if libzstd, which Python chooses, is one that compresses to other bytes."""
-    if _zstd_sample_digest() != _ZSTD_SAMPLE_DIGEST:
+    if _zstd_sample_digest(Compression.ZSTD) != _ZSTD_SAMPLE_DIGEST:
         from nixdock.coding.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
 
         log.warning(
@@ -254,15 +246,15 @@ def _check_zstd() -> None:
 
 
 @cache
-def _zstd_sample_digest() -> str:
+def _zstd_sample_digest(compression: Compression) -> str:
     """Return the digest of what the installed libzstd makes of the sample."""
     from nixdock.coding.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
 
-    if zstd.zstd_version == _ZSTD_VERSION:
+    if compression == Compression.ZSTD and zstd.zstd_version == _ZSTD_VERSION:
         return _ZSTD_SAMPLE_DIGEST
 
     def compress(data: bytes) -> bytes:
-        compressor = _zstd_compressor(1)
+        compressor = _zstd_compressor(compression, 1)
         return compressor.compress(data) + compressor.flush()
 
     return encoder_digest(compress)

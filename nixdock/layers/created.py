@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import PackError
-from nixdock.layers.compressors import Compression, compressor, media_type_of
+from nixdock.layers.compression import Compression
+from nixdock.layers.compressors import compressor, media_type_of
 from nixdock.layers.keys import blob_key
 from nixdock.layers.layer import PLAIN_PACKING, Layer, Packing
 from nixdock.layers.progress import counted
@@ -98,7 +99,7 @@ class CreatedLayer(ABC):
         blob = Hashing(write)
         with compressor(packing.compression, blob.write, packing.threads) as stream:
             # An uncompressed blob is the tar: hash it once.
-            plain = packing.compression is Compression.NONE
+            plain = packing.compression == Compression.NONE
             tar = blob if plain else Hashing(stream.write)
             with in_background(tar.write) if packing.hash_aside else nullcontext(tar.write) as out:
                 self.write_tar(counted(out, packing.advance))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from nixdock.layers.compressors import Compression, encoder_name
+from nixdock.layers.compression import Compression
+from nixdock.layers.compressors import encoder_name
 from nixdock.oci.descriptor import canonical_json
 from nixdock.oci.digests import sha256_digest
 

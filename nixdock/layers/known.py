@@ -10,7 +10,7 @@ from nixdock.layers.compressors import media_type_of
 from nixdock.layers.keys import blob_key
 
 if TYPE_CHECKING:
-    from nixdock.layers.compressors import Compression
+    from nixdock.layers.compression import Compression
     from nixdock.layers.layer import Layer
     from nixdock.oci.layer_blob import LayerBlob
 

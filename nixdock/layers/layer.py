@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.system.buffers import Write
 from nixdock.tar.header import Entry

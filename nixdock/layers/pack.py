@@ -16,7 +16,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import PackError
-from nixdock.layers.compressors import Compression, load_encoder
+from nixdock.layers.compression import Compression
+from nixdock.layers.compressors import load_encoder
 from nixdock.layers.layer import Layer, Packing
 from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
 from nixdock.oci.digests import hex_of
@@ -37,6 +38,9 @@ _CONTEXT: Final = "fork" if sys.platform == "linux" else "spawn"
 
 # How many layers for each worker process are packed before the first one is taken away.
 _AHEAD: Final = 2
+
+# A worker process takes as long to start as many bytes take to pack.
+_WORTH_A_PROCESS: Final = 4 << 20
 
 # How often to ask what worker processes have read, in seconds.
 _POLL: Final = 0.1
@@ -98,12 +102,15 @@ def pack_each(
 ) -> Iterator[tuple[int, LayerBlob]]:
     """Pack the layers with the numbers `chosen` as `pack_all` does; yield each when it is packed.
 
-    Only a few layers are packed ahead of the caller, twice as many as there are processes.
+    Only a few layers are packed ahead of the caller, twice as many as there are processes. By
+    default, small layers are packed without any.
     """
     order = sorted(chosen, key=lambda i: (-layers[i].weight, i))
     if not order:
         return
-    cores = available_cores() if cores is None else cores
+    if cores is None:
+        weight = sum(layers[i].weight for i in order)
+        cores = min(available_cores(), 1 + weight // _WORTH_A_PROCESS)
     job = _Job(tuple(layers), directory, compression, cores, tuple(order))
     if progress is not NO_PROGRESS and _CONTEXT == "fork":
         job = replace(job, sizes=_shared_numbers(len(layers)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nixdock.coding.codings import MAGIC_SIZE, Coding, coding_of
 from nixdock.errors import InputError
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.merge.archive import write_merged_archive
 from nixdock.merge.names import named_images
 from nixdock.oci.descriptor import Platform
@@ -27,7 +27,7 @@ __all__ = ["compression_like", "merge_images"]
 def compression_like(locations: Sequence[Location]) -> Compression:
     """Return the compression, as a whole, of the file at the last of `locations`.
 
-    Return gzip instead of xz, which nixdock does not write. Raise InputError if there are no
+    Return gzip instead of those that nixdock does not write. Raise InputError if there are no
     locations or the file can't be read.
     """
     _check_any(locations)
@@ -42,7 +42,9 @@ def compression_like(locations: Sequence[Location]) -> Compression:
             coding = coding_of(file.read(MAGIC_SIZE))
     except OSError as error:
         raise InputError(f"can't open {last}: {error.strerror}", path=last) from None
-    return Compression.GZIP if coding is Coding.XZ else Compression(coding.value)
+    return {Coding.NONE: Compression.NONE, Coding.ZSTD: Compression.ZSTD}.get(
+        coding, Compression.GZIP
+    )
 
 
 def merge_images(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import ClosureError
@@ -67,7 +68,10 @@ class Closure:
                         path=info.path,
                     )
         closure = cls({path: by_path[path] for path in sorted(by_path)})
-        closure._check_acyclic()
+        try:
+            closure.order  # noqa: B018 (raises CycleError)
+        except CycleError as error:
+            raise _cyclic(error.args[1]) from None
         return closure
 
     def __len__(self) -> int:
@@ -82,18 +86,43 @@ class Closure:
     def __getitem__(self, path: StorePath) -> PathInfo:
         return self.infos[path]
 
+    def references(self, path: StorePath) -> tuple[StorePath, ...]:
+        """Return the references of a member, each once, without itself."""
+        return tuple(r for r in dict.fromkeys(self.infos[path].references) if r != path)
+
+    @cached_property
+    def referrers(self) -> Mapping[StorePath, Sequence[StorePath]]:
+        """The referrers of each member, without itself."""
+        referrers: dict[StorePath, list[StorePath]] = {path: [] for path in self.infos}
+        for path in self.infos:
+            for reference in self.references(path):
+                referrers[reference].append(path)
+        return referrers
+
+    @cached_property
+    def order(self) -> tuple[StorePath, ...]:
+        """The paths, referrers before their references, by their distance from the roots."""
+        sorter: TopologicalSorter[StorePath] = TopologicalSorter(dict.fromkeys(self.infos, ()))
+        for path in self.infos:
+            for reference in self.references(path):
+                sorter.add(reference, path)
+        sorter.prepare()
+        order: list[StorePath] = []
+        while sorter.is_active():
+            ready = sorter.get_ready()
+            order += ready
+            sorter.done(*ready)
+        return tuple(order)
+
     @cached_property
     def graph(self) -> nx.DiGraph[StorePath]:
         """The graph with an edge from each referrer to its reference, without self references."""
-        import networkx as nx  # noqa: PLC0415 (takes 0.1 s, and only planning needs it)
+        import networkx as nx  # noqa: PLC0415 (0.1 s, which only ranking takes)
 
         graph: nx.DiGraph[StorePath] = nx.DiGraph()
         graph.add_nodes_from(self.infos)
         graph.add_edges_from(
-            (info.path, reference)
-            for info in self
-            for reference in info.references
-            if reference != info.path
+            (path, reference) for path in self.infos for reference in self.references(path)
         )
         return graph
 
@@ -105,7 +134,7 @@ class Closure:
     @property
     def roots(self) -> tuple[StorePath, ...]:
         """The paths that no other member refers to."""
-        return tuple(path for path, degree in self.graph.in_degree() if degree == 0)
+        return tuple(path for path, referrers in self.referrers.items() if not referrers)
 
     def reached_from(self, roots: Iterable[StorePath]) -> Closure:
         """Return the closure of `roots`, which are members.
@@ -142,16 +171,13 @@ class Closure:
             }
         )
 
-    def _check_acyclic(self) -> None:
-        import networkx as nx  # noqa: PLC0415 (takes 0.1 s, and only planning needs it)
 
-        if nx.is_directed_acyclic_graph(self.graph):
-            return
-        cycle = [referrer for referrer, _ in nx.find_cycle(self.graph)]
-        # Start at the lowest path, so that the message does not depend on the search order.
-        start = cycle.index(min(cycle))
-        ring = [*cycle[start:], *cycle[: start + 1]]
-        raise ClosureError(f"the references form a cycle: {' -> '.join(ring)}", path=ring[0])
+def _cyclic(ring: Sequence[StorePath]) -> ClosureError:
+    """Return the error for a ring of references, whose last path is its first."""
+    # Start at the lowest path, so that the message does not depend on the search order.
+    start = ring.index(min(ring))
+    cycle = [*ring[start:-1], *ring[: start + 1]]
+    return ClosureError(f"the references form a cycle: {' -> '.join(cycle)}", path=cycle[0])
 
 
 def _difference(first: PathInfo, second: PathInfo) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from nixdock.errors import ImageError
-from nixdock.layers.compressors import Compression, load_encoder
+from nixdock.layers.compression import Compression
+from nixdock.layers.compressors import load_encoder
 from nixdock.layers.known import existing_layers, known_layers
 from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.layer import Layer

@@ -270,6 +270,12 @@ class ImageSpec(
         return None if self.store_layers is not None else self.closure
 
     @property
+    def has_scripts(self) -> bool:
+        """Whether a script makes a part of the top layer."""
+        scripts = (self.run_as_root, self.extra_commands, self.fake_root_commands)
+        return any(script.strip() for script in scripts)
+
+    @property
     def references(self) -> tuple[Reference, ...]:
         """The names with their tags, each once; raise InputError if one is not valid."""
         first = Reference.of(self.name, self.tag)

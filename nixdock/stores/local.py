@@ -10,7 +10,6 @@ from nixdock.errors import PackError
 from nixdock.nix.closure import Closure
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
-from nixdock.stores.local_database import local_closure
 from nixdock.tar.header import Entry
 from nixdock.tar.walk import walk
 
@@ -32,6 +31,8 @@ class LocalStore:
 
     def closure(self, roots: Iterable[StorePath]) -> Closure:
         """Return the closure of the roots, by the database of the store."""
+        from nixdock.stores.local_database import local_closure  # noqa: PLC0415 (loads SQLite)
+
         return local_closure(self.root, roots)
 
     def promising(self, nar_hashes: Mapping[StorePath, Hash]) -> LocalStore:  # noqa: ARG002 (the interface's)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from contextlib import suppress
 from typing import Final
 
@@ -22,6 +21,8 @@ def keep_freed_memory() -> None:
     zeroes memory before it gives it out: for streams of such buffers, that takes as long as hashing
     does. Other libraries are left alone.
     """
+    import ctypes  # noqa: PLC0415 (slow to load)
+
     with suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_THRESHOLD, _LARGEST)

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nixdock.coding.codings import Coding
-from nixdock.layers.compressors import Compression, compressor
+from nixdock.layers.compression import Compression
+from nixdock.layers.compressors import compressor
 from nixdock.layers.hashed import CHUNK
 from nixdock.layers.passed_on import PassedOnLayer
 from nixdock.oci.descriptor import Blob

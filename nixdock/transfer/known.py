@@ -12,7 +12,7 @@ from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.media_types import layer_media_type
 
 if TYPE_CHECKING:
-    from nixdock.layers.compressors import Compression
+    from nixdock.layers.compression import Compression
     from nixdock.layers.known_cache import KnownCache
     from nixdock.layers.layer import Layer
     from nixdock.read.stored import StoredImage

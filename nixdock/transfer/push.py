@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from nixdock.errors import ImageError, RegistryError
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.layers.known import existing_layers, known_layers
 from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.layer import Layer

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from nixdock.layers.compressors import Compression, compressor
+from nixdock.layers.compression import Compression
+from nixdock.layers.compressors import compressor
 from nixdock.layers.pack import pack_all
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.image import Image

@@ -15,18 +15,21 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from nixdock.layers.compressors import Compression, compressor
+from nixdock.layers.compression import Compression
+from nixdock.layers.compressors import compressor
+
+__all__ = ["compressed_size", "sample", "zlib_size"]
 
 _CHUNK = 1 << 20
 
 
 def main(directory: Path, size: int, repeat: int) -> None:
     """Compress the first `size` bytes of the files below `directory`."""
-    data = _sample(directory, size)
+    data = sample(directory, size)
     rivals: dict[str, Callable[[bytes], int]] = {
-        "zlib": _zlib,
-        "gzip": lambda data: _nixdock(data, Compression.GZIP),
-        "zstd": lambda data: _nixdock(data, Compression.ZSTD),
+        "zlib": zlib_size,
+        "gzip": lambda data: compressed_size(data, Compression.GZIP),
+        "zstd": lambda data: compressed_size(data, Compression.ZSTD),
     }
     seconds: dict[str, list[float]] = {name: [] for name in rivals}
     sizes: dict[str, int] = {}
@@ -38,7 +41,8 @@ def main(directory: Path, size: int, repeat: int) -> None:
     print(json.dumps({"bytes": len(data), "seconds": seconds, "sizes": sizes}))
 
 
-def _sample(directory: Path, size: int) -> bytes:
+def sample(directory: Path, size: int) -> bytes:
+    """Return the first `size` bytes of the files below `directory`, in the order of their names."""
     data = bytearray()
     for parent, directories, names in os.walk(directory):
         directories.sort()
@@ -51,13 +55,15 @@ def _sample(directory: Path, size: int) -> bytes:
     return bytes(data)
 
 
-def _zlib(data: bytes) -> int:
+def zlib_size(data: bytes) -> int:
+    """Return to how many bytes zlib's level 6 compresses data."""
     compress = zlib.compressobj(6, wbits=31)
     chunks = (data[at : at + _CHUNK] for at in range(0, len(data), _CHUNK))
     return sum(len(compress.compress(chunk)) for chunk in chunks) + len(compress.flush())
 
 
-def _nixdock(data: bytes, compression: Compression) -> int:
+def compressed_size(data: bytes, compression: Compression) -> int:
+    """Return to how many bytes a single thread of nixdock compresses data."""
     size = 0
 
     def count(out: bytes | memoryview) -> None:

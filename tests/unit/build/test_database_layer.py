@@ -15,9 +15,9 @@ import pytest
 
 from nixdock.build.build import prepared_build, prepared_top_layer
 from nixdock.errors import PackError
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.oci.layout import Format
-from nixdock.rootfs.top_layer import write_top_layer
+from nixdock.rootfs.packed_layer import write_top_layer
 from nixdock.spec.reading import read_spec
 from nixdock.write.image import write_image
 

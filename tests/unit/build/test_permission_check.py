@@ -13,7 +13,7 @@ import pytest
 
 from nixdock.build.build import prepared_build, prepared_top_layer
 from nixdock.errors import PackError, SpecError
-from nixdock.rootfs.top_layer import write_top_layer
+from nixdock.rootfs.packed_layer import write_top_layer
 from nixdock.spec.reading import read_spec
 from nixdock.tar import permissions
 from tests.unit.docker_archive import archive, layer

@@ -19,7 +19,7 @@ from nixdock.face.plans import read_previous
 from nixdock.layering import LayerPlan
 from nixdock.layering.plan_file import plan_document
 from nixdock.layering.plan_history import ChangeCounts, PlanHistory, PreviousPlan
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import COMPRESSIONS, Compression
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.documents import MEMORY_KEY, PLAN_LABEL
 from nixdock.oci.layout import Format
@@ -57,11 +57,11 @@ def test_a_plan_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", Format)
-@pytest.mark.parametrize("compression", Compression)
+@pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_an_image_in_every_form(
     tmp_path: Path, sample_spec: Write, form: Format, compression: Compression
 ) -> None:
-    plan = read_previous(build(sample_spec(tmp_path), form, compression.value))
+    plan = read_previous(build(sample_spec(tmp_path), form, str(compression)))
     assert sorted(plan.layers) == [(LIBC,), (SCRIPT,), (LINK,), (APP,)]
 
 

@@ -21,8 +21,8 @@ from tests.unit.cli import fake_engine
 from tests.unit.cli.program import run_text
 
 MANIFESTS = {
-    "amd64": "sha256:e3b5109809ea77d6702fe05fbca98e078a5849e7cc28a712847748157c075425",
-    "arm64": "sha256:06077d2d603fe8f0e0d948b707d81abe092fe430c44f76e5d3a60877211ccb6a",
+    "amd64": "sha256:18103065114ce45f71781fa86668933cb02f02b04fdc9daf0e8f395f6cf0f642",
+    "arm64": "sha256:00dc2aecc9efe53968ef2dd9b5611ceb62c3b7d9bbdbe6bb82822f52ee4b06d0",
 }
 NOBODY = "65534"
 

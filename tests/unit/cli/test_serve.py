@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -59,6 +60,10 @@ def test_a_signal_ends_the_packing_of_layers(sample_spec: SampleSpec, tmp_path: 
     large.chmod(0o644)
     # Nobody can wait until so many zeros are packed.
     os.truncate(large, 1 << 40)
+    graph = json.loads((tmp_path / "graph.json").read_text())
+    (libc,) = (info for info in graph if info["path"].endswith("-libc"))
+    libc["narSize"] = 1 << 40
+    (tmp_path / "graph.json").write_text(json.dumps(graph))
     with subprocess.Popen(
         [*PROGRAM, "serve", spec],
         env=settings(tmp_path) | {"PYTHONUNBUFFERED": "1", "NIX_BUILD_CORES": "2"},

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from nixdock.coding.codings import MAGIC_SIZE, Coding, coding_of
 from nixdock.coding.decompression import DecompressedReader
 from nixdock.errors import ImageError, StoreError, ToolError
-from nixdock.layers.compressors import Compression, compressor
+from nixdock.layers.compression import Compression
+from nixdock.layers.compressors import compressor
 from nixdock.layers.hashed import buffered
 from tests.unit.layers.blobs import Pieces
 
@@ -30,7 +31,7 @@ def compressed(data: bytes, coding: Coding) -> bytes:
         packed: bytes = brotli.compress(data, quality=3)
         return packed
     out = io.BytesIO()
-    with compressor(Compression(coding.value), out.write) as compressing:
+    with compressor(Compression.of(coding.value), out.write) as compressing:
         compressing.write(data)
     return out.getvalue()
 

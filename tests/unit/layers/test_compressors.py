@@ -12,19 +12,23 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nixdock.coding.codings import Coding
 from nixdock.coding.libzstd import zstd
 from nixdock.errors import ToolError
 from nixdock.layers import compressors, libdeflate
-from nixdock.layers.compressors import Compression, compressor
+from nixdock.layers.compression import COMPRESSIONS, Compression
+from nixdock.layers.compressors import compressor
 
 MIB = 1 << 20
 BOTH = [Compression.GZIP, Compression.ZSTD]
+LEVEL = Compression.GZIP.level
 
 # Text-like and random parts, longer than gzip members (1 MiB) and zstd jobs (8 MiB).
 SAMPLE = b"".join(
@@ -44,7 +48,7 @@ def compressed(
 
 
 def decompressed(compression: Compression, data: bytes) -> bytes:
-    return gzip.decompress(data) if compression is Compression.GZIP else zstd.decompress(data)
+    return gzip.decompress(data) if compression.coding is Coding.GZIP else zstd.decompress(data)
 
 
 def cut(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
@@ -59,6 +63,26 @@ def cut(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
 def alone() -> dict[Compression, bytes]:
     """The sample, compressed by one worker in one write."""
     return {compression: compressed(compression, [SAMPLE]) for compression in BOTH}
+
+
+@pytest.mark.parametrize("text", ["gzip:1", "gzip:9", "zstd:1", "zstd:7", "zstd:3,long"])
+def test_levels(text: str) -> None:
+    """Whatever the level, the bytes depend on the input alone."""
+    compression = Compression.of(text)
+    data = SAMPLE[: 9 * MIB]
+    alone = compressed(compression, [data])
+    assert compressed(compression, cut(data, [1, 99_999, MIB]), 3) == alone
+    assert decompressed(compression, alone) == data
+    assert alone != compressed(replace(compression, level=2, long=False), [data])
+
+
+def test_long_matches_are_found() -> None:
+    noise = hashlib.shake_256(b"noise").digest(9 * MIB)
+    near = compressed(Compression.ZSTD, [noise, noise])
+    far = compressed(Compression.of("zstd:3,long"), [noise, noise])
+    assert len(far) < len(noise) * 1.01 < len(near)
+    # Readers allow this window without being asked.
+    assert zstd.decompress(far) == noise * 2
 
 
 @pytest.mark.parametrize("compression", BOTH)
@@ -106,7 +130,7 @@ def test_cuts_make_no_difference(
 def test_gzip_members_hold_1_mib(size: int, workers: int) -> None:
     data = SAMPLE[:size]
     whole = compressed(Compression.GZIP, [data], workers)
-    member = libdeflate.gzip_member_compressor()
+    member = libdeflate.gzip_member_compressor(LEVEL)
     assert whole == b"".join(member(data[at : at + MIB]) for at in range(0, size, MIB))
 
 
@@ -132,7 +156,7 @@ def test_a_resource_that_libzstd_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
         def compress(self, data: bytes) -> bytes:
             raise zstd.ZstdError("Allocation error : not enough memory")
 
-    monkeypatch.setattr(compressors, "_zstd_compressor", lambda workers: Lacking())
+    monkeypatch.setattr(compressors, "_zstd_compressor", lambda compression, workers: Lacking())
     with pytest.raises(ToolError, match=r"can't compress \(Allocation error : not enough memory\)"):
         compressed(Compression.ZSTD, [b"a"])
 
@@ -150,13 +174,13 @@ def test_uncompressed_bytes_are_passed_on() -> None:
 
 
 def test_media_types() -> None:
-    suffixes = [compression.media_type_suffix for compression in Compression]
+    suffixes = [compression.media_type_suffix for compression in COMPRESSIONS]
     assert suffixes == ["", "+gzip", "+zstd"]
 
 
 # A new libdeflate or libzstd that changes these changes the digests of compressed layers.
 def test_digests(alone: dict[Compression, bytes]) -> None:
-    digests = {c.value: hashlib.sha256(data).hexdigest() for c, data in alone.items()}
+    digests = {str(c): hashlib.sha256(data).hexdigest() for c, data in alone.items()}
     assert (
         hashlib.sha256(SAMPLE).hexdigest()
         == "4290422b5d87123b7d4af7e2900a96071059a5a44e00486dff8e45fda4edacf4"
@@ -245,14 +269,14 @@ def other_encoder(data: bytes) -> bytes:
 @pytest.mark.usefixtures("fresh_search")
 def test_gzip_digest_of_a_corpus() -> None:
     # If another libdeflate compresses anything differently, layers get other digests with it.
-    assert corpus_digest(libdeflate.gzip_member_compressor()) == CORPUS_DIGEST
+    assert corpus_digest(libdeflate.gzip_member_compressor(LEVEL)) == CORPUS_DIGEST
 
 
 @pytest.mark.usefixtures("fresh_search")
 def test_a_named_library_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIXDOCK_LIBDEFLATE", wheel_library())
     monkeypatch.setitem(sys.modules, "deflate", None)
-    compress = libdeflate.gzip_member_compressor()
+    compress = libdeflate.gzip_member_compressor(LEVEL)
     assert corpus_digest(compress) == CORPUS_DIGEST
     assert gzip.decompress(compress(SAMPLE[:MIB])) == SAMPLE[:MIB]
 
@@ -260,7 +284,7 @@ def test_a_named_library_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.usefixtures("fresh_search")
 def test_the_wheel_is_used_without_any_library(monkeypatch: pytest.MonkeyPatch) -> None:
     without_libraries(monkeypatch)
-    assert corpus_digest(libdeflate.gzip_member_compressor()) == CORPUS_DIGEST
+    assert corpus_digest(libdeflate.gzip_member_compressor(LEVEL)) == CORPUS_DIGEST
 
 
 @pytest.mark.usefixtures("fresh_search")
@@ -268,7 +292,7 @@ def test_the_wheel_is_used_without_any_library(monkeypatch: pytest.MonkeyPatch) 
 def test_a_named_file_that_is_no_libdeflate(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("NIXDOCK_LIBDEFLATE", name)
     with pytest.raises(ToolError, match="which can't be loaded as libdeflate") as caught:
-        libdeflate.gzip_member_compressor()
+        libdeflate.gzip_member_compressor(LEVEL)
     assert str(caught.value).startswith(f"NIXDOCK_LIBDEFLATE names {name}, ")
     assert caught.value.path == name
 
@@ -279,17 +303,17 @@ def test_another_generation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[tuple[str, Callable[[bytes], bytes]]] = [
         ("the system's libdeflate.so.0", other_encoder)
     ]
-    monkeypatch.setattr(libdeflate, "_installed", lambda: iter(found))
+    monkeypatch.setattr(libdeflate, "_installed", lambda _: iter(found))
     with pytest.raises(ToolError) as caught:
-        libdeflate.gzip_member_compressor()
+        libdeflate.gzip_member_compressor(LEVEL)
     assert str(caught.value) == (
         "gzip compression needs a libdeflate that gives the same bytes as libdeflate 1.25, but the"
         " system's libdeflate.so.0 gives others: install the Python package deflate, 0.8 or 0.9, or"
         " a current libdeflate, such as nixpkgs', and name its library in NIXDOCK_LIBDEFLATE; or"
         " choose another compression"
     )
-    found.append(("another", libdeflate._from_library(ctypes.CDLL(wheel_library()))))
-    assert libdeflate.gzip_member_compressor() is found[1][1]
+    found.append(("another", libdeflate._from_library(ctypes.CDLL(wheel_library()), LEVEL)))
+    assert libdeflate.gzip_member_compressor(LEVEL) is found[1][1]
 
 
 @pytest.mark.usefixtures("fresh_search")
@@ -297,14 +321,14 @@ def test_another_generation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_system_library_is_used_only_if_it_gives_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    library = libdeflate._from_library(ctypes.CDLL("libdeflate.so.0"))
-    assert (corpus_digest(library) == CORPUS_DIGEST) == libdeflate._is_required(library)
+    library = libdeflate._from_library(ctypes.CDLL("libdeflate.so.0"), LEVEL)
+    assert (corpus_digest(library) == CORPUS_DIGEST) == libdeflate._is_required(library, LEVEL)
     if corpus_digest(library) != CORPUS_DIGEST:
         monkeypatch.setenv("NIXDOCK_LIBDEFLATE", "libdeflate.so.0")
         with pytest.raises(
             ToolError, match=r"which compresses to other bytes than libdeflate 1\.25"
         ):
-            libdeflate.gzip_member_compressor()
+            libdeflate.gzip_member_compressor(LEVEL)
 
 
 @pytest.mark.usefixtures("fresh_search")
@@ -324,7 +348,7 @@ def test_a_libzstd_with_other_bytes_is_reported(
 ) -> None:
     monkeypatch.setattr(zstd, "zstd_version", "1.6.0")
     if other:
-        monkeypatch.setattr(compressors, "_ZSTD_LEVEL", 4)
+        monkeypatch.setattr(compressors, "_ZSTD_SAMPLE_DIGEST", "0" * 64)
     compressors._check_zstd.cache_clear()
     compressors._zstd_sample_digest.cache_clear()
     try:

@@ -11,7 +11,7 @@ import pytest
 
 from nixdock.coding.codings import Coding
 from nixdock.errors import ImageError
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.layers.layer import Packing
 from nixdock.layers.passed_on import PassedOnLayer
 from nixdock.oci.layer_blob import LayerBlob

@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from nixdock.cli import main
 from nixdock.errors import InputError
 from nixdock.face.images import verify_image
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.merge.images import compression_like
 from nixdock.oci.location import FileLocation
 from nixdock.read.opening import open_image

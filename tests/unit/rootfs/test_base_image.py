@@ -19,7 +19,7 @@ import pytest
 from nixdock.build.build import prepared_build, resolve_spec
 from nixdock.errors import ImageError, InputError, PlanError
 from nixdock.face.images import verify_image
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.layers.pack import pack_all
 from nixdock.oci.container_config import ContainerConfig
 from nixdock.oci.descriptor import Platform
@@ -506,7 +506,7 @@ def test_a_single_layer_holds_all(write: Write, tmp_path: Path) -> None:
     )
     top = {"top_layer": str(tmp_path / "top")}
     from nixdock.build.build import prepared_top_layer
-    from nixdock.rootfs.top_layer import write_top_layer
+    from nixdock.rootfs.packed_layer import write_top_layer
 
     with prepared_top_layer(read_spec(spec)) as source:
         write_top_layer(source, tmp_path / "top")

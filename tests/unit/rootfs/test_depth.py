@@ -15,7 +15,7 @@ import pytest
 from nixdock.build.build import prepared_build
 from nixdock.errors import PackError
 from nixdock.face.images import verify_image
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.oci.layout import Format
 from nixdock.read.merging import merged_tree
 from nixdock.read.opening import open_image

@@ -15,8 +15,9 @@ import pytest
 from nixdock.errors import NixdockError, PackError, SpecError
 from nixdock.layers.layer import Layer
 from nixdock.rootfs.confinement import Confinement
+from nixdock.rootfs.packed_layer import read_top_layer, write_top_layer
 from nixdock.rootfs.scripts import run_script
-from nixdock.rootfs.top_layer import prepare_top_layer, read_top_layer, write_top_layer
+from nixdock.rootfs.top_layer import prepare_top_layer
 from nixdock.spec.image_spec import ImageSpec, StoreSpec
 
 

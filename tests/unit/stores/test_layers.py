@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from nixdock.errors import CacheError, PackError
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.layers.layer import Packing
 from nixdock.layers.pack import pack_all
 from nixdock.layers.single import SingleLayer

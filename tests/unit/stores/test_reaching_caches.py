@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from nixdock.errors import CacheError
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.layers.pack import pack_all
 from nixdock.layers.store import StoreLayer
 from nixdock.stores.local import LocalStore

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nixdock.errors import PackError
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.layers.pack import pack_all
 from nixdock.layers.tree import TreeLayer
 from nixdock.oci.descriptor import Platform

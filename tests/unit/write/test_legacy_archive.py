@@ -10,7 +10,7 @@ import pytest
 
 from nixdock.build.build import prepared_build
 from nixdock.face.images import verify_image
-from nixdock.layers.compressors import Compression
+from nixdock.layers.compression import Compression
 from nixdock.oci.layout import Format
 from nixdock.oci.legacy import legacy_documents, legacy_ids
 from nixdock.spec.reading import read_spec

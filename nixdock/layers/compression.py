@@ -1,0 +1,80 @@
+"""How layers and archives are compressed: the format and its level, as users write them.
+
+::
+
+    none    gzip    gzip:9    zstd    zstd:19    zstd:19,long
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from nixdock.coding.codings import Coding
+from nixdock.errors import InputError
+
+__all__ = ["COMPRESSIONS", "Compression"]
+
+_SYNTAX: Final = re.compile(r"(none|gzip|zstd)(?::([0-9]{1,2})(,long)?)?")
+# libzstd's levels above 19 need as much memory to decompress as some readers refuse.
+_MOST_LEVEL: Final = {Coding.NONE: 0, Coding.GZIP: 12, Coding.ZSTD: 19}
+# docs/compression.md tells why.
+_DEFAULT_LEVEL: Final = {Coding.NONE: 0, Coding.GZIP: 5, Coding.ZSTD: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """A compression of layers and archives that nixdock writes.
+
+    `level` is libdeflate's or libzstd's; `long` lets zstd look for matches up to 128 MiB back.
+    """
+
+    coding: Coding
+    level: int = 0
+    long: bool = False
+
+    SYNTAX: ClassVar = "none|gzip[:LEVEL]|zstd[:LEVEL[,long]]"
+
+    NONE: ClassVar[Compression]
+    GZIP: ClassVar[Compression]
+    ZSTD: ClassVar[Compression]
+
+    @classmethod
+    def of(cls, compression: Compression | str) -> Compression:
+        """Return a compression that may be given as text; raise InputError if it is not valid."""
+        if isinstance(compression, Compression):
+            return compression
+        found = _SYNTAX.fullmatch(compression)
+        if found is None:
+            raise InputError(f"{compression!r} is not a compression: write {cls.SYNTAX}")
+        name, level, long = found.groups()
+        coding = Coding(name)
+        most = _MOST_LEVEL[coding]
+        if level is None:
+            return cls(coding, _DEFAULT_LEVEL[coding])
+        if not 1 <= int(level) <= most:
+            reason = f"has the levels 1 to {most}" if most else "has no levels"
+            raise InputError(f"{compression!r} is not a compression: {name} {reason}")
+        if long and coding is not Coding.ZSTD:
+            raise InputError(f"{compression!r} is not a compression: only zstd can be long")
+        return cls(coding, int(level), bool(long))
+
+    def __str__(self) -> str:
+        """Return the shortest text for it."""
+        if not self.long and self.level == _DEFAULT_LEVEL[self.coding]:
+            return self.coding.value
+        return f"{self.coding}:{self.level}{',long' if self.long else ''}"
+
+    @property
+    def media_type_suffix(self) -> str:
+        """The suffix of a layer's media type, such as `+gzip`."""
+        return "" if self.coding is Coding.NONE else f"+{self.coding}"
+
+
+Compression.NONE = Compression.of("none")
+Compression.GZIP = Compression.of("gzip")
+Compression.ZSTD = Compression.of("zstd")
+
+COMPRESSIONS: Final = (Compression.NONE, Compression.GZIP, Compression.ZSTD)
+"""Each format at its default level."""

@@ -1,0 +1,59 @@
+"""The steps that make a top layer: its `contents` are joined, and `extra_commands` runs."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nixdock.rootfs.linked_contents import JoinedTree, Reach, link_into
+from nixdock.rootfs.surroundings import Surroundings
+from nixdock.rootfs.underlay import Underlay
+
+if TYPE_CHECKING:
+    from nixdock.rootfs.base_image import BaseImage
+    from nixdock.spec.image_spec import ImageSpec
+
+__all__ = ["add_contents", "run_extra_commands", "underlay_of"]
+
+
+def underlay_of(base: BaseImage | None, stack: ExitStack, *, verified: bool) -> Underlay:
+    """Return what lies below the top layer: the files of the base image, if there is one.
+
+    With `verified`, its layers are verified while they are read; closing the stack ends reading.
+    """
+    if base is None:
+        return Underlay()
+    from nixdock.read.merging import merged_tree  # noqa: PLC0415 (few images have a base)
+
+    return Underlay(stack.enter_context(merged_tree(base.layers, verified=verified)))
+
+
+def add_contents(spec: ImageSpec, directory: Path, underlay: Underlay, reach: Reach | None) -> None:
+    """Link the contents into `directory`, or copy them if the spec says so."""
+    tree = JoinedTree(directory, spec.store.root, underlay, spec.store.directory, reach)
+    if spec.copy_contents:
+        from nixdock.rootfs.copied_contents import copy_into  # noqa: PLC0415 (few images need it)
+
+        copy_into(tree, spec.contents, keep_directory_links=spec.keep_directory_links)
+    else:
+        link_into(tree, spec.contents)
+
+
+def run_extra_commands(
+    spec: ImageSpec, tree: Path, underlay: Underlay, surroundings: Surroundings
+) -> None:
+    """Run extra_commands, if there are any, in `tree` on top of what is below it."""
+    if spec.extra_commands.strip():
+        from nixdock.rootfs.scripts import run_script  # noqa: PLC0415 (few images have scripts)
+
+        links = underlay.add_directory_links(tree)
+        store_dir = spec.store.directory
+        run_script(
+            spec.extra_commands,
+            tree,
+            store_dir=store_dir,
+            confinement=surroundings.confinement,
+            view=surroundings.view,
+        )
+        underlay.remove_directory_links(tree, links)

@@ -1,0 +1,114 @@
+"""The top layer of an image with scripts that run as root: run_as_root and fake_root_commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from nixdock.layers.members import MemberLayer
+from nixdock.layers.tree import DirectoryAttributes
+from nixdock.rootfs.added_database import add_database
+from nixdock.rootfs.contents import add_contents, run_extra_commands, underlay_of
+from nixdock.rootfs.linked_contents import Reach
+from nixdock.rootfs.rootless.difference import Snapshot, difference
+from nixdock.rootfs.rootless.extract import extract
+from nixdock.rootfs.rootless.fakeroot import FakeFile, Inode
+from nixdock.rootfs.rootless.run import run_as_root
+from nixdock.rootfs.surroundings import Surroundings
+from nixdock.rootfs.underlay import Underlay
+from nixdock.spec.permission_rules import permission_rules
+from nixdock.tar.header import Attributes, Entry, MemberMeta
+
+if TYPE_CHECKING:
+    from nixdock.rootfs.base_image import BaseImage
+    from nixdock.spec.image_spec import ImageSpec
+
+__all__ = ["prepare_as_root"]
+
+_DEFAULT_ATTRIBUTES: Final = Attributes(0, 0, "root", "root")
+
+
+def prepare_as_root(
+    spec: ImageSpec,
+    base: BaseImage | None,
+    tree: Path,
+    meta: MemberMeta,
+    stack: ExitStack,
+    surroundings: Surroundings,
+    reach: Reach | None,
+) -> MemberLayer:
+    """Run run_as_root and fake_root_commands as well, and return the layer of the resulting files.
+
+    If one of them runs with the tree as its `/`, the tree starts as a copy of the base image, and
+    the layer is the difference to that.
+    """
+    chroot = bool(spec.run_as_root.strip()) or spec.enable_fakechroot
+    underlay = underlay_of(base, stack, verified=chroot)
+    fakes: Mapping[Inode, FakeFile] = {}
+    before = Snapshot()
+    if chroot and base is not None:
+        fakes = extract(underlay.base_tree, tree)
+        before = Snapshot.of(tree, fakes)
+
+    def run(script: str, name: str, *, chroot: bool) -> Mapping[Inode, FakeFile]:
+        if not script.strip():
+            return fakes
+        store_dir = spec.store.directory
+        return run_as_root(
+            script,
+            tree,
+            name=name,
+            chroot=chroot,
+            store_dir=store_dir,
+            fakes=fakes,
+            confinement=surroundings.confinement,
+            view=surroundings.view,
+        )
+
+    add_contents(spec, tree, underlay, reach)
+    if (database := surroundings.database) is not None:
+        added = add_database(database, spec.store.directory, tree)
+        fakes = {**fakes, **dict(_owned_by_store(spec, tree, added))}
+    fakes = run(spec.run_as_root, "run_as_root", chroot=True)
+    directories: DirectoryAttributes = {}
+    if chroot:
+        run_extra_commands(spec, tree, Underlay(), surroundings)
+        fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=spec.enable_fakechroot)
+    else:
+        run_extra_commands(spec, tree, underlay, surroundings)
+        links = underlay.add_directory_links(tree)
+        fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=False)
+        underlay.remove_directory_links(tree, links)
+        directories = underlay.shared_directories(tree)
+    empty_file = tree.parent / "empty"
+    empty_file.touch()
+    members = difference(before, Snapshot.of(tree, fakes), empty_file)
+    return MemberLayer(
+        tuple(_with_base_attributes(entry, directories) for entry in members),
+        meta,
+        perms=permission_rules(spec),
+    )
+
+
+def _owned_by_store(
+    spec: ImageSpec, tree: Path, paths: Iterable[str]
+) -> Iterator[tuple[Inode, FakeFile]]:
+    """Yield fakeroot's state for files that belong to the owner of the store."""
+    store = spec.store
+    for path in paths:
+        info = (tree / path).lstat()
+        yield Inode(info.st_dev, info.st_ino), FakeFile(info.st_mode, store.uid, store.gid)
+
+
+def _with_base_attributes(entry: Entry, directories: DirectoryAttributes) -> Entry:
+    """Give a directory the base image's owner and mode, unless a script has changed either."""
+    if (
+        entry.name not in directories
+        or entry.mode != 0o755
+        or entry.attributes != _DEFAULT_ATTRIBUTES
+    ):
+        return entry
+    mode, attributes = directories[entry.name]
+    return entry._replace(mode=mode, attributes=attributes)

@@ -1,0 +1,110 @@
+"""What each command loads: a third of the time of a small one goes into importing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .program import environment
+
+SampleSpec = Callable[..., Path]
+
+# What few commands need, by a module that stands for all of it.
+PARTS = {
+    "libdeflate": "deflate",
+    "networkx": "networkx",
+    "auto": "nixdock.layering.auto",
+    "stable": "nixdock.layering.stable",
+    "pipelines": "nixdock.layering.pipeline.parse",
+    "sqlite": "sqlite3",
+    "base image": "nixdock.rootfs.base_image",
+    "scripts": "nixdock.rootfs.rootless",
+    "registry": "nixdock.registry.transport",
+    "urllib3": "urllib3",
+    "processes": "multiprocessing",
+    "server": "waitress",
+    "signatures": "nacl",
+    "passwords": "bcrypt",
+    "zstd": "backports.zstd" if sys.version_info < (3, 14) else "compression.zstd",
+    "progress": "rich",
+}
+
+
+def loaded(directory: Path, *arguments: object) -> set[str]:
+    """Run a command and return the parts of PARTS that it has loaded."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "nixdock", *map(str, arguments)],
+        env=environment(HOME=str(directory), NIX_BUILD_CORES="2"),
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "nixdock.cli" in modules
+    return {part for part, module in PARTS.items() if module in modules}
+
+
+@pytest.fixture
+def spec(tmp_path: Path, sample_spec: SampleSpec) -> Path:
+    return sample_spec(tmp_path, extra_commands="")
+
+
+@pytest.mark.parametrize("command", ["", "build", "push", "plan", "serve", "verify", "sbom"])
+def test_help(tmp_path: Path, command: str) -> None:
+    assert loaded(tmp_path, *command.split(), "--help") == set()
+
+
+@pytest.mark.parametrize(
+    ("layering", "parts"),
+    [
+        ({}, {"stable"}),
+        ({"strategy": "auto"}, {"auto"}),
+        ({"strategy": "popularity"}, {"networkx"}),
+        ({"strategy": "pipeline", "pipeline": [["popularity_contest"]]}, {"networkx", "pipelines"}),
+    ],
+)
+def test_resolve(
+    tmp_path: Path, sample_spec: SampleSpec, layering: dict[str, object], parts: set[str]
+) -> None:
+    spec = sample_spec(tmp_path, extra_commands="", layering=layering)
+    assert loaded(tmp_path, "resolve", spec, "-o", tmp_path / "resolved.json") == parts
+
+
+def test_a_resolved_spec_is_built_with_little(tmp_path: Path, spec: Path) -> None:
+    resolved = tmp_path / "resolved.json"
+    loaded(tmp_path, "resolve", spec, "-o", resolved)
+    for form, parts in (("docker-archive", set()), ("oci-archive", {"libdeflate"})):
+        options = ("-q", "--no-cache", "-o", tmp_path / form, "--format", form)
+        assert loaded(tmp_path, "build", resolved, *options) == parts
+    dry = ("-q", "--no-cache", "--dry-run", "--compression", "zstd")
+    assert loaded(tmp_path, "build", resolved, *dry) == {"zstd"}
+
+
+def test_a_spec_loads_what_it_has(tmp_path: Path, sample_spec: SampleSpec) -> None:
+    base = tmp_path / "base.tar"
+    options = ("-q", "--format", "docker-archive", "--no-cache", "-o")
+    plain = sample_spec(tmp_path, extra_commands="", contents=[], config={})
+    assert loaded(tmp_path, "build", plain, *options, base) == {"networkx"}
+    for changes, parts in (
+        ({"extra_commands": "echo > file"}, {"scripts"}),
+        ({"nix_db": True}, {"sqlite"}),
+        ({"from_image": {"path": str(base)}}, {"base image"}),
+    ):
+        spec = sample_spec(tmp_path, **{"extra_commands": "", **changes})
+        assert loaded(tmp_path, "build", spec, *options, tmp_path / "image") >= parts
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "export", "tarsum"])
+def test_reading_an_image_plans_and_builds_nothing(
+    tmp_path: Path, spec: Path, command: str
+) -> None:
+    image = tmp_path / "image.tar"
+    loaded(tmp_path, "build", spec, "-q", "--format", "docker-archive", "-o", image)
+    output = ("-o", tmp_path / "exported.tar") if command == "export" else ()
+    assert loaded(tmp_path, command, image, *output) == set()
