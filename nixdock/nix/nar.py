@@ -113,14 +113,14 @@ class NarReader:
             is_open = entry.kind == "directory"
             if is_open:
                 self._open_directories.append((entry.path, b""))
-            else:
-                while self._left:
-                    self.read(self._left)
-                padding = -entry.size % 8
-                if (common := self._common_file(padding)) is not None:
-                    entry = common
-                    continue
-                self._skip_padding(padding)
+            while self._left:
+                self.read(self._left)
+            padding = -entry.size % 8
+            common = self._common_file(_ENTRY if is_open else _NEXT_ENTRIES[padding])
+            if common is not None:
+                entry = common
+                continue
+            self._skip_padding(padding)
             path = self._next_path(is_open=is_open)
             if path is None:
                 break
@@ -148,16 +148,15 @@ class NarReader:
         self._left -= len(piece)
         return piece
 
-    def _common_file(self, padding: int) -> NarEntry | None:
-        """Return the next entry, after the padding of the last one, if it is most common.
+    def _common_file(self, before: bytes) -> NarEntry | None:
+        """Return the next entry, which comes after the bytes `before`, if it is most common.
 
-        That is a file of the same directory, of which all but the contents is in the window. None
-        is taken of what is anything else, or not valid, and None is returned.
+        That is a file of the last directory, of which all but the contents is in the window. What
+        is anything else, or not valid, is not taken, and None is returned.
         """
         window, at = self._window, self._at
         if len(window) - at < _MOST_BEFORE_CONTENTS:
             return None
-        before = _NEXT_ENTRIES[padding]
         if not self._open_directories or not window.startswith(before, at):
             return None
         at += len(before)
