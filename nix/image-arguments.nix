@@ -36,6 +36,7 @@ in
           gid ? 0,
           perms ? [ ],
           includeNixDB ? false,
+          provenance ? { },
           meta ? { },
           ...
         }@args:
@@ -68,6 +69,14 @@ in
             inherit created;
             variant = if variant == "" then null else variant;
             nix_db = includeNixDB;
+          }
+          # Only of images that state where they come from: others don't depend on the version of Nix.
+          // lib.optionalAttrs (provenance != { }) {
+            provenance = {
+              nix_version = builtins.nixVersion;
+              system = pkgs.stdenv.buildPlatform.system;
+            }
+            // provenance;
           };
         in
         make (removeAttrs args (lib.attrNames shared)) rec {

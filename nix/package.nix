@@ -42,6 +42,7 @@ python3Packages.buildPythonApplication {
   dependencies = [
     python3Packages.bcrypt
     python3Packages.click
+    python3Packages.cryptography
     python3Packages.msgspec
     python3Packages.networkx
     python3Packages.orjson

@@ -31,14 +31,23 @@ from nixdock.errors import (
     RegistryError,
     RemoteError,
     ScriptError,
+    SignatureError,
     SpecError,
     StoreError,
     ToolError,
 )
 
 if TYPE_CHECKING:
+    from nixdock.attach.subject import Attached, Referrer
     from nixdock.build.resolve import Resolution
     from nixdock.diff.result import Diff
+    from nixdock.face.attaching import (
+        attach_artifact,
+        attach_sbom,
+        list_referrers,
+        read_referrer,
+    )
+    from nixdock.face.build_attachments import Attaching
     from nixdock.face.building import (
         build_image,
         image_digests,
@@ -46,6 +55,7 @@ if TYPE_CHECKING:
         remember_layers,
         stream_image,
     )
+    from nixdock.face.checking import check_policy, sarif_json
     from nixdock.face.closures import (
         parse_closure,
         query_closure,
@@ -75,8 +85,10 @@ if TYPE_CHECKING:
     from nixdock.face.pushing import push_image
     from nixdock.face.registries import login_registry, logout_registry
     from nixdock.face.running import load_image, serve_images
+    from nixdock.face.signing import attest_image, generate_key_pair, sign_image
     from nixdock.face.specs import read_spec, realise_closure, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
+    from nixdock.face.verifying import verify_attestation, verify_signature
     from nixdock.layering.comparison import Comparison
     from nixdock.layering.explain import Explanation
     from nixdock.layering.options import Group, LayeringOptions
@@ -93,6 +105,8 @@ if TYPE_CHECKING:
     from nixdock.oci.layout import Format
     from nixdock.oci.location import FileLocation
     from nixdock.oci.registry_reference import RegistryReference
+    from nixdock.policy.findings import Finding, PolicyReport
+    from nixdock.policy.policy import Policy
     from nixdock.read.report import FileReport
     from nixdock.read.verify import Verification
     from nixdock.registry.access import Access
@@ -103,12 +117,15 @@ if TYPE_CHECKING:
     from nixdock.runtime.loading import Loaded, LoadedLayer
     from nixdock.runtime.serving import Serving
     from nixdock.sbom.bill import Bill
+    from nixdock.signing.signed_image import SignedImage
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.transfer.copy_image import Copied
     from nixdock.transfer.push import PushedImage, PushedLayer, Pushing
 
 __all__ = [
     "Access",
+    "Attached",
+    "Attaching",
     "Bill",
     "CacheError",
     "Closure",
@@ -123,6 +140,7 @@ __all__ = [
     "Explanation",
     "FileLocation",
     "FileReport",
+    "Finding",
     "Format",
     "Group",
     "Hash",
@@ -144,12 +162,15 @@ __all__ = [
     "PackError",
     "PathInfo",
     "PlanError",
+    "Policy",
+    "PolicyReport",
     "Prefetched",
     "PreviousPlan",
     "Progress",
     "PushedImage",
     "PushedLayer",
     "Pushing",
+    "Referrer",
     "RegistryError",
     "RegistryReference",
     "Remote",
@@ -157,20 +178,28 @@ __all__ = [
     "Resolution",
     "ScriptError",
     "Serving",
+    "SignatureError",
+    "SignedImage",
     "SpecError",
     "StoreError",
     "StorePath",
     "ToolError",
     "Verification",
+    "attach_artifact",
+    "attach_sbom",
+    "attest_image",
     "build_image",
+    "check_policy",
     "compare_plans",
     "copy_image",
     "diff_images",
     "explain_path",
     "export_image",
+    "generate_key_pair",
     "image_digests",
     "inspect_image",
     "list_packages",
+    "list_referrers",
     "list_tags",
     "load_image",
     "login_registry",
@@ -187,23 +216,30 @@ __all__ = [
     "query_closure",
     "read_closure",
     "read_previous",
+    "read_referrer",
     "read_spec",
     "realise_closure",
     "registration_text",
     "remember_layers",
     "resolve_spec",
+    "sarif_json",
     "sbom_json",
     "serve_images",
+    "sign_image",
     "spec_json",
     "stream_image",
     "tarsum",
+    "verify_attestation",
     "verify_image",
+    "verify_signature",
     "write_database",
 ]
 
 # The module of each name that is loaded when it is first used.
 _MODULES: Final = {
     "Access": "nixdock.registry.access",
+    "Attached": "nixdock.attach.subject",
+    "Attaching": "nixdock.face.build_attachments",
     "Bill": "nixdock.sbom.bill",
     "Closure": "nixdock.nix.closure",
     "Comparison": "nixdock.layering.comparison",
@@ -216,6 +252,7 @@ _MODULES: Final = {
     "Explanation": "nixdock.layering.explain",
     "FileLocation": "nixdock.oci.location",
     "FileReport": "nixdock.read.report",
+    "Finding": "nixdock.policy.findings",
     "Format": "nixdock.oci.layout",
     "Group": "nixdock.layering.options",
     "Hash": "nixdock.nix.hashes",
@@ -229,27 +266,37 @@ _MODULES: Final = {
     "Loaded": "nixdock.runtime.loading",
     "LoadedLayer": "nixdock.runtime.loading",
     "PathInfo": "nixdock.nix.closure",
+    "Policy": "nixdock.policy.policy",
+    "PolicyReport": "nixdock.policy.findings",
     "Prefetched": "nixdock.registry.prefetch",
     "PreviousPlan": "nixdock.layering.plan_history",
     "Progress": "nixdock.layers.progress",
     "PushedImage": "nixdock.transfer.push",
     "PushedLayer": "nixdock.transfer.push",
     "Pushing": "nixdock.transfer.push",
+    "Referrer": "nixdock.attach.subject",
     "RegistryReference": "nixdock.oci.registry_reference",
     "Remote": "nixdock.registry.prefetch",
     "Resolution": "nixdock.build.resolve",
     "Serving": "nixdock.runtime.serving",
+    "SignedImage": "nixdock.signing.signed_image",
     "StorePath": "nixdock.nix.store_path",
     "Verification": "nixdock.read.verify",
+    "attach_artifact": "nixdock.face.attaching",
+    "attach_sbom": "nixdock.face.attaching",
+    "attest_image": "nixdock.face.signing",
     "build_image": "nixdock.face.building",
+    "check_policy": "nixdock.face.checking",
     "compare_plans": "nixdock.face.plans",
     "copy_image": "nixdock.face.transfers",
     "diff_images": "nixdock.face.images",
     "explain_path": "nixdock.face.plans",
     "export_image": "nixdock.face.images",
+    "generate_key_pair": "nixdock.face.signing",
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
     "list_packages": "nixdock.face.materials",
+    "list_referrers": "nixdock.face.attaching",
     "list_tags": "nixdock.face.transfers",
     "load_image": "nixdock.face.running",
     "login_registry": "nixdock.face.registries",
@@ -266,17 +313,22 @@ _MODULES: Final = {
     "query_closure": "nixdock.face.closures",
     "read_closure": "nixdock.face.closures",
     "read_previous": "nixdock.face.plans",
+    "read_referrer": "nixdock.face.attaching",
     "read_spec": "nixdock.face.specs",
     "realise_closure": "nixdock.face.specs",
     "registration_text": "nixdock.face.closures",
     "remember_layers": "nixdock.face.building",
     "resolve_spec": "nixdock.face.specs",
+    "sarif_json": "nixdock.face.checking",
     "sbom_json": "nixdock.face.materials",
     "serve_images": "nixdock.face.running",
+    "sign_image": "nixdock.face.signing",
     "spec_json": "nixdock.face.specs",
     "stream_image": "nixdock.face.building",
     "tarsum": "nixdock.face.images",
+    "verify_attestation": "nixdock.face.verifying",
     "verify_image": "nixdock.face.images",
+    "verify_signature": "nixdock.face.verifying",
     "write_database": "nixdock.face.closures",
 }
 

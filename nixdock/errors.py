@@ -14,6 +14,7 @@
     ├── ScriptError       a script of the image failed, or can't be run or confined
     ├── ToolError         a program or library that the job needs is missing or failed
     ├── ImageError        an existing image is damaged, or is not an image
+    ├── SignatureError    a key has not signed an image, or the attestation that was asked for
     ├── RemoteError       a server can't be reached, or refuses a request
     │   ├── RegistryError a registry
     │   └── CacheError    a binary cache, or it sends something else than was promised
@@ -43,6 +44,7 @@ __all__ = [
     "RegistryError",
     "RemoteError",
     "ScriptError",
+    "SignatureError",
     "SpecError",
     "StoreError",
     "ToolError",
@@ -135,6 +137,20 @@ class ToolError(NixdockError):
 
 class ImageError(NixdockError):
     """An existing image is damaged, or is not an image."""
+
+
+class SignatureError(NixdockError):
+    """A key has not signed an image, or the attestation that was asked for.
+
+    `digest` is that of the image's manifest, and `place` its location. `reasons` say why what looks
+    like a signature is none of the key.
+    """
+
+    def __init__(
+        self, message: str, *, place: str, digest: str, reasons: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, place=place, digest=digest)
+        self.reasons = tuple(reasons)
 
 
 class RemoteError(NixdockError):

@@ -31,6 +31,7 @@ TOOLS = {
     "git": "git",
     "mount": "mount",
     "nix-build": "nix-bin",
+    "openssl": "openssl",
     "patchelf": "patchelf",
     "podman": "podman",
     "runc": "runc",

@@ -56,7 +56,8 @@ class Build:
 
     `mtime` is the time, in seconds, of the files that the build itself creates; `base_history` is
     the history of the base image's layers. `memory_of` returns what the image is to remember, given
-    the chain ID of its layers. `previous` are the images whose plans this one continues.
+    the chain ID of its layers. `previous` are the images whose plans this one continues. `attach`
+    returns an image with its attachments, which can only be made when its digest is known.
     """
 
     layers: tuple[Layer, ...]
@@ -68,6 +69,7 @@ class Build:
     base_history: tuple[HistoryEntry, ...] = ()
     memory_of: Callable[[str], Mapping[str, Any] | None] | None = None
     previous: Sequence[Location] = ()
+    attach: Callable[[Image], Image] | None = None
 
     def assemble(self, blobs: Sequence[LayerBlob]) -> Image:
         """Describe the packed layers as an image."""
@@ -75,7 +77,7 @@ class Build:
         if self.memory_of is not None:
             *_, chain_id = chain_ids(blob.diff_id for blob in blobs)
             memory = self.memory_of(chain_id)
-        return Image.of(
+        image = Image.of(
             blobs,
             references=self.references,
             platform=self.platform,
@@ -84,6 +86,7 @@ class Build:
             base_history=self.base_history,
             memory=memory,
         )
+        return image if self.attach is None else self.attach(image)
 
 
 def resolve_spec(spec: ImageSpec, access: Access | None = None) -> Resolution:

@@ -16,6 +16,7 @@ from nixdock import (
     remember_layers,
 )
 from nixdock.cli.access import access_options
+from nixdock.cli.attaching import attaching_options
 from nixdock.cli.build_result import BuildResult
 from nixdock.cli.options import (
     COMPRESSION,
@@ -37,7 +38,7 @@ from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.atomic import whole_file
 
 if TYPE_CHECKING:
-    from nixdock import Access, Compression
+    from nixdock import Access, Attaching, Compression
     from nixdock.oci.location import Location
 
 __all__ = ["command"]
@@ -74,6 +75,7 @@ Examples:
 @override_options
 @store_options
 @realise_option
+@attaching_options
 @confinement_options
 @click.option("--dry-run", is_flag=True, help="Only print each layer's digest and size.")
 @click.option(
@@ -102,6 +104,7 @@ def command(
     reuse: tuple[str, ...],
     chosen: ChosenStores,
     *,
+    attaching: Attaching,
     no_cache: bool,
     legacy: bool,
     tag_of_output: bool,
@@ -123,8 +126,8 @@ def command(
     """
     if target is None and not dry_run:
         raise click.UsageError("no output: give one with -o, or use --dry-run")
-    if reuse and target is not None and not dry_run:
-        raise click.UsageError("--reuse is for --dry-run")
+    writes = target is not None and not dry_run
+    _check_options(reuse=bool(reuse), attaching=bool(attaching), writes=writes)
     if legacy and form != Format.DOCKER_ARCHIVE:
         raise click.UsageError(f"--legacy is for --format {Format.DOCKER_ARCHIVE}, not {form}")
     if tag_of_output:
@@ -156,6 +159,7 @@ def command(
                 form=form,
                 compression=compression,
                 legacy=legacy,
+                attaching=attaching,
                 progress=progress,
                 access=access,
                 confinement=confinement or "required",
@@ -171,3 +175,10 @@ def command(
         say(result.summary(time.monotonic() - started))
     text = document if as_json else f"{result.digest}\n"
     click.echo(text, nl=False, err=target is not None and is_standard_output(target))
+
+
+def _check_options(*, reuse: bool, attaching: bool, writes: bool) -> None:
+    if reuse and writes:
+        raise click.UsageError("--reuse is for --dry-run")
+    if attaching and not writes:
+        raise click.UsageError("--sbom and --provenance are for an image that is written")

@@ -34,9 +34,12 @@ class BuildResult:
 
     @property
     def digest(self) -> str:
-        """The digest of the manifest or, for a docker-archive, which has none, of the config."""
+        """The digest of the manifest, or of the index if there is one with what is attested.
+
+        Of a docker-archive, which has neither, it is that of the config.
+        """
         docker_only = self.form is Format.DOCKER_ARCHIVE
-        return (self.image.config if docker_only else self.image.manifest).digest
+        return (self.image.config if docker_only else self.image.root).digest
 
     @property
     def size(self) -> int:
@@ -76,8 +79,9 @@ class BuildResult:
 
     @property
     def skopeo_name(self) -> str:
-        """The image as skopeo names it; of several names in a layout, one must be chosen."""
-        chosen = self._has_several_names and self.form is not Format.DOCKER_ARCHIVE
+        """The image as skopeo names it; of several entries in a layout, one must be chosen."""
+        is_one_of_many = self._has_several_names or self.image.attachments
+        chosen = is_one_of_many and self.form is not Format.DOCKER_ARCHIVE
         tag = f":{self.image.reference.tag}" if chosen else ""
         return f"{_TRANSPORTS[self.form]}:{self._file}{tag}"
 
@@ -97,7 +101,7 @@ class BuildResult:
             "output": None if self.target is None else str(self.target),
             "format": self.form.value,
             "tags": self._names,
-            "digest": image.manifest.digest if has_manifest else None,
+            "digest": image.root.digest if has_manifest else None,
             "config_digest": image.config.digest,
             "os": image.platform.os,
             "architecture": image.platform.architecture,
@@ -114,4 +118,5 @@ class BuildResult:
                 }
                 for layer in image.layers
             ],
+            "attachments": [each.document() for each in image.attachments],
         }

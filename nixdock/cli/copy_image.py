@@ -40,6 +40,7 @@ def command(
     access: Access | None,
     *,
     all_platforms: bool,
+    referrers: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -57,12 +58,16 @@ def command(
         # As skopeo names images in the Docker daemon.
         if platform is not None or all_platforms:
             raise click.UsageError("an image is loaded as it is: --platform is not for the daemon")
+        if referrers:
+            raise click.UsageError("the daemon keeps no referrers")
         _load(source, destination.removeprefix(_DAEMON), access, as_json=as_json, quiet=quiet)
         return
     image = read_source(source)
     if not isinstance(image, str):
         if platform is not None or all_platforms:
             raise click.UsageError("a spec is for one platform, which it states itself")
+        if referrers:
+            raise click.UsageError("nothing is attached to an image that is being built")
         _build(image, destination, access, as_json=as_json, quiet=quiet)
         return
     binary = _is_standard_output(destination)
@@ -74,6 +79,7 @@ def command(
             destination,
             platform=platform,
             all_platforms=all_platforms,
+            referrers=referrers,
             access=access,
             mtime=source_date_epoch(),
             progress=progress,

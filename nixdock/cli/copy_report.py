@@ -22,9 +22,14 @@ _OUTCOMES: Final = ("present", "mounted", "uploaded", "written")
 
 
 def copy_options(command: _Command) -> _Command:
-    """Add --platform, --all-platforms and --json to a command."""
+    """Add --platform, --all-platforms, --referrers and --json to a command."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the digest."),
+        click.option(
+            "--referrers",
+            is_flag=True,
+            help="Take along what is attached to the image, such as signatures and SBOMs.",
+        ),
         click.option(
             "--all-platforms",
             is_flag=True,
@@ -42,7 +47,10 @@ def pulled(result: Copied) -> str:
     what = f"{counted(images, 'manifest')}, " if images > 1 else ""
     fetched = "" if result.read >= result.size else f", {size_text(result.read)} of them fetched"
     name = shown(", ".join(result.names) or result.source)
-    return f"{name}, {what}{counted(result.layers, 'layer')}, {size_text(result.size)}{fetched}"
+    attached = result.attachments
+    along = f", {counted(len(attached), 'attachment')}" if attached else ""
+    layers = counted(result.layers, "layer")
+    return f"{name}, {what}{layers}, {size_text(result.size)}{fetched}{along}"
 
 
 def copied_lines(result: Copied) -> Iterator[str]:
@@ -52,4 +60,6 @@ def copied_lines(result: Copied) -> Iterator[str]:
     counts = [(result.count(outcome), outcome) for outcome in _OUTCOMES]
     parts = ", ".join(f"{count} {outcome}" for count, outcome in counts if count)
     name = shown(", ".join(result.names) or result.destination)
-    yield f"{name}: {parts}, {size_text(result.read)} read"
+    attached = result.attachments
+    along = f", {counted(len(attached), 'attachment')}" if attached else ""
+    yield f"{name}: {parts}{along}, {size_text(result.read)} read"

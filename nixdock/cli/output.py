@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Final
 
 import click
 import orjson
 
+from nixdock.system.text import size_text
 from nixdock.system.writers import StreamWriter, descriptor_of
 
 __all__ = [
@@ -18,19 +18,6 @@ __all__ = [
     "size_text",
     "standard_output",
 ]
-
-_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
-
-
-def size_text(size: int) -> str:
-    """Return a size in bytes for people, in decimal units: 999 B, 1.0 kB."""
-    value = float(size)
-    for unit in _UNITS:
-        # 999.95 would be rounded to 1000.0.
-        if value < 999.95 or unit == _UNITS[-1]:
-            break
-        value /= 1000
-    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def pretty_json(document: object) -> bytes:

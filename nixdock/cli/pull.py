@@ -43,6 +43,7 @@ def command(
     access: Access | None,
     *,
     all_platforms: bool,
+    referrers: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -62,6 +63,7 @@ def command(
             form=form,
             platform=platform,
             all_platforms=all_platforms,
+            referrers=referrers,
             access=access,
             mtime=source_date_epoch(),
             progress=progress,

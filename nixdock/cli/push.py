@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from nixdock.cli.access import access_options
+from nixdock.cli.attaching import attaching_options
 from nixdock.cli.options import (
     COMPRESSION,
     OUTPUT_PATH,
@@ -27,7 +28,7 @@ from nixdock.system.atomic import whole_file
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
-    from nixdock import Access, Compression
+    from nixdock import Access, Attaching, Compression
     from nixdock.oci.location import Location
 
 __all__ = ["command"]
@@ -62,6 +63,7 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="Send nothing; say what would be sent.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the references.")
 @click.option("--digest-file", type=OUTPUT_PATH, help="File to write the manifest's digest to.")
+@attaching_options
 @confinement_options
 @access_options
 @quiet_option
@@ -77,6 +79,7 @@ def command(
     access: Access | None,
     chosen: ChosenStores,
     *,
+    attaching: Attaching,
     no_previous: bool,
     no_cache: bool,
     verify_known: bool,
@@ -118,6 +121,7 @@ def command(
                 use_memory=not no_previous,
             ),
             reuse=reuse,
+            attaching=attaching,
             access=access,
             progress=progress,
             confinement=confinement or "required",

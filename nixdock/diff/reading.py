@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from nixdock.layering import Layering, LayerPlan
     from nixdock.nix.store_path import StorePath
     from nixdock.read.opening import ImageFile
-    from nixdock.read.stored import StoredImage
+    from nixdock.read.stored import StoredImage, StoredLayer
     from nixdock.registry.access import Access
 
-__all__ = ["DescribeSpec", "Planning", "is_image", "read_side"]
+__all__ = ["DescribeSpec", "Planning", "image_side", "is_image", "read_side"]
 
 DescribeSpec = Callable[[Mapping[str, Any], Path], Side | None]
 """Returns the side that a JSON object from a file describes, or None if it is not a spec."""
@@ -163,7 +163,15 @@ def _image(location: Location, platform: Platform | None, access: Access | None)
         # Files are read: that costs no transfer, and tells the whole hashes of the store paths.
         is_remote = isinstance(location, RegistryReference)
         layers = _image_layers(file, image, remembered_paths(image) if is_remote else {})
-    return Side(location_text(location), SideKind.IMAGE, layers, _config(image), _manifest(image))
+    return replace(image_side(image, location), layers=layers)
+
+
+def image_side(image: StoredImage, location: Location) -> Side:
+    """Return an image as a side whose store paths are not known; no layer is read."""
+    layers = (_side_layer(number, layer) for number, layer in enumerate(image.layers, 1))
+    return Side(
+        location_text(location), SideKind.IMAGE, tuple(layers), _config(image), _manifest(image)
+    )
 
 
 def _image_layers(
@@ -177,15 +185,23 @@ def _image_layers(
     (report,) = inspect_images(replace(file, images=(read,))).images
     reports = iter(report.layers)
     return tuple(
-        SideLayer(
-            number=i + 1,
-            paths=known[i] if i in known else tuple(valid_store_paths(next(reports).store_paths)),
-            size=layer.size,
-            digest=layer.digest,
-            diff_id=layer.diff_id,
-            comment=layer.history.comment or layer.history.created_by,
+        _side_layer(
+            i + 1,
+            layer,
+            known[i] if i in known else tuple(valid_store_paths(next(reports).store_paths)),
         )
         for i, layer in enumerate(image.layers)
+    )
+
+
+def _side_layer(number: int, layer: StoredLayer, paths: tuple[StorePath, ...] = ()) -> SideLayer:
+    return SideLayer(
+        number=number,
+        paths=paths,
+        size=layer.size,
+        digest=layer.digest,
+        diff_id=layer.diff_id,
+        comment=layer.history.comment or layer.history.created_by,
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nixdock.build.build import prepared_build, prepared_top_layer
+from nixdock.errors import InputError
+from nixdock.face.build_attachments import Attaching, attacher
 from nixdock.face.known_layers import Sources, known_to, packed_blobs, user_cache
 from nixdock.layers.compression import Compression
 from nixdock.layers.known import known_layers
@@ -26,13 +29,14 @@ if TYPE_CHECKING:
 __all__ = ["build_image", "image_digests", "pack_top_layer", "remember_layers", "stream_image"]
 
 
-def build_image(
+def build_image(  # noqa: PLR0913 (a keyword for each choice)
     spec: ImageSpec,
     target: str | os.PathLike[str],
     *,
     form: Format | str = "archive",
     compression: Compression | str | None = None,
     legacy: bool = False,
+    attaching: Attaching | None = None,
     progress: Progress | None = None,
     confinement: Confinement | str = "required",
     access: Access | None = None,
@@ -43,7 +47,8 @@ def build_image(
     oci-layout. `compression` is none, gzip or zstd; it applies to each layer or, in a
     docker-archive, to the whole file. By default, layers are compressed with gzip, and a
     docker-archive is not compressed. `legacy` adds to a docker-archive the files that Docker
-    needed before version 1.10.
+    needed before version 1.10. `attaching` says what is attached to the image, which a
+    docker-archive can't have.
 
     `confinement` is required, so that scripts of the spec run only where the system allows a
     sandbox for them; preferred, which runs them with all rights of the caller elsewhere; or
@@ -58,9 +63,15 @@ def build_image(
     it, ToolError if a program is missing, and OutputError if the target can't be written.
     """
     chosen = Format(form)
+    if attaching and chosen is Format.DOCKER_ARCHIVE:
+        raise InputError(
+            "a docker-archive has no manifest to which anything could be attached; choose the"
+            f" format {Format.ARCHIVE}, which Docker reads, too"
+        )
+    attach = attacher(spec, attaching, access)
     with prepared_build(spec, Confinement(confinement), access) as build:
         return image_writer.write_image(
-            build,
+            replace(build, attach=attach),
             Path(target),
             chosen,
             _compression(compression, chosen),

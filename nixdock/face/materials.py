@@ -9,15 +9,28 @@ from typing import TYPE_CHECKING
 from nixdock.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from nixdock.nix.closure import Closure
-    from nixdock.oci.descriptor import Platform
+    from nixdock.nix.store_path import StorePath
+    from nixdock.oci.attachment import Attachment
+    from nixdock.oci.descriptor import Descriptor, Platform
     from nixdock.oci.location import Location, Place
+    from nixdock.read.stored import StoredImage
     from nixdock.registry.access import Access
     from nixdock.sbom.bill import Bill, Subject
+    from nixdock.sbom.metadata import PackageMeta
     from nixdock.sbom.reading import Contents
     from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["list_packages", "sbom_json"]
+__all__ = [
+    "bill_of_spec",
+    "image_bill",
+    "list_packages",
+    "own_contents",
+    "sbom_attachment",
+    "sbom_json",
+]
 
 
 def list_packages(
@@ -39,31 +52,36 @@ def list_packages(
     an image or a database in it is damaged, RegistryError if a registry does not send it, and
     StoreError or CacheError if the stores that a spec names do not have its closure.
     """
+    from nixdock.face.sources import read_source
+    from nixdock.face.specs import check_platform
     from nixdock.nix.closure import Closure
     from nixdock.oci.location import location_of
     from nixdock.oci.platforms import wanted_platform
     from nixdock.sbom.bill import Bill
     from nixdock.sbom.metadata import read_metas
-    from nixdock.sbom.packages import packages_of
     from nixdock.sbom.subjects import subject_of_closure
     from nixdock.spec.image_spec import ImageSpec
 
     metas = {} if meta is None else read_metas(Path(meta))
     wanted = wanted_platform(platform)
-    known = source if isinstance(source, Closure | ImageSpec) else _read(location_of(source))
-    subject: Subject | None
+    known = source if isinstance(source, Closure | ImageSpec) else read_source(location_of(source))
     match known:
         case Closure():
-            subject, contents = None, _closure_contents(known)
+            bill = _bill(subject_of_closure(()), _closure_contents(known), metas)
+            return Bill(subject_of_closure([*bill.top_packages()]), bill.packages)
         case ImageSpec():
-            subject, contents = _spec(known, wanted, access)
+            check_platform(known, wanted)
+            return bill_of_spec(known, own_contents(known, access), metas, access)
         case _:
-            subject, contents = _image(known, wanted, access)
+            return _bill(*_image(known, wanted, access), metas)
+
+
+def _bill(subject: Subject, contents: Contents, metas: Mapping[StorePath, PackageMeta]) -> Bill:
+    from nixdock.sbom.bill import Bill
+    from nixdock.sbom.packages import packages_of
+
     packages = packages_of(contents.infos, contents.with_references, metas)
-    bill = Bill(subject or subject_of_closure(()), packages, contents.base)
-    if subject is None:
-        return Bill(subject_of_closure([*bill.top_packages()]), packages)
-    return bill
+    return Bill(subject, packages, contents.base)
 
 
 def sbom_json(bill: Bill, form: str) -> bytes:
@@ -83,29 +101,28 @@ def sbom_json(bill: Bill, form: str) -> bytes:
     raise InputError(f"{form!r} is not a format of bills of materials: it is spdx or cyclonedx")
 
 
-def _read(location: Location) -> Closure | ImageSpec | Location:
-    """Return the closure or spec in a file, or the location of an image."""
-    import orjson
+def sbom_attachment(
+    image: Descriptor, bill: Bill, form: str, annotations: Mapping[str, str] | None = None
+) -> Attachment:
+    """Return the attachment of a bill of materials to the image with that descriptor."""
+    from nixdock.oci.attachment import attach_content
+    from nixdock.oci.descriptor import Blob
+    from nixdock.sbom.written import DOCUMENTS
 
-    from nixdock.diff.reading import is_image
-    from nixdock.nix.reference_graph import parse_closure
-    from nixdock.oci.location import FileLocation
-    from nixdock.spec.reading import is_spec, spec_of
-    from nixdock.system.input_files import read_bytes
+    data = sbom_json(bill, form)
+    kind = DOCUMENTS[form]
+    blob = Blob(kind.media_type, data)
+    return attach_content(image, blob, annotations, title=f"sbom{kind.suffix}")
 
-    if not isinstance(location, FileLocation) or is_image(location):
-        return location
-    data = read_bytes(location.path, "the spec or graph")
-    if data.lstrip().startswith(b"{"):
-        try:
-            document = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            raise InputError(
-                f"{location.path} is not valid JSON: {error}", path=location.path
-            ) from None
-        if is_spec(document):
-            return spec_of(document, location.path)
-    return parse_closure(data, (), str(location.path))
+
+def image_bill(image: StoredImage, location: Location, meta: Path | None) -> Bill:
+    """Return the bill of materials of an open image, as `list_packages` does."""
+    from nixdock.sbom.metadata import read_metas
+    from nixdock.sbom.reading import read_layers
+    from nixdock.sbom.subjects import subject_of_image
+
+    metas = {} if meta is None else read_metas(meta)
+    return _bill(subject_of_image(image, location), read_layers(image.layers), metas)
 
 
 def _closure_contents(closure: Closure) -> Contents:
@@ -114,32 +131,34 @@ def _closure_contents(closure: Closure) -> Contents:
     return Contents(closure.infos, closure.infos.keys())
 
 
-def _spec(
-    spec: ImageSpec, platform: Platform | None, access: Access | None
-) -> tuple[Subject, Contents]:
-    from nixdock.build.closure import read_closure
-    from nixdock.build.sources import store_of
-    from nixdock.face.specs import check_platform
+def bill_of_spec(
+    spec: ImageSpec, own: Contents, metas: Mapping[StorePath, PackageMeta], access: Access | None
+) -> Bill:
+    """Return the bill of materials of a spec with these store paths of its own."""
     from nixdock.oci.location import parse_location
     from nixdock.rootfs.base_image import open_base_image
     from nixdock.sbom.reading import read_layers
     from nixdock.sbom.subjects import subject_of_spec
 
-    check_platform(spec, platform)
-    store_dir = spec.store.directory
-    planned = spec.planned_closure
-    if planned is None:
-        contents = _resolved_contents(spec)
-    else:
-        source = store_of(spec, access)
-        closure = read_closure(planned, source, store_dir, registered=spec.nix_db)
-        contents = _closure_contents(closure)
+    contents = own
     if spec.from_image is not None:
         base = spec.from_image
         location = parse_location(base.path)
         with open_base_image(location, base.name, base.tag, spec.platform, access) as opened:
-            contents = contents.above(read_layers(opened.layers, store_dir))
-    return subject_of_spec(spec), contents
+            contents = own.above(read_layers(opened.layers, spec.store.directory))
+    return _bill(subject_of_spec(spec), contents, metas)
+
+
+def own_contents(spec: ImageSpec, access: Access | None) -> Contents:
+    """Return the store paths of a spec, without those of its base image."""
+    from nixdock.build.closure import read_closure
+    from nixdock.build.sources import store_of
+
+    planned = spec.planned_closure
+    if planned is None:
+        return _resolved_contents(spec)
+    source, store_dir = store_of(spec, access), spec.store.directory
+    return _closure_contents(read_closure(planned, source, store_dir, registered=spec.nix_db))
 
 
 def _resolved_contents(spec: ImageSpec) -> Contents:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nixdock.build.build import prepared_build
 from nixdock.build.previous import may_continue, previous_images, replaced_plan
 from nixdock.errors import InputError
+from nixdock.face.build_attachments import Attaching, attacher
 from nixdock.face.known_layers import Sources
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.registry.access import Access
@@ -34,6 +35,7 @@ def push_image(
     options: Pushing | None = None,
     *,
     reuse: Iterable[str] = (),
+    attaching: Attaching | None = None,
     access: Access | None = None,
     progress: Progress | None = None,
     confinement: Confinement | str = "required",
@@ -46,11 +48,12 @@ def push_image(
     the locations `reuse`, which may be in other repositories or in files, those of the previous
     image that the spec names, and those that a cache of the user knows. A spec with the strategy
     `stable` that names no previous image continues the plans of the images that are replaced.
-    `options` can limit that, or send nothing at all. `confinement` is that of `build_image`.
+    `options` can limit that, or send nothing at all. `attaching` and `confinement` are those of
+    `build_image`.
 
-    Blobs are sent first, then config and manifest, and tags last, so that a tag is always that of
-    a whole image. Raise what `build_image` raises, and RegistryError if a registry can't be reached
-    or refuses a request.
+    Blobs are sent first, then config and manifest, then attachments, and tags last, so that a tag
+    is always that of a whole image. Raise what `build_image` raises, and RegistryError if a
+    registry can't be reached or refuses a request.
     """
     references = [target_reference(text) for text in destinations]
     if not references:
@@ -58,8 +61,14 @@ def push_image(
     pushing = options or Pushing()
     sources = Sources.of(reuse, use_cache=pushing.use_cache)
     if not isinstance(source, ImageSpec):
+        if attaching:
+            raise InputError(
+                "what is attached on a push is about an image that is being built; attach the bill"
+                " of materials of an image that exists with `nixdock attach`"
+            )
         return _push_existing(os.fspath(source), references, pushing, access, progress)
     spec = source
+    attach = attacher(spec, attaching, access)
     registries = Registries(access or Access(), spec.platform)
     known = Known()
     targets = registries.targets(references, [*sources.images, *previous_images(spec)], known)
@@ -71,7 +80,12 @@ def push_image(
         if progress is not None:
             progress.start([layer.weight for layer in build.layers])
         result = push_build(
-            build, targets, known, pushing, cache=sources.cache, progress=progress or NO_PROGRESS
+            replace(build, attach=attach),
+            targets,
+            known,
+            pushing,
+            cache=sources.cache,
+            progress=progress or NO_PROGRESS,
         )
     return replace(result, requests=registries.requests)
 

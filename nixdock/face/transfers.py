@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["copy_image", "list_tags", "pull_image"]
 
 
-def pull_image(
+def pull_image(  # noqa: PLR0913 (a keyword for each choice)
     reference: str,
     target: str | os.PathLike[str],
     *,
     form: Format | str = "archive",
     platform: str | None = None,
     all_platforms: bool = False,
+    referrers: bool = False,
     access: Access | None = None,
     mtime: int = 1,
     progress: Progress | None = None,
@@ -30,7 +31,8 @@ def pull_image(
     """Fetch an image from a registry into the file or directory `target`, in the format `form`.
 
     `platform`, as OS/ARCHITECTURE[/VARIANT], selects one of several images; the default is
-    linux/amd64 if there are several platforms. With `all_platforms`, the whole index is fetched.
+    linux/amd64 if there are several platforms. With `all_platforms`, the whole index is fetched,
+    and with `referrers` what is attached to it.
     The manifest keeps its bytes, except in a docker-archive, which has none. `mtime` is the time of
     an archive's members, in seconds since 1970. Parts of blobs stay in the user's cache if the
     transfer breaks, and the next call goes on from there. Raise InputError if there is no such
@@ -52,6 +54,7 @@ def pull_image(
         _selection(platform, all_platforms=all_platforms),
         access,
         progress or NO_PROGRESS,
+        referrers=referrers,
     )
 
 
@@ -61,6 +64,7 @@ def copy_image(
     *,
     platform: str | None = None,
     all_platforms: bool = False,
+    referrers: bool = False,
     access: Access | None = None,
     mtime: int = 1,
     progress: Progress | None = None,
@@ -84,6 +88,7 @@ def copy_image(
         _selection(platform, all_platforms=all_platforms),
         access,
         progress or NO_PROGRESS,
+        referrers=referrers,
     )
 
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-import mmap
-import os
 import pickle
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -23,27 +18,19 @@ from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
 from nixdock.oci.digests import hex_of
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.system.cores import available_cores
+from nixdock.system.forked import CAN_FORK
 from nixdock.system.freed_memory import keep_freed_memory
-from nixdock.system.workers import end_with_parent, termination_signals_blocked
+from nixdock.system.processes import KilledWorkerError, map_in_processes, shared_numbers
 from nixdock.system.writers import FileWriter
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    pass
 
 __all__ = ["pack", "pack_all", "pack_each"]
 
 
-# Forked workers share the loaded modules. Forking is not safe on other systems than Linux.
-_CONTEXT: Final = "fork" if sys.platform == "linux" else "spawn"
-
-# How many layers for each worker process are packed before the first one is taken away.
-_AHEAD: Final = 2
-
 # A worker process takes as long to start as many bytes take to pack.
 _WORTH_A_PROCESS: Final = 4 << 20
-
-# How often to ask what worker processes have read, in seconds.
-_POLL: Final = 0.1
 
 
 def pack(
@@ -112,8 +99,8 @@ def pack_each(
         weight = sum(layers[i].weight for i in order)
         cores = min(available_cores(), 1 + weight // _WORTH_A_PROCESS)
     job = _Job(tuple(layers), directory, compression, cores, tuple(order))
-    if progress is not NO_PROGRESS and _CONTEXT == "fork":
-        job = replace(job, sizes=_shared_numbers(len(layers)))
+    if progress is not NO_PROGRESS and CAN_FORK:
+        job = replace(job, sizes=shared_numbers(len(layers)))
     load_encoder(compression)
     keep_freed_memory()
     if job.processes == 1 or not _can_be_sent(job):
@@ -124,7 +111,7 @@ def pack_each(
 
 def _can_be_sent(job: _Job) -> bool:
     """Tell whether worker processes can run the job; only forked ones can share open files."""
-    if _CONTEXT == "fork":
+    if CAN_FORK:
         return True
     try:
         pickle.dumps(job)
@@ -163,6 +150,9 @@ class _Job:
             part.rename(self.directory / hex_of(blob.digest))
         return blob
 
+    def run_in_worker(self, i: int) -> LayerBlob:
+        return self.run(i, None if self.sizes is None else partial(self.sizes.__setitem__, i))
+
     def threads(self, i: int) -> int:
         """Return how many threads compress layer `i`.
 
@@ -179,65 +169,18 @@ class _Job:
         return sum(self.layers[i].weight for i in self.order)
 
 
-def _shared_numbers(count: int) -> memoryview:
-    """Return numbers, all 0, that this process shares with those that it forks."""
-    return memoryview(mmap.mmap(-1, 8 * max(1, count))).cast("Q")
-
-
 def _in_processes(job: _Job, progress: Progress) -> Iterator[tuple[int, LayerBlob]]:
-    from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait  # noqa: PLC0415 (slow)
-    from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
-    from multiprocessing import active_children, get_context  # noqa: PLC0415
+    sizes = job.sizes
 
-    context = get_context(_CONTEXT)
-    earlier_children = set(active_children())
-    with ProcessPoolExecutor(job.processes, context, _start_worker, (job, os.getpid())) as executor:
-        try:
-            waiting = iter(job.order)
-            futures: dict[Future[LayerBlob], int] = {}
+    def report() -> None:
+        if sizes is not None:
+            for i in job.order:
+                progress.advance(i, sizes[i])
 
-            def submit(count: int) -> None:
-                futures.update(
-                    (executor.submit(_run_in_worker, i), i) for i in islice(waiting, count)
-                )
-
-            with termination_signals_blocked():
-                submit(_AHEAD * job.processes)
-            timeout = None if job.sizes is None else _POLL
-            while futures:
-                done = wait(futures, timeout, FIRST_COMPLETED).done
-                if job.sizes is not None:
-                    for i in job.order:
-                        progress.advance(i, job.sizes[i])
-                for future in done:
-                    yield futures.pop(future), future.result()
-                    submit(1)
-        except BaseException as error:
-            # Do not wait for the other layers: they are no longer needed and may take long.
-            for worker in set(active_children()) - earlier_children:
-                worker.kill()
-            executor.shutdown(wait=True, cancel_futures=True)
-            if not isinstance(error, BrokenProcessPool):
-                raise
-            raise PackError(
-                "a worker process was killed while packing a layer;"
-                " the machine may be out of memory"
-            ) from None
-
-
-_worker_job: _Job | None = None
-
-
-def _start_worker(job: _Job, parent: int) -> None:
-    global _worker_job  # noqa: PLW0603 (a worker process runs one job in its life)
-    _worker_job = job
-    # What the parent has made stays as it is: looking through it would only copy its memory.
-    gc.freeze()
-    end_with_parent(parent)
-
-
-def _run_in_worker(i: int) -> LayerBlob:
-    if _worker_job is None:
-        raise AssertionError("the worker was not started with a job")
-    sizes = _worker_job.sizes
-    return _worker_job.run(i, None if sizes is None else partial(sizes.__setitem__, i))
+    poll = None if sizes is None else report
+    try:
+        yield from map_in_processes(job.run_in_worker, job.order, job.processes, poll)
+    except KilledWorkerError:
+        raise PackError(
+            "a worker process was killed while packing a layer; the machine may be out of memory"
+        ) from None

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nixdock.oci.attachment import Attachment, referrer_entry
+from nixdock.oci.attestation import index_with_attestation
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json, without_none
 from nixdock.oci.documents import LAYER_KEY, MEMORY_KEY
 from nixdock.oci.layer_blob import LayerBlob
@@ -88,13 +90,19 @@ def manifest_of(config: Blob, layers: Iterable[LayerBlob]) -> Blob:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Layers whose digests are known, bottom to top, with their config and manifest."""
+    """Layers whose digests are known, bottom to top, with their config and manifest.
+
+    `attachments` are what refers to the manifest, and is kept beside it. With an `attestation`, the
+    names stand for an index of both.
+    """
 
     layers: tuple[LayerBlob, ...]
     config: Blob
     manifest: Blob
     platform: Platform
     references: tuple[Reference, ...]
+    attachments: tuple[Attachment, ...] = ()
+    attestation: Attachment | None = None
 
     @property
     def reference(self) -> Reference:
@@ -142,16 +150,38 @@ class Image:
             references=tuple(references),
         )
 
+    @property
+    def root(self) -> Blob:
+        """What the names stand for: the manifest, or the index with an attestation."""
+        if self.attestation is None:
+            return self.manifest
+        image = self.manifest.descriptor(platform=self.platform)
+        return index_with_attestation(image, self.attestation)
+
+    @property
+    def documents(self) -> tuple[Blob, ...]:
+        """The blobs beside the layers, each once: manifests, index, config and attachments."""
+        beside = (*self.attachments, *(() if self.attestation is None else (self.attestation,)))
+        attached = (blob for each in beside for blob in (each.manifest, *each.blobs))
+        return tuple(dict.fromkeys((self.root, self.manifest, self.config, *attached)))
+
     def index(self) -> bytes:
-        """Return the `index.json` of a layout with this image alone: an entry for each name."""
+        """Return the `index.json` of a layout with this image alone: an entry for each name.
+
+        Entries without names are those of attachments.
+        """
+        platform = self.platform if self.attestation is None else None
         document = {
             "schemaVersion": 2,
             "mediaType": INDEX_MEDIA_TYPE,
             "manifests": [
-                self.manifest.descriptor(
-                    {REF_NAME: reference.tag, CONTAINERD_NAME: reference.canonical}, self.platform
-                ).document()
-                for reference in self.references
+                *(
+                    self.root.descriptor(
+                        {REF_NAME: reference.tag, CONTAINERD_NAME: reference.canonical}, platform
+                    ).document()
+                    for reference in self.references
+                ),
+                *(referrer_entry(each.manifest) for each in self.attachments),
             ],
         }
         return canonical_json(document)

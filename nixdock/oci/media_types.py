@@ -10,6 +10,7 @@ __all__ = [
     "CONFIG_MEDIA_TYPE",
     "CONFIG_MEDIA_TYPES",
     "DOCKER_LAYER",
+    "EMPTY_MEDIA_TYPE",
     "INDEX_MEDIA_TYPE",
     "INDEX_MEDIA_TYPES",
     "LAYER_CODINGS",
@@ -27,6 +28,9 @@ LAYER_MEDIA_TYPE: Final = f"{_OCI}.layer.v1.tar"
 
 CONFIG_MEDIA_TYPE: Final = f"{_OCI}.config.v1+json"
 """An image config."""
+
+EMPTY_MEDIA_TYPE: Final = "application/vnd.oci.empty.v1+json"
+"""The config of a manifest that is not an image's: the JSON object without keys."""
 
 MANIFEST_MEDIA_TYPE: Final = f"{_OCI}.manifest.v1+json"
 """An image manifest."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import DecompressedReader
 from nixdock.errors import ImageError
@@ -12,21 +14,27 @@ from nixdock.read.stored import StoredLayer
 from nixdock.system.text import counted
 from nixdock.tar.reader import TarReader
 
-__all__ = ["check_blob", "check_layer"]
+__all__ = ["Checked", "check_blob", "check_layer"]
 
 
-def check_layer(layer: StoredLayer, dependent: set[str]) -> list[Problem]:
-    """Read a layer once and return its problems.
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The problems of a blob; `needs_lower` says that only lower layers can show all of them."""
 
-    Add its name to `dependent` if only the layers below it show whether it can be unpacked.
-    """
+    problems: list[Problem]
+    needs_lower: bool = False
+
+
+def check_layer(layer: StoredLayer) -> Checked:
+    """Read a layer once and return its problems."""
     problems = [Problem(layer.place, text) for text in filter(None, [layer.media_type_error()])]
     if not problems and (text := layer.media_type_warning()):
         problems.append(Problem(layer.place, text, key="mediaType", warning=True))
     with HashedReader(layer.members.open(layer.name)) as blob:
-        problems += _check_tar(blob, layer, dependent)
+        rules = LayerRules()
+        problems += _check_tar(blob, layer, rules)
     problems += check_blob(blob, layer.place, layer.declared_digest, layer.size)
-    return problems
+    return Checked(problems, rules.needs_lower)
 
 
 def check_blob(
@@ -42,12 +50,11 @@ def check_blob(
     return problems
 
 
-def _check_tar(blob: HashedReader, layer: StoredLayer, dependent: set[str]) -> list[Problem]:
+def _check_tar(blob: HashedReader, layer: StoredLayer, rules: LayerRules) -> list[Problem]:
     """Return the problems of the tar in `blob`; read both to their ends."""
     expanded = None if layer.coding is Coding.NONE else DecompressedReader(blob, layer.coding)
     tar = HashedReader(expanded or blob)
     stream = buffered(tar)
-    rules = LayerRules()
     reader = TarReader(stream, sparse=True)
     problems: list[Problem] = []
     readable = True
@@ -66,8 +73,6 @@ def _check_tar(blob: HashedReader, layer: StoredLayer, dependent: set[str]) -> l
     drain(blob)
     if reader.global_headers:
         rules.complain("the tar has a PAX global header, at which umoci fails")
-    if rules.needs_lower:
-        dependent.add(layer.name)
     warnings = [f"the tar is incomplete: {remark}" for remark in reader.remarks]
     if expanded is not None and expanded.has_padding:
         warnings.append(

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import MOST_EXPANDED
 from nixdock.errors import ImageError
-from nixdock.layers.hashed import CHUNK, buffered, drain
+from nixdock.layers.hashed import buffered
 from nixdock.read.layer_rules import OVERLAY, LayerRules
+from nixdock.read.opened_tars import opened_tars
 from nixdock.read.stored import StoredLayer
 from nixdock.read.tree import MergedTree, Node
 from nixdock.system.file_range import Range
-from nixdock.system.scratch import temporary_file
 from nixdock.system.text import shown
 from nixdock.tar.kinds import KIND_NAMES, Kind
 from nixdock.tar.member import Member
@@ -45,66 +43,22 @@ def merged_tree(layers: Sequence[StoredLayer], *, verified: bool = True) -> Iter
     the headers of an uncompressed layer are read, and the code that copies the layer must verify
     it. Raise ImageError if a layer is damaged or if runtimes can't unpack it.
     """
-    with ExitStack() as stack:
-        opener = _TarOpener(stack, verified=verified)
-        tars = tuple(opener.tar(layer) for layer in layers)
-        merging = _Merging(MergedTree(tars=tars))
-        for number, (layer, tar) in enumerate(zip(layers, tars, strict=True)):
+    with opened_tars(layers, verified=verified) as opened:
+        merging = _Merging(MergedTree())
+        tars = []
+        for number, (layer, tar) in enumerate(zip(layers, opened, strict=True)):
+            tars.append(tar)
             for warning in merging.add(number, tar, layer.place):
                 log.warning("%s: %s", layer.place, warning)
-        yield merging.tree
+        yield replace(merging.tree, tars=tuple(tars))
 
 
 def check_merging(layers: Sequence[StoredLayer]) -> None:
     """Raise ImageError if runtimes can't unpack `layers` one above the other."""
-    with ExitStack() as stack:
-        opener = _TarOpener(stack, verified=False)
+    with opened_tars(layers, verified=False) as opened:
         merging = _Merging(MergedTree())
-        for number, layer in enumerate(layers):
-            merging.add(number, opener.tar(layer), layer.place)
-
-
-@dataclass(slots=True)
-class _TarOpener:
-    """Opens the tars of layers as seekable files; equal layers are read once.
-
-    Compressed layers are decompressed into one temporary file, whose descriptor is `expanded` and
-    which has `size` bytes so far.
-    """
-
-    stack: ExitStack
-    verified: bool
-    tars: dict[StoredLayer, Range] = field(default_factory=dict)
-    expanded: int | None = None
-    size: int = 0
-
-    def tar(self, layer: StoredLayer) -> Range:
-        if layer not in self.tars:
-            in_place = layer.coding is Coding.NONE
-            self.tars[layer] = self._in_place(layer) if in_place else self._expanded(layer)
-        return self.tars[layer]
-
-    def _in_place(self, layer: StoredLayer) -> Range:
-        if self.verified:
-            with layer.open_tar() as stream:
-                drain(stream)
-        return self.stack.enter_context(layer.open_range())
-
-    def _expanded(self, layer: StoredLayer) -> Range:
-        if self.expanded is None:
-            self.expanded = self.stack.enter_context(temporary_file()).fileno()
-        start = self.size
-        with layer.open_tar() as stream:
-            while chunk := stream.read(CHUNK):
-                self.size += len(chunk)
-                if self.size > MOST_EXPANDED:
-                    raise ImageError(
-                        f"{layer.place}: the layers expand to more than {MOST_EXPANDED} bytes",
-                        place=layer.place,
-                    )
-                while chunk:
-                    chunk = chunk[os.write(self.expanded, chunk) :]
-        return Range(self.expanded, start, self.size - start)
+        for number, (layer, tar) in enumerate(zip(layers, opened, strict=True)):
+            merging.add(number, tar, layer.place)
 
 
 @dataclass(slots=True)
@@ -133,10 +87,13 @@ class _Merging:
     nodes: int = 0
     text: int = 0
     sparse: int = 0
+    # The directory of the last file: most files have the same one as the file before.
+    last: tuple[bytes, Node] | None = None
 
     def add(self, number: int, tar: Range, place: str) -> list[str]:
         """Add a layer; return warnings about it."""
         layer = self._read(number, tar, place)
+        self.last = None
         # Whiteouts delete files of lower layers only, so apply them first.
         for name in layer.whiteouts:
             self._delete(name)
@@ -208,8 +165,11 @@ class _Merging:
         old = siblings.get(base)
         if node.is_directory and old is not None and old.is_directory:
             _copy_attributes(node, old)
-        else:
-            siblings[base] = node
+            return
+        if old is not None:
+            # The last directory may have been found through it.
+            self.last = None
+        siblings[base] = node
 
     def _target(self, name: bytes, target: bytes, hidden: dict[bytes, Node], place: str) -> Node:
         """Return the file to which the hard link `name` leads, perhaps in a lower layer."""
@@ -224,6 +184,8 @@ class _Merging:
 
     def _directory(self, name: bytes, place: str) -> Node:
         """Return the directory `name`; create missing ones."""
+        if self.last is not None and self.last[0] == name:
+            return self.last[1]
         node = self.tree.lookup(name, follow=True)
         if node is None:
             node = self._create_directories(name, place)
@@ -233,6 +195,7 @@ class _Merging:
                 f" {KIND_NAMES[node.kind]}",
                 place=place,
             )
+        self.last = (name, node)
         return node
 
     def _create_directories(self, name: bytes, place: str) -> Node:

@@ -43,6 +43,11 @@ class ImageFile:
     docker: DockerView | None
     images: tuple[StoredImage, ...]
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the layers are in files."""
+        return self.format != REGISTRY
+
 
 @contextmanager
 def open_image(path: Path, complain: Complain = refuse) -> Iterator[ImageFile]:

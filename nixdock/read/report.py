@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO, Final
 
 from nixdock.coding.codings import Coding
-from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
+from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.nix.store_path import DEFAULT_STORE_DIR
 from nixdock.read.opening import ImageFile
+from nixdock.read.side_by_side import Advance, read_side_by_side
 from nixdock.read.stored import StoredImage, StoredLayer
 from nixdock.read.watched import watched
 from nixdock.system.cores import available_cores
@@ -115,10 +116,11 @@ def inspect_images(
 ) -> FileReport:
     """Read every layer and return what is in the images; raise ImageError for a damaged layer."""
     layers = [*dict.fromkeys(layer for image in file.images for layer in image.layers)]
-    progress.start([layer.size for layer in layers])
-    reading = [watched(layer, advance_of(progress, i)) for i, layer in enumerate(layers)]
-    with ThreadPoolExecutor(available_cores() if cores is None else cores) as pool:
-        paths = dict(zip(layers, pool.map(_store_paths, reading), strict=True))
+    jobs = [partial(_store_paths, layer) for layer in layers]
+    sizes = [layer.size for layer in layers]
+    cores = available_cores() if cores is None else cores
+    found = read_side_by_side(jobs, sizes, cores, progress, is_local=file.is_local)
+    paths = dict(zip(layers, found, strict=True))
     return FileReport(file.format, tuple(_image(image, paths) for image in file.images))
 
 
@@ -177,8 +179,8 @@ def _store_dir(paths: Iterable[str]) -> str:
     return min(counts, key=lambda directory: (-counts[directory], directory))
 
 
-def _store_paths(layer: StoredLayer) -> tuple[str, ...]:
-    with layer.open_tar() as stream:
+def _store_paths(layer: StoredLayer, advance: Advance) -> tuple[str, ...]:
+    with watched(layer, advance).open_tar() as stream:
         return store_paths_in(stream, f"the tar of {layer.place}")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,18 +11,19 @@ from typing import Final
 
 from nixdock.errors import ImageError, InputError
 from nixdock.layers.hashed import HashedReader, drain
-from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
+from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.config_faults import config_faults
 from nixdock.oci.layout import BLOBS, INDEX, LAYOUT_DIRECTORIES, REF_NAME
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.reference import Reference
 from nixdock.read.archive import Archive
-from nixdock.read.check_layer import check_blob, check_layer
+from nixdock.read.check_layer import Checked, check_blob, check_layer
 from nixdock.read.members import Members
 from nixdock.read.merging import check_merging
 from nixdock.read.oci_layout import BlobUse
 from nixdock.read.opening import ImageFile
 from nixdock.read.problem import Complain, Problem
+from nixdock.read.side_by_side import Advance, read_side_by_side
 from nixdock.read.stored import StoredImage, StoredLayer
 from nixdock.read.watched import watched
 from nixdock.system.cores import available_cores
@@ -78,7 +78,7 @@ def verify(
 ) -> Verification:
     """Check every digest, size and count in an image, and that every runtime can unpack its layers.
 
-    `open_file` opens it, and passes problems on. Each blob is read once, on `cores` threads. With
+    `open_file` opens it, and passes problems on. Each blob is read once, on as many `cores`. With
     `strict`, warnings are problems, too. Raise what `open_file` raises if there is no image.
     """
     found = _verify_leniently(open_file, available_cores() if cores is None else cores, progress)
@@ -109,13 +109,15 @@ def _verify(
         problems += _check_references(file)
         problems += _check_directories(file)
         layers = _unique_layers(file, problems.append)
+        checks = [*_blob_checks(file, layers)]
+        sizes = [layer.size for layer in layers]
+        checked = read_side_by_side(checks, sizes, cores, progress, is_local=file.is_local)
+        for each in checked:
+            problems += each.problems
         # The layers that only those below them can explain.
-        dependent: set[str] = set()
-        checks = _blob_checks(file, layers, dependent, progress)
-        progress.start([layer.size for layer in layers])
-        with ThreadPoolExecutor(cores) as pool:
-            for blob_problems in pool.map(lambda check: check(), checks):
-                problems += blob_problems
+        dependent = {
+            layer.name for layer, each in zip(layers, checked, strict=False) if each.needs_lower
+        }
         if all(problem.warning for problem in problems):
             problems += _check_merged(file, dependent)
         return Verification.of(
@@ -231,13 +233,11 @@ def _unique_layers(file: ImageFile, complain: Complain) -> list[StoredLayer]:
     return list(unique.values())
 
 
-def _blob_checks(
-    file: ImageFile, layers: list[StoredLayer], dependent: set[str], progress: Progress
-) -> Iterator[Callable[[], list[Problem]]]:
+def _blob_checks(file: ImageFile, layers: list[StoredLayer]) -> Iterator[_Check]:
+    """Yield the checks of the layers, and then those of other blobs."""
     checked = {(layer.name, layer.size) for layer in layers if layer.declared_digest}
-    for i, layer in enumerate(layers):
-        reading = watched(layer, advance_of(progress, i))
-        yield _Check(layer.place, partial(check_layer, reading, dependent))
+    for layer in layers:
+        yield _Check(layer.place, partial(_check_watched, layer))
     for use in file.layout.blobs if file.layout else ():
         if (use.name, use.size) not in checked:
             checked.add((use.name, use.size))
@@ -249,16 +249,20 @@ class _Check:
     """A check to be run; an ImageError that it raises becomes a problem."""
 
     place: str
-    run: Callable[[], list[Problem]]
+    run: Callable[[Advance], Checked]
 
-    def __call__(self) -> list[Problem]:
+    def __call__(self, advance: Advance) -> Checked:
         try:
-            return self.run()
+            return self.run(advance)
         except ImageError as error:
-            return [Problem(self.place, str(error), error.digest, error.key)]
+            return Checked([Problem(self.place, str(error), error.digest, error.key)])
 
 
-def _check_blob_use(use: BlobUse, members: Members) -> list[Problem]:
+def _check_watched(layer: StoredLayer, advance: Advance) -> Checked:
+    return check_layer(watched(layer, advance))
+
+
+def _check_blob_use(use: BlobUse, members: Members, _: Advance) -> Checked:
     with HashedReader(members.open(use.name)) as blob:
         drain(blob)
-        return check_blob(blob, use.place, use.digest, use.size)
+        return Checked(check_blob(blob, use.place, use.digest, use.size))

@@ -14,7 +14,7 @@ from nixdock.oci.digests import sha256_digest
 from nixdock.oci.media_types import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
-from nixdock.registry.link_header import next_link
+from nixdock.registry.pages import read_pages
 from nixdock.registry.repository import Repository
 from nixdock.registry.request import Request
 
@@ -31,9 +31,6 @@ __all__ = [
 _TYPES: Final = (*sorted(MANIFEST_MEDIA_TYPES), *sorted(INDEX_MEDIA_TYPES))
 # Some registries take several headers, some only one: one is what all understand.
 _ACCEPT: Final = {"Accept": ", ".join(_TYPES)}
-_MOST_PAGES: Final = 10_000
-# In bytes of all pages.
-_MOST_LIST: Final = 64 << 20
 _BLOB_UNKNOWN: Final = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
 _MOST_PUTS: Final = 3
 
@@ -126,18 +123,22 @@ def _asking(method: str, repository: Repository, name: str) -> Request:
     )
 
 
-def put_manifest(repository: Repository, name: str, manifest: Blob) -> None:
+def put_manifest(
+    repository: Repository, name: str, manifest: Blob, *, retry: bool = True
+) -> str | None:
     """Store a manifest or index under a tag or its digest; its blobs must be there.
 
-    Raise RegistryError, for which `is_blob_unknown` holds if a blob is missing.
+    Return the digest of the subject that the registry has noticed: it lists the manifest among the
+    subject's referrers. Without `retry`, it is sent once. Raise RegistryError, for which
+    `is_blob_unknown` holds if a blob is missing.
     """
     for attempt in range(1, _MOST_PUTS + 1):
         try:
-            return _put_manifest(repository, name, manifest)
+            return _put_manifest(repository, name, manifest, retry=retry)
         except RegistryError as error:
             # A registry may not find a blob in the moment in which another client stores it again:
             # Distribution on a file system empties the blob's link before it writes it.
-            if attempt == _MOST_PUTS or not is_blob_unknown(error):
+            if not retry or attempt == _MOST_PUTS or not is_blob_unknown(error):
                 raise
             repository.transport.wait(attempt)
     raise AssertionError
@@ -148,7 +149,7 @@ def is_blob_unknown(error: RegistryError) -> bool:
     return not _BLOB_UNKNOWN.isdisjoint(error.codes)
 
 
-def _put_manifest(repository: Repository, name: str, manifest: Blob) -> None:
+def _put_manifest(repository: Repository, name: str, manifest: Blob, *, retry: bool) -> str | None:
     request = Request(
         "PUT",
         repository.path("manifests", name),
@@ -158,39 +159,29 @@ def _put_manifest(repository: Repository, name: str, manifest: Blob) -> None:
         # Registries disagree on which of the three it is.
         expected=(200, 201, 202),
         subject=f"the manifest {name}",
+        retry=retry,
+        once=not retry,
     )
     with repository.transport.send(request) as response:
         stated = response.headers.get("Docker-Content-Digest")
+        subject = response.headers.get("OCI-Subject")
     if stated and stated.startswith("sha256:") and stated != manifest.digest:
         message = f"the registry stored {stated} in place of {manifest.digest}"
         raise _wrong(repository, name, message, stated)
+    return subject
 
 
 def list_tags(repository: Repository) -> list[str]:
     """Return the tags of a repository, sorted; raise RegistryError if there is no repository."""
     tags: set[str] = set()
-    left = _MOST_LIST
-    target: str | None = repository.path("tags", "list")
-    for _ in range(_MOST_PAGES):
-        if target is None:
-            return sorted(tags)
-        if left < 0:
-            raise _wrong(repository, "tags/list", f"the list has more than {_MOST_LIST} bytes")
-        request = Request("GET", target, repository.pulling(), subject="the list of tags")
-        with repository.transport.send(request) as response:
-            data = response.whole(MOST_JSON)
-            left -= len(data)
-            try:
-                page = converted(parse_json(data), _TagList)
-            except ImageError as error:
-                raise _wrong(repository, "tags/list", str(error)) from None
-            link = next_link(response.headers.get("Link", ""))
-            following = None if link is None else response.linked(link)
-            if following == response.url:
-                raise _wrong(repository, "tags/list", "a page of the list leads to itself")
-            target = following
-        tags.update(page.tags or [])
-    raise _wrong(repository, "tags/list", f"the list has more than {_MOST_PAGES} pages")
+    path = repository.path("tags", "list")
+    request = Request("GET", path, repository.pulling(), subject="the list of tags")
+    for page in read_pages(repository, request):
+        try:
+            tags.update(converted(parse_json(page.data), _TagList).tags or [])
+        except ImageError as error:
+            raise _wrong(repository, "tags/list", str(error)) from None
+    return sorted(tags)
 
 
 def _wrong(

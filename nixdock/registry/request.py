@@ -30,7 +30,8 @@ class Request:
     The status of the answer must be one of `expected`. `subject` says what is asked for, for error
     messages, such as "the blob sha256:…". Unless `retry` is False, the request is sent again if
     that may help; otherwise only if the registry has not begun with it, and an error is `is_broken`
-    if the sender may find out what has arrived and go on.
+    if the sender may find out what has arrived and go on. With `once`, it is not sent again in any
+    case, because it may no longer be right later.
     """
 
     method: str
@@ -41,3 +42,4 @@ class Request:
     expected: Collection[int] = (200,)
     subject: str = ""
     retry: bool = True
+    once: bool = False

@@ -86,9 +86,10 @@ class Transport:
         Raise RegistryError if the registry can't be reached or answers with another status. The
         error is `is_broken` if the request may be sent again, when `retry` was False.
         """
+        attempts = 1 if request.once else self.attempts
         try:
             return persist(
-                lambda: self._attempt(request), self.access.pace, self.attempts, retry=request.retry
+                lambda: self._attempt(request), self.access.pace, attempts, retry=request.retry
             )
         except RegistryError as error:
             if request.retry:

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from nixdock.errors import InputError
+from nixdock.oci.attachment import referrer_entry, referrer_of
 from nixdock.oci.descriptor import Blob
-from nixdock.oci.documents import ReferrerDocument
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.reference import Reference
 from nixdock.oci.registry_reference import RegistryReference
-from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.system.readers import BytesReader
 
 __all__ = [
@@ -26,7 +25,6 @@ __all__ = [
     "ServedName",
     "UnsettledOffer",
     "catalogue",
-    "referrer_of",
     "settle",
 ]
 
@@ -173,25 +171,9 @@ class Repository:
             )
 
     def _refer(self, manifest: Blob) -> None:
-        document = referrer_of(manifest)
-        if document.subject is None:
-            return
-        config_type = document.config.media_type if document.config is not None else ""
-        descriptor = {
-            "mediaType": manifest.media_type,
-            "digest": manifest.digest,
-            "size": len(manifest.data),
-            "artifactType": document.artifact_type or config_type,
-        }
-        if document.annotations:
-            descriptor["annotations"] = document.annotations
-        self.referrers.setdefault(document.subject.digest, []).append(descriptor)
-
-
-def referrer_of(manifest: Blob) -> ReferrerDocument:
-    """Return what a manifest says of its subject; raise ImageError if it is malformed."""
-    name = f"the manifest {manifest.digest}"
-    return converted(parse_json(manifest.data, name), ReferrerDocument, name)
+        subject = referrer_of(manifest).subject
+        if subject is not None:
+            self.referrers.setdefault(subject.digest, []).append(referrer_entry(manifest))
 
 
 Catalogue = Mapping[str, Repository]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import InputError
 from nixdock.layers.hashed import CHUNK, VerifiedReader
+from nixdock.oci.attachment import referrer_of
 from nixdock.oci.documents import DescriptorDocument, IndexDocument
 from nixdock.oci.layout import DIR_VERSION, DOCKER_MANIFEST, INDEX, MARKER
 from nixdock.oci.location import FileLocation, Location
@@ -19,7 +20,7 @@ from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
 from nixdock.read.members import read_whole
 from nixdock.read.opening import ImageFile
 from nixdock.registry.opening import open_location
-from nixdock.runtime.catalogue import Offer, referrer_of
+from nixdock.runtime.catalogue import Offer
 from nixdock.runtime.shelf import Shelf
 from nixdock.system.writers import FileWriter
 from nixdock.transfer.opening import Selection, open_source

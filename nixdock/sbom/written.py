@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -13,7 +14,9 @@ import orjson
 from nixdock.sbom.bill import License
 
 __all__ = [
+    "DOCUMENTS",
     "PROGRAM",
+    "DocumentKind",
     "content_uuid",
     "document_bytes",
     "license_expression",
@@ -22,6 +25,28 @@ __all__ = [
 ]
 
 PROGRAM: Final = "nixdock"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentKind:
+    """How documents of a format are known: their media type, and the end of their files' names.
+
+    `predicate_type` is that of in-toto statements with such a document.
+    """
+
+    media_type: str
+    suffix: str
+    predicate_type: str
+
+
+DOCUMENTS: Final = {
+    "spdx": DocumentKind("application/spdx+json", ".spdx.json", "https://spdx.dev/Document"),
+    "cyclonedx": DocumentKind(
+        "application/vnd.cyclonedx+json", ".cdx.json", "https://cyclonedx.org/bom"
+    ),
+}
+"""The formats of bills of materials, by their names."""
+
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "sbom.nixdock.dev")
 # Both formats want URLs, and a database may have anything in their place.
 _WEB_ADDRESS: Final = re.compile(

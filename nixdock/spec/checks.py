@@ -16,6 +16,7 @@ from nixdock.spec.config_checks import checked_config
 from nixdock.spec.image_spec import ImageSpec, LayeringSpec
 from nixdock.spec.paths import file_names, is_in_store
 from nixdock.spec.problem import errors_at_key, spec_error, type_error
+from nixdock.spec.provenance_spec import check_public_uri
 from nixdock.spec.times import parse_time
 from nixdock.system.typed import MisfitError, convert
 from nixdock.tar.capabilities import capability_xattr
@@ -55,6 +56,9 @@ def check_spec(spec: ImageSpec, origin: str) -> None:
     for path, info in spec.store_paths.items():
         with errors_at_key(f"store_paths.{path}", origin):
             _check_store_path(path, info, spec.store.directory)
+    if spec.provenance is not None and spec.provenance.flake is not None:
+        with errors_at_key("provenance.flake", origin):
+            check_public_uri(spec.provenance.flake)
     _check_combinations(spec, origin)
     _check_perms(spec, origin)
     checked_config(spec.config, origin)

@@ -10,6 +10,7 @@ from nixdock.nix.store_path import DEFAULT_STORE_DIR
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.reference import Reference
 from nixdock.spec.closure_spec import ClosureSpec, StorePathSpec
+from nixdock.spec.provenance_spec import ProvenanceSpec
 from nixdock.spec.times import LATEST
 
 __all__ = [
@@ -257,6 +258,7 @@ class ImageSpec(
         ),
     ] = None
     from_image: FromImageSpec | None = None
+    provenance: ProvenanceSpec | None = None
     inherit_config: Annotated[
         Literal["env", "all"],
         msgspec.Meta(

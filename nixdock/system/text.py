@@ -1,13 +1,14 @@
-"""Text for messages: untrusted names, counts, and shortened lists."""
+"""Text for messages: untrusted names, counts, sizes, and shortened lists."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["counted", "listed", "listed_within", "path_text", "printable", "shown"]
+__all__ = ["counted", "listed", "listed_within", "path_text", "printable", "shown", "size_text"]
 
 _MOST_NAME: Final = 200
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
 def shown(text: str | bytes, most: int = _MOST_NAME) -> str:
@@ -58,3 +59,14 @@ def listed_within(names: Sequence[str], width: int) -> str:
     room = width - len(more)
     first = names[0] if len(names[0]) <= room else f"{names[0][: room - 3]}..."
     return first + more
+
+
+def size_text(size: int) -> str:
+    """Return a size in bytes for people, in decimal units: 999 B, 1.0 kB."""
+    value = float(size)
+    for unit in _UNITS:
+        # 999.95 would be rounded to 1000.0.
+        if value < 999.95 or unit == _UNITS[-1]:
+            break
+        value /= 1000
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"

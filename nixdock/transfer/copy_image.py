@@ -7,14 +7,17 @@ from typing import Any
 
 from nixdock.errors import InputError
 from nixdock.layers.progress import NO_PROGRESS, Progress
+from nixdock.oci.attachment import Attachment
 from nixdock.oci.layout import Format
-from nixdock.oci.location import Location, location_text
+from nixdock.oci.location import FileLocation, Location, location_text
 from nixdock.oci.media_types import LAYER_CODINGS
 from nixdock.registry.access import Access
+from nixdock.transfer.attachments import attachments_below
 from nixdock.transfer.copying import CopiedBlob, CopiedManifest, transfer
 from nixdock.transfer.destination import Outcome
 from nixdock.transfer.file_destination import FileForm
 from nixdock.transfer.opening import (
+    Opened,
     Selection,
     destination_names,
     full_names,
@@ -31,6 +34,7 @@ class Copied:
     """An image or an index of images that is now at a location, byte for byte.
 
     `manifests` are all of its manifests and indexes; the last one is that with `digest`.
+    `attachments` are what was copied along, or was there already.
     `repository` is the one in a registry that has it, preferably at the destination, or empty.
     """
 
@@ -40,6 +44,7 @@ class Copied:
     names: tuple[str, ...]
     blobs: tuple[CopiedBlob, ...]
     manifests: tuple[CopiedManifest, ...]
+    attachments: tuple[Attachment, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -88,6 +93,7 @@ class Copied:
             "bytes_read": self.read,
             "blobs": [blob.document() for blob in self.blobs],
             "manifests": [manifest.document() for manifest in self.manifests],
+            "attachments": [each.document() for each in self.attachments],
         }
 
 
@@ -98,22 +104,32 @@ def copy_image(
     selection: Selection | None = None,
     access: Access | None = None,
     progress: Progress = NO_PROGRESS,
+    *,
+    referrers: bool = False,
 ) -> Copied:
     """Copy what `selection` means of `source`; `how` says how a file is written.
 
+    With `referrers`, what is attached to it goes along, and what is attached to that.
     Raise what `open_source`, `open_destination` and `transfer` raise, and InputError if the format
     can't hold an index.
     """
     selection = selection or Selection()
-    to_docker = how.form is Format.DOCKER_ARCHIVE
+    to_docker = how.form is Format.DOCKER_ARCHIVE and isinstance(destination, FileLocation)
+    if to_docker and referrers:
+        raise InputError(
+            "a docker-archive has no manifest to which anything could refer; write an OCI layout"
+        )
     if to_docker and selection.every:
         raise InputError(
             "a docker-archive holds the image for one platform; choose it, or write an OCI layout"
         )
     with open_source(source, selection, access, compress=not to_docker) as opened:
         names = destination_names(destination, opened)
+        attached = _attached(opened) if referrers else []
         with open_destination(destination, access, how=how) as place:
-            blobs, manifests = transfer(opened.source, opened.tree, place, names, progress)
+            blobs, manifests = transfer(
+                opened.source, opened.tree, place, names, progress, attached
+            )
     return Copied(
         source=location_text(source),
         destination=location_text(destination),
@@ -121,4 +137,10 @@ def copy_image(
         names=full_names(destination, names),
         blobs=blobs,
         manifests=manifests,
+        attachments=tuple(attached),
     )
+
+
+def _attached(opened: Opened) -> list[Attachment]:
+    digests = [each.digest for each in opened.tree.all_manifests()]
+    return attachments_below(opened.source, opened.referrers, digests)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nixdock.errors import NixdockError
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.network.body import Body
+from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import check_digest
 from nixdock.oci.documents import DescriptorDocument
@@ -75,13 +76,14 @@ def transfer(
     destination: Destination,
     names: Sequence[str] = (),
     progress: Progress = NO_PROGRESS,
+    attachments: Sequence[Attachment] = (),
 ) -> tuple[tuple[CopiedBlob, ...], tuple[CopiedManifest, ...]]:
-    """Copy `tree` and give its root the `names`; what is there already is not sent.
+    """Copy `tree` and `attachments`, and give the root the `names`; what is there is not sent.
 
-    Layers go first, in parallel, then configs, manifests, indexes and names: at no moment does the
-    destination have a document without what it refers to. `progress` is told of each blob. Raise
-    ImageError if a blob is damaged, RegistryError if a registry fails, and OutputError if a file
-    can't be written.
+    Layers go first, in parallel, then configs, manifests, indexes, attachments and names: at no
+    moment does the destination have a document without what it refers to. `progress` is told of
+    each blob. Raise ImageError if a blob is damaged, RegistryError if a registry fails, and
+    OutputError if a file can't be written.
     """
     blobs = tree.all_blobs()
     configs = {each.blobs[-1].digest for each in tree.walk() if each.blobs}
@@ -98,6 +100,8 @@ def transfer(
         ]
         copied |= {blob.digest: blob for blob in run_in_threads(jobs, _THREADS, stop)}
     manifests = [_copied(each, destination.put_manifest(each)) for each in tree.all_manifests()]
+    if attachments:
+        destination.attach(attachments)
     for name in names:
         destination.tag(name, tree.manifest)
     return tuple(copied[blob.digest] for blob in blobs), tuple(manifests)

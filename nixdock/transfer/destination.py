@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from nixdock.errors import RegistryError
 from nixdock.layers.hashed import VerifiedReader
 from nixdock.network.body import Body
+from nixdock.oci.attachment import Attachment, referrer_of
 from nixdock.oci.descriptor import Blob
 from nixdock.registry.blobs import has_blob, mount_blob, upload_blob
 from nixdock.registry.manifests import manifest_digest, put_manifest
+from nixdock.registry.referrers import put_referrers
 from nixdock.registry.repository import Repository
 
 if TYPE_CHECKING:
@@ -55,6 +58,9 @@ class Destination(Protocol):
 
     def put_manifest(self, manifest: Blob) -> Outcome:
         """Store a manifest or an index under its digest, unless it is there."""
+
+    def attach(self, attachments: Sequence[Attachment]) -> None:
+        """Store what is attached to manifests, which are there, unless it is there."""
 
     def tag(self, name: str, manifest: Blob) -> Outcome:
         """Give a manifest or an index a name, unless it has it."""
@@ -108,8 +114,18 @@ class RegistryDestination:
         return Outcome.UPLOADED
 
     def put_manifest(self, manifest: Blob) -> Outcome:
-        """Store a manifest or an index under its digest, unless it is there."""
-        return self._put(manifest.digest, manifest)
+        """Store a manifest or an index under its digest, unless it is there.
+
+        If it has a subject, it is listed among the referrers of that.
+        """
+        if referrer_of(manifest).subject is None:
+            return self._put(manifest.digest, manifest)
+        sent = put_referrers(self.repository, [Attachment(manifest, ())])
+        return Outcome.UPLOADED if sent else Outcome.PRESENT
+
+    def attach(self, attachments: Sequence[Attachment]) -> None:
+        """Store attachments, and see to it that they are listed."""
+        put_referrers(self.repository, attachments)
 
     def tag(self, name: str, manifest: Blob) -> Outcome:
         """Let the tag `name` be that of a manifest or an index, unless it is."""

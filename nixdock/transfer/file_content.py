@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nixdock.coding.codings import MAGIC_SIZE
 from nixdock.errors import ImageError
+from nixdock.oci.attachment import Attachment, referrer_entry
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json
 from nixdock.oci.digests import hex_of
 from nixdock.oci.layout import BLOBS, INDEX, MARKER, MARKER_DATA
@@ -36,12 +37,13 @@ class FileContent:
     """An image or an index of images as the `Members` of an OCI layout.
 
     `manifests` are all manifests and indexes by their digests, the one that `index.json` lists
-    last, and `names` are its names. `files` are the blobs.
+    last, and `names` are its names. `files` are the blobs. `attachments` are what refers to it.
     """
 
     manifests: dict[str, Blob] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
+    attachments: list[Attachment] = field(default_factory=list)
 
     @property
     def root(self) -> Blob:
@@ -49,13 +51,13 @@ class FileContent:
         return list(self.manifests.values())[-1]
 
     def entries(self) -> list[dict[str, Any]]:
-        """Return the descriptors in `index.json`, one for each name."""
+        """Return the descriptors in `index.json`: one for each name, and those of attachments."""
         annotations: list[Mapping[str, str]] = [annotations_of(name) for name in self.names]
         root, platform = self.root, self._platform()
         return [
             Descriptor(root.media_type, root.digest, len(root.data), each, platform).document()
             for each in annotations or [{}]
-        ]
+        ] + [referrer_entry(each.manifest) for each in self.attachments]
 
     def _platform(self) -> Platform | None:
         """Return the platform of an image, as nixdock's own archives state it."""
@@ -74,6 +76,11 @@ class FileContent:
             MARKER: MARKER_DATA,
             INDEX: canonical_json(index),
             **{blob_name(each.digest): each.data for each in self.manifests.values()},
+            **{
+                blob_name(blob.digest): blob.data
+                for each in self.attachments
+                for blob in (each.manifest, *each.blobs)
+            },
         }
 
     def blobs(self) -> dict[str, Path]:

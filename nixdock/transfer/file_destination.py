@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import OutputError
 from nixdock.network.body import Body
+from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import hex_of
 from nixdock.oci.layout import BLOBS, LAYOUT_DIRECTORIES, MARKER, Format
@@ -74,6 +75,10 @@ class FileDestination:
         self.content.manifests[manifest.digest] = manifest
         present = _is_blob(self._earlier_file(manifest.digest), manifest.digest, len(manifest.data))
         return Outcome.PRESENT if present else Outcome.WRITTEN
+
+    def attach(self, attachments: Sequence[Attachment]) -> None:
+        """Keep attachments for the file."""
+        self.content.attachments += attachments
 
     def tag(self, name: str, manifest: Blob) -> Outcome:  # noqa: ARG002 (it is the last one)
         """Name the image."""

@@ -52,7 +52,8 @@ def _is_replaced(entry: DescriptorDocument, content: FileContent) -> bool:
     names: Mapping[str, str] = entry.annotations or {}
     new = [annotations_of(name) for name in content.names]
     same_name = any(names.get(key) == value for each in new for key, value in each.items())
-    unnamed = not (names and new) and entry.digest == content.root.digest
+    written = {content.root.digest, *(each.manifest.digest for each in content.attachments)}
+    unnamed = not (names and new) and entry.digest in written
     return same_name or unnamed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from nixdock.errors import InputError
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json
@@ -20,11 +21,14 @@ from nixdock.read.selection import select_only_image
 from nixdock.registry.access import Access
 from nixdock.registry.manifests import existing_manifest
 from nixdock.registry.opening import open_location
+from nixdock.registry.referrers import list_referrers
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
+from nixdock.transfer.attachments import ListReferrers
 from nixdock.transfer.destination import Destination, RegistryDestination
 from nixdock.transfer.docker_source import packed_source
 from nixdock.transfer.file_destination import FileForm, open_file_destination
+from nixdock.transfer.layout_referrers import referrers_in_layout
 from nixdock.transfer.names import name_of, renamed
 from nixdock.transfer.platforms import choose
 from nixdock.transfer.source import LayoutSource, RegistrySource, Source
@@ -39,6 +43,7 @@ __all__ = [
     "how_to_write",
     "open_destination",
     "open_source",
+    "opened_layout",
     "repository_name",
 ]
 
@@ -53,11 +58,15 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What is copied: a source, the manifests and blobs in it, and their names there."""
+    """What is copied: a source, the manifests and blobs in it, and their names there.
+
+    `referrers` returns what the source lists as the referrers of a manifest.
+    """
 
     source: Source
     tree: Tree
     names: tuple[str, ...]
+    referrers: ListReferrers
 
 
 def form_of(location: FileLocation) -> Format:
@@ -95,11 +104,11 @@ def open_source(
         case FileLocation():
             with open_location(location) as file:
                 if file.layout is not None:
-                    yield _open_layout(file, selection)
+                    yield opened_layout(file, selection)
                     return
                 image = select_only_image(file, selection.platform)
                 with packed_source(image, file.path, compress=compress) as (source, made):
-                    yield Opened(source, read_tree(source, made), image.names)
+                    yield Opened(source, read_tree(source, made), image.names, lambda _: [])
 
 
 @contextmanager
@@ -167,19 +176,23 @@ def _open_registry(
     if not selection.every:
         manifest = choose(source, manifest, selection.platform)
     named = reference if reference.tag else reference.at(manifest.digest)
-    return Opened(source, read_tree(source, manifest), (name_of(named),))
+    referrers = partial(list_referrers, repository)
+    return Opened(source, read_tree(source, manifest), (name_of(named),), referrers)
 
 
-def _open_layout(file: ImageFile, selection: Selection) -> Opened:
+def opened_layout(file: ImageFile, selection: Selection) -> Opened:
+    """Return what `selection` means of a layout; raise what `open_source` raises."""
     source = LayoutSource(file.members, file.path)
+    referrers = partial(referrers_in_layout, file.members, source)
     if selection.every:
         manifest = _whole(file, source)
         names = tuple(dict.fromkeys(name for image in file.images for name in image.names))
-        return Opened(source, read_tree(source, manifest), names)
+        return Opened(source, read_tree(source, manifest), names, referrers)
     image = select_only_image(file, selection.platform)
     data = image.manifest_data or b""
     media_type = parse_json(data).get("mediaType") or MANIFEST_MEDIA_TYPE
-    return Opened(source, read_tree(source, Blob(media_type, data)), image.names)
+    tree = read_tree(source, Blob(media_type, data))
+    return Opened(source, tree, image.names, referrers)
 
 
 def _whole(file: ImageFile, source: LayoutSource) -> Blob:

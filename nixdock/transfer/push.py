@@ -14,6 +14,7 @@ from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.layer import Layer
 from nixdock.layers.pack import pack_each
 from nixdock.layers.progress import NO_PROGRESS, Progress
+from nixdock.oci.attachment import Attachment
 from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.registry.manifests import is_blob_unknown
@@ -99,6 +100,7 @@ class PushedImage:
 
     `read` and `sent` are in bytes: of the layers that were packed or read, and of what was sent to
     registries. `requests` is the number of requests to all registries, if it is known.
+    `attachments` are what was attached to the image.
     """
 
     digest: str
@@ -107,6 +109,7 @@ class PushedImage:
     read: int
     sent: int
     requests: int | None = None
+    attachments: tuple[Attachment, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object that `nixdock push --json` prints."""
@@ -117,6 +120,7 @@ class PushedImage:
             "bytes_read": self.read,
             "bytes_sent": self.sent,
             "requests": self.requests,
+            "attachments": [each.document() for each in self.attachments],
         }
 
 
@@ -129,7 +133,7 @@ def push_build(
     cache: KnownCache,
     progress: Progress = NO_PROGRESS,
 ) -> PushedImage:
-    """Send an image to all targets: layers first, then config and manifest, and tags last.
+    """Send an image to all targets: layers, config, manifest and attachments, and tags last.
 
     `known` are the blobs that may be taken over without packing. Raise what `Layer.pack` and the
     requests to the registries raise; a tag is then what it was.
@@ -180,9 +184,15 @@ class _Push:
             PushedLayer.of(blob, outcomes)
             for (_, blob), outcomes in zip(sorted(blobs.items()), self._outcomes, strict=True)
         )
-        references = (f"{target.place}@{image.manifest.digest}" for target in self._targets)
-        digest = image.manifest.digest
-        return PushedImage(digest, tuple(references), tuple(layers), self._read, self._sent)
+        references = (f"{target.place}@{image.root.digest}" for target in self._targets)
+        return PushedImage(
+            image.root.digest,
+            tuple(references),
+            tuple(layers),
+            self._read,
+            self._sent,
+            attachments=image.attachments,
+        )
 
     def _verify(self, expected: Mapping[int, LayerBlob]) -> None:
         """Pack the layers that are known; raise ImageError if one is not what it should be."""
@@ -260,7 +270,7 @@ class _Push:
 
     def _finish(self, target: PushTarget, image: Image, blobs: dict[int, LayerBlob]) -> None:
         """Let the target's tags be those of the image, whose layers are there."""
-        if target.has_image(image.manifest.digest):
+        if target.has_image(image.root.digest) and not image.attachments:
             return
         try:
             self._put(target, image)

@@ -11,6 +11,7 @@ from nixdock.oci.descriptor import Blob
 from nixdock.oci.image import Image
 from nixdock.registry.blobs import has_blob
 from nixdock.registry.manifests import put_manifest
+from nixdock.registry.referrers import list_referrers, put_referrers
 from nixdock.registry.repository import Repository
 from nixdock.transfer.destination import Outcome, RegistryDestination, try_mount
 from nixdock.transfer.lookup import Seen
@@ -88,23 +89,43 @@ class PushTarget:
         return {seen.name for seen in self.seen if seen.index == digest}
 
     def put_image(self, image: Image, *, dry_run: bool = False) -> int:
-        """Store config and manifest, then set the tags; return how many bytes were sent."""
+        """Store config, manifest and attachments, then set tags; return how many bytes were sent.
+
+        A tag is never that of an image without its attachments.
+        """
+        config, manifest, root = image.config, image.manifest, image.root
+        if self.has_image(root.digest):
+            return self._attach(image, dry_run=dry_run)
+        attestation = image.attestation
+        blobs = (config, *(() if attestation is None else attestation.blobs))
+        # In the order in which one refers to the other.
+        above = () if attestation is None else (attestation.manifest, root)
         sent = 0
-        config, manifest = image.config, image.manifest
         destination = RegistryDestination(self.repository)
         if dry_run:
-            sent += 0 if destination.has(config.digest) else len(config.data)
-            return sent + len(manifest.data)
-        if destination.put(config.digest, Body.of(config.data)) is Outcome.UPLOADED:
-            sent += len(config.data)
-        for name in self._names(manifest):
-            put_manifest(self.repository, name, manifest)
-            sent += len(manifest.data)
-        return sent
+            new = [blob for blob in blobs if not destination.has(blob.digest)]
+            sent += sum(len(blob.data) for blob in (*new, *(above or [manifest])))
+            return sent + self._attach(image, dry_run=True)
+        for blob in blobs:
+            if destination.put(blob.digest, Body.of(blob.data)) is Outcome.UPLOADED:
+                sent += len(blob.data)
+        if not any(seen.manifest == manifest.digest for seen in self.seen):
+            sent += self._put(manifest.digest, manifest)
+        sent += sum(self._put(each.digest, each) for each in above)
+        sent += self._attach(image)
+        there = self._tags_of(root.digest)
+        return sent + sum(self._put(tag, root) for tag in self.tags if tag not in there)
 
-    def _names(self, manifest: Blob) -> list[str]:
-        """Return under what the manifest is stored: its digest first, tags last."""
-        there = self._tags_of(manifest.digest)
-        is_stored = any(seen.manifest == manifest.digest for seen in self.seen)
-        tags = (tag for tag in self.tags if tag not in there)
-        return [*([] if is_stored else [manifest.digest]), *tags]
+    def _attach(self, image: Image, *, dry_run: bool = False) -> int:
+        if not image.attachments:
+            return 0
+        if dry_run:
+            digest = image.manifest.digest
+            listed = {each.digest for each in list_referrers(self.repository, digest)}
+            new = (each for each in image.attachments if each.manifest.digest not in listed)
+            return sum(len(blob.data) for each in new for blob in (each.manifest, each.content))
+        return put_referrers(self.repository, image.attachments)
+
+    def _put(self, name: str, manifest: Blob) -> int:
+        put_manifest(self.repository, name, manifest)
+        return len(manifest.data)

@@ -75,12 +75,12 @@ def read_tree(source: Source, manifest: Blob) -> Tree:
     return _Reader(source).tree(manifest, 0)
 
 
-def read_document(source: Source, descriptor: DescriptorDocument) -> bytes:
+def read_document(source: Source, descriptor: DescriptorDocument, most: int = MOST_JSON) -> bytes:
     """Return a small blob, such as a config; raise ImageError if it is damaged or too large."""
     place = f"{source.place}: the blob {descriptor.digest}"
-    if descriptor.size > MOST_JSON:
+    if descriptor.size > most:
         raise ImageError(
-            f"{place} has {descriptor.size} bytes, but may have at most {MOST_JSON}", place=place
+            f"{place} has {descriptor.size} bytes, but may have at most {most}", place=place
         )
     digest = check_digest(descriptor.digest)
     with VerifiedReader(source.open(digest), place, digest, descriptor.size) as stream:

@@ -42,7 +42,7 @@ def write_archive(
             layer_paths = (_blob_path(layer.digest) for layer in image.layers)
             manifest = image.docker_manifest(_blob_path(image.config.digest), layer_paths)
             archive.add(DOCKER_MANIFEST, manifest)
-        for blob in (image.manifest, image.config):
+        for blob in image.documents:
             archive.add(_blob_path(blob.digest), blob.data)
         for layer in {layer.digest: layer for layer in image.layers}.values():
             blob_file = blobs / hex_of(layer.digest)

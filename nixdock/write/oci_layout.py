@@ -23,7 +23,7 @@ def write_oci_layout(target: Path, pack_into: PackInto, assemble: Assemble) -> I
         blobs = directory / BLOBS
         blobs.mkdir(parents=True)
         image = assemble(pack_into(blobs))
-        for blob in (image.config, image.manifest):
+        for blob in image.documents:
             _write_file(blobs / hex_of(blob.digest), blob.data)
         _write_file(directory / MARKER, MARKER_DATA)
         _write_file(directory / INDEX, image.index())

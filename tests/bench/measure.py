@@ -18,9 +18,8 @@ __all__ = ["Ratio", "Run", "Series", "interleaved", "run", "run_watched"]
 
 _CHUNK = 1 << 20
 _SAMPLE_SECONDS = 0.02
-# The first decides how many cores are used. The second would have every run compile all modules,
-# which an installed program need not do.
-_NOT_PASSED_ON = frozenset({"NIX_BUILD_CORES", "PYTHONDONTWRITEBYTECODE"})
+# Users have compiled modules, and all cores.
+_UNSET = {"NIX_BUILD_CORES", "PYTHONDONTWRITEBYTECODE"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def run(
     `watch` is called with the process id as soon as there is one. Raise SystemExit when the
     command fails: figures of failed runs mean nothing.
     """
-    environment = {key: value for key, value in os.environ.items() if key not in _NOT_PASSED_ON}
+    environment = {key: value for key, value in os.environ.items() if key not in _UNSET}
     with tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
         process = subprocess.Popen(

@@ -55,7 +55,9 @@ STREAM_DEFAULTS = {
 
 
 # nixdock's own.
-OWN_DEFAULTS = {"fromImageName", "fromImageTag", "inheritConfig", "layering", "perms"}
+OWN_DEFAULTS = {
+    "fromImageName", "fromImageTag", "inheritConfig", "layering", "perms", "provenance",
+}  # fmt: skip
 
 # Of dockerTools.buildImage.
 BUILD_DEFAULTS = {
@@ -69,7 +71,7 @@ def test_takes_the_arguments_of_docker_tools(library: Library) -> None:
     arguments = library.evaluate("pkgs.lib.functionArgs nixdock.streamLayeredImage")
     assert arguments == {"name": False, **dict.fromkeys(STREAM_DEFAULTS | OWN_DEFAULTS, True)}
     arguments = library.evaluate("pkgs.lib.functionArgs nixdock.buildImage")
-    own = {"inheritConfig", "perms", "format"}
+    own = {"inheritConfig", "perms", "format", "provenance"}
     assert arguments == {"name": False, **dict.fromkeys(BUILD_DEFAULTS | own, True)}
 
 

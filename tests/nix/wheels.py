@@ -18,6 +18,7 @@ WHEELS = (
     "backports-zstd",
     "bcrypt",
     "click",
+    "cryptography",
     "deflate",
     "hatchling",
     "hypothesis",

@@ -32,7 +32,7 @@ RUNS = {"nixdock", "cat"}
 # commit, or talk to a daemon or a registry.
 RUNS_WITH_NIX = RUNS | {"nix", "realpath"}
 # The commands of nixdock that talk to a registry or a runtime, or are one.
-ASKS_REGISTRIES = "copy|load|login|pull|push|run|serve|tags"
+ASKS_REGISTRIES = "copy|load|login|pull|push|run|serve|sign|tags"
 
 
 @dataclass(frozen=True)

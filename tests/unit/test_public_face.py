@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,15 +28,21 @@ from .registry.fake_registry import fake_registry
 SampleSpec = Callable[..., Path]
 
 FUNCTIONS = [
+    "attest_image",
+    "attach_artifact",
+    "attach_sbom",
     "build_image",
+    "check_policy",
     "compare_plans",
     "copy_image",
     "diff_images",
     "explain_path",
     "export_image",
+    "generate_key_pair",
     "image_digests",
     "inspect_image",
     "list_packages",
+    "list_referrers",
     "list_tags",
     "load_image",
     "login_registry",
@@ -52,21 +59,28 @@ FUNCTIONS = [
     "query_closure",
     "read_closure",
     "read_previous",
+    "read_referrer",
     "read_spec",
     "realise_closure",
     "registration_text",
     "remember_layers",
     "resolve_spec",
+    "sarif_json",
     "sbom_json",
     "serve_images",
+    "sign_image",
     "spec_json",
     "stream_image",
     "tarsum",
+    "verify_attestation",
     "verify_image",
+    "verify_signature",
     "write_database",
 ]
 TYPES = [
     "Access",
+    "Attached",
+    "Attaching",
     "Bill",
     "Closure",
     "Comparison",
@@ -79,6 +93,7 @@ TYPES = [
     "Explanation",
     "FileLocation",
     "FileReport",
+    "Finding",
     "Format",
     "Group",
     "Hash",
@@ -92,16 +107,20 @@ TYPES = [
     "Loaded",
     "LoadedLayer",
     "PathInfo",
+    "Policy",
+    "PolicyReport",
     "Prefetched",
     "PreviousPlan",
     "Progress",
     "PushedImage",
     "PushedLayer",
     "Pushing",
+    "Referrer",
     "RegistryReference",
     "Remote",
     "Resolution",
     "Serving",
+    "SignedImage",
     "StorePath",
     "Verification",
 ]
@@ -119,6 +138,7 @@ ERRORS = [
     "RegistryError",
     "RemoteError",
     "ScriptError",
+    "SignatureError",
     "SpecError",
     "StoreError",
     "ToolError",
@@ -359,6 +379,46 @@ def test_images_are_compared(image: Path, tmp_path: Path) -> None:
         max_layers=3,
     )
     assert len(separate.old.layers) == len(separate.new.layers) == 2
+
+
+def test_a_policy_is_checked(
+    spec: nixdock.ImageSpec, closure: nixdock.Closure, image: Path
+) -> None:
+    policy = nixdock.Policy(denied_paths=("-libc$",))
+    for source in (spec, closure, image, str(image)):
+        report = nixdock.check_policy(source, policy)
+        assert isinstance(report, nixdock.PolicyReport)
+        (finding,) = report.findings
+        assert isinstance(finding, nixdock.Finding)
+        assert finding.path == f"/nix/store/{'a' * 32}-libc"
+        (run,) = json.loads(nixdock.sarif_json(report))["runs"]
+        assert len(run["results"]) == 1
+    with pytest.raises(nixdock.InputError, match="has no rules"):
+        nixdock.check_policy(closure, nixdock.Policy())
+    with pytest.raises(nixdock.InputError, match="belong together"):
+        nixdock.check_policy(spec, nixdock.Policy(max_update=1))
+    progress = Progress()
+    nixdock.check_policy(image, policy, progress=progress)
+    assert [len(weights) for weights in progress.weights] == [5]
+
+
+def test_an_image_is_signed_and_verified(spec: nixdock.ImageSpec, tmp_path: Path) -> None:
+    private, public = tmp_path / "k.key", tmp_path / "k.pub"
+    nixdock.generate_key_pair(private, public, b"password")
+    layout = nixdock.FileLocation(tmp_path / "layout", nixdock.Format.OCI_LAYOUT)
+    image = nixdock.build_image(spec, layout.path, form="oci-layout")
+    with pytest.raises(nixdock.SignatureError) as caught:
+        nixdock.verify_signature(layout, public)
+    assert caught.value.digest == image.manifest.digest
+    (signed,) = nixdock.sign_image(layout, private, password=lambda: b"password")
+    assert isinstance(signed, nixdock.SignedImage)
+    assert signed == replace(nixdock.verify_signature(layout, public), added=("bundle",))
+    assert signed.digest == image.manifest.digest
+    statement = tmp_path / "predicate.json"
+    statement.write_text("{}")
+    nixdock.attest_image(layout, private, statement, "spdx", password=b"password")
+    (found,) = nixdock.verify_attestation(layout, public, "spdx")
+    assert json.loads(found)["predicate"] == {}
 
 
 def test_an_image_is_exported_and_summed(image: Path, tmp_path: Path) -> None:

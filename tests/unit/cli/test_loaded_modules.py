@@ -28,6 +28,7 @@ PARTS = {
     "processes": "multiprocessing",
     "server": "waitress",
     "signatures": "nacl",
+    "keys": "cryptography",
     "passwords": "bcrypt",
     "zstd": "backports.zstd" if sys.version_info < (3, 14) else "compression.zstd",
     "progress": "rich",
@@ -55,7 +56,9 @@ def spec(tmp_path: Path, sample_spec: SampleSpec) -> Path:
     return sample_spec(tmp_path, extra_commands="")
 
 
-@pytest.mark.parametrize("command", ["", "build", "push", "plan", "serve", "verify", "sbom"])
+@pytest.mark.parametrize(
+    "command", ["", "build", "push", "plan", "serve", "sign", "verify", "sbom", "check"]
+)
 def test_help(tmp_path: Path, command: str) -> None:
     assert loaded(tmp_path, *command.split(), "--help") == set()
 
@@ -100,11 +103,11 @@ def test_a_spec_loads_what_it_has(tmp_path: Path, sample_spec: SampleSpec) -> No
         assert loaded(tmp_path, "build", spec, *options, tmp_path / "image") >= parts
 
 
-@pytest.mark.parametrize("command", ["inspect", "verify", "export", "tarsum"])
+@pytest.mark.parametrize("command", ["inspect", "verify", "export", "tarsum", "check"])
 def test_reading_an_image_plans_and_builds_nothing(
     tmp_path: Path, spec: Path, command: str
 ) -> None:
     image = tmp_path / "image.tar"
     loaded(tmp_path, "build", spec, "-q", "--format", "docker-archive", "-o", image)
-    output = ("-o", tmp_path / "exported.tar") if command == "export" else ()
-    assert loaded(tmp_path, command, image, *output) == set()
+    options = {"export": ("-o", tmp_path / "exported.tar"), "check": ("--max-size", "1MB")}
+    assert loaded(tmp_path, command, image, *options.get(command, ())) == set()

@@ -13,7 +13,6 @@ import tarfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,7 +24,8 @@ from nixdock.oci.layout import Format
 from nixdock.read.opening import open_image
 from nixdock.read.report import inspect_images
 
-SCHEMAS = Path(__file__).parents[2] / "data/image-spec"
+from ..image_schemas import SCHEMAS, schema_errors
+
 DEBIANS_SCHEMAS = Path("/usr/share/gocode/src/github.com/opencontainers/image-spec/schema")
 STORE_PATHS = [
     f"/nix/store/{letter * 32}-{name}"
@@ -191,22 +191,6 @@ def test_the_store_may_be_elsewhere(tmp_path: Path) -> None:
 def test_the_schemas_are_those_of_debian() -> None:
     for file in SCHEMAS.glob("*.json"):
         assert json.loads(file.read_text()) == json.loads((DEBIANS_SCHEMAS / file.name).read_text())
-
-
-def schema_errors(name: str, document: Any) -> list[str]:
-    """What the image-spec's own schema finds wrong with a document."""
-    import jsonschema
-    from referencing import Registry, Resource
-    from referencing.jsonschema import DRAFT4
-
-    def retrieve(uri: str) -> Resource[Any]:
-        text = (SCHEMAS / uri.rpartition("/")[2]).read_text()
-        return Resource.from_contents(json.loads(text), default_specification=DRAFT4)
-
-    registry: Registry[Any] = Registry(retrieve=retrieve)  # type: ignore[call-arg]
-    schema = json.loads((SCHEMAS / name).read_text())
-    checker = jsonschema.Draft4Validator(schema, registry=registry)
-    return [error.message for error in checker.iter_errors(document)]
 
 
 @pytest.mark.slow

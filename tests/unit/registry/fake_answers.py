@@ -278,12 +278,17 @@ def _list_referrers(registry: FakeRegistry, received: Received, name: str, diges
         found.append(
             descriptor | {key: document[key] for key in ["annotations"] if key in document}
         )
+    start = int(received.first("start") or 0)
+    end = start + (registry.page or len(found))
     index = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": found,
+        "manifests": found[start:end],
     }
     headers = {"Content-Type": index["mediaType"]}
+    if end < len(found):
+        query = urlencode({"start": end} | ({"artifactType": wanted} if wanted else {}))
+        headers["Link"] = f'</v2/{name}/referrers/{digest}?{query}>; rel="next"'
     if wanted and registry.filters_referrers:
         headers["OCI-Filters-Applied"] = "artifactType"
     return _json(index, headers)  # type: ignore[arg-type]

@@ -71,7 +71,7 @@ def test_a_fragment_does_not_hide_the_digest(fake: FakeRegistry, repository: Rep
 def test_a_list_that_goes_on_nowhere(fake: FakeRegistry, repository: Repository) -> None:
     for link, message in (
         ("http://[bad", "the registry's word is not followed: it leads to an invalid URL"),
-        ("list", "a page of the list leads to itself"),
+        ("list", "the list of tags: a page leads to itself"),
     ):
         headers = {"Link": f'<{link}>; rel="next"'}
         fake.faults.append(Fault("GET", "tags", status=200, headers=headers, body=b"{}"))
@@ -84,7 +84,9 @@ def test_a_list_without_an_end(fake: FakeRegistry, repository: Repository) -> No
         headers = {"Link": f'</v2/some/repository/tags/list?last={i}>; rel="next"'}
         fake.faults.append(Fault("GET", "tags", status=200, headers=headers, body=body))
     error = error_of(lambda: list_tags(repository))
-    assert error == f"{fake.host}/some/repository: the list has more than 67108864 bytes"
+    assert (
+        error == f"{fake.host}/some/repository: the list of tags: it has more than 67108864 bytes"
+    )
 
 
 def test_numbers_with_more_digits_than_are_read(fake: FakeRegistry, repository: Repository) -> None:

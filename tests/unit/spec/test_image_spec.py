@@ -352,3 +352,26 @@ def test_other_files_than_specs_are_called_by_their_names(
         read_spec(file)
     assert message in str(error.value)
     assert error.value.path == str(file)
+
+
+@pytest.mark.parametrize(
+    "flake", ["github:me/app", "git+ssh://git@example.org/app?rev=1", "path:/x"]
+)
+def test_flakes_that_everybody_may_know(flake: str) -> None:
+    document = {**LEAST, "provenance": {"flake": flake}}
+    parse(document)
+    jsonschema.validate(document, spec_schema())
+
+
+@pytest.mark.parametrize(
+    ("flake", "message"),
+    [
+        (".", "FILE: provenance.flake: "),
+        ("github:me app", "FILE: provenance.flake: 'github:me app' is not a URI"),
+        ("git+https://me:secret@example.org/app", "FILE: provenance.flake: the URI has a password"),
+    ],
+)
+def test_flakes_that_nobody_should_know(flake: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
+        parse({**LEAST, "provenance": {"flake": flake}})
+    assert "secret" not in str(caught.value)

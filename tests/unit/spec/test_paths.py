@@ -40,6 +40,7 @@ OTHER_KEYS: Final = {
     *("from_image.name", "from_image.tag"),
     *("perms.path", "perms.regex", "perms.mode", "perms.uname", "perms.gname"),
     "perms.capabilities",
+    *("provenance.flake", "provenance.revision", "provenance.nix_version", "provenance.system"),
 }
 
 

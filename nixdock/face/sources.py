@@ -1,0 +1,43 @@
+"""What a job can start from: a closure, a spec, or an image that exists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nixdock.errors import InputError
+
+if TYPE_CHECKING:
+    from nixdock.nix.closure import Closure
+    from nixdock.oci.location import Location
+    from nixdock.spec.image_spec import ImageSpec
+
+__all__ = ["read_source"]
+
+
+def read_source(location: Location) -> Closure | ImageSpec | Location:
+    """Return the closure or spec in a file, or the location itself if an image may be there.
+
+    `-` is standard input. Raise InputError or one of its subclasses if the file can't be read, or
+    is text that is neither of the two.
+    """
+    import orjson
+
+    from nixdock.diff.reading import is_image
+    from nixdock.nix.reference_graph import parse_closure
+    from nixdock.oci.location import FileLocation
+    from nixdock.spec.reading import is_spec, spec_of
+    from nixdock.system.input_files import read_bytes
+
+    if not isinstance(location, FileLocation) or is_image(location):
+        return location
+    data = read_bytes(location.path, "the spec or graph")
+    if data.lstrip().startswith(b"{"):
+        try:
+            document = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise InputError(
+                f"{location.path} is not valid JSON: {error}", path=location.path
+            ) from None
+        if is_spec(document):
+            return spec_of(document, location.path)
+    return parse_closure(data, (), str(location.path))

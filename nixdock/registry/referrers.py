@@ -1,0 +1,250 @@
+"""Manifests that refer to an image, such as signatures (distribution-spec, "Listing Referrers").
+
+Some registries list the referrers of a manifest themselves. In the others, clients keep the lists:
+indexes whose tags follow from the digests of the subjects ("Referrers Tag Schema").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from nixdock.errors import ImageError, RegistryError
+from nixdock.network.body import Body
+from nixdock.oci.attachment import Attachment, referrer_entry, referrer_of, referrers_tag
+from nixdock.oci.descriptor import Blob, canonical_json
+from nixdock.oci.digests import check_digest
+from nixdock.oci.documents import DescriptorDocument, IndexDocument
+from nixdock.oci.media_types import INDEX_MEDIA_TYPE, INDEX_MEDIA_TYPES
+from nixdock.oci.untrusted_json import converted, parse_json
+from nixdock.registry.blobs import has_blob, upload_blob
+from nixdock.registry.manifests import (
+    get_manifest,
+    is_blob_unknown,
+    manifest_digest,
+    put_manifest,
+)
+from nixdock.registry.pages import Page, read_pages
+from nixdock.registry.repository import Repository
+from nixdock.registry.request import Request
+
+__all__ = ["list_referrers", "put_referrers"]
+
+# What registries answer that list no referrers.
+_NO_LISTS: Final = frozenset({400, 404, 405, 406})
+# How often a list is written if others write it at the same time.
+_MOST_WRITES: Final = 10
+# The number of the attempt after which waits get no longer.
+_LONGEST_WAIT: Final = 3
+_EMPTY_LIST: Final[Mapping[str, Any]] = {
+    "schemaVersion": 2,
+    "mediaType": INDEX_MEDIA_TYPE,
+    "manifests": [],
+}
+
+
+def list_referrers(
+    repository: Repository, digest: str, artifact_type: str | None = None
+) -> list[DescriptorDocument]:
+    """Return the descriptors of the manifests that refer to the one with that digest, each once.
+
+    With `artifact_type`, only those of that type. A list is what the registry, or another client,
+    says: that a manifest has this subject has not been verified. Raise RegistryError if the
+    registry can't be asked, or if its list is malformed.
+    """
+    found = _listed_by_registry(repository, digest, artifact_type)
+    if found is None:
+        found = _of_type(_entries(repository, digest, _tagged(repository, digest)), artifact_type)
+    return [*{each.digest: each for each in found}.values()]
+
+
+def _listed_by_registry(
+    repository: Repository, digest: str, artifact_type: str | None
+) -> list[DescriptorDocument] | None:
+    """Return what the registry lists, or None if it lists no referrers."""
+    path = repository.path("referrers", digest)
+    if artifact_type is not None:
+        path += f"?artifactType={quote(artifact_type, safe='')}"
+    found: list[DescriptorDocument] | None = None
+    request = Request(
+        "GET",
+        path,
+        repository.pulling(),
+        headers={"Accept": INDEX_MEDIA_TYPE},
+        expected=(200, *_NO_LISTS),
+        subject=_subject(digest),
+    )
+    for page in read_pages(repository, request):
+        if page.status != 200 or not _is_list(page):
+            # Some servers have a web page at every path.
+            if found is None:
+                return None
+            raise _wrong(repository, digest, "it breaks off")
+        entries = _entries(repository, digest, page.data)
+        filters = page.headers.get("OCI-Filters-Applied", "").split(",")
+        if "artifactType" not in map(str.strip, filters):
+            entries = _of_type(entries, artifact_type)
+        found = [*(found or []), *entries]
+    return found
+
+
+def _is_list(page: Page) -> bool:
+    media_type = page.headers.get("Content-Type", "").partition(";")[0]
+    return media_type.strip() == INDEX_MEDIA_TYPE
+
+
+def _entries(repository: Repository, digest: str, data: bytes | None) -> list[DescriptorDocument]:
+    if data is None:
+        return []
+    try:
+        entries = converted(parse_json(data), IndexDocument).manifests
+        for each in entries:
+            check_digest(each.digest)
+    except ImageError as error:
+        raise _wrong(repository, digest, str(error)) from None
+    return entries
+
+
+def _of_type(
+    entries: Iterable[DescriptorDocument], artifact_type: str | None
+) -> list[DescriptorDocument]:
+    return [each for each in entries if artifact_type in {None, each.artifact_type}]
+
+
+def _tagged(repository: Repository, digest: str) -> bytes | None:
+    """Return the list that clients keep, or None if there is none."""
+    found = get_manifest(repository, referrers_tag(digest))
+    # GitLab's registry takes the tag for the digest.
+    if found is None or found.digest == digest:
+        return None
+    if found.media_type not in INDEX_MEDIA_TYPES:
+        tag = repository.reference(referrers_tag(digest))
+        raise _wrong(repository, digest, f"{tag} is an image, and no list of referrers")
+    return found.data
+
+
+def put_referrers(repository: Repository, attachments: Sequence[Attachment]) -> int:
+    """Store attachments, which may belong to several manifests, and return how many bytes it took.
+
+    For each, blobs go first, then the manifest; then it is listed. What is listed already is not
+    sent, and neither are blobs that an attachment leaves out, because they are there. Raise
+    RegistryError if the registry refuses, or if others write the same list again and again.
+    """
+    sent = 0
+    subjects: dict[str, list[Attachment]] = {}
+    for each in attachments:
+        subjects.setdefault(_subject_digest(each.manifest), []).append(each)
+    for digest, those in subjects.items():
+        listed = {each.digest for each in list_referrers(repository, digest)}
+        unlisted = []
+        for each in those:
+            if each.manifest.digest in listed and _has(repository, each.manifest.digest):
+                continue
+            for blob in each.blobs:
+                if not has_blob(repository, blob.digest):
+                    upload_blob(repository, blob.digest, Body.of(blob.data))
+                    sent += len(blob.data)
+            sent += len(each.manifest.data)
+            if put_manifest(repository, each.manifest.digest, each.manifest) is None:
+                unlisted.append(each.manifest)
+        if unlisted:
+            sent += _list_in_tag(repository, digest, unlisted)
+    return sent
+
+
+def _subject_digest(manifest: Blob) -> str:
+    subject = referrer_of(manifest).subject
+    if subject is None:
+        raise ImageError(f"{manifest.digest} has no subject: it refers to no image")
+    return check_digest(subject.digest)
+
+
+def _has(repository: Repository, digest: str) -> bool:
+    return manifest_digest(repository, digest) is not None
+
+
+def _list_in_tag(repository: Repository, digest: str, manifests: Sequence[Blob]) -> int:
+    """Add manifests to the list that clients keep, and return the bytes that were sent.
+
+    A registry can't be told to replace a list only if it is still the same. So another client that
+    has read the list before this one wrote it may write it afterwards, without these manifests.
+    They are looked for again after a while, in which whoever has read the list will have written
+    it, and added anew if they are missing.
+    """
+    new = [referrer_entry(each) for each in manifests]
+    sent = 0
+    failure: RegistryError | None = None
+    for attempt in range(1, _MOST_WRITES + 1):
+        data = _tagged(repository, digest)
+        index = _with_entries(repository, digest, data, new)
+        if failure is not None and _lacks_something(failure):
+            index = _without_lost(repository, index)
+        if index.data != data:
+            try:
+                # It is not sent again as it is: others may have written the list meanwhile.
+                put_manifest(repository, referrers_tag(digest), index, retry=False)
+                sent += len(index.data)
+                failure = None
+            except RegistryError as error:
+                if not (error.is_broken or _lacks_something(error)):
+                    raise
+                failure = error
+        elif attempt == 1:
+            return sent
+        repository.transport.wait(min(attempt, _LONGEST_WAIT))
+        if not _missing(_entries(repository, digest, _tagged(repository, digest)), new):
+            return sent
+    raise failure or _wrong(
+        repository,
+        digest,
+        f"it still lacks {new[0]['digest']} after {_MOST_WRITES} attempts to add it: others write"
+        " it at the same time, or the registry does not keep it; try again later",
+    )
+
+
+def _lacks_something(error: RegistryError) -> bool:
+    """Tell whether a registry refused a list because it lacks, or can't find, a manifest of it."""
+    return is_blob_unknown(error) or "MANIFEST_UNKNOWN" in error.codes
+
+
+def _missing(
+    listed: Iterable[DescriptorDocument], new: Iterable[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    digests = {each.digest for each in listed}
+    return [each for each in new if each["digest"] not in digests]
+
+
+def _with_entries(
+    repository: Repository, digest: str, data: bytes | None, new: Iterable[Mapping[str, Any]]
+) -> Blob:
+    """Return a list with entries more; whatever else it has stays as it is."""
+    listed = _entries(repository, digest, data)
+    missing = _missing(listed, new)
+    if data is not None and not missing:
+        return Blob(INDEX_MEDIA_TYPE, data)
+    document = dict(_EMPTY_LIST if data is None else parse_json(data))
+    document["manifests"] = [*document["manifests"], *missing]
+    media_type = document.get("mediaType", INDEX_MEDIA_TYPE)
+    return Blob(media_type, canonical_json(document))
+
+
+def _without_lost(repository: Repository, index: Blob) -> Blob:
+    """Return a list without entries whose manifests are gone: some registries want them all."""
+    document = parse_json(index.data)
+    kept = [each for each in document["manifests"] if _has(repository, each["digest"])]
+    return Blob(index.media_type, canonical_json(document | {"manifests": kept}))
+
+
+def _subject(digest: str) -> str:
+    return f"the list of referrers of {digest}"
+
+
+def _wrong(repository: Repository, digest: str, message: str) -> RegistryError:
+    return RegistryError(
+        f"{repository.place}: {_subject(digest)}: {message}",
+        place=repository.place,
+        digest=digest,
+        # There was an answer, which is what is wrong.
+        status=200,
+    )

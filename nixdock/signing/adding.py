@@ -1,0 +1,104 @@
+"""Signing manifests, and attesting something about them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nixdock.attach.subject import Subject
+from nixdock.errors import RegistryError
+from nixdock.oci.attachment import attach_content
+from nixdock.oci.descriptor import Blob
+from nixdock.registry.manifests import is_blob_unknown, put_manifest
+from nixdock.registry.repository import Repository
+from nixdock.registry.small_blobs import put_small_blob, read_small_blob
+from nixdock.signing.bundle import BUNDLE, signed_bundle
+from nixdock.signing.finding import claims_in, read_list, signatures_in_bundles, statements_about
+from nixdock.signing.keys import SigningKey
+from nixdock.signing.signature_list import SignatureList, signature_tag
+from nixdock.signing.simple_signing import SIMPLE_SIGNING, Claim, payload_of
+from nixdock.signing.statement import parse_statement, signature_statement
+
+__all__ = ["add_attestation", "add_signature_bundle", "add_to_list"]
+
+_CONTENT: Final = "dev.sigstore.bundle.content"
+_PREDICATE: Final = "dev.sigstore.bundle.predicateType"
+_MOST_WRITES: Final = 10
+# The number of the attempt after which waits get no longer.
+_LONGEST_WAIT: Final = 3
+
+
+def add_to_list(repository: Repository, digest: str, identity: str, key: SigningKey) -> bool:
+    """Add a signature to the list of a manifest; return False if the key has signed it already.
+
+    A registry can't be told to replace a list only if it is still the same. So the signature is
+    looked for again after a while, in which whoever has read the list will have written it, and
+    added anew if it is missing. Raise RegistryError if the registry refuses, or if others write the
+    list again and again, and ImageError if the list is malformed.
+    """
+    claim = Claim(digest, identity)
+    payload = payload_of(claim)
+    signature = key.sign(payload)
+    failure: RegistryError | None = None
+    for attempt in range(1, _MOST_WRITES + 1):
+        signatures = _whole_list(repository, digest)
+        if claim in claims_in(repository, signatures, digest, key.public):
+            return attempt > 1
+        manifest, config = signatures.with_signature(payload, signature)
+        put_small_blob(repository, Blob(SIMPLE_SIGNING, payload))
+        put_small_blob(repository, config)
+        try:
+            put_manifest(repository, signature_tag(digest), manifest, retry=False)
+        except RegistryError as error:
+            # It is not sent again as it is: others may have written the list meanwhile.
+            if not (error.is_broken or is_blob_unknown(error)):
+                raise
+            failure = error
+        repository.transport.wait(min(attempt, _LONGEST_WAIT))
+    raise failure or RegistryError(
+        f"{repository.place}: the list of signatures {signature_tag(digest)} still lacks this one"
+        f" after {_MOST_WRITES} attempts to add it: others write it at the same time; try again"
+        " later",
+        place=repository.place,
+        digest=digest,
+        status=200,
+    )
+
+
+def _whole_list(repository: Repository, digest: str) -> SignatureList:
+    """Return the list of a manifest with its config, empty if there is none."""
+    found = read_list(repository, digest)
+    if found is None:
+        return SignatureList.empty()
+    return found.with_config(read_small_blob(repository, *found.config_descriptor))
+
+
+def add_signature_bundle(subject: Subject, key: SigningKey) -> bool:
+    """Attach a bundle with a signature; return False if the key has signed the manifest already.
+
+    Raise what `Subject.attach` raises.
+    """
+    if any(True for _ in signatures_in_bundles(subject, key.public)):
+        return False
+    _attach(subject, signature_statement(subject.manifest.digest), key)
+    return True
+
+
+def add_attestation(subject: Subject, statement: bytes, key: SigningKey) -> bool:
+    """Attach a bundle with a signed statement; return False if it is there already.
+
+    Raise ImageError if it is no statement, and what `Subject.attach` raises.
+    """
+    kind = parse_statement(statement).predicate_type
+    if statement in statements_about(subject, kind, key.public):
+        return False
+    _attach(subject, statement, key)
+    return True
+
+
+def _attach(subject: Subject, statement: bytes, key: SigningKey) -> None:
+    annotations = {
+        _CONTENT: "dsse-envelope",
+        _PREDICATE: parse_statement(statement).predicate_type,
+    }
+    bundle = Blob(BUNDLE, signed_bundle(statement, key))
+    subject.attach([attach_content(subject.manifest.descriptor(), bundle, annotations)])

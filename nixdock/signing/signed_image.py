@@ -1,0 +1,21 @@
+"""What signing an image, or verifying its signature, results in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["SignedImage"]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedImage:
+    """A manifest or an index that a key has signed.
+
+    `place` is its reference by its digest, or the location of its layout. `forms` are those of the
+    signatures, `bundle` or `tag`, and `added` those that were added and had not been there.
+    """
+
+    place: str
+    digest: str
+    forms: tuple[str, ...]
+    added: tuple[str, ...] = ()

@@ -1,0 +1,65 @@
+"""Jobs in worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from nixdock.system.forked import CAN_FORK
+from nixdock.system.processes import KilledWorkerError, map_in_processes, shared_numbers
+
+pytestmark = pytest.mark.skipif(not CAN_FORK, reason="functions of tests can't be sent")
+
+
+def test_each_job_is_done_once_in_another_process() -> None:
+    found = dict(map_in_processes(lambda i: (i * i, os.getpid()), [3, 1, 2, 5], 2))
+    assert {i: square for i, (square, _) in found.items()} == {1: 1, 2: 4, 3: 9, 5: 25}
+    assert os.getpid() not in {process for _, process in found.values()}
+    assert multiprocessing.active_children() == []
+
+
+def test_few_jobs_are_done_ahead_of_the_caller() -> None:
+    begun = shared_numbers(50)
+
+    def run(i: int) -> int:
+        begun[i] = 1
+        return i
+
+    results = map_in_processes(run, range(50), 2)
+    next(results)
+    time.sleep(0.2)
+    assert sum(begun) <= 6
+    assert len([*results]) == 49
+    assert sum(begun) == 50
+
+
+def test_polling_sees_what_workers_count() -> None:
+    numbers, seen = shared_numbers(1), list[int]()
+
+    def run(_: int) -> None:
+        numbers[0] = 7
+        time.sleep(0.3)
+
+    assert [*map_in_processes(run, [0], 1, lambda: seen.append(numbers[0]))] == [(0, None)]
+    assert 7 in seen
+
+
+def test_an_error_does_not_wait() -> None:
+    def run(i: int) -> None:
+        if i:
+            raise ValueError("broken")
+        time.sleep(3600)
+
+    with pytest.raises(ValueError, match="broken"):
+        dict(map_in_processes(run, [0, 1], 2))
+    assert multiprocessing.active_children() == []
+
+
+def test_a_killed_worker() -> None:
+    with pytest.raises(KilledWorkerError):
+        dict(map_in_processes(lambda _: os.kill(os.getpid(), signal.SIGKILL), [0, 1], 2))
+    assert multiprocessing.active_children() == []
