@@ -21,6 +21,7 @@ help:
 	@echo 'make unit         the tests that need neither Nix nor a container runtime, without slow ones'
 	@echo 'make quick        fewer of them, with few examples: to run while you edit'
 	@echo 'make newer-nix    the tests of the Nix library with newer versions of Nix, which Debian has'
+	@echo 'make newer-docker the tests of loads with newer versions of Docker, which Debian has'
 	@echo 'make coverage     measure which lines and branches the unit tests run'
 	@echo 'make bench        measure, and print the figures as ratios to their targets and the last run'
 	@echo 'make bench-layers replay updates through every layering strategy'
@@ -42,7 +43,7 @@ demo: $(VENV)/demo.stamp
 
 test: tools $(VENV)/dev.stamp lint types
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup
-	$(MAKE) newer-nix-trixie
+	$(MAKE) newer-nix-trixie newer-docker-trixie
 
 # The tests of the library's interface, with each Nix of these suites of Debian; as root.
 NIX_SUITES := trixie sid
@@ -51,6 +52,16 @@ newer-nix: $(NIX_SUITES:%=newer-nix-%)
 $(NIX_SUITES:%=newer-nix-%): newer-nix-%: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.nix.newer $* $(BIN)/pytest -k 'not reproducible' \
 		tests/images/test_library.py tests/images/test_argument_checks.py
+
+# The tests of loads into Docker, with each Docker of these suites of Debian, which keeps images in
+# containerd; as root.
+DOCKER_SUITES := trixie
+.PHONY: newer-docker $(DOCKER_SUITES:%=newer-docker-%)
+newer-docker: $(DOCKER_SUITES:%=newer-docker-%)
+$(DOCKER_SUITES:%=newer-docker-%): newer-docker-%: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.runtime.newer $* $(BIN)/pytest -k 'not [podman and not [containerd' \
+		tests/runtime/test_loading.py tests/runtime/test_interrupts.py \
+		tests/runtime/test_far_runtimes.py::test_a_daemon_elsewhere_gets_what_it_lacks
 
 .PHONY: tools
 tools:

@@ -75,6 +75,8 @@ def attaching_options(command: _Command) -> _Command:
         if builder_id is not None and not provenance:
             raise click.UsageError("--builder-id is for --provenance")
         attaching = Attaching(sbom, meta, provenance, builder_id, attach_as)
+        if attach_as == "index" and not attaching:
+            raise click.UsageError("--attach-as is for --sbom and --provenance")
         return command(*args, attaching=attaching, **others)
 
     options = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from nixdock.cli.access import access_options
-from nixdock.cli.loading import into_option, load_source, tag_option
+from nixdock.cli.loading import into_option, load_source, runtime_platform_option, tag_option
 from nixdock.cli.options import (
     confinement_options,
     no_cache_option,
@@ -16,6 +16,7 @@ from nixdock.cli.options import (
     quiet_option,
 )
 from nixdock.cli.output import pretty_json, size_text
+from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -35,9 +36,12 @@ Examples:
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @into_option()
 @tag_option
+@runtime_platform_option
 @previous_option
 @no_cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the names.")
+@store_options
+@realise_option
 @confinement_options
 @access_options
 @quiet_option
@@ -45,9 +49,11 @@ def command(
     sources: tuple[str, ...],
     into: str | None,
     tags: tuple[str, ...],
+    platform: str | None,
     previous: tuple[Location, ...],
     confinement: str | None,
     access: Access | None,
+    chosen: ChosenStores,
     *,
     no_cache: bool,
     as_json: bool,
@@ -58,7 +64,7 @@ def command(
     SOURCE is a spec, from which the image is built on its way, or the location of an image. The
     runtime pulls it from a registry that nixdock is as long as that takes, so that layers that it
     has are neither read nor sent. A runtime that can't reach the registry gets a stream instead,
-    also without the layers that it is known to have.
+    and so does a Docker that has a part of the image: also without the layers that it has.
     """
     if tags and len(sources) > 1:
         raise click.UsageError("--tag is for a single image")
@@ -69,7 +75,9 @@ def command(
             source,
             into,
             tags,
+            platform=platform,
             previous=previous,
+            chosen=chosen,
             access=access,
             confinement=confinement,
             use_cache=not no_cache,

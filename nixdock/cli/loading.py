@@ -10,18 +10,20 @@ import click
 from nixdock.cli.options import overridden
 from nixdock.cli.progress import packing_progress
 from nixdock.cli.source import read_source
+from nixdock.cli.stores import ChosenStores
 
 if TYPE_CHECKING:
     from nixdock import Access, Loaded
     from nixdock.oci.location import Location
 
-__all__ = ["into_option", "load_source", "tag_option"]
+__all__ = ["into_option", "load_source", "runtime_platform_option", "tag_option"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 # As in `nixdock.runtime.runtimes`, which is slow to load.
 _RUN: Final = ("docker", "podman", "containerd", "nerdctl", "k3s")
 _ALL: Final = (*_RUN, "kind", "minikube")
+_NO_STORES: Final = ChosenStores()
 
 
 def into_option(*, running: bool = False) -> Callable[[_Command], _Command]:
@@ -42,12 +44,22 @@ tag_option = click.option(
 )
 
 
+runtime_platform_option = click.option(
+    "--platform",
+    metavar="OS/ARCH[/VARIANT]",
+    help="Platform of the image; an image for another one is an error."
+    "  [default: the runtime's own, of an image for several]",
+)
+
+
 def load_source(
     source: str,
     into: str | None,
     tags: Sequence[str],
     *,
+    platform: str | None = None,
     previous: Sequence[Location] = (),
+    chosen: ChosenStores = _NO_STORES,
     access: Access | None,
     confinement: str | None,
     use_cache: bool,
@@ -57,14 +69,17 @@ def load_source(
     # Slow to load, and not needed to show the help.
     from nixdock import load_image
 
-    image = read_source(source, previous)
+    (image,) = chosen.applied_to_all([read_source(source, previous)], access)
     if not isinstance(image, str):
+        if platform is not None:
+            raise click.UsageError("a spec is for one platform, which it states itself")
         image, tags = overridden(image, None, tags), ()
     with packing_progress(quiet=quiet) as progress:
         return load_image(
             image,
             into=into,
             names=tags,
+            platform=platform,
             use_cache=use_cache,
             access=access,
             progress=progress,

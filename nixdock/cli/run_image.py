@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from nixdock.cli.access import access_options
-from nixdock.cli.loading import into_option, load_source, tag_option
+from nixdock.cli.loading import into_option, load_source, runtime_platform_option, tag_option
 from nixdock.cli.options import confinement_options, quiet_option
+from nixdock.cli.stores import ChosenStores, realise_option, store_options
 
 if TYPE_CHECKING:
     from nixdock import Access
@@ -28,6 +29,7 @@ Examples:
 @click.argument("arguments", nargs=-1, metavar="[-- ARGS...]")
 @into_option(running=True)
 @tag_option
+@runtime_platform_option
 @click.option(
     "--option",
     "options",
@@ -35,6 +37,8 @@ Examples:
     metavar="OPTION",
     help="Option for the runtime's own `run`, such as --publish=8080:80. Repeatable.",
 )
+@store_options
+@realise_option
 @confinement_options
 @access_options
 @quiet_option
@@ -43,9 +47,11 @@ def command(
     arguments: tuple[str, ...],
     into: str | None,
     tags: tuple[str, ...],
+    platform: str | None,
     options: tuple[str, ...],
     confinement: str | None,
     access: Access | None,
+    chosen: ChosenStores,
     *,
     quiet: bool,
 ) -> None:
@@ -56,7 +62,15 @@ def command(
     replace the image's command.
     """
     loaded = load_source(
-        source, into, tags, access=access, confinement=confinement, use_cache=True, quiet=quiet
+        source,
+        into,
+        tags,
+        platform=platform,
+        chosen=chosen,
+        access=access,
+        confinement=confinement,
+        use_cache=True,
+        quiet=quiet,
     )
     # Slow to load, and not needed to show the help.
     from nixdock.runtime.running import run_loaded

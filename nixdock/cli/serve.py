@@ -14,6 +14,7 @@ from nixdock.cli.options import COMPRESSION, FILE, confinement_options, quiet_op
 from nixdock.cli.output import size_text
 from nixdock.cli.progress import packing_progress
 from nixdock.cli.source import read_source
+from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ _SECONDS: Final = click.FloatRange(min=0, min_open=True)
     help="Compression of new layers.",
 )
 @click.option("--no-cache", is_flag=True, help="Do not use the cache of layers that are known.")
+@store_options
+@realise_option
 @confinement_options
 @access_options
 @quiet_option
@@ -80,6 +83,7 @@ def command(
     compression: Compression,
     confinement: str | None,
     access: Access | None,
+    chosen: ChosenStores,
     *,
     no_cache: bool,
     quiet: bool,
@@ -96,7 +100,7 @@ def command(
 
     # What comes with requests may have cycles, and this process may live for long.
     gc.enable()
-    images = [read_source(source) for source in sources]
+    images = chosen.applied_to_all([*map(read_source, sources)], access)
     with ExitStack() as stack:
         # The bar ends when all is packed, which may be long before the server does.
         bar = stack.enter_context(ExitStack())

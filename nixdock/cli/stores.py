@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -33,6 +33,19 @@ class ChosenStores:
     keys: tuple[str, ...] = ()
     roots: tuple[str, ...] = ()
     realise: bool = False
+
+    def applied_to_all(
+        self, images: Sequence[ImageSpec | str], access: Access | None
+    ) -> list[ImageSpec | str]:
+        """Return the images with these stores in the specs; others are locations, which need none.
+
+        Raise UsageError if there is no spec, but a store.
+        """
+        if self != ChosenStores() and all(isinstance(image, str) for image in images):
+            raise click.UsageError("--store, --root and --realise are for a spec, not for an image")
+        return [
+            image if isinstance(image, str) else self.applied_to(image, access) for image in images
+        ]
 
     def applied_to(self, spec: ImageSpec, access: Access | None) -> ImageSpec:
         """Return the spec with these roots in place of its graph, and these stores besides its own.

@@ -15,15 +15,12 @@ from nixdock.layers.compression import Compression
 from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.location import FileLocation, Location, parse_location
+from nixdock.oci.platforms import wanted_platform
 from nixdock.oci.reference import Reference
 from nixdock.rootfs.confinement import Confinement
-from nixdock.runtime.existing_offers import offer_all, offer_location
-from nixdock.runtime.listening import Listening
 from nixdock.runtime.loading import Loaded, load_offer
 from nixdock.runtime.offers import ServedBuild
 from nixdock.runtime.runtimes import find_runtime
-from nixdock.runtime.serving import Serving, serving
-from nixdock.runtime.settling import settling
 from nixdock.runtime.shelf import Shelf
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.system.forked import CAN_FORK
@@ -32,6 +29,8 @@ from nixdock.system.scratch import temporary_directory
 if TYPE_CHECKING:
     from nixdock.registry.access import Access
     from nixdock.runtime.catalogue import Offer
+    from nixdock.runtime.listening import Listening
+    from nixdock.runtime.serving import Serving
 
 __all__ = ["load_image", "serve_images"]
 
@@ -63,6 +62,10 @@ def serve_images(
     Raise what `build_image` raises for a spec, what `copy_image` raises for a location, and
     InputError if the address, or one of the files, can't be used.
     """
+    from nixdock.runtime.listening import Listening
+    from nixdock.runtime.serving import serving
+    from nixdock.runtime.settling import settling
+
     if not isinstance(listen, Listening):
         listen = Listening() if listen is None else Listening(listen)
     place = listen.parsed(), listen.context(), listen.passwords()
@@ -98,6 +101,7 @@ def load_image(
     *,
     into: str | None = None,
     names: Iterable[str] = (),
+    platform: str | None = None,
     use_cache: bool = True,
     access: Access | None = None,
     progress: Progress | None = None,
@@ -106,13 +110,18 @@ def load_image(
     """Bring an image into a container runtime, which gets only what it lacks.
 
     `into` is docker, podman, containerd, nerdctl, kind, minikube or k3s; by default, it is the one
-    of the first two that answers. The runtime pulls the image from a registry that lives as long as
-    this call, or gets a stream if it can't reach that. `names`, each NAME:TAG, replace the image's
-    own names. The other arguments are those of `serve_images`.
+    of the first two that answers. The runtime pulls the image from a registry that lives as long
+    as this call, or gets a stream if it can't reach that, or if that is faster. `names`, each
+    NAME:TAG, replace the image's own names. Of an image for several platforms at a location, it
+    gets the one for `platform`, such as linux/arm64, or for its own machine. The other arguments
+    are those of `serve_images`.
 
-    Raise what `serve_images` raises, InputError if the image has no name, and ToolError if there is
-    no runtime or if it refuses the image.
+    Raise what `serve_images` raises, InputError if the image has no name or is not for that
+    platform, and ToolError if there is no runtime or if it refuses the image.
     """
+    chosen = wanted_platform(platform)
+    if chosen is not None and isinstance(source, ImageSpec):
+        raise InputError("a spec is for one platform, which it states itself")
     runtime = find_runtime(into)
     wanted = [Reference.parse(name) for name in names]
     with ExitStack() as stack:
@@ -130,8 +139,16 @@ def load_image(
             )
             offer = build.settled(progress or NO_PROGRESS)
         else:
-            opened = offer_location(_location(source), shelf, access=access, compress=False)
+            from nixdock.runtime.existing_offers import offer_location
+            from nixdock.transfer.opening import Selection
+
+            selection = Selection(chosen, default=runtime.platform)
+            opened = offer_location(
+                _location(source), shelf, selection, access=access, compress=False
+            )
             offer = stack.enter_context(opened)
+        # Nobody waits for layers that are being packed when the load is interrupted.
+        stack.callback(shelf.close)
         wanted = wanted or _own_names(offer, source)
         return load_offer(offer, runtime, wanted)
 
@@ -154,6 +171,8 @@ def _all_offered(
     if isinstance(source, ImageSpec):
         build = _prepared(source, stack=stack, shelf=shelf, access=access, **options)
         return [build.settled(progress) if build.is_settled or not CAN_FORK else build]
+    from nixdock.runtime.existing_offers import offer_all
+
     return offer_all(_location(source), shelf, stack, access)
 
 

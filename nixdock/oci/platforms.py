@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from nixdock.errors import InputError
@@ -12,6 +13,7 @@ from nixdock.system.text import shown
 
 __all__ = [
     "best_fitting",
+    "machine_platform",
     "parse_platform",
     "platform_text",
     "preferred_variants",
@@ -20,6 +22,15 @@ __all__ = [
 
 # The variant that an image without one is for.
 _DEFAULT_VARIANTS: Final = {"arm64": "v8", "arm": "v7"}
+# As the kernel calls machines; others have the names that Go gives them.
+_MACHINES: Final = {
+    "x86_64": Platform("amd64"),
+    "aarch64": Platform("arm64"),
+    "armv7l": Platform("arm"),
+    "armv6l": Platform("arm", variant="v6"),
+    "i686": Platform("386"),
+    "loongarch64": Platform("loong64"),
+}
 _PLATFORM: Final = re.compile(
     r"([a-z0-9_]+)(?:\(([A-Za-z0-9._-]+)\))?/([a-z0-9_]+)(?:/([a-z0-9_.]+))?", re.ASCII
 )
@@ -44,6 +55,11 @@ def parse_platform(text: str) -> Platform:
         )
     os, version, architecture, variant = match.groups()
     return Platform(architecture, os, variant, version)
+
+
+def machine_platform(os: str, machine: str) -> Platform:
+    """Return the platform of a machine, which may be named as the kernel does."""
+    return replace(_MACHINES.get(machine, Platform(machine)), os=os)
 
 
 def wanted_platform(text: str | None) -> Platform | None:

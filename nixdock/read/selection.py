@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -23,12 +23,13 @@ def select_image(
     name: str | None = None,
     tag: str | None = None,
     platform: Platform | None = None,
+    default: Callable[[], Platform] = Platform,
 ) -> StoredImage:
     """Return the first image with that name and tag, None being any, for `platform`.
 
     What the index states about an image's platform counts more than its config. Without a
-    platform, images for several platforms are chosen from as for linux/amd64, and an image for a
-    single one is taken whatever it is.
+    platform, images for several platforms are chosen from as for the one that `default` gives,
+    linux/amd64, and an image for a single one is taken whatever it is.
 
     Raise InputError if no image matches, if none is for the platform, or if several images match
     `name`; raise ImageError if the image has more layers than any runtime accepts.
@@ -41,7 +42,7 @@ def select_image(
             f"{file.path} has no image {name or '*'}:{tag or '*'}; it has {_listed(file.images)}",
             path=file.path,
         )
-    matching = _for_platform(file, matching, platform)
+    matching = _for_platform(file, matching, platform, default)
     if name is not None and _distinct(matching) > 1:
         raise InputError(
             f"{file.path} has several images {name}: {_listed(matching)}; specify the tag",
@@ -70,18 +71,22 @@ def _has_tag(name: str, tag: str) -> bool:
     return name == tag or name.endswith(f":{tag}") or familiar_name(name) == f"{tag}:latest"
 
 
-def select_only_image(file: ImageFile, platform: Platform | None = None) -> StoredImage:
+def select_only_image(
+    file: ImageFile,
+    platform: Platform | None = None,
+    default: Callable[[], Platform] = Platform,
+) -> StoredImage:
     """Return the only image for `platform`, chosen as by `select_image`.
 
     Raise InputError if there is no such image or more than one.
     """
-    images = _for_platform(file, file.images, platform) if file.images else []
+    images = _for_platform(file, file.images, platform, default) if file.images else []
     if _distinct(images) != 1:
         raise InputError(
             f"{file.path} contains {len(images)} images; specify a file with a single image",
             path=file.path,
         )
-    return select_image(file, platform=platform)
+    return select_image(file, platform=platform, default=default)
 
 
 def images_for(file: ImageFile, platform: Platform | None) -> ImageFile:
@@ -114,17 +119,21 @@ def _matches(text: str, name: str | None, tag: str | None) -> bool:
 
 
 def _for_platform(
-    file: ImageFile, images: Sequence[StoredImage], wanted: Platform | None
+    file: ImageFile,
+    images: Sequence[StoredImage],
+    wanted: Platform | None,
+    default: Callable[[], Platform] = Platform,
 ) -> list[StoredImage]:
     """Return the images for `wanted`, best variant only; raise InputError if there are none."""
     if wanted is None and len({image.platform for image in images}) == 1:
         return list(images)
     choices = [(image.platform, image) for image in images]
-    chosen = best_fitting(choices, wanted or Platform())
+    wanted = wanted or default()
+    chosen = best_fitting(choices, wanted)
     if not chosen:
         existing = ", ".join(dict.fromkeys(platform_text(image.platform) for image in images))
         raise InputError(
-            f"{file.path} has no image for {platform_text(wanted or Platform())}; it has images for"
+            f"{file.path} has no image for {platform_text(wanted)}; it has images for"
             f" {existing}: choose one of these platforms",
             path=file.path,
         )

@@ -193,7 +193,8 @@ def _check_references(file: ImageFile) -> Iterator[Problem]:
     used = file.layout.files | (file.docker.files if file.docker else set())
     for name in sorted(file.members):
         if name.startswith(f"{BLOBS}/") and name not in used:
-            yield Problem(name, "nothing refers to this blob")
+            # Docker saves configs of its old form with an image.
+            yield Problem(name, "nothing refers to this blob", warning=True)
 
 
 def _check_directories(file: ImageFile) -> Iterator[Problem]:

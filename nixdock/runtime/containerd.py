@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from nixdock.errors import InputError, ToolError
+from nixdock.oci.descriptor import Platform
+from nixdock.oci.platforms import parse_platform
 from nixdock.oci.reference import Reference
 from nixdock.runtime.parts import ImageParts, write_oci_stream
-from nixdock.runtime.program import Program, find_program
-from nixdock.runtime.runtime import Puller, Receiver
+from nixdock.runtime.program import Program, find_program, finish
+from nixdock.runtime.runtime import Puller, Receiver, Shortcut
 
 __all__ = ["Containerd", "Kind"]
 
 _ROLE: Final = '{{index .Config.Labels "io.x-k8s.kind.role"}}'
 _BALANCER: Final = "external-load-balancer"
+_PLATFORM: Final = re.compile(r"\b(linux|windows)/[a-z0-9]+(/v[0-9]+)?")
 _SNAPSHOTTER: Final = re.compile(r"snapshotter\s*=\s*[\"']([a-z0-9-]+)[\"']")
 
 
@@ -34,19 +37,27 @@ class Containerd:
     name: str
     ctr: Program
     options: tuple[str, ...] = ()
+    shortcut: Shortcut | None = None
+    loses_names: bool = False
 
     @property
     def puller(self) -> Puller:
         """The program: it fetches what it pulls by itself."""
         return self
 
+    def platform(self) -> Platform:
+        """Return the platform that its plugins run containers for."""
+        # TYPE, ID, PLATFORMS, STATUS
+        found = _PLATFORM.search(self.ctr("plugins", "ls"))
+        return Platform() if found is None else parse_platform(found[0])
+
     def receivers(self) -> Sequence[Receiver]:
         """Return this program."""
         return (self,)
 
-    def pull(self, reference: str) -> None:
+    def pull(self, reference: str, abandon: Callable[[], object]) -> None:
         """Fetch an image."""
-        self.ctr("images", "pull", "--plain-http", reference)
+        self.ctr("images", "pull", "--plain-http", reference, abandon=abandon)
 
     def tag(self, reference: str, name: Reference) -> None:
         """Give an image another name."""
@@ -54,9 +65,9 @@ class Containerd:
 
     def remove(self, reference: str) -> None:
         """Remove a name."""
-        self.ctr("images", "rm", reference)
+        self.ctr("images", "rm", reference, abandon=finish)
 
-    def known(self, parts: ImageParts) -> Collection[str]:
+    def known(self, parts: ImageParts, names: Sequence[Reference]) -> Collection[str]:  # noqa: ARG002 (the interface)
         """Return the layers whose blobs are there."""
         there = set(self.ctr("content", "ls", "--quiet").split())
         return there.intersection(layer.digest for layer in parts.layers)
@@ -104,8 +115,14 @@ class Kind:
     program: Program
     name: str = "kind"
     puller: Puller | None = None
+    shortcut: Shortcut | None = None
+    loses_names: bool = False
 
-    def receivers(self) -> Sequence[Receiver]:
+    def platform(self) -> Platform:
+        """Return that of the first node."""
+        return self.receivers()[0].platform()
+
+    def receivers(self) -> Sequence[Containerd]:
         """Return the nodes that run containers."""
         names = self.program("get", "nodes").split()
         nodes = [found for name in names if (found := _node(name)) is not None]

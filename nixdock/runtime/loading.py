@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from nixdock.errors import ToolError
 from nixdock.oci.reference import Reference
-from nixdock.runtime.app import application
 from nixdock.runtime.catalogue import Offer, catalogue
 from nixdock.runtime.parts import ImageParts, parts_of
 from nixdock.runtime.runtime import Puller, Receiver, Runtime
-from nixdock.runtime.server import listening
 from nixdock.runtime.tally import Tally
+from nixdock.runtime.turns import turn
 
 __all__ = ["Loaded", "LoadedLayer", "load_offer"]
 
@@ -48,7 +47,7 @@ class Loaded:
 
     `image` is the digest of its config, by which Docker and Podman know it, and `digest` that of
     its manifest. `blobs` and `sent` are how many blobs the runtime got, and their bytes; with
-    `is_streamed`, it could not ask for them, and was sent those that it seemed to lack.
+    `is_streamed`, it did not ask for them, but was sent those that it seemed to lack.
     """
 
     runtime: str
@@ -77,19 +76,33 @@ class Loaded:
 def load_offer(offer: Offer, runtime: Runtime, names: Sequence[Reference]) -> Loaded:
     """Let `runtime` have the image, under all of `names`, of which there is at least one.
 
-    It pulls the image from here, or it receives a stream without the layers that it has. Raise
-    ToolError if it refuses the image, or lacks something of it in the end.
+    It pulls the image from here, or it receives a stream without the layers that it has, whichever
+    is possible, and faster. Raise ToolError if it refuses the image, or lacks something of it in
+    the end.
     """
-    puller = runtime.puller
+    image = offer.config or offer.manifest.digest
+    with turn(image) if runtime.loses_names else nullcontext():
+        return _brought(offer, runtime, names)
+
+
+def _brought(offer: Offer, runtime: Runtime, names: Sequence[Reference]) -> Loaded:
+    shortcut, puller = runtime.shortcut, runtime.puller
+    if shortcut is not None:
+        parts = parts_of(offer)
+        if shortcut.name_again(parts, names):
+            return _loaded(offer, runtime.name, names, {})
+        if known := shortcut.known(parts, names):
+            sent = _received(parts, shortcut, names, known)
+            return _loaded(offer, runtime.name, names, sent, is_streamed=True)
     if puller is not None:
         fetched = _pulled(offer, puller, names, runtime.name)
         if fetched is not None:
             return _loaded(offer, runtime.name, names, fetched)
     parts = parts_of(offer)
-    sent: Counter[str] = Counter()
+    total: Counter[str] = Counter()
     for receiver in runtime.receivers():
-        sent.update(_received(parts, receiver, names))
-    return _loaded(offer, runtime.name, names, sent, is_streamed=True)
+        total.update(_received(parts, receiver, names, receiver.known(parts, names)))
+    return _loaded(offer, runtime.name, names, total, is_streamed=True)
 
 
 def _pulled(
@@ -116,10 +129,9 @@ def _pulled(
 
 
 def _received(
-    parts: ImageParts, receiver: Receiver, names: Sequence[Reference]
+    parts: ImageParts, receiver: Receiver, names: Sequence[Reference], known: Collection[str]
 ) -> Mapping[str, int]:
-    """Send an image; return the bytes of each blob that was sent."""
-    known = receiver.known(parts)
+    """Send an image without what is `known`; return the bytes of each blob that was sent."""
     try:
         receiver.receive(parts, names, known)
         receiver.check(parts, names)
@@ -146,14 +158,20 @@ def _pull(
     It is pulled by digest: whoever else listens on the same port of another machine can't pass off
     another image.
     """
+    # Not needed for streams.
+    from nixdock.runtime.app import application  # noqa: PLC0415
+    from nixdock.runtime.gate import Gate  # noqa: PLC0415
+    from nixdock.runtime.server import listening  # noqa: PLC0415
+
     repository = offer.served_names()[0].repository
     app = application(
         catalogue([offer]), tally, lambda _, error: failures.append(error), local_only=True
     )
-    with listening(app) as address:
+    gate = Gate()
+    with listening(app, gate=gate) as address:
         reference = f"{address}/{repository}@{offer.manifest.digest}"
         try:
-            puller.pull(reference)
+            puller.pull(reference, gate.shut)
             for name in names:
                 puller.tag(reference, name)
         except BaseException:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from nixdock.errors import InputError, ToolError
+from nixdock.oci.descriptor import Platform
+from nixdock.oci.platforms import machine_platform
 from nixdock.oci.reference import Reference
-from nixdock.runtime.docker_like import DockerLike
+from nixdock.runtime.docker import Docker
+from nixdock.runtime.docker_daemon import DaemonByProgram
 from nixdock.runtime.parts import ImageParts, write_docker_stream
 from nixdock.runtime.program import Program, find_program
-from nixdock.runtime.runtime import Puller, Receiver
+from nixdock.runtime.runtime import Puller, Receiver, Shortcut
 
 __all__ = ["Minikube"]
 
@@ -24,13 +28,22 @@ class Minikube:
     program: Program
     name: str = "minikube"
     puller: Puller | None = None
+    shortcut: Shortcut | None = None
+    loses_names: bool = False
+
+    def platform(self) -> Platform:
+        """Return that of the Docker in the node, or that of this machine."""
+        docker = self._docker()
+        return (
+            machine_platform("linux", os.uname().machine) if docker is None else docker.platform()
+        )
 
     def receivers(self) -> Sequence[Receiver]:
         """Return the Docker in the node, if there is one that we can reach, or `minikube image`."""
         docker = self._docker()
         return (_Loader(self.program) if docker is None else docker,)
 
-    def _docker(self) -> DockerLike | None:
+    def _docker(self) -> Docker | None:
         try:
             found = json.loads(self.program("docker-env", "--output", "json"))
             client = find_program("docker")
@@ -42,7 +55,7 @@ class Minikube:
         if not environment.get("DOCKER_HOST", "").startswith("tcp:"):
             return None
         inside = Program("docker in minikube", client.words, environment)
-        return DockerLike("docker", inside, knows_chains=True)
+        return Docker(program=inside, daemon=DaemonByProgram(inside))
 
     def run_line(self, name: Reference, *_: object, **__: object) -> list[str]:
         """Raise InputError: Kubernetes runs containers."""
@@ -55,7 +68,7 @@ class _Loader:
 
     program: Program
 
-    def known(self, parts: ImageParts) -> Collection[str]:  # noqa: ARG002 (the interface)
+    def known(self, parts: ImageParts, names: Sequence[Reference]) -> Collection[str]:  # noqa: ARG002 (the interface)
         return ()
 
     def receive(

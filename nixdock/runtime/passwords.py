@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import InputError
-from nixdock.runtime.replies import STATUS, RefusedError, common_headers
+from nixdock.runtime.replies import RefusedError, refuse
 from nixdock.system.input_files import read_bytes
 
 if TYPE_CHECKING:
@@ -133,9 +133,7 @@ def for_users(app: WSGIApplication, passwords: Passwords) -> WSGIApplication:
         try:
             passwords.check(environ.get("HTTP_AUTHORIZATION"))
         except RefusedError as refused:
-            reply = refused.reply
-            start_response(STATUS[reply.status], [*common_headers(reply).items()])
-            return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body.open().read()]
+            return refuse(refused, environ, start_response)
         return app(environ, start_response)
 
     return answer

@@ -7,12 +7,16 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from nixdock.errors import ToolError
 from nixdock.system.buffers import Write
 from nixdock.system.commands import CommandResult, feed_command, run_command
 
-__all__ = ["Program", "find_program"]
+__all__ = ["Program", "find_program", "finish"]
+
+# A header whose checksum is wrong.
+_NO_TAR: Final = b"\xff" * 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +30,30 @@ class Program:
     words: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
 
-    def __call__(self, *arguments: str, timeout: float | None = None) -> str:
-        """Run a subcommand and return its output; raise ToolError if it fails."""
-        argv = [*self.words, *arguments]
-        return self._output(run_command(argv, timeout=timeout, environment=self._all()), arguments)
+    def __call__(
+        self,
+        *arguments: str,
+        timeout: float | None = None,
+        abandon: Callable[[], object] | None = None,
+    ) -> str:
+        """Run a subcommand and return its output; raise ToolError if it fails.
+
+        With `abandon`, it ends by itself if this process is interrupted, as `run_command` says.
+        """
+        result = run_command(
+            [*self.words, *arguments], timeout=timeout, environment=self._all(), abandon=abandon
+        )
+        return self._output(result, arguments)
 
     def feed(self, write_input: Callable[[Write], object], *arguments: str) -> str:
-        """Run a subcommand whose input `write_input` writes; raise ToolError if it fails."""
-        argv = [*self.words, *arguments]
-        return self._output(feed_command(argv, write_input, environment=self._all()), arguments)
+        """Run a subcommand that reads the tar which `write_input` writes.
+
+        It gets no tar if this process is interrupted. Raise ToolError if it fails.
+        """
+        result = feed_command(
+            [*self.words, *arguments], write_input, environment=self._all(), spoil=_NO_TAR
+        )
+        return self._output(result, arguments)
 
     def within(self, name: str, *words: str) -> Program:
         """Return a program that this one calls, by the name `name`."""
@@ -57,3 +76,7 @@ def find_program(name: str) -> Program:
     if path is None:
         raise ToolError(f"{name} is not in PATH", path=name)
     return Program(Path(path).name, (path,))
+
+
+def finish() -> None:
+    """Let a program that is abandoned complete its work, which is short."""

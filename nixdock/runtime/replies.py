@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from nixdock.oci.descriptor import canonical_json
 from nixdock.runtime.byte_range import Part
 from nixdock.runtime.catalogue import Document, ServedBlob
 
-__all__ = ["STATUS", "RefusedError", "Reply", "common_headers", "error_document", "json_reply"]
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+__all__ = [
+    "STATUS",
+    "RefusedError",
+    "Reply",
+    "common_headers",
+    "error_document",
+    "json_reply",
+    "refuse",
+]
 
 STATUS: Final = {
     200: "200 OK",
@@ -65,6 +76,15 @@ class RefusedError(Exception):
         super().__init__(message)
         content = {"Content-Type": "application/json", **headers}
         self.reply = Reply(status, Document(error_document(code, message)), content)
+
+
+def refuse(
+    refused: RefusedError, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    """Answer a request with an error, and return the body."""
+    reply = refused.reply
+    start_response(STATUS[reply.status], [*common_headers(reply).items()])
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body.open().read()]
 
 
 def error_document(code: str, message: str) -> bytes:

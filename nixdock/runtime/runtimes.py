@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from nixdock.errors import InputError, ToolError
 from nixdock.runtime.containerd import Containerd, Kind
+from nixdock.runtime.docker import Docker
+from nixdock.runtime.docker_daemon import Daemon, DaemonByProgram
 from nixdock.runtime.docker_like import DockerLike
+from nixdock.runtime.docker_socket import DaemonBySocket, local_socket
 from nixdock.runtime.minikube import Minikube
 from nixdock.runtime.program import Program, find_program
 from nixdock.runtime.runtime import Runtime
@@ -19,10 +25,34 @@ _ANSWER_SECONDS: Final = 10
 
 
 def _docker(program: Program) -> Runtime:
+    daemon = _docker_at_socket(program)
+    if daemon is not None:
+        return Docker(program=program, daemon=daemon)
     # Distributions have Podman as the program docker, too.
     if "Podman" in program("version", timeout=_ANSWER_SECONDS):
         return _podman_by(program)
-    return DockerLike("docker", program, knows_chains=True)
+    return Docker(program=program, daemon=DaemonByProgram(program))
+
+
+def _docker_at_socket(program: Program) -> Daemon | None:
+    """Return the daemon on this machine that the program would find, if that is Docker's."""
+    path = local_socket(os.environ)
+    if path is None or _is_script(program.words[0]):
+        return None
+    daemon = DaemonBySocket(path)
+    try:
+        version = daemon.version(_ANSWER_SECONDS)
+    except ToolError:
+        # The program may start it, or knows more about why.
+        return None
+    return None if "Podman" in str(version) else daemon
+
+
+def _is_script(program: str) -> bool:
+    """Tell whether a program is a script, which does something else than Docker's own."""
+    with suppress(OSError), Path(program).open("rb") as file:
+        return file.read(2) == b"#!"
+    return True
 
 
 def _podman(program: Program) -> Runtime:
@@ -31,7 +61,8 @@ def _podman(program: Program) -> Runtime:
 
 
 def _podman_by(program: Program) -> Runtime:
-    return DockerLike("podman", program, ("--tls-verify=false",))
+    # It reads the names of an image, and later writes all of them.
+    return DockerLike("podman", program, ("--tls-verify=false",), loses_names=True)
 
 
 def _nerdctl(program: Program) -> Runtime:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from nixdock.runtime.gate import Gate
 from nixdock.runtime.listen_address import LOOPBACK, Address, listener
 from nixdock.runtime.waiting import MOST_WAITING
 
@@ -31,12 +32,15 @@ _SECONDS_TO_END: Final = 2
 
 @contextmanager
 def listening(
-    app: WSGIApplication, address: Address = LOOPBACK, tls: ssl.SSLContext | None = None
+    app: WSGIApplication,
+    address: Address = LOOPBACK,
+    tls: ssl.SSLContext | None = None,
+    gate: Gate | None = None,
 ) -> Iterator[Address]:
     """Serve `app` until the block ends; yield the address with the port that was chosen.
 
-    With `tls`, clients must speak HTTPS. Connections that are open in the end are closed. Raise
-    InputError if the address can't be used.
+    With `tls`, clients must speak HTTPS; with `gate`, requests go through it. Connections that are
+    open in the end are closed. Raise InputError if the address can't be used.
     """
     from waitress.server import create_server  # noqa: PLC0415 (only servers need it)
 
@@ -50,7 +54,7 @@ def listening(
         own = listens if tls is None else stack.enter_context(socket.socket(socket.AF_UNIX))
         channels: dict[int, Any] = {}
         server: Any = create_server(
-            app,
+            app if gate is None else gate.before(app),
             map=channels,
             sockets=[own],
             _start=tls is None,
@@ -65,6 +69,8 @@ def listening(
             clear_untrusted_proxy_headers=True,
         )
         server.channel_class = Channel
+        if gate is not None:
+            gate.close_all = lambda: server.trigger.pull_trigger(lambda: _close_all(server))
         thread = threading.Thread(target=server.run, name="registry", daemon=True)
         thread.start()
         stack.callback(_end, server, channels, thread)
@@ -94,6 +100,10 @@ def _end(server: Any, channels: dict[int, Any], thread: threading.Thread) -> Non
 
 def _drop(server: Any, channels: dict[int, Any]) -> None:
     """Close all connections, and let the server watch nothing any more."""
+    _close_all(server)
+    channels.clear()
+
+
+def _close_all(server: Any) -> None:
     for channel in [*server.active_channels.values()]:
         channel.handle_close()
-    channels.clear()

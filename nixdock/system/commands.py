@@ -43,7 +43,7 @@ class CommandResult:
         return text or f"exit status {self.status}"
 
 
-def run_command(
+def run_command(  # noqa: PLR0913 (each is about the process)
     argv: Sequence[str],
     *,
     directory: Path | None = None,
@@ -53,6 +53,7 @@ def run_command(
     umask: int = -1,
     timeout: float | None = None,
     supervised: bool = False,
+    abandon: Callable[[], object] | None = None,
 ) -> CommandResult:
     """Run a command and return its result, also if it fails.
 
@@ -60,8 +61,10 @@ def run_command(
     `output_to_stderr`, send it to standard error. Log the command line at debug level, but not the
     environment, the input or the output, which may contain secrets. With `supervised`, no
     process that the command starts outlives it or this process, and the status is 128 + N if signal
-    N ended it. Raise ToolError if the program can't be started or takes longer than `timeout`
-    seconds.
+    N ended it. With `abandon`, a command that is interrupted may end by itself, and so clean up:
+    the signals of a terminal do not reach it, `abandon` is called, which makes its work fail, and
+    only if it goes on for ten seconds is it asked to end. Raise ToolError if the program can't be
+    started or takes longer than `timeout` seconds.
     """
     name = Path(argv[0]).name
     log.debug("run: %s", shlex.join(argv))
@@ -71,6 +74,7 @@ def run_command(
             [*supervisor, *argv] if supervised else argv,
             timeout,
             standard_input,
+            abandon,
             cwd=directory,
             env=environment,
             stdin=subprocess.DEVNULL if standard_input is None else subprocess.PIPE,
@@ -78,7 +82,7 @@ def run_command(
             stderr=None if output_to_stderr else subprocess.PIPE,
             umask=umask,
             # A terminal sends its signals to this process, which ends the supervisor.
-            process_group=0 if supervised else None,
+            process_group=None if abandon is None and not supervised else 0,
         )
     except subprocess.TimeoutExpired:
         command = " ".join([name, *argv[1:2]])
@@ -94,12 +98,14 @@ def feed_command(
     write_input: Callable[[Write], object],
     *,
     environment: Mapping[str, str] | None = None,
+    spoil: bytes = b"",
 ) -> CommandResult:
     """Run a command whose standard input `write_input` writes, and return its result.
 
     `write_input` gets a function that writes bytes and waits until they are taken; it is cut short
-    if the command ends before. Whatever it raises otherwise ends the command. Raise ToolError if
-    the program can't be started.
+    if the command ends before. Whatever it raises otherwise ends the command. With `spoil`, bytes
+    after which the command refuses its input, it may end by itself then, and so clean up: as with
+    the `abandon` of `run_command`. Raise ToolError if the program can't be started.
     """
     log.debug("run: %s", shlex.join(argv))
     try:
@@ -109,6 +115,7 @@ def feed_command(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            process_group=0 if spoil else None,
         )
     except OSError as error:
         raise _not_started(argv[0], error) from None
@@ -119,9 +126,16 @@ def feed_command(
     try:
         with suppress(BrokenPipeError):
             write_input(partial(_write_all, stdin.fileno()))
+        stdin.close()
+        reader.join()
     except BaseException:
-        # Before it takes the end of its input for the end of the data.
-        _end(process)
+        try:
+            if spoil:
+                _spoil(stdin, spoil)
+                reader.join(_MOST_SECONDS_TO_END)
+        finally:
+            # Before it takes the end of its input for the end of the data.
+            _end(process)
         raise
     finally:
         stdin.close()
@@ -164,21 +178,43 @@ def become_command(argv: Sequence[str]) -> NoReturn:
 
 
 def _run(
-    argv: Sequence[str], timeout: float | None, standard_input: bytes | None, **options: Any
+    argv: Sequence[str],
+    timeout: float | None,
+    standard_input: bytes | None,
+    abandon: Callable[[], object] | None,
+    **options: Any,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command as subprocess.run does, but ask it to end before it is killed."""
     with subprocess.Popen(argv, **options) as process:
         try:
             output, error_output = process.communicate(standard_input, timeout=timeout)
         except BaseException:
-            _end(process)
+            try:
+                if abandon is not None:
+                    abandon()
+                    with suppress(subprocess.TimeoutExpired):
+                        # It must not wait for somebody to read its output.
+                        process.communicate(timeout=_MOST_SECONDS_TO_END)
+            finally:
+                _end(process)
             raise
         return subprocess.CompletedProcess(argv, process.returncode, output, error_output)
 
 
+def _spoil(stdin: IO[bytes], data: bytes) -> None:
+    """Write what the reader refuses, unless it is far behind or has all, and then the end."""
+    if not stdin.closed:
+        os.set_blocking(stdin.fileno(), False)
+        with suppress(BlockingIOError, BrokenPipeError):
+            os.write(stdin.fileno(), data)
+        stdin.close()
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
     try:
-        process.wait(_MOST_SECONDS_TO_END)
-    except subprocess.TimeoutExpired:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_MOST_SECONDS_TO_END)
+    finally:
+        # This does nothing to a process that has ended.
         process.kill()

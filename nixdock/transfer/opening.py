@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -50,10 +50,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which images of a location are meant: that for a platform, or, with `every`, all."""
+    """Which images of a location are meant: that for a platform, or, with `every`, all.
+
+    Without `platform`, `default` gives the platform that is meant, if there are several.
+    """
 
     platform: Platform | None = None
     every: bool = False
+    default: Callable[[], Platform] = Platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ def open_source(
                 if file.layout is not None:
                     yield opened_layout(file, selection)
                     return
-                image = select_only_image(file, selection.platform)
+                image = select_only_image(file, selection.platform, selection.default)
                 with packed_source(image, file.path, compress=compress) as (source, made):
                     yield Opened(source, read_tree(source, made), image.names, lambda _: [])
 
@@ -174,7 +178,7 @@ def _open_registry(
     source = RegistrySource(repository)
     manifest = Blob(found.media_type, found.data)
     if not selection.every:
-        manifest = choose(source, manifest, selection.platform)
+        manifest = choose(source, manifest, selection.platform, selection.default)
     named = reference if reference.tag else reference.at(manifest.digest)
     referrers = partial(list_referrers, repository)
     return Opened(source, read_tree(source, manifest), (name_of(named),), referrers)
@@ -188,7 +192,7 @@ def opened_layout(file: ImageFile, selection: Selection) -> Opened:
         manifest = _whole(file, source)
         names = tuple(dict.fromkeys(name for image in file.images for name in image.names))
         return Opened(source, read_tree(source, manifest), names, referrers)
-    image = select_only_image(file, selection.platform)
+    image = select_only_image(file, selection.platform, selection.default)
     data = image.manifest_data or b""
     media_type = parse_json(data).get("mediaType") or MANIFEST_MEDIA_TYPE
     tree = read_tree(source, Blob(media_type, data))

@@ -41,11 +41,16 @@ class _Budget:
             )
 
 
-def choose(source: Source, manifest: Blob, wanted: Platform | None) -> Blob:
+def choose(
+    source: Source,
+    manifest: Blob,
+    wanted: Platform | None,
+    default: Callable[[], Platform] = Platform,
+) -> Blob:
     """Return the manifest of the image for `wanted`; the rules are those of `select_image`.
 
-    Configs are only read where the index does not state the platform. Raise InputError if no image
-    is for that platform.
+    `default` gives the platform of several that is meant if none is wanted. Configs are only read
+    where the index does not state the platform. Raise InputError if no image is for that platform.
     """
     if wanted is None and manifest.media_type not in INDEX_MEDIA_TYPES:
         return manifest
@@ -53,11 +58,12 @@ def choose(source: Source, manifest: Blob, wanted: Platform | None) -> Blob:
     distinct = {platform for platform, _ in found}
     if wanted is None and len(distinct) == 1:
         return found[0][1]()
-    fitting = best_fitting(found, wanted or Platform())
+    wanted = wanted or default()
+    fitting = best_fitting(found, wanted)
     if not fitting:
         existing = ", ".join(dict.fromkeys(platform_text(platform) for platform, _ in found))
         raise InputError(
-            f"{source.place} has no image for {platform_text(wanted or Platform())} in"
+            f"{source.place} has no image for {platform_text(wanted)} in"
             f" {manifest.digest}; it has images for {existing or 'no platform'}: choose one of"
             " these platforms"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import ImageError
 from nixdock.layers.hashed import VerifiedReader
@@ -13,7 +13,9 @@ from nixdock.oci.digests import check_digest
 from nixdock.oci.documents import DescriptorDocument, IndexDocument, ManifestDocument
 from nixdock.oci.media_types import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
 from nixdock.oci.untrusted_json import MOST_JSON, JsonBudget, converted, parse_json
-from nixdock.transfer.source import Source
+
+if TYPE_CHECKING:
+    from nixdock.transfer.source import Source
 
 __all__ = [
     "MOST_DESCRIPTORS",

@@ -14,6 +14,7 @@ from .engine import Docker, Podman, docker_daemon, podman_storage
 from .home import Home
 from .oci_tools import Skopeo, Umoci, private_skopeo
 from .registry import Registry, local_registry
+from .target import Target, containerd_target, engine_target
 from .tiny_image import TinyImage, tiny_image
 
 
@@ -42,6 +43,13 @@ def containerd() -> Iterator[Containerd]:
     """A containerd daemon of our own."""
     with containerd_daemon() as runtime:
         yield runtime
+
+
+@pytest.fixture(params=["docker", "podman", "containerd"])
+def target(request: pytest.FixtureRequest) -> Target:
+    name: str = request.param
+    found = request.getfixturevalue(name)
+    return containerd_target(found) if name == "containerd" else engine_target(name, found)
 
 
 @pytest.fixture(scope="session")

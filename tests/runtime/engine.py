@@ -17,6 +17,11 @@ import pytest
 from .command import Daemon, ToolError, require_tool, run_tool
 from .workspace import Workspace, workspace
 
+IN_CONTAINERD = "NIXDOCK_TEST_DOCKER_IN_CONTAINERD"
+"""The variable with which Docker keeps images in containerd."""
+
+_SNAPSHOTTERS = ("overlayfs", "native")
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -139,6 +144,11 @@ class Docker(Engine):
 
     storage_driver: str = "overlay2"
 
+    @property
+    def is_in_containerd(self) -> bool:
+        """Whether containerd keeps the images."""
+        return self.storage_driver in _SNAPSHOTTERS
+
 
 @dataclass(frozen=True)
 class Podman(Engine):
@@ -185,12 +195,15 @@ def _start_dockerd(
     version = run_tool([program, "--version"]).stdout
     major = re.search(r"version (\d+)", version)
     # Old daemons write a key outside their data root unless told where; new ones reject the option.
-    settings = (
+    settings: dict[str, Any] = (
         {"deprecated-key-path": f"{space.root}/key.json"} if major and int(major[1]) < 23 else {}
     )
+    in_containerd = IN_CONTAINERD in os.environ
+    if in_containerd:
+        settings["features"] = {"containerd-snapshotter": True}
     config = space.file("daemon.json", json.dumps(settings))
     failures = []
-    for driver in ("overlay2", "vfs"):
+    for driver in _SNAPSHOTTERS if in_containerd else ("overlay2", "vfs"):
         argv = [
             *within,
             program,

@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from subprocess import Popen
 
 from ..unit.cli.program import run_text
-from .command import require_tool
+from .command import ToolError, require_tool, wait_until
 
 MB = 1_000_000
+# Podman unpacks what it pulls in such directories, and keeps streams in such files.
+_MADE_FOR_IMAGES = ("nixdock", "storage", "container_images", "podman", "libpod")
 BUSYBOX, APP = (
     f"/nix/store/{letter * 32}-{name}"
     for letter, name in zip("ab", ("busybox", "app"), strict=True)
@@ -94,8 +97,43 @@ class Home:
 
 
 def left_behind(home: Home) -> list[str]:
-    # Podman has directories of its own there.
-    return [file.name for file in home.scratch.iterdir() if file.name.startswith("nixdock")]
+    """Name the files and processes of nixdock there, and those of the programs that it called.
+
+    Podman has directories of its own there, and a monitor that ends a little after a container.
+    """
+    files = [file.name for file in home.scratch.iterdir() if file.name.startswith(_MADE_FOR_IMAGES)]
+    with suppress(ToolError):
+        wait_until(lambda: not _processes(home), what="the end of all processes")
+    return files + _processes(home)
+
+
+def _processes(home: Home) -> list[str]:
+    """Return the command lines of the processes that were started with the home's environment."""
+    variable = f"TMPDIR={home.scratch}".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if variable in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+@contextmanager
+def started(home: Home, *arguments: object, env: Mapping[str, str]) -> Iterator[Popen[str]]:
+    """Start nixdock as a terminal does: in a process group of its own, which gets its signals."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "nixdock", *map(str, arguments)],
+        env=home.environment(env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 @contextmanager

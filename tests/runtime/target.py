@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from .containerd import Containerd
-from .engine import Engine
+from .engine import Docker, Engine
+
+_ALONE = ("--network=none", "--pull=never")
 
 
 @dataclass(frozen=True)
@@ -16,10 +19,21 @@ class Target:
     """A runtime, what nixdock needs to find it, and how to ask it."""
 
     name: str
+    program: str
     env: Mapping[str, str]
     options: list[str]
     names: Callable[[], str]
     image: Callable[[str], str]
+    """Returns the hexadecimal digits of the ID of an image."""
+
+    passing: Callable[[], set[str]]
+    """Returns what it has for the moment: while it pulls, but never after."""
+
+    identity: str = "image"
+    """What its IDs are: of `image`, the config's digest, and `digest`, the manifest's."""
+
+    knows_chains: bool = False
+    """Whether it knows layers only together with those below."""
 
 
 def engine_target(name: str, engine: Engine) -> Target:
@@ -30,8 +44,18 @@ def engine_target(name: str, engine: Engine) -> Target:
     def names() -> str:
         return engine("images", "--all", "--digests").stdout
 
-    options = [*engine.container_options, "--network=none", "--pull=never"]
-    return Target(name, engine.env, [*(f"--option={each}" for each in options)], names, image)
+    def passing() -> set[str]:
+        # Podman's files are in the directory of the test.
+        files = map(str, Path(engine.env["TMPDIR"]).parent.glob("data-*/tmp/*"))
+        return {line for line in names().splitlines() if "127.0.0.1" in line}.union(files)
+
+    options = [f"--option={each}" for each in (*engine.container_options, *_ALONE)]
+    target = Target(name, engine.command[0], engine.env, options, names, image, passing)
+    if not isinstance(engine, Docker):
+        return target
+    if engine.is_in_containerd:
+        return replace(target, identity="digest")
+    return replace(target, knows_chains=True)
 
 
 def containerd_target(runtime: Containerd) -> Target:
@@ -49,5 +73,14 @@ def containerd_target(runtime: Containerd) -> Target:
         found: str = manifest["config"]["digest"].removeprefix("sha256:")
         return found
 
+    def names() -> str:
+        return runtime("images", "ls").stdout
+
+    def passing() -> set[str]:
+        lists = (("leases", "ls", "--quiet"), ("content", "active"), ("images", "ls", "--quiet"))
+        leases, active, images = (runtime(*words).stdout.splitlines() for words in lists)
+        # The first line of what is active is the title.
+        return {*leases, *active[1:], *(name for name in images if "127.0.0.1" in name)}
+
     options = [f"--option=--cgroup={runtime.cgroup}/load"]
-    return Target("containerd", env, options, lambda: runtime("images", "ls").stdout, image)
+    return Target("containerd", runtime.program, env, options, names, image, passing)

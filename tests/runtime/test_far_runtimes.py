@@ -79,18 +79,22 @@ def test_a_daemon_elsewhere_gets_what_it_lacks(home: Home, far_docker: Docker) -
 
     again = machine.load("docker", home.spec("one"), "--tag", "test/far:v1")
     assert (again["image"], sent(again)) == (first["image"], [])
-    assert again["bytes_sent"] < 3000
+    assert again["bytes_sent"] == 0
 
     changed = machine.load(
         "docker", home.spec("two"), "--tag", "test/far:v1", "--tag", "test/far:v2"
     )
-    # Docker knows layers only together with those below.
-    assert sent(changed) == ALL[1:]
+    # Docker knows layers only together with those below, but containerd each by itself.
+    assert sent(changed) == (ALL[1:2] if far_docker.is_in_containerd else ALL[1:])
     assert changed["bytes_sent"] < MB
     for tag in ("v1", "v2"):
-        assert far_docker.inspect(f"test/far:{tag}")["Id"] == changed["image"]
+        identity = "digest" if far_docker.is_in_containerd else "image"
+        assert far_docker.inspect(f"test/far:{tag}")["Id"] == changed[identity]
         assert far_docker.run(f"test/far:{tag}", check=False).stdout == "two\n"
     assert "127.0.0.1" not in far_docker("images", "--all", "--digests").stdout
+    # Nothing of it is missing.
+    far_docker.save("test/far:v2", home.directory / "saved.tar")
+    home("inspect", home.directory / "saved.tar", env=os.environ)
 
 
 def test_layers_of_other_images_are_known_there(home: Home, far_docker: Docker) -> None:

@@ -174,6 +174,8 @@ def test_an_account_for_one_command_and_one_of_docker(
     assert once("inspect", f"docker://{name}", "--quick", "--json")
     assert once("copy", f"docker://{name}", f"docker://{name}-again", "-q") == pinned
     assert once("pull", name, "-q", "-o", tmp_path / "tiny.tar") == pinned
+    attached = once("attach", f"docker://{name}", "--sbom", "spdx").strip()
+    assert attached.rpartition("@")[2] in once("referrers", f"docker://{name}")
     settings = stranger.home / ".docker"
     settings.mkdir()
     auths = {"auths": {kind.registry.address: {"auth": ENCODED}}}

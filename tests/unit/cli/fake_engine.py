@@ -38,7 +38,7 @@ def main(kind: str, command: str, *arguments: str) -> int:
     elif command == "pull":
         pull(state, words[0])
     elif command == "tag":
-        state["names"][words[1]] = state["names"][words[0]]
+        state["names"][words[1]] = state["names"].get(words[0], words[0])
     elif command == "rmi":
         del state["names"][words[0]]
     elif command == "load":
@@ -46,7 +46,7 @@ def main(kind: str, command: str, *arguments: str) -> int:
     elif command == "info":
         print(json.dumps([["driver-type", state.get("driver", "overlay2")]]))
     elif command == "image" and words[0] == "ls":
-        print(*state["images"], sep="\n")
+        list_images(state)
     elif command == "image" and words[0] == "inspect":
         status = inspect(state, *words[1:])
     elif command == "run":
@@ -83,6 +83,8 @@ def load(state: dict[str, Any]) -> int:
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         files = {member.name: tar.extractfile(member) for member in tar}
         contents = {name: file.read() if file else b"" for name, file in files.items()}
+    if "containerd" in state.get("driver", ""):
+        return load_layout(state, contents)
     (manifest,) = json.loads(contents["manifest.json"])
     config = contents[manifest["Config"]]
     chain = json.loads(config)["rootfs"]["diff_ids"]
@@ -99,6 +101,39 @@ def load(state: dict[str, Any]) -> int:
     for name in manifest["RepoTags"]:
         state["names"][name] = state.get("mistakes", identity)
     return 0
+
+
+def load_layout(state: dict[str, Any], contents: dict[str, bytes]) -> int:
+    """Load an image as containerd does, for which the digest of the manifest is the ID."""
+    there = {layer for image in state["images"].values() for layer in image}
+
+    def blob(descriptor: dict[str, Any]) -> dict[str, Any]:
+        data = contents[f"blobs/{descriptor['digest'].replace(':', '/')}"]
+        found: dict[str, Any] = json.loads(data)
+        return found
+
+    for entry in json.loads(contents["index.json"])["manifests"]:
+        manifest = blob(entry)
+        chain = blob(manifest["config"])["rootfs"]["diff_ids"]
+        # The layers are not compressed.
+        for layer in chain:
+            is_there = layer in there and not state.get("forgets")
+            if f"blobs/{layer.replace(':', '/')}" not in contents and not is_there:
+                print(f"content digest {layer}: not found", file=sys.stderr)
+                return 1
+        state["images"][entry["digest"]] = chain
+        name = entry["annotations"]["io.containerd.image.name"]
+        familiar = name.removeprefix("docker.io/").removeprefix("library/")
+        state["names"][familiar] = state.get("mistakes", entry["digest"])
+    return 0
+
+
+def list_images(state: dict[str, Any]) -> None:
+    in_containerd = "containerd" in state.get("driver", "")
+    for identity in state["images"]:
+        names = [name for name, own in state["names"].items() if own == identity]
+        for name in names or ["<none>:<none>"]:
+            print(identity, identity if in_containerd else "<none>", name)
 
 
 def inspect(state: dict[str, Any], template: str, *names: str) -> int:

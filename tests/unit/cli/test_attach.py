@@ -131,6 +131,7 @@ def test_a_build_with_attachments(sample_spec: SampleSpec, tmp_path: Path) -> No
         (["--sbom", "spdx", "--dry-run"], "are for an image that is written"),
         (["-o", "x", "--meta", "m"], "--meta is for --sbom"),
         (["-o", "x", "--sbom", "spdx", "--builder-id", "a:b"], "--builder-id is for --provenance"),
+        (["-o", "x", "--attach-as", "index"], "--attach-as is for --sbom and --provenance"),
         (["-o", "x", "--format", "docker-archive", "--provenance"], "a docker-archive has no"),
     ],
 )

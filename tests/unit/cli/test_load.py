@@ -15,10 +15,14 @@ from typing import Any
 import pytest
 
 from tests.unit.cli.program import environment, run_text
+from tests.unit.stores.fake_cache import fake_cache
+from tests.unit.stores.sample_cache import APP, KEY, sample
 
 pytestmark = pytest.mark.slow
 
 SampleSpec = Callable[..., Path]
+
+IN_CONTAINERD = "io.containerd.snapshotter.v1"
 
 
 @dataclass
@@ -129,6 +133,35 @@ def test_the_plan_of_a_previous_image_is_continued(
     assert (done.returncode, "--previous is for a spec" in done.stderr) == (2, True)
 
 
+def test_the_closure_may_be_in_a_binary_cache(tmp_path: Path, machine: Machine) -> None:
+    """Only layers that the runtime asks for are fetched."""
+    machine.install("docker")
+    closure = sample(tmp_path / "closure")
+    spec, words = tmp_path / "spec.json", ["--root", APP, "--trusted-public-key", KEY]
+    document = {"version": 1, "name": "x", "closure": {"graph": "/none"}, "contents": [APP]}
+    spec.write_text(json.dumps(document))
+    machine.env["NIX_CONF_DIR"] = "/none"
+    with fake_cache(closure.cache(tmp_path / "cache", listings=True)) as cache:
+        words += ["--store", cache.url]
+        first = machine.load(spec, *words)
+        assert first["blobs"] == len(first["layers"]) + 1
+        cache.log.clear()
+        again = machine.load(spec, *words)
+        assert (again["image"], again["blobs"]) == (first["image"], 0)
+        assert [name for name in cache.names if name.startswith("nar/")] == []
+        assert machine("run", "-q", spec, *words, "--", "it").stdout.endswith(" it\n")
+        done = machine("load", spec, *words[:2], "--store", cache.url)
+        assert (done.returncode, "is signed by test-1, whose public key" in done.stderr) == (
+            1,
+            True,
+        )
+        assert machine.load(spec, *words[:2], "--store", cache.url, "--no-check-sigs") is not None
+    for command in ("load", "run", "serve"):
+        done = machine(command, "docker-archive:none", "--store", cache.url)
+        assert done.returncode == 2
+        assert "--store, --root and --realise are for a spec, not for an image" in done.stderr
+
+
 def test_what_is_printed(spec: Path, machine: Machine) -> None:
     machine.install("podman")
     done = machine("load", spec, "--tag", "a/b:c", "--tag", "d")
@@ -173,7 +206,10 @@ def test_a_runtime_that_can_not_reach_the_server(
     """It gets a stream without the layers that it has on top of the same ones."""
     machine.install("docker")
     machine.set_state(remote=True)
-    first = machine.load(spec)
+    done = machine("load", "--json", spec)
+    assert "docker can't reach a server on this machine, so it is sent what it lacks" in done.stderr
+    assert "connection refused" in done.stderr
+    first = json.loads(done.stdout)
     assert (first["streamed"], first["names"], first["blobs"]) == (True, ["x/y:v1"], 6)
 
     source = sample_spec(tmp_path, extra_commands="", contents=[])
@@ -186,12 +222,12 @@ def test_a_runtime_that_can_not_reach_the_server(
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["streamed"], found["names"], found["blobs"]) == (True, ["a/b:c", "e:f"], 2)
+    # It is not asked to pull when it has a part.
+    assert done.stderr.count("docker can't reach a server on this machine") == 0
     *below, top = found["layers"]
     assert [layer["bytes_sent"] for layer in below] == [0, 0, 0, 0]
     assert top["bytes_sent"] == top["size"]
     assert {machine.state["names"][name] for name in ("a/b:c", "e:f")} == {found["image"]}
-    assert "docker can't reach a server on this machine, so it is sent what it lacks" in done.stderr
-    assert "connection refused" in done.stderr
     everything, part = machine.state["loaded"]
     assert part < everything / 2
 
@@ -200,18 +236,38 @@ def test_a_runtime_that_can_not_reach_the_server(
 
 
 @pytest.mark.parametrize(
-    "state", [{"forgets": True}, {"driver": "io.containerd.snapshotter.v1"}, {"kind": "podman"}]
+    "state", [{"forgets": True}, {"forgets": True, "driver": IN_CONTAINERD}, {"kind": "podman"}]
 )
-def test_a_part_may_not_be_enough(spec: Path, machine: Machine, state: dict[str, Any]) -> None:
+def test_a_part_may_not_be_enough(
+    sample_spec: SampleSpec, tmp_path: Path, machine: Machine, state: dict[str, Any]
+) -> None:
     machine.install(state.get("kind", "docker"))
     machine.set_state(remote=True, **state)
-    machine.load(spec)
-    done = machine("load", "--json", spec)
+    machine.load(sample_spec(tmp_path, extra_commands="", contents=[]))
+    done = machine("load", "--json", sample_spec(tmp_path, extra_commands=""))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert all(layer["bytes_sent"] == layer["size"] for layer in found["layers"])
     fell_back = "the whole image is sent, because a part was not enough" in done.stderr
     assert fell_back is ("forgets" in state)
+
+
+def test_blobs_in_containerd_are_remembered(
+    sample_spec: SampleSpec, tmp_path: Path, machine: Machine
+) -> None:
+    machine.install("docker")
+    machine.set_state(remote=True, driver=IN_CONTAINERD)
+    first = machine.load(sample_spec(tmp_path, extra_commands="", contents=[]))
+    changed = machine.load(sample_spec(tmp_path, extra_commands=""))
+    sent = [layer["comment"] for layer in changed["layers"] if layer["bytes_sent"]]
+    assert sent == ["the image's own files"]
+    assert machine.state["names"] == {"x/y:v1": changed["digest"]}
+    memory = machine.root / "home/nixdock/loads.json"
+    assert json.loads(memory.read_text()).keys() == {first["digest"], changed["digest"]}
+    # Only images that are there count.
+    machine.set_state(remote=True, driver=IN_CONTAINERD)
+    again = machine.load(sample_spec(tmp_path, extra_commands=""))
+    assert all(layer["bytes_sent"] == layer["size"] for layer in again["layers"])
 
 
 def test_what_was_sent_is_verified(spec: Path, machine: Machine) -> None:

@@ -35,11 +35,11 @@ PARTS = {
 }
 
 
-def loaded(directory: Path, *arguments: object) -> set[str]:
+def loaded(directory: Path, *arguments: object, **variables: str) -> set[str]:
     """Run a command and return the parts of PARTS that it has loaded."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "nixdock", *map(str, arguments)],
-        env=environment(HOME=str(directory), NIX_BUILD_CORES="2"),
+        env=environment(HOME=str(directory), NIX_BUILD_CORES="2", **variables),
         cwd=directory,
         capture_output=True,
         text=True,
@@ -101,6 +101,23 @@ def test_a_spec_loads_what_it_has(tmp_path: Path, sample_spec: SampleSpec) -> No
     ):
         spec = sample_spec(tmp_path, **{"extra_commands": "", **changes})
         assert loaded(tmp_path, "build", spec, *options, tmp_path / "image") >= parts
+
+
+def test_nothing_is_served_to_a_docker_that_has_the_image(
+    tmp_path: Path, sample_spec: SampleSpec
+) -> None:
+    spec = sample_spec(tmp_path, extra_commands="", layering={})
+    engine, docker = Path(__file__).with_name("fake_engine.py"), tmp_path / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text(f'#!/bin/sh\nexec {sys.executable} -S {engine} docker "$@"\n')
+    docker.chmod(0o755)
+    variables = {
+        "PATH": str(docker.parent),
+        "FAKE_ENGINE": str(tmp_path / "state.json"),
+        "XDG_CACHE_HOME": str(tmp_path),
+    }
+    assert "server" in loaded(tmp_path, "load", "-q", spec, **variables)
+    assert loaded(tmp_path, "load", "-q", spec, **variables) == {"stable"}
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify", "export", "tarsum", "check"])

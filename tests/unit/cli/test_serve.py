@@ -14,6 +14,8 @@ import pytest
 
 import nixdock
 from tests.unit.cli.program import PROGRAM, environment, run_text
+from tests.unit.stores.fake_cache import fake_cache
+from tests.unit.stores.sample_cache import APP, KEY, sample
 
 SampleSpec = Callable[..., Path]
 
@@ -51,6 +53,32 @@ def test_it_serves_until_it_gets_a_signal(
     assert [*(tmp_path / "tmp").iterdir()] == []
     if status == 0:
         assert err.splitlines()[-1].startswith(f"served {len(built.layers) + 1} blobs, ")
+
+
+@pytest.mark.slow
+def test_the_closure_may_be_in_a_binary_cache(tmp_path: Path) -> None:
+    closure, spec = sample(tmp_path / "closure"), tmp_path / "spec.json"
+    document = {"version": 1, "name": "x", "closure": {"graph": "/none"}, "contents": [APP]}
+    spec.write_text(json.dumps(document))
+    words = [spec, "--root", APP, "--trusted-public-key", KEY, "--store"]
+    with (
+        fake_cache(closure.cache(tmp_path / "cache", listings=True)) as cache,
+        subprocess.Popen(
+            [*PROGRAM, "serve", *map(str, words), cache.url],
+            env=settings(tmp_path) | {"PYTHONUNBUFFERED": "1", "NIX_CONF_DIR": "/none"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        reference = process.stdout.readline().strip()
+        pulled = nixdock.pull_image(reference, tmp_path / "pulled")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    document |= {"closure": {"graph": str(closure.graph)}, "store": {"root": str(closure.root)}}
+    spec.write_text(json.dumps(document))
+    assert pulled.digest == nixdock.image_digests(nixdock.read_spec(spec)).manifest.digest
 
 
 def test_a_signal_ends_the_packing_of_layers(sample_spec: SampleSpec, tmp_path: Path) -> None:

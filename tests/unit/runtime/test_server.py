@@ -21,6 +21,7 @@ from nixdock.oci.digests import sha256_digest
 from nixdock.runtime import channel
 from nixdock.runtime.app import application
 from nixdock.runtime.catalogue import Document, Offer, catalogue
+from nixdock.runtime.gate import Gate
 from nixdock.runtime.listen_address import (
     LOOPBACK,
     Address,
@@ -101,6 +102,19 @@ def test_it_serves_and_then_is_gone() -> None:
     idle.close()
     stuck.close()
     assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_who_pulls_is_refused_when_the_gate_is_shut() -> None:
+    gate = Gate()
+    with listening(application(CATALOGUE), gate=gate) as actual:
+        address = tcp(actual)
+        with connect(address, f"GET {BLOB} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()) as stuck:
+            stuck.recv(1)
+            gate.shut()
+            with suppress(ConnectionResetError):
+                assert len(received(stuck)) < len(LARGE)
+        status, data = get(address, BLOB)
+        assert (status, json.loads(data)["errors"][0]["code"]) == (403, "DENIED")
 
 
 def test_an_error_in_the_block_ends_it_as_well() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -90,6 +93,88 @@ def test_an_error_in_the_input_ends_the_command(tmp_path: Path) -> None:
     assert not complete.exists()
     with pytest.raises(ToolError, match="no-such-program is not in PATH"):
         feed_command(["no-such-program"], write_input)
+
+
+def interrupted(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    """Let SIGALRM be an interrupt."""
+    before = signal.signal(signal.SIGALRM, interrupted)
+    yield
+    signal.signal(signal.SIGALRM, before)
+
+
+# Starts, lets its parent be interrupted, and cleans up when there is an end.
+TIDY = """
+import os, signal, sys, time
+end, tidy = sys.argv[1:]
+with open(tidy + ".pid", "w") as file:
+    file.write(str(os.getpid()))
+os.kill(os.getppid(), signal.SIGALRM)
+while not os.path.exists(end):
+    time.sleep(0.01)
+print("x" * 100_000)
+open(tidy, "w").close()
+"""
+
+
+@pytest.mark.usefixtures("alarm")
+def test_a_command_that_is_abandoned_cleans_up(tmp_path: Path) -> None:
+    end, tidy = tmp_path / "end", tmp_path / "tidy"
+    argv = [sys.executable, "-c", TIDY, str(end), str(tidy)]
+    with pytest.raises(KeyboardInterrupt):
+        run_command(argv, abandon=end.touch)
+    assert tidy.exists()
+
+
+@pytest.mark.usefixtures("alarm")
+def test_a_command_that_does_not_end_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nixdock.system.commands._MOST_SECONDS_TO_END", 0.1)
+    tidy = tmp_path / "tidy"
+    with pytest.raises(KeyboardInterrupt):
+        run_command(
+            [sys.executable, "-c", TIDY, str(tmp_path / "end"), str(tidy)], abandon=lambda: None
+        )
+    assert not tidy.exists()
+
+
+@pytest.mark.usefixtures("alarm")
+def test_a_second_interrupt_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nixdock.system.commands._MOST_SECONDS_TO_END", 3600)
+    tidy = tmp_path / "tidy"
+    argv = [sys.executable, "-c", TIDY, str(tmp_path / "end"), str(tidy)]
+    with pytest.raises(KeyboardInterrupt):
+        run_command(argv, abandon=lambda: signal.setitimer(signal.ITIMER_REAL, 0.05))
+    assert not tidy.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "tidy.pid").read_text()), 0)
+
+
+def test_a_command_cleans_up_when_its_input_is_spoilt(tmp_path: Path) -> None:
+    read = tmp_path / "read"
+
+    def write_input(write: Write) -> None:
+        write(b"half")
+        raise KeyError("no more")
+
+    argv = ["/bin/sh", "-c", f"cat >{read}.part; mv {read}.part {read}"]
+    with pytest.raises(KeyError):
+        feed_command(argv, write_input, spoil=b"bad")
+    assert read.read_bytes() == b"halfbad"
+
+
+@pytest.mark.usefixtures("alarm")
+def test_an_interrupt_after_the_input_ends_the_command(tmp_path: Path) -> None:
+    end, tidy = tmp_path / "end", tmp_path / "tidy"
+    argv = [sys.executable, "-c", TIDY, str(end), str(tidy)]
+    with pytest.raises(KeyboardInterrupt):
+        feed_command(argv, lambda _: None)
+    assert not tidy.exists()
 
 
 def test_standard_input_is_passed_on() -> None:
