@@ -32,11 +32,19 @@ in
         inherit (spec) config contents;
         labels = spec.labels or { };
       };
+      # What only scripts name is in the image if their results refer to it, which is not known yet.
+      scripts = lib.concatStrings (
+        lib.attrVals (lib.filter (name: spec ? ${name}) [
+          "extra_commands"
+          "fake_root_commands"
+          "run_as_root"
+        ]) spec
+      );
       roots = storePathsIn (plain text);
       closure = lib.optionalAttrs (roots != [ ] && !(spec ? store_layers)) {
         closure = {
           inherit roots;
-          derivations = derivationsIn text;
+          derivations = derivationsIn (text + scripts);
         };
       };
       document = plain (

@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nixdock.build.annotations import annotations_of
-from nixdock.build.fetched_contents import fetched_contents
 from nixdock.build.memory import memory_of
 from nixdock.build.missing_files import missing_contents, missing_program
+from nixdock.build.own_files import (
+    OwnFiles,
+    creation_time,
+    own_files,
+    top_layer,
+    written_database,
+)
 from nixdock.build.previous import previous_images
 from nixdock.build.resolve import Resolution, resolve_on_base
 from nixdock.build.sources import nar_hashes_of, store_of
@@ -29,10 +35,9 @@ from nixdock.oci.reference import Reference
 from nixdock.rootfs.confinement import Confinement
 from nixdock.spec.config_checks import checked_config, undefined_keys, with_labels
 from nixdock.spec.image_spec import ImageSpec
-from nixdock.spec.times import parse_time, rfc3339, source_date_epoch
+from nixdock.spec.times import parse_time, rfc3339
 
 if TYPE_CHECKING:
-    from nixdock.build.database_layer import Database
     from nixdock.layering.plan_history import PreviousPlan
     from nixdock.layers.store import StoreLayer
     from nixdock.oci.descriptor import Platform
@@ -121,23 +126,30 @@ def prepared_build(
     with ExitStack() as stack:
         base = _open_base(spec, access, stack)
         images = previous_images(spec)
-        source = store_of(spec, access)
-        spec = resolve_on_base(spec, base, source, access, previous).spec
-        source = source.promising(nar_hashes_of(spec))
+        everything = store_of(spec, access)
+        unresolved, spec = spec, resolve_on_base(spec, base, everything, access, previous).spec
+        source = everything.promising(nar_hashes_of(spec))
         config, undefined = checked_config(spec.config)
         config = with_labels(config, spec.labels)
         for key in undefined_keys(undefined):
             log.warning("config.%s is passed on, but no image specification defines it", key)
-        mtime = _creation_time(spec)
+        mtime = creation_time(spec)
         created = mtime if spec.created is None else parse_time(spec.created)
+        own = None if outline else own_files(spec, base, source, stack, confinement)
+        if own is not None and spec.has_scripts:
+            from nixdock.build.script_results import with_results  # noqa: PLC0415 (few images)
+
+            if more := with_results(unresolved, spec, base, own.top, everything):
+                spec = resolve_on_base(more, base, everything, access, previous).spec
+                source = everything.promising(nar_hashes_of(spec))
         layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
         container = _inherited(spec, config, base)
-        if outline:
+        if own is None:
             from nixdock.build.outline import outlined_layers  # noqa: PLC0415 (only for plans)
 
             layers += outlined_layers(spec, source)
         else:
-            layers += _new_layers(spec, container, base, stack, confinement, source)
+            layers += _new_layers(spec, container, base, stack, own, source)
         if len(layers) > MOST_LAYERS:
             base_count = 0 if base is None else len(base.layers)
             raise PlanError(
@@ -171,9 +183,9 @@ def prepared_top_layer(
         source = store_of(spec, access)
         database = None
         if spec.nix_db and spec.has_scripts:
-            database = _written_database(spec, base, source, _creation_time(spec), stack)
+            database = written_database(spec, base, source, stack)
         source = source.promising(nar_hashes_of(spec))
-        yield _top_layer(spec, base, source, database, stack, confinement)
+        yield top_layer(spec, base, source, database, stack, confinement)
 
 
 def _open_base(spec: ImageSpec, access: Access | None, stack: ExitStack) -> BaseImage | None:
@@ -195,29 +207,27 @@ def _inherited(spec: ImageSpec, config: ContainerConfig, base: BaseImage | None)
     return inherit(base.container, config, everything=spec.inherit_config == "all")
 
 
-def _creation_time(spec: ImageSpec) -> int:
-    """Return the time, in seconds, of the files that the build itself creates."""
-    return source_date_epoch() if spec.source_date_epoch is None else spec.source_date_epoch
-
-
 def _new_layers(
     spec: ImageSpec,
     container: ContainerConfig,
     base: BaseImage | None,
     stack: ExitStack,
-    confinement: Confinement,
+    own: OwnFiles,
     source: Store,
 ) -> Sequence[Layer]:
     """Return the layers of the store paths, the top layer and, if need be, the database's layer.
 
     The first two are a single layer if the spec says so.
     """
-    mtime = _creation_time(spec)
-    database = _written_database(spec, base, source, mtime, stack) if spec.nix_db else None
-    top = _top_layer(spec, base, source, database, stack, confinement)
+    top = own.top
     own_layers: list[ListedLayer] = [top]
-    if database is not None and (layer := database.layer(spec, top, mtime)) is not None:
-        own_layers.append(layer)
+    if spec.nix_db:
+        mtime = creation_time(spec)
+        database = own.database
+        if database is None or own.spec is not spec:
+            database = written_database(spec, base, source, stack)
+        if (layer := database.layer(spec, top, mtime, own.database)) is not None:
+            own_layers.append(layer)
     if spec.perms:
         from nixdock.build.permission_check import check_permissions  # noqa: PLC0415 (the same)
 
@@ -229,14 +239,6 @@ def _new_layers(
     above = directories_of(own_layers) if spec.perms else frozenset()
     store_layers = layers_of_store(spec, source, above)
     return (*_with_store_layers(spec, top, store_layers, stack), *own_layers[1:])
-
-
-def _written_database(
-    spec: ImageSpec, base: BaseImage | None, source: Store, mtime: int, stack: ExitStack
-) -> Database:
-    from nixdock.build.database_layer import write_database  # noqa: PLC0415 (few images have one)
-
-    return write_database(spec, base, source, mtime, stack)
 
 
 def _with_store_layers(
@@ -253,23 +255,3 @@ def _with_store_layers(
     if spec.top_layer is not None:
         return (SingleLayer(read_top_layer(Path(spec.top_layer)), store_layers[0]),)
     return (SingleLayer(pack_to_temporary_tar(top, stack), store_layers[0]),)
-
-
-def _top_layer(
-    spec: ImageSpec,
-    base: BaseImage | None,
-    source: Store,
-    database: Database | None,
-    stack: ExitStack,
-    confinement: Confinement,
-) -> ListedLayer:
-    if spec.top_layer is not None:
-        from nixdock.rootfs.packed_layer import read_top_layer  # noqa: PLC0415 (either this)
-
-        return read_top_layer(Path(spec.top_layer))
-    from nixdock.rootfs.top_layer import prepare_top_layer  # noqa: PLC0415 (or that)
-
-    tree = None if database is None else database.tree
-    spec, fetched = fetched_contents(spec, source, stack)
-    reach = None if fetched is None else fetched.reach
-    return prepare_top_layer(spec, base, _creation_time(spec), stack, tree, confinement, reach)

@@ -49,12 +49,15 @@ class Database:
     tree: Path
     paths: frozenset[StorePath]
 
-    def layer(self, spec: ImageSpec, top: ListedLayer, mtime: int) -> TreeLayer | None:
+    def layer(
+        self, spec: ImageSpec, top: ListedLayer, mtime: int, earlier: Database | None = None
+    ) -> TreeLayer | None:
         """Return the layer of the database, or None if `top`, the top layer, has it already.
 
         The top layer has a database if there are scripts, which may have changed its owners and
-        modes. If that one does not register the same paths, because it was packed before all of
-        them were known, the layer has the owners and modes of the files in the top layer.
+        modes: that of `earlier`. If that one does not register the same paths, because it was
+        packed before all of them were known, the layer has the owners and modes of the files in the
+        top layer.
         """
         members = {normalised(entry.name): entry for entry in top.entries()}
         store = spec.store
@@ -70,7 +73,11 @@ class Database:
         )
         if _FILE not in members:
             return layer
-        if spec.top_layer is None or self._is_in(Path(spec.top_layer), store.directory):
+        if spec.top_layer is None:
+            is_in = earlier is None or earlier.paths == self.paths
+        else:
+            is_in = self._is_in(Path(spec.top_layer), store.directory)
+        if is_in:
             return None
         return replace(layer, attributes=self._with_modes_of(members))
 

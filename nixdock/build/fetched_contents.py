@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from nixdock.errors import InputError, MissingPathsError, ScriptError
+from nixdock.errors import InputError, MissingPathsError
 from nixdock.nix.store_path import StorePath
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.paths import is_in_store
@@ -19,9 +19,8 @@ from nixdock.system.scratch import temporary_directory
 from nixdock.tar.header import Entry
 from nixdock.tar.kinds import Kind
 
-__all__ = ["FetchedContents", "contents_of", "fetched_contents"]
+__all__ = ["FetchedContents", "contents_of", "fetched_contents", "store_path_of"]
 
-_SCRIPTS: Final = ("run_as_root", "extra_commands", "fake_root_commands")
 _PIECE: Final = 1 << 20
 
 
@@ -40,7 +39,7 @@ class FetchedContents:
 
     def reach(self, file: str) -> None:
         """Let the store path of a file, which may be anywhere, be there if a store has it."""
-        path = _store_path(file, self._store_dir)
+        path = store_path_of(file, self._store_dir)
         # To copy a link, only a directory that it leads to is needed.
         if path is None or (self._whole and not self._leads_to_directory(path, file)):
             return
@@ -77,13 +76,11 @@ def fetched_contents(
 ) -> tuple[ImageSpec, FetchedContents | None]:
     """Return the spec with its contents in a temporary store, if the local one lacks some.
 
-    Closing the stack removes it. Raise MissingPathsError if no store has one of the contents, and
-    ScriptError if a script names a store path that is not local: it would not find its files.
+    Closing the stack removes it. Raise MissingPathsError if no store has one of the contents.
     """
     store_dir = spec.store.directory
     contents = [each for each in spec.contents if is_in_store(each, store_dir)]
-    paths = [path for each in contents if (path := _store_path(each, store_dir)) is not None]
-    _check_scripts(spec, source)
+    paths = [path for each in contents if (path := store_path_of(each, store_dir)) is not None]
     if not any(map(source.lacks, paths)):
         return spec, None
     root = stack.enter_context(temporary_directory()).resolve() / "root"
@@ -94,28 +91,8 @@ def fetched_contents(
     return msgspec.structs.replace(spec, store=store), fetched
 
 
-def _check_scripts(spec: ImageSpec, source: Store) -> None:
-    for key in _SCRIPTS:
-        script = getattr(spec, key)
-        store_dir = f"{spec.store.directory}/"
-        for part in script.split(store_dir)[1:]:
-            path = _store_path(store_dir + _name_at_start(part), spec.store.directory)
-            if path is not None and source.lacks(path):
-                raise ScriptError(
-                    f"{key} names {path}, which is not in the local store, so that the script would"
-                    " not find its files; copy the path into the local store first, for example"
-                    f" with `nix copy --from URL {path}`",
-                    key=key,
-                    path=path,
-                )
-
-
-def _name_at_start(text: str) -> str:
-    end = next((i for i, c in enumerate(text) if not (c.isalnum() or c in "+-._?=")), len(text))
-    return text[:end]
-
-
-def _store_path(file: str, store_dir: str) -> StorePath | None:
+def store_path_of(file: str, store_dir: str) -> StorePath | None:
+    """Return the store path that a file lies in, or None if it is not in the store."""
     if not is_in_store(file, store_dir):
         return None
     name = file.removeprefix(f"{store_dir}/").partition("/")[0]
@@ -150,6 +127,5 @@ def contents_of(entry: Entry) -> Iterator[bytes]:
             while piece := stream.read(_PIECE):
                 yield piece
         return
-    buffer = memoryview(bytearray(min(entry.size, _PIECE) or 1))
-    while count := entry.content.readinto(buffer):
-        yield bytes(buffer[:count])
+    while data := entry.content.read(_PIECE):
+        yield bytes(data)

@@ -19,6 +19,7 @@ from nixdock.oci.digests import hex_of
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.system.cores import available_cores
 from nixdock.system.forked import CAN_FORK
+from nixdock.system.freed_memory import keep_freed_memory
 from nixdock.system.processes import KilledWorkerError, map_in_processes, shared_numbers
 from nixdock.system.writers import FileWriter
 
@@ -101,6 +102,7 @@ def pack_each(
     if progress is not NO_PROGRESS and CAN_FORK:
         job = replace(job, sizes=shared_numbers(len(layers)))
     load_encoder(compression)
+    keep_freed_memory()
     if job.processes == 1 or not _can_be_sent(job):
         yield from ((i, job.run(i, advance_of(progress, i))) for i in order)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -104,17 +104,28 @@ class Response:
 
         Raise a RemoteError with `is_broken` if the connection breaks, or is silent for too long.
         """
-        view = memoryview(buffer).cast("B")[:_LARGEST_READ]
+        view = memoryview(buffer).cast("B")
         count = 0
+        for data in self._pieces(len(view)):
+            view[count : count + len(data)] = data
+            count += len(data)
+        return count
+
+    def read(self, most: int, /) -> bytes:
+        """Return the next bytes of the body, at most so many, none at its end; raise the same."""
+        return b"".join(self._pieces(most))
+
+    def _pieces(self, most: int) -> Iterator[bytes]:
+        """Yield what comes; after some bytes, an error is not raised before the next call."""
+        left = most = min(most, _LARGEST_READ)
         try:
-            while count < len(view) and (data := self._piece(len(view) - count)):
-                view[count : count + len(data)] = data
-                count += len(data)
+            while left and (data := self._piece(left)):
+                left -= len(data)
+                yield data
         except Exception as error:
             self._error = error
-            if not count:
+            if left == most:
                 raise self._broken(error) from None
-        return count
 
     def _piece(self, most: int) -> bytes:
         """Return what comes at once, so that it is noticed if that is ever so little."""

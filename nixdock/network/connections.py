@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 import urllib3
@@ -22,6 +22,9 @@ from nixdock.network.redirects import Origin, shown_url
 from nixdock.network.retrying import Setback
 from nixdock.network.subject import Settings, Subject
 from nixdock.network.tls import About, certificate_directory, tls_context
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["Connections", "NoAnswerError", "setback_of"]
 
@@ -78,7 +81,8 @@ class Connections:
         self.answered = 0
         # Adding to a number is not atomic, so that threads would lose some.
         self._numbers = itertools.count(1)
-        self._pools: dict[tuple[int, bool, str | None], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[int, bool, bool, str | None], urllib3.PoolManager] = {}
+        self._contexts: dict[bool, ssl.SSLContext] = {}
         self._locks: dict[int, threading.Lock] = {}
         # This does nothing if it has the filter.
         logging.getLogger("urllib3.connectionpool").addFilter(_WITHOUT_QUERY)
@@ -152,11 +156,19 @@ class Connections:
     def _pool(self, origin: Origin, proxy: str | None) -> urllib3.PoolManager:
         """Return the pool for an origin; certificates for the server count only for its host."""
         own = origin.host == self.host
-        key = (os.getpid(), own, proxy)
+        secure = origin.scheme == "https" or (proxy or "").startswith("https:")
+        key = (os.getpid(), own, secure, proxy)
         pool = self._pools.get(key)
-        return pool or self._pools.setdefault(key, self._new_pool(own, proxy))
+        return pool or self._pools.setdefault(key, self._new_pool(own, secure, proxy))
 
-    def _new_pool(self, own: bool, proxy: str | None) -> urllib3.PoolManager:
+    def _context(self, own: bool) -> ssl.SSLContext:
+        """Return what TLS needs, which takes longer to make than most answers take to come.
+
+        Processes that are forked later share it.
+        """
+        context = self._contexts.get(own)
+        if context is not None:
+            return context
         insecure = own and self._settings.insecure
         if insecure:
             # It would be said with every connection, to a user who asked for it.
@@ -165,11 +177,14 @@ class Connections:
         if own and self._certificates is not None:
             directory = certificate_directory(self._certificates, self._environment)
         context = tls_context(self._about, self._environment, directory, insecure=insecure)
+        return self._contexts.setdefault(own, context)
+
+    def _new_pool(self, own: bool, secure: bool, proxy: str | None) -> urllib3.PoolManager:
         settings: dict[str, Any] = {
             "maxsize": self._most_kept,
             "block": False,
             "blocksize": _PIECE,
-            "ssl_context": context,
+            **({"ssl_context": self._context(own)} if secure else {}),
         }
         if proxy is None:
             return urllib3.PoolManager(**settings)

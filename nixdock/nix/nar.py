@@ -66,13 +66,24 @@ _CLOSE_ENTRY: Final = _strings(")", ")")
 _FILE: Final = _ENTRY_NODE + _NODE + _REGULAR + _CONTENTS
 _EXECUTABLE_FILE: Final = _ENTRY_NODE + _NODE + _REGULAR + _EXECUTABLE + _CONTENTS
 _NEXT_ENTRY: Final = _CLOSE_ENTRY + _ENTRY
+# The same after so many bytes of padding.
+_FILES: Final = tuple(_ZEROS[:count] + _FILE for count in range(8))
+_EXECUTABLE_FILES: Final = tuple(_ZEROS[:count] + _EXECUTABLE_FILE for count in range(8))
+_NEXT_ENTRIES: Final = tuple(_ZEROS[:count] + _NEXT_ENTRY for count in range(8))
+_MOST_COMMON_NAME: Final = 255
+# No file whose name is not longer has more bytes before its contents.
+_MOST_BEFORE_CONTENTS: Final = (
+    len(_NEXT_ENTRIES[7]) + 8 + _MOST_COMMON_NAME + len(_EXECUTABLE_FILES[7]) + 8
+)
+_NO_NAMES: Final = frozenset({b"", b".", b".."})
+_NOTHING: Final = memoryview(b"")
 
 
 class NarReader:
     """Reads the NAR in `stream`, up to its end; `place` says where it is, for errors.
 
     Iterate over the reader for the entries: each directory comes before what is in it, and names
-    are in ascending order of their bytes. Between two entries, `readinto` reads the contents of the
+    are in ascending order of their bytes. Between two entries, `read` returns the contents of the
     last one, if it is a file; what is not read is skipped. At most some megabytes are held,
     whatever the size of the files.
 
@@ -99,42 +110,84 @@ class NarReader:
         entry = self._node(b"")
         while True:
             yield entry
-            if entry.kind == "directory":
+            is_open = entry.kind == "directory"
+            if is_open:
                 self._open_directories.append((entry.path, b""))
-            elif entry.kind == "regular":
-                self._skip_contents(entry.size)
-            path = self._next_path(is_open=entry.kind == "directory")
+            while self._left:
+                self.read(self._left)
+            padding = -entry.size % 8
+            common = self._common_file(_ENTRY if is_open else _NEXT_ENTRIES[padding])
+            if common is not None:
+                entry = common
+                continue
+            self._skip_padding(padding)
+            path = self._next_path(is_open=is_open)
             if path is None:
                 break
-            if self._is_next(_FILE):
-                entry = self._file(path, executable=False)
-            elif self._is_next(_EXECUTABLE_FILE):
-                entry = self._file(path, executable=True)
-            else:
-                self._expect(_ENTRY_NODE, "the node of a directory's entry")
-                entry = self._node(path)
+            self._expect(_ENTRY_NODE, "the node of a directory's entry")
+            entry = self._node(path)
         if self._available(1):
             raise self._error("other bytes follow its end")
 
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Read the next bytes of the last file; return how many, 0 at its end."""
-        wanted = min(len(buffer), self._left)
+    def read(self, most: int, /) -> memoryview:
+        """Return the next bytes of the last file, at most so many; none at its end.
+
+        They are not copied, and never change.
+        """
+        wanted = min(most, self._left)
         if not wanted:
-            return 0
-        count = min(wanted, len(self._window) - self._at)
-        if count:
-            buffer[:count] = self._window[self._at : self._at + count]
-            self._at += count
-        else:
-            # Large files do not go through the window.
-            self._start += self._at
-            self._window, self._at = b"", 0
-            count = self._stream.readinto(buffer[:wanted]) or 0
-            self._start += count
-            if not count:
+            return _NOTHING
+        at = self._at
+        if at == len(self._window):
+            self._start += at
+            self._window, self._at, at = self._stream.read(_CHUNK) or b"", 0, 0
+            if not self._window:
                 raise self._truncated()
-        self._left -= count
-        return count
+        piece = memoryview(self._window)[at : at + wanted]
+        self._at += len(piece)
+        self._left -= len(piece)
+        return piece
+
+    def _common_file(self, before: bytes) -> NarEntry | None:
+        """Return the next entry, which comes after the bytes `before`, if it is most common.
+
+        That is a file of the last directory, of which all but the contents is in the window. What
+        is anything else, or not valid, is not taken, and None is returned.
+        """
+        window, at = self._window, self._at
+        if len(window) - at < _MOST_BEFORE_CONTENTS:
+            return None
+        if not self._open_directories or not window.startswith(before, at):
+            return None
+        at += len(before)
+        length = int.from_bytes(window[at : at + 8], "little")
+        end = at + 8 + length
+        name = window[at + 8 : end]
+        directory, last = self._open_directories[-1]
+        if (
+            length > _MOST_COMMON_NAME
+            or name <= last
+            or b"/" in name
+            or b"\0" in name
+            or name in _NO_NAMES
+        ):
+            return None
+        middle = _FILES[-length % 8]
+        executable = not window.startswith(middle, end)
+        if executable:
+            middle = _EXECUTABLE_FILES[-length % 8]
+            if not window.startswith(middle, end):
+                return None
+        end += len(middle)
+        size = int.from_bytes(window[end : end + 8], "little")
+        path = directory + b"/" + name if directory else name
+        if size >= _SIZE_LIMIT or len(path) > _MOST_PATH:
+            return None
+        self._open_directories[-1] = directory, name
+        self._at = end + 8
+        self._left = size
+        # Calling the class takes twice the time.
+        return tuple.__new__(NarEntry, (path, "regular", executable, size, b""))
 
     def _next_path(self, *, is_open: bool) -> bytes | None:
         """Return the path of the next entry, or None at the end; `is_open` after a directory."""
@@ -142,7 +195,9 @@ class NarReader:
         if not directories:
             self._expect(_CLOSE, "the end of the root")
             return None
-        if is_open or not self._is_next(_NEXT_ENTRY):
+        if not is_open and self._window.startswith(_NEXT_ENTRY, self._at):
+            self._at += len(_NEXT_ENTRY)
+        else:
             if not is_open:
                 self._expect(_CLOSE_ENTRY, "the end of a directory's entry")
             while not self._follows(_ENTRY):
@@ -183,7 +238,7 @@ class NarReader:
 
     def _name(self, directory: bytes, last: bytes) -> bytes:
         name = self._text(_MOST_NAME, "the name of a file")
-        if name in {b"", b".", b".."} or b"/" in name or b"\0" in name:
+        if name in _NO_NAMES or b"/" in name or b"\0" in name:
             raise self._error(f"{shown(name)!r} can't be the name of a file")
         if name <= last:
             where = shown(directory) if directory else "the root"
@@ -191,13 +246,6 @@ class NarReader:
                 f"the names in {where} are not in order: {shown(name)} after {shown(last)}"
             )
         return name
-
-    def _skip_contents(self, size: int) -> None:
-        if self._left:
-            scratch = memoryview(bytearray(min(self._left, _CHUNK)))
-            while self.readinto(scratch):
-                pass
-        self._skip_padding(-size % 8)
 
     def _skip_padding(self, size: int) -> None:
         if size and not self._follows(_ZEROS[:size]):
@@ -225,13 +273,6 @@ class NarReader:
         taken = self._window[self._at : self._at + size]
         self._at += size
         return taken
-
-    def _is_next(self, data: bytes) -> bool:
-        """Return whether `data` comes next in the window, and skip it then."""
-        if not self._window.startswith(data, self._at):
-            return False
-        self._at += len(data)
-        return True
 
     def _follows(self, data: bytes) -> bool:
         """Return whether `data` comes next, and skip it then; raise StoreError at the end."""

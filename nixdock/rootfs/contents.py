@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nixdock.rootfs.confinement import Confinement
 from nixdock.rootfs.linked_contents import JoinedTree, Reach, link_into
+from nixdock.rootfs.surroundings import Surroundings
 from nixdock.rootfs.underlay import Underlay
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def add_contents(spec: ImageSpec, directory: Path, underlay: Underlay, reach: Re
 
 
 def run_extra_commands(
-    spec: ImageSpec, tree: Path, underlay: Underlay, confinement: Confinement
+    spec: ImageSpec, tree: Path, underlay: Underlay, surroundings: Surroundings
 ) -> None:
     """Run extra_commands, if there are any, in `tree` on top of what is below it."""
     if spec.extra_commands.strip():
@@ -49,5 +49,11 @@ def run_extra_commands(
 
         links = underlay.add_directory_links(tree)
         store_dir = spec.store.directory
-        run_script(spec.extra_commands, tree, store_dir=store_dir, confinement=confinement)
+        run_script(
+            spec.extra_commands,
+            tree,
+            store_dir=store_dir,
+            confinement=surroundings.confinement,
+            view=surroundings.view,
+        )
         underlay.remove_directory_links(tree, links)

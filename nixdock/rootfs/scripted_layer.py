@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 from nixdock.layers.members import MemberLayer
 from nixdock.layers.tree import DirectoryAttributes
 from nixdock.rootfs.added_database import add_database
-from nixdock.rootfs.confinement import Confinement
 from nixdock.rootfs.contents import add_contents, run_extra_commands, underlay_of
 from nixdock.rootfs.linked_contents import Reach
 from nixdock.rootfs.rootless.difference import Snapshot, difference
 from nixdock.rootfs.rootless.extract import extract
 from nixdock.rootfs.rootless.fakeroot import FakeFile, Inode
 from nixdock.rootfs.rootless.run import run_as_root
+from nixdock.rootfs.surroundings import Surroundings
 from nixdock.rootfs.underlay import Underlay
 from nixdock.spec.permission_rules import permission_rules
 from nixdock.tar.header import Attributes, Entry, MemberMeta
@@ -36,8 +36,7 @@ def prepare_as_root(
     tree: Path,
     meta: MemberMeta,
     stack: ExitStack,
-    database: Path | None,
-    confinement: Confinement,
+    surroundings: Surroundings,
     reach: Reach | None,
 ) -> MemberLayer:
     """Run run_as_root and fake_root_commands as well, and return the layer of the resulting files.
@@ -64,20 +63,21 @@ def prepare_as_root(
             chroot=chroot,
             store_dir=store_dir,
             fakes=fakes,
-            confinement=confinement,
+            confinement=surroundings.confinement,
+            view=surroundings.view,
         )
 
     add_contents(spec, tree, underlay, reach)
-    if database is not None:
+    if (database := surroundings.database) is not None:
         added = add_database(database, spec.store.directory, tree)
         fakes = {**fakes, **dict(_owned_by_store(spec, tree, added))}
     fakes = run(spec.run_as_root, "run_as_root", chroot=True)
     directories: DirectoryAttributes = {}
     if chroot:
-        run_extra_commands(spec, tree, Underlay(), confinement)
+        run_extra_commands(spec, tree, Underlay(), surroundings)
         fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=spec.enable_fakechroot)
     else:
-        run_extra_commands(spec, tree, underlay, confinement)
+        run_extra_commands(spec, tree, underlay, surroundings)
         links = underlay.add_directory_links(tree)
         fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=False)
         underlay.remove_directory_links(tree, links)

@@ -19,6 +19,7 @@ from nixdock.rootfs.rootless.script_root import (
 )
 from nixdock.rootfs.rootless.start import Job, confined_if_required, run_job
 from nixdock.rootfs.shell_code import BUILDER_SETUP, RUN_SCRIPT, as_a_child
+from nixdock.rootfs.store_view import StoreView
 from nixdock.system.commands import run_command
 from nixdock.system.scratch import temporary_directory
 
@@ -34,9 +35,11 @@ def run_script(
     *,
     store_dir: str = "/nix/store",
     confinement: Confinement = Confinement.REQUIRED,
+    view: StoreView | None = None,
 ) -> None:
     """Run `script`, the spec's extra_commands, with bash or sh in `directory`.
 
+    With a `view`, it finds the store that this says, if it is confined.
     Raise ScriptError if the script fails or can't be confined, or if there is no shell.
     """
 
@@ -46,17 +49,19 @@ def run_script(
             work.mkdir()
             (work / _FILE).write_text(script, encoding="utf-8")
             if confined:
-                _run_confined(directory, store_dir, work)
+                _run_confined(directory, store_dir, view, work)
             else:
+                if view is not None:
+                    view.check_unconfined(_NAME, script)
                 _run(directory, work / _FILE)
 
     confined_if_required(confinement, run)
 
 
-def _run_confined(directory: Path, store_dir: str, work: Path) -> None:
+def _run_confined(directory: Path, store_dir: str, view: StoreView | None, work: Path) -> None:
     environment = inner_environment(store_dir, os.environ, own_root=False)
     shell = inner_shell(_NAME, environment)
-    mounts = script_root(_NAME, directory.resolve(), store_dir, work=work, space=work.parent)
+    mounts = script_root(_NAME, directory.resolve(), store_dir, view, work=work, space=work.parent)
     job = Job(
         script=_NAME,
         program=as_a_child(shell, _NAME, f"{INSIDE}/{_FILE}"),
@@ -67,7 +72,11 @@ def _run_confined(directory: Path, store_dir: str, work: Path) -> None:
         user=USER,
         read_only_root=True,
     )
-    run_job(job, work, directory)
+    try:
+        run_job(job, work, directory)
+    finally:
+        if view is not None:
+            view.note_use()
 
 
 def _run(directory: Path, file: Path) -> None:

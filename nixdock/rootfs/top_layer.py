@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nixdock.layers.tree import TreeLayer
 from nixdock.rootfs.added_database import add_database
-from nixdock.rootfs.confinement import Confinement
 from nixdock.rootfs.contents import add_contents, run_extra_commands, underlay_of
+from nixdock.rootfs.surroundings import Surroundings
 from nixdock.spec.permission_rules import permission_rules
 from nixdock.system.scratch import temporary_directory
 from nixdock.tar.header import Attributes, MemberMeta, owner_name
@@ -30,14 +29,12 @@ def prepare_top_layer(
     base: BaseImage | None,
     mtime: int,
     stack: ExitStack,
-    database: Path | None = None,
-    confinement: Confinement = Confinement.REQUIRED,
+    surroundings: Surroundings = Surroundings(),  # noqa: B008 (it never changes)
     reach: Reach | None = None,
 ) -> TreeLayer | MemberLayer:
     """Prepare the files of the top layer on top of `base` and return the layer.
 
-    If there are scripts, they are confined as `confinement` says, and find the Nix database that is
-    below the directory `database`. `reach` lets the files be there that links lead to. The files
+    Scripts find these `surroundings`. `reach` lets the files be there that links lead to. The files
     are removed when `stack` is closed. Raise SpecError if a tree in `contents` does not exist or
     conflicts with another one, ScriptError if a script fails or can't be confined, and PackError if
     a file can't be read.
@@ -50,16 +47,17 @@ def prepare_top_layer(
     if spec.run_as_root.strip() or spec.fake_root_commands.strip():
         from nixdock.rootfs.scripted_layer import prepare_as_root  # noqa: PLC0415 (few images)
 
-        return prepare_as_root(spec, base, tree, meta, stack, database, confinement, reach)
+        return prepare_as_root(spec, base, tree, meta, stack, surroundings, reach)
     underlay = underlay_of(base, stack, verified=False)
     add_contents(spec, tree, underlay, reach)
     attributes: Mapping[bytes, Attributes] = {}
+    database = surroundings.database
     if database is not None and spec.has_scripts:
         store = spec.store
         owner_of_store = Attributes(store.uid, store.gid, store.uname, store.gname)
         added = add_database(database, store.directory, tree)
         attributes = dict.fromkeys(map(os.fsencode, added), owner_of_store)
-    run_extra_commands(spec, tree, underlay, confinement)
+    run_extra_commands(spec, tree, underlay, surroundings)
     return TreeLayer(
         tree,
         meta,

@@ -233,9 +233,18 @@ class _Body(ReadOnlyStream):
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read the next bytes."""
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most `size` of the next bytes, none at the end."""
+        if size < 0:
+            return self.readall()
         while True:
             try:
-                count = self._response.readinto(buffer)
+                data = self._response.read(size)
             except CacheError as error:
                 self._response.close()
                 self._broken += 1
@@ -244,9 +253,9 @@ class _Body(ReadOnlyStream):
                 self._response = self._files.send(self._file, self._size)
                 self._skip_to(self._size)
             else:
-                self._broken = 0 if count else self._broken
-                self._size += count
-                return count
+                self._broken = 0 if data else self._broken
+                self._size += len(data)
+                return data
 
     def _skip_to(self, start: int) -> None:
         match = _CONTENT_RANGE.match(self._response.headers.get("Content-Range", ""))

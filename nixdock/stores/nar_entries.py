@@ -29,28 +29,37 @@ def entries_of_nar(
     in a NAR: that is by text there, where bytes that are not UTF-8 come before some letters.
     """
     top = path.encode()
-    # The names so far, one for each depth, of which the last file is the last one.
-    names: list[bytes] = []
+    before = b""
+    is_text = True
     for relative, kind, executable, size, target in found:
-        if not relative:
-            name = top
-        else:
-            name = top + b"/" + relative
-            depth = relative.count(b"/")
-            base = relative.rpartition(b"/")[2]
-            if base.startswith(WHITEOUT):
-                raise whiteout_error(name_text(name))
-            last = names[depth] if len(names) > depth else b""
-            if not (base.isascii() and last.isascii()) and name_text(base) < name_text(last):
-                raise _order_error(name, last)
-            names[depth:] = [base]
+        name = top + b"/" + relative if relative else top
+        if WHITEOUT in relative and relative.rpartition(b"/")[2].startswith(WHITEOUT):
+            raise whiteout_error(name_text(name))
+        was_text, is_text = is_text, relative.isascii()
+        if not (was_text and is_text):
+            _check_order(top, before, relative)
+        before = relative
+        # Calling the class of entries takes twice the time.
         if kind == "regular":
             mode = _EXECUTABLE if executable else _READ_ONLY
-            yield Entry(name, Kind.FILE, mode, size, content=content)
+            yield tuple.__new__(Entry, (name, Kind.FILE, mode, size, b"", b"", None, content))
         elif kind == "directory":
             yield Entry(name + b"/", Kind.DIRECTORY, _EXECUTABLE)
         else:
             yield Entry(name, Kind.SYMLINK, _SYMLINK, target=target)
+
+
+def _check_order(top: bytes, before: bytes, relative: bytes) -> None:
+    """Compare the name of an entry with that before it in the same directory.
+
+    `before` is the entry before: it has that name, or lies below it, or is the directory itself.
+    """
+    directory, slash, base = relative.rpartition(b"/")
+    if not before.startswith(directory + slash):
+        return
+    last = before[len(directory + slash) :].partition(b"/")[0]
+    if name_text(base) < name_text(last):
+        raise _order_error(top + b"/" + relative, last)
 
 
 def _order_error(name: bytes, last: bytes) -> PackError:

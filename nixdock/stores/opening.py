@@ -17,6 +17,7 @@ from nixdock.stores.http_files import HttpFiles
 from nixdock.stores.local import LocalStore
 from nixdock.stores.several import Stores
 from nixdock.system.cache_directory import cache_directory
+from nixdock.system.freed_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from nixdock.network.subject import Settings
@@ -48,6 +49,8 @@ def open_stores(
 
     Raise InputError if a URL, a key or Nix's configuration is not valid.
     """
+    # NARs come in large pieces.
+    keep_freed_memory()
     nix = nix_settings(environment)
     keys = None
     if choice.check_signatures:

@@ -129,27 +129,30 @@ class VerifiedNar:
     def __iter__(self) -> Iterator[NarEntry]:
         """Yield the entries, once."""
         try:
-            for entry in self._reader:
-                if self._expected is not None and entry.kind != "regular":
-                    message = "it is not the single file that its content address is of"
-                    raise self._failure(message)
-                yield entry
+            if self._expected is None:
+                yield from self._reader
+            else:
+                yield from self._single_file(self._expected)
         except StoreError as error:
             raise self._failure(str(error)) from None
-        if self._expected is not None:
-            actual = Hash(self._expected.algorithm, self._state.digest())
-            if actual != self._expected:
-                raise self._failure(
-                    f"the hash of its file is {actual}, not {self._expected} as in its content"
-                    " address"
-                )
 
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Read the next bytes of the last file."""
+    def read(self, most: int, /) -> memoryview:
+        """Return the next bytes of the last file, at most so many; none at its end."""
         try:
-            count = self._reader.readinto(buffer)
+            data = self._reader.read(most)
         except StoreError as error:
             raise self._failure(str(error)) from None
         if self._expected is not None:
-            self._state.update(buffer[:count])
-        return count
+            self._state.update(data)
+        return data
+
+    def _single_file(self, expected: Hash) -> Iterator[NarEntry]:
+        for entry in self._reader:
+            if entry.kind != "regular":
+                raise self._failure("it is not the single file that its content address is of")
+            yield entry
+        actual = Hash(expected.algorithm, self._state.digest())
+        if actual != expected:
+            raise self._failure(
+                f"the hash of its file is {actual}, not {expected} as in its content address"
+            )

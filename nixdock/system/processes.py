@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -86,6 +87,8 @@ _worker_run: Callable[[int], Any] | None = None
 def _start(run: Callable[[int], Any], parent: int) -> None:
     global _worker_run  # noqa: PLW0603 (a worker process runs jobs of one kind in its life)
     _worker_run = run
+    # What the parent has made stays as it is: looking through it would only copy its memory.
+    gc.freeze()
     end_with_parent(parent)
 
 

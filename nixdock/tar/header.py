@@ -62,8 +62,8 @@ class Attributes:
 class Content(Protocol):
     """The contents of a file that is not on disk."""
 
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Read the next bytes; return how many, 0 at the end."""
+    def read(self, most: int, /) -> memoryview:
+        """Return the next bytes, at most so many, which never change; none at the end."""
 
 
 class Entry(NamedTuple):

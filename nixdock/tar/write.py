@@ -16,13 +16,15 @@ from nixdock.system.buffers import BUFFER_SIZE, BufferPool, Write
 from nixdock.system.opening import open_file
 from nixdock.system.text import path_text
 from nixdock.tar.fields import BLOCK, RECORD, padded_size
-from nixdock.tar.header import Entry, Headers
+from nixdock.tar.header import Content, Entry, Headers
 from nixdock.tar.kinds import Kind
 
 __all__ = ["write_end", "write_members", "write_tar"]
 
 _POOL: Final = BufferPool()
 _ZEROS: Final = bytes(RECORD + 2 * BLOCK)
+# Of this size and above, passing a file on by itself takes less than copying it into a buffer.
+_LEAST_PASSED_ON: Final = 1 << 16
 
 
 def write_tar(entries: Iterable[Entry], headers: Headers, write: Write) -> int:
@@ -49,15 +51,16 @@ def write_members(entries: Iterable[Entry], headers: Headers, write: Write) -> i
     for entry in entries:
         header = headers.encode(entry)
         size = entry.size
+        is_passed_on = entry.content is not None and size >= _LEAST_PASSED_ON
         # Read one byte more than the file has, to notice without another system call that it grew.
         # The last term leaves room for that byte or the padding, which are at most a block.
-        if at + len(header) + size + BLOCK > BUFFER_SIZE:
+        if is_passed_on or at + len(header) + size + BLOCK > BUFFER_SIZE:
             if at:
                 write(buffer[:at])
                 total += at
                 buffer = _POOL.free_buffer()
                 at = 0
-            if len(header) + size + BLOCK > BUFFER_SIZE:
+            if is_passed_on or len(header) + size + BLOCK > BUFFER_SIZE:
                 for filled in _fill(entry, header, buffer):
                     write(filled)
                     total += len(filled)
@@ -67,8 +70,13 @@ def write_members(entries: Iterable[Entry], headers: Headers, write: Write) -> i
         buffer[at:end] = header
         at = end
         if entry.kind == Kind.FILE:
-            _read_file(entry, buffer[at : at + size + 1])
-            at += size
+            if entry.content is None:
+                _read_file(entry, buffer[at : at + size + 1])
+                at += size
+            else:
+                for piece in _pieces(entry, entry.content):
+                    buffer[at : at + len(piece)] = piece
+                    at += len(piece)
             if padding := -size % BLOCK:
                 buffer[at : at + padding] = _ZEROS[:padding]
                 at += padding
@@ -79,11 +87,6 @@ def write_members(entries: Iterable[Entry], headers: Headers, write: Write) -> i
 
 def _read_file(entry: Entry, view: memoryview) -> None:
     """Read a whole file into `view`, which has one byte more than the file."""
-    if entry.content is not None:
-        view = view[: entry.size]
-        while view:
-            view = view[_read_content(entry, view) :]
-        return
     try:
         descriptor = open_file(entry.source)
         try:
@@ -102,20 +105,16 @@ def _read_file(entry: Entry, view: memoryview) -> None:
 
 
 def _fill(entry: Entry, header: bytes, buffer: memoryview) -> Iterator[memoryview]:
-    """Yield buffers with `header`, a file that does not fit into one buffer, and its padding."""
+    """Yield views with `header`, a file that does not fit into one buffer, and its padding."""
+    if entry.content is not None:
+        # What is in memory already, and is not small, is passed on without a copy.
+        yield memoryview(header)
+        yield from _pieces(entry, entry.content)
+        yield memoryview(_ZEROS)[: -entry.size % BLOCK]
+        return
     at = len(header)
     buffer[:at] = header
     left = entry.size
-    if entry.content is not None:
-        while left:
-            if at == BUFFER_SIZE:
-                yield buffer
-                buffer, at = _POOL.free_buffer(), 0
-            count = _read_content(entry, buffer[at : min(at + left, BUFFER_SIZE)])
-            left -= count
-            at += count
-        yield buffer[: at + _pad(entry, buffer, at)]
-        return
     try:
         descriptor = open_file(entry.source)
         try:
@@ -145,12 +144,16 @@ def _pad(entry: Entry, buffer: memoryview, at: int) -> int:
     return padding
 
 
-def _read_content(entry: Entry, view: memoryview) -> int:
-    count = 0 if entry.content is None else entry.content.readinto(view)
-    if not count:
-        name = path_text(entry.name)
-        raise PackError(f"the contents of {name} are not there any more", path=name)
-    return count
+def _pieces(entry: Entry, content: Content) -> Iterator[memoryview]:
+    """Yield the contents of a file that is not on disk."""
+    left = entry.size
+    while left:
+        piece = content.read(left)
+        if not piece:
+            name = path_text(entry.name)
+            raise PackError(f"the contents of {name} are not there any more", path=name)
+        left -= len(piece)
+        yield piece
 
 
 def _read_error(entry: Entry, error: OSError) -> PackError:

@@ -18,14 +18,17 @@ from nixdock.nix.hashes import Hash
 
 from ..runtime.registry import local_registry
 from .figure import Figure, nixdock, ratio_figure, seconds_figure
-from .measure import Ratio, interleaved, run
+from .measure import Ratio, Series, interleaved, run
 from .synthetic import Closure
 
 __all__ = ["cache_figures"]
 
 _HERE = Path(__file__).parent
 _CHUNK = 1 << 20
-_MB = 1_000_000
+# The closure of a large image, and a cache that is far away.
+_DISTANT_PATHS = 1000
+_REFERENCES = 5
+_LATENCY = 0.02
 
 
 def cache_figures(closure: Closure, directory: Path, repeat: int) -> Iterator[Figure]:
@@ -44,25 +47,71 @@ def cache_figures(closure: Closure, directory: Path, repeat: int) -> Iterator[Fi
                 }
             )
         )
-        yield _dry_run(spec, cache, directory, repeat)
+        yield from _dry_run(spec, cache, directory, repeat)
         if shutil.which("docker-registry") is None:
             yield Figure("push without the closure", "not measured: docker-registry missing")
             return
         with local_registry() as registry:
             yield _unchanged(spec, f"{registry.address}/remote:latest", directory, log, repeat)
     shutil.rmtree(cache)
+    yield _distant_closure(directory, repeat)
 
 
-def _dry_run(spec: Path, cache: Path, directory: Path, repeat: int) -> Figure:
+def _dry_run(spec: Path, cache: Path, directory: Path, repeat: int) -> Iterator[Figure]:
     build = _at_home(
         directory,
         nixdock("build", str(spec), "--dry-run", "--no-cache", "--format", "docker-archive"),
     )
     nars = sorted(map(str, (cache / "nar").iterdir()))
-    alone = [sys.executable, str(_HERE / "nar_alone.py"), *nars]
-    ours, theirs = interleaved(repeat, lambda: run(build).seconds, lambda: run(alone).seconds)
+    alone = [sys.executable, "-P", str(_HERE / "nar_alone.py"), *nars]
+    cpu: dict[str, list[float]] = {"ours": [], "theirs": []}
+
+    def measure(whose: str, command: Sequence[str]) -> float:
+        # Nothing is known of the cache.
+        shutil.rmtree(directory / "home", ignore_errors=True)
+        done = run(command)
+        cpu[whose].append(done.cpu_seconds)
+        return done.seconds
+
+    ours, theirs = interleaved(
+        repeat, lambda: measure("ours", build), lambda: measure("theirs", alone)
+    )
     name = "dry run of a cache / zstd and hashes"
-    return ratio_figure(name, Ratio(ours, theirs), most=1.5)
+    yield ratio_figure(name, Ratio(ours, theirs), most=1.5)
+    # On a machine that has other work to do, this one tells more.
+    ratio = Ratio(Series(tuple(cpu["ours"])), Series(tuple(cpu["theirs"])))
+    yield ratio_figure("the same, CPU time", ratio)
+
+
+def _distant_closure(directory: Path, repeat: int) -> Figure:
+    """Ask for the narinfos of a closure, of which only the root is known."""
+    cache = directory / "distant-cache"
+    cache.mkdir()
+    (cache / "nix-cache-info").write_text("StoreDir: /nix/store\n")
+    digest = Hash("sha256", bytes(32)).base32
+    names = [f"{number:0>32}-package-{number}" for number in range(_DISTANT_PATHS)]
+    for number, name in enumerate(names):
+        first = number * _REFERENCES + 1
+        references = " ".join(names[first : first + _REFERENCES])
+        (cache / f"{name[:32]}.narinfo").write_text(
+            f"StorePath: /nix/store/{name}\nURL: nar/x\nCompression: none\nNarSize: 120\n"
+            f"NarHash: sha256:{digest}\nReferences: {references}\n"
+        )
+    with _served(cache, _LATENCY) as (url, _):
+        root = f"/nix/store/{names[0]}"
+        command = _at_home(directory, nixdock("closure", root, "--store", f"{url}?trusted=1"))
+
+        def closure() -> float:
+            shutil.rmtree(directory / "home", ignore_errors=True)
+            done = run(command)
+            if len(done.output.splitlines()) != _DISTANT_PATHS:
+                raise SystemExit("the closure is not whole")
+            return done.seconds
+
+        (times,) = interleaved(repeat, closure)
+    shutil.rmtree(cache)
+    name = f"closure, {_DISTANT_PATHS} paths at {_LATENCY * 1000:.0f} ms"
+    return seconds_figure(name, times, str(times), most=4.0)
 
 
 def _unchanged(spec: Path, target: str, directory: Path, log: Path, repeat: int) -> Figure:
@@ -156,11 +205,15 @@ def _strings(write: Callable[[bytes], None], *texts: str) -> None:
 
 
 @contextmanager
-def _served(directory: Path) -> Iterator[tuple[str, Path]]:
-    """Serve a directory in another process; yield its URL and the file with what was asked for."""
+def _served(directory: Path, delay: float = 0) -> Iterator[tuple[str, Path]]:
+    """Serve a directory in another process; yield its URL and the file with what was asked for.
+
+    Each answer comes after `delay` seconds.
+    """
     log = directory.parent / "requests"
     log.touch()
-    command = [sys.executable, str(_HERE / "file_server.py"), str(directory), str(log)]
+    program = [sys.executable, "-P", str(_HERE / "file_server.py")]
+    command = [*program, str(directory), str(log), str(delay)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

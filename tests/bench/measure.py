@@ -32,6 +32,8 @@ class Run:
     errors: bytes = field(repr=False)
     largest_process: int
     """Peak memory of the largest of its processes, in bytes."""
+    cpu_seconds: float
+    """The time of all cores that it took."""
 
 
 @dataclass
@@ -86,7 +88,9 @@ def run(
         message = text.decode(errors="replace")
         raise SystemExit(f"{' '.join(command)}: exit status {process.returncode}\n{message}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Run(seconds, reader.size, b"".join(reader.kept), text, usage.ru_maxrss * unit)
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    largest = usage.ru_maxrss * unit
+    return Run(seconds, reader.size, b"".join(reader.kept), text, largest, cpu_seconds)
 
 
 @dataclass(frozen=True)

@@ -24,22 +24,33 @@ IMAGE = """nixdock.streamLayeredImage {
 }"""
 
 
-# A machine without a store.
-HIDE = [
-    "/usr/bin/unshare",
-    "--mount",
-    "/bin/sh",
-    "-c",
-    '/bin/mount -t tmpfs none /nix && exec "$@"',
-    "-",
-]
+# A machine without /nix: everything else of this one is mounted below a new root.
+WITHOUT_NIX = """
+set -e
+mount -t tmpfs none /mnt
+for each in /*; do
+  case $each in
+    /nix | /mnt) ;;
+    *) if [ -L "$each" ]; then cp -P "$each" /mnt
+       elif [ -d "$each" ]; then mkdir "/mnt$each" && mount --rbind "$each" "/mnt$each"
+       fi ;;
+  esac
+done
+cd /mnt
+pivot_root . .
+umount -l .
+[ ! -e /nix ]
+"""
+HIDE = ["/usr/bin/unshare", "--map-root-user", "--mount", "/bin/sh", "-c"]
+HIDE += [f'PATH=/usr/sbin:/usr/bin:/sbin:/bin; {WITHOUT_NIX}\nPATH=$1; shift; exec "$@"', "-"]
 
 
 def nixdock(*arguments: object, home: Path, hidden: bool = False, **environment: str) -> str:
     """Run nixdock, with the store hidden if that is wanted, and return what it prints."""
     env = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home), "NIX_CONF_DIR": "/none"}
     env |= environment
-    command = [*(HIDE if hidden else []), sys.executable, "-m", "nixdock", *map(str, arguments)]
+    hide = [*HIDE, env["PATH"]] if hidden else []
+    command = [*hide, sys.executable, "-m", "nixdock", *map(str, arguments)]
     done = subprocess.run(command, env=env, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -94,6 +105,41 @@ def test_the_image_is_that_of_the_local_store(
         found = nixdock(*build, home=tmp_path, hidden=True, PATH="/none")
     assert found == expected
     assert (tmp_path / "found").read_bytes() == (tmp_path / "expected").read_bytes()
+
+
+SCRIPTED = """nixdock.streamLayeredImage {
+  name = "scripted"; tag = "t";
+  contents = [ pkgs.bash ];
+  extraCommands = "${pkgs.hello}/bin/hello > greeting; ln -s ${pkgs.jq}/bin/jq jq";
+  fakeRootCommands = "${pkgs.gnused}/bin/sed -i s/Hello/Salve/ greeting; chown 7 greeting";
+}"""
+CHROOTED = """nixdock.buildImage {
+  name = "chrooted"; tag = "t";
+  copyToRoot = [ pkgs.bash ];
+  runAsRoot = "${pkgs.hello}/bin/hello > /greeting; ${pkgs.coreutils}/bin/chmod 700 /greeting";
+}"""
+
+
+@pytest.mark.parametrize("image", [SCRIPTED, CHROOTED], ids=["layered", "run_as_root"])
+def test_scripts_run_without_a_store(library: Library, tmp_path: Path, image: str) -> None:
+    """Their programs, and what these need, are fetched, and what the results refer to is there."""
+    conf = library.build(f"({image}).conf")
+    spec = tmp_path / "spec.json"
+    remote = library.evaluate(f"({image}).remote")
+    spec.write_text(json.dumps(remote))
+    assert isinstance(remote, dict)
+    # Everything that was realised for the image, programs of its scripts among it.
+    drvs = remote["closure"]["derivations"]
+    outputs = library.nix.run("nix-store", "--realise", *drvs).split()
+    library.nix.run(
+        *("nix", "--extra-experimental-features", "nix-command", "copy", "--to"),
+        *(f"file://{tmp_path}/cache?compression=none", *outputs),
+    )
+    expected = nixdock("build", conf, "-o", tmp_path / "expected", home=tmp_path)
+    with fake_cache(tmp_path / "cache") as served:
+        build = ["build", spec, "-o", tmp_path / "found", "--store", served.url, "--no-check-sigs"]
+        found = nixdock(*build, home=tmp_path, hidden=True, PATH="/usr/bin:/bin")
+    assert found == expected
 
 
 def test_programs_need_nixdock_alone(library: Library, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 from nixdock.errors import ScriptError
 from nixdock.rootfs.obstacles import find_obstacle
 from nixdock.rootfs.rootless.enter import INSIDE
+from nixdock.rootfs.store_view import StoreView
 
 __all__ = ["Mount", "Mounts", "mounts_for", "shell_inside"]
 
@@ -37,12 +38,13 @@ class Mount:
 class Mounts:
     """The mounts in the root directory of a script, and the mount points that were created for it.
 
-    `script` is the script's key in the spec.
+    `script` is the script's key in the spec. With a `view`, the store is what that says.
     """
 
     script: str
     root: Path
     store_dir: str
+    view: StoreView | None = None
     mounts: list[Mount] = field(default_factory=list)
     mount_points: list[Path] = field(default_factory=list)
 
@@ -88,23 +90,30 @@ class Mounts:
         return directory
 
     def add_store(self) -> None:
-        """Mount this machine's store; path by path if the image has store paths of its own."""
-        if not Path(self.store_dir).is_dir():
-            return
-        image_store = Path(f"{self.root}{self.store_dir}")
-        if not (image_store.is_dir() and any(image_store.iterdir())):
+        """Mount this machine's store; path by path if the root has other paths in its store."""
+        store, own_store = Path(self.store_dir), Path(f"{self.root}{self.store_dir}")
+        has_own = own_store.is_dir() and any(own_store.iterdir())
+        if self.view is not None:
+            for path, file in sorted(self.view.present.items()):
+                self._add_store_path(Path(file), Path(f"{self.root}{path}"))
+            self.mount_points += self.view.lay_out(self.make_directory(self.store_dir))
+        elif not has_own:
             self.add(self.store_dir, self.store_dir, read_only=True)
+        else:
+            for name in sorted(os.listdir(store)) if store.is_dir() else []:
+                if not name.startswith("."):
+                    self._add_store_path(store / name, own_store / name)
+
+    def _add_store_path(self, path: Path, target: Path) -> None:
+        """Mount a store path in the root's store, unless that has one of that name."""
+        if os.path.lexists(target):
             return
-        for name in sorted(os.listdir(self.store_dir)):
-            if name.startswith(".") or os.path.lexists(image_store / name):
-                continue
-            path = Path(self.store_dir, name)
-            if path.is_symlink():
-                link = image_store / name
-                link.symlink_to(os.readlink(path))
-                self.mount_points.append(link)
-            else:
-                self.add(str(path), f"{self.store_dir}/{name}", read_only=True)
+        if path.is_symlink():
+            self.make_directory(self.store_dir)
+            target.symlink_to(os.readlink(path))
+            self.mount_points.append(target)
+        else:
+            self.add(str(path), f"{self.store_dir}/{target.name}", read_only=True)
 
     def remove_mount_points(self) -> None:
         """Remove the created mount points, except directories that are no longer empty."""
@@ -117,14 +126,21 @@ class Mounts:
 
 @contextmanager
 def mounts_for(
-    script: str, root: Path, store_dir: str, work: Path, *, confined: bool
+    script: str,
+    root: Path,
+    store_dir: str,
+    work: Path,
+    view: StoreView | None = None,
+    *,
+    confined: bool,
 ) -> Iterator[Mounts]:
     """Yield the mounts for a script in `root`; remove their mount points at the end.
 
-    The directory `work` is mounted at `INSIDE`. A script that is not `confined` also gets /dev and
-    /sys of this machine and the directory of a Nix build, at its own path.
+    The directory `work` is mounted at `INSIDE`, and with a `view`, the store is what that says. A
+    script that is not `confined` also gets /dev and /sys of this machine and the directory of a Nix
+    build, at its own path.
     """
-    mounts = Mounts(script, root, store_dir)
+    mounts = Mounts(script, root, store_dir, view)
     try:
         for directory in _SYSTEM_DIRECTORIES:
             if not confined:
@@ -139,6 +155,8 @@ def mounts_for(
         mounts.add(str(work), INSIDE, recursive=False, read_only=True)
         yield mounts
     finally:
+        if view is not None:
+            view.note_use()
         mounts.remove_mount_points()
 
 

@@ -27,6 +27,7 @@ from nixdock.rootfs.rootless.script_root import (
 )
 from nixdock.rootfs.rootless.start import Job, confined_if_required, run_job
 from nixdock.rootfs.shell_code import BUILDER_SETUP, RUN_SCRIPT, as_a_child
+from nixdock.rootfs.store_view import StoreView
 from nixdock.system.scratch import temporary_directory
 
 __all__ = ["run_as_root"]
@@ -47,9 +48,11 @@ def run_as_root(
     store_dir: str,
     fakes: Mapping[Inode, FakeFile],
     confinement: Confinement = Confinement.REQUIRED,
+    view: StoreView | None = None,
 ) -> dict[Inode, FakeFile]:
     """Run `script` in `tree` under fakeroot; with `chroot`, `tree` is its `/`.
 
+    With a `view`, it finds the store that this says, if it is confined.
     `fakes` is fakeroot's state before the script; return the state after it. `name` is the
     script's key in the spec. Raise ScriptError if the script can't be run or confined, or fails,
     and ToolError if fakeroot is not installed.
@@ -64,13 +67,17 @@ def run_as_root(
             (work / "before").write_text(format_state(fakes.items()), encoding="ascii")
             if chroot:
                 mounts = stack.enter_context(
-                    mounts_for(name, tree, store_dir, work, confined=confined)
+                    mounts_for(name, tree, store_dir, work, view, confined=confined)
                 )
                 job = _in_own_root(name, tree, mounts, confined=confined)
             elif confined:
-                mounts = script_root(name, tree, store_dir, work=work, space=work.parent)
+                mounts = script_root(name, tree, store_dir, view, work=work, space=work.parent)
+                if view is not None:
+                    stack.callback(view.note_use)
                 job = _in_directory(name, mounts)
             else:
+                if view is not None:
+                    view.check_unconfined(name, script)
                 shell = shutil.which("bash") or shutil.which("sh") or "/bin/sh"
                 program = [shell, "-c", BUILDER_SETUP + RUN_SCRIPT, name, f"{work}/script"]
                 job = Job(name, program, root=None, confined=False)

@@ -15,6 +15,7 @@ from typing import Final
 from nixdock.errors import ScriptError
 from nixdock.rootfs.rootless.chroot import Mounts
 from nixdock.rootfs.rootless.enter import INSIDE
+from nixdock.rootfs.store_view import StoreView
 
 __all__ = ["BUILD_DIRECTORY", "USER", "inner_environment", "inner_shell", "script_root"]
 
@@ -43,10 +44,19 @@ _FILES: Final = {
 _PASSED_ON: Final = ("SOURCE_DATE_EPOCH", "NIX_BUILD_CORES")
 
 
-def script_root(script: str, directory: Path, store_dir: str, *, work: Path, space: Path) -> Mounts:
+def script_root(
+    script: str,
+    directory: Path,
+    store_dir: str,
+    view: StoreView | None = None,
+    *,
+    work: Path,
+    space: Path,
+) -> Mounts:
     """Make a root in the new directory `space` for a script in `directory`; return its mounts.
 
-    `script` is the script's key in the spec, and `work` the directory for `INSIDE`.
+    `script` is the script's key in the spec, and `work` the directory for `INSIDE`. With a `view`,
+    the store is what that says.
     """
     root, temporary = space / "root", space / "tmp"
     root.mkdir()
@@ -66,7 +76,15 @@ def script_root(script: str, directory: Path, store_dir: str, *, work: Path, spa
         (root / path[1:]).write_text(text, encoding="ascii")
     mounts.add(str(temporary), "/tmp")
     for store in sorted({store_dir, _STORE}):
-        mounts.add(store, store, read_only=True)
+        if view is not None and store == store_dir:
+            # This mount is not read-only, or the kernel would not note what is used.
+            joined = Mounts(script, space / "store", store_dir, view)
+            joined.root.mkdir()
+            joined.add_store()
+            mounts.add(f"{joined.root}{store}", store, recursive=False)
+            mounts.mounts += joined.mounts
+        else:
+            mounts.add(store, store, read_only=True)
         if store.startswith("/tmp/"):
             # This mount point must be in what is mounted there.
             (temporary / store.removeprefix("/tmp/")).mkdir(parents=True)

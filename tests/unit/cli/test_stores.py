@@ -3,67 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sqlite3
+import tarfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nixdock.nix.store_path import StorePath
+from tests.unit.cli.cached_images import (
+    cache,
+    closure,
+    local_spec,
+    nixdock,
+    registry,
+    remote_spec,
+    spec_file,
+)
 from tests.unit.cli.program import environment, run
 from tests.unit.nix.nar_files import File, Link
-from tests.unit.registry.fake_registry import FakeRegistry, fake_registry
+from tests.unit.registry.fake_registry import FakeRegistry
 from tests.unit.stores.fake_cache import FakeCache, fake_cache
 from tests.unit.stores.sample_cache import APP, KEY, LIBC, LINK, SCRIPT, TREES, Sample, sample
 
+__all__ = ["cache", "closure", "registry"]
+
 APP_2 = StorePath.parse(f"/nix/store/{'f' * 32}-app")
-
-
-@pytest.fixture(scope="module")
-def closure(tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    return sample(tmp_path_factory.mktemp("closure"))
-
-
-@pytest.fixture
-def cache(closure: Sample, tmp_path: Path) -> Iterator[FakeCache]:
-    with fake_cache(closure.cache(tmp_path / "cache", listings=True)) as cache:
-        yield cache
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with fake_registry() as registry:
-        yield registry
-
-
-def nixdock(home: Path, *arguments: object, status: int = 0) -> str:
-    """Run nixdock for a user with nothing but what is given; return what it prints."""
-    env = environment(HOME=str(home), XDG_CACHE_HOME=str(home / "c"), NIX_CONF_DIR="/none")
-    done = run(*arguments, env=env)
-    assert done.returncode == status, done.stderr.decode()
-    return (done.stderr if status else done.stdout).decode()
-
-
-def spec_file(file: Path, closure_spec: dict[str, Any], **changes: Any) -> Path:
-    spec = {
-        "version": 1,
-        "name": "x",
-        "closure": closure_spec,
-        "contents": [APP],
-        "config": {"Cmd": [f"{APP}/bin/app"]},
-    }
-    file.write_text(json.dumps(spec | changes))
-    return file
-
-
-def local_spec(directory: Path, closure: Sample, **changes: Any) -> Path:
-    given = {"graph": str(closure.graph)}
-    return spec_file(directory / "local.json", given, store={"root": str(closure.root)}, **changes)
-
-
-def remote_spec(directory: Path, cache: FakeCache, **changes: Any) -> Path:
-    given = {"roots": [APP], "stores": [cache.url], "trusted_public_keys": [KEY]}
-    return spec_file(directory / "remote.json", given, **changes)
+TOOL = StorePath.parse(f"/nix/store/{'g' * 32}-tool")
 
 
 IMAGES: list[tuple[dict[str, Any], list[str]]] = [
@@ -71,6 +38,7 @@ IMAGES: list[tuple[dict[str, Any], list[str]]] = [
     ({"single_layer": True}, []),
     ({"layering": {"strategy": "popularity"}, "max_layers": 3}, ["--format", "oci-archive"]),
     ({"extra_commands": "mkdir -m 1777 tmp"}, ["--format", "docker-archive"]),
+    ({"extra_commands": f"cat etc/app.conf {LIBC}/lib/libc.so > here"}, []),
     ({"copy_contents": True}, []),
     ({"copy_contents": True, "contents": [SCRIPT, f"{APP}/bin", LINK]}, []),
     ({"contents": [SCRIPT, f"{LIBC}/lib"]}, []),
@@ -249,33 +217,82 @@ def test_a_database_with_derivations(closure: Sample, tmp_path: Path) -> None:
     assert found.read_bytes() == expected.read_bytes()
 
 
-def test_a_script_that_names_a_path_that_is_not_local(cache: FakeCache, tmp_path: Path) -> None:
-    script = f"cp {LIBC}/lib/libc.so.6 lib/"
-    spec = remote_spec(tmp_path, cache, extra_commands=script)
-    error = nixdock(tmp_path, "build", spec, "-o", tmp_path / "image", status=1)
-    assert error.splitlines()[-1] == (
-        f"error: extra_commands names {LIBC}, which is not in the local store, so that the script"
-        " would not find its files; copy the path into the local store first, for example with `nix"
-        f" copy --from URL {LIBC}`"
+# Scripts, what they write into the file `here`, and the paths that they use.
+SCRIPTS = [
+    (f"cp {LIBC}/lib/libc.so here", bytes(range(256)) * 12, {LIBC}),
+    ("cat etc/app.conf > here", b"on = true\n", {APP}),
+    ("if [ -e bin/app ]; then echo yes; else echo no; fi > here", b"yes\n", {APP}),
+    (f"readlink -f {LINK}/libc.so > here", f"{LIBC}/lib/libc.so.6\n".encode(), {LINK, LIBC}),
+    (f"cat {TOOL} > here", b"a tool", {TOOL}),
+    (f"echo {LIBC} > here", f"{LIBC}\n".encode(), set()),
+]
+
+
+@pytest.mark.parametrize(("script", "written", "used"), SCRIPTS)
+@pytest.mark.parametrize("key", ["extra_commands", "fake_root_commands"])
+def test_scripts_find_what_they_use_and_no_more_is_fetched(
+    closure: Sample, tmp_path: Path, script: str, written: bytes, used: set[StorePath], key: str
+) -> None:
+    with_tool = sample(tmp_path / "tool", {**TREES, TOOL: File(b"a tool")})
+    with fake_cache(with_tool.cache(tmp_path / "cache", listings=True)) as cache:
+        spec = remote_spec(tmp_path, cache, **{key: script})
+        nixdock(tmp_path, "top-layer", spec, "-o", tmp_path / "top")
+        assert nars(cache) == {path.hash_part for path in used}
+    with tarfile.open(tmp_path / "top/layer.tar") as tar:
+        names = [name.removeprefix("/") for name in tar.getnames()]
+        assert names == ["", "bin", "bin/app", "bin/big", "etc", "etc/app.conf", "here"]
+        here = tar.extractfile(tar.getmembers()[-1])
+        assert here is not None
+        assert here.read() == written
+
+
+@pytest.mark.parametrize("nix_db", [False, True])
+def test_what_the_result_of_a_script_refers_to_is_in_the_image(
+    tmp_path: Path, nix_db: bool
+) -> None:
+    """As in Nix, whose closures have what it finds references to; what is just used is not."""
+    trees = {**TREES, TOOL: File(b"a tool"), APP_2: File(b"another")}
+    with fake_cache(sample(tmp_path / "more", trees).cache(tmp_path / "cache")) as cache:
+        script = f"cat {TOOL}; ln -s {TOOL}/x other; echo {TOOL}{APP_2} | head -c 42 > text"
+        spec = remote_spec(tmp_path, cache, extra_commands=script, nix_db=nix_db)
+        nixdock(tmp_path, "build", spec, "-o", tmp_path / "image")
+    nixdock(tmp_path, "export", tmp_path / "image", "-o", tmp_path / "tar")
+    expected = {APP, LIBC, SCRIPT, LINK, TOOL}
+    with tarfile.open(tmp_path / "tar") as tar:
+        names = {name.removeprefix(".") for name in tar.getnames()}
+        assert {name for name in names if name.count("/") == 3 and "/store/" in name} == expected
+        if nix_db:
+            tar.extract("./nix/var/nix/db/db.sqlite", tmp_path, filter="data")
+            with closing(sqlite3.connect(tmp_path / "nix/var/nix/db/db.sqlite")) as database:
+                rows = database.execute("select path from ValidPaths").fetchall()
+            assert {path for (path,) in rows} == expected
+
+
+def test_what_cannot_be_added_to_a_graph_is_said(closure: Sample, tmp_path: Path) -> None:
+    both = sample(tmp_path / "both", {**TREES, TOOL: File(b"a tool")})
+    with fake_cache(both.cache(tmp_path / "cache")) as cache:
+        given = {"graph": str(closure.graph), "stores": [cache.url]}
+        given["trusted_public_keys"] = [KEY]
+        spec = spec_file(tmp_path / "spec", given, extra_commands=f"echo {TOOL} > here")
+        env = environment(HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path), NIX_CONF_DIR="/none")
+        done = run("build", spec, "-o", tmp_path / "image", env=env)
+    assert done.returncode == 0
+    assert f"the result of a script refers to {TOOL}, which is not in the image; add it to" in (
+        done.stderr.decode()
     )
+
+
+def test_a_script_that_uses_a_path_that_no_store_has(cache: FakeCache, tmp_path: Path) -> None:
+    spec = remote_spec(tmp_path, cache, extra_commands=f"cat {TOOL}")
+    error = nixdock(tmp_path, "top-layer", spec, "-o", tmp_path / "top", status=1)
+    assert error.splitlines()[-1] == (
+        f"error: a script uses {TOOL}, but no store to be trusted has {TOOL}; asked were the local"
+        f" store, {cache.url}; copy it into one of them"
+    )
+    assert not (tmp_path / "top").exists()
 
 
 def test_contents_that_no_store_has(cache: FakeCache, tmp_path: Path) -> None:
     spec = remote_spec(tmp_path, cache, contents=[APP_2])
     error = nixdock(tmp_path, "build", spec, "-o", tmp_path / "image", status=1)
     assert f"no store to be trusted has {APP_2}; asked were" in error
-
-
-def test_a_nar_that_is_not_as_promised_makes_no_image(
-    closure: Sample, cache: FakeCache, registry: FakeRegistry, tmp_path: Path
-) -> None:
-    file = cache.directory / f"nar/{LIBC.hash_part}.nar.xz"
-    file.write_bytes((cache.directory / f"nar/{SCRIPT.hash_part}.nar.xz").read_bytes())
-    spec = remote_spec(tmp_path, cache)
-    target = tmp_path / "image"
-    error = nixdock(tmp_path, "build", spec, "-o", target, status=1)
-    assert f"{cache.url}: {LIBC}: its NAR has" in error
-    assert not target.exists()
-    error = nixdock(tmp_path, "push", spec, f"{registry.host}/x:1", status=1)
-    assert f"{cache.url}: {LIBC}: its NAR has" in error
-    assert registry.manifests == {}

@@ -41,7 +41,8 @@ class FakeCache(FakeRegistry):
         time.sleep(self.delay)
         if self.password and received.headers.get("Authorization") != self.password:
             return Answer(401, {"WWW-Authenticate": "Basic"})
-        file = self.directory / received.path.removeprefix("/")
+        # A proxy is asked for whole URLs.
+        file = self.directory / re.sub("^(http://[^/]*)?/", "", received.path)
         if not file.is_file():
             return Answer(404, body=b"no such file")
         data = self.encode(file.read_bytes())

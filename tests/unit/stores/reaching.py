@@ -49,10 +49,8 @@ def contents_of(
         if entry.source and entry.kind == b"0":
             data = Path(entry.source.decode()).read_bytes()
         else:
-            buffer = memoryview(bytearray(entry.size))
-            at = 0
-            while at < entry.size and entry.content is not None:
-                at += entry.content.readinto(buffer[at:])
-            data = bytes(buffer)
+            data = b""
+            while len(data) < entry.size and entry.content is not None:
+                data += entry.content.read(entry.size)
         found.append((entry._replace(source=b"", content=None), data))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -57,6 +58,22 @@ def tar_of_written(tree: Tree) -> bytes:
 @given(trees())
 def test_layers_have_the_same_bytes_from_either(tree: Tree) -> None:
     assert tar_of_nar(dump(tree)) == tar_of_written(tree)
+
+
+@pytest.mark.nix
+@settings(max_examples=30)
+@given(trees())
+def test_entries_of_what_nix_dumps_are_those_of_the_walk(tree: Tree) -> None:
+    with TemporaryDirectory() as directory:
+        file = Path(directory, "tree")
+        write(tree, os.fsencode(file))
+        try:
+            expected = tar_of_tree(file)
+            command = ["nix-store", "--dump", str(file)]
+            nar = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+        finally:
+            removable(Path(directory))
+    assert tar_of_nar(nar) == expected
 
 
 @given(trees(any_bytes=True))
