@@ -10,8 +10,9 @@ import click
 from nixdock import attach_artifact, attach_sbom
 from nixdock.cli.access import access_options
 from nixdock.cli.attaching import annotation_option, platform_of_index_option, sbom_option
-from nixdock.cli.options import FILE_OR_STDIN, LOCATION
+from nixdock.cli.options import FILE_OR_STDIN
 from nixdock.cli.output import pretty_json
+from nixdock.cli.subject import SUBJECT
 from nixdock.system.input_files import read_bytes
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ Examples:
 
 
 @click.command("attach", epilog=_EXAMPLES)
-@click.argument("location", type=LOCATION)
+@click.argument("location", type=SUBJECT)
 @click.option("--file", "file", type=FILE_OR_STDIN, help="File to attach; - is standard input.")
 @click.option("--type", "artifact_type", help="Media type of the file.")
 @sbom_option
@@ -56,7 +57,8 @@ def command(
 ) -> None:
     """Attach a file or a bill of materials to the image or index at LOCATION.
 
-    LOCATION is docker://REFERENCE or an OCI layout, oci:DIRECTORY[:TAG]. A manifest whose subject
+    LOCATION is docker://REFERENCE, where docker:// may be left out, or an OCI layout,
+    oci:DIRECTORY[:TAG]. A manifest whose subject
     is the image, which itself stays as it is, is stored beside it and listed among its referrers:
     where a registry keeps no lists of referrers, under the tag sha256-DIGEST. The reference to the
     manifest is printed. What is attached already is not attached again.

@@ -11,9 +11,10 @@ import click
 from nixdock import list_referrers, read_referrer
 from nixdock.cli.access import access_options
 from nixdock.cli.attaching import platform_of_index_option
-from nixdock.cli.options import LOCATION, OUTPUT
+from nixdock.cli.options import OUTPUT
 from nixdock.cli.output import pretty_json
 from nixdock.cli.progress import wrote
+from nixdock.cli.subject import SUBJECT
 from nixdock.cli.table import Column, table_lines, terminal_width
 from nixdock.system.atomic import whole_file
 from nixdock.system.text import shown
@@ -38,7 +39,7 @@ _COLUMNS: Final = (
 
 
 @click.command("referrers", epilog=_EXAMPLES)
-@click.argument("location", type=LOCATION)
+@click.argument("location", type=SUBJECT)
 @click.option("--type", "artifact_type", help="Only those of this type.")
 @click.option("--digest", help="With -o: the one with this digest.")
 @click.option(
@@ -59,7 +60,8 @@ def command(
 ) -> None:
     """List what is attached to the image or index at LOCATION: signatures, SBOMs and the like.
 
-    LOCATION is docker://REFERENCE or an OCI layout, in a directory or an archive. With -o, what is
+    LOCATION is docker://REFERENCE, where docker:// may be left out, or an OCI layout, in a
+    directory or an archive. With -o, what is
     attached is read, verified and written; --type or --digest must select it if there are several.
     """
     if output is not None and as_json:

@@ -10,8 +10,9 @@ import click
 from nixdock import attest_image, sign_image
 from nixdock.cli.access import access_options
 from nixdock.cli.attaching import platform_of_index_option
-from nixdock.cli.options import FILE_OR_STDIN, LOCATION, quiet_option
+from nixdock.cli.options import FILE_OR_STDIN, quiet_option
 from nixdock.cli.signing_key import asked_password, signing_key_option
+from nixdock.cli.subject import SUBJECT
 
 if TYPE_CHECKING:
     from nixdock import Access, SignedImage
@@ -32,7 +33,7 @@ _NAMES: Final = {
 
 
 @click.command("sign", epilog=_EXAMPLES)
-@click.argument("location", type=LOCATION)
+@click.argument("location", type=SUBJECT)
 @signing_key_option
 @click.option(
     "--only",
@@ -75,7 +76,8 @@ def command(
 ) -> None:
     """Sign the image or index at LOCATION with a private key, as cosign does.
 
-    LOCATION is docker://REFERENCE or an OCI layout, oci:DIRECTORY[:TAG]. What is signed is the
+    LOCATION is docker://REFERENCE, where docker:// may be left out, or an OCI layout,
+    oci:DIRECTORY[:TAG]. What is signed is the
     digest of the manifest or of the index. The signature is added in two forms, unless it is there
     already: as a Sigstore bundle, which recent tools find as a referrer of the image, and in
     registries also under the tag sha256-DIGEST.sig, where Podman and older tools look for it.

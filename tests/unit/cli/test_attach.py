@@ -156,6 +156,17 @@ def test_a_push_with_attachments(
     assert reference.startswith(f"{fake.host}/x@sha256:")
 
 
+def test_docker_may_be_left_out(layout: Path, fake: FakeRegistry, tmp_path: Path) -> None:
+    reference = f"{fake.host}/x:v1"
+    good("copy", layout, f"docker://{reference}")
+    (tmp_path / "file").write_text("text")
+    good("attach", reference, "--file", tmp_path / "file", "--type", "text/x-test")
+    assert "text/x-test" in good("referrers", reference)
+    # What is like the path of a file is taken for one.
+    assert "can't open x/y:v1" in wrong("referrers", "x/y:v1")
+    assert "can't open x.y/z" in wrong("referrers", "./x.y/z")
+
+
 def test_attachments_go_along_with_an_image(layout: Path, fake: FakeRegistry) -> None:
     digest = good("attach", layout, "--sbom", "spdx").strip()
     place = f"docker://{fake.host}/x:v1"
