@@ -91,7 +91,9 @@ def _store_view(spec: ImageSpec, source: Store) -> StoreView | None:
     programs = _with_closure(_programs(spec), LocalStore())
     known = (known | _with_closure(others, source)) - programs
     waiting = set(filter(source.lacks, known))
-    present = {str(path): f"{root}{path}" for path in known - waiting}
+    # Scripts run in another directory, to which a relative root does not lead.
+    absolute = os.path.abspath(root) if root else ""  # noqa: PTH100 (text, with symlinks kept)
+    present = {str(path): f"{absolute}{path}" for path in known - waiting}
     return StoreView({**present, **{path: path for path in programs}}, waiting)
 
 

@@ -96,7 +96,10 @@ def _files(root: bytes, fakes: Mapping[Inode, FakeFile]) -> Iterator[tuple[bytes
             )
             continue
         inode = Inode(info.st_dev, info.st_ino)
-        fake = fakes.get(inode, FakeFile(info.st_mode))
+        fake = fakes.get(inode)
+        # The state may be about an earlier file with the same inode number. Devices are files.
+        if fake is None or stat.S_ISDIR(fake.mode) != stat.S_ISDIR(info.st_mode):
+            fake = FakeFile(info.st_mode)
         stamp = (info.st_ctime_ns, info.st_mtime_ns, info.st_size)
         yield name, _File(inode, fake, stamp, path)
         _make_readable(path, info.st_mode)

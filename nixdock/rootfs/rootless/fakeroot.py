@@ -6,15 +6,24 @@ A state file has one line for each file whose owner, mode or type differs from t
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from nixdock.errors import ToolError
 
-__all__ = ["FakeFile", "Inode", "fakeroot_program", "format_state", "parse_state"]
+__all__ = [
+    "FakeFile",
+    "Inode",
+    "fakeroot_program",
+    "format_state",
+    "parse_state",
+    "state_of_tree",
+]
 
 _LINE: Final = re.compile(
     r"dev=([0-9a-f]+),ino=(\d+),mode=([0-7]+),uid=(\d+),gid=(\d+),nlink=\d+,rdev=(\d+)", re.ASCII
@@ -62,6 +71,29 @@ def format_state(files: Iterable[tuple[Inode, FakeFile]]) -> str:
         f"gid={file.gid},nlink=1,rdev={file.rdev}\n"
         for inode, file in files
     )
+
+
+def state_of_tree(state: Mapping[Inode, FakeFile], root: Path) -> dict[Inode, FakeFile]:
+    """Return the part of a state that is about files in the tree at `root`.
+
+    The rest is about files that are gone, such as those of a build or mount points, unless the tree
+    can't be read as a whole: new files get their inode numbers, and would get their attributes.
+    """
+    found: set[Inode] = set()
+    pending = [os.fspath(root)]
+    info = os.lstat(root)
+    found.add(Inode(info.st_dev, info.st_ino))
+    try:
+        while pending:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    info = entry.stat(follow_symlinks=False)
+                    found.add(Inode(info.st_dev, info.st_ino))
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+    except PermissionError:
+        return dict(state)
+    return {inode: file for inode, file in state.items() if inode in found}
 
 
 def fakeroot_program(environment: Mapping[str, str]) -> str:

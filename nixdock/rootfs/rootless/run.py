@@ -18,6 +18,7 @@ from nixdock.rootfs.rootless.fakeroot import (
     fakeroot_program,
     format_state,
     parse_state,
+    state_of_tree,
 )
 from nixdock.rootfs.rootless.script_root import (
     BUILD_DIRECTORY,
@@ -53,7 +54,7 @@ def run_as_root(
     """Run `script` in `tree` under fakeroot; with `chroot`, `tree` is its `/`.
 
     With a `view`, it finds the store that this says, if it is confined.
-    `fakes` is fakeroot's state before the script; return the state after it. `name` is the
+    `fakes` is fakeroot's state before the script; return that of the tree after it. `name` is the
     script's key in the spec. Raise ScriptError if the script can't be run or confined, or fails,
     and ToolError if fakeroot is not installed.
     """
@@ -88,7 +89,7 @@ def run_as_root(
             run_job(job, work, tree, fakeroot=fakeroot)
             return parse_state((work / "after").read_text(encoding="ascii"))
 
-    return confined_if_required(confinement, run)
+    return state_of_tree(confined_if_required(confinement, run), tree)
 
 
 def _in_own_root(name: str, tree: Path, mounts: Mounts, *, confined: bool) -> Job:

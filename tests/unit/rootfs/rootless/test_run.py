@@ -28,6 +28,7 @@ from nixdock.rootfs.rootless.fakeroot import (
     fakeroot_program,
     format_state,
     parse_state,
+    state_of_tree,
 )
 from nixdock.spec.reading import read_spec
 from tests.unit.docker_archive import archive, directory, entry, layer, link
@@ -50,6 +51,34 @@ def test_a_state_that_fakeroot_wrote() -> None:
     assert parse_state(line) == {Inode(0xFE00, 2695217): FakeFile(0o20644, 0, 6, 259)}
     with pytest.raises(NixdockError, match="has a malformed line"):
         parse_state("dev=x")
+
+
+def inode_of(path: Path) -> Inode:
+    info = path.lstat()
+    return Inode(info.st_dev, info.st_ino)
+
+
+def test_files_that_are_gone_have_no_state(tmp_path: Path) -> None:
+    """Their inode numbers are those of new files, sooner or later."""
+    tree = tmp_path / "tree"
+    (tree / "a/b").mkdir(parents=True)
+    (tree / "a/b/file").touch()
+    (tree / "link").symlink_to("/nowhere")
+    (tmp_path / "outside").touch()
+    inside = [tree, tree / "a", tree / "a/b", tree / "a/b/file", tree / "link"]
+    kept = {inode_of(path): FakeFile(0o100600, uid) for uid, path in enumerate(inside)}
+    gone = {inode_of(tmp_path / "outside"): FakeFile(0o100600, 9)}
+    assert state_of_tree(kept | gone, tree) == kept
+
+
+def test_a_state_of_another_file_is_not_believed(tmp_path: Path) -> None:
+    for name, mode in (("file", 0o40755), ("directory", 0o100644)):
+        path = tmp_path / name
+        path.touch() if name == "file" else path.mkdir()
+        found = Snapshot.of(tmp_path, {inode_of(path): FakeFile(mode, 7)}).files[name.encode()]
+        assert (found.is_directory, found.fake.uid) == (name == "directory", 0)
+    device = {inode_of(tmp_path / "file"): FakeFile(stat.S_IFCHR | 0o600, 0, 0, 5)}
+    assert Snapshot.of(tmp_path, device).files[b"file"].file_type == stat.S_IFCHR
 
 
 def test_no_fakeroot() -> None:
