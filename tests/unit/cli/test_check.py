@@ -77,6 +77,11 @@ def test_hidden_files_still_leak_but_give_no_rights(foreign: Path) -> None:
     assert len(findings(foreign, "--allow-setuid", "/bin/s")) == 1
 
 
+def test_a_directory_without_an_entry_is_found(foreign: Path) -> None:
+    (finding,) = findings(foreign, "--deny-path", "^/root$")
+    assert (finding["path"], finding["layers"]) == ("/root", [1])
+
+
 def test_an_image_that_keeps_to_the_policy(image: Path) -> None:
     done = run_text("check", image, "--max-layers", 10, "--deny-setuid", "--max-size", "1MB")
     assert (done.returncode, done.stdout) == (0, "ok: max-size, max-layers, deny-setuid\n")
