@@ -40,7 +40,7 @@ _NAMES: Final = {
     type=click.Choice(_FORMS),
     help="Add the signature in one form only.  [default: in both]",
 )
-@click.option("--recursive", is_flag=True, help="Sign the images in an index, too.")
+@click.option("--recursive", is_flag=True, help="Sign the images in an index in a registry, too.")
 @click.option(
     "--identity",
     metavar="NAME",

@@ -83,6 +83,26 @@ def test_a_layout(tmp_path: Path, reference: str, keys: tuple[Path, Path]) -> No
     assert run("verify", copied, "--signature", "--key", public).returncode == 0
 
 
+def test_the_images_of_an_index_in_a_layout(
+    tmp_path: Path, reference: str, keys: tuple[Path, Path]
+) -> None:
+    """They are signed by their platforms; what is refused leaves nothing signed."""
+    private, public = keys
+    image, index = f"oci:{tmp_path}/image", f"oci:{tmp_path}/index"
+    assert run("copy", reference, image, "-q").returncode == 0
+    assert run("sign", image, "--key", private, "--recursive", env=ENV).returncode == 0
+    into = ("-o", tmp_path / "index", "--format", "oci-layout")
+    assert run("index", reference, "-q", *into).returncode == 0
+    done = run_text("sign", index, "--key", private, "--recursive", env=ENV)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "sign its images one by one" in done.stderr
+    assert run("verify", index, "--signature", "--key", public).returncode == 1
+    one = ("--key", private, "--platform", "linux/amd64")
+    assert run("sign", index, *one, env=ENV).returncode == 0
+    one = ("--key", public, "--platform", "linux/amd64")
+    assert run("verify", index, "--signature", *one).returncode == 0
+
+
 def test_attest_a_bill_of_materials(
     tmp_path: Path, reference: str, keys: tuple[Path, Path]
 ) -> None:
