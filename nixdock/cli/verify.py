@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from nixdock import ImageError, verify_attestation, verify_image, verify_signature
 from nixdock.cli.access import access_options
@@ -79,7 +80,8 @@ def command(
             for statement in verify_attestation(
                 image, key, attestation, platform=platform, access=access
             ):
-                click.echo(statement)
+                # A statement keeps the bytes that were signed, which may have line ends.
+                click.echo(msgspec.json.format(statement, indent=-1))
         return
     if key is not None or platform is not None:
         raise click.UsageError("--key and --platform are for --signature or --attestation")

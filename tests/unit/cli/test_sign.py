@@ -116,6 +116,7 @@ def test_attest_a_bill_of_materials(
     done = run_text("verify", reference, "--attestation", "spdx", "--key", public)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["predicate"] == json.loads(bill.read_text())
+    assert done.stdout.count("\n") == 1
     done = run_text("verify", reference, "--attestation", "spdx", "--signature", "--key", public)
     assert (done.returncode, done.stdout) == (1, "")
 
