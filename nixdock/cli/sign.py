@@ -77,10 +77,10 @@ def command(
     """Sign the image or index at LOCATION with a private key, as cosign does.
 
     LOCATION is docker://REFERENCE, where docker:// may be left out, or an OCI layout,
-    oci:DIRECTORY[:TAG]. What is signed is the
-    digest of the manifest or of the index. The signature is added in two forms, unless it is there
-    already: as a Sigstore bundle, which recent tools find as a referrer of the image, and in
-    registries also under the tag sha256-DIGEST.sig, where Podman and older tools look for it.
+    oci:DIRECTORY[:TAG]. What is signed is the digest of the manifest or of the index. The signature
+    is added in two forms, unless it is there already: as a Sigstore bundle, which recent tools find
+    as a referrer of the image, and in registries also under the tag sha256-DIGEST.sig, where Podman
+    and older tools look for it.
 
     With --attest, a statement about the image is signed instead, such as its bill of materials.
     The reference to the image by its digest is printed.

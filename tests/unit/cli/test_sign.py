@@ -61,6 +61,9 @@ def test_sign_and_verify(reference: str, keys: tuple[Path, Path], registry: Fake
     done = run_text("verify", reference, "--signature", "--key", public)
     expected = f"ok: {registry.host}/app@{digest} is signed with the key in {public}"
     assert (done.returncode, done.stdout) == (0, f"{expected} (bundle)\n")
+    signed = f"{registry.host}/app@{digest}"
+    done = run_text("verify", signed, "--signature", "--key", public)
+    assert done.returncode == 0, "what sign prints can be verified"
     layers = json.loads(registry.manifests["app"][digest].data)["layers"]
     assert layers
     for each in layers:
