@@ -265,4 +265,5 @@ class _Check:
         if bill is None:
             return PolicyReport.of(origin, rules, [*findings])
         found = [*findings, *license_findings(self.policy, bill)]
-        return PolicyReport.of(origin, rules, found, unlicensed_count(bill))
+        unexamined = (bill.base.unread or None) if bill.base is not None else None
+        return PolicyReport.of(origin, rules, found, unlicensed_count(bill), unexamined)

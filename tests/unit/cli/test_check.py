@@ -170,6 +170,16 @@ def test_licenses(image: Path, tmp_path: Path) -> None:
         assert "warning: the licences of 4 packages are not known" in done.stderr
 
 
+def test_a_base_image_that_is_not_examined_is_no_silent_success(foreign: Path) -> None:
+    reason = "no database of dpkg, apk or rpm was found in its layers"
+    done = run_text("check", foreign, "--deny-license", "MIT", "--json")
+    assert done.returncode == 0
+    assert f"warning: the packages of the base image, and their licences, are not known, as {reason}" in done.stderr  # fmt: skip # noqa: E501
+    assert json.loads(done.stdout)["unexamined"] == reason
+    done = run_text("check", foreign, "--deny-license", "MIT", "--deny-unknown-license")
+    assert (done.returncode, "warning" in done.stderr) == (1, False)
+
+
 @pytest.fixture
 def registry() -> Iterator[FakeRegistry]:
     with fake_registry() as fake:
