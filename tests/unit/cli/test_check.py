@@ -218,6 +218,29 @@ def test_layers_in_a_registry_are_fetched_once(image: Path, registry: FakeRegist
     assert len(fetched) == len({*fetched}) > 3
 
 
+def test_one_image_of_an_index_is_no_silent_success(
+    tmp_path: Path, sample_spec: SampleSpec, registry: FakeRegistry
+) -> None:
+    images = []
+    for architecture in ("amd64", "arm64"):
+        (tmp_path / architecture).mkdir()
+        spec = sample_spec(tmp_path / architecture, architecture=architecture)
+        images.append(tmp_path / f"{architecture}.tar")
+        assert run("build", spec, "-q", "-o", images[-1]).returncode == 0
+    index = tmp_path / "index.tar"
+    assert run("index", *images, "-q", "-o", index).returncode == 0
+    reference = f"docker://{registry.host}/app:v1"
+    assert run("copy", index, reference, "--all-platforms", "-q").returncode == 0
+    for source in (index, reference):
+        done = run_text("check", source, "--max-layers", 99)
+        assert done.returncode == 0
+        reason = "is an index for 2 platforms, of which only the image for linux/amd64 is checked"
+        assert f"warning: {source} {reason}" in done.stderr
+        done = run_text("check", source, "--max-layers", 99, "--platform", "linux/arm64")
+        assert (done.returncode, done.stderr) == (0, "")
+    assert run_text("check", images[1], "--max-layers", 99).stderr == ""
+
+
 def test_sarif_is_written_also_if_the_policy_is_broken(image: Path, tmp_path: Path) -> None:
     logs = []
     for number, seed in enumerate(("1", "2")):
