@@ -76,6 +76,11 @@ def check_policy(
             " together",
             key=Rule.MAX_UPDATE,
         )
+    if not all(text.strip() for text in policy.denied_licenses):
+        raise InputError(
+            f"a licence of {Rule.DENY_LICENSE} is empty, so it would deny nothing",
+            key=Rule.DENY_LICENSE,
+        )
     # Before anything is read.
     Patterns.of((*policy.denied_paths, *policy.allowed_setuid))
     place = None if against is None else location_of(against)

@@ -271,6 +271,7 @@ def test_sarif_on_standard_output(image: Path) -> None:
         (["--against", "x.tar", "--max-size", "1"], "--max-update and --against belong together"),
         (["--deny-path", "("], "'(' is not a regular expression"),
         (["--allow-setuid", "("], "'(' is not a regular expression"),
+        (["--deny-license", " "], "a licence of deny-license is empty"),
         (["--max-size", "much"], "'much' is not a size"),
     ],
 )
