@@ -15,6 +15,7 @@ from nixdock.cli.output import size_text
 from nixdock.cli.progress import reading_progress
 from nixdock.cli.subject import SUBJECT
 from nixdock.oci.location import location_text
+from nixdock.oci.registry_reference import RegistryReference
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -77,6 +78,9 @@ def command(
                 f"ok: {signed.place} is signed with the key in {key} ({', '.join(signed.forms)})",
                 err=attestation is not None,
             )
+            if isinstance(image, RegistryReference):
+                # Not what a tag may stand for meanwhile.
+                image, platform = RegistryReference.parse(signed.place), None
         if attestation is not None:
             for statement in verify_attestation(
                 image, key, attestation, platform=platform, access=access

@@ -124,6 +124,23 @@ def test_attest_a_bill_of_materials(
     assert (done.returncode, done.stdout) == (1, "")
 
 
+def test_a_signature_and_attestations_are_of_the_same_image(
+    tmp_path: Path, reference: str, keys: tuple[Path, Path], registry: FakeRegistry
+) -> None:
+    """The tag, which may move meanwhile, is read once."""
+    private, public = keys
+    predicate = tmp_path / "predicate.json"
+    predicate.write_text("{}")
+    attest = ("--attest", predicate, "--type", "x:y")
+    assert run("sign", reference, "--key", private, env=ENV).returncode == 0
+    assert run("sign", reference, "--key", private, *attest, env=ENV).returncode == 0
+    registry.log.clear()
+    done = run_text("verify", reference, "--signature", "--attestation", "x:y", "--key", public)
+    assert (done.returncode, done.stderr[:3]) == (0, "ok:")
+    assert json.loads(done.stdout)["predicateType"] == "x:y"
+    assert len(registry.requests("GET", "/manifests/v1")) == 1
+
+
 def test_the_password_is_asked_for(tmp_path: Path) -> None:
     """On a terminal; it is not shown there."""
     ours, theirs = pty.openpty()
