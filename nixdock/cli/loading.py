@@ -11,6 +11,7 @@ from nixdock.cli.options import overridden
 from nixdock.cli.progress import packing_progress
 from nixdock.cli.source import read_source
 from nixdock.cli.stores import ChosenStores
+from nixdock.spec.annotations import with_own_annotations
 
 if TYPE_CHECKING:
     from nixdock import Access, Loaded
@@ -73,7 +74,8 @@ def load_source(
     if not isinstance(image, str):
         if platform is not None:
             raise click.UsageError("a spec is for one platform, which it states itself")
-        image, tags = overridden(image, None, tags), ()
+        # Whatever it is called there, it is the same image.
+        image, tags = overridden(with_own_annotations(image), None, tags), ()
     with packing_progress(quiet=quiet) as progress:
         return load_image(
             image,
