@@ -58,10 +58,10 @@ def command(
     """Attach a file or a bill of materials to the image or index at LOCATION.
 
     LOCATION is docker://REFERENCE, where docker:// may be left out, or an OCI layout,
-    oci:DIRECTORY[:TAG]. A manifest whose subject
-    is the image, which itself stays as it is, is stored beside it and listed among its referrers:
-    where a registry keeps no lists of referrers, under the tag sha256-DIGEST. The reference to the
-    manifest is printed. What is attached already is not attached again.
+    oci:DIRECTORY[:TAG]. A manifest whose subject is the image, which itself stays as it is, is
+    stored beside it and listed among its referrers: where a registry keeps no lists of referrers,
+    under the tag sha256-DIGEST. The reference to the manifest is printed. What is attached already
+    is not attached again.
     """
     if (file is None) is (sbom is None):
         raise click.UsageError("attach either --file with --type, or --sbom")

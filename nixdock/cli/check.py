@@ -194,12 +194,8 @@ def command(
                 reuse, not no_cache, confinement or "required", chosen.urls, chosen.keys
             ),
         )
-    if report.unlicensed and denied_licenses and not deny_unknown_licenses:
-        log.warning(
-            "the licences of %s are not known; name a file that knows them with --meta, or deny"
-            " them with --deny-unknown-license",
-            counted(report.unlicensed, "package"),
-        )
+    if denied_licenses and not deny_unknown_licenses:
+        _warn_of_unknown(report)
     if sarif is not None:
         with whole_file(sarif) as stream:
             stream.write(sarif_json(report))
@@ -212,6 +208,21 @@ def command(
         place = location_text(source)
         raise NixdockError(
             f"{place} breaks the policy: {counted(len(report.findings), 'finding')}", path=place
+        )
+
+
+def _warn_of_unknown(report: PolicyReport) -> None:
+    if report.unlicensed:
+        log.warning(
+            "the licences of %s are not known; name a file that knows them with --meta, or deny"
+            " them with --deny-unknown-license",
+            counted(report.unlicensed, "package"),
+        )
+    if report.unexamined is not None:
+        log.warning(
+            "the packages of the base image, and their licences, are not known, as %s; deny them"
+            " with --deny-unknown-license",
+            report.unexamined,
         )
 
 

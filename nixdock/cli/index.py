@@ -28,7 +28,7 @@ from nixdock.oci.platforms import platform_text
 from nixdock.oci.reference import Reference
 from nixdock.spec.times import source_date_epoch
 from nixdock.system.atomic import whole_file
-from nixdock.system.text import shown
+from nixdock.system.text import counted, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,4 +210,4 @@ def _lines(result: ImageIndex) -> Iterator[str]:
     names = shown(", ".join(result.names)) or "an index without a name"
     along = f" and {rest} of what belongs to them" if rest else ""
     sent = f"; sent {size_text(result.sent)}" if result.references else ""
-    yield f"{names}: {len(result.images) - rest} images{along}{sent}"
+    yield f"{names}: {counted(len(result.images) - rest, 'image')}{along}{sent}"

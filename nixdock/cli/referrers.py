@@ -61,8 +61,8 @@ def command(
     """List what is attached to the image or index at LOCATION: signatures, SBOMs and the like.
 
     LOCATION is docker://REFERENCE, where docker:// may be left out, or an OCI layout, in a
-    directory or an archive. With -o, what is
-    attached is read, verified and written; --type or --digest must select it if there are several.
+    directory or an archive. With -o, what is attached is read, verified and written; --type or
+    --digest must select it if there are several.
     """
     if output is not None and as_json:
         raise click.UsageError("--json prints a list, and -o writes what is attached")

@@ -40,7 +40,7 @@ _NAMES: Final = {
     type=click.Choice(_FORMS),
     help="Add the signature in one form only.  [default: in both]",
 )
-@click.option("--recursive", is_flag=True, help="Sign the images in an index, too.")
+@click.option("--recursive", is_flag=True, help="Sign the images in an index in a registry, too.")
 @click.option(
     "--identity",
     metavar="NAME",
@@ -77,10 +77,10 @@ def command(
     """Sign the image or index at LOCATION with a private key, as cosign does.
 
     LOCATION is docker://REFERENCE, where docker:// may be left out, or an OCI layout,
-    oci:DIRECTORY[:TAG]. What is signed is the
-    digest of the manifest or of the index. The signature is added in two forms, unless it is there
-    already: as a Sigstore bundle, which recent tools find as a referrer of the image, and in
-    registries also under the tag sha256-DIGEST.sig, where Podman and older tools look for it.
+    oci:DIRECTORY[:TAG]. What is signed is the digest of the manifest or of the index. The signature
+    is added in two forms, unless it is there already: as a Sigstore bundle, which recent tools find
+    as a referrer of the image, and in registries also under the tag sha256-DIGEST.sig, where Podman
+    and older tools look for it.
 
     With --attest, a statement about the image is signed instead, such as its bill of materials.
     The reference to the image by its digest is printed.

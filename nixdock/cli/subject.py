@@ -1,4 +1,4 @@
-"""The image or index that something is attached to, as an argument."""
+"""An image or index that something is attached to, or that is verified, as an argument."""
 
 from __future__ import annotations
 

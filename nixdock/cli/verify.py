@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from nixdock import ImageError, verify_attestation, verify_image, verify_signature
 from nixdock.cli.access import access_options
 from nixdock.cli.attaching import platform_of_index_option
-from nixdock.cli.options import FILE, LOCATION, quiet_option
+from nixdock.cli.options import FILE, quiet_option
 from nixdock.cli.output import size_text
 from nixdock.cli.progress import reading_progress
+from nixdock.cli.subject import SUBJECT
 from nixdock.oci.location import location_text
+from nixdock.oci.registry_reference import RegistryReference
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ __all__ = ["command"]
 
 
 @click.command("verify")
-@click.argument("image", type=LOCATION)
+@click.argument("image", type=SUBJECT)
 @click.option("--strict", is_flag=True, help="Let warnings be problems, too.")
 @click.option(
     "--signature",
@@ -55,7 +58,7 @@ def command(
 ) -> None:
     """Check every digest, size and count in IMAGE, and that its layers can be unpacked.
 
-    IMAGE is a location: docker://HOST/NAME:TAG in a registry, or an archive or directory in any
+    IMAGE is docker://REFERENCE, where docker:// may be left out, or an archive or directory in any
     format that nixdock writes or that Docker, Podman or skopeo save. Each problem is printed on a
     line, as PLACE: MESSAGE, and so are warnings, as PLACE: warning: MESSAGE: some runtimes refuse
     what others take, or the image departs from the specifications in a way that all of them accept.
@@ -75,11 +78,15 @@ def command(
                 f"ok: {signed.place} is signed with the key in {key} ({', '.join(signed.forms)})",
                 err=attestation is not None,
             )
+            if isinstance(image, RegistryReference):
+                # Not what a tag may stand for meanwhile.
+                image, platform = RegistryReference.parse(signed.place), None
         if attestation is not None:
             for statement in verify_attestation(
                 image, key, attestation, platform=platform, access=access
             ):
-                click.echo(statement)
+                # A statement keeps the bytes that were signed, which may have line ends.
+                click.echo(msgspec.json.format(statement, indent=-1))
         return
     if key is not None or platform is not None:
         raise click.UsageError("--key and --platform are for --signature or --attestation")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from nixdock.spec.image_spec import ImageSpec
 
 __all__ = ["check_policy", "sarif_json"]
+
+log = logging.getLogger(__name__)
 
 _OF_SIZES: Final = frozenset({Rule.MAX_SIZE, Rule.MAX_LAYERS, Rule.MAX_LAYER, Rule.MAX_UPDATE})
 _OF_LICENSES: Final = frozenset({Rule.DENY_LICENSE, Rule.DENY_UNKNOWN_LICENSE})
@@ -72,6 +75,11 @@ def check_policy(
             f"{Rule.MAX_UPDATE}, the limit for an update, and the image that is updated belong"
             " together",
             key=Rule.MAX_UPDATE,
+        )
+    if not all(text.strip() for text in policy.denied_licenses):
+        raise InputError(
+            f"a licence of {Rule.DENY_LICENSE} is empty, so it would deny nothing",
+            key=Rule.DENY_LICENSE,
         )
     # Before anything is read.
     Patterns.of((*policy.denied_paths, *policy.allowed_setuid))
@@ -202,6 +210,7 @@ class _Check:
         from nixdock.face.materials import image_bill
 
         with self._opened(location) as (image, is_local):
+            self._warn_of_others(image, origin)
             findings: list[Finding] = []
             if self.rules & _OF_SIZES:
                 findings += self._sizes(image_side(image, location))
@@ -211,6 +220,19 @@ class _Check:
             if self.rules & _OF_LICENSES:
                 bill = image_bill(image, location, self.meta)
         return self._report(origin, findings, bill)
+
+    def _warn_of_others(self, image: StoredImage, origin: str) -> None:
+        """Warn that images for other platforms are not checked, if none was asked for."""
+        from nixdock.oci.platforms import platform_text
+
+        if self.platform is None and image.index is not None and len(image.index.platforms) > 1:
+            log.warning(
+                "%s is an index for %d platforms, of which only the image for %s is checked; check"
+                " each with --platform",
+                origin,
+                len(image.index.platforms),
+                platform_text(image.platform),
+            )
 
     @contextmanager
     def _opened(self, location: Location) -> Iterator[tuple[StoredImage, bool]]:
@@ -265,4 +287,5 @@ class _Check:
         if bill is None:
             return PolicyReport.of(origin, rules, [*findings])
         found = [*findings, *license_findings(self.policy, bill)]
-        return PolicyReport.of(origin, rules, found, unlicensed_count(bill))
+        unexamined = (bill.base.unread or None) if bill.base is not None else None
+        return PolicyReport.of(origin, rules, found, unlicensed_count(bill), unexamined)

@@ -75,8 +75,9 @@ def sign_image(
     chosen = _forms(location, forms)
     signing = _signing_key(Path(key), password)
     with open_subject(location, wanted, access, attaching=True) as subject:
-        signed = [_sign(subject, chosen, identity, signing)]
+        # Before anything is signed: they may be refused.
         below = _manifests_in(subject) if recursive else []
+        signed = [_sign(subject, chosen, identity, signing)]
     for reference in below:
         with open_subject(reference, None, access, attaching=True) as subject:
             signed.append(_sign(subject, chosen, identity, signing))
@@ -119,13 +120,15 @@ def _manifests_in(subject: Subject) -> list[Location]:
     from nixdock.oci.digests import check_digest
     from nixdock.transfer.tree import parse_index
 
+    index = parse_index(subject.manifest)
+    if index is None:
+        return []
     if subject.repository is None:
         raise InputError(
-            f"{subject.place} is not in a registry; choose the image to sign by its platform"
+            f"{subject.place} is an index that is not in a registry; sign its images one by one, by"
+            " their platforms"
         )
-    index = parse_index(subject.manifest)
-    found = [] if index is None else index.manifests
-    return [subject.repository.reference(check_digest(each.digest)) for each in found]
+    return [subject.repository.reference(check_digest(each.digest)) for each in index.manifests]
 
 
 def attest_image(

@@ -49,13 +49,15 @@ class PolicyReport:
     """The rules that were checked, and everything that breaks one of them.
 
     `origin` is the text of what was checked. `unlicensed` is the number of packages whose licence
-    is not known, or None if licences were not looked at.
+    is not known, or None if licences were not looked at; `unexamined` says why the packages of the
+    base image are not known, if so.
     """
 
     origin: str
     rules: tuple[Rule, ...]
     findings: tuple[Finding, ...]
     unlicensed: int | None = None
+    unexamined: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -69,6 +71,7 @@ class PolicyReport:
             "passed": self.passed,
             "rules": [rule.value for rule in self.rules],
             "unlicensed": self.unlicensed,
+            "unexamined": self.unexamined,
             "findings": [finding.document() for finding in self.findings],
         }
 
@@ -79,8 +82,9 @@ class PolicyReport:
         rules: Sequence[Rule],
         findings: Sequence[Finding],
         unlicensed: int | None = None,
+        unexamined: str | None = None,
     ) -> PolicyReport:
         """Return the report with the findings in the order of the rules."""
         order = {rule: number for number, rule in enumerate(Rule)}
         ordered = sorted(findings, key=lambda finding: order[finding.rule])
-        return cls(origin, tuple(rules), tuple(ordered), unlicensed)
+        return cls(origin, tuple(rules), tuple(ordered), unlicensed, unexamined)

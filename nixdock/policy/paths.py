@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 
     from nixdock.read.stored import StoredLayer
 
-__all__ = ["LayerContents", "denied_names", "path_finding", "path_findings", "read_contents"]
+__all__ = [
+    "LayerContents",
+    "denied_names",
+    "path_finding",
+    "path_findings",
+    "read_contents",
+    "with_directories",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +78,28 @@ def _listed(
     """Return the size of a layer's tar, and the normalised names in it if they are wanted."""
     with _Counted(watched(layer, advance).open_tar()) as counting:
         stream = buffered(counting)
-        names = frozenset(
+        names = {
             normalised(member.name)
             for member in TarReader(stream, layer.place, sparse=True)
             if with_names
-        )
+        }
         drain(stream)
-        return counting.size, names
+        return counting.size, with_directories(names)
+
+
+def with_directories(names: Iterable[bytes]) -> frozenset[bytes]:
+    """Return a layer's normalised names, and those of directories that have no entry of their own.
+
+    Runtimes make such directories when they unpack what is in them.
+    """
+    own = frozenset(names)
+    found = set(own)
+    for name in own:
+        end = -1 if is_hidden(name) else name.rfind(b"/")
+        while end > 0 and name[:end] not in found:
+            found.add(name[:end])
+            end = name.rfind(b"/", 0, end)
+    return frozenset(found)
 
 
 class _Counted(ForwardReader):

@@ -138,9 +138,7 @@ class _Reader:
             index = converted(value, IndexDocument)
             self._check_types(index, place, media_type)
             if context.depth and context.within is None:
-                context = context._replace(
-                    within=StoredIndex(sha256_digest(data), index.annotations or {})
-                )
+                context = context._replace(within=StoredIndex.of(sha256_digest(data), index))
             self._read_index(index, place, context)
         elif media_type is None:
             raise ImageError(

@@ -15,7 +15,13 @@ from nixdock.errors import ImageError
 from nixdock.layers.hashed import HashedReader, VerifiedReader, buffered, drain
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.digests import check_digest, sha256_digest
-from nixdock.oci.documents import ConfigDocument, HistoryDocument, PlatformDocument
+from nixdock.oci.documents import (
+    ATTESTATION_TYPE,
+    ConfigDocument,
+    HistoryDocument,
+    IndexDocument,
+    PlatformDocument,
+)
 from nixdock.oci.layer_blob import LayerHistory
 from nixdock.oci.media_types import DOCKER_LAYER, LAYER_CODINGS, layer_media_type
 from nixdock.oci.untrusted_json import JsonBudget, converted, parse_json
@@ -135,10 +141,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredIndex:
-    """An index of images, by its digest, and its annotations."""
+    """An index of images, by its digest, its annotations, and the platforms that it states."""
 
     digest: str
     annotations: Mapping[str, str]
+    platforms: frozenset[PlatformDocument]
+
+    @classmethod
+    def of(cls, digest: str, index: IndexDocument) -> StoredIndex:
+        """Return what an index with that digest says of itself."""
+        stated = (
+            each.platform
+            for each in index.manifests
+            if ATTESTATION_TYPE not in (each.annotations or {})
+        )
+        platforms = frozenset(platform for platform in stated if platform is not None)
+        return cls(digest, index.annotations or {}, platforms)
 
 
 @dataclass(frozen=True)

@@ -266,4 +266,4 @@ def fitting_manifest(
 def stored_index(manifest: RemoteManifest) -> StoredIndex:
     """Return what an index says of itself; raise ImageError if it is malformed."""
     index = converted(parse_json(manifest.data), IndexDocument)
-    return StoredIndex(manifest.digest, index.annotations or {})
+    return StoredIndex.of(manifest.digest, index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from nixdock.errors import ImageError
@@ -56,9 +56,20 @@ def read_base_part(tree: MergedTree, diff_ids: tuple[str, ...]) -> BasePart:
         distribution=release.get("ID", ""),
         release=release.get("VERSION_ID", ""),
         title=release.get("PRETTY_NAME", ""),
-        packages=tuple(sorted(found)),
+        packages=tuple(_distinct(found)),
         unread="" if read else _UNREAD_RPM if old_rpm else _UNREAD,
     )
+
+
+def _distinct(packages: Iterable[SystemPackage]) -> Iterable[SystemPackage]:
+    """Return packages, sorted, each once, although several databases may describe it differently.
+
+    The last in the order stays, where one with an empty text comes before one with another.
+    """
+    return {
+        (each.kind, each.name, each.version, each.architecture, each.epoch): each
+        for each in sorted(packages)
+    }.values()
 
 
 def _names_in(tree: MergedTree, directory: bytes) -> Iterator[bytes]:

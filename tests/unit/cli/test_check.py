@@ -77,6 +77,11 @@ def test_hidden_files_still_leak_but_give_no_rights(foreign: Path) -> None:
     assert len(findings(foreign, "--allow-setuid", "/bin/s")) == 1
 
 
+def test_a_directory_without_an_entry_is_found(foreign: Path) -> None:
+    (finding,) = findings(foreign, "--deny-path", "^/root$")
+    assert (finding["path"], finding["layers"]) == ("/root", [1])
+
+
 def test_an_image_that_keeps_to_the_policy(image: Path) -> None:
     done = run_text("check", image, "--max-layers", 10, "--deny-setuid", "--max-size", "1MB")
     assert (done.returncode, done.stdout) == (0, "ok: max-size, max-layers, deny-setuid\n")
@@ -165,6 +170,16 @@ def test_licenses(image: Path, tmp_path: Path) -> None:
         assert "warning: the licences of 4 packages are not known" in done.stderr
 
 
+def test_a_base_image_that_is_not_examined_is_no_silent_success(foreign: Path) -> None:
+    reason = "no database of dpkg, apk or rpm was found in its layers"
+    done = run_text("check", foreign, "--deny-license", "MIT", "--json")
+    assert done.returncode == 0
+    assert f"warning: the packages of the base image, and their licences, are not known, as {reason}" in done.stderr  # fmt: skip # noqa: E501
+    assert json.loads(done.stdout)["unexamined"] == reason
+    done = run_text("check", foreign, "--deny-license", "MIT", "--deny-unknown-license")
+    assert (done.returncode, "warning" in done.stderr) == (1, False)
+
+
 @pytest.fixture
 def registry() -> Iterator[FakeRegistry]:
     with fake_registry() as fake:
@@ -203,6 +218,29 @@ def test_layers_in_a_registry_are_fetched_once(image: Path, registry: FakeRegist
     assert len(fetched) == len({*fetched}) > 3
 
 
+def test_one_image_of_an_index_is_no_silent_success(
+    tmp_path: Path, sample_spec: SampleSpec, registry: FakeRegistry
+) -> None:
+    images = []
+    for architecture in ("amd64", "arm64"):
+        (tmp_path / architecture).mkdir()
+        spec = sample_spec(tmp_path / architecture, architecture=architecture)
+        images.append(tmp_path / f"{architecture}.tar")
+        assert run("build", spec, "-q", "-o", images[-1]).returncode == 0
+    index = tmp_path / "index.tar"
+    assert run("index", *images, "-q", "-o", index).returncode == 0
+    reference = f"docker://{registry.host}/app:v1"
+    assert run("copy", index, reference, "--all-platforms", "-q").returncode == 0
+    for source in (index, reference):
+        done = run_text("check", source, "--max-layers", 99)
+        assert done.returncode == 0
+        reason = "is an index for 2 platforms, of which only the image for linux/amd64 is checked"
+        assert f"warning: {source} {reason}" in done.stderr
+        done = run_text("check", source, "--max-layers", 99, "--platform", "linux/arm64")
+        assert (done.returncode, done.stderr) == (0, "")
+    assert run_text("check", images[1], "--max-layers", 99).stderr == ""
+
+
 def test_sarif_is_written_also_if_the_policy_is_broken(image: Path, tmp_path: Path) -> None:
     logs = []
     for number, seed in enumerate(("1", "2")):
@@ -233,6 +271,7 @@ def test_sarif_on_standard_output(image: Path) -> None:
         (["--against", "x.tar", "--max-size", "1"], "--max-update and --against belong together"),
         (["--deny-path", "("], "'(' is not a regular expression"),
         (["--allow-setuid", "("], "'(' is not a regular expression"),
+        (["--deny-license", " "], "a licence of deny-license is empty"),
         (["--max-size", "much"], "'much' is not a size"),
     ],
 )

@@ -61,6 +61,9 @@ def test_sign_and_verify(reference: str, keys: tuple[Path, Path], registry: Fake
     done = run_text("verify", reference, "--signature", "--key", public)
     expected = f"ok: {registry.host}/app@{digest} is signed with the key in {public}"
     assert (done.returncode, done.stdout) == (0, f"{expected} (bundle)\n")
+    signed = f"{registry.host}/app@{digest}"
+    done = run_text("verify", signed, "--signature", "--key", public)
+    assert done.returncode == 0, "what sign prints can be verified"
     layers = json.loads(registry.manifests["app"][digest].data)["layers"]
     assert layers
     for each in layers:
@@ -83,6 +86,26 @@ def test_a_layout(tmp_path: Path, reference: str, keys: tuple[Path, Path]) -> No
     assert run("verify", copied, "--signature", "--key", public).returncode == 0
 
 
+def test_the_images_of_an_index_in_a_layout(
+    tmp_path: Path, reference: str, keys: tuple[Path, Path]
+) -> None:
+    """They are signed by their platforms; what is refused leaves nothing signed."""
+    private, public = keys
+    image, index = f"oci:{tmp_path}/image", f"oci:{tmp_path}/index"
+    assert run("copy", reference, image, "-q").returncode == 0
+    assert run("sign", image, "--key", private, "--recursive", env=ENV).returncode == 0
+    into = ("-o", tmp_path / "index", "--format", "oci-layout")
+    assert run("index", reference, "-q", *into).returncode == 0
+    done = run_text("sign", index, "--key", private, "--recursive", env=ENV)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "sign its images one by one" in done.stderr
+    assert run("verify", index, "--signature", "--key", public).returncode == 1
+    one = ("--key", private, "--platform", "linux/amd64")
+    assert run("sign", index, *one, env=ENV).returncode == 0
+    one = ("--key", public, "--platform", "linux/amd64")
+    assert run("verify", index, "--signature", *one).returncode == 0
+
+
 def test_attest_a_bill_of_materials(
     tmp_path: Path, reference: str, keys: tuple[Path, Path]
 ) -> None:
@@ -96,8 +119,26 @@ def test_attest_a_bill_of_materials(
     done = run_text("verify", reference, "--attestation", "spdx", "--key", public)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["predicate"] == json.loads(bill.read_text())
+    assert done.stdout.count("\n") == 1
     done = run_text("verify", reference, "--attestation", "spdx", "--signature", "--key", public)
     assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_a_signature_and_attestations_are_of_the_same_image(
+    tmp_path: Path, reference: str, keys: tuple[Path, Path], registry: FakeRegistry
+) -> None:
+    """The tag, which may move meanwhile, is read once."""
+    private, public = keys
+    predicate = tmp_path / "predicate.json"
+    predicate.write_text("{}")
+    attest = ("--attest", predicate, "--type", "x:y")
+    assert run("sign", reference, "--key", private, env=ENV).returncode == 0
+    assert run("sign", reference, "--key", private, *attest, env=ENV).returncode == 0
+    registry.log.clear()
+    done = run_text("verify", reference, "--signature", "--attestation", "x:y", "--key", public)
+    assert (done.returncode, done.stderr[:3]) == (0, "ok:")
+    assert json.loads(done.stdout)["predicateType"] == "x:y"
+    assert len(registry.requests("GET", "/manifests/v1")) == 1
 
 
 def test_the_password_is_asked_for(tmp_path: Path) -> None:

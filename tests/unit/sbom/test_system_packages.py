@@ -13,6 +13,7 @@ from nixdock import ImageError, list_packages
 from nixdock.sbom.bill import BasePart, SystemPackage
 from tests.unit.docker_archive import File, archive, entry, layer, link
 from tests.unit.sbom.databases import APK, BASH, DPKG, OS_RELEASE, header, rpm_database, tar_of
+from tests.unit.sbom.readers import cyclonedx, spdx
 
 
 def base_of(path: Path, *layers: Sequence[File]) -> BasePart:
@@ -43,6 +44,21 @@ def test_files_of_single_packages(tmp_path: Path) -> None:
         [("var/lib/dpkg/status.d/tzdata", text), ("var/lib/dpkg/status.d/tzdata.md5sums", "1  x")],
     )
     assert base.packages == (SystemPackage("deb", "tzdata", "2024a", "all"),)
+
+
+def test_a_package_that_two_databases_describe_is_one(tmp_path: Path) -> None:
+    """Its identifier in a document must be unique."""
+    text = "Package: dash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n"
+    files: list[File] = [
+        ("var/lib/dpkg/status", text),
+        ("var/lib/dpkg/status.d/dash", f"{text}Description: a shell\n"),
+    ]
+    file = archive(tmp_path / "image.tar", [layer(*files)])
+    bill = list_packages(file)
+    assert bill.base is not None
+    assert bill.base.packages == (SystemPackage("deb", "dash", "1", "amd64", description="a shell"),)  # fmt: skip # noqa: E501
+    spdx(bill)
+    cyclonedx(bill)
 
 
 @pytest.mark.parametrize("name", ["lib/apk/db/installed", "usr/lib/apk/db/installed"])
