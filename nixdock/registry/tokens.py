@@ -72,6 +72,15 @@ class _TokenAnswer(msgspec.Struct, frozen=True):
     issued_at: object = None
 
 
+def _is_named(name: str, scope: Scope) -> bool:
+    """Tell whether the names of a scope allow what `name` does; registries order it as they like."""
+    thing, _, actions = name.rpartition(":")
+    return any(
+        thing == own and set(actions.split(",")).issubset(allowed.split(","))
+        for own, _, allowed in (each.rpartition(":") for each in scope_names(scope))
+    )
+
+
 def scope_names(scope: Scope) -> tuple[str, ...]:
     """Return the names of what a scope allows, as token servers know them."""
     if not scope.repository:
@@ -136,7 +145,7 @@ class Tokens:
         bearer = known.get("bearer", {})
         if realm := bearer.get("realm"):
             asked = bearer.get("scope", "").split()
-            self._more[scope] = tuple(each for each in asked if each not in scope_names(scope))
+            self._more[scope] = tuple(each for each in asked if not _is_named(each, scope))
             self._is_basic = False
             self._realm = _Realm(realm, bearer.get("service"))
             return self._granted(self._realm, scope, subject, refused=refused or "")

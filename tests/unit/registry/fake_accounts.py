@@ -31,6 +31,7 @@ class Accounts:
 
     With "token", `issued` has every token that was given and `asked` the scopes of every request
     for one. A token may be used `token_uses` times. `shape` changes the answer with the token.
+    Challenges name the actions in the order of `push_actions`.
     """
 
     kind: Literal["open", "basic", "token"] = "open"
@@ -41,6 +42,7 @@ class Accounts:
     expires_in: int = 300
     accepts_post: bool = True
     service: str = "fake"
+    push_actions: str = "pull,push"
     # Another realm than the registry's own; {url} is the registry's.
     realm: str = "{url}/token"
     shape: Callable[[dict[str, Any]], dict[str, Any]] = lambda answer: answer
@@ -69,7 +71,7 @@ class Accounts:
                 return None
         challenge = f'Bearer realm="{self.realm.format(url=url)}",service="{self.service}"'
         if scopes:
-            challenge += f',scope="{" ".join(_with_pull(scopes))}"'
+            challenge += f',scope="{" ".join(_with_pull(scopes, self.push_actions))}"'
         if error:
             challenge += f',error="{error}"'
         return failure(401, "UNAUTHORIZED", WWW_Authenticate=challenge)
@@ -114,6 +116,6 @@ class Accounts:
         return bool(name) and self.passwords.get(name) == password
 
 
-def _with_pull(scopes: Sequence[str]) -> list[str]:
-    return [each.removesuffix(":push") + ":pull,push" if each.endswith(":push") else each
+def _with_pull(scopes: Sequence[str], actions: str) -> list[str]:
+    return [f"{each.removesuffix(':push')}:{actions}" if each.endswith(":push") else each
             for each in scopes]  # fmt: skip

@@ -13,6 +13,8 @@ import pytest
 
 from nixdock.errors import RegistryError
 from nixdock.network.body import Body
+from nixdock.registry.blobs import upload_blob
+from nixdock.registry.repository import Repository
 from nixdock.registry.request import Request, Scope
 from nixdock.registry.tokens import scope_names
 from nixdock.registry.transport import Transport
@@ -225,6 +227,14 @@ def test_what_the_registry_asks_for_beyond_the_scope_is_asked_for_too(
     request = Request("HEAD", f"/v2/x/blobs/{digest_of(b'data')}", Scope("y"))
     transport.send(request).close()
     assert guarded.accounts.asked == [["repository:y:pull", "repository:x:pull"]]
+
+
+@pytest.mark.parametrize("actions", ["pull,push", "push,pull"])
+def test_what_a_scope_allows_is_not_asked_for_twice(guarded: FakeRegistry, actions: str) -> None:
+    """Distribution names the actions in any order."""
+    guarded.accounts.push_actions = actions
+    upload_blob(Repository(reach(guarded, Login()), "x"), digest_of(b"new"), Body.of(b"new"))
+    assert guarded.accounts.asked == [["repository:x:pull,push"]]
 
 
 @pytest.mark.parametrize("accepts_post", [True, False])
