@@ -73,7 +73,7 @@ class _TokenAnswer(msgspec.Struct, frozen=True):
 
 
 def _is_named(name: str, scope: Scope) -> bool:
-    """Tell whether the names of a scope allow what `name` does; registries order it as they like."""
+    """Tell whether the names of a scope allow what `name` does, in any order of its actions."""
     thing, _, actions = name.rpartition(":")
     return any(
         thing == own and set(actions.split(",")).issubset(allowed.split(","))
