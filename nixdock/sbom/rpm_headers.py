@@ -21,6 +21,8 @@ _LICENSE, _URL, _ARCH, _SOURCE = 1014, 1020, 1022, 1044
 _WANTED: Final = frozenset(
     {_NAME, _VERSION, _RELEASE, _EPOCH, _SUMMARY, _LICENSE, _URL, _ARCH, _SOURCE}
 )
+# Far more than a summary or a licence has.
+_MOST_TEXT: Final = 1 << 20
 _INT32, _STRING, _I18N_STRING = 4, 6, 9
 _ENTRY: Final = struct.Struct(">4I")
 _NUMBERS: Final = struct.Struct(">2I")
@@ -61,6 +63,7 @@ def _fields(header: bytes) -> dict[int, str]:
     if len(data) != size:
         raise ValueError("a header is too short")
     fields: dict[int, str] = {}
+    left = size
     for position in range(_NUMBERS.size, start, _ENTRY.size):
         tag, kind, offset, _ = _ENTRY.unpack_from(header, position)
         # A hostile index could name one long text a million times.
@@ -69,8 +72,12 @@ def _fields(header: bytes) -> dict[int, str]:
         if kind == _INT32:
             fields[tag] = str(struct.unpack_from(">I", data, offset)[0])
         elif kind in {_STRING, _I18N_STRING}:
-            end = data.find(b"\0", offset)
+            end = data.find(b"\0", offset, offset + _MOST_TEXT + 1)
             if end < 0:
-                raise ValueError(f"a header has no end of the value of tag {tag}")
+                raise ValueError(f"text {tag} of a header has no end in {_MOST_TEXT} bytes")
+            # Texts that overlap would need more memory than the file.
+            left -= end - offset
+            if left < 0:
+                raise ValueError("texts of a header overlap")
             fields[tag] = " ".join(data[offset:end].decode("utf-8", "replace").split())
     return fields
