@@ -33,8 +33,9 @@ TOOLS = {
     "nix-build": "nix-bin",
     "openssl": "openssl",
     "patchelf": "patchelf",
-    "perl": "perl",
     "podman": "podman",
+    # perl-base lacks it, as it does the module for Berkeley DB.
+    "prove": "perl",
     "rpmbuild": "rpm",
     "runc": "runc",
     "setpriv": "util-linux",
