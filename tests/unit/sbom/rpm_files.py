@@ -41,7 +41,7 @@ def patched(data: bytes, position: int, value: bytes) -> bytes:
 
 
 def number(value: int) -> bytes:
-    return struct.pack("=I", value)
+    return struct.pack("<I", value)
 
 
 def refused(name: str, data: bytes, match: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -102,8 +102,12 @@ def test_damaged_pages_of_berkeley_db(hashed: bytes) -> None:
     assert len(overflow) > 5
     # The head of a chain, or a later page of it.
     first = next(at for at in overflow if hashed[at + 16 : at + 20] != number(0))
-    second = 512 * int.from_bytes(hashed[first + 16 : first + 20], sys.byteorder)
+    second = 512 * int.from_bytes(hashed[first + 16 : first + 20], "little")
+    last = second
+    while any(hashed[last + 16 : last + 20]):
+        last = 512 * int.from_bytes(hashed[last + 16 : last + 20], "little")
     for position, value, match in [
+        (last + 16, number(1 << 30), "has not the .* bytes"),
         (first + 16, number(first // 512), "in use twice"),
         (second + 16, number(first // 512), "in use twice"),
         (first + 16, number(0), "has not the .* bytes"),
@@ -128,17 +132,30 @@ def test_damaged_items_of_berkeley_db(hashed: bytes) -> None:
         for at in range(page + 26, page + 500)
         if hashed[at] == 3 and hashed[at + 4 : at + 8] in overflow
     )
+    page = at // 512 * 512
+    last = page + 26 + 2 * (hashed[page + 20] - 1)
     for position, value, match in [
         (at, b"\2", "of kind 2"),
         (at + 4, number(0), "has not the"),
         (at + 4, number(1 << 20), "is not in the file"),
         (at + 8, number(1 << 31), "may have at most"),
         (at + 8, number(10), "has not the 10 bytes"),
-        (at // 512 * 512 + 26, b"\0\0", "not in it"),
-        (at // 512 * 512 + 26, b"\xff\xff", "not in it"),
-        (at // 512 * 512 + 20, b"\1\0", "without a value"),
+        (page + 26, b"\0\0", "not in it"),
+        (page + 26, b"\xff\xff", "not in it"),
+        (last, b"\x1a\0", "not in it"),
+        (page + 20, b"\1\0", "without a value"),
     ]:
         refused("Packages", patched(hashed, position, value), match)
+
+
+def test_keys_of_berkeley_db_that_are_no_numbers(hashed: bytes) -> None:
+    small = package("a")
+    end = hashed.index(small) + len(small)
+    page, offset = end // 512 * 512, struct.pack("<H", end % 512)
+    index = hashed.index(offset, page + 26, page + 100)
+    # The key begins one byte earlier.
+    data = patched(hashed, index, struct.pack("<H", end % 512 - 1))
+    refused("Packages", patched(data, end - 1, b"\1"), "a key has 5 bytes")
 
 
 @given(changes, cuts)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import example, given
 
+from nixdock.sbom.ndb import ndb_blobs
 from tests.unit.sbom.databases import BASH, ndb_database
 from tests.unit.sbom.rpm_files import (
     ALL,
@@ -82,6 +83,23 @@ def test_a_blob_of_ndb_whose_size_is_not_that_of_its_slot() -> None:
     blob += struct.pack("<2I4s", zlib.adler32(blob), size, b"BlbE")
     data = patched(ndb_database(), LAST_SLOT, struct.pack("<4s3I", b"Slot", 1, 256, 13)) + blob
     refused("Packages.db", data, "size that its slot tells")
+
+
+def test_two_packages_of_ndb_with_one_number() -> None:
+    data = ndb_database(package("a"), package("b"))
+    second = data.rindex(b"BlbS")
+    data = patched(patched(data, LAST_SLOT - 16 + 4, number(1)), second + 4, number(1))
+    checksum = struct.pack("<I", zlib.adler32(data[second:-12]))
+    refused("Packages.db", patched(data, len(data) - 12, checksum), "two slots of package 1")
+
+
+def test_limits_of_ndb() -> None:
+    refused("Packages.db", NDB + b"\0", "pages of slots")
+    blobs = list(ndb_blobs(NDB, 1 << 20))
+    largest = max(map(len, blobs))
+    assert list(ndb_blobs(NDB, largest)) == blobs
+    with pytest.raises(ValueError, match=f"has {largest} bytes, but may have at most"):
+        list(ndb_blobs(NDB, largest - 1))
 
 
 @given(changes, cuts)
