@@ -34,6 +34,9 @@ TOOLS = {
     "openssl": "openssl",
     "patchelf": "patchelf",
     "podman": "podman",
+    # perl-base lacks it, as it does the module for Berkeley DB.
+    "prove": "perl",
+    "rpmbuild": "rpm",
     "runc": "runc",
     "setpriv": "util-linux",
     "skopeo": "skopeo",

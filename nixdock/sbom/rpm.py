@@ -1,95 +1,75 @@
-"""The database of rpm: a table of SQLite with a header of each package.
-
-A header is two big-endian numbers, of the entries of its index and of the bytes of its data; then
-the entries, each of four numbers: tag, type, offset of the value in the data, and count.
-"""
+"""The databases of rpm, in each of the three forms that it has had."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from nixdock.errors import ImageError
 from nixdock.read.untrusted_sqlite import open_database
+from nixdock.sbom.berkeley_db import hash_records
 from nixdock.sbom.bill import SystemPackage
+from nixdock.sbom.ndb import ndb_blobs
+from nixdock.sbom.rpm_headers import MOST_HEADER, package_of
 from nixdock.system.scratch import temporary_directory
+from nixdock.system.text import shown
 
-__all__ = ["RPM_DATABASES", "rpm_packages"]
+__all__ = ["RPM_DATABASES", "RPM_DIRECTORIES", "RPM_SQLITE", "rpm_packages"]
 
-RPM_DATABASES: Final = (
-    b"var/lib/rpm/rpmdb.sqlite",
-    b"usr/lib/sysimage/rpm/rpmdb.sqlite",
-)
+RPM_DIRECTORIES: Final = (b"var/lib/rpm", b"usr/lib/sysimage/rpm")
 """Where distributions have the database."""
 
-_NAME, _VERSION, _RELEASE, _EPOCH, _SUMMARY = 1000, 1001, 1002, 1003, 1004
-_LICENSE, _URL, _ARCH, _SOURCE = 1014, 1020, 1022, 1044
-_INT32, _STRING, _I18N_STRING = 4, 6, 9
-_ENTRY: Final = struct.Struct(">4I")
-_NUMBERS: Final = struct.Struct(">2I")
-_MOST_HEADER: Final = 64 << 20
-# Keys with which packages are signed are packages, too.
-_KEY: Final = "gpg-pubkey"
+RPM_SQLITE: Final = b"rpmdb.sqlite"
+
+_MOST_MESSAGE: Final = 500
+_WHAT: Final = "an rpm database"
 
 
-def rpm_packages(database: bytes, log: bytes | None, place: str) -> Iterator[SystemPackage]:
-    """Yield the packages in a database; raise ImageError about `place` if it is none.
+def rpm_packages(
+    name: bytes, database: bytes, log: bytes | None, place: str
+) -> Iterator[SystemPackage]:
+    """Yield the packages in a database whose file has one of the names RPM_DATABASES.
 
-    `log` is its write-ahead log, if there is one, which has the latest changes.
+    `log` is the write-ahead log of SQLite, if there is one, which has the latest changes. Raise
+    ImageError about `place` if the file is no such database or is damaged.
     """
+    if name == RPM_SQLITE:
+        yield from _sqlite_packages(database, log, place)
+        return
+    try:
+        yield from _packages(_HEADERS[name](database))
+    except ValueError as error:
+        message = shown(str(error), _MOST_MESSAGE)
+        raise ImageError(f"{place} is not {_WHAT}: {message}", place=place) from None
+
+
+def _packages(headers: Iterable[bytes]) -> Iterator[SystemPackage]:
+    return (package for header in headers if (package := package_of(header)) is not None)
+
+
+def _sqlite_packages(database: bytes, log: bytes | None, place: str) -> Iterator[SystemPackage]:
     with temporary_directory() as directory:
         file = directory / "rpmdb.sqlite"
         file.write_bytes(database)
         if log is not None:
             (directory / f"{file.name}-wal").write_bytes(log)
-        opened = open_database(
-            file, ["Packages"], "an rpm database", place, most_value=_MOST_HEADER
-        )
-        with opened as rows:
-            for (header,) in rows.of("select blob from Packages"):
-                fields = _fields(header)
-                if fields.get(_NAME) and fields[_NAME] != _KEY:
-                    yield _package(fields)
+        with open_database(file, ["Packages"], _WHAT, place, most_value=MOST_HEADER) as rows:
+            yield from _packages(header for (header,) in rows.of("select blob from Packages"))
 
 
-def _package(fields: dict[int, str]) -> SystemPackage:
-    version = f"{fields.get(_VERSION, '')}-{fields.get(_RELEASE, '')}".strip("-")
-    return SystemPackage(
-        kind="rpm",
-        name=fields[_NAME],
-        version=version,
-        architecture=fields.get(_ARCH, ""),
-        source=fields.get(_SOURCE, ""),
-        license=fields.get(_LICENSE, ""),
-        homepage=fields.get(_URL, ""),
-        description=fields.get(_SUMMARY, ""),
-        epoch=fields.get(_EPOCH, ""),
-    )
+def _berkeley_db_headers(database: bytes) -> Iterator[bytes]:
+    for key, value in hash_records(database, MOST_HEADER):
+        if len(key) != 4:
+            raise ValueError(f"a key has {len(key)} bytes, but those of packages have 4")
+        # Under the number 0 is the last number that a package was given.
+        if any(key):
+            yield value
 
 
-def _fields(header: bytes) -> dict[int, str]:
-    """Return the first value of each tag that is known; raise ValueError if there is none."""
-    try:
-        return _read_fields(header)
-    except struct.error as error:
-        raise ValueError(f"a header is damaged: {error}") from None
+_HEADERS: Final[dict[bytes, Callable[[bytes], Iterator[bytes]]]] = {
+    b"Packages.db": lambda database: ndb_blobs(database, MOST_HEADER),
+    b"Packages": _berkeley_db_headers,
+}
 
-
-def _read_fields(header: bytes) -> dict[int, str]:
-    count, size = _NUMBERS.unpack_from(header)
-    start = _NUMBERS.size + count * _ENTRY.size
-    data = header[start : start + size]
-    if len(data) != size:
-        raise ValueError("a header is too short")
-    wanted = {_NAME, _VERSION, _RELEASE, _EPOCH, _SUMMARY, _LICENSE, _URL, _ARCH, _SOURCE}
-    fields: dict[int, str] = {}
-    for position in range(_NUMBERS.size, start, _ENTRY.size):
-        tag, kind, offset, _ = _ENTRY.unpack_from(header, position)
-        if tag not in wanted:
-            continue
-        if kind == _INT32:
-            fields[tag] = str(struct.unpack_from(">I", data, offset)[0])
-        elif kind in {_STRING, _I18N_STRING}:
-            text = data[offset : data.index(b"\0", offset)]
-            fields[tag] = " ".join(text.decode("utf-8", "replace").split())
-    return fields
+RPM_DATABASES: Final = (RPM_SQLITE, *_HEADERS)
+"""The database's names, one for each form, in the order in which rpm looks for them."""

@@ -1,4 +1,4 @@
-"""The packages of distributions: the text databases of dpkg and apk, and os-release."""
+"""The packages of distributions: the databases of dpkg, apk and rpm, and os-release."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from nixdock.errors import ImageError
 from nixdock.read.tree import MergedTree
 from nixdock.sbom.bill import BasePart, SystemPackage
-from nixdock.sbom.rpm import RPM_DATABASES, rpm_packages
+from nixdock.sbom.rpm import RPM_DATABASES, RPM_DIRECTORIES, RPM_SQLITE, rpm_packages
 from nixdock.tar.kinds import Kind
 
 __all__ = ["read_base_part"]
@@ -19,9 +19,7 @@ _DPKG: Final = b"var/lib/dpkg/status"
 _DPKG_PARTS: Final = b"var/lib/dpkg/status.d"
 _APK: Final = (b"lib/apk/db/installed", b"usr/lib/apk/db/installed")
 _OS_RELEASE: Final = (b"etc/os-release", b"usr/lib/os-release")
-_RPM_UNREADABLE: Final = (b"var/lib/rpm/Packages", b"var/lib/rpm/Packages.db")
 _UNREAD: Final = "no database of dpkg, apk or rpm was found in its layers"
-_UNREAD_RPM: Final = "its rpm database has a form from before SQLite, which nixdock does not read"
 
 _MOST_BYTES: Final = 256 << 20
 # NAME, or NAME (VERSION).
@@ -45,19 +43,17 @@ def read_base_part(tree: MergedTree, diff_ids: tuple[str, ...]) -> BasePart:
         if (data := _contents(tree, name)) is not None:
             found.update(_apk_packages(data))
             read = True
-    for name in RPM_DATABASES:
-        if (data := _contents(tree, name)) is not None:
-            log = _contents(tree, name + b"-wal")
-            found.update(rpm_packages(data, log, f"/{name.decode()}"))
+    for directory in RPM_DIRECTORIES:
+        if (packages := _rpm_packages(tree, directory)) is not None:
+            found.update(packages)
             read = True
-    old_rpm = any(tree.lookup(name, follow=True) for name in _RPM_UNREADABLE)
     return BasePart(
         diff_ids=diff_ids,
         distribution=release.get("ID", ""),
         release=release.get("VERSION_ID", ""),
         title=release.get("PRETTY_NAME", ""),
         packages=tuple(_distinct(found)),
-        unread="" if read else _UNREAD_RPM if old_rpm else _UNREAD,
+        unread="" if read else _UNREAD,
     )
 
 
@@ -153,6 +149,16 @@ def _apk_packages(data: bytes) -> Iterator[SystemPackage]:
                 homepage=fields.get("U", ""),
                 description=fields.get("T", ""),
             )
+
+
+def _rpm_packages(tree: MergedTree, directory: bytes) -> Iterator[SystemPackage] | None:
+    """Return the packages of the database that rpm would open, or None if there is none."""
+    for name in RPM_DATABASES:
+        file = directory + b"/" + name
+        if (data := _contents(tree, file)) is not None:
+            log = _contents(tree, file + b"-wal") if name == RPM_SQLITE else None
+            return rpm_packages(name, data, log, f"/{file.decode()}")
+    return None
 
 
 def _has_name(fields: Mapping[str, str], *keys: str) -> bool:

@@ -14,7 +14,16 @@ import pytest
 
 import nixdock
 from tests.unit.docker_archive import archive
-from tests.unit.sbom.databases import APK, BASH, DPKG, OS_RELEASE, rpm_database, tar_of
+from tests.unit.sbom.databases import (
+    APK,
+    BASH,
+    DPKG,
+    OS_RELEASE,
+    hash_database,
+    ndb_database,
+    rpm_database,
+    tar_of,
+)  # fmt: skip
 
 from .command import run_tool
 
@@ -85,13 +94,22 @@ def test_syft_finds_the_same_packages(tmp_path: Path, graph: str) -> None:
         ("deb", "var/lib/dpkg/status", OS_RELEASE),
         ("apk", "lib/apk/db/installed", "ID=alpine\nVERSION_ID=3.19.1\n"),
         ("rpm", "var/lib/rpm/rpmdb.sqlite", "ID=fedora\nVERSION_ID=39\n"),
+        ("rpm", "var/lib/rpm/Packages", "ID=centos\nVERSION_ID=7\n"),
+        ("rpm", "usr/lib/sysimage/rpm/Packages.db", 'ID="opensuse-leap"\nVERSION_ID="15.6"\n'),
     ],
 )
 def test_syft_finds_the_same_packages_of_a_distribution(
     tmp_path: Path, kind: str, name: str, release: str
 ) -> None:
-    data = {"deb": DPKG.encode(), "apk": APK.encode(), "rpm": rpm_database(tmp_path, BASH)}[kind]
-    files = {name: data, "etc/os-release": release.encode()}
+    contents = {
+        "status": DPKG.encode(),
+        "installed": APK.encode(),
+        "rpmdb.sqlite": rpm_database(tmp_path, BASH),
+        # syft reads only values with pages of their own, as all are that rpm writes.
+        "Packages": hash_database(tmp_path, BASH, page=512),
+        "Packages.db": ndb_database(BASH),
+    }
+    files = {name: contents[name.rpartition("/")[2]], "etc/os-release": release.encode()}
     image = archive(tmp_path / "image.tar", [tar_of(files)])
     bill = nixdock.list_packages(image)
     # Of a removed package, only the configuration is left, but syft lists it.

@@ -11,7 +11,7 @@ import pytest
 
 from nixdock import ImageError, list_packages
 from nixdock.sbom.bill import BasePart, SystemPackage
-from tests.unit.docker_archive import File, archive, entry, layer, link
+from tests.unit.docker_archive import File, archive, layer, link
 from tests.unit.sbom.databases import APK, BASH, DPKG, OS_RELEASE, header, rpm_database, tar_of
 from tests.unit.sbom.readers import cyclonedx, spdx
 
@@ -89,10 +89,6 @@ def test_symlinks_stay_in_the_image(tmp_path: Path) -> None:
     outside = base_of(tmp_path, [link("var/lib/dpkg/status", "/etc/passwd")])
     assert outside.packages == ()
     assert outside.unread
-
-
-def test_old_databases_of_rpm_are_named(tmp_path: Path) -> None:
-    assert "rpm" in base_of(tmp_path, [entry("var/lib/rpm/Packages")]).unread
 
 
 def with_rpm(path: Path, data: bytes) -> Path:

@@ -1,0 +1,108 @@
+"""Databases of rpm in the form ndb, also hostile ones."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import example, given
+
+from nixdock.sbom.ndb import ndb_blobs
+from tests.unit.sbom.databases import BASH, ndb_database
+from tests.unit.sbom.rpm_files import (
+    ALL,
+    KEY,
+    LARGE,
+    SMALL,
+    changes,
+    check_damage,
+    cuts,
+    names,
+    number,
+    package,
+    patched,
+    read,
+    refused,
+)
+
+NDB = ndb_database(BASH, package("a"), package("b", "x" * 3000))
+
+
+LAST_SLOT = 4096 - 16
+BLOB = 4096
+
+
+def test_ndb() -> None:
+    for data in (
+        ndb_database(*SMALL, *LARGE, KEY),
+        ndb_database(*SMALL, *LARGE, KEY, pages=3, gap=5),
+    ):
+        assert names("Packages.db", data) == ALL
+    assert read("Packages.db", ndb_database()) == []
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "match"),
+    [
+        (0, b"RpmX", "not a database of the form ndb"),
+        (4, number(1), "version 1"),
+        (12, number(0), "0 pages"),
+        (12, number(0xFFFFFFFF), "pages of slots"),
+        (12, number(2), "2 pages of slots"),
+        (40, b"\1", "slot at byte|not in its place"),
+        (LAST_SLOT, b"Slob", "slot at byte 4080 is damaged"),
+        (LAST_SLOT + 4, number(0), "package 0"),
+        (LAST_SLOT + 4, number(2), "head or tail|two slots"),
+        (LAST_SLOT + 8, number(1), "not in its place"),
+        (LAST_SLOT + 8, number(0xFFFFFFFF), "not in its place"),
+        (LAST_SLOT + 12, number(0xFFFFFFFF), "not in its place"),
+        (LAST_SLOT + 12, number(0), "too short"),
+        (BLOB, b"BlbX", "head or tail"),
+        (BLOB + 4, number(9), "head or tail"),
+        (BLOB + 12, number(0xFFFFFFFF), "head or tail"),
+        (BLOB + 16, b"\xff", "another checksum"),
+        (len(NDB) - 4, b"BlbX", "head or tail"),
+        (len(NDB) - 12, number(1), "another checksum"),
+    ],
+)
+def test_damaged_ndb(position: int, value: bytes, match: str) -> None:
+    refused("Packages.db", patched(NDB, position, value), match)
+
+
+def test_blobs_of_ndb_that_overlap() -> None:
+    """Many slots of one large blob would be read again and again."""
+    slot = NDB[LAST_SLOT : LAST_SLOT + 16]
+    refused("Packages.db", patched(NDB, LAST_SLOT - 48, slot), "not in its place")
+
+
+def test_a_blob_of_ndb_whose_size_is_not_that_of_its_slot() -> None:
+    size = 100
+    blob = struct.pack("<4s3I", b"BlbS", 1, 0, size) + bytes(180)
+    blob += struct.pack("<2I4s", zlib.adler32(blob), size, b"BlbE")
+    data = patched(ndb_database(), LAST_SLOT, struct.pack("<4s3I", b"Slot", 1, 256, 13)) + blob
+    refused("Packages.db", data, "size that its slot tells")
+
+
+def test_two_packages_of_ndb_with_one_number() -> None:
+    data = ndb_database(package("a"), package("b"))
+    second = data.rindex(b"BlbS")
+    data = patched(patched(data, LAST_SLOT - 16 + 4, number(1)), second + 4, number(1))
+    checksum = struct.pack("<I", zlib.adler32(data[second:-12]))
+    refused("Packages.db", patched(data, len(data) - 12, checksum), "two slots of package 1")
+
+
+def test_limits_of_ndb() -> None:
+    refused("Packages.db", NDB + b"\0", "pages of slots")
+    blobs = list(ndb_blobs(NDB, 1 << 20))
+    largest = max(map(len, blobs))
+    assert list(ndb_blobs(NDB, largest)) == blobs
+    with pytest.raises(ValueError, match=f"has {largest} bytes, but may have at most"):
+        list(ndb_blobs(NDB, largest - 1))
+
+
+@given(changes, cuts)
+@example([], None)
+def test_damage_of_ndb_is_refused(flips: Sequence[tuple[int, int]], cut: int | None) -> None:
+    check_damage("Packages.db", NDB, flips, cut)
