@@ -11,9 +11,9 @@ import click
 
 from nixdock import Describing, NixdockError, Policy, check_policy, sarif_json
 from nixdock.cli.access import access_options
+from nixdock.cli.location import LOCATION
 from nixdock.cli.options import (
     FILE_OR_STDIN,
-    LOCATION,
     OUTPUT,
     SIZE,
     confinement_options,
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 _EXAMPLES: Final = """\b
 Examples:
   nixdock check app.tar --max-size 200MB --max-layers 40
-  nixdock check app.json --max-update 50MB --against docker://ghcr.io/me/app:latest
+  nixdock check app.json --max-update 50MB --against ghcr.io/me/app:latest
   nixdock check app.tar --deny-setuid --deny-path 'gcc-[0-9]' --sarif app.sarif
   nixdock check graph.json --meta meta.json --deny-license 'AGPL-*'
 """
