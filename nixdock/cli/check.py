@@ -19,7 +19,6 @@ from nixdock.cli.options import (
     confinement_options,
     is_stdin,
     no_cache_option,
-    platform_option,
     quiet_option,
     reuse_option,
 )
@@ -114,7 +113,11 @@ _LONGEST: Final = 4000
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--sarif", type=OUTPUT, metavar="FILE", help="Write the findings as SARIF 2.1.0.")
-@platform_option
+@click.option(
+    "--platform",
+    metavar="OS/ARCH[/VARIANT]",
+    help="Check only the image for this platform.  [default: all images of an index]",
+)
 @reuse_option
 @cache_options
 @no_cache_option
@@ -158,6 +161,9 @@ def command(
     stands for everything in it. Permissions are those that a container sees. A graph has neither
     layers nor permissions: only --max-uncompressed, which counts NARs, --deny-path, for store
     paths, and licences can be checked.
+
+    Of an index, the images for all platforms are checked, each for itself, unless there is a
+    --platform. Findings are then printed as RULE: PLATFORM: MESSAGE.
     """
     if is_stdin(source) and meta == Path("-"):
         raise click.UsageError("standard input can't be both SOURCE and --meta")
@@ -228,6 +234,7 @@ def _warn_of_unknown(report: PolicyReport) -> None:
 
 def _lines(report: PolicyReport) -> Iterator[str]:
     for finding in report.findings:
-        yield shown(f"{finding.rule}: {finding.message}", _LONGEST)
+        yield shown(f"{finding.rule}: {finding.text}", _LONGEST)
     if report.passed:
-        yield f"ok: {', '.join(report.rules)}"
+        platforms = f", for {', '.join(report.platforms)}" if report.platforms else ""
+        yield f"ok: {', '.join(report.rules)}{platforms}"
