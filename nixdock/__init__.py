@@ -123,7 +123,8 @@ if TYPE_CHECKING:
     from nixdock.signing.signed_image import SignedImage
     from nixdock.spec.image_spec import ImageSpec
     from nixdock.transfer.copy_image import Copied
-    from nixdock.transfer.push import PushedImage, PushedLayer, Pushing
+    from nixdock.transfer.push import Pushing
+    from nixdock.transfer.pushed import PushedImage, PushedLayer
 
 __all__ = [
     "Access",
@@ -282,8 +283,8 @@ _MODULES: Final = {
     "Prefetched": "nixdock.registry.prefetch",
     "PreviousPlan": "nixdock.layering.plan_history",
     "Progress": "nixdock.layers.progress",
-    "PushedImage": "nixdock.transfer.push",
-    "PushedLayer": "nixdock.transfer.push",
+    "PushedImage": "nixdock.transfer.pushed",
+    "PushedLayer": "nixdock.transfer.pushed",
     "Pushing": "nixdock.transfer.push",
     "Referrer": "nixdock.attach.subject",
     "RegistryReference": "nixdock.oci.registry_reference",

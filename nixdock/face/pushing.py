@@ -17,7 +17,8 @@ from nixdock.registry.access import Access
 from nixdock.rootfs.confinement import Confinement
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.transfer.known import Known
-from nixdock.transfer.push import PushedImage, Pushing, push_build
+from nixdock.transfer.push import Pushing, push_build
+from nixdock.transfer.pushed import PushedImage
 from nixdock.transfer.pushed_copies import pushed_copies
 from nixdock.transfer.targets import Registries, add_base, target_reference
 

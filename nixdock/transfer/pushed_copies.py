@@ -8,7 +8,7 @@ from nixdock.oci.media_types import LAYER_CODINGS
 from nixdock.transfer.copy_image import Copied
 from nixdock.transfer.copying import CopiedBlob, CopiedManifest
 from nixdock.transfer.destination import Outcome
-from nixdock.transfer.push import PushedImage, PushedLayer
+from nixdock.transfer.pushed import PushedImage, PushedLayer
 
 __all__ = ["bytes_sent", "pushed_copies"]
 

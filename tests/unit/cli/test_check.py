@@ -33,10 +33,10 @@ def foreign(tmp_path: Path) -> Path:
         directory("bin"),
         entry("bin/su", mode=0o4755),
         entry("bin/gone", mode=0o4755),
-        ("root/id_rsa", "secret"),
+        ("srv/id_rsa", "secret"),
         ("etc/motd", "x" * 5000),
     )
-    upper = layer(entry("bin/.wh.gone"), entry("root/.wh.id_rsa"), entry("open", mode=0o666))
+    upper = layer(entry("bin/.wh.gone"), entry("srv/.wh.id_rsa"), entry("open", mode=0o666))
     return archive(tmp_path / "foreign.tar", [lower, upper])
 
 
@@ -70,7 +70,7 @@ def test_hidden_files_still_leak_but_give_no_rights(foreign: Path) -> None:
     found = findings(foreign, "--deny-setuid", "--deny-path", "id_rsa", "--deny-path", "gone")
     assert [(each["rule"], each["path"], each["layers"]) for each in found] == [
         ("deny-path", "/bin/gone", [1]),
-        ("deny-path", "/root/id_rsa", [1]),
+        ("deny-path", "/srv/id_rsa", [1]),
         ("deny-setuid", "/bin/su", [1]),
     ]
     assert findings(foreign, "--allow-setuid", "/bin/su", status=0) == []
@@ -78,8 +78,8 @@ def test_hidden_files_still_leak_but_give_no_rights(foreign: Path) -> None:
 
 
 def test_a_directory_without_an_entry_is_found(foreign: Path) -> None:
-    (finding,) = findings(foreign, "--deny-path", "^/root$")
-    assert (finding["path"], finding["layers"]) == ("/root", [1])
+    (finding,) = findings(foreign, "--deny-path", "^/srv$")
+    assert (finding["path"], finding["layers"]) == ("/srv", [1])
 
 
 def test_an_image_that_keeps_to_the_policy(image: Path) -> None:
