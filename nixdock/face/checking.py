@@ -171,7 +171,8 @@ class _Check:
         how = self.describing or Describing()
         findings: list[Finding] = []
         if self.rules & _OF_SIZES:
-            findings += self._sizes(self._spec_side(spec, how, origin), self._wanted())
+            side = self._spec_side(spec, how, origin)
+            findings += self._sizes(side, self._wanted(), spec.platform)
         spec = with_stores(spec, how.stores, how.trusted_public_keys)
         bills = []
         if self.rules & _OF_LICENSES:
@@ -251,8 +252,13 @@ class _Check:
 
         return wanted_platform(self.platform)
 
-    def _sizes(self, side: Side, wanted: Platform | None) -> Iterator[Finding]:
-        """Yield what is too large; the image that is updated is the one for `wanted`."""
+    def _sizes(
+        self, side: Side, wanted: Platform | None, default: Platform | None = None
+    ) -> Iterator[Finding]:
+        """Yield what is too large.
+
+        The image that is updated is the one for `wanted`, or else of several that for `default`.
+        """
         from nixdock.diff.comparison import compare_sides
         from nixdock.diff.reading import image_side
         from nixdock.oci.descriptor import Platform
@@ -262,9 +268,9 @@ class _Check:
 
         yield from size_findings(self.policy, side)
         if self.against is not None:
-            preferred = wanted or Platform()
-            with open_location(self.against, self.access, platform=preferred) as file:
-                old = select_image(file, platform=wanted)
+            usual = default or Platform()
+            with open_location(self.against, self.access, platform=wanted or usual) as file:
+                old = select_image(file, platform=wanted, default=lambda: usual)
                 diff = compare_sides(image_side(old, self.against), side)
             yield from update_findings(self.policy, diff)
 

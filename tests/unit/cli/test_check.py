@@ -283,6 +283,17 @@ def test_the_update_of_each_image_of_an_index_is_checked(
     assert "linux/arm64" in done.stderr
 
 
+def test_a_spec_updates_the_image_for_its_platform(
+    index: Path, tmp_path: Path, registry: FakeRegistry
+) -> None:
+    reference = f"docker://{registry.host}/app:v1"
+    assert run("copy", index, reference, "--all-platforms", "-q").returncode == 0
+    for architecture in ("amd64", "arm64"):
+        spec = tmp_path / architecture / "spec.json"
+        for old in (index, reference):
+            assert findings(spec, "--max-update", 0, "--against", old, status=0) == []
+
+
 def test_packages_of_all_images_are_counted(index: Path) -> None:
     """The metadata can be read only once from standard input."""
     rules = ("--deny-license", "AGPL-*", "--meta", "-", "--json")
