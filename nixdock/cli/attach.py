@@ -10,9 +10,9 @@ import click
 from nixdock import attach_artifact, attach_sbom
 from nixdock.cli.access import access_options
 from nixdock.cli.attaching import annotation_option, platform_of_index_option, sbom_option
+from nixdock.cli.location import LOCATION
 from nixdock.cli.options import FILE_OR_STDIN
 from nixdock.cli.output import pretty_json
-from nixdock.cli.subject import SUBJECT
 from nixdock.system.input_files import read_bytes
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ __all__ = ["command"]
 
 _EXAMPLES: Final = """\b
 Examples:
-  nixdock attach docker://ghcr.io/me/app:v1 --sbom spdx
+  nixdock attach ghcr.io/me/app:v1 --sbom spdx
   nixdock attach oci:app:v1 --file report.json --type application/vnd.example.report+json
 """
 
 
 @click.command("attach", epilog=_EXAMPLES)
-@click.argument("location", type=SUBJECT)
+@click.argument("location", type=LOCATION)
 @click.option("--file", "file", type=FILE_OR_STDIN, help="File to attach; - is standard input.")
 @click.option("--type", "artifact_type", help="Media type of the file.")
 @sbom_option

@@ -11,15 +11,14 @@ import click
 
 from nixdock import Describing, NixdockError, Policy, check_policy, sarif_json
 from nixdock.cli.access import access_options
+from nixdock.cli.location import LOCATION
 from nixdock.cli.options import (
     FILE_OR_STDIN,
-    LOCATION,
     OUTPUT,
     SIZE,
     confinement_options,
     is_stdin,
     no_cache_option,
-    platform_option,
     quiet_option,
     reuse_option,
 )
@@ -41,7 +40,7 @@ log = logging.getLogger(__name__)
 _EXAMPLES: Final = """\b
 Examples:
   nixdock check app.tar --max-size 200MB --max-layers 40
-  nixdock check app.json --max-update 50MB --against docker://ghcr.io/me/app:latest
+  nixdock check app.json --max-update 50MB --against ghcr.io/me/app:latest
   nixdock check app.tar --deny-setuid --deny-path 'gcc-[0-9]' --sarif app.sarif
   nixdock check graph.json --meta meta.json --deny-license 'AGPL-*'
 """
@@ -114,7 +113,11 @@ _LONGEST: Final = 4000
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--sarif", type=OUTPUT, metavar="FILE", help="Write the findings as SARIF 2.1.0.")
-@platform_option
+@click.option(
+    "--platform",
+    metavar="OS/ARCH[/VARIANT]",
+    help="Check only the image for this platform.  [default: all images of an index]",
+)
 @reuse_option
 @cache_options
 @no_cache_option
@@ -158,6 +161,9 @@ def command(
     stands for everything in it. Permissions are those that a container sees. A graph has neither
     layers nor permissions: only --max-uncompressed, which counts NARs, --deny-path, for store
     paths, and licences can be checked.
+
+    Of an index, the images for all platforms are checked, each for itself, unless there is a
+    --platform. Findings are then printed as RULE: PLATFORM: MESSAGE.
     """
     if is_stdin(source) and meta == Path("-"):
         raise click.UsageError("standard input can't be both SOURCE and --meta")
@@ -228,6 +234,7 @@ def _warn_of_unknown(report: PolicyReport) -> None:
 
 def _lines(report: PolicyReport) -> Iterator[str]:
     for finding in report.findings:
-        yield shown(f"{finding.rule}: {finding.message}", _LONGEST)
+        yield shown(f"{finding.rule}: {finding.text}", _LONGEST)
     if report.passed:
-        yield f"ok: {', '.join(report.rules)}"
+        platforms = f", for {', '.join(report.platforms)}" if report.platforms else ""
+        yield f"ok: {', '.join(report.rules)}{platforms}"

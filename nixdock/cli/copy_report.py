@@ -14,22 +14,25 @@ from nixdock.system.text import counted, shown
 if TYPE_CHECKING:
     from nixdock import Copied
 
-__all__ = ["copied_lines", "copy_options", "pulled"]
+__all__ = ["copied_lines", "copy_options", "pulled", "referrers_option"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _OUTCOMES: Final = ("present", "mounted", "uploaded", "written")
 
 
+referrers_option = click.option(
+    "--referrers",
+    is_flag=True,
+    help="Take along what is attached to images, such as signatures and SBOMs.",
+)
+
+
 def copy_options(command: _Command) -> _Command:
     """Add --platform, --all-platforms, --referrers and --json to a command."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the digest."),
-        click.option(
-            "--referrers",
-            is_flag=True,
-            help="Take along what is attached to the image, such as signatures and SBOMs.",
-        ),
+        referrers_option,
         all_platforms_option,
         platform_option,
     ):

@@ -10,8 +10,8 @@ import click
 
 from nixdock import InputError, StorePath, write_database
 from nixdock.cli.access import access_options
+from nixdock.cli.location import LOCATION
 from nixdock.cli.options import (
-    LOCATION,
     OUTPUT_PATH,
     key_option,
     optional_graph_argument,

@@ -9,8 +9,8 @@ import click
 from nixdock import Describing, Layering, LayeringOptions, NixdockError, diff_images, read_previous
 from nixdock.cli.access import access_options
 from nixdock.cli.diff_text import diff_lines
+from nixdock.cli.location import LOCATION
 from nixdock.cli.options import (
-    LOCATION,
     SIZE,
     confinement_options,
     is_stdin,
@@ -34,8 +34,8 @@ Examples:
   nixdock diff old.tar new.tar
   nixdock diff old.plan.json graph.json --json
   nixdock diff old.tar new.tar --fail-over 50MB
-  nixdock diff docker://ghcr.io/me/app:v1 docker://ghcr.io/me/app:v2
-  nixdock diff docker://ghcr.io/me/app:latest app.json
+  nixdock diff ghcr.io/me/app:v1 ghcr.io/me/app:v2
+  nixdock diff ghcr.io/me/app:latest app.json
 """
 
 
@@ -96,8 +96,8 @@ def command(
     """Show what an update from OLD to NEW transfers, and why.
 
     Each of the two is the location of an image, a spec, a plan file from `nixdock plan -o`, or a
-    graph, which is planned first. Of images in registries, docker://HOST/NAME:TAG, no layer is
-    fetched if they remember their store paths. A spec stands for the image that `nixdock push`
+    graph, which is planned first. Of images in registries, [docker://]HOST/NAME:TAG, no layer
+    is fetched if they remember their store paths. A spec stands for the image that `nixdock push`
     would send, in place of OLD if that is in a registry: layers are packed to compare their
     digests, but no file is read of those that the other side, an earlier build or push of this
     user, or an image named by --reuse has already.

@@ -10,7 +10,8 @@ import click
 
 from nixdock import export_image
 from nixdock.cli.access import access_options
-from nixdock.cli.options import LOCATION, OUTPUT, platform_option
+from nixdock.cli.location import LOCATION
+from nixdock.cli.options import OUTPUT, platform_option
 from nixdock.cli.output import is_standard_output, standard_output
 from nixdock.cli.progress import wrote
 from nixdock.oci.location import location_text
@@ -48,7 +49,7 @@ def command(
 ) -> None:
     """Write the root file system of IMAGE as a tar.
 
-    IMAGE is a location: docker://HOST/NAME:TAG in a registry, or an archive or directory in any
+    IMAGE is docker://REFERENCE, where docker:// may be left out, or an archive or directory in any
     format that nixdock writes or that Docker, Podman or skopeo save. All its layers are verified
     first. Owners and modes are those that a container sees; all modification times are
     SOURCE_DATE_EPOCH.

@@ -9,6 +9,7 @@ import click
 
 from nixdock.cli.access import access_options
 from nixdock.cli.annotations import annotation_options
+from nixdock.cli.copy_report import referrers_option
 from nixdock.cli.options import (
     COMPRESSION,
     OUTPUT,
@@ -89,6 +90,7 @@ Examples:
     metavar="NAME",
     help="Give the index this name, with the hash in the store path of the output as its tag.",
 )
+@referrers_option
 @annotation_options("index", "those that all images have in common")
 @reuse_option
 @cache_options
@@ -116,6 +118,7 @@ def command(
     chosen: ChosenStores,
     *,
     default_annotations: bool,
+    referrers: bool,
     no_cache: bool,
     as_json: bool,
     quiet: bool,
@@ -160,6 +163,7 @@ def command(
         compression=compression,
         mtime=source_date_epoch(),
         use_cache=not no_cache,
+        referrers=referrers,
     )
     with packing_progress(quiet=quiet) as progress:
         if target is None:
@@ -209,5 +213,7 @@ def _lines(result: ImageIndex) -> Iterator[str]:
             yield f"{platform_text(image.platform):<16} {image.digest[:19]} {shown(image.origin)}"
     names = shown(", ".join(result.names)) or "an index without a name"
     along = f" and {rest} of what belongs to them" if rest else ""
+    attached = result.attachments
+    along += f", {counted(len(attached), 'attachment')}" if attached else ""
     sent = f"; sent {size_text(result.sent)}" if result.references else ""
     yield f"{names}: {counted(len(result.images) - rest, 'image')}{along}{sent}"

@@ -11,8 +11,8 @@ import click
 from nixdock import Describing, FileReport, inspect_image
 from nixdock.cli.access import access_options
 from nixdock.cli.layer_table import layer_table
+from nixdock.cli.location import LOCATION
 from nixdock.cli.options import (
-    LOCATION,
     confinement_options,
     no_cache_option,
     quiet_option,
@@ -66,7 +66,7 @@ def command(
 ) -> None:
     """Show IMAGE's names and config, and each layer with its store paths.
 
-    IMAGE is a location: docker://HOST/NAME:TAG in a registry, or an archive or directory in any
+    IMAGE is docker://REFERENCE, where docker:// may be left out, or an archive or directory in any
     format that nixdock writes or that Docker, Podman or skopeo save. Its layers are read to list
     their store paths, and verified in the process, unless --quick is given.
 

@@ -9,7 +9,8 @@ import click
 
 from nixdock import merge_images
 from nixdock.cli.access import access_options
-from nixdock.cli.options import COMPRESSION, LOCATION, OUTPUT
+from nixdock.cli.location import LOCATION
+from nixdock.cli.options import COMPRESSION, OUTPUT
 from nixdock.cli.output import check_not_terminal
 from nixdock.cli.progress import wrote
 from nixdock.spec.times import source_date_epoch
@@ -55,10 +56,10 @@ def command(
 ) -> None:
     """Combine all images at the locations IMAGES into one docker-archive, each layer once.
 
-    IMAGES are docker://HOST/NAME:TAG in registries, or archives or directories in any format that
-    nixdock writes or that Docker, Podman or skopeo save. The images keep their IDs and their order.
-    If several images have the same name and tag, the last one gets it, as if they were loaded one
-    after another.
+    Each is docker://REFERENCE, where docker:// may be left out, or an archive or directory in any
+    format that nixdock writes or that Docker, Podman or skopeo save. The images keep their IDs and
+    their order. If several images have the same name and tag, the last one gets it, as if they were
+    loaded one after another.
     """
     check_not_terminal(target)
     mtime = source_date_epoch()

@@ -12,10 +12,11 @@ import click
 import msgspec
 
 from nixdock import Compression
+from nixdock.cli.location import LOCATION
 from nixdock.errors import InputError
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layout import Format
-from nixdock.oci.location import FileLocation, Location, location_of, location_text
+from nixdock.oci.location import FileLocation, Location, location_text
 from nixdock.oci.reference import Reference
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ __all__ = [
     "COMPRESSION",
     "FILE",
     "FILE_OR_STDIN",
-    "LOCATION",
     "OUTPUT",
     "OUTPUT_PATH",
     "SIZE",
@@ -78,25 +78,6 @@ class _Compression(click.ParamType):  # type: ignore[type-arg]
 
 COMPRESSION: Final = _Compression()
 """A compression."""
-
-
-class _Location(click.Path):
-    """The location of an image; shells complete it as they do paths."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.name = "location"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the `Location`; raise BadParameter if `value` is none."""
-        try:
-            return location_of(value)
-        except InputError as error:
-            self.fail(str(error), param, ctx)
-
-
-LOCATION: Final = _Location()
-"""The location of an image: in a file or directory, or in a registry."""
 
 
 def is_stdin(location: Location) -> bool:

@@ -22,9 +22,9 @@ from nixdock import (
     read_previous,
 )
 from nixdock.cli.access import access_options
+from nixdock.cli.location import LOCATION
 from nixdock.cli.options import (
     FILE,
-    LOCATION,
     OUTPUT,
     key_option,
     optional_graph_argument,

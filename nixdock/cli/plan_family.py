@@ -21,12 +21,13 @@ from nixdock import (
     read_previous,
 )
 from nixdock.cli.access import access_options
-from nixdock.cli.options import LOCATION, OUTPUT_PATH, platform_option, root_option
+from nixdock.cli.location import LOCATION, named_location
+from nixdock.cli.options import OUTPUT_PATH, platform_option, root_option
 from nixdock.cli.output import pretty_json
 from nixdock.cli.store_paths import path_named
 from nixdock.layering.plan import store_layer_budget
 from nixdock.oci.descriptor import Platform
-from nixdock.oci.location import FileLocation, parse_location
+from nixdock.oci.location import FileLocation
 from nixdock.read.nix_store import read_image_store
 from nixdock.read.selection import select_image
 from nixdock.registry.opening import open_location
@@ -218,7 +219,7 @@ def _read_base(text: str, platform: str | None, closure: Closure, access: Access
         repository, tag = reference, ""
     architecture, _, variant = (platform or "").partition("/")
     wanted = Platform(architecture, variant=variant or None) if architecture else None
-    location = parse_location(file)
+    location = named_location(file)
     with open_location(location, access, platform=wanted or Platform(), keep=True) as opened:
         image = select_image(opened, repository or None, tag or None, wanted)
         in_base: set[StorePath] = set()

@@ -11,10 +11,10 @@ import click
 from nixdock import list_referrers, read_referrer
 from nixdock.cli.access import access_options
 from nixdock.cli.attaching import platform_of_index_option
+from nixdock.cli.location import LOCATION
 from nixdock.cli.options import OUTPUT
 from nixdock.cli.output import pretty_json
 from nixdock.cli.progress import wrote
-from nixdock.cli.subject import SUBJECT
 from nixdock.cli.table import Column, table_lines, terminal_width
 from nixdock.system.atomic import whole_file
 from nixdock.system.text import shown
@@ -27,8 +27,8 @@ __all__ = ["command"]
 
 _EXAMPLES: Final = """\b
 Examples:
-  nixdock referrers docker://ghcr.io/me/app:v1
-  nixdock referrers docker://ghcr.io/me/app:v1 --type application/spdx+json -o app.spdx.json
+  nixdock referrers ghcr.io/me/app:v1
+  nixdock referrers ghcr.io/me/app:v1 --type application/spdx+json -o app.spdx.json
 """
 
 _COLUMNS: Final = (
@@ -39,7 +39,7 @@ _COLUMNS: Final = (
 
 
 @click.command("referrers", epilog=_EXAMPLES)
-@click.argument("location", type=SUBJECT)
+@click.argument("location", type=LOCATION)
 @click.option("--type", "artifact_type", help="Only those of this type.")
 @click.option("--digest", help="With -o: the one with this digest.")
 @click.option(

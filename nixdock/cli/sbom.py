@@ -10,7 +10,8 @@ import click
 
 from nixdock import list_packages, sbom_json
 from nixdock.cli.access import access_options
-from nixdock.cli.options import FILE_OR_STDIN, LOCATION, OUTPUT, is_stdin, platform_option
+from nixdock.cli.location import LOCATION
+from nixdock.cli.options import FILE_OR_STDIN, OUTPUT, is_stdin, platform_option
 from nixdock.cli.output import size_text
 from nixdock.cli.progress import wrote
 from nixdock.cli.table import Column, table_lines, terminal_width
@@ -27,7 +28,7 @@ _EXAMPLES: Final = """\b
 Examples:
   nixdock sbom app.tar -o app.spdx.json
   nixdock sbom graph.json --format cyclonedx --meta meta.json
-  nixdock sbom docker://ghcr.io/me/app:v1 --format table
+  nixdock sbom ghcr.io/me/app:v1 --format table
 """
 
 _TABLE: Final = "table"

@@ -10,9 +10,9 @@ import click
 from nixdock import attest_image, sign_image
 from nixdock.cli.access import access_options
 from nixdock.cli.attaching import platform_of_index_option
+from nixdock.cli.location import LOCATION
 from nixdock.cli.options import FILE_OR_STDIN, quiet_option
 from nixdock.cli.signing_key import asked_password, signing_key_option
-from nixdock.cli.subject import SUBJECT
 
 if TYPE_CHECKING:
     from nixdock import Access, SignedImage
@@ -22,7 +22,7 @@ __all__ = ["command"]
 
 _EXAMPLES: Final = """\b
 Examples:
-  nixdock sign docker://ghcr.io/me/app:v1 --key nixdock.key
+  nixdock sign ghcr.io/me/app:v1 --key nixdock.key
   nixdock sign oci:app:v1 --key nixdock.key --attest app.spdx.json --type spdx
 """
 _FORMS: Final = ("bundle", "tag")
@@ -33,7 +33,7 @@ _NAMES: Final = {
 
 
 @click.command("sign", epilog=_EXAMPLES)
-@click.argument("location", type=SUBJECT)
+@click.argument("location", type=LOCATION)
 @signing_key_option
 @click.option(
     "--only",

@@ -10,10 +10,10 @@ import msgspec
 from nixdock import ImageError, verify_attestation, verify_image, verify_signature
 from nixdock.cli.access import access_options
 from nixdock.cli.attaching import platform_of_index_option
+from nixdock.cli.location import LOCATION
 from nixdock.cli.options import FILE, quiet_option
 from nixdock.cli.output import size_text
 from nixdock.cli.progress import reading_progress
-from nixdock.cli.subject import SUBJECT
 from nixdock.oci.location import location_text
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.system.text import counted
@@ -28,7 +28,7 @@ __all__ = ["command"]
 
 
 @click.command("verify")
-@click.argument("image", type=SUBJECT)
+@click.argument("image", type=LOCATION)
 @click.option("--strict", is_flag=True, help="Let warnings be problems, too.")
 @click.option(
     "--signature",

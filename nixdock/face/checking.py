@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from nixdock.face.describing import Describing
     from nixdock.layers.progress import Progress
     from nixdock.nix.closure import Closure
+    from nixdock.oci.descriptor import Platform
     from nixdock.oci.location import Location, Place
     from nixdock.read.stored import StoredImage
     from nixdock.registry.access import Access
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from nixdock.spec.image_spec import ImageSpec
 
 __all__ = ["check_policy", "sarif_json"]
-
-log = logging.getLogger(__name__)
 
 _OF_SIZES: Final = frozenset({Rule.MAX_SIZE, Rule.MAX_LAYERS, Rule.MAX_LAYER, Rule.MAX_UPDATE})
 _OF_LICENSES: Final = frozenset({Rule.DENY_LICENSE, Rule.DENY_UNKNOWN_LICENSE})
@@ -54,6 +51,9 @@ def check_policy(
     or `push_image` send in place of `against`; `describing` says what is known of its layers, and
     how scripts are confined. A closure has no layers: of it, NARs are the uncompressed size, and
     store paths are the paths; other rules for sizes and for files are errors.
+
+    Of an index, the images for all platforms are checked, each for itself, unless there is a
+    `platform`; each is compared with the image of `against` for the same platform.
 
     What need not be read for the rules is not: of an image, sizes alone take only its documents.
     `progress` is told how much of each layer has been read or packed.
@@ -132,8 +132,9 @@ class _Check:
                 key=unfit[0],
             )
         findings = [*self._closure_sizes(closure, origin), *self._closure_paths(closure)]
-        bill = list_packages(closure, meta=self.meta) if self.rules & _OF_LICENSES else None
-        return self._report(origin, findings, bill)
+        licensed = self.rules & _OF_LICENSES
+        bills = [list_packages(closure, meta=self.meta)] if licensed else []
+        return self._report(origin, [*findings, *self._licenses(bills)], bills)
 
     def _closure_sizes(self, closure: Closure, origin: str) -> Iterator[Finding]:
         from nixdock.policy.sizes import uncompressed_findings
@@ -162,17 +163,22 @@ class _Check:
         from nixdock.face.materials import list_packages
         from nixdock.oci.layout import Format
         from nixdock.oci.location import FileLocation
+        from nixdock.read.selection import select_image
+        from nixdock.registry.opening import open_location
         from nixdock.spec.chosen_stores import with_stores
         from nixdock.system.scratch import temporary_directory
 
         how = self.describing or Describing()
         findings: list[Finding] = []
         if self.rules & _OF_SIZES:
-            findings += self._sizes(self._spec_side(spec, how, origin))
+            side = self._spec_side(spec, how, origin)
+            findings += self._sizes(side, self._wanted(), spec.platform)
         spec = with_stores(spec, how.stores, how.trusted_public_keys)
-        bill = None
+        bills = []
         if self.rules & _OF_LICENSES:
-            bill = list_packages(spec, meta=self.meta, platform=self.platform, access=self.access)
+            bills.append(
+                list_packages(spec, meta=self.meta, platform=self.platform, access=self.access)
+            )
         if self.rules & (_OF_CONTENTS | _OF_PERMISSIONS):
             with temporary_directory() as directory:
                 layout = directory / "image"
@@ -186,75 +192,85 @@ class _Check:
                     confinement=how.confinement,
                     access=self.access,
                 )
-                with self._opened(FileLocation(layout)) as (image, _):
-                    findings += self._files(image, is_local=True)
-        return self._report(origin, findings, bill)
+                with open_location(FileLocation(layout)) as file:
+                    findings += self._files(select_image(file), is_local=True)
+        return self._report(origin, [*findings, *self._licenses(bills)], bills)
 
     def _spec_side(self, spec: ImageSpec, how: Describing, origin: str) -> Side:
         from nixdock.face.described import Described
-        from nixdock.oci.platforms import wanted_platform
         from nixdock.oci.registry_reference import RegistryReference
 
         old = self.against
         return Described(
             spec,
             how,
-            wanted_platform(self.platform),
+            self._wanted(),
             self.access,
             others=() if old is None else (old,),
             replaced=old if isinstance(old, RegistryReference) else None,
         ).side(origin)
 
     def of_image(self, location: Location, origin: str) -> PolicyReport:
-        from nixdock.diff.reading import image_side
         from nixdock.face.materials import image_bill
-
-        with self._opened(location) as (image, is_local):
-            self._warn_of_others(image, origin)
-            findings: list[Finding] = []
-            if self.rules & _OF_SIZES:
-                findings += self._sizes(image_side(image, location))
-            if self.rules & (_OF_CONTENTS | _OF_PERMISSIONS):
-                findings += self._files(image, self.progress, is_local=is_local)
-            bill = None
-            if self.rules & _OF_LICENSES:
-                bill = image_bill(image, location, self.meta)
-        return self._report(origin, findings, bill)
-
-    def _warn_of_others(self, image: StoredImage, origin: str) -> None:
-        """Warn that images for other platforms are not checked, if none was asked for."""
         from nixdock.oci.platforms import platform_text
+        from nixdock.read.selection import is_of_several, select_images
+        from nixdock.registry.opening import open_location
+        from nixdock.sbom.metadata import read_metas
 
-        if self.platform is None and image.index is not None and len(image.index.platforms) > 1:
-            log.warning(
-                "%s is an index for %d platforms, of which only the image for %s is checked; check"
-                " each with --platform",
-                origin,
-                len(image.index.platforms),
-                platform_text(image.platform),
-            )
+        licensed = self.rules & _OF_LICENSES
+        metas = read_metas(self.meta) if licensed and self.meta is not None else {}
+        findings: list[Finding] = []
+        bills: list[Bill] = []
+        platforms: list[str] = []
+        wanted = self._wanted()
+        # The layers may be read for several rules.
+        with open_location(location, self.access, platform=wanted, keep=True) as file:
+            for image in select_images(file, wanted):
+                own = [image_bill(image, location, metas)] if licensed else []
+                several = is_of_several(image)
+                found = [*self._of_one(image, location, several=several, is_local=file.is_local)]
+                platform = platform_text(image.platform) if several else None
+                found = [*found, *self._licenses(own)]
+                findings += (replace(each, platform=platform) for each in found)
+                bills += own
+                platforms += filter(None, [platform])
+        return self._report(origin, findings, bills, platforms)
 
-    @contextmanager
-    def _opened(self, location: Location) -> Iterator[tuple[StoredImage, bool]]:
-        """Open an image, and tell whether it is in a file."""
-        from nixdock.oci.descriptor import Platform
+    def _of_one(
+        self, image: StoredImage, location: Location, *, several: bool, is_local: bool
+    ) -> Iterator[Finding]:
+        from nixdock.diff.reading import image_side
+
+        if self.rules & _OF_SIZES:
+            wanted = image.platform if several else self._wanted()
+            yield from self._sizes(image_side(image, location), wanted)
+        if self.rules & (_OF_CONTENTS | _OF_PERMISSIONS):
+            yield from self._files(image, self.progress, is_local=is_local)
+
+    def _wanted(self) -> Platform | None:
         from nixdock.oci.platforms import wanted_platform
+
+        return wanted_platform(self.platform)
+
+    def _sizes(
+        self, side: Side, wanted: Platform | None, default: Platform | None = None
+    ) -> Iterator[Finding]:
+        """Yield what is too large.
+
+        The image that is updated is the one for `wanted`, or else of several that for `default`.
+        """
+        from nixdock.diff.comparison import compare_sides
+        from nixdock.diff.reading import image_side
+        from nixdock.oci.descriptor import Platform
+        from nixdock.policy.sizes import size_findings, update_findings
         from nixdock.read.selection import select_image
         from nixdock.registry.opening import open_location
 
-        wanted = wanted_platform(self.platform)
-        # The layers may be read for several rules.
-        with open_location(location, self.access, platform=wanted or Platform(), keep=True) as file:
-            yield select_image(file, platform=wanted), file.is_local
-
-    def _sizes(self, side: Side) -> Iterator[Finding]:
-        from nixdock.diff.comparison import compare_sides
-        from nixdock.diff.reading import image_side
-        from nixdock.policy.sizes import size_findings, update_findings
-
         yield from size_findings(self.policy, side)
         if self.against is not None:
-            with self._opened(self.against) as (old, _):
+            usual = default or Platform()
+            with open_location(self.against, self.access, platform=wanted or usual) as file:
+                old = select_image(file, platform=wanted, default=lambda: usual)
                 diff = compare_sides(image_side(old, self.against), side)
             yield from update_findings(self.policy, diff)
 
@@ -280,12 +296,23 @@ class _Check:
             with merged_tree(image.layers, verified=not self.rules & _OF_CONTENTS) as tree:
                 yield from permission_findings(self.policy, tree)
 
-    def _report(self, origin: str, findings: Iterable[Finding], bill: Bill | None) -> PolicyReport:
-        from nixdock.policy.licenses import license_findings, unlicensed_count
+    def _licenses(self, bills: Iterable[Bill]) -> Iterator[Finding]:
+        from nixdock.policy.licenses import license_findings
 
+        for bill in bills:
+            yield from license_findings(self.policy, bill)
+
+    def _report(
+        self,
+        origin: str,
+        findings: Sequence[Finding],
+        bills: Sequence[Bill],
+        platforms: Sequence[str] = (),
+    ) -> PolicyReport:
+        from nixdock.policy.licenses import unlicensed_count
+
+        unlicensed = sum(map(unlicensed_count, bills)) if bills else None
+        reasons = [bill.base.unread for bill in bills if bill.base is not None]
+        unexamined = "; ".join(dict.fromkeys(filter(None, reasons))) or None
         rules = [*self.policy.rules()]
-        if bill is None:
-            return PolicyReport.of(origin, rules, [*findings])
-        found = [*findings, *license_findings(self.policy, bill)]
-        unexamined = (bill.base.unread or None) if bill.base is not None else None
-        return PolicyReport.of(origin, rules, found, unlicensed_count(bill), unexamined)
+        return PolicyReport.of(origin, rules, findings, unlicensed, unexamined, platforms)

@@ -27,24 +27,32 @@ from nixdock.layers.pack import pack_all
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.digests import hex_of
 from nixdock.oci.layout import Format
-from nixdock.oci.location import Location, location_of, location_text
+from nixdock.oci.location import location_of, location_text
 from nixdock.oci.platforms import platform_text
 from nixdock.rootfs.confinement import Confinement
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.system.scratch import temporary_directory
 from nixdock.system.writers import FileWriter
+from nixdock.transfer.attachments import attachments_below
 from nixdock.transfer.copying import transfer
 from nixdock.transfer.file_destination import (
     FileDestination,
     FileForm,
     open_file_destination,
 )
-from nixdock.transfer.opening import Selection, full_names, open_destination, open_source
+from nixdock.transfer.opening import (
+    Opened,
+    Selection,
+    full_names,
+    open_destination,
+    open_source,
+)
 from nixdock.transfer.push import Pushing
 from nixdock.transfer.pushed_copies import bytes_sent
 from nixdock.transfer.targets import target_reference
 
 if TYPE_CHECKING:
+    from nixdock.oci.attachment import Attachment
     from nixdock.oci.image import Image
     from nixdock.oci.location import Place
     from nixdock.registry.access import Access
@@ -55,10 +63,11 @@ __all__ = ["build_index", "push_index"]
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The entries of an image or index that exists, and its names."""
+    """The entries of an image or index, its names, and what is attached to the entries."""
 
     entries: Sequence[IndexEntry]
     names: tuple[str, ...]
+    attachments: Sequence[Attachment] = ()
 
 
 def build_index(
@@ -90,7 +99,7 @@ def build_index(
     how, watching = options or Indexing(), progress or NO_PROGRESS
     read = 0
     with ExitStack() as stack:
-        specs, found = _opened(images, access, stack)
+        specs, found = _opened(images, access, stack, referrers=how.referrers)
         directory = stack.enter_context(temporary_directory(path))
         file = FileForm(chosen, mtime=how.mtime)
         place = stack.enter_context(open_file_destination(path, file))
@@ -107,7 +116,9 @@ def build_index(
             found.append(_Found([entry], tuple(map(str, spec.references))))
         index, tree = _joined(found, how)
         names = how.names or _common_names(found)
-        copied, _ = transfer(JoinedSource(_all_entries(found)), tree, place, names, watching)
+        copied, _ = transfer(
+            JoinedSource(_all_entries(found)), tree, place, names, watching, index.attachments
+        )
     read += sum(blob.read for blob in copied)
     return replace(index, names=names, read=read)
 
@@ -149,7 +160,8 @@ def push_index(
         raise InputError("there is no dry run of an index; push its images with a dry run")
     read = sent = 0
     with ExitStack() as stack:
-        specs, found = _opened(images, access, stack)
+        how = options or Indexing()
+        specs, found = _opened(images, access, stack, referrers=how.referrers)
         for origin, spec in specs.items():
             pushed = push_spec(
                 spec, references, chosen, reuse, access, progress, Confinement(confinement)
@@ -157,13 +169,15 @@ def push_index(
             assert pushed.manifest is not None  # It was built.
             found.append(_Found([entry_of(origin, pushed.manifest, spec.platform)], ()))
             read, sent = read + pushed.read, sent + pushed.sent
-        index, tree = _joined(found, options or Indexing())
+        index, tree = _joined(found, how)
         source = JoinedSource(_all_entries(found))
         for reference in references:
             form = FileForm(Format.OCI_LAYOUT)
             with open_destination(reference, access, how=form) as place:
                 tags = [reference.tag] if reference.tag else []
-                blobs, manifests = transfer(source, tree, place, tags, progress or NO_PROGRESS)
+                blobs, manifests = transfer(
+                    source, tree, place, tags, progress or NO_PROGRESS, index.attachments
+                )
             read += sum(blob.read for blob in blobs)
             sent += bytes_sent(blobs, manifests)
     pinned = dict.fromkeys(f"{reference.name}@{index.digest}" for reference in references)
@@ -172,7 +186,11 @@ def push_index(
 
 
 def _opened(
-    images: Iterable[ImageSpec | Place], access: Access | None, stack: ExitStack
+    images: Iterable[ImageSpec | Place],
+    access: Access | None,
+    stack: ExitStack,
+    *,
+    referrers: bool,
 ) -> tuple[dict[str, ImageSpec], list[_Found]]:
     """Return the specs, by what they are called, and what exists.
 
@@ -189,7 +207,8 @@ def _opened(
             specs[f"{origin} (image {number})" if origin in specs else origin] = each
         else:
             location = location_of(each)
-            found.append(_found(location, location_text(location), access, stack))
+            opened = stack.enter_context(open_source(location, Selection(every=True), access))
+            found.append(_found(location_text(location), opened, referrers=referrers))
     check_platforms(
         [
             *((each.origin, each.platform) for each in _all_entries(found) if each.platform),
@@ -199,21 +218,28 @@ def _opened(
     return specs, found
 
 
-def _found(location: Location, origin: str, access: Access | None, stack: ExitStack) -> _Found:
-    opened = stack.enter_context(open_source(location, Selection(every=True), access))
-    return _Found(entries_of(origin, opened.source, opened.tree), opened.names)
+def _found(origin: str, opened: Opened, *, referrers: bool) -> _Found:
+    entries = entries_of(origin, opened.source, opened.tree)
+    attached: Sequence[Attachment] = ()
+    if referrers:
+        # Not what is attached to an index, which is another one here.
+        digests = [entry.digest for entry in entries]
+        attached = attachments_below(opened.source, opened.referrers, digests)
+    return _Found(entries, opened.names, attached)
 
 
 def _all_entries(found: Iterable[_Found]) -> list[IndexEntry]:
     return joined_entries(entry for each in found for entry in each.entries)
 
 
-def _joined(found: Iterable[_Found], options: Indexing) -> tuple[ImageIndex, Tree]:
+def _joined(found: Sequence[_Found], options: Indexing) -> tuple[ImageIndex, Tree]:
     entries = _all_entries(found)
     shared = shared_annotations(entries) if options.default_annotations else {}
     annotations = {**shared, **options.annotations}
     tree = joined_tree(entries, annotations)
-    return ImageIndex.of(tree.manifest, entries, annotations), tree
+    attached = {one.manifest.digest: one for each in found for one in each.attachments}
+    index = ImageIndex.of(tree.manifest, entries, annotations)
+    return replace(index, attachments=tuple(attached.values())), tree
 
 
 def _common_names(found: Sequence[_Found]) -> tuple[str, ...]:

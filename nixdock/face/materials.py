@@ -115,13 +115,13 @@ def sbom_attachment(
     return attach_content(image, blob, annotations, title=f"sbom{kind.suffix}")
 
 
-def image_bill(image: StoredImage, location: Location, meta: Path | None) -> Bill:
+def image_bill(
+    image: StoredImage, location: Location, metas: Mapping[StorePath, PackageMeta]
+) -> Bill:
     """Return the bill of materials of an open image, as `list_packages` does."""
-    from nixdock.sbom.metadata import read_metas
     from nixdock.sbom.reading import read_layers
     from nixdock.sbom.subjects import subject_of_image
 
-    metas = {} if meta is None else read_metas(meta)
     return _bill(subject_of_image(image, location), read_layers(image.layers), metas)
 
 

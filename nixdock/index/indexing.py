@@ -18,7 +18,8 @@ class Indexing:
     images have. `annotations` are added to those of the image-spec that the manifests of all images
     have in common, unless `default_annotations` is False. `compression` is that of the layers of
     images that are built for a file, and `mtime` the time of an archive's members, in seconds since
-    1970. The cache of the user learns layers that are built, with `use_cache`.
+    1970. The cache of the user learns layers that are built, with `use_cache`. With `referrers`,
+    what is attached to images that exist goes along, and what is attached to that.
     """
 
     names: tuple[str, ...] = ()
@@ -27,3 +28,4 @@ class Indexing:
     compression: Compression = Compression.GZIP
     mtime: int = 1
     use_cache: bool = True
+    referrers: bool = False

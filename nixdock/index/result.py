@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nixdock.index.entries import IndexEntry
+from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob, Platform
 from nixdock.oci.platforms import platform_text
 
@@ -42,7 +43,7 @@ class ImageIndex:
 
     `names` are those that it has in a file, or its tags in full; `references` are its references by
     digest in registries. `read` and `sent` are in bytes: of blobs that were read or packed, and of
-    what was sent to registries.
+    what was sent to registries. `attachments` are those of its images that went along.
     """
 
     manifest: Blob
@@ -52,6 +53,7 @@ class ImageIndex:
     references: tuple[str, ...] = ()
     read: int = 0
     sent: int = 0
+    attachments: tuple[Attachment, ...] = ()
 
     @classmethod
     def of(
@@ -79,6 +81,7 @@ class ImageIndex:
             "references": list(self.references),
             "annotations": dict(self.annotations),
             "images": [image.document() for image in self.images],
+            "attachments": [each.document() for each in self.attachments],
             "bytes_read": self.read,
             "bytes_sent": self.sent,
         }

@@ -18,7 +18,7 @@ class Finding:
     `path` is the file or store path at fault and `package` the package, each None where it does not
     apply. `layers` are the numbers of the layers at fault, from 1 at the bottom. `measured` and
     `limit` are numbers of bytes or layers. `matched` is the licence or regular expression that
-    denies it.
+    denies it. `platform` is that of the image, if it is one of an index for several.
     """
 
     rule: Rule
@@ -29,6 +29,12 @@ class Finding:
     measured: int | None = None
     limit: int | None = None
     matched: str | None = None
+    platform: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The message, behind the platform if there is one."""
+        return self.message if self.platform is None else f"{self.platform}: {self.message}"
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -41,6 +47,7 @@ class Finding:
             "measured": self.measured,
             "limit": self.limit,
             "matched": self.matched,
+            "platform": self.platform,
         }
 
 
@@ -50,7 +57,8 @@ class PolicyReport:
 
     `origin` is the text of what was checked. `unlicensed` is the number of packages whose licence
     is not known, or None if licences were not looked at; `unexamined` says why the packages of the
-    base image are not known, if so.
+    base image are not known, if so. `platforms` are those of the images of an index that were
+    checked.
     """
 
     origin: str
@@ -58,6 +66,7 @@ class PolicyReport:
     findings: tuple[Finding, ...]
     unlicensed: int | None = None
     unexamined: str | None = None
+    platforms: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -69,6 +78,7 @@ class PolicyReport:
         return {
             "source": self.origin,
             "passed": self.passed,
+            "platforms": list(self.platforms),
             "rules": [rule.value for rule in self.rules],
             "unlicensed": self.unlicensed,
             "unexamined": self.unexamined,
@@ -83,8 +93,9 @@ class PolicyReport:
         findings: Sequence[Finding],
         unlicensed: int | None = None,
         unexamined: str | None = None,
+        platforms: Sequence[str] = (),
     ) -> PolicyReport:
         """Return the report with the findings in the order of the rules."""
         order = {rule: number for number, rule in enumerate(Rule)}
         ordered = sorted(findings, key=lambda finding: order[finding.rule])
-        return cls(origin, tuple(rules), tuple(ordered), unlicensed, unexamined)
+        return cls(origin, tuple(rules), tuple(ordered), unlicensed, unexamined, tuple(platforms))

@@ -52,7 +52,7 @@ def _result(finding: Finding, rules: list[Rule], origin: str) -> dict[str, Any]:
         "ruleId": finding.rule.value,
         "ruleIndex": rules.index(finding.rule),
         "level": "error",
-        "message": {"text": finding.message},
+        "message": {"text": finding.text},
         "locations": [_location(finding, origin)],
         # The same fault has it in the next image, too, whatever has moved.
         "partialFingerprints": {"fault/v1": _fingerprint(finding)},
@@ -82,4 +82,6 @@ def _fingerprint(finding: Finding) -> str:
     parts = [finding.rule.value, finding.path or "", finding.package or "", finding.matched or ""]
     if finding.path is None and finding.package is None:
         parts += map(str, finding.layers if finding.rule is Rule.MAX_LAYER else ())
+    if finding.platform is not None:
+        parts.append(finding.platform)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()

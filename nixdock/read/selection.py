@@ -12,7 +12,14 @@ from nixdock.oci.platforms import best_fitting, platform_text
 from nixdock.read.opening import ImageFile, familiar_name
 from nixdock.read.stored import StoredImage
 
-__all__ = ["images_for", "named_images", "select_image", "select_only_image"]
+__all__ = [
+    "images_for",
+    "is_of_several",
+    "named_images",
+    "select_image",
+    "select_images",
+    "select_only_image",
+]
 
 # Several times as many as any runtime accepts; merging reads each of them.
 _MOST_LAYERS: Final = 1000
@@ -56,6 +63,27 @@ def select_image(
             place=image.place,
         )
     return image
+
+
+def select_images(file: ImageFile, platform: Platform | None = None) -> list[StoredImage]:
+    """Return the image that `select_image` does or, without a platform, all images of its index.
+
+    An index counts if it is for several platforms. Raise what `select_image` raises.
+    """
+    if platform is None and file.images and is_of_several(file.images[0]):
+        # None of its images need be for the platform that is preferred.
+        chosen = file.images[0]
+    else:
+        chosen = select_image(file, platform=platform)
+    if platform is not None or not is_of_several(chosen):
+        return [chosen]
+    own = [image for image in file.images if image.index == chosen.index]
+    return [select_image(replace(file, images=(image,))) for image in own]
+
+
+def is_of_several(image: StoredImage) -> bool:
+    """Tell whether an image is one of an index for several platforms."""
+    return image.index is not None and len(image.index.platforms) > 1
 
 
 def named_images(file: ImageFile, name: str) -> list[StoredImage]:

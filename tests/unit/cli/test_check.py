@@ -218,27 +218,94 @@ def test_layers_in_a_registry_are_fetched_once(image: Path, registry: FakeRegist
     assert len(fetched) == len({*fetched}) > 3
 
 
-def test_one_image_of_an_index_is_no_silent_success(
-    tmp_path: Path, sample_spec: SampleSpec, registry: FakeRegistry
-) -> None:
+def joined(directory: Path, sample_spec: SampleSpec, **commands: str) -> Path:
+    """Build an index with an image for each architecture, made by its commands."""
     images = []
-    for architecture in ("amd64", "arm64"):
-        (tmp_path / architecture).mkdir()
-        spec = sample_spec(tmp_path / architecture, architecture=architecture)
-        images.append(tmp_path / f"{architecture}.tar")
+    for architecture, extra in commands.items():
+        (directory / architecture).mkdir()
+        spec = sample_spec(
+            directory / architecture, architecture=architecture, extra_commands=extra
+        )
+        images.append(directory / f"{architecture}.tar")
         assert run("build", spec, "-q", "-o", images[-1]).returncode == 0
-    index = tmp_path / "index.tar"
-    assert run("index", *images, "-q", "-o", index).returncode == 0
+    target = directory / "index.tar"
+    assert run("index", *images, "-q", "-o", target).returncode == 0
+    return target
+
+
+@pytest.fixture
+def index(tmp_path: Path, sample_spec: SampleSpec) -> Path:
+    """An index of two images; only the one for arm64 has /open, which everybody may write to."""
+    return joined(tmp_path, sample_spec, amd64="", arm64="mkdir -m 777 open; echo x > open/x")
+
+
+def test_all_images_of_an_index_are_checked(index: Path, registry: FakeRegistry) -> None:
     reference = f"docker://{registry.host}/app:v1"
     assert run("copy", index, reference, "--all-platforms", "-q").returncode == 0
+    rules = (
+        "--max-layers", 1, "--deny-world-writable", "--deny-path", "^/open/x$", "--max-size", 1,
+    )  # fmt: skip
     for source in (index, reference):
+        both = findings(source, *rules)
+        assert [(each["rule"], each["platform"], each["path"]) for each in both] == [
+            ("max-size", "linux/amd64", None),
+            ("max-size", "linux/arm64", None),
+            ("max-layers", "linux/amd64", None),
+            ("max-layers", "linux/arm64", None),
+            ("deny-path", "linux/arm64", "/open/x"),
+            ("deny-world-writable", "linux/arm64", "/open"),
+        ]
+        alone = [
+            findings(source, *rules, "--platform", platform)
+            for platform in ("linux/amd64", "linux/arm64")
+        ]
+        assert sorted(both, key=str) == sorted([*alone[0], *alone[1]], key=str)
+        done = run_text("check", source, "--deny-world-writable", "-q")
+        assert done.stdout.startswith("deny-world-writable: linux/arm64: /open ")
+        assert done.stderr == f"error: {source} breaks the policy: 1 finding\n"
+        done = run_text("check", source, "--deny-world-writable", "--platform", "linux/amd64")
+        assert (done.stdout, done.stderr) == ("ok: deny-world-writable, for linux/amd64\n", "")
         done = run_text("check", source, "--max-layers", 99)
-        assert done.returncode == 0
-        reason = "is an index for 2 platforms, of which only the image for linux/amd64 is checked"
-        assert f"warning: {source} {reason}" in done.stderr
-        done = run_text("check", source, "--max-layers", 99, "--platform", "linux/arm64")
-        assert (done.returncode, done.stderr) == (0, "")
-    assert run_text("check", images[1], "--max-layers", 99).stderr == ""
+        assert done.stdout == "ok: max-layers, for linux/amd64, linux/arm64\n"
+
+
+def test_the_update_of_each_image_of_an_index_is_checked(
+    index: Path, tmp_path: Path, sample_spec: SampleSpec
+) -> None:
+    assert findings(index, "--max-update", 0, "--against", index, status=0) == []
+    (tmp_path / "old").mkdir()
+    old = joined(tmp_path / "old", sample_spec, amd64="", arm64="echo old > old")
+    (finding,) = findings(index, "--max-update", 0, "--against", old)
+    assert finding["platform"] == "linux/arm64"
+    alone = joined(tmp_path / "old/amd64", sample_spec, amd64="", s390x="")
+    done = run_text("check", index, "--max-update", 0, "--against", alone)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "linux/arm64" in done.stderr
+
+
+def test_a_spec_updates_the_image_for_its_platform(
+    index: Path, tmp_path: Path, registry: FakeRegistry
+) -> None:
+    reference = f"docker://{registry.host}/app:v1"
+    assert run("copy", index, reference, "--all-platforms", "-q").returncode == 0
+    for architecture in ("amd64", "arm64"):
+        spec = tmp_path / architecture / "spec.json"
+        for old in (index, reference):
+            assert findings(spec, "--max-update", 0, "--against", old, status=0) == []
+
+
+def test_packages_of_all_images_are_counted(index: Path) -> None:
+    """The metadata can be read only once from standard input."""
+    rules = ("--deny-license", "AGPL-*", "--meta", "-", "--json")
+    both = json.loads(run_text("check", index, *rules, stdin="{}").stdout)
+    one = run_text("check", index, *rules, "--platform", "linux/arm64", stdin="{}").stdout
+    assert both["unlicensed"] == 2 * json.loads(one)["unlicensed"] > 0
+    assert both["platforms"] == ["linux/amd64", "linux/arm64"]
+
+
+def test_an_index_without_the_usual_platform(tmp_path: Path, sample_spec: SampleSpec) -> None:
+    found = findings(joined(tmp_path, sample_spec, riscv64="", s390x=""), "--max-layers", 0)
+    assert [each["platform"] for each in found] == ["linux/riscv64", "linux/s390x"]
 
 
 def test_sarif_is_written_also_if_the_policy_is_broken(image: Path, tmp_path: Path) -> None:

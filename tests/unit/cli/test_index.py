@@ -66,6 +66,16 @@ def test_what_is_printed(specs: list[Path], fake: FakeRegistry, tmp_path: Path) 
     assert document["bytes_sent"] == 0
 
 
+def test_attachments_are_counted(specs: list[Path], tmp_path: Path) -> None:
+    layout = tmp_path / "layout"
+    nixdock("build", specs[0], "-q", "--format", "oci-layout", "-o", layout, "--sbom", "spdx")
+    arguments = (f"oci:{layout}", specs[1], "-o", tmp_path / "index", "--format", "oci-layout")
+    done = nixdock("index", *arguments, "--referrers")
+    assert done.stderr.splitlines()[-1] == "x/y:v1: 2 images, 1 attachment"
+    assert len(described(*arguments, "--referrers")["attachments"]) == 1
+    assert described(*arguments)["attachments"] == []
+
+
 def test_arguments_are_destinations_of_given_images(specs: list[Path], fake: FakeRegistry) -> None:
     """As in the programs that Nix makes; without a destination, names are."""
     images = [word for spec in specs for word in ("--of", spec)]

@@ -209,6 +209,51 @@ def test_indexes_and_their_attestations_are_taken_over(
     assert nixdock.verify_image(f"docker://{target}", strict=True, access=access).problems == ()
 
 
+def test_attachments_go_along_if_they_are_asked_for(
+    layouts: Sequence[Path], fake: FakeRegistry, access: Access, tmp_path: Path
+) -> None:
+    remote = f"docker://{fake.host}/x:v1"
+    nixdock.copy_image(f"oci:{layouts[1]}", remote, access=access)
+    sources = [f"oci:{layouts[0]}", remote]
+
+    def attach(place: str, text: str) -> str:
+        return nixdock.attach_artifact(place, text.encode(), "text/x-test", access=access).digest
+
+    attached = {f"linux/{each}": attach(place, each)
+                for each, place in zip(("arm64", "arm/v6"), sources, strict=True)}  # fmt: skip
+    of_attachment = attach(remote.replace(":v1", f"@{attached['linux/arm/v6']}"), "of it")
+    every = {*attached.values(), of_attachment}
+    layout, pushed = tmp_path / "index", f"docker://{fake.host}/z:v1"
+
+    def built(*, referrers: bool) -> list[ImageIndex]:
+        options = Indexing(referrers=referrers)
+        file = nixdock.build_index(sources, layout, options, form="oci-layout", access=access)
+        places = [pushed.removeprefix("docker://")]
+        return [file, nixdock.push_index(sources, places, options, access=access)]
+
+    def listed(place: str, platform: str) -> list[str]:
+        found = nixdock.list_referrers(place, platform=platform, access=access)[1]
+        return [each.digest for each in found]
+
+    without = built(referrers=False)
+    assert [each.attachments for each in without] == [(), ()]
+    assert [listed(str(layout), platform) for platform in attached] == [[], []]
+    results = built(referrers=True)
+    assert [each.digest for each in results] == [each.digest for each in without]
+    for result in results:
+        assert {each.manifest.digest for each in result.attachments} == every
+        assert {each["digest"] for each in result.document()["attachments"]} == every
+    for place in (str(layout), pushed):
+        assert {each: listed(place, each) for each in attached} == {
+            each: [digest] for each, digest in attached.items()
+        }
+        assert nixdock.verify_image(place, strict=True, access=access).problems == ()
+    assert of_attachment in fake.manifests["z"]
+    assert f"blobs/sha256/{of_attachment.removeprefix('sha256:')}" in {
+        str(each.relative_to(layout)) for each in layout.rglob("*")
+    }
+
+
 def _descriptor(document: dict[str, Any]) -> dict[str, Any]:
     data = orjson.dumps(document)
     return {"mediaType": INDEX, "digest": digest_of(data), "size": len(data)}

@@ -26,6 +26,7 @@ FINDINGS = st.builds(
     st.none() | st.integers(0, 1 << 40),
     st.none() | st.integers(0, 1 << 40),
     st.none() | TEXT,
+    st.sampled_from([None, "linux/amd64"]),
 )
 
 
@@ -42,7 +43,7 @@ def test_every_report_is_valid(origin: str, findings: list[Finding]) -> None:
     results = run["results"]
     assert len(results) == len(findings)
     assert sorted(each["message"]["text"] for each in results) == sorted(
-        each.message for each in findings
+        each.text for each in findings
     )
     for each in results:
         assert run["tool"]["driver"]["rules"][each["ruleIndex"]]["id"] == each["ruleId"]
@@ -83,5 +84,14 @@ def test_fingerprints_tell_faults_apart_but_not_their_sizes() -> None:
         fingerprint(Rule.DENY_PATH, "x", "/b"),
         fingerprint(Rule.DENY_LICENSE, "x", package="a", matched="MIT"),
         fingerprint(Rule.DENY_LICENSE, "x", package="a", matched="GPL"),
+        fingerprint(Rule.MAX_SIZE, "large", platform="linux/amd64"),
+        fingerprint(Rule.MAX_SIZE, "large", platform="linux/arm64"),
     }
-    assert len({size, one, *others}) == 7
+    assert len({size, one, *others}) == 9
+
+
+def test_the_platform_is_in_the_message_and_a_property() -> None:
+    finding = Finding(Rule.MAX_LAYERS, "too many", measured=2, platform="linux/arm64")
+    (result,) = log(PolicyReport.of("x", [*Rule], [finding]))["runs"][0]["results"]
+    assert result["message"]["text"] == "linux/arm64: too many"
+    assert result["properties"] == {"measured": 2, "platform": "linux/arm64"}

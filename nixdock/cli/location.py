@@ -1,0 +1,55 @@
+"""The location of an image as an argument, where docker:// may be left out."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import Any, Final
+
+import click
+
+from nixdock.errors import InputError
+from nixdock.oci.location import FileLocation, Location, location_of
+from nixdock.oci.registry_reference import RegistryReference
+
+__all__ = ["LOCATION", "named_location"]
+
+# As Docker tells hosts from other parts of a name: by a dot, a port, or the one name without.
+_HOST: Final = re.compile(r"(?:[^/]*[.:][^/]*|localhost)/")
+# A file with such a name is rather missing than in a registry.
+_FILE_SUFFIXES: Final = (".json", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
+
+
+def named_location(text: str) -> Location:
+    """Return the location `text`, or the reference with a host, if there is no such file.
+
+    Without a tag or digest, a name like app.json or app.tar is that of a file. Raise InputError as
+    `parse_location` does.
+    """
+    location = location_of(text)
+    if not isinstance(location, FileLocation) or location.form is not None:
+        return location
+    is_like_a_reference = _HOST.match(text) and not text.endswith(_FILE_SUFFIXES)
+    if is_like_a_reference and not location.path.exists():
+        with suppress(InputError):
+            return RegistryReference.parse(text)
+    return location
+
+
+class _Location(click.Path):
+    """The location of an image; shells complete it as they do paths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = "location"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the `Location`; raise BadParameter if `value` is none."""
+        try:
+            return named_location(str(value))
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
+LOCATION: Final = _Location()
+"""The location of an image: in a file or directory, or in a registry, with or without docker://."""

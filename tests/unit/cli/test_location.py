@@ -1,0 +1,93 @@
+"""Locations as arguments: what is in a registry, and what is a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nixdock.cli.location import named_location
+from nixdock.oci.layout import Format
+from nixdock.oci.location import FileLocation, Location
+from nixdock.oci.registry_reference import RegistryReference
+
+from ..registry.fake_registry import fake_registry
+from ..transfer.samples import sample, store
+from .program import run, run_text
+
+APP = RegistryReference("ghcr.io", "me/app", "v1")
+
+
+def file(text: str) -> FileLocation:
+    return FileLocation(Path(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "location"),
+    [
+        ("ghcr.io/me/app:v1", APP),
+        ("docker://ghcr.io/me/app:v1", APP),
+        ("localhost/app", RegistryReference("localhost", "app", "latest")),
+        ("host:5000/app.tar:v1", RegistryReference("host:5000", "app.tar", "v1")),
+        ("docker://alpine", RegistryReference("docker.io", "library/alpine", "latest")),
+        ("alpine:3", file("alpine:3")),
+        ("me/app:v1", file("me/app:v1")),
+        ("app.tar", file("app.tar")),
+        ("out.d/app.json", file("out.d/app.json")),
+        ("out.d/app.tar.gz", file("out.d/app.tar.gz")),
+        ("./ghcr.io/me/app:v1", file("ghcr.io/me/app:v1")),
+        ("../ghcr.io/app:v1", file("../ghcr.io/app:v1")),
+        ("/ghcr.io/app:v1", file("/ghcr.io/app:v1")),
+        ("ghcr.io/me/app:not a tag", file("ghcr.io/me/app:not a tag")),
+        ("-", file("-")),
+        ("oci:a.b/c:d", FileLocation(Path("a.b/c"), Format.OCI_LAYOUT, "d")),
+    ],
+)
+def test_references_and_files(
+    text: str, location: Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert named_location(text) == location
+
+
+def test_a_file_that_is_there_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ghcr.io/me").mkdir(parents=True)
+    Path("ghcr.io/me/app:v1").touch()
+    assert named_location("ghcr.io/me/app:v1") == file("ghcr.io/me/app:v1")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "IMAGE", "--max-layers", "99"],
+        ["sbom", "IMAGE"],
+        ["inspect", "IMAGE"],
+        ["verify", "IMAGE"],
+        ["diff", "IMAGE", "IMAGE"],
+        ["export", "IMAGE", "-o", "-"],
+        ["merge", "IMAGE", "-o", "-"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_commands_take_references(arguments: list[str]) -> None:
+    with fake_registry() as registry:
+        store(registry, "x", sample("one"), "v1")
+        reference = f"{registry.host}/x:v1"
+        outputs = []
+        for image in (reference, f"docker://{reference}"):
+            done = run(*(image if each == "IMAGE" else each for each in arguments))
+            assert done.returncode == 0, done.stderr
+            outputs.append(done.stdout)
+    assert outputs[0] == outputs[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["check", "--max-layers", "99"], ["sbom"], ["inspect"], ["diff", "x"], ["export"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_what_has_no_host_is_a_file(arguments: list[str]) -> None:
+    done = run_text(arguments[0], "me/app:v1", *arguments[1:])
+    assert done.returncode == 2
+    assert "if this is an image in a registry, write docker://me/app:v1" in done.stderr
