@@ -459,14 +459,16 @@ def test_a_location_that_is_none_is_wrong_usage(tmp_path: Path) -> None:
 
 def test_a_reference_that_is_taken_for_a_path(tmp_path: Path) -> None:
     missing = "No such file or directory"
-    hint = "if this is an image in a registry, write docker://ghcr.io/a/b:v1"
+    hint = "if this is an image in a registry, write docker://a/b:v1"
     for words, message in (
-        (["inspect", "ghcr.io/a/b:v1"], f"can't open ghcr.io/a/b:v1: {missing}; {hint}"),
-        (["diff", "ghcr.io/a/b:v1", "x"], f"can't read ghcr.io/a/b:v1: {missing}; {hint}"),
+        (["inspect", "a/b:v1"], f"can't open a/b:v1: {missing}; {hint}"),
+        (["diff", "a/b:v1", "x"], f"can't read a/b:v1: {missing}; {hint}"),
     ):
         assert error(*words) == message
     with pytest.raises(InputError) as raised:
+        # On the command line, a host would tell that it is a reference.
         nixdock.read_previous("ghcr.io/a/b:v1")
+    hint = hint.replace("a/b", "ghcr.io/a/b")
     assert str(raised.value) == f"can't read the previous plan ghcr.io/a/b:v1: {missing}; {hint}"
     assert error("inspect", "a/b.tar") == f"can't open a/b.tar: {missing}"
 
