@@ -28,17 +28,24 @@ def opened_tars(layers: Sequence[StoredLayer], *, verified: bool) -> Iterator[It
 
     They can be read until the block ends. With `verified`, every layer is read once first, and
     checked against its diff_id; otherwise, an uncompressed one is not. Compressed layers are
-    decompressed into temporary files, and equal layers opened once. Several layers are prepared at
-    the same time; the first damaged one in their order raises ImageError.
+    decompressed into temporary files, and equal layers opened once. As many layers as there are
+    cores are prepared at the same time; the first damaged one in their order raises ImageError.
     """
     with ExitStack() as stack:
         opening = _Opening(verified=verified)
         stack.callback(opening.close)
-        threads = stack.enter_context(JobThreads(available_cores()))
+        cores = available_cores()
+        threads = stack.enter_context(JobThreads(cores))
         stack.callback(opening.stop.set)
-        for layer in layers:
-            opening.begin(layer, threads)
-        yield map(opening.tar, layers)
+
+        def in_order() -> Iterator[Range]:
+            for i, layer in enumerate(layers):
+                # Not all at once: after the first damaged layer, hardly any other should be read.
+                for ahead in layers[i : i + cores]:
+                    opening.begin(ahead, threads)
+                yield opening.tar(layer)
+
+        yield in_order()
 
 
 class _Opening:

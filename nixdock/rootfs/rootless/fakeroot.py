@@ -91,7 +91,7 @@ def state_of_tree(state: Mapping[Inode, FakeFile], root: Path) -> dict[Inode, Fa
                     found.add(Inode(info.st_dev, info.st_ino))
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(entry.path)
-    except PermissionError:
+    except OSError:
         return dict(state)
     return {inode: file for inode, file in state.items() if inode in found}
 

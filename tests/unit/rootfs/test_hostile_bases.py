@@ -607,6 +607,7 @@ def test_a_thousand_layers_on_few_descriptors(commands: Commands) -> None:
 def test_a_layer_that_stands_many_times_is_read_once(
     commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("NIX_BUILD_CORES", "2")
     read = 0
 
     def decompressed(data: memoryview) -> None:
