@@ -11,6 +11,7 @@ from nixdock.sbom.berkeley_db import hash_records
 from nixdock.sbom.bill import SystemPackage
 from nixdock.sbom.ndb import ndb_blobs
 from nixdock.sbom.rpm_headers import MOST_HEADER, package_of
+from nixdock.sbom.unknown_format import UnknownFormatError
 from nixdock.system.scratch import temporary_directory
 from nixdock.system.text import shown
 
@@ -23,6 +24,7 @@ RPM_SQLITE: Final = b"rpmdb.sqlite"
 
 _MOST_MESSAGE: Final = 500
 _WHAT: Final = "an rpm database"
+_SQLITE: Final = b"SQLite format 3\0"
 
 
 def rpm_packages(
@@ -31,7 +33,8 @@ def rpm_packages(
     """Yield the packages in a database whose file has one of the names RPM_DATABASES.
 
     `log` is the write-ahead log of SQLite, if there is one, which has the latest changes. Raise
-    ImageError about `place` if the file is no such database or is damaged.
+    UnknownFormatError if the file has another format than that name says, and ImageError about
+    `place` if it is damaged.
     """
     if name == RPM_SQLITE:
         yield from _sqlite_packages(database, log, place)
@@ -48,6 +51,8 @@ def _packages(headers: Iterable[bytes]) -> Iterator[SystemPackage]:
 
 
 def _sqlite_packages(database: bytes, log: bytes | None, place: str) -> Iterator[SystemPackage]:
+    if not database.startswith(_SQLITE):
+        raise UnknownFormatError("no database of SQLite")
     with temporary_directory() as directory:
         file = directory / "rpmdb.sqlite"
         file.write_bytes(database)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nixdock import ImageError
 from nixdock.sbom.bill import SystemPackage
 from nixdock.sbom.rpm import rpm_packages
+from nixdock.sbom.unknown_format import UnknownFormatError
 from tests.unit.sbom.databases import header
 
 PLACE = "/var/lib/rpm/database"
@@ -50,6 +51,11 @@ def refused(name: str, data: bytes, match: str) -> None:
     assert str(caught.value).startswith(f"{PLACE} is not an rpm database: ")
 
 
+def unknown(name: str, data: bytes, match: str) -> None:
+    with pytest.raises(UnknownFormatError, match=match):
+        read(name, data)
+
+
 changes = st.lists(st.tuples(st.integers(0, 1 << 13), st.integers(0, 255)), max_size=8)
 cuts = st.integers(0, 1 << 13) | st.none()
 
@@ -63,5 +69,7 @@ def check_damage(
     try:
         for each in read(name, bytes(data[:cut])):
             assert each.kind == "rpm"
+    except UnknownFormatError:
+        pass
     except ImageError as error:
         assert str(error).startswith(f"{PLACE} is not an rpm database: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.unit.sbom.rpm_files import (
     patched,
     read,
     refused,
+    unknown,
 )
 
 pytestmark = pytest.mark.tools
@@ -77,14 +79,9 @@ def test_a_bucket_that_was_never_written_is_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("position", "value", "match"),
     [
-        (12, number(0x053162), "not a hash database"),
-        (16, number(7), "version 7"),
         (20, number(513), "metadata is damaged"),
         (20, number(1 << 31), "metadata is damaged"),
-        (24, b"\1", "encrypted"),
-        (26, b"\1", "checksums"),
         (32, number(1), "buckets"),
-        (48, number(2), "several databases"),
         (72, number(0xFFFFFFFF), "buckets"),
         (96, number(0xFFFFFFF0), "is not in the file"),
         (96, number(0), "is not in the file"),
@@ -94,6 +91,36 @@ def test_damaged_metadata_of_berkeley_db(
     hashed: bytes, position: int, value: bytes, match: str
 ) -> None:
     refused("Packages", patched(hashed, position, value), match)
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "match"),
+    [
+        (12, number(0x053162), "a B-tree of Berkeley DB"),
+        (12, number(0x053162)[::-1], "a B-tree of Berkeley DB"),
+        (12, number(0x042253), "a queue of Berkeley DB"),
+        (12, bytes(4), "no hash database of Berkeley DB"),
+        (16, number(7), "version 7 of hash databases"),
+        (24, b"\1", "encrypted"),
+        (26, b"\1", "checksums"),
+        (48, number(2), "one of several"),
+    ],
+)
+def test_other_forms_of_berkeley_db(hashed: bytes, position: int, value: bytes, match: str) -> None:
+    unknown("Packages", patched(hashed, position, value), match)
+
+
+def test_a_b_tree_and_berkeley_db_1(tmp_path: Path) -> None:
+    file = tmp_path / "tree"
+    script = "tie %t, 'DB_File', $ARGV[0], O_RDWR | O_CREAT, 0644, $DB_BTREE or die; $t{1} = 2"
+    subprocess.run(["perl", "-MFcntl", "-MDB_File", "-e", script, file], check=True)
+    unknown("Packages", file.read_bytes(), "a B-tree of Berkeley DB")
+    # It began its pages of metadata with the magic number and the version.
+    for order in "<>":
+        for magic, version in ((0x061561, 2), (0x053162, 3)):
+            unknown("Packages", struct.pack(f"{order}2I", magic, version), "Berkeley DB 1.85")
+    for data in (b"", b"text", bytes(4096)):
+        unknown("Packages", data, "no hash database of Berkeley DB")
 
 
 def test_damaged_pages_of_berkeley_db(hashed: bytes) -> None:

@@ -25,6 +25,7 @@ from tests.unit.sbom.rpm_files import (
     patched,
     read,
     refused,
+    unknown,
 )
 
 NDB = ndb_database(BASH, package("a"), package("b", "x" * 3000))
@@ -46,8 +47,6 @@ def test_ndb() -> None:
 @pytest.mark.parametrize(
     ("position", "value", "match"),
     [
-        (0, b"RpmX", "not a database of the form ndb"),
-        (4, number(1), "version 1"),
         (12, number(0), "0 pages"),
         (12, number(0xFFFFFFFF), "pages of slots"),
         (12, number(2), "2 pages of slots"),
@@ -69,6 +68,12 @@ def test_ndb() -> None:
 )
 def test_damaged_ndb(position: int, value: bytes, match: str) -> None:
     refused("Packages.db", patched(NDB, position, value), match)
+
+
+def test_other_forms_of_ndb() -> None:
+    unknown("Packages.db", patched(NDB, 0, b"RpmX"), "no database of the form ndb")
+    unknown("Packages.db", patched(NDB, 4, number(1)), "version 1 of the form ndb")
+    refused("Packages.db", NDB[:4095], "first page is too short")
 
 
 def test_blobs_of_ndb_that_overlap() -> None:
