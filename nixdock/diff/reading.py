@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from nixdock.layering import Layering, LayerPlan
     from nixdock.nix.store_path import StorePath
     from nixdock.read.opening import ImageFile
-    from nixdock.read.stored import StoredImage, StoredLayer
+    from nixdock.read.stored import StoredImage
+    from nixdock.read.stored_layer import StoredLayer
     from nixdock.registry.access import Access
 
 __all__ = ["DescribeSpec", "Planning", "image_side", "is_image", "read_side"]

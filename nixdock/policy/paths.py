@@ -25,7 +25,7 @@ from nixdock.tar.whiteouts import is_hidden
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-    from nixdock.read.stored import StoredLayer
+    from nixdock.read.stored_layer import StoredLayer
 
 __all__ = [
     "LayerContents",

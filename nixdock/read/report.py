@@ -14,7 +14,8 @@ from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.nix.store_path import DEFAULT_STORE_DIR
 from nixdock.read.opening import ImageFile
 from nixdock.read.side_by_side import Advance, read_side_by_side
-from nixdock.read.stored import StoredImage, StoredIndex, StoredLayer
+from nixdock.read.stored import StoredImage, StoredIndex
+from nixdock.read.stored_layer import StoredLayer
 from nixdock.read.watched import watched
 from nixdock.system.cores import available_cores
 from nixdock.tar.reader import TarReader

@@ -14,7 +14,7 @@ from nixdock.sbom.bill import BasePart
 from nixdock.sbom.system_packages import read_base_part
 
 if TYPE_CHECKING:
-    from nixdock.read.stored import StoredLayer
+    from nixdock.read.stored_layer import StoredLayer
 
 __all__ = ["Contents", "read_layers"]
 
