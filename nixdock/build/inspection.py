@@ -101,4 +101,5 @@ def _report(
         config=build.container,
         annotations={} if build.annotations is None else build.annotations.manifest,
         layers=layers,
+        script_paths=tuple(map(str, build.script_paths)),
     )

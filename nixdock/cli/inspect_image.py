@@ -74,7 +74,8 @@ def command(
     shown that `nixdock build` would write, but nothing is written, and no file is read of layers
     that are known: from an earlier build or push of this user, or from an image that --reuse or the
     spec's layering.previous names. With --quick, no other layer is read, either, and no script
-    runs: digests that are not known are left out.
+    runs: digests that are not known are left out, and the store paths that results of scripts may
+    add are listed by themselves.
     """
     spec = spec_at(source)
     of_specs = reuse or no_cache or chosen.urls or chosen.keys or confinement is not None
@@ -126,6 +127,10 @@ def _lines(report: FileReport, image: ImageReport) -> Iterator[str]:
             yield from _setting(key, value)
     yield ""
     yield from layer_table(image.layers)
+    if image.script_paths:
+        yield ""
+        yield "The scripts have not run. Their results may add store paths:"
+        yield from (f"  {shown(path)}" for path in image.script_paths)
 
 
 def _field(name: str, value: str) -> str:

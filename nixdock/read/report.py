@@ -73,7 +73,9 @@ class ImageReport:
     """An image; `digest` is that of the manifest, or None in a docker-archive.
 
     Both digests are None for an image of which a layer has not been packed. `index` is the index
-    with the image, if there is one, and `annotations` are those of the manifest.
+    with the image, if there is one, and `annotations` are those of the manifest. `script_paths` are
+    store paths that are in no layer here, but that the results of scripts may add to an image that
+    has not been built.
     """
 
     tags: tuple[str, ...]
@@ -87,6 +89,7 @@ class ImageReport:
     layers: tuple[LayerReport, ...]
     annotations: Mapping[str, str] = field(default_factory=dict)
     index: StoredIndex | None = None
+    script_paths: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -105,6 +108,7 @@ class ImageReport:
             "annotations": dict(self.annotations),
             "index": index,
             "layers": [layer.document() for layer in self.layers],
+            "script_paths": list(self.script_paths),
         }
 
 
