@@ -14,6 +14,7 @@ from .figure import Figure, nixdock, ratio_figure, seconds_figure
 from .large import JOBS
 from .loads import load_figures
 from .measure import Ratio, Series, interleaved, run, run_watched
+from .peers import peer_figures
 from .synthetic import Closure
 from .transfers import transfer_figures
 
@@ -48,6 +49,7 @@ class Bench:
         digests, sizes = self._layers()
         yield Figure("closure", f"{len(sizes)} layers, {sum(sizes) / _MB:.0f} MB in all")
         yield self._hashing(sizes)
+        yield from peer_figures(self.closure, self.directory, self.repeat, self._dry_run)
         yield from self._streaming(digests, sizes)
         yield self._absolute("plan", ["plan", str(self.closure.graph)], 0.5)
         yield self._absolute("--help", ["--help"], 0.15)
