@@ -14,10 +14,12 @@ from nixdock.system.cached_files import CachedFiles
 if TYPE_CHECKING:
     from nixdock.oci.descriptor import Blob
 
-__all__ = ["DocumentCache"]
+__all__ = ["MOST_DOCUMENT", "DocumentCache"]
+
+MOST_DOCUMENT: Final = 1 << 20
+"""The size of the largest document that is kept, in bytes."""
 
 _MOST_DOCUMENTS: Final = 256
-_MOST_SIZE: Final = 1 << 20
 
 
 class DocumentCache:
@@ -36,11 +38,13 @@ class DocumentCache:
 
     def find(self, digest: str) -> bytes | None:
         """Return the document with that digest, or None if it is not there as a whole."""
-        data = self._files.read(hex_of(digest), _MOST_SIZE)
+        data = self._files.read(hex_of(digest), MOST_DOCUMENT)
         return None if data is None or sha256_digest(data) != digest else data
 
     def add(self, documents: Iterable[Blob]) -> None:
         """Keep documents, unless they are large; the oldest go if there are too many."""
         self._files.write(
-            (hex_of(each.digest), each.data) for each in documents if len(each.data) <= _MOST_SIZE
+            (hex_of(each.digest), each.data)
+            for each in documents
+            if len(each.data) <= MOST_DOCUMENT
         )

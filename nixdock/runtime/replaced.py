@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from nixdock.errors import ImageError, ToolError
+from nixdock.errors import ImageError, NixdockError, ToolError
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import check_digest, sha256_digest
 from nixdock.oci.documents import MEMORY_KEY, ConfigDocument, IndexDocument, ManifestDocument
 from nixdock.oci.untrusted_json import converted, parse_json
+from nixdock.runtime.document_cache import MOST_DOCUMENT, DocumentCache
 
 if TYPE_CHECKING:
     from nixdock.oci.descriptor import Platform
     from nixdock.oci.reference import Reference
     from nixdock.runtime.catalogue import Offer
-    from nixdock.runtime.document_cache import DocumentCache
     from nixdock.runtime.runtime import Runtime
 
 __all__ = ["keep_documents", "replaced_config"]
@@ -54,12 +54,18 @@ def replaced_config(
 def keep_documents(offer: Offer, runtime: Runtime, cache: DocumentCache) -> None:
     """Keep the manifest and config of an image with a memory, unless `runtime` gives them out.
 
-    The runtime has the image.
+    The runtime has the image; what can't be read is just not kept.
     """
     if offer.config is None or runtime.document(offer.manifest.digest) is not None:
         return
-    with offer.blobs[offer.config].open() as stream:
-        config = Blob("", stream.read())
+    blob = offer.blobs[offer.config]
+    if blob.size > MOST_DOCUMENT:
+        return
+    try:
+        with blob.open() as stream:
+            config = Blob("", stream.read())
+    except (NixdockError, OSError):
+        return
     if MEMORY_KEY.encode() in config.data:
         cache.add([offer.manifest, config])
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nixdock.errors import ToolError
+from nixdock.errors import RegistryError, ToolError
 from nixdock.oci.descriptor import Blob, Platform
 from nixdock.oci.digests import hex_of
 from nixdock.oci.documents import MEMORY_KEY
@@ -153,6 +154,28 @@ def test_only_what_helps_is_kept(tmp_path: Path, gives_out: bool, remembers: boo
     is_kept = remembers and not gives_out
     for each in (own, top):
         assert (cache.find(each.digest) == each.data) is is_kept
+
+
+def test_a_config_that_can_not_be_read_is_not_kept(tmp_path: Path) -> None:
+    """The image is loaded already."""
+
+    class Gone(Document):
+        def open(self) -> io.RawIOBase:
+            raise RegistryError("gone", place="host")
+
+    class Large(Document):
+        @property
+        def size(self) -> int:
+            return 1 << 30
+
+        def open(self) -> io.RawIOBase:
+            raise AssertionError("it is not read")
+
+    top, cache, runtime = manifest(AMD), DocumentCache(tmp_path), Runtime(None)
+    for kind in (Gone, Large):
+        offer = Offer((), top, {}, {AMD.digest: kind(AMD.data)}, AMD.digest)
+        keep_documents(offer, cast(Any, runtime), cache)
+        assert cache.find(AMD.digest) is None
 
 
 def test_few_documents_and_small_ones_are_kept(tmp_path: Path) -> None:
