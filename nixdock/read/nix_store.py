@@ -134,10 +134,13 @@ class _Merged:
             self.damaged.discard(path)
 
 
-def read_image_store(layers: Sequence[TarOpener], store_dir: str = DEFAULT_STORE_DIR) -> ImageStore:
-    """Return the store in the merged `layers`, bottom to top.
+def read_image_store(
+    layers: Sequence[TarOpener], store_dir: str = DEFAULT_STORE_DIR, *, database: bool = True
+) -> ImageStore:
+    """Return the store in the merged `layers`, bottom to top, with or without the `database`.
 
-    Raise ImageError if a layer is malformed or the Nix database can't be read.
+    Raise ImageError if a layer is malformed or the Nix database can't be read, and of these
+    OtherDatabaseError if it is not one.
     """
     store = normalised(store_dir.encode())
     merged = _Merged(store)
@@ -151,7 +154,7 @@ def read_image_store(layers: Sequence[TarOpener], store_dir: str = DEFAULT_STORE
         merged.apply(changes, layer)
     registered: tuple[PathInfo, ...] | None = None
     outputs: dict[StorePath, dict[str, str]] = {}
-    if _DB in merged.databases:
+    if database and _DB in merged.databases:
         registered, outputs = _read_database(merged.databases)
     return ImageStore(
         paths=_store_paths(merged.paths - merged.damaged, store_dir),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -10,6 +11,7 @@ from nixdock.nix.closure import PathInfo
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
 from nixdock.read.merging import merged_tree
 from nixdock.read.nix_store import read_image_store
+from nixdock.read.untrusted_sqlite import OtherDatabaseError
 from nixdock.sbom.bill import BasePart
 from nixdock.sbom.system_packages import read_base_part
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from nixdock.read.stored_layer import StoredLayer
 
 __all__ = ["Contents", "read_layers"]
+
+log = logging.getLogger(__name__)
 
 _OWN: Final = "nixdock: "
 
@@ -46,9 +50,13 @@ def read_layers(layers: Sequence[StoredLayer], store_dir: str = DEFAULT_STORE_DI
 
     The references of a store path are known if the image has a Nix database with it. Layers that
     nixdock has not made are searched for the packages of a distribution. Raise ImageError if a
-    layer or a database is damaged.
+    layer or a database is damaged; log a warning for a Nix database whose format is not known.
     """
-    store = read_image_store(layers, store_dir)
+    try:
+        store = read_image_store(layers, store_dir)
+    except OtherDatabaseError as error:
+        log.warning("%s; so the references of store paths are not known", error)
+        store = read_image_store(layers, store_dir, database=False)
     registered = {info.path: info for info in store.registered or ()}
     paths = store.paths | store.damaged
     infos = {path: registered.get(path, PathInfo(path)) for path in paths}

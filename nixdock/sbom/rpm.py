@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from nixdock.errors import ImageError
-from nixdock.read.untrusted_sqlite import open_database
+from nixdock.read.untrusted_sqlite import OtherDatabaseError, open_database
 from nixdock.sbom.berkeley_db import hash_records
 from nixdock.sbom.bill import SystemPackage
 from nixdock.sbom.ndb import ndb_blobs
@@ -24,7 +24,6 @@ RPM_SQLITE: Final = b"rpmdb.sqlite"
 
 _MOST_MESSAGE: Final = 500
 _WHAT: Final = "an rpm database"
-_SQLITE: Final = b"SQLite format 3\0"
 
 
 def rpm_packages(
@@ -51,15 +50,16 @@ def _packages(headers: Iterable[bytes]) -> Iterator[SystemPackage]:
 
 
 def _sqlite_packages(database: bytes, log: bytes | None, place: str) -> Iterator[SystemPackage]:
-    if not database.startswith(_SQLITE):
-        raise UnknownFormatError("no database of SQLite")
     with temporary_directory() as directory:
         file = directory / "rpmdb.sqlite"
         file.write_bytes(database)
         if log is not None:
             (directory / f"{file.name}-wal").write_bytes(log)
-        with open_database(file, ["Packages"], _WHAT, place, most_value=MOST_HEADER) as rows:
-            yield from _packages(header for (header,) in rows.of("select blob from Packages"))
+        try:
+            with open_database(file, ["Packages"], _WHAT, place, most_value=MOST_HEADER) as rows:
+                yield from _packages(header for (header,) in rows.of("select blob from Packages"))
+        except OtherDatabaseError:
+            raise UnknownFormatError("no SQLite database with the table Packages") from None
 
 
 def _berkeley_db_headers(database: bytes) -> Iterator[bytes]:

@@ -21,6 +21,7 @@ from nixdock.nix.database import write_nix_db
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
 from nixdock.read.nix_store import read_image_store
+from nixdock.read.untrusted_sqlite import OtherDatabaseError
 
 A, B, C = (StorePath.parse(f"/nix/store/{letter * 32}-{letter}") for letter in "abc")
 
@@ -139,9 +140,17 @@ def test_the_uppermost_database_counts(tmp_path: Path) -> None:
 
 def test_a_damaged_database_is_an_error(tmp_path: Path) -> None:
     whole = database(tmp_path, info(A))
-    for broken in (b"", b"not sqlite", whole[:5000]):
-        with pytest.raises(ImageError, match="is not a Nix database"):
-            read_image_store([Layer({"nix/var/nix/db/db.sqlite": broken})])
+    for broken, kind in (
+        (b"", OtherDatabaseError),
+        (b"not sqlite", OtherDatabaseError),
+        (whole[:5000], ImageError),
+    ):
+        layers = [Layer({"nix/var/nix/db/db.sqlite": broken, f"{A}/f".lstrip("/"): b""})]
+        with pytest.raises(ImageError, match="is not a Nix database") as caught:
+            read_image_store(layers)
+        assert type(caught.value) is kind
+        store = read_image_store(layers, database=False)
+        assert (store.paths, store.registered) == (frozenset([A]), None)
 
 
 @given(st.lists(st.lists(st.sampled_from(["+a", "+b", "-a", "-b", "--"]), max_size=4), max_size=5))

@@ -94,6 +94,7 @@ def test_symlinks_stay_in_the_image(tmp_path: Path) -> None:
 
 TREE = struct.pack("<12x2I", 0x053162, 9) + bytes(4072)
 UNKNOWN = "has a format that is not known"
+NO_TABLE = "no SQLite database with the table Packages"
 TREE_TEXT = f"/var/lib/rpm/Packages {UNKNOWN}: a B-tree of Berkeley DB, not a hash database"
 
 
@@ -104,7 +105,7 @@ TREE_TEXT = f"/var/lib/rpm/Packages {UNKNOWN}: a B-tree of Berkeley DB, not a ha
         (
             "usr/lib/sysimage/rpm/rpmdb.sqlite",
             b"",
-            f"/usr/lib/sysimage/rpm/rpmdb.sqlite {UNKNOWN}: no database of SQLite",
+            f"/usr/lib/sysimage/rpm/rpmdb.sqlite {UNKNOWN}: {NO_TABLE}",
         ),
         (
             "var/lib/dpkg/status",
@@ -134,6 +135,24 @@ def test_a_database_of_an_unknown_format_is_not_examined(
     assert bill.base.unread == text
     spdx(bill)
     cyclonedx(bill)
+
+
+def test_a_nix_database_of_another_format_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The references of store paths are not known then; one that is damaged is an error."""
+    path = f"/nix/store/{'a' * 32}-hello-1"
+    files = {f"{path}/file".lstrip("/"): b"", "nix/var/nix/db/db.sqlite": rpm_database(tmp_path)}
+    bill = list_packages(archive(tmp_path / "image.tar", [tar_of(files)]))
+    assert [(each.name, each.dependencies) for each in bill.packages] == [("hello", None)]
+    (warning,) = caplog.messages
+    assert warning == (
+        "/nix/var/nix/db/db.sqlite is not a Nix database: it lacks the table DerivationOutputs; so"
+        " the references of store paths are not known"
+    )
+    damaged = {**files, "nix/var/nix/db/db.sqlite": rpm_database(tmp_path)[:1000]}
+    with pytest.raises(ImageError, match="is not a Nix database"):
+        list_packages(archive(tmp_path / "damaged.tar", [tar_of(damaged)]))
 
 
 def with_rpm(path: Path, data: bytes) -> Path:
