@@ -78,6 +78,10 @@ class CreatedLayer(ABC):
         """Return None: the layer is new."""
         return None
 
+    def tar_pieces(self) -> Iterator[memoryview] | None:
+        """Return None: the tar is not made of pieces."""
+        return None
+
     def names(self) -> Iterable[bytes]:
         """Return nothing: no member is known before the tar is written."""
         return ()
@@ -142,7 +146,7 @@ class EntryLayer(CreatedLayer):
         return member_pieces(entries, Headers(self.meta))
 
     def tar_pieces(self, listed: Iterable[Entry] | None = None) -> Iterator[memoryview]:
-        """Yield the bytes of the tar, as `member_pieces` does those of the members."""
+        """Yield the bytes of the tar; `listed` are the entries, if they are known already."""
         size = 0
         for piece in self.member_pieces(listed):
             size += len(piece)
