@@ -59,7 +59,7 @@ void nixdock_trees_close(struct nixdock_trees *trees);
 /* Return 1 if this CPU can do what follows. */
 int nixdock_sha256_is_there(void);
 
-/* Hash as many blocks of 64 bytes of two streams, whose states are as in FIPS 180-4. */
+/* Hash so many blocks of 64 bytes, of one stream or (else b_state is NULL) of each of two. */
 void nixdock_sha256_blocks(uint32_t a_state[8], const uint8_t *a_data, uint32_t b_state[8],
                            const uint8_t *b_data, size_t blocks);
 

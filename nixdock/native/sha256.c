@@ -49,6 +49,12 @@ WITH_SHA static inline void store_state(const struct lane *lane, uint32_t state[
     _mm_storeu_si128((__m128i *)(state + 4), _mm_alignr_epi8(dchg, feba, 8));
 }
 
+WITH_SHA static inline void add_state(struct lane *lane, const struct lane *before)
+{
+    lane->abef = _mm_add_epi32(lane->abef, before->abef);
+    lane->cdgh = _mm_add_epi32(lane->cdgh, before->cdgh);
+}
+
 WITH_SHA static inline void load_block(struct lane *lane, const uint8_t *block)
 {
     const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
@@ -75,28 +81,40 @@ WITH_SHA static inline __attribute__((always_inline)) void four_rounds(struct la
         *last = _mm_sha256msg1_epu32(*last, *now);
 }
 
-WITH_SHA void nixdock_sha256_blocks(uint32_t a_state[8], const uint8_t *a_data,
-                                    uint32_t b_state[8], const uint8_t *b_data, size_t blocks)
+/* Hash blocks of one stream or two; `both` is a constant, and what is not used is dropped. */
+WITH_SHA static inline __attribute__((always_inline)) void
+hash_blocks(uint32_t *a_state, const uint8_t *a_data, uint32_t *b_state, const uint8_t *b_data,
+            size_t blocks, int both)
 {
-    struct lane a, b;
+    struct lane a, b, a_before, b_before;
     load_state(&a, a_state);
-    load_state(&b, b_state);
-    for (; blocks > 0; blocks--, a_data += 64, b_data += 64) {
-        struct lane a_before = a, b_before = b;
+    load_state(&b, both ? b_state : a_state);
+    for (; blocks > 0; blocks--, a_data += 64, b_data += both ? 64 : 0) {
+        a_before = a, b_before = b;
         load_block(&a, a_data);
-        load_block(&b, b_data);
+        if (both)
+            load_block(&b, b_data);
 #pragma GCC unroll 16
         for (int i = 0; i < 16; i++) {
             four_rounds(&a, i);
-            four_rounds(&b, i);
+            if (both)
+                four_rounds(&b, i);
         }
-        a.abef = _mm_add_epi32(a.abef, a_before.abef);
-        a.cdgh = _mm_add_epi32(a.cdgh, a_before.cdgh);
-        b.abef = _mm_add_epi32(b.abef, b_before.abef);
-        b.cdgh = _mm_add_epi32(b.cdgh, b_before.cdgh);
+        add_state(&a, &a_before);
+        add_state(&b, &b_before);
     }
     store_state(&a, a_state);
-    store_state(&b, b_state);
+    if (both)
+        store_state(&b, b_state);
+}
+
+WITH_SHA void nixdock_sha256_blocks(uint32_t a_state[8], const uint8_t *a_data,
+                                    uint32_t b_state[8], const uint8_t *b_data, size_t blocks)
+{
+    if (b_state == NULL)
+        hash_blocks(a_state, a_data, NULL, NULL, blocks, 0);
+    else
+        hash_blocks(a_state, a_data, b_state, b_data, blocks, 1);
 }
 
 int nixdock_sha256_is_there(void)

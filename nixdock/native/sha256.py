@@ -1,16 +1,23 @@
-"""Two SHA-256 hashes in one thread, in little more than the time of one."""
+"""SHA-256 that hashes two streams in one thread in little more than the time of one.
+
+A hash keeps the bytes of its last update until another hash in the same thread has some, too; then
+the native packer hashes both in turns. It does not matter which streams they are: two layers, a NAR
+and the layer made from it, a layer before and after compression.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import struct
+import threading
 from functools import cache
-from typing import Final
+from typing import Final, Protocol
 
 from nixdock.native.library import native_library
 from nixdock.system.buffers import whole_bytes
 
-__all__ = ["TwoHashes", "can_hash_two"]
+__all__ = ["Sha256", "can_hash_two", "new_sha256"]
 
 _BLOCK: Final = 64
 # FIPS 180-4, 5.3.3.
@@ -18,8 +25,27 @@ _START: Final = (
     *(0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A),
     *(0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19),
 )
+_NOTHING: Final = memoryview(b"")
 
 _State = ctypes.c_uint32 * 8
+
+
+class Sha256(Protocol):
+    """A SHA-256 that is being computed."""
+
+    def update(self, data: memoryview | bytes, /) -> object:
+        """Hash the next bytes, which must never change."""
+
+    def digest(self) -> bytes:
+        """Return the digest of all bytes."""
+
+
+def new_sha256() -> Sha256:
+    """Return a SHA-256 of no bytes yet: one that waits for company, or else hashlib's."""
+    library = native_library()
+    if library is None or not _is_there(library):
+        return hashlib.sha256()
+    return _SociableSha256(library)
 
 
 def can_hash_two() -> bool:
@@ -33,59 +59,90 @@ def _is_there(library: ctypes.CDLL) -> bool:
     return bool(library.nixdock_sha256_is_there())
 
 
-class TwoHashes:
-    """The hashes of two streams; `can_hash_two` says whether it can be used."""
+class _InThread(threading.local):
+    # The hash with bytes that wait for company.
+    waiting: _SociableSha256 | None = None
 
-    def __init__(self) -> None:
-        library = native_library()
-        if library is None:
-            raise AssertionError("the native packer is not there")
+
+_in_thread: Final = _InThread()
+
+
+class _SociableSha256:
+    """A SHA-256 for one thread at a time.
+
+    Another thread may hash what waits, if the hash was updated there before; so that, and the state
+    while something waits, are only used with the lock.
+    """
+
+    def __init__(self, library: ctypes.CDLL) -> None:
         self._hash_blocks = library.nixdock_sha256_blocks
-        self._states = (_State(*_START), _State(*_START))
-        self._rests = [b"", b""]
-        self._sizes = [0, 0]
+        self._state = _State(*_START)
+        self._size = 0
+        # Less than a block at the end.
+        self._rest = b""
+        # Whole blocks before it.
+        self._waiting = _NOTHING
+        self._lock = threading.Lock()
 
-    def update(self, first: memoryview | bytes, second: memoryview | bytes) -> None:
-        """Hash the next bytes of both; it takes the least time if they are equally many."""
-        one, two = self._whole_blocks(0, first), self._whole_blocks(1, second)
-        both = min(len(one), len(two))
-        if both:
-            self._hash(one[:both], two[:both])
-        if len(one) > both:
-            self._hash_alone(0, one[both:])
-        if len(two) > both:
-            self._hash_alone(1, two[both:])
-
-    def digest(self, lane: int) -> str:
-        """Return the digest of all bytes of one stream, 0 or 1; it can't be continued then."""
-        rest, size = self._rests[lane], self._sizes[lane]
-        padding = b"\x80" + bytes(-(len(rest) + 9) % _BLOCK)
-        self._hash_alone(lane, memoryview(rest + padding + struct.pack(">Q", 8 * size)))
-        return "sha256:" + struct.pack(">8I", *self._states[lane]).hex()
-
-    def _whole_blocks(self, lane: int, data: memoryview | bytes) -> memoryview:
-        """Return the blocks that are to be hashed, and keep the bytes after them for later."""
+    def update(self, data: memoryview | bytes, /) -> None:
+        """Hash the next bytes, or keep them for a while."""
+        self._size += len(data)
         view = memoryview(data)
-        self._sizes[lane] += len(view)
-        if rest := self._rests[lane]:
-            missing = _BLOCK - len(rest)
-            rest += view[:missing]
-            view = view[missing:]
-            if len(rest) == _BLOCK:
-                self._hash_alone(lane, memoryview(rest))
-                rest = b""
+        if self._rest:
+            view = self._complete_block(view)
         end = len(view) - len(view) % _BLOCK
-        self._rests[lane] = rest + view[end:]
-        return view[:end]
+        if end < len(view):
+            self._rest += view[end:]
+        if not end:
+            return
+        view = view[:end]
+        other = _in_thread.waiting
+        if other is not self:
+            self._hash_waiting()
+            if other is not None:
+                view = self._hash_with(other, view)
+        if view:
+            self._hash_waiting()
+            with self._lock:
+                self._waiting = view
+            _in_thread.waiting = self
 
-    def _hash(self, first: memoryview, second: memoryview) -> None:
-        one, two = self._states
-        self._hash_blocks(one, _pointer(first), two, _pointer(second), len(first) // _BLOCK)
+    def digest(self) -> bytes:
+        """Return the digest of all bytes."""
+        self._hash_waiting()
+        state = _State(*self._state)
+        padding = b"\x80" + bytes(-(len(self._rest) + 9) % _BLOCK)
+        last = self._rest + padding + struct.pack(">Q", 8 * self._size)
+        self._hash_blocks(state, last, None, None, len(last) // _BLOCK)
+        return struct.pack(">8I", *state)
 
-    def _hash_alone(self, lane: int, data: memoryview) -> None:
-        # A hash of the same bytes, which nobody wants, keeps it company.
-        pointer = _pointer(data)
-        self._hash_blocks(self._states[lane], pointer, _State(), pointer, len(data) // _BLOCK)
+    def _complete_block(self, view: memoryview) -> memoryview:
+        """Complete the block that earlier bytes began; return the bytes after it."""
+        missing = _BLOCK - len(self._rest)
+        self._rest += view[:missing]
+        if len(self._rest) == _BLOCK:
+            self._hash_waiting()
+            self._hash_blocks(self._state, self._rest, None, None, 1)
+            self._rest = b""
+        return view[missing:]
+
+    def _hash_with(self, other: _SociableSha256, view: memoryview) -> memoryview:
+        """Hash blocks together with those that another hash keeps; return what is left of them."""
+        with other._lock:
+            theirs = other._waiting
+            both = min(len(theirs), len(view))
+            if both:
+                mine = self._state, _pointer(view[:both])
+                self._hash_blocks(*mine, other._state, _pointer(theirs[:both]), both // _BLOCK)
+                other._waiting = theirs[both:]
+        return view[both:]
+
+    def _hash_waiting(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, _NOTHING
+            if waiting:
+                pointer = _pointer(waiting)
+                self._hash_blocks(self._state, pointer, None, None, len(waiting) // _BLOCK)
 
 
 def _pointer(view: memoryview) -> object:

@@ -17,6 +17,7 @@ enum {
     BLOCK = NIXDOCK_BLOCK,
     LONGEST = 4095,         /* A name or a target, in bytes. */
     MOST_DIRECTORIES = 128, /* Inside one another; all of them are open. */
+    MORE_FILES = 64,        /* For so many more, a directory's list is enlarged at once. */
     WIDTH = 100,            /* Of a name or a target in a header. */
     MODE_AT = 100, SIZE_AT = 124, TIME_AT = 136, CHECKSUM_AT = 148, KIND_AT = 156, TARGET_AT = 157,
     MAGIC_AT = 257,
@@ -38,11 +39,10 @@ struct directory {
 };
 
 struct nixdock_trees {
+    struct nixdock_place place;
     const char *const *names;
     size_t count;
-    size_t begun;
-    uint64_t written; /* Of the current tree, the bytes of earlier members and of this header. */
-    int root;         /* The directory that has the trees. */
+    int root; /* The directory that has the trees. */
     size_t prefix_size;
     char name[LONGEST + 1]; /* The current member, without the slash of a directory. */
 
@@ -52,12 +52,8 @@ struct nixdock_trees {
     size_t header_size;
 
     int file; /* The one that is being read, or -1. */
-    uint64_t file_size;
     uint64_t left;
     size_t padding;
-
-    enum nixdock_fault fault;
-    int fault_number;
 
     size_t depth;
     struct directory directories[MOST_DIRECTORIES];
@@ -65,8 +61,8 @@ struct nixdock_trees {
 
 static bool fail(struct nixdock_trees *trees, enum nixdock_fault fault, int number)
 {
-    trees->fault = fault;
-    trees->fault_number = number;
+    trees->place.fault = fault;
+    trees->place.number = number;
     return false;
 }
 
@@ -175,30 +171,9 @@ static void end_directory(struct directory *directory)
     free(directory->files);
 }
 
-/* Add a file to those of a directory, for which there is `*room`. */
-static bool add_file(struct directory *directory, size_t *room, const struct dirent *found)
-{
-    size_t size = offsetof(struct dirent, d_name) + strlen(found->d_name) + 1;
-    if (directory->count == *room) {
-        size_t more = *room == 0 ? 32 : *room * 2;
-        struct dirent **files = realloc(directory->files, more * sizeof *files);
-        if (files == NULL)
-            return false;
-        directory->files = files;
-        *room = more;
-    }
-    struct dirent *copy = malloc(size);
-    if (copy == NULL)
-        return false;
-    memcpy(copy, found, size);
-    directory->files[directory->count++] = copy;
-    return true;
-}
-
 /* List the files of a directory in order. */
 static bool list_files(struct nixdock_trees *trees, struct directory *directory)
 {
-    size_t room = 0;
     for (;;) {
         errno = 0;
         const struct dirent *found = readdir(directory->open);
@@ -211,8 +186,18 @@ static bool list_files(struct nixdock_trees *trees, struct directory *directory)
             continue;
         if (strncmp(name, ".wh.", 4) == 0 || !is_ascii(name, strlen(name)))
             return fail(trees, NIXDOCK_UNUSUAL, 0);
-        if (!add_file(directory, &room, found))
+        if (directory->count % MORE_FILES == 0) {
+            size_t room = directory->count + MORE_FILES;
+            struct dirent **files = realloc(directory->files, room * sizeof *files);
+            if (files == NULL)
+                return fail(trees, NIXDOCK_TREE_FAULT, ENOMEM);
+            directory->files = files;
+        }
+        size_t size = offsetof(struct dirent, d_name) + strlen(name) + 1;
+        struct dirent *copy = malloc(size);
+        if (copy == NULL)
             return fail(trees, NIXDOCK_TREE_FAULT, ENOMEM);
+        directory->files[directory->count++] = memcpy(copy, found, size);
     }
     if (directory->count > 1)
         qsort(directory->files, directory->count, sizeof *directory->files, by_name);
@@ -270,7 +255,7 @@ static bool begin_file(struct nixdock_trees *trees, int parent, const char *file
         return fail(trees, NIXDOCK_FILE_FAULT, number);
     }
     trees->file = opened;
-    trees->file_size = trees->left = (uint64_t)info.st_size;
+    trees->place.file_size = trees->left = (uint64_t)info.st_size;
     trees->padding = (size_t)(-trees->left % BLOCK);
     return make_header(trees, '0', info.st_mode, trees->left, "", 0);
 }
@@ -312,10 +297,10 @@ static bool next_member(struct nixdock_trees *trees)
         end_directory(inner);
         trees->depth--;
     }
-    if (trees->begun == trees->count)
+    if (trees->place.begun == trees->count)
         return false;
-    const char *root = trees->names[trees->begun++];
-    trees->written = 0;
+    const char *root = trees->names[trees->place.begun++];
+    trees->place.written = 0;
     return set_name(trees, trees->prefix_size, root)
         && begin_member(trees, trees->root, root, DT_UNKNOWN);
 }
@@ -348,6 +333,7 @@ struct nixdock_trees *nixdock_trees_open(const uint8_t *header, int directory, c
     struct nixdock_trees *trees = calloc(1, sizeof *trees);
     if (trees == NULL)
         return NULL;
+    trees->place.name = trees->name;
     trees->names = names;
     trees->count = count;
     trees->root = directory;
@@ -364,7 +350,7 @@ struct nixdock_trees *nixdock_trees_open(const uint8_t *header, int directory, c
 size_t nixdock_trees_read(struct nixdock_trees *trees, uint8_t *out, size_t size)
 {
     size_t at = 0;
-    while (at < size && trees->fault == NIXDOCK_NO_FAULT) {
+    while (at < size && trees->place.fault == NIXDOCK_NO_FAULT) {
         size_t count;
         size_t room = size - at;
         if (trees->header_at < trees->header_size) {
@@ -384,21 +370,14 @@ size_t nixdock_trees_read(struct nixdock_trees *trees, uint8_t *out, size_t size
             break;
         }
         at += count;
-        trees->written += count;
+        trees->place.written += count;
     }
     return at;
 }
 
 struct nixdock_place nixdock_trees_place(const struct nixdock_trees *trees)
 {
-    return (struct nixdock_place){
-        .fault = trees->fault,
-        .number = trees->fault_number,
-        .begun = trees->begun,
-        .written = trees->written,
-        .file_size = trees->file_size,
-        .name = trees->name,
-    };
+    return trees->place;
 }
 
 void nixdock_trees_close(struct nixdock_trees *trees)
