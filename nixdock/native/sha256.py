@@ -14,8 +14,8 @@ import threading
 from functools import cache
 from typing import Final, Protocol
 
+from nixdock.native.addresses import address_of
 from nixdock.native.library import native_library
-from nixdock.system.buffers import whole_bytes
 
 __all__ = ["Sha256", "can_hash_two", "new_sha256"]
 
@@ -132,8 +132,8 @@ class _SociableSha256:
             theirs = other._waiting
             both = min(len(theirs), len(view))
             if both:
-                mine = self._state, _pointer(view[:both])
-                self._hash_blocks(*mine, other._state, _pointer(theirs[:both]), both // _BLOCK)
+                mine = self._state, address_of(view)
+                self._hash_blocks(*mine, other._state, address_of(theirs), both // _BLOCK)
                 other._waiting = theirs[both:]
         return view[both:]
 
@@ -141,12 +141,5 @@ class _SociableSha256:
         with self._lock:
             waiting, self._waiting = self._waiting, _NOTHING
             if waiting:
-                pointer = _pointer(waiting)
-                self._hash_blocks(self._state, pointer, None, None, len(waiting) // _BLOCK)
-
-
-def _pointer(view: memoryview) -> object:
-    """Return what a C function takes as the address of the bytes."""
-    if view.readonly:
-        return whole_bytes(view)
-    return (ctypes.c_char * len(view)).from_buffer(view)
+                blocks = len(waiting) // _BLOCK
+                self._hash_blocks(self._state, address_of(waiting), None, None, blocks)

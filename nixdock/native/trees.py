@@ -8,6 +8,7 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Self
 
+from nixdock.native.addresses import address_of
 from nixdock.native.library import Place, native_library
 
 __all__ = ["Fault", "TreeStream"]
@@ -61,7 +62,7 @@ class TreeStream:
 
         `place` tells whether that is the end of the stream.
         """
-        data = (ctypes.c_char * len(buffer)).from_buffer(buffer)
+        data = address_of(buffer)
         count: int = self._library.nixdock_trees_read(self._trees, data, len(buffer))
         return count
 
