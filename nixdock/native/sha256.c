@@ -6,7 +6,8 @@
  */
 #include "packer.h"
 
-#if defined(__x86_64__) && defined(__GNUC__)
+/* NIXDOCK_PORTABLE is for tests: what other CPUs get. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(NIXDOCK_PORTABLE)
 
 #include <cpuid.h>
 #include <immintrin.h>
