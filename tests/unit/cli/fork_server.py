@@ -24,7 +24,8 @@ import nixdock
 import nixdock.cli
 
 MOST_REQUEST = 1 << 20
-NOT_LOADED = {"nixdock.__main__"}
+# The second is a library in C, which only has the name of a module.
+NOT_LOADED = {"nixdock.__main__", "nixdock.native.packer"}
 
 
 def load() -> None:
