@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -12,6 +12,7 @@ from nixdock.layers.hashed import CHUNK
 from nixdock.nix.closure import PathInfo
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
 from nixdock.read.nix_database import Database, read_database
+from nixdock.read.untrusted_sqlite import OtherDatabaseError
 from nixdock.system.scratch import temporary_directory
 from nixdock.tar.kinds import Kind
 from nixdock.tar.member import Member
@@ -135,12 +136,14 @@ class _Merged:
 
 
 def read_image_store(
-    layers: Sequence[TarOpener], store_dir: str = DEFAULT_STORE_DIR, *, database: bool = True
+    layers: Sequence[TarOpener],
+    store_dir: str = DEFAULT_STORE_DIR,
+    pass_over: Callable[[str], object] | None = None,
 ) -> ImageStore:
-    """Return the store in the merged `layers`, bottom to top, with or without the `database`.
+    """Return the store in the merged `layers`, bottom to top.
 
-    Raise ImageError if a layer is malformed or the Nix database can't be read, and of these
-    OtherDatabaseError if it is not one.
+    Raise ImageError if a layer is malformed or the Nix database can't be read. If `pass_over` is
+    given, it gets the message about a database of another format, which then counts as none.
     """
     store = normalised(store_dir.encode())
     merged = _Merged(store)
@@ -154,8 +157,13 @@ def read_image_store(
         merged.apply(changes, layer)
     registered: tuple[PathInfo, ...] | None = None
     outputs: dict[StorePath, dict[str, str]] = {}
-    if database and _DB in merged.databases:
-        registered, outputs = _read_database(merged.databases)
+    if _DB in merged.databases:
+        try:
+            registered, outputs = _read_database(merged.databases)
+        except OtherDatabaseError as error:
+            if pass_over is None:
+                raise ImageError(str(error), place=_DB_PLACE) from None
+            pass_over(str(error))
     return ImageStore(
         paths=_store_paths(merged.paths - merged.damaged, store_dir),
         damaged=_store_paths(merged.damaged, store_dir),

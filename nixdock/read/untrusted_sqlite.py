@@ -37,8 +37,11 @@ _LIMITS: Final = {
 _MOST_MESSAGE: Final = 500
 
 
-class OtherDatabaseError(ImageError):
-    """A file is no SQLite database, or one without the tables that it is to have."""
+class OtherDatabaseError(Exception):
+    """A file is no SQLite database, or one without the tables that it is to have.
+
+    It need not be damaged. The message names the file.
+    """
 
 
 class _LacksTableError(ValueError):
@@ -73,8 +76,8 @@ def open_database(
 
     The file is not trusted: it may not execute its own SQL, and neither run nor grow without bound;
     a value has at most `most_value` bytes. Raise OtherDatabaseError, with `place` as its subject,
-    if it is something else, and ImageError if it is damaged, and for each InputError, TypeError or
-    ValueError of the block.
+    if it is something else; raise ImageError if it is damaged, and for each InputError, TypeError
+    or ValueError of the block.
     """
     try:
         with closing(sqlite3.connect(file)) as connection:
@@ -82,9 +85,10 @@ def open_database(
             _check(connection, tables)
             yield Rows(connection)
     except (sqlite3.Error, InputError, TypeError, ValueError) as error:
-        message = shown(str(error), _MOST_MESSAGE)
-        kind = OtherDatabaseError if _is_other(error) else ImageError
-        raise kind(f"{place} is not {what}: {message}", place=place) from None
+        message = f"{place} is not {what}: {shown(str(error), _MOST_MESSAGE)}"
+        if _is_other(error):
+            raise OtherDatabaseError(message) from None
+        raise ImageError(message, place=place) from None
 
 
 def _is_other(error: Exception) -> bool:

@@ -11,7 +11,6 @@ from nixdock.nix.closure import PathInfo
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
 from nixdock.read.merging import merged_tree
 from nixdock.read.nix_store import read_image_store
-from nixdock.read.untrusted_sqlite import OtherDatabaseError
 from nixdock.sbom.bill import BasePart
 from nixdock.sbom.system_packages import read_base_part
 
@@ -52,15 +51,15 @@ def read_layers(layers: Sequence[StoredLayer], store_dir: str = DEFAULT_STORE_DI
     nixdock has not made are searched for the packages of a distribution. Raise ImageError if a
     layer or a database is damaged; log a warning for a Nix database whose format is not known.
     """
-    try:
-        store = read_image_store(layers, store_dir)
-    except OtherDatabaseError as error:
-        log.warning("%s; so the references of store paths are not known", error)
-        store = read_image_store(layers, store_dir, database=False)
+    store = read_image_store(layers, store_dir, _pass_over)
     registered = {info.path: info for info in store.registered or ()}
     paths = store.paths | store.damaged
     infos = {path: registered.get(path, PathInfo(path)) for path in paths}
     return Contents(infos, paths & registered.keys(), _base_part(layers))
+
+
+def _pass_over(message: str) -> None:
+    log.warning("%s; so the references of store paths are not known", message)
 
 
 def _base_part(layers: Sequence[StoredLayer]) -> BasePart | None:
