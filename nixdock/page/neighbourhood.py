@@ -1,0 +1,62 @@
+"""The reference graph around a store path: what refers to it, what it refers to, the way to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from nixdock.page.markup import element, name, text
+from nixdock.page.references import References
+from nixdock.page.words import size_or_unknown
+
+__all__ = ["neighbourhood"]
+
+_MOST: Final = 12
+
+
+def neighbourhood(references: References, path: str) -> str:
+    """Return the graph around `path` as HTML. The script fills the same elements for others."""
+    chain = "".join(element("li", _link(references, each)) for each in references.chain(path))
+    why = element("h3", "Why it is in the image", class_="why") + element(
+        "ol", chain, class_="chain", aria_label="Shortest chain of references from the app"
+    )
+    columns = (
+        _column(references, "Referred to by", references.above[path], "above")
+        + _card(references, path)
+        + _column(references, "Refers to", references.below[path], "below")
+    )
+    return element("div", why + element("div", columns, class_="columns"), class_="graph")
+
+
+def _card(references: References, path: str) -> str:
+    view = references.paths[path]
+    figures = (
+        ("layer", str(view.layer)),
+        ("size", size_or_unknown(view.size)),
+        ("added", size_or_unknown(view.added_size)),
+        ("closure", size_or_unknown(view.closure_size)),
+    )
+    items = "".join(
+        element("div", element("dt", key) + element("dd", text(value), data_figure=key))
+        for key, value in figures
+    )
+    title = element("h3", name(view.name), tabindex="-1")
+    where = element("p", text(path), class_="path")
+    return element("div", title + where + element("dl", items), class_="self")
+
+
+def _column(references: References, title: str, paths: Sequence[str], style: str) -> str:
+    largest = sorted(paths, key=lambda path: (-(references.paths[path].size or 0), path))
+    items = "".join(element("li", _link(references, path)) for path in largest[:_MOST])
+    if more := len(largest) - _MOST:
+        items += element("li", f"and {more} more", class_="more") if more > 0 else ""
+    if not paths:
+        items = element("li", "nothing", class_="more")
+    head = element("h3", f"{title} {element('span', str(len(paths)), class_='count')}")
+    return element("div", head + element("ul", items), class_=style)
+
+
+def _link(references: References, path: str) -> str:
+    view = references.paths[path]
+    figures = element("small", size_or_unknown(view.size))
+    return element("a", f"{name(view.name)} {figures}", href=f"#{references.keys[path]}")

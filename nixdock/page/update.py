@@ -1,0 +1,124 @@
+"""The page on an update from one image to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from nixdock.page.bars import bar_figure
+from nixdock.page.document import html_document
+from nixdock.page.layer_table import layer_key, layer_table
+from nixdock.page.markup import element, name, text
+from nixdock.page.package_table import packages_that_change
+from nixdock.page.path_table import path_table
+from nixdock.page.pictures import frames, image_bar, old_bar
+from nixdock.page.references import references_of
+from nixdock.page.sections import header, references_section, section, title_of
+from nixdock.page.sheet import Sheet
+from nixdock.page.tables import Cell, Column, Row, table
+from nixdock.page.treemap import treemap
+from nixdock.page.words import size_or_unknown, status_legend
+from nixdock.system.text import counted, size_text
+from nixdock.view.model import ImageView, Status
+from nixdock.view.sentence import update_sentence
+from nixdock.view.update import Needless, TransferView, UpdateView
+
+__all__ = ["page_of_update"]
+
+_CLIENTS: Final = "Registries, containerd and Podman"
+_DOCKER: Final = "Docker with its classic storage"
+
+
+def page_of_update(update: UpdateView, document: Any) -> bytes:
+    """Return the page on an update; `document` is embedded as data."""
+    sheet = Sheet()
+    new, old = update.new, update.old
+    references = references_of(new, "p")
+    moved, _, reason = update_sentence(update).partition(": ")
+    gone = [layer for layer in old.layers if layer.status is Status.GONE]
+    figure = bar_figure(
+        [
+            old_bar("", old, new, f"old: {title_of(old)}"),
+            image_bar("", new, f"new: {title_of(new)}"),
+        ],
+        status_legend(_figures(old, new)),
+        sheet,
+    )
+    parts = [
+        header("diff", text(f"{moved[:1].upper()}{moved[1:]}"), text(reason), _transfers(update)),
+        section("Layers", "The old image over the new one, bottom first, to one scale.", figure),
+    ]
+    if update.packages:
+        parts.append(section("Packages", "", packages_that_change(update.packages)))
+    if update.needless:
+        said = "The old image has these store paths too, but in layers that the new one has not."
+        parts.append(section("What moves without need", said, _needless_table(update.needless)))
+    parts += [
+        section(
+            "Store paths",
+            "Each frame is a layer of the new image, each tile a store path, to scale by"
+            " uncompressed size.",
+            treemap(frames("", new, references), "Store paths by layer", sheet),
+        ),
+        references_section(new, references),
+        section("All layers", "", layer_table("", new.layers, gone)),
+    ]
+    if references.paths:
+        parts.append(section("All store paths", "", path_table("", references), style="long"))
+    body = element("main", element("article", "\n".join(filter(None, parts))))
+    title = f"{title_of(old)} to {title_of(new)} - nixdock"
+    return html_document(title, body, sheet, document)
+
+
+def _transfers(update: UpdateView) -> str:
+    items = [
+        element("div", element("dt", client) + element("dd", text(_transfer(transfer, update.new))))
+        for client, transfer in ((_CLIENTS, update.registry), (_DOCKER, update.docker))
+    ]
+    return element("dl", "".join(items), class_="facts clients")
+
+
+def _transfer(transfer: TransferView, new: ImageView) -> str:
+    layers = counted(len(new.layers), "layer")
+    said = f"{size_text(transfer.size)} in {transfer.layers} of {layers}"
+    documents = (("config", transfer.config_size), ("manifest", transfer.manifest_size))
+    return ", ".join([said, *(f"{key} {size_text(size)}" for key, size in documents if size)])
+
+
+def _figures(old: ImageView, new: ImageView) -> dict[Status, str]:
+    """Return how much of the new image has each status, and of the old one what is gone."""
+    figures = {}
+    for status in (Status.KEPT, Status.MOVED, Status.NEW, Status.GONE):
+        image = old if status is Status.GONE else new
+        layers = [layer for layer in image.layers if layer.status is status]
+        if layers:
+            size = size_or_unknown(_total(layer.size for layer in layers))
+            figures[status] = f"{size} in {counted(len(layers), 'layer')}"
+    return figures
+
+
+def _total(sizes: Iterable[int | None]) -> int | None:
+    found = tuple(sizes)
+    known = [size for size in found if size is not None]
+    return sum(known) if len(known) == len(found) else None
+
+
+def _needless_table(needless: Iterable[Needless]) -> str:
+    columns: list[Column[Needless]] = [
+        Column("layer", "Layer", _layer, is_number=True),
+        Column("title", "Contents", lambda each: Cell(name(each.title)), is_head=True),
+        Column("size", "Size", lambda each: Cell(size_or_unknown(each.size), each.size), True),
+        Column("paths", "Store paths", _count, is_number=True),
+        Column("reason", "Why", lambda each: Cell(name(each.reason))),
+    ]
+    rows = [Row(f"needless{each.layer}", each) for each in needless]
+    return table("What moves without need", columns, rows)
+
+
+def _layer(needless: Needless) -> Cell:
+    link = element("a", str(needless.layer), href=f"#{layer_key('', needless.layer)}")
+    return Cell(link, needless.layer)
+
+
+def _count(needless: Needless) -> Cell:
+    return Cell(f"{needless.paths} of {needless.of}", needless.paths)
