@@ -49,7 +49,8 @@ def segments(sizes: Sequence[int], longest: int, least: Sequence[float]) -> tupl
     longest = max(longest, 1)
     scale = min(1.0, _MOST_LEAST / max(sum(least), _MOST_LEAST))
     lengths = [max(size / longest, part * scale) for size, part in zip(sizes, least, strict=True)]
-    stretch = min(sum(sizes) / longest, 1.0) / sum(lengths) if any(sizes) else 1.0
+    whole = max(sum(sizes) / longest, sum(least) * scale)
+    stretch = min(whole, 1.0) / sum(lengths) if lengths else 1.0
     spans = []
     start = 0.0
     for length in lengths:
@@ -90,6 +91,9 @@ def _row_length(sizes: Sequence[int], total: int, area: Rectangle) -> int:
     for count, size in enumerate(sizes):
         row += size
         thickness = long * row / total
+        if not thickness:
+            # Too small to be told apart.
+            return len(sizes)
         # The first tile is the longest along the row, and the last one the shortest.
         longest, shortest = short * sizes[0] / row, short * size / row
         worst_now = max(longest / thickness, thickness / shortest)
@@ -112,6 +116,6 @@ def _rest(area: Rectangle, part: float) -> Rectangle:
     """Return what is left of `area` without a row that takes `part` of it."""
     if area.width >= area.height:
         width = area.width * part
-        return Rectangle(area.left + width, area.top, area.width - width, area.height)
+        return Rectangle(area.left + width, area.top, max(area.width - width, 0.0), area.height)
     height = area.height * part
-    return Rectangle(area.left, area.top + height, area.width, area.height - height)
+    return Rectangle(area.left, area.top + height, area.width, max(area.height - height, 0.0))

@@ -31,14 +31,14 @@ def neighbourhood(references: References, path: str) -> str:
 def _card(references: References, path: str) -> str:
     view = references.paths[path]
     figures = (
-        ("layer", str(view.layer)),
-        ("size", size_or_unknown(view.size)),
-        ("added", size_or_unknown(view.added_size)),
-        ("closure", size_or_unknown(view.closure_size)),
+        ("layer", "Layer", str(view.layer)),
+        ("size", "Size", size_or_unknown(view.size)),
+        ("added", "Added size", size_or_unknown(view.added_size)),
+        ("closure", "Closure", size_or_unknown(view.closure_size)),
     )
     items = "".join(
-        element("div", element("dt", key) + element("dd", text(value), data_figure=key))
-        for key, value in figures
+        element("div", element("dt", title) + element("dd", text(value), data_figure=key))
+        for key, title, value in figures
     )
     title = element("h3", name(view.name), tabindex="-1")
     where = element("p", text(path), class_="path")
@@ -47,16 +47,20 @@ def _card(references: References, path: str) -> str:
 
 def _column(references: References, title: str, paths: Sequence[str], style: str) -> str:
     largest = sorted(paths, key=lambda path: (-(references.paths[path].size or 0), path))
-    items = "".join(element("li", _link(references, path)) for path in largest[:_MOST])
-    if more := len(largest) - _MOST:
-        items += element("li", f"and {more} more", class_="more") if more > 0 else ""
+    items = [_item(references, path) for path in largest[:_MOST]]
+    if (more := len(largest) - _MOST) > 0:
+        items.append(element("li", f"and {more} more", class_="more"))
     if not paths:
-        items = element("li", "nothing", class_="more")
+        items.append(element("li", "nothing", class_="more"))
     head = element("h3", f"{title} {element('span', str(len(paths)), class_='count')}")
-    return element("div", head + element("ul", items), class_=style)
+    return element("div", head + element("ul", "".join(items)), class_=style)
 
 
-def _link(references: References, path: str) -> str:
-    view = references.paths[path]
-    figures = element("small", size_or_unknown(view.size))
-    return element("a", f"{name(view.name)} {figures}", href=f"#{references.keys[path]}")
+def _item(references: References, path: str) -> str:
+    figure = element("small", size_or_unknown(references.paths[path].size))
+    return element("li", _link(references, path, figure))
+
+
+def _link(references: References, path: str, figure: str = "") -> str:
+    title = name(references.paths[path].name)
+    return element("a", title + figure, href=f"#{references.keys[path]}")

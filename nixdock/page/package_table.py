@@ -19,6 +19,8 @@ _STYLES: Final = {
     PackageStatus.REBUILT: "moved",
     PackageStatus.REMOVED: "gone",
 }
+# How many packages are seen at once.
+_MOST: Final = 12
 _MINUS: Final = "\u2212"
 
 
@@ -27,13 +29,16 @@ def packages_that_change(changes: Iterable[PackageChange]) -> str:
     rows = [Row(f"package{number}", change) for number, change in enumerate(changes, 1)]
     causes = [row for row in rows if row.item.status is not PackageStatus.REBUILT]
     rebuilt = [row for row in rows if row.item.status is PackageStatus.REBUILT]
-    parts = []
-    if causes:
-        parts.append(table("Packages that change", _COLUMNS, causes))
-    if rebuilt:
-        summary = element("summary", f"{counted(len(rebuilt), 'package')} rebuilt")
-        found = table("Rebuilt packages", _COLUMNS, rebuilt)
-        parts.append(element("details", summary + found, open=not causes))
+    first, others = causes[:_MOST], causes[_MOST:]
+    if not causes:
+        first, rebuilt = rebuilt[:_MOST], rebuilt[_MOST:]
+    parts = [table("Packages that change", _COLUMNS, first)]
+    for label, found in (("more package", others), ("rebuilt package", rebuilt)):
+        if found:
+            said = counted(len(found), label)
+            parts.append(
+                element("details", element("summary", said) + table(said, _COLUMNS, found))
+            )
     return "\n".join(parts)
 
 

@@ -247,7 +247,7 @@ function drawGraph(graph, paths, key) {
 function drawNeighbours(column, keys, paths) {
   const found = keys.map((key) => paths.get(key));
   found.sort((a, b) => b.size - a.size || compare(a.path, b.path, 1));
-  const items = found.map((path) => make("li", {}, pathLink(path)));
+  const items = found.map((path) => make("li", {}, pathLink(path, path.text("size"))));
   const list = column.querySelector("ul");
   column.querySelector(".count").textContent = keys.length;
   list.replaceChildren(...items.slice(0, MOST_SHOWN));
@@ -265,9 +265,12 @@ function drawNeighbours(column, keys, paths) {
   }
 }
 
-function pathLink(path) {
-  const size = make("small", {}, path.text("size"));
-  return make("a", { href: `#${path.key}` }, make("bdi", {}, path.name), " ", size);
+function pathLink(path, figure) {
+  const link = make("a", { href: `#${path.key}` }, make("bdi", {}, path.name));
+  if (figure !== undefined) {
+    link.append(make("small", {}, figure));
+  }
+  return link;
 }
 
 // Bring the graph into view, and the reader with it.

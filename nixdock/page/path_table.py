@@ -22,11 +22,11 @@ def path_table(prefix: str, references: References) -> str:
     paths = sorted(references.paths.values(), key=lambda path: (-(path.size or 0), path.path))
     cells = _Cells(prefix, references)
     columns: list[Column[PathView]] = [Column("title", "Store path", cells.title, is_head=True)]
+    if any(path.size is not None for path in paths):
+        columns.append(Column("size", "Size", _size, is_number=True))
     if any(path.status for path in paths):
         columns.append(Column("status", "Status", lambda path: Cell(status_mark(path.status))))
     columns.append(Column("layer", "Layer", cells.layer, is_number=True))
-    if any(path.size is not None for path in paths):
-        columns.append(Column("size", "Size", _size, is_number=True))
     if any(path.added_size is not None for path in paths):
         columns.append(Column("added", "Added size", _added, is_number=True))
         columns.append(Column("closure", "Closure", _closure, is_number=True))

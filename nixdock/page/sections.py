@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+from nixdock.page.layer_table import layer_table
 from nixdock.page.markup import element, name, text
 from nixdock.page.neighbourhood import neighbourhood
+from nixdock.page.path_table import path_table
+from nixdock.page.pictures import frames
 from nixdock.page.references import References
-from nixdock.view.model import ImageView
+from nixdock.page.sheet import Sheet
+from nixdock.page.treemap import treemap
+from nixdock.view.model import ImageView, LayerView
 
-__all__ = ["facts", "header", "references_section", "section", "title_of"]
+__all__ = ["contents", "facts", "header", "section", "tables", "title_of"]
 
+_TREEMAP: Final = "Frames are layers, tiles store paths; areas are uncompressed sizes."
+_CHOOSE: Final = "Choose a store path here, above or in the table below."
 _UNKNOWN_REFERENCES: Final = "Nothing in the image says what its store paths refer to."
 
 
@@ -37,24 +44,38 @@ def facts(image: ImageView) -> str:
     return element("dl", items, class_="facts")
 
 
-def references_section(image: ImageView, references: References) -> str:
-    """Return the reference graph around the app, which the script draws around other paths too."""
-    shown = next((path for path in image.app if path in references.paths), None)
-    shown = shown or max(
-        references.paths, key=lambda path: references.paths[path].size or 0, default=None
-    )
-    if shown is None:
-        return ""
+def contents(
+    prefix: str, image: ImageView, references: References, legend: str, sheet: Sheet
+) -> Iterator[str]:
+    """Yield the sections that draw what is in the layers; `legend` is HTML."""
+    drawn = treemap(frames(prefix, image, references), "Contents of the layers", sheet)
+    figure = element("figure", drawn + element("figcaption", legend))
+    yield section("Contents", _TREEMAP, figure)
+    if not references.paths:
+        return
     if not image.has_references:
-        return section("References", _UNKNOWN_REFERENCES, "")
-    hint = element(
-        "p", "Choose a store path here, in the picture or in the table.", class_="said js"
-    )
-    return element(
-        "section",
-        element("h2", "References") + hint + neighbourhood(references, shown),
-        class_="references",
-    )
+        yield section("References", _UNKNOWN_REFERENCES, "")
+        return
+    # The script draws the references of other store paths.
+    hint = element("p", _CHOOSE, class_="said js")
+    graph = neighbourhood(references, _most_important(image, references))
+    yield section("References", "", hint + graph)
+
+
+def tables(
+    prefix: str, layers: Iterable[LayerView], gone: Iterable[LayerView], references: References
+) -> Iterator[str]:
+    """Yield the sections with all figures."""
+    yield section("All layers", "", layer_table(prefix, layers, gone))
+    if references.paths:
+        yield section("All store paths", "", path_table(prefix, references), style="long")
+
+
+def _most_important(image: ImageView, references: References) -> str:
+    """Return the app or, if there is none, the largest store path."""
+    paths = references.paths
+    app = (path for path in image.app if path in paths)
+    return next(app, max(paths, key=lambda path: paths[path].size or 0))
 
 
 def title_of(image: ImageView) -> str:

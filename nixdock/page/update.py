@@ -7,16 +7,14 @@ from typing import Any, Final
 
 from nixdock.page.bars import bar_figure
 from nixdock.page.document import html_document
-from nixdock.page.layer_table import layer_key, layer_table
+from nixdock.page.layer_table import layer_key
 from nixdock.page.markup import element, name, text
 from nixdock.page.package_table import packages_that_change
-from nixdock.page.path_table import path_table
-from nixdock.page.pictures import frames, image_bar, old_bar
+from nixdock.page.pictures import image_bar, old_bar
 from nixdock.page.references import references_of
-from nixdock.page.sections import header, references_section, section, title_of
+from nixdock.page.sections import contents, header, section, tables, title_of
 from nixdock.page.sheet import Sheet
 from nixdock.page.tables import Cell, Column, Row, table
-from nixdock.page.treemap import treemap
 from nixdock.page.words import size_or_unknown, status_legend
 from nixdock.system.text import counted, size_text
 from nixdock.view.model import ImageView, Status
@@ -36,12 +34,13 @@ def page_of_update(update: UpdateView, document: Any) -> bytes:
     references = references_of(new, "p")
     moved, _, reason = update_sentence(update).partition(": ")
     gone = [layer for layer in old.layers if layer.status is Status.GONE]
+    legend = status_legend(_figures(old, new))
     figure = bar_figure(
         [
             old_bar("", old, new, f"old: {title_of(old)}"),
             image_bar("", new, f"new: {title_of(new)}"),
         ],
-        status_legend(_figures(old, new)),
+        legend,
         sheet,
     )
     parts = [
@@ -53,19 +52,9 @@ def page_of_update(update: UpdateView, document: Any) -> bytes:
     if update.needless:
         said = "The old image has these store paths too, but in layers that the new one has not."
         parts.append(section("What moves without need", said, _needless_table(update.needless)))
-    parts += [
-        section(
-            "Store paths",
-            "Each frame is a layer of the new image, each tile a store path, to scale by"
-            " uncompressed size.",
-            treemap(frames("", new, references), "Store paths by layer", sheet),
-        ),
-        references_section(new, references),
-        section("All layers", "", layer_table("", new.layers, gone)),
-    ]
-    if references.paths:
-        parts.append(section("All store paths", "", path_table("", references), style="long"))
-    body = element("main", element("article", "\n".join(filter(None, parts))))
+    parts += contents("", new, references, legend, sheet)
+    parts += tables("", new.layers, gone, references)
+    body = element("main", element("article", "\n".join(parts)))
     title = f"{title_of(old)} to {title_of(new)} - nixdock"
     return html_document(title, body, sheet, document)
 
