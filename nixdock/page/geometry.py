@@ -50,7 +50,7 @@ def segments(sizes: Sequence[int], longest: int, least: Sequence[float]) -> tupl
     scale = min(1.0, _MOST_LEAST / max(sum(least), _MOST_LEAST))
     lengths = [max(size / longest, part * scale) for size, part in zip(sizes, least, strict=True)]
     whole = max(sum(sizes) / longest, sum(least) * scale)
-    stretch = min(whole, 1.0) / sum(lengths) if lengths else 1.0
+    stretch = min(whole, 1.0) / sum(lengths) if any(lengths) else 1.0
     spans = []
     start = 0.0
     for length in lengths:

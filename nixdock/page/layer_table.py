@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from nixdock.page.markup import element, name, text
+from nixdock.page.markup import element, name
 from nixdock.page.tables import Cell, Column, Row, table
 from nixdock.page.words import UNKNOWN, size_or_unknown, status_mark
 from nixdock.system.text import counted
@@ -105,4 +105,4 @@ def _changes(layer: LayerView) -> Cell:
 
 
 def _digest(layer: LayerView) -> Cell:
-    return Cell(element("code", text((layer.digest or "").partition(":")[2][:_DIGITS])))
+    return Cell(element("code", name((layer.digest or "").partition(":")[2][:_DIGITS])))

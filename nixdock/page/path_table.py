@@ -9,6 +9,7 @@ from nixdock.page.markup import element, name, text
 from nixdock.page.references import References
 from nixdock.page.tables import Cell, Column, Row, table
 from nixdock.page.words import UNKNOWN, size_or_unknown, status_mark
+from nixdock.system.text import shown
 from nixdock.view.model import PathView
 
 __all__ = ["path_table"]
@@ -48,7 +49,7 @@ class _Cells:
     def row(self, path: PathView) -> Row[PathView]:
         keys = self.references.keys
         below = [keys[other] for other in self.references.below[path.path]]
-        attributes = {"data-path": path.path, "data-below": " ".join(below)}
+        attributes = {"data-path": shown(path.path), "data-below": " ".join(below)}
         through = self.references.through.get(path.path)
         if through is not None:
             attributes["data-through"] = keys[through]

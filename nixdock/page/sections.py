@@ -87,15 +87,15 @@ def _facts(image: ImageView) -> Iterator[tuple[str, str]]:
     if image.names[1:]:
         yield "Other names", ", ".join(map(name, image.names[1:]))
     if image.platform:
-        yield "Platform", text(image.platform)
+        yield "Platform", name(image.platform)
     if image.command:
         yield "Runs", element("code", name(shlex.join(image.command)))
         yield "As", name(image.user or "root")
     if image.created:
-        yield "Created", text(image.created)
+        yield "Created", name(image.created)
     if image.digest:
-        yield "Manifest", element("code", text(image.digest))
+        yield "Manifest", element("code", name(image.digest))
     if image.config_digest:
-        yield "Config", element("code", text(image.config_digest))
+        yield "Config", element("code", name(image.config_digest))
     if image.names:
         yield "Read from", name(image.origin)
