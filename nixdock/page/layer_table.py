@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from nixdock.page.markup import element, name
@@ -12,7 +13,7 @@ from nixdock.system.text import counted
 from nixdock.view.model import LayerView, Status
 from nixdock.view.sentence import share_text
 
-__all__ = ["gone_key", "layer_key", "layer_table"]
+__all__ = ["layer_key", "layer_table", "old_layer_key"]
 
 _DIGITS: Final = 12
 _MOST_CHANGES: Final = 3
@@ -23,41 +24,53 @@ def layer_key(prefix: str, number: int) -> str:
     return f"{prefix}layer{number}"
 
 
-def gone_key(prefix: str, number: int) -> str:
-    """Return the key of the row of a layer that only the old image has."""
-    return f"{prefix}gone{number}"
+def old_layer_key(prefix: str, number: int) -> str:
+    """Return the key of the row of a layer of the old image."""
+    return f"{prefix}old{number}"
 
 
-def layer_table(prefix: str, layers: Iterable[LayerView], gone: Iterable[LayerView] = ()) -> str:
-    """Return the table of `layers`, bottom first, and of those that are `gone`.
+@dataclass(frozen=True, slots=True)
+class _Line:
+    layer: LayerView
+    is_old: bool = False
+
+
+def layer_table(prefix: str, layers: Iterable[LayerView], old: Iterable[LayerView] = ()) -> str:
+    """Return the table of `layers`, bottom first, and of those `old` ones that the image lacks.
 
     Columns of which nothing is known are left out.
     """
     layers = tuple(layers)
-    rows = [Row(layer_key(prefix, layer.number), layer) for layer in layers]
-    rows += [Row(gone_key(prefix, layer.number), layer) for layer in gone]
+    rows = [Row(layer_key(prefix, layer.number), _Line(layer)) for layer in layers]
+    rows += [Row(old_layer_key(prefix, layer.number), _Line(layer, is_old=True)) for layer in old]
     total = sum(layer.size or 0 for layer in layers)
-    columns: list[Column[LayerView]] = [
+    columns = [
         Column("number", "Layer", _number, is_number=True),
-        Column("title", "Contents", _title, is_head=True),
-        Column("size", "Size", _size, is_number=True),
-        Column("share", "Share", lambda layer: _share(layer, total), is_number=True),
-        Column("paths", "Store paths", _paths, is_number=True),
+        Column("title", "Contents", lambda line: _title(line.layer), is_head=True),
+        Column("size", "Size", lambda line: _size(line.layer), is_number=True),
+        Column("share", "Share", lambda line: _share(line, total), is_number=True),
+        Column("paths", "Store paths", lambda line: _paths(line.layer), is_number=True),
     ]
     if any(layer.status for layer in layers):
-        columns.insert(2, Column("status", "Status", lambda layer: Cell(status_mark(layer.status))))
-        columns.append(Column("changes", "Why", _changes))
+        columns.insert(2, Column("status", "Status", lambda line: _status(line.layer)))
+        columns.append(Column("changes", "Why", lambda line: _changes(line.layer)))
     elif any(layer.changed_by is not None for layer in layers):
-        columns.append(Column("changed-by", "Changes with", _changed_by, is_number=True))
+        changed_by = Column("changed-by", "Changes with", _changed_by, is_number=True)
+        columns.append(changed_by)
     if any(layer.digest for layer in layers):
-        columns.append(Column("digest", "Digest", _digest))
+        columns.append(Column("digest", "Digest", lambda line: _digest(line.layer)))
     return table("Layers, bottom first", columns, rows)
 
 
-def _number(layer: LayerView) -> Cell:
-    if layer.status is Status.GONE:
-        return Cell(element("span", f"was {layer.number}", class_="soft"))
-    return Cell(str(layer.number), layer.number)
+def _number(line: _Line) -> Cell:
+    number = line.layer.number
+    if line.is_old:
+        return Cell(element("span", f"was {number}", class_="soft"))
+    return Cell(str(number), number)
+
+
+def _status(layer: LayerView) -> Cell:
+    return Cell(status_mark(layer.status))
 
 
 def _title(layer: LayerView) -> Cell:
@@ -71,28 +84,28 @@ def _size(layer: LayerView) -> Cell:
     return Cell(size_or_unknown(layer.size), layer.size)
 
 
-def _share(layer: LayerView, total: int) -> Cell:
-    if layer.size is None or layer.status is Status.GONE or not total:
+def _share(line: _Line, total: int) -> Cell:
+    size = line.layer.size
+    if size is None or line.is_old or not total:
         return Cell("")
     bar = element(
         "svg",
-        element("path", d=f"M0 0H{100 * layer.size / total:.2f}V1H0Z"),
+        element("path", d=f"M0 0H{100 * size / total:.2f}V1H0Z"),
         class_="share",
         viewBox="0 0 100 1",
         preserveAspectRatio="none",
         aria_hidden="true",
     )
-    return Cell(bar + element("span", share_text(layer.size, total)), layer.size)
+    return Cell(bar + element("span", share_text(size, total)), size)
 
 
 def _paths(layer: LayerView) -> Cell:
     return Cell(str(len(layer.paths)), len(layer.paths))
 
 
-def _changed_by(layer: LayerView) -> Cell:
-    if layer.changed_by is None:
-        return Cell(UNKNOWN)
-    return Cell(counted(layer.changed_by, "path"), layer.changed_by)
+def _changed_by(line: _Line) -> Cell:
+    count = line.layer.changed_by
+    return Cell(UNKNOWN) if count is None else Cell(counted(count, "path"), count)
 
 
 def _changes(layer: LayerView) -> Cell:

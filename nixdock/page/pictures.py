@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from nixdock.page.bars import Bar, Segment
-from nixdock.page.layer_table import gone_key, layer_key
+from nixdock.page.layer_table import layer_key, old_layer_key
 from nixdock.page.markup import isolated
 from nixdock.page.references import References
 from nixdock.page.treemap import Frame, Tile
-from nixdock.page.words import change_class, size_or_unknown
+from nixdock.page.words import OTHER, change_class, size_or_unknown
 from nixdock.system.text import counted, size_text
 from nixdock.view.model import ImageView, LayerView, PathView, Status
 from nixdock.view.sentence import share_text
@@ -50,7 +50,7 @@ def old_bar(prefix: str, old: ImageView, new: ImageView, label: str) -> Bar:
             said=_said(layer, total),
             link=layer_key(prefix, now[layer.number].number)
             if layer.number in now
-            else gone_key(prefix, layer.number),
+            else old_layer_key(prefix, layer.number),
         )
         for layer in old.layers
     )
@@ -100,7 +100,10 @@ def _tiles(
 
 
 def _style(layer: LayerView, image: ImageView) -> str:
-    return change_class(layer, image) if layer.status is None else layer.status.value
+    if layer.status is not None:
+        return layer.status.value
+    is_compared = any(each.status for each in image.layers)
+    return OTHER if is_compared else change_class(layer, image)
 
 
 def _path_said(path: PathView) -> str:

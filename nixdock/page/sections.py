@@ -63,10 +63,10 @@ def contents(
 
 
 def tables(
-    prefix: str, layers: Iterable[LayerView], gone: Iterable[LayerView], references: References
+    prefix: str, layers: Iterable[LayerView], old: Iterable[LayerView], references: References
 ) -> Iterator[str]:
     """Yield the sections with all figures."""
-    yield section("All layers", "", layer_table(prefix, layers, gone))
+    yield section("All layers", "", layer_table(prefix, layers, old))
     if references.paths:
         yield section("All store paths", "", path_table(prefix, references), style="long")
 

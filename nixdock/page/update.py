@@ -32,8 +32,8 @@ def page_of_update(update: UpdateView, document: Any) -> bytes:
     sheet = Sheet()
     new, old = update.new, update.old
     references = references_of(new, "p")
-    moved, _, reason = update_sentence(update).partition(": ")
-    gone = [layer for layer in old.layers if layer.status is Status.GONE]
+    moved, _, reason = update_sentence(update, name).partition(": ")
+    lacking = [layer for layer in old.layers if layer.status in {Status.GONE, None}]
     legend = status_legend(_figures(old, new))
     figure = bar_figure(
         [
@@ -44,7 +44,7 @@ def page_of_update(update: UpdateView, document: Any) -> bytes:
         sheet,
     )
     parts = [
-        header("diff", text(f"{moved[:1].upper()}{moved[1:]}"), text(reason), _transfers(update)),
+        header("diff", f"{moved[:1].upper()}{moved[1:]}", reason, _transfers(update)),
         section("Layers", "The old image over the new one, bottom first, to one scale.", figure),
     ]
     if update.packages:
@@ -53,7 +53,7 @@ def page_of_update(update: UpdateView, document: Any) -> bytes:
         said = "The old image has these store paths too, but in layers that the new one has not."
         parts.append(section("What moves without need", said, _needless_table(update.needless)))
     parts += contents("", new, references, legend, sheet)
-    parts += tables("", new.layers, gone, references)
+    parts += tables("", new.layers, lacking, references)
     body = element("main", element("article", "\n".join(parts)))
     title = f"{title_of(old)} to {title_of(new)} - nixdock"
     return html_document(title, body, sheet, document)
@@ -74,10 +74,10 @@ def _transfer(transfer: TransferView, new: ImageView) -> str:
     return ", ".join([said, *(f"{key} {size_text(size)}" for key, size in documents if size)])
 
 
-def _figures(old: ImageView, new: ImageView) -> dict[Status, str]:
+def _figures(old: ImageView, new: ImageView) -> dict[Status | None, str]:
     """Return how much of the new image has each status, and of the old one what is gone."""
-    figures = {}
-    for status in (Status.KEPT, Status.MOVED, Status.NEW, Status.GONE):
+    figures: dict[Status | None, str] = {}
+    for status in (Status.KEPT, Status.MOVED, Status.NEW, Status.GONE, None):
         image = old if status is Status.GONE else new
         layers = [layer for layer in image.layers if layer.status is status]
         if layers:
