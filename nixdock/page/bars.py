@@ -20,6 +20,8 @@ _LEAST: Final = 0.0015
 # From which part of the longest bar on a segment has room for its label, also on a phone.
 _ROOM: Final = 0.07
 _ROOM_ON_PHONES: Final = 0.22
+# Up to which part of the longest bar a segment has no line beside it.
+_THIN: Final = 0.004
 _RIBBON_WIDTH: Final = 1000
 _RIBBON_HEIGHT: Final = 32
 
@@ -83,8 +85,8 @@ def _segments(bar: Bar, spans: Sequence[Span], sheet: Sheet) -> str:
         label = ""
         if span.length >= _ROOM:
             figures = element("small", size_text(segment.size))
-            style = None if span.length >= _ROOM_ON_PHONES else "wide"
-            label = element("span", f"{name(segment.title)} {figures}", class_=style)
+            room = None if span.length >= _ROOM_ON_PHONES else "wide"
+            label = element("span", f"{name(segment.title)} {figures}", class_=room)
         link = element(
             "a",
             label,
@@ -92,7 +94,8 @@ def _segments(bar: Bar, spans: Sequence[Span], sheet: Sheet) -> str:
             aria_label=segment.said,
             tabindex="0" if number == 0 else "-1",
         )
-        items.append(element("li", link, id=segment.key, class_=segment.style))
+        style = f"{segment.style} thin" if span.length < _THIN else segment.style
+        items.append(element("li", link, id=segment.key, class_=style))
     described = f"Layers of {isolated(bar.label)}, bottom first"
     return element("ol", "".join(items), class_="bar", aria_label=described)
 

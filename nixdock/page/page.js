@@ -3,6 +3,7 @@
 "use strict";
 
 const MOST_SHOWN = 12;
+const READING = "Point at a tile, or walk through them with the arrow keys, to read what it is.";
 
 document.documentElement.classList.add("scripted");
 for (const table of document.querySelectorAll("table")) {
@@ -121,7 +122,7 @@ function step(key, from, count) {
 // Make a treemap a list of tiles, which is one stop of the tab key, and say in words what is where.
 function makeListbox(map) {
   const tiles = [...map.querySelectorAll(".tiles a")];
-  const reading = make("p", { className: "reading soft" });
+  const reading = make("p", { className: "reading soft" }, READING);
   map.after(reading);
   map.removeAttribute("aria-hidden");
   map.setAttribute("role", "listbox");

@@ -18,7 +18,7 @@ from nixdock.view.model import ImageView, LayerView
 
 __all__ = ["contents", "facts", "header", "section", "tables", "title_of"]
 
-_TREEMAP: Final = "Frames are layers, tiles store paths; areas are uncompressed sizes."
+_TREEMAP: Final = "Frames are layers, tiles store paths; areas are uncompressed sizes"
 _CHOOSE: Final = "Choose a store path here, above or in the table below."
 _UNKNOWN_REFERENCES: Final = "Nothing in the image says what its store paths refer to."
 
@@ -50,7 +50,9 @@ def contents(
     """Yield the sections that draw what is in the layers; `legend` is HTML."""
     drawn = treemap(frames(prefix, image, references), "Contents of the layers", sheet)
     figure = element("figure", drawn + element("figcaption", legend))
-    yield section("Contents", _TREEMAP, figure)
+    known = all(layer.tar_size or layer.nar_size for layer in image.layers)
+    said = f"{_TREEMAP}." if known else f"{_TREEMAP}, where they are known."
+    yield section("Contents", said, figure)
     if not references.paths:
         return
     if not image.has_references:

@@ -64,7 +64,7 @@ def change_legend(image: ImageView) -> str:
     entries = []
     if any(layer.changed_by is not None for layer in image.layers):
         steps = "".join(element("i", class_=f"swatch {word}") for word, _ in _BOUNDS)
-        entries.append(f"{steps} the darker, the more store paths change it")
+        entries.append(f"{steps} the stronger the blue, the more store paths change it")
     if _APP in classes:
         entries.append(f"{element('i', class_=f'swatch {_APP}')} has the app: changes with it")
     if OTHER in classes:
