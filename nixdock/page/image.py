@@ -12,7 +12,8 @@ from nixdock.page.pictures import image_bar
 from nixdock.page.references import references_of
 from nixdock.page.sections import contents, facts, header, section, tables, title_of
 from nixdock.page.sheet import Sheet
-from nixdock.page.words import change_legend, size_or_unknown
+from nixdock.page.styles import change_legend
+from nixdock.page.words import size_or_unknown
 from nixdock.system.text import counted
 from nixdock.view.model import ImageView
 

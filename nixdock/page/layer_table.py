@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from nixdock.page.markup import element, name
+from nixdock.page.styles import status_mark
 from nixdock.page.tables import Cell, Column, Row, table
-from nixdock.page.words import UNKNOWN, size_or_unknown, status_mark
+from nixdock.page.words import UNKNOWN, size_or_unknown
 from nixdock.system.text import counted
 from nixdock.view.model import LayerView, Status
 from nixdock.view.sentence import share_text

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from nixdock.page.layer_table import layer_key
 from nixdock.page.markup import element, name, text
 from nixdock.page.references import References
+from nixdock.page.styles import status_mark
 from nixdock.page.tables import Cell, Column, Row, table
-from nixdock.page.words import UNKNOWN, size_or_unknown, status_mark
+from nixdock.page.words import UNKNOWN, size_or_unknown
 from nixdock.system.text import shown
 from nixdock.view.model import PathView
 
@@ -35,6 +36,8 @@ def path_table(prefix: str, references: References) -> str:
         columns.append(Column("below", "Refers to", cells.below, is_number=True))
         columns.append(Column("above", "Referred to by", cells.above, is_number=True))
         columns.append(Column("through", "Needed by", cells.through))
+    if any(path.reason or path.replaces for path in paths):
+        columns.append(Column("reason", "Why it moves", _reason))
     rows = (cells.row(path) for path in paths)
     return table("Store paths, the largest first", columns, rows, "paths")
 
@@ -92,3 +95,9 @@ def _added(path: PathView) -> Cell:
 
 def _closure(path: PathView) -> Cell:
     return Cell(size_or_unknown(path.closure_size), path.closure_size)
+
+
+def _reason(path: PathView) -> Cell:
+    if path.replaces is not None:
+        return Cell(f"in place of {name(path.replaces.rpartition('/')[2][33:])}")
+    return Cell(name(path.reason or ""))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from nixdock.page.bars import Bar, Segment
 from nixdock.page.layer_table import layer_key, old_layer_key
 from nixdock.page.markup import isolated
 from nixdock.page.references import References
+from nixdock.page.styles import layer_style, path_style
 from nixdock.page.treemap import Frame, Tile
-from nixdock.page.words import OTHER, change_class, size_or_unknown
+from nixdock.page.words import size_or_unknown
 from nixdock.system.text import counted, size_text
 from nixdock.view.model import ImageView, LayerView, PathView, Status
 from nixdock.view.sentence import share_text
 
 __all__ = ["frames", "image_bar", "old_bar"]
-
-_REST: Final = "other"
 
 
 def image_bar(prefix: str, image: ImageView, label: str) -> Bar:
@@ -26,7 +23,7 @@ def image_bar(prefix: str, image: ImageView, label: str) -> Bar:
         Segment(
             key=f"{prefix}b{layer.number}",
             size=layer.size or 0,
-            style=_style(layer, image),
+            style=layer_style(layer, image),
             title=layer.title,
             said=_said(layer, total),
             link=layer_key(prefix, layer.number),
@@ -45,7 +42,7 @@ def old_bar(prefix: str, old: ImageView, new: ImageView, label: str) -> Bar:
         Segment(
             key=_old_key(prefix, layer.number),
             size=layer.size or 0,
-            style=_style(layer, old),
+            style=layer_style(layer, old),
             title=layer.title,
             said=_said(layer, total),
             link=layer_key(prefix, now[layer.number].number)
@@ -67,7 +64,7 @@ def frames(prefix: str, image: ImageView, references: References) -> tuple[Frame
         Frame(
             key=f"{prefix}f{layer.number}",
             title=f"Layer {layer.number}",
-            style=_style(layer, image),
+            style=layer_style(layer, image),
             tiles=_tiles(prefix, layer, image, references),
         )
         for layer in image.layers
@@ -83,33 +80,24 @@ def _tiles(
             title += f" and {len(layer.paths) - 1} more"
         key = f"{prefix}t{layer.number}"
         size = layer.tar_size or layer.size or 0
-        style = _style(layer, image)
+        style = layer_style(layer, image)
         said = f"{isolated(title)}, {size_text(size)}, layer {layer.number}"
         return (Tile(key, size, style, title, said, layer_key(prefix, layer.number)),)
     return tuple(
-        Tile(
-            key=f"{prefix}t{layer.number}-{number}",
-            size=path.size or 0,
-            style=path.status.value if path.status else _style(layer, image),
-            title=path.name,
-            said=_path_said(path),
-            link=references.keys[path.path],
-        )
+        _tile(f"{prefix}t{layer.number}-{number}", path, path_style(path, layer, image), references)
         for number, path in enumerate(layer.paths, 1)
     )
 
 
-def _style(layer: LayerView, image: ImageView) -> str:
-    if layer.status is not None:
-        return layer.status.value
-    is_compared = any(each.status for each in image.layers)
-    return OTHER if is_compared else change_class(layer, image)
+def _tile(key: str, path: PathView, style: str, references: References) -> Tile:
+    link = references.keys[path.path]
+    return Tile(key, path.size or 0, style, path.name, _path_said(path, style), link)
 
 
-def _path_said(path: PathView) -> str:
+def _path_said(path: PathView, style: str) -> str:
     parts = [isolated(path.name), size_or_unknown(path.size), f"layer {path.layer}"]
     if path.status is not None:
-        parts.append(path.status.value)
+        parts.append("transferred again" if style == "again" else style)
     return ", ".join(parts)
 
 

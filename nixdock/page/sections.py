@@ -27,7 +27,8 @@ def header(kind: str, title: str, lead: str, details: str) -> str:
     """Return the header of a page; all but `kind` is HTML."""
     mark = element("p", f"nixdock {element('span', text(kind))}", class_="mark")
     heading = element("h1", title)
-    return element("header", mark + heading + element("p", lead, class_="lead") + details)
+    below = element("p", lead, class_="lead") if lead else ""
+    return element("header", mark + heading + below + details)
 
 
 def section(title: str, said: str, content: str, style: str | None = None) -> str:

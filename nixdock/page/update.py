@@ -14,8 +14,9 @@ from nixdock.page.pictures import image_bar, old_bar
 from nixdock.page.references import references_of
 from nixdock.page.sections import contents, header, section, tables, title_of
 from nixdock.page.sheet import Sheet
+from nixdock.page.styles import contents_legend, update_legend
 from nixdock.page.tables import Cell, Column, Row, table
-from nixdock.page.words import size_or_unknown, status_legend
+from nixdock.page.words import size_or_unknown
 from nixdock.system.text import counted, size_text
 from nixdock.view.model import ImageView, Status
 from nixdock.view.sentence import update_sentence
@@ -34,13 +35,12 @@ def page_of_update(update: UpdateView, document: Any) -> bytes:
     references = references_of(new, "p")
     moved, _, reason = update_sentence(update, name).partition(": ")
     lacking = [layer for layer in old.layers if layer.status in {Status.GONE, None}]
-    legend = status_legend(_figures(old, new))
     figure = bar_figure(
         [
             old_bar("", old, new, f"old: {title_of(old)}"),
             image_bar("", new, f"new: {title_of(new)}"),
         ],
-        legend,
+        update_legend(old, new),
         sheet,
     )
     parts = [
@@ -52,7 +52,7 @@ def page_of_update(update: UpdateView, document: Any) -> bytes:
     if update.needless:
         said = "The old image has these store paths too, but in layers that the new one has not."
         parts.append(section("What moves without need", said, _needless_table(update.needless)))
-    parts += contents("", new, references, legend, sheet)
+    parts += contents("", new, references, contents_legend(new), sheet)
     parts += tables("", new.layers, lacking, references)
     body = element("main", element("article", "\n".join(parts)))
     title = f"{title_of(old)} to {title_of(new)} - nixdock"
@@ -72,24 +72,6 @@ def _transfer(transfer: TransferView, new: ImageView) -> str:
     said = f"{size_text(transfer.size)} in {transfer.layers} of {layers}"
     documents = (("config", transfer.config_size), ("manifest", transfer.manifest_size))
     return ", ".join([said, *(f"{key} {size_text(size)}" for key, size in documents if size)])
-
-
-def _figures(old: ImageView, new: ImageView) -> dict[Status | None, str]:
-    """Return how much of the new image has each status, and of the old one what is gone."""
-    figures: dict[Status | None, str] = {}
-    for status in (Status.KEPT, Status.MOVED, Status.NEW, Status.GONE, None):
-        image = old if status is Status.GONE else new
-        layers = [layer for layer in image.layers if layer.status is status]
-        if layers:
-            size = size_or_unknown(_total(layer.size for layer in layers))
-            figures[status] = f"{size} in {counted(len(layers), 'layer')}"
-    return figures
-
-
-def _total(sizes: Iterable[int | None]) -> int | None:
-    found = tuple(sizes)
-    known = [size for size in found if size is not None]
-    return sum(known) if len(known) == len(found) else None
 
 
 def _needless_table(needless: Iterable[Needless]) -> str:

@@ -98,7 +98,7 @@ def test_labels_have_contrast_on_every_colour(
     browser: Browser, pages: dict[str, Path], dark: bool
 ) -> None:
     """Axe does not tell for backgrounds with patterns."""
-    styles = ("kept", "moved", "new", "gone", "rare", "some", "many", "most", "app", "other")
+    layers = ("kept", "moved", "new", "gone", "rare", "some", "many", "most", "app", "other")
     with opened(browser, pages["plan"], dark=dark) as found:
         colours = found.value(
             """(styles) => {
@@ -107,14 +107,19 @@ def test_labels_have_contrast_on_every_colour(
                 const item = document.createElement("li");
                 item.className = style;
                 bar.append(item);
-                const found = getComputedStyle(item);
-                return [found.backgroundColor, found.color];
+                const { backgroundColor, color } = getComputedStyle(item);
+                item.style.backgroundColor = "var(--stripe)";
+                return [style, color, backgroundColor, getComputedStyle(item).backgroundColor];
               });
             }""",
-            list(styles),
+            [*layers, "again"],
         )
-    contrasts = dict(zip(styles, (_contrast(*pair) for pair in colours), strict=True))
-    assert {style for style, contrast in contrasts.items() if contrast < 4.5} == set()
+    for style, text, fill, stripe in colours:
+        assert _contrast(text, fill) >= 4.5, style
+        assert _contrast(text, stripe) >= 4.5, style
+    # Patterns tell them apart, too, so their stripes can be seen.
+    plain = {style for style, _, fill, stripe in colours if _contrast(fill, stripe) < 1.1}
+    assert plain == {"kept", "new", "rare", "some", "many", "most"}
 
 
 def _contrast(one: str, other: str) -> float:
@@ -124,7 +129,9 @@ def _contrast(one: str, other: str) -> float:
 
 
 def _luminance(colour: str) -> float:
-    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    """Return the luminance of rgb(0, 0, 0) to rgb(255, 255, 255), or color(srgb 0 0 0)."""
+    scale = 255 if colour.startswith("rgb(") else 1
+    parts = [float(part) / scale for part in re.findall(r"\d[\d.]*", colour)[:3]]
     linear = [
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
     ]
@@ -157,6 +164,9 @@ def test_what_moves_is_what_the_data_says(browser: Browser, pages: dict[str, Pat
               [...bar.children].map((li) => [li.className, li.getBoundingClientRect().width]))"""
         )
         packages = found.texts("table:has([data-key=growth]) tbody th")
+        needless = found.texts("table:has(caption:text('without need')) tbody th")
+        again = found.page.locator(".tiles .again")
+        tiles = again.evaluate_all("(tiles) => tiles.map((tile) => tile.dataset.said)")
     moved = data["registry"]["size"]
     assert heading == (
         f"An update moves {size_text(moved)} of {size_text(data['new']['size'])}"
@@ -170,6 +180,9 @@ def test_what_moves_is_what_the_data_says(browser: Browser, pages: dict[str, Pat
     old, new = (sum(width for _, width in bar) for bar in widths)
     assert old / new == pytest.approx(data["old"]["size"] / data["new"]["size"], rel=0.02)
     assert {*packages} == {"curl", "openssl", "service"}
+    assert needless == [each["title"] for each in data["needless"]] != []
+    assert len(tiles) == sum(each["paths"] for each in data["needless"])
+    assert all(said.endswith("transferred again") for said in tiles)
 
 
 def test_areas_are_to_scale(browser: Browser, pages: dict[str, Path]) -> None:
