@@ -44,6 +44,6 @@ def _article(prefix: str, image: ImageView, sheet: Sheet) -> str:
         header(command, name(title_of(image)), text(lead), facts(image)),
         section("Layers", "Bottom first, to scale.", bar),
         *contents(prefix, image, references, legend, sheet),
-        *tables(prefix, image.layers, (), references),
+        *tables(prefix, image, (), references),
     ]
     return element("article", "\n".join(parts))

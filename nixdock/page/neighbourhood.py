@@ -21,9 +21,9 @@ def neighbourhood(references: References, path: str) -> str:
         "ol", chain, class_="chain", aria_label="Shortest chain of references from the app"
     )
     columns = (
-        _column(references, "Referred to by", references.above[path], "above")
+        _column(references, "Referrers", references.above[path], "above")
         + _card(references, path)
-        + _column(references, "Refers to", references.below[path], "below")
+        + _column(references, "References", references.below[path], "below")
     )
     return element("div", why + element("div", columns, class_="columns"), class_="graph")
 

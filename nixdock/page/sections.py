@@ -57,21 +57,21 @@ def contents(
     if not references.paths:
         return
     if not image.has_references:
-        yield section("References", _UNKNOWN_REFERENCES, "")
+        yield section("Reference graph", _UNKNOWN_REFERENCES, "")
         return
     # The script draws the references of other store paths.
     hint = element("p", _CHOOSE, class_="said js")
     graph = neighbourhood(references, _most_important(image, references))
-    yield section("References", "", hint + graph)
+    yield section("Reference graph", "", hint + graph)
 
 
 def tables(
-    prefix: str, layers: Iterable[LayerView], old: Iterable[LayerView], references: References
+    prefix: str, image: ImageView, old: Iterable[LayerView], references: References
 ) -> Iterator[str]:
-    """Yield the sections with all figures."""
-    yield section("All layers", "", layer_table(prefix, layers, old))
+    """Yield the sections with all figures; `old` are layers that only the old image has."""
+    yield section("All layers", "", layer_table(prefix, image.layers, old))
     if references.paths:
-        yield section("All store paths", "", path_table(prefix, references), style="long")
+        yield section("All store paths", "", path_table(prefix, image, references), style="long")
 
 
 def _most_important(image: ImageView, references: References) -> str:

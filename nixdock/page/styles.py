@@ -15,6 +15,7 @@ __all__ = [
     "change_legend",
     "contents_legend",
     "layer_style",
+    "path_mark",
     "path_style",
     "status_mark",
     "update_legend",
@@ -68,9 +69,21 @@ def path_style(path: PathView, layer: LayerView, image: ImageView) -> str:
     return _AGAIN if layer.status is Status.NEW else Status.KEPT.value
 
 
+def path_mark(path: PathView, layer: LayerView, image: ImageView) -> str:
+    """Return the status of a store path as a swatch and a word."""
+    if path.status is None:
+        return status_mark(None)
+    style = path_style(path, layer, image)
+    return f"{_swatch(style)}&nbsp;{style}"
+
+
 def status_mark(status: Status | None) -> str:
     """Return a status as a swatch and a word; None is that of what was not compared."""
-    return _swatch(_OTHER) + " left out" if status is None else f"{_swatch(status)} {status.value}"
+    return (
+        f"{_swatch(_OTHER)}&nbsp;left out"
+        if status is None
+        else f"{_swatch(status)}&nbsp;{status.value}"
+    )
 
 
 def change_legend(image: ImageView) -> str:
