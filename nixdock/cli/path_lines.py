@@ -125,6 +125,6 @@ def _chain(view: ImageView, text: str) -> tuple[PathView, tuple[PathView, ...]]:
 def _weight(path: PathView) -> Iterator[str]:
     if path.size is not None and path.added_size is not None:
         yield (
-            f"{path.name} has {size_text(path.size)}; without it, the image would be"
-            f" {size_text(path.added_size)} smaller"
+            f"{path.name} takes {size_text(path.size)}, uncompressed, and"
+            f" {size_text(path.added_size)} with what only it brings"
         )
