@@ -56,8 +56,10 @@ def layer_table(prefix: str, layers: Iterable[LayerView], old: Iterable[LayerVie
         columns.insert(2, Column("status", "Status", lambda line: _status(line.layer)))
         columns.append(Column("changes", "Why", lambda line: _changes(line.layer)))
     elif any(layer.changed_by is not None for layer in layers):
-        changed_by = Column("changed-by", "Changes with", _changed_by, is_number=True)
-        columns.append(changed_by)
+        count = sum(len(layer.paths) for layer in layers)
+        columns.append(
+            Column("changed-by", "Changes with", lambda line: _changed_by(line.layer, count), True)
+        )
     if any(layer.digest for layer in layers):
         columns.append(Column("digest", "Digest", lambda line: _digest(line.layer)))
     return table("Layers, bottom first", columns, rows)
@@ -75,7 +77,8 @@ def _status(layer: LayerView) -> Cell:
 
 
 def _title(layer: LayerView) -> Cell:
-    mark = element("span", "app", class_="tag") if layer.has_app else ""
+    is_app = any(path.is_app for path in layer.paths)
+    mark = element("span", "app", class_="tag") if is_app else ""
     more = len(layer.paths) - 1
     others = element("small", f"and {more} more") if more > 0 else ""
     return Cell(f"{name(layer.title)} {mark}{others}")
@@ -104,9 +107,14 @@ def _paths(layer: LayerView) -> Cell:
     return Cell(str(len(layer.paths)), len(layer.paths))
 
 
-def _changed_by(line: _Line) -> Cell:
-    count = line.layer.changed_by
-    return Cell(UNKNOWN) if count is None else Cell(counted(count, "path"), count)
+def _changed_by(layer: LayerView, count: int) -> Cell:
+    if layer.has_app:
+        return Cell("the app", layer.changed_by)
+    if layer.changed_by is None:
+        return Cell(UNKNOWN)
+    if layer.changed_by == 1:
+        return Cell("itself", 1)
+    return Cell(f"{layer.changed_by} of {counted(count, 'path')}", layer.changed_by)
 
 
 def _changes(layer: LayerView) -> Cell:

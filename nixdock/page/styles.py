@@ -94,7 +94,7 @@ def change_legend(image: ImageView) -> str:
         steps = "".join(_swatch(style) for style, _ in _BOUNDS)
         entries.append(f"{steps} the stronger the blue, the more store paths change it")
     if _APP in styles:
-        entries.append(f"{_swatch(_APP)} has the app: changes with it")
+        entries.append(f"{_swatch(_APP)} changes with every update of the app")
     if _OTHER in styles:
         entries.append(f"{_swatch(_OTHER)} not from the store")
     return _legend(entries)
