@@ -22,6 +22,7 @@ _EDGE: Final = 3
 _FRAME_WITH_HEAD: Final = (70, 60)
 _TILE_WITH_LABEL: Final = (64, 20)
 _TILE_WITH_SIZE: Final = (64, 40)
+# From which width on a head or a label has room on a phone.
 _WIDTH_ON_PHONES: Final = 190
 
 
@@ -80,8 +81,7 @@ def _frame(frame: Frame, area: Rectangle, sheet: Sheet) -> str:
     head = ""
     if has_head:
         figures = element("small", size_text(frame.size))
-        label = element("span", f"{text(frame.title)} {figures}", class_=_wide(area))
-        head = element("p", label, class_="head")
+        head = element("p", f"{text(frame.title)} {figures}", class_="head")
     inner = Rectangle(
         0.0,
         0.0,
@@ -94,7 +94,9 @@ def _frame(frame: Frame, area: Rectangle, sheet: Sheet) -> str:
         for tile, place in zip(frame.tiles, places, strict=True)
         if place.width > 0 and place.height > 0
     )
-    style = f"frame {frame.style} headed" if has_head else f"frame {frame.style}"
+    style = f"frame {frame.style}"
+    if has_head:
+        style += " headed" if area.width >= _WIDTH_ON_PHONES else " headed narrow"
     return element(
         "div", head + element("div", content, class_="tiles"), id=frame.key, class_=style
     )
@@ -113,7 +115,8 @@ def _tile(tile: Tile, place: Rectangle, inner: Rectangle, sheet: Sheet) -> str:
         label = name(tile.title)
         if _fits(place, _TILE_WITH_SIZE):
             label += element("small", size_text(tile.size))
-        label = element("span", label, class_=_wide(place))
+        is_narrow = place.width < _WIDTH_ON_PHONES
+        label = element("span", label, class_="wide" if is_narrow else None)
     return element(
         "a",
         label,
@@ -127,8 +130,3 @@ def _tile(tile: Tile, place: Rectangle, inner: Rectangle, sheet: Sheet) -> str:
 
 def _fits(area: Rectangle, least: tuple[int, int]) -> bool:
     return area.width >= least[0] and area.height >= least[1]
-
-
-def _wide(area: Rectangle) -> str | None:
-    """Return the class of a label that is too narrow on a phone."""
-    return None if area.width >= _WIDTH_ON_PHONES else "wide"

@@ -29,6 +29,9 @@ class Opened:
     def value(self, script: str, argument: object = None) -> Any:
         return self.page.evaluate(script, argument)
 
+    def resize(self, size: tuple[int, int]) -> None:
+        self.page.set_viewport_size({"width": size[0], "height": size[1]})
+
     def texts(self, selector: str) -> list[str]:
         return self.page.locator(selector).all_text_contents()
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -79,16 +79,21 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageView, Path]:
 def test_pages_are_as_wide_as_the_screen(
     browser: Browser, pages: dict[str, Path], key: str
 ) -> None:
-    for size in (DESKTOP, PHONE):
-        for scripts in (True, False):
-            with opened(browser, pages[key], size, scripts=scripts) as found:
+    for scripts in (True, False):
+        with opened(browser, pages[key], scripts=scripts) as found:
+            for size in (DESKTOP, PHONE):
+                found.resize(size)
                 assert found.value("document.documentElement.scrollWidth") == size[0]
 
 
 @pytest.mark.parametrize("key", PAGES)
 def test_everybody_can_read_the_pages(browser: Browser, pages: dict[str, Path], key: str) -> None:
-    for size, dark in ((DESKTOP, False), (PHONE, True)):
-        with opened(browser, pages[key], size, dark=dark) as found:
+    looks: list[tuple[tuple[int, int], Literal["light", "dark"]]]
+    looks = [(DESKTOP, "light"), (PHONE, "dark")]
+    with opened(browser, pages[key]) as found:
+        for size, scheme in looks:
+            found.resize(size)
+            found.page.emulate_media(color_scheme=scheme)
             violations = Axe().run(found.page).response["violations"]
             assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
 
