@@ -11,6 +11,7 @@ from nixdock.page.words import size_or_unknown
 
 __all__ = ["neighbourhood"]
 
+# How many store paths a column shows at first; page.js has the same number.
 _MOST: Final = 12
 
 
@@ -25,7 +26,12 @@ def neighbourhood(references: References, path: str) -> str:
         + _card(references, path)
         + _column(references, "References", references.below[path], "below")
     )
-    return element("div", why + element("div", columns, class_="columns"), class_="graph")
+    return element(
+        "div",
+        why + element("div", columns, class_="columns"),
+        class_="graph",
+        data_key=references.keys[path],
+    )
 
 
 def _card(references: References, path: str) -> str:

@@ -2,6 +2,7 @@
 // drawn around the store path that is chosen. Everything is made from the rows of the tables.
 "use strict";
 
+// How many store paths a column of the graph shows at first; neighbourhood.py has the same number.
 const MOST_SHOWN = 12;
 const READING = "Point at a tile, or walk through them with the arrow keys, to read what it is.";
 
@@ -152,7 +153,8 @@ function makeListbox(map) {
     if (to !== null) {
       event.preventDefault();
       activate(to);
-    } else if (event.key === "Enter" && active >= 0) {
+    } else if ((event.key === "Enter" || event.key === " ") && active >= 0) {
+      event.preventDefault();
       tiles[active].click();
     }
   });
@@ -190,15 +192,20 @@ function makeChoosable(article) {
   };
   article.addEventListener("click", (event) => {
     const link = event.target.closest("a");
-    if (link !== null && choose(link.hash.slice(1))) {
+    // With a key held down, a link is opened elsewhere.
+    const isPlain = !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
+    if (link !== null && isPlain && choose(link.hash.slice(1))) {
       event.preventDefault();
       history.pushState(null, "", link.hash);
       showGraph(graph);
     }
   });
-  window.addEventListener("popstate", () => choose(location.hash.slice(1)));
+  const first = graph.dataset.key;
+  window.addEventListener("popstate", () => choose(location.hash.slice(1)) || choose(first));
   if (choose(location.hash.slice(1))) {
     showGraph(graph);
+  } else {
+    choose(first);
   }
 }
 

@@ -20,7 +20,9 @@ __all__ = ["contents", "facts", "header", "section", "tables", "title_of"]
 
 _TREEMAP: Final = "Frames are layers, tiles store paths; areas are uncompressed sizes"
 _CHOOSE: Final = "Choose a store path here, above or in the table below."
-_UNKNOWN_REFERENCES: Final = "Nothing in the image says what its store paths refer to."
+_UNKNOWN_REFERENCES: Final = (
+    "Nothing states what the store paths refer to; --graph names a file that does."
+)
 
 
 def header(kind: str, title: str, lead: str, details: str) -> str:
