@@ -39,10 +39,13 @@ def _article(prefix: str, image: ImageView, sheet: Sheet) -> str:
     if references.paths:
         lead += f" with {counted(len(references.paths), 'store path')}"
     command = "inspect" if image.kind.has_blobs else "plan"
-    bar = bar_figure([image_bar(prefix, image, title_of(image))], legend, sheet)
-    parts = [
-        header(command, name(title_of(image)), text(lead), facts(image)),
-        section("Layers", "Bottom first, to scale.", bar),
+    parts = [header(command, name(title_of(image)), text(lead), facts(image))]
+    bar = image_bar(prefix, image, title_of(image))
+    # Of a spec of which nothing was packed, no sizes are known.
+    if bar.size:
+        figure = bar_figure([bar], legend, sheet)
+        parts.append(section("Layers", "Bottom first, to scale.", figure))
+    parts += [
         *contents(prefix, image, references, legend, sheet),
         *tables(prefix, image, (), references),
     ]

@@ -51,11 +51,13 @@ def contents(
     prefix: str, image: ImageView, references: References, legend: str, sheet: Sheet
 ) -> Iterator[str]:
     """Yield the sections that draw what is in the layers; `legend` is HTML."""
-    drawn = treemap(frames(prefix, image, references), "Contents of the layers", sheet)
-    figure = element("figure", drawn + element("figcaption", legend))
-    known = all(layer.tar_size or layer.nar_size for layer in image.layers)
-    said = f"{_TREEMAP}." if known else f"{_TREEMAP}, where they are known."
-    yield section("Contents", said, figure)
+    drawn = frames(prefix, image, references)
+    if any(frame.size for frame in drawn):
+        area = treemap(drawn, "Contents of the layers", sheet)
+        figure = element("figure", area + element("figcaption", legend))
+        known = all(layer.tar_size or layer.nar_size for layer in image.layers)
+        said = f"{_TREEMAP}." if known else f"{_TREEMAP}, where they are known."
+        yield section("Contents", said, figure)
     if not references.paths:
         return
     if not image.has_references:

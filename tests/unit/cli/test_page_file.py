@@ -65,6 +65,15 @@ def test_layers_that_a_plan_lacks_are_left_out(
         assert {*re.findall(r'href="#([\w-]*)"', page)} <= keys
 
 
+def test_what_is_not_known_is_not_drawn(sample_spec: Callable[..., Path], tmp_path: Path) -> None:
+    spec = sample_spec(tmp_path)
+    page = run_text("inspect", "-q", "--quick", "--no-cache", spec, "--html", "-").stdout
+    assert "<h1>" in page
+    assert 'class="bar"' not in page
+    assert 'class="treemap"' not in page
+    assert page.count('<tr id="layer') == len(embedded(page.encode())["images"][0]["layers"])
+
+
 def test_one_output_takes_one_thing(commands: dict[str, list[Path | str]], tmp_path: Path) -> None:
     for options in (
         ["--html", "-", "--json"],
