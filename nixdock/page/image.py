@@ -47,6 +47,6 @@ def _article(prefix: str, image: ImageView, sheet: Sheet) -> str:
         parts.append(section("Layers", "Bottom first, to scale.", figure))
     parts += [
         *contents(prefix, image, references, legend, sheet),
-        *tables(prefix, image, (), references),
+        *tables(prefix, image, (), references, sheet),
     ]
     return element("article", "\n".join(parts))

@@ -20,6 +20,9 @@ __all__ = ["contents", "facts", "header", "section", "tables", "title_of"]
 
 _TREEMAP: Final = "Frames are layers, tiles store paths; areas are uncompressed sizes"
 _CHOOSE: Final = "Choose a store path here, above or in the table below."
+# From how many rows on a table is not laid out before it is seen, and how high a row is, in pixels.
+_LONG: Final = 200
+_ROW_HEIGHT: Final = 35
 _UNKNOWN_REFERENCES: Final = (
     "Nothing states what the store paths refer to; --graph names a file that does."
 )
@@ -33,10 +36,10 @@ def header(kind: str, title: str, lead: str, details: str) -> str:
     return element("header", mark + heading + below + details)
 
 
-def section(title: str, said: str, content: str, style: str | None = None) -> str:
+def section(title: str, said: str, content: str, **attributes: object) -> str:
     """Return a section with a heading and a sentence below it, which are texts."""
     sentence = element("p", text(said), class_="said") if said else ""
-    return element("section", element("h2", text(title)) + sentence + content, class_=style)
+    return element("section", element("h2", text(title)) + sentence + content, **attributes)
 
 
 def facts(image: ImageView) -> str:
@@ -70,12 +73,22 @@ def contents(
 
 
 def tables(
-    prefix: str, image: ImageView, old: Iterable[LayerView], references: References
+    prefix: str,
+    image: ImageView,
+    old: Iterable[LayerView],
+    references: References,
+    sheet: Sheet,
 ) -> Iterator[str]:
     """Yield the sections with all figures; `old` are layers that only the old image has."""
     yield section("All layers", "", layer_table(prefix, image.layers, old))
-    if references.paths:
-        yield section("All store paths", "", path_table(prefix, image, references), style="long")
+    count = len(references.paths)
+    if not count:
+        return
+    attributes = {}
+    if count >= _LONG:
+        attributes = {"id": f"{prefix}all", "class": "long"}
+        sheet.reserve(f"{prefix}all", count * _ROW_HEIGHT)
+    yield section("All store paths", "", path_table(prefix, image, references), **attributes)
 
 
 def _most_important(image: ImageView, references: References) -> str:

@@ -18,6 +18,10 @@ class Sheet:
         """Set `left`, `top`, `width` and `height` of an element, in per cent."""
         self.rules.append(f"#{identifier}{{{_declarations(percentages)}}}")
 
+    def reserve(self, identifier: str, height: int) -> None:
+        """Say how many pixels high an element will be, which is not laid out before it is seen."""
+        self.rules.append(f"#{identifier}{{contain-intrinsic-size:auto {height}px}}")
+
     def text(self) -> str:
         """Return the style sheet."""
         return "\n".join(self.rules)

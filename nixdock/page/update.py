@@ -53,7 +53,7 @@ def page_of_update(update: UpdateView, document: Any) -> bytes:
         said = "The old image has these store paths too, but in layers that the new one has not."
         parts.append(section("What moves without need", said, _needless_table(update.needless)))
     parts += contents("", new, references, contents_legend(new), sheet)
-    parts += tables("", new, lacking, references)
+    parts += tables("", new, lacking, references, sheet)
     body = element("main", element("article", "\n".join(parts)))
     title = f"{title_of(old)} to {title_of(new)} - nixdock"
     return html_document(title, body, sheet, document)
