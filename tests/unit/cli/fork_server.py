@@ -24,7 +24,7 @@ import nixdock
 import nixdock.cli
 
 MOST_REQUEST = 1 << 20
-# The second is a library in C, which only has the name of a module.
+# A program, and a library that is none of Python.
 NOT_LOADED = {"nixdock.__main__", "nixdock.native.packer"}
 
 
