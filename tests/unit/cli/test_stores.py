@@ -280,6 +280,12 @@ def test_what_the_result_of_a_script_may_refer_to_is_said_without_running_it(
             "The scripts have not run. Their results may add store paths:",
             *(f"  {path}" for path in sorted([APP_2, TOOL])),
         ]
+        text = nixdock(tmp_path, "inspect", spec, "--quick", "--format", "markdown")
+        assert text.splitlines()[-4:] == [
+            "The scripts have not run. Their results may add store paths:",
+            "",
+            *(f"- `{path}`" for path in sorted([APP_2, TOOL])),
+        ]
 
         def image(*words: object) -> dict[str, Any]:
             found: dict[str, Any] = json.loads(nixdock(tmp_path, "inspect", "--json", *words))
