@@ -19,6 +19,7 @@ import msgspec
 import orjson
 
 from nixdock.errors import ImageError
+from nixdock.oci.blob_annotations import blob_annotations
 from nixdock.oci.digests import check_digest, hex_of
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_CODINGS
@@ -47,6 +48,7 @@ class _Entry(msgspec.Struct, frozen=True):
     size: int
     media_type: str
     repositories: list[str] = []
+    annotations: dict[str, str] = {}
 
 
 class KnownCache:
@@ -75,6 +77,7 @@ class KnownCache:
                 entry.media_type,
                 _NO_HISTORY,
                 key,
+                annotations=blob_annotations(entry.annotations),
             )
         except (OSError, msgspec.MsgspecError, ImageError, ValueError):
             return None
@@ -110,7 +113,15 @@ class KnownCache:
         known = tuple(dict.fromkeys([*repositories, *others]))[:_MOST_REPOSITORIES]
         if is_same and others == known:
             return
-        entry = _Entry(key, blob.digest, blob.diff_id, blob.size, blob.media_type, list(known))
+        entry = _Entry(
+            key,
+            blob.digest,
+            blob.diff_id,
+            blob.size,
+            blob.media_type,
+            list(known),
+            dict(blob.annotations),
+        )
         file = directory / hex_of(key)
         part = directory / f".{hex_of(key)}.{os.getpid()}.{threading.get_ident()}"
         part.write_bytes(orjson.dumps(msgspec.to_builtins(entry)))

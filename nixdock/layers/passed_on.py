@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -52,6 +52,10 @@ class ExistingBlob(Protocol):
     @property
     def history(self) -> LayerHistory:
         """The layer's history entry in the existing image."""
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """The annotations of the blob's descriptor that describe the blob."""
 
     def media_type_error(self) -> str | None:
         """Return a message if the declared media type is wrong, else None."""
@@ -105,13 +109,25 @@ class PassedOnLayer:
         """The digest that the existing image's manifest declares, if it has a manifest."""
         return self.blob.declared_digest
 
+    @property
+    def existing_annotations(self) -> Mapping[str, str]:
+        """The annotations that the existing image's manifest has for the blob."""
+        return self.blob.annotations
+
     def existing_blob(self) -> LayerBlob | None:
         """Return the blob as it is declared; its first bytes are read to tell its compression."""
         blob = self.blob
         if blob.declared_digest is None or not blob.coding.has_media_type:
             return None
         media_type = layer_media_type(blob.coding)
-        return LayerBlob(blob.diff_id, blob.declared_digest, blob.size, media_type, blob.history)
+        return LayerBlob(
+            blob.diff_id,
+            blob.declared_digest,
+            blob.size,
+            media_type,
+            blob.history,
+            annotations=blob.annotations,
+        )
 
     def names(self) -> Iterator[bytes]:
         """Yield the names of the tar's members; the blob is read to its end, and verified."""
@@ -176,7 +192,9 @@ class _BlobCopy:
         if diff_id != blob.diff_id:
             raise _diff_id_error(blob, diff_id)
         media_type = layer_media_type(blob.coding)
-        return LayerBlob(diff_id, digest, blob.size, media_type, blob.history)
+        return LayerBlob(
+            diff_id, digest, blob.size, media_type, blob.history, annotations=blob.annotations
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from nixdock.coding.codings import Coding, coding_of
 from nixdock.coding.decompression import DecompressedReader
 from nixdock.errors import ImageError
 from nixdock.layers.hashed import HashedReader, VerifiedReader, buffered, drain
+from nixdock.oci.blob_annotations import blob_annotations
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.digests import check_digest, sha256_digest
 from nixdock.oci.documents import (
@@ -51,7 +52,8 @@ class StoredLayer:
 
     `declared_digest` is the blob's digest in a manifest, or None in a docker-archive that does not
     state it, and `key` names the blob by what it was made from, if the manifest says so (see
-    `nixdock.layers.keys`); nothing verifies it. Layers are equal if they are the same blob, at
+    `nixdock.layers.keys`); nothing verifies it. `annotations` are those of the descriptor that
+    describe the blob. Layers are equal if they are the same blob, at
     whatever places in an image.
     """
 
@@ -64,6 +66,7 @@ class StoredLayer:
     history: LayerHistory = field(compare=False)
     declared_digest: str | None
     key: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @cached_property
     def coding(self) -> Coding:
@@ -227,6 +230,7 @@ class LayerEntry(NamedTuple):
     digest: str | None = None
     size: int | None = None
     key: str | None = None
+    annotations: Mapping[str, str] | None = None
 
 
 def parse_config(
@@ -302,6 +306,7 @@ def _stored_layer(
         history=history,
         declared_digest=entry.digest,
         key=entry.key,
+        annotations=blob_annotations(entry.annotations),
     )
 
 

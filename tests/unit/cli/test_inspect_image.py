@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from nixdock.cli import main
-from nixdock.layers.compression import COMPRESSIONS, Compression
+from nixdock.layers.compression import Compression
 from nixdock.oci.layout import Format
 from tests.unit.cli.program import run_text
+from tests.unit.forms import FORMS
 
 Build = Callable[..., Path]
 
@@ -75,8 +76,7 @@ layer     size  paths  contents               hash    digest
     )
 
 
-@pytest.mark.parametrize("form", Format)
-@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize(("form", "compression"), FORMS)
 def test_json(build: Build, form: Format, compression: Compression) -> None:
     document = json.loads(inspected(build(form, compression), "--json"))
     assert document.keys() == {"format", "images"}
