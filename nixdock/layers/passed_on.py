@@ -17,11 +17,8 @@ from nixdock.oci.digests import Hashing
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE, layer_media_type
 from nixdock.system.buffers import Write
-from nixdock.system.readers import ForwardReader
+from nixdock.system.readers import CopyReader
 from nixdock.tar.reader import TarReader
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 __all__ = ["ExistingBlob", "PassedOnLayer"]
 
@@ -165,7 +162,7 @@ class _BlobCopy:
 
     def write_to(self, write: Write) -> None:
         blob = self._blob
-        with _CopyReader(blob.open_raw(), write) as copy:
+        with CopyReader(blob.open_raw(), write) as copy:
             if blob.coding is not Coding.NONE:
                 tar = HashedReader(DecompressedReader(copy, blob.coding, blob.place))
                 drain(tar)
@@ -229,25 +226,6 @@ def _diff_id_error(blob: ExistingBlob, digest: str) -> ImageError:
         place=blob.place,
         digest=digest,
     )
-
-
-class _CopyReader(ForwardReader):
-    """Pass on the bytes of a stream, count them, and hand a copy to `write`."""
-
-    def __init__(self, stream: io.RawIOBase, write: Write) -> None:
-        super().__init__(stream)
-        self._write = write
-        self.size = 0
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read the next bytes."""
-        view = memoryview(buffer)
-        count = self._stream.readinto(view) or 0
-        if count:
-            self.size += count
-            # Copy: the caller may reuse its buffer as soon as this returns.
-            self._write(bytes(view[:count]))
-        return count
 
 
 if TYPE_CHECKING:

@@ -11,8 +11,6 @@ __all__ = [
     "OF_ESTARGZ",
     "OF_ZSTD_CHUNKED",
     "ZSTD_CHECKSUM",
-    "ZSTD_OLD_CHECKSUM",
-    "ZSTD_OLD_POSITION",
     "ZSTD_POSITION",
     "ZSTD_TAR_SPLIT",
     "blob_annotations",
@@ -24,8 +22,9 @@ ESTARGZ_TOC: Final = "containerd.io/snapshot/stargz/toc.digest"
 ESTARGZ_SIZE: Final = "io.containers.estargz.uncompressed-size"
 """The size in bytes of the tar in an eStargz blob."""
 
+# Podman 4.3 knows "io.containers.zstd-chunked" instead, and loses owners and times with it: without
+# it, it fetches whole layers.
 _ZSTD: Final = "io.github.containers.zstd-chunked"
-_ZSTD_OLD: Final = "io.containers.zstd-chunked"
 
 ZSTD_CHECKSUM: Final = f"{_ZSTD}.manifest-checksum"
 """The digest of the table of contents of a zstd:chunked blob, as it is compressed there."""
@@ -36,18 +35,10 @@ ZSTD_POSITION: Final = f"{_ZSTD}.manifest-position"
 ZSTD_TAR_SPLIT: Final = f"{_ZSTD}.tarsplit-position"
 """The offset of tar-split's data, its size, and its size when decompressed: `OFFSET:SIZE:SIZE`."""
 
-ZSTD_OLD_CHECKSUM: Final = f"{_ZSTD_OLD}.manifest-checksum"
-"""ZSTD_CHECKSUM for older versions of containers/storage, such as that of Podman 4.3."""
-
-ZSTD_OLD_POSITION: Final = f"{_ZSTD_OLD}.manifest-position"
-"""ZSTD_POSITION for the same."""
-
 OF_ESTARGZ: Final = frozenset({ESTARGZ_TOC, ESTARGZ_SIZE})
 """The annotations of an eStargz blob."""
 
-OF_ZSTD_CHUNKED: Final = frozenset(
-    {ZSTD_CHECKSUM, ZSTD_POSITION, ZSTD_TAR_SPLIT, ZSTD_OLD_CHECKSUM, ZSTD_OLD_POSITION}
-)
+OF_ZSTD_CHUNKED: Final = frozenset({ZSTD_CHECKSUM, ZSTD_POSITION, ZSTD_TAR_SPLIT})
 """The annotations of a zstd:chunked blob."""
 
 _OF_BLOBS: Final = OF_ESTARGZ | OF_ZSTD_CHUNKED

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from nixdock.layers.chunked.frames import CHUNK_SIZE, Compress, Frame, Frames
 from nixdock.layers.chunked.tar_parts import TarParts
-from nixdock.layers.chunked.toc import file_entries
+from nixdock.layers.chunked.toc import file_entries, member_entry
 from nixdock.oci.digests import Hashing
 from nixdock.system.buffers import Write
 from nixdock.tar.member import Member
@@ -62,6 +62,7 @@ class _File:
     """A member whose frames are not all written."""
 
     member: Member
+    entry: dict[str, Any]
     left: int
     frames: list[Frame] = field(default_factory=list)
     hash: Any = None
@@ -112,7 +113,7 @@ class ChunkedEncoder:
         self._format.check(member)
         self._format.raw(data)
         self._plain += data
-        self._file = _File(member, member.size)
+        self._file = _File(member, member_entry(member), member.size)
         if not member.size:
             self._end_file(self._file)
 
@@ -166,7 +167,7 @@ class ChunkedEncoder:
         while self._files and all(frame.end for frame in self._files[0].frames[-1:]):
             file = self._files.popleft()
             whole = f"sha256:{file.hash.hexdigest()}" if file.hash else ""
-            for entry in file_entries(file.member, file.frames, whole, ends=self._format.ends):
+            for entry in file_entries(file.entry, file.frames, whole, ends=self._format.ends):
                 if self._entries:
                     self._entries += b","
                 self._entries += entry

@@ -6,6 +6,7 @@ know it see gzip data, and two small files more in the root directory.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from nixdock.layers.chunked.frames import Frames
     from nixdock.tar.member import Member
 
-__all__ = ["TOC_NAME", "Estargz"]
+__all__ = ["FOOTER_SIZE", "TOC_NAME", "Estargz", "footer", "toc_offset"]
 
 TOC_NAME: Final = b"stargz.index.json"
 """The name of the file with the table of contents."""
@@ -33,6 +34,7 @@ _LANDMARK: Final = b".no.prefetch.landmark"
 _LANDMARK_CONTENTS: Final = b"\x0f"
 _RESERVED: Final = frozenset({TOC_NAME, _LANDMARK, b".prefetch.landmark"})
 _FOOTER_MAGIC: Final = b"STARGZ"
+_OFFSET: Final = re.compile(rb"([0-9a-f]{16})STARGZ")
 # An empty gzip member with an extra field, in which a stored block of no bytes is the last one.
 _FOOTER_START: Final = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff"
 _FOOTER_END: Final = b"\x01\x00\x00\xff\xff" + bytes(8)
@@ -89,7 +91,7 @@ class Estargz:
         frames.flush()
         at = frames.offset
         frames.add(member)
-        frames.write_raw(_footer(at))
+        frames.write_raw(footer(at))
         return {ESTARGZ_TOC: sha256_digest(toc), ESTARGZ_SIZE: str(self.tar.size)}
 
     def _member(self, name: bytes, contents: bytes) -> bytes:
@@ -97,7 +99,19 @@ class Estargz:
         return header + contents + bytes(-len(contents) % BLOCK)
 
 
-def _footer(toc_offset: int) -> bytes:
-    field = b"%016x%b" % (toc_offset, _FOOTER_MAGIC)
+def footer(offset: int) -> bytes:
+    """Return the end of a blob whose table of contents is in the member at `offset`."""
+    field = b"%016x%b" % (offset, _FOOTER_MAGIC)
     extra = b"SG" + struct.pack("<H", len(field)) + field
     return _FOOTER_START + struct.pack("<H", len(extra)) + extra + _FOOTER_END
+
+
+FOOTER_SIZE: Final = len(footer(0))
+"""The size of the end of a blob in bytes."""
+
+
+def toc_offset(data: bytes) -> int | None:
+    """Return where the table of contents is, from the end of a blob, or None if that is another."""
+    match = _OFFSET.search(data)
+    offset = int(match[1], 16) if match else 0
+    return offset if data[10:] == footer(offset)[10:] else None

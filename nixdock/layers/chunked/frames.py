@@ -22,7 +22,7 @@ __all__ = ["CHUNK_SIZE", "Compress", "Frame", "Frames", "frame_compressor", "fra
 
 Compress = Callable[[bytes], bytes]
 
-CHUNK_SIZE: Final = 1 << 20
+CHUNK_SIZE: Final = 1 << 18
 """The size in bytes of the chunks of large files; the last one of a file is smaller."""
 
 # Of the formats as they are written here: another one has other bytes for the same tar.

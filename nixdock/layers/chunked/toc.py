@@ -8,7 +8,7 @@ each chunk of a large file, in further entries of the type `chunk`.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
@@ -69,26 +69,26 @@ def member_entry(member: Member) -> dict[str, Any]:
 
 
 def file_entries(
-    member: Member, frames: Sequence[Frame], digest: str, *, ends: bool
+    entry: Mapping[str, Any], frames: Sequence[Frame], digest: str, *, ends: bool
 ) -> Iterator[bytes]:
-    """Yield the entries of a member as JSON: for itself, and for each chunk but the first.
+    """Yield the entries of a member as JSON: `entry`, completed, and one for each further chunk.
 
-    `frames` have its chunks, and `digest` is that of all contents if there are several. With
-    `ends`, entries say where the contents end in the blob. Raise what `member_entry` raises.
+    `frames` have the chunks, and `digest` is that of all contents if there are several. With
+    `ends`, entries say where the contents end in the blob.
     """
-    entry = member_entry(member)
+    whole = dict(entry)
     if frames:
         first = frames[0]
-        entry |= {
+        whole |= {
             "digest": digest or first.digest,
             "offset": first.start,
             "chunkDigest": first.digest,
         }
         if len(frames) > 1:
-            entry["chunkSize"] = first.size
+            whole["chunkSize"] = first.size
         if ends:
-            entry["endOffset"] = frames[-1].end
-    yield canonical_json(entry)
+            whole["endOffset"] = frames[-1].end
+    yield canonical_json(whole)
     at = 0
     for before, frame in pairwise(frames):
         at += before.size

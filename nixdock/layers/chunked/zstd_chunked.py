@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING, Final
 from nixdock.coding.libzstd import compression_errors, zstd
 from nixdock.layers.chunked.crc64 import crc64
 from nixdock.layers.chunked.tar_split import TarSplit
-from nixdock.oci.blob_annotations import (
-    ZSTD_CHECKSUM,
-    ZSTD_OLD_CHECKSUM,
-    ZSTD_OLD_POSITION,
-    ZSTD_POSITION,
-    ZSTD_TAR_SPLIT,
-)
+from nixdock.oci.blob_annotations import ZSTD_CHECKSUM, ZSTD_POSITION, ZSTD_TAR_SPLIT
 from nixdock.oci.descriptor import canonical_json
 from nixdock.oci.digests import sha256_digest
 
@@ -90,13 +84,10 @@ class ZstdChunked:
         position = (at, len(compressed), len(toc), _CRFS)
         split_position = (split_at, len(split), self._split.size)
         _write_skippable(frames, _FOOTER.pack(*position, *split_position, _FOOTER_MAGIC))
-        checksum = sha256_digest(compressed)
         return {
-            ZSTD_CHECKSUM: checksum,
+            ZSTD_CHECKSUM: sha256_digest(compressed),
             ZSTD_POSITION: _joined(position),
             ZSTD_TAR_SPLIT: _joined(split_position),
-            ZSTD_OLD_CHECKSUM: checksum,
-            ZSTD_OLD_POSITION: _joined(position),
         }
 
     def _add_line(self, line: bytes | memoryview) -> None:
