@@ -158,9 +158,7 @@ _paths = st.lists(st.one_of(_names, st.just("n" * 120)), min_size=1, max_size=3)
 _contents = st.one_of(
     st.just(b""),
     st.binary(max_size=40),
-    st.tuples(st.binary(min_size=1, max_size=9), st.integers(1, 900)).map(
-        lambda pair: pair[0] * pair[1]
-    ),
+    st.builds(bytes.__mul__, st.binary(min_size=1, max_size=9), st.integers(1, 900)),
 )
 _kinds = st.sampled_from(
     [tarfile.REGTYPE] * 5
