@@ -112,6 +112,9 @@ class ChunkedEncoder:
         """Take the headers of the next member."""
         self._format.check(member)
         self._format.raw(data)
+        if len(self._plain) >= CHUNK_SIZE:
+            # Many members without contents must not take much memory.
+            self._flush_plain()
         self._plain += data
         self._file = _File(member, member_entry(member), member.size)
         if not member.size:

@@ -45,8 +45,8 @@ class Seen:
     """The members of a tar, whose parts come here as to a `PartsSink`.
 
     `size` is that of the tar, and `raw` hashes its bytes that are no contents. The contents of the
-    member with the name `kept` are in `contents`, and its frame begins at `kept_start` of
-    the blob, if one begins with it.
+    member with the name `kept` are in `contents`, and its frame begins at `kept_start` of the blob,
+    if one begins with it.
     """
 
     def __init__(self, kept: bytes | None) -> None:
