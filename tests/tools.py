@@ -22,6 +22,7 @@ TOOLS = {
     "bash": "bash",
     "bsdtar": "libarchive-tools",
     "busybox": "busybox-static",
+    "chromium": "chromium",
     "ctr-remote": "stargz-snapshotter",
     "docker": "docker.io",
     "docker-registry": "docker-registry",
