@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import DecompressedReader
 from nixdock.errors import ImageError
 from nixdock.layers.hashed import HashedReader, buffered, drain
-from nixdock.read.chunked.check import ChunkedCheck, chunked_check
 from nixdock.read.layer_rules import LayerRules
 from nixdock.read.problem import Problem
 from nixdock.read.stored import StoredLayer
 from nixdock.system.readers import CopyReader
 from nixdock.system.text import counted
 from nixdock.tar.reader import TarReader
+
+if TYPE_CHECKING:
+    from nixdock.read.chunked.check import ChunkedCheck
 
 __all__ = ["Checked", "check_blob", "check_layer"]
 
@@ -33,12 +36,21 @@ def check_layer(layer: StoredLayer) -> Checked:
     if not problems and (text := layer.media_type_warning()):
         problems.append(Problem(layer.place, text, key="mediaType", warning=True))
     raw = layer.members.open(layer.name)
-    chunks = chunked_check(layer.annotations, layer.coding)
+    chunks = _chunked_check(layer)
     with HashedReader(raw if chunks is None else CopyReader(raw, chunks.raw)) as blob:
         rules = LayerRules()
         problems += _check_tar(blob, layer, rules, chunks)
     problems += check_blob(blob, layer.place, layer.declared_digest, layer.size)
     return Checked(problems, rules.needs_lower)
+
+
+def _chunked_check(layer: StoredLayer) -> ChunkedCheck | None:
+    """Return the check of a layer that can be fetched in part, or None."""
+    if not layer.annotations:
+        return None
+    from nixdock.read.chunked.check import chunked_check  # noqa: PLC0415 (few layers need it)
+
+    return chunked_check(layer.annotations, layer.coding)
 
 
 def check_blob(
