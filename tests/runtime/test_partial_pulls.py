@@ -20,7 +20,7 @@ from nixdock.coding.libzstd import zstd
 from .command import require_tool, run_tool
 from .containerd import Containerd
 from .engine import Docker, Engine, Podman, podman_storage
-from .home import APP, BUSYBOX, MB, Home
+from .home import APP, BUSYBOX, MB, Home, served
 from .oci_tools import Skopeo, Umoci
 from .registry import Registry, local_registry
 
@@ -108,6 +108,18 @@ def test_podman_fetches_what_changed(
         # It has rebuilt the tar with the same digest.
         podman.save(image, tmp_path / "saved.tar", "--format=oci-archive")
         assert nixdock.verify_image(tmp_path / "saved.tar").problems == ()
+
+
+def test_podman_fetches_from_nixdock(home: Home, partial_podman: Podman) -> None:
+    spec_of(home)
+    arguments = (home.directory / "spec.json", "--compression", "zstd:chunked")
+    for changed in (False, True):
+        spec_of(home, changed=changed)
+        with served(home, *arguments) as (reference, _):
+            image = partial_podman.pull(reference)
+        with mounted(partial_podman, image) as root:
+            own = Path(f"{home.directory}/root{DATA}")
+            assert Path(f"{root}{DATA}").read_bytes() == own.read_bytes()
 
 
 @both
