@@ -15,7 +15,7 @@ from nixdock.coding.codings import Coding
 from nixdock.coding.libzstd import compression_errors, zstd
 from nixdock.layers.compression import Compression
 from nixdock.layers.encoder_probe import encoder_digest
-from nixdock.layers.libdeflate import gzip_member_compressor
+from nixdock.layers.libdeflate import SAMPLE_DIGESTS, gzip_member_compressor
 from nixdock.system.buffers import Write
 
 __all__ = ["CHUNK_SIZE", "Compress", "Frame", "Frames", "frame_compressor", "frames_name"]
@@ -45,12 +45,11 @@ def frame_compressor(compression: Compression) -> Compress:
 
 @cache
 def frames_name(compression: Compression) -> str:
-    """Return a name for the bytes of blobs; blobs with the same name and tar are the same.
-
-    Raise what `frame_compressor` raises.
-    """
-    sample = encoder_digest(frame_compressor(compression))
-    return f"{compression.name}-{compression.level} {sample} {CHUNK_SIZE} {_VERSION}"
+    """Return a name for the bytes of blobs; blobs with the same name and tar are the same."""
+    level = compression.level
+    is_gzip = compression.coding is Coding.GZIP
+    sample = SAMPLE_DIGESTS[level] if is_gzip else encoder_digest(_ZstdFrames(level))
+    return f"{compression.name}-{level} {sample} {CHUNK_SIZE} {_VERSION}"
 
 
 class _ZstdFrames:
