@@ -316,7 +316,7 @@ def test_a_spec_is_inspected_and_compared(
         "image        x/y:v1 (linux/amd64), as spec",
         "created      1970-01-01T00:00:01Z",
     ]
-    assert quick.splitlines()[-5:][0].split() == ["1", "1", "store", "path:", "libc"]
+    assert quick.splitlines()[-5:][0].split() == ["1", "1", "store", "path:", "libc", "?"]
     status, _, err = nixdock(tmp_path, "inspect", image, "--no-cache")
     assert (status, err.splitlines()[-1]) == (
         2,
