@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The other tests need nothing but Python, its packages and a POSIX shell with its usual programs.
 PLAIN := not nix and not runtime and not tools
 
-.PHONY: help demo test lint types unit quick coverage bench bench-layers format clean
+.PHONY: help demo test lint types unit quick coverage bench bench-layers docs format clean
 
 help:
 	@echo 'make demo         build an image of a real closure; load and run it if Docker or Podman answers'
@@ -25,6 +25,7 @@ help:
 	@echo 'make coverage     measure which lines and branches the unit tests run'
 	@echo 'make bench        measure, and print the figures as ratios to their targets and the last run'
 	@echo 'make bench-layers replay updates through every layering strategy'
+	@echo 'make docs         build the documentation as a site, in build/site, and draw its pictures'
 	@echo 'make format       format the code'
 
 # The virtual environments are told apart by their stamps: the demo needs no developer tools.
@@ -96,9 +97,15 @@ bench: $(VENV)/dev.stamp
 bench-layers: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.bench.layers
 
+# Strict: a link or an anchor that leads nowhere is an error.
+docs: $(VENV)/dev.stamp
+	$(BIN)/python -m manual.pictures
+	$(BIN)/python -m manual.site build/pages
+	PYTHONPATH=. $(BIN)/zensical build --config-file mkdocs.yml --clean --strict
+
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache demo.tar
+	rm -rf $(VENV) build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache demo.tar

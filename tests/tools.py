@@ -27,8 +27,11 @@ TOOLS = {
     "dpkg-deb": "dpkg",
     "fakeroot": "fakeroot",
     "file": "file",
+    "fish": "fish",
     "gcc": "gcc",
     "git": "git",
+    "man": "man-db",
+    "mandoc": "mandoc",
     "mount": "mount",
     "nix-build": "nix-bin",
     "openssl": "openssl",
@@ -46,6 +49,7 @@ TOOLS = {
     "umoci": "umoci",
     "unshare": "util-linux",
     "xz": "xz-utils",
+    "zsh": "zsh",
 }
 
 
