@@ -100,8 +100,8 @@ bench-layers: $(VENV)/dev.stamp
 # Strict: a link or an anchor that leads nowhere is an error.
 docs: $(VENV)/dev.stamp
 	$(BIN)/python -m manual.pictures
-	$(BIN)/python -m manual.site build/pages
-	PYTHONPATH=. $(BIN)/zensical build --config-file mkdocs.yml --clean --strict
+	$(BIN)/python -m manual.site build
+	PYTHONPATH=. $(BIN)/zensical build --config-file build/mkdocs.yml --clean --strict
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .

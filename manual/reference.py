@@ -55,7 +55,8 @@ def command_pages() -> dict[str, str]:
 
 def page_of(command: str) -> str:
     """Return the name of a command's page below the documentation."""
-    return f"reference/commands/{command}.md"
+    # Not the name alone: one of the commands is `index`.
+    return f"reference/commands/nixdock-{command}.md"
 
 
 def _index() -> Iterator[str]:
@@ -65,7 +66,8 @@ def _index() -> Iterator[str]:
     for title, commands in commands_by_section().items():
         yield from ("", f"## {title}", "", "| command | effect |", "|---|---|")
         for each in commands:
-            yield f"| [`{each.full_name}`]({each.name}.md) | {_cell(each.summary)} |"
+            page = page_of(each.name).rpartition("/")[2]
+            yield f"| [`{each.full_name}`]({page}) | {_cell(each.summary)} |"
     yield from ("", "## Options of every command", "")
     yield from _options(program())
     yield from (

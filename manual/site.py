@@ -1,7 +1,7 @@
-"""`python -m manual.site PAGES`: write all pages of the site, from which its generator makes HTML.
+"""`python -m manual.site DIRECTORY`: write what the site is generated from.
 
-They are those of `docs/`, those of the commands, which are made from the command line, and the
-documents beside `docs/`.
+`pages` has those of `docs/`, those of the commands, which are made from the command line, and the
+documents beside `docs/`; `mkdocs.yml` has the settings, and the navigation with all of them.
 """
 
 from __future__ import annotations
@@ -13,20 +13,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from manual.reference import command_pages
+from manual.commands import commands_by_section
+from manual.reference import INDEX, command_pages, page_of
 
 __all__ = ["OUTSIDE", "main"]
 
 ROOT: Final = Path(__file__).parents[1]
+SETTINGS: Final = Path(__file__).with_name("mkdocs.yml")
 OUTSIDE: Final = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the pages into the directory that is the only argument; return the exit status."""
+    """Write into the directory that is the only argument, and return the exit status."""
     if len(arguments) != 1:
-        print("usage: python -m manual.site PAGES", file=sys.stderr)
+        print("usage: python -m manual.site DIRECTORY", file=sys.stderr)
         return 2
-    target = Path(arguments[0])
+    directory = Path(arguments[0])
+    target = directory / "pages"
     if target.exists():
         shutil.rmtree(target)
     shutil.copytree(ROOT / "docs", target)
@@ -38,7 +41,19 @@ def main(arguments: Sequence[str]) -> int:
         page = target / name
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(text)
+    (directory / "mkdocs.yml").write_text(_with_commands(SETTINGS.read_text()))
     return 0
+
+
+def _with_commands(settings: str) -> str:
+    """Return the settings with the pages of the commands below their index in the navigation."""
+    (entry,) = (line for line in settings.splitlines() if line.endswith(INDEX))
+    start = entry[: entry.index("-")]
+    lines = [f"{start}- {entry.partition('- ')[2].partition(':')[0]}:", f"{start}    - {INDEX}"]
+    for title, commands in commands_by_section().items():
+        lines.append(f"{start}    - {title}:")
+        lines += [f"{start}        - {c.full_name}: {page_of(c.name)}" for c in commands]
+    return settings.replace(entry, "\n".join(lines))
 
 
 def _with_outside(markdown: str, depth: int) -> str:
