@@ -27,6 +27,7 @@ VARIABLES: Final = {
     "CONTAINERD_ADDRESS": "Socket of containerd; CONTAINERD_NAMESPACE and CONTAINERD_SNAPSHOTTER"
     " count, too.",
     "KIND_CLUSTER_NAME": "The cluster of kind into which images are loaded.",
+    "COSIGN_PASSWORD": "Password of the private key that signs images.",
     "SSL_CERT_FILE": "Authorities to trust, as a file; SSL_CERT_DIR is a directory of them, and"
     " NIX_SSL_CERT_FILE counts if neither is set.",
     "HTTPS_PROXY": "Proxy for HTTPS; HTTP_PROXY and ALL_PROXY are for other URLs, and NO_PROXY"

@@ -1,8 +1,9 @@
 """A directory in which the examples of the reference run: images, specs and graphs that are real.
 
 `demo.json` describes the image of the closure that comes with nixdock, `demo.tar` is that image and
-`next.tar` an update of it. `graph.json` is a recorded reference graph of Python with SciPy below an
-app, and `new-graph.json` the same after a release of the app.
+`next.tar` an update of it; `layout` has it as an OCI layout, and `demo-graph.json` is the reference
+graph. `graph.json` is a recorded reference graph of Python with SciPy below an app, and
+`new-graph.json` the same after a release of the app. `app.key` and `app.pub` are a pair of keys.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Scene:
     def shown(self, line: str) -> str:
         """Run a line of a shell, and return it with what it prints, as on a terminal.
 
-        Raise CalledProcessError if it fails.
+        Raise RuntimeError if it fails.
         """
         done = subprocess.run(
             ["sh", "-c", line.replace("nixdock ", f"{sys.executable} -m nixdock ")],
@@ -55,8 +56,10 @@ class Scene:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            check=True,
+            check=False,
         )
+        if done.returncode != 0:
+            raise RuntimeError(f"{line}\n{done.stdout}")
         lines = done.stdout.splitlines()
         if len(lines) > _MOST_LINES:
             lines = [*lines[:_MOST_LINES], "…"]
@@ -71,6 +74,7 @@ class Scene:
             "XDG_CACHE_HOME": str(self.directory / ".cache"),
             "LC_ALL": "C.UTF-8",
             "COLUMNS": "90",
+            "COSIGN_PASSWORD": "secret",
             # With several cores, layers are finished in any order.
             "NIX_BUILD_CORES": "1",
         }
@@ -88,12 +92,14 @@ def scene() -> Iterator[Scene]:
         (directory / "demo.json").write_text(json.dumps(spec))
         update = {**spec, "extra_commands": "echo 2 > version"}
         (directory / "next.json").write_text(json.dumps(update))
+        (directory / "demo-graph.json").write_bytes(demo.graph.read_bytes())
         for file, closure in zip(("graph.json", "new-graph.json"), released(), strict=True):
             (directory / file).write_text(_graph(closure))
         made = Scene(directory)
         made.shown("nixdock build demo.json -o demo.tar")
         made.shown("nixdock build next.json -o next.tar")
         made.shown("nixdock build demo.json -o layout --format oci-layout")
+        made.shown("nixdock generate-key-pair -o app")
         yield made
 
 

@@ -12,9 +12,10 @@ import pytest
 from ..runtime.command import free_port
 from ..runtime.engine import Docker
 from ..runtime.registry import Registry
+from ..unit.code_blocks import blocks
 from ..unit.stores.fake_cache import fake_cache
 from .conftest import LIBRARY, Library
-from .lesson import Command, follow, steps
+from .lesson import Command, File, follow, steps
 from .without_nix import HIDE
 
 pytestmark = [pytest.mark.nix, pytest.mark.runtime, pytest.mark.xdist_group("containers")]
@@ -71,6 +72,27 @@ def test_the_first_service_image(
         },
     )
     follow([*lesson], tmp_path, environment)
+
+
+def test_the_flake_of_the_readme(
+    library: Library, flake: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    expression = next(block for block in blocks([ROOT / "README.md"]) if block.language == "nix")
+    text = expression.text
+    for old, new in with_sources(library, flake).items():
+        text = text.replace(old, new)
+    place = tmp_path / "hello"
+    place.mkdir()
+    override = f"--override-input nixpkgs path:{library.nix.pkgs}"
+    override += f" --override-input nixdock/nixpkgs path:{library.nix.pkgs}"
+    lesson = [
+        File("flake.nix", text),
+        Command(f"nix run {override} .#image.run", ("Hello, world!",)),
+        Command(
+            f"nix build {override} .#image && docker load < result", ("Loaded image: hello:…",)
+        ),
+    ]
+    follow(lesson, place, environment)
 
 
 def test_the_image_from_a_dockerfile(
