@@ -85,7 +85,7 @@ def test_the_flake_of_the_readme(
     place.mkdir()
     override = f"--override-input nixpkgs path:{library.nix.pkgs}"
     override += f" --override-input nixdock/nixpkgs path:{library.nix.pkgs}"
-    lesson = [
+    lesson: list[File | Command] = [
         File("flake.nix", text),
         Command(f"nix run {override} .#image.run", ("Hello, world!",)),
         Command(
