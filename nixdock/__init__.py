@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         list_referrers,
         read_referrer,
     )
+    from nixdock.face.budgets import check_diff
     from nixdock.face.build_attachments import Attaching
     from nixdock.face.building import (
         build_image,
@@ -90,6 +91,13 @@ if TYPE_CHECKING:
     from nixdock.face.specs import read_spec, realise_closure, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
     from nixdock.face.verifying import verify_attestation, verify_signature
+    from nixdock.face.viewing import (
+        view_diff,
+        view_image,
+        view_images,
+        view_plan,
+        view_update,
+    )
     from nixdock.index.indexing import Indexing
     from nixdock.index.result import ImageIndex, IndexedImage
     from nixdock.layering.comparison import Comparison
@@ -125,6 +133,9 @@ if TYPE_CHECKING:
     from nixdock.transfer.copy_image import Copied
     from nixdock.transfer.push import Pushing
     from nixdock.transfer.pushed import PushedImage, PushedLayer
+    from nixdock.view.document import parse_update, parse_view, view_document
+    from nixdock.view.model import ImageView
+    from nixdock.view.update import UpdateView
 
 __all__ = [
     "Access",
@@ -152,6 +163,7 @@ __all__ = [
     "ImageError",
     "ImageIndex",
     "ImageSpec",
+    "ImageView",
     "IndexedImage",
     "Indexing",
     "InputError",
@@ -191,12 +203,14 @@ __all__ = [
     "StoreError",
     "StorePath",
     "ToolError",
+    "UpdateView",
     "Verification",
     "attach_artifact",
     "attach_sbom",
     "attest_image",
     "build_image",
     "build_index",
+    "check_diff",
     "check_policy",
     "compare_plans",
     "copy_image",
@@ -215,6 +229,8 @@ __all__ = [
     "merge_images",
     "pack_top_layer",
     "parse_closure",
+    "parse_update",
+    "parse_view",
     "plan_document",
     "plan_family",
     "plan_layers",
@@ -241,6 +257,12 @@ __all__ = [
     "verify_attestation",
     "verify_image",
     "verify_signature",
+    "view_diff",
+    "view_document",
+    "view_image",
+    "view_images",
+    "view_plan",
+    "view_update",
     "write_database",
 ]
 
@@ -268,6 +290,7 @@ _MODULES: Final = {
     "Image": "nixdock.oci.image",
     "ImageIndex": "nixdock.index.result",
     "ImageSpec": "nixdock.spec.image_spec",
+    "ImageView": "nixdock.view.model",
     "IndexedImage": "nixdock.index.result",
     "Indexing": "nixdock.index.indexing",
     "LayerBlob": "nixdock.oci.layer_blob",
@@ -293,12 +316,14 @@ _MODULES: Final = {
     "Serving": "nixdock.runtime.serving",
     "SignedImage": "nixdock.signing.signed_image",
     "StorePath": "nixdock.nix.store_path",
+    "UpdateView": "nixdock.view.update",
     "Verification": "nixdock.read.verify",
     "attach_artifact": "nixdock.face.attaching",
     "attach_sbom": "nixdock.face.attaching",
     "attest_image": "nixdock.face.signing",
     "build_image": "nixdock.face.building",
     "build_index": "nixdock.face.indexes",
+    "check_diff": "nixdock.face.budgets",
     "check_policy": "nixdock.face.checking",
     "compare_plans": "nixdock.face.plans",
     "copy_image": "nixdock.face.transfers",
@@ -317,6 +342,8 @@ _MODULES: Final = {
     "merge_images": "nixdock.face.images",
     "pack_top_layer": "nixdock.face.building",
     "parse_closure": "nixdock.face.closures",
+    "parse_update": "nixdock.view.document",
+    "parse_view": "nixdock.view.document",
     "plan_document": "nixdock.face.plans",
     "plan_family": "nixdock.face.plans",
     "plan_layers": "nixdock.face.plans",
@@ -343,6 +370,12 @@ _MODULES: Final = {
     "verify_attestation": "nixdock.face.verifying",
     "verify_image": "nixdock.face.images",
     "verify_signature": "nixdock.face.verifying",
+    "view_diff": "nixdock.face.viewing",
+    "view_document": "nixdock.view.document",
+    "view_image": "nixdock.face.viewing",
+    "view_images": "nixdock.face.viewing",
+    "view_plan": "nixdock.face.viewing",
+    "view_update": "nixdock.face.viewing",
     "write_database": "nixdock.face.closures",
 }
 

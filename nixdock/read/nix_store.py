@@ -11,6 +11,7 @@ from nixdock.errors import ImageError, InputError
 from nixdock.layers.hashed import CHUNK
 from nixdock.nix.closure import PathInfo
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
+from nixdock.read.contents import DATABASE
 from nixdock.read.nix_database import Database, read_database
 from nixdock.system.scratch import temporary_directory
 from nixdock.tar.kinds import Kind
@@ -21,10 +22,9 @@ from nixdock.tar.whiteouts import OPAQUE, WHITEOUT
 
 __all__ = ["ImageStore", "TarOpener", "read_image_store"]
 
-_DB: Final = b"nix/var/nix/db/db.sqlite"
-_DB_PLACE: Final = f"/{_DB.decode()}"
+_DB_PLACE: Final = f"/{DATABASE.decode()}"
 # The write-ahead log has the latest changes of the database.
-_DB_FILES: Final = (_DB, _DB + b"-wal")
+_DB_FILES: Final = (DATABASE, DATABASE + b"-wal")
 _MOST_DB: Final = 1 << 30
 
 
@@ -80,7 +80,9 @@ class _Changes:
             self.added.add(inside.split(b"/", 1)[0])
         elif name in _DB_FILES and member.kind == Kind.FILE:
             self.databases[name] = member
-        if member.kind != Kind.DIRECTORY and (_is_below(self.store, name) or _is_below(_DB, name)):
+        if member.kind != Kind.DIRECTORY and (
+            _is_below(self.store, name) or _is_below(DATABASE, name)
+        ):
             # A file that replaces a directory hides the directory's contents in lower layers.
             self.removed.add(name)
 
@@ -101,7 +103,7 @@ class _Merged:
             self._empty(directory)
         self.paths |= changes.added
         for name, member in changes.databases.items():
-            if name == _DB:
+            if name == DATABASE:
                 # A new database replaces the old one together with its log.
                 self.databases.clear()
             self.databases[name] = (layer, member)
@@ -151,7 +153,7 @@ def read_image_store(layers: Sequence[TarOpener], store_dir: str = DEFAULT_STORE
         merged.apply(changes, layer)
     registered: tuple[PathInfo, ...] | None = None
     outputs: dict[StorePath, dict[str, str]] = {}
-    if _DB in merged.databases:
+    if DATABASE in merged.databases:
         registered, outputs = _read_database(merged.databases)
     return ImageStore(
         paths=_store_paths(merged.paths - merged.damaged, store_dir),

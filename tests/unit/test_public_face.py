@@ -28,11 +28,12 @@ from .registry.fake_registry import fake_registry
 SampleSpec = Callable[..., Path]
 
 FUNCTIONS = [
-    "attest_image",
     "attach_artifact",
     "attach_sbom",
+    "attest_image",
     "build_image",
     "build_index",
+    "check_diff",
     "check_policy",
     "compare_plans",
     "copy_image",
@@ -51,6 +52,8 @@ FUNCTIONS = [
     "merge_images",
     "pack_top_layer",
     "parse_closure",
+    "parse_update",
+    "parse_view",
     "plan_document",
     "plan_family",
     "plan_layers",
@@ -77,6 +80,12 @@ FUNCTIONS = [
     "verify_attestation",
     "verify_image",
     "verify_signature",
+    "view_diff",
+    "view_document",
+    "view_image",
+    "view_images",
+    "view_plan",
+    "view_update",
     "write_database",
 ]
 TYPES = [
@@ -102,6 +111,7 @@ TYPES = [
     "Image",
     "ImageIndex",
     "ImageSpec",
+    "ImageView",
     "IndexedImage",
     "Indexing",
     "LayerBlob",
@@ -127,6 +137,7 @@ TYPES = [
     "Serving",
     "SignedImage",
     "StorePath",
+    "UpdateView",
     "Verification",
 ]
 ERRORS = [
