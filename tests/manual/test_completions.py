@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import pty
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,20 +66,20 @@ def by_zsh(line: str, file: Path, environment: dict[str, str], directory: Path) 
         finish() {{ print -r -- "$BUFFER" > {typed}; exit }}
         zle -N finish && bindkey '^G' finish
     """)
-    zsh = shutil.which("zsh")
-    assert zsh
-    process, terminal = pty.fork()
-    if process == 0:
-        zsh_environment = {**environment, "ZDOTDIR": str(directory)}
-        os.execve(zsh, ["zsh", "--no-global-rcs", "-i"], zsh_environment)
-    os.write(terminal, f"{line}\t\x07".encode())
-    try:
-        while os.read(terminal, 4096):
-            pass
-    except OSError:  # the shell has closed its end
-        pass
+    terminal, inside = pty.openpty()
+    with subprocess.Popen(
+        ["setsid", "--ctty", "--wait", "zsh", "--no-global-rcs", "-i"],
+        env={**environment, "ZDOTDIR": str(directory)},
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+    ):
+        os.close(inside)
+        os.write(terminal, f"{line}\t\x07".encode())
+        with suppress(OSError):  # the shell has closed its end
+            while os.read(terminal, 4096):
+                pass
     os.close(terminal)
-    os.waitpid(process, 0)
     return typed.read_text().split()
 
 
