@@ -41,7 +41,16 @@ __all__ = ["command"]
 _SHOWN_FIRST: Final = ("Entrypoint", "Cmd", "Env", "WorkingDir", "User")
 
 
-@click.command("inspect")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock inspect hello.tar
+  nixdock inspect ghcr.io/me/app:v1 --quick
+  nixdock inspect app.tar --graph graph.json --paths --sort added --top 10
+  nixdock inspect app.json --why openssl
+"""
+
+
+@click.command("inspect", epilog=_EXAMPLES)
 @click.argument("source", metavar="IMAGE", type=LOCATION)
 @click.option(
     "--quick", is_flag=True, help="Read no layers: verify nothing, and list no store paths."
