@@ -19,6 +19,7 @@ VARIABLES: Final = {
     "NIX_BUILD_CORES": "Number of cores to use; it has no influence on the output.",
     "NIX_CONFIG": "Settings of Nix: the keys of binary caches that are trusted, for example.",
     "NIXDOCK_LIBDEFLATE": "File of the library libdeflate, which compresses layers with gzip.",
+    "NIXDOCK_PACKER": "python or native: what packs store paths, with the same result.",
     "NIXDOCK_STATIC_PROGRAMS": "0 leaves statically linked programs in scripts alone.",
     "NO_COLOR": "Any value: no colours.",
     "REGISTRY_AUTH_FILE": "File with the credentials for registries.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
@@ -22,19 +21,6 @@ pytestmark = [pytest.mark.nix, pytest.mark.runtime, pytest.mark.xdist_group("con
 
 ROOT = LIBRARY.parent
 TUTORIALS = ROOT / "docs/tutorial"
-
-
-@pytest.fixture
-def flake(tmp_path: Path) -> str:
-    """Return the reference of a flake with what it needs for a build."""
-    checkout = tmp_path / "checkout"
-    checkout.mkdir()
-    for name in ("LICENSE", "README.md", "flake.nix", "pyproject.toml"):
-        shutil.copy(ROOT / name, checkout)
-    for name in ("manual", "nix", "nixdock"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
-    return f"path:{checkout}"
 
 
 @pytest.fixture
