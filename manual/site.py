@@ -41,8 +41,16 @@ def main(arguments: Sequence[str]) -> int:
         page = target / name
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(text)
-    (directory / "mkdocs.yml").write_text(_with_commands(SETTINGS.read_text()))
+    settings = _with_commands(SETTINGS.read_text()).splitlines(keepends=True)
+    kept = [line for line in settings if not _is_missing(line, target)]
+    (directory / "mkdocs.yml").write_text("".join(kept))
     return 0
+
+
+def _is_missing(line: str, pages: Path) -> bool:
+    """Return whether a line of the settings is an entry of a page that does not exist."""
+    entry = re.fullmatch(r" +- (?:.*: )?(\S+\.md)\n", line)
+    return entry is not None and not (pages / entry[1]).exists()
 
 
 def _with_commands(settings: str) -> str:
