@@ -11,8 +11,8 @@ from typing import Final
 __all__ = ["Block", "blocks"]
 
 _BLOCK: Final = r"^```(\w*)(?: title=\"([^\"\n]*)\")?\n(.*?)^```$"
-# The commands of nixdock that talk to a registry or a runtime, or are one.
-_ASKS_REGISTRIES: Final = "copy|load|login|prefetch|pull|push|run|serve|sign|tags"
+# The commands of nixdock that talk to a registry or a runtime, or are one, or need a terminal.
+_ASKS_REGISTRIES: Final = "browse|copy|load|login|prefetch|pull|push|run|serve|sign|tags"
 # The name of an image in a registry, `docker://` being left out.
 _IN_REGISTRY: Final = r"\s[\w-]+(?:\.[\w-]+)+(?::\d+)?/\S"
 
