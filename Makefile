@@ -78,7 +78,7 @@ types: $(VENV)/dev.stamp
 
 unit: export HYPOTHESIS_PROFILE := brief
 unit: $(VENV)/dev.stamp
-	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow' tests/unit
+	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow' tests/unit tests/manual
 
 # The tests of the command line and of the documentation start processes, and these others build whole
 # images or file systems; `make unit` runs them.

@@ -45,7 +45,7 @@ _EXAMPLES: Final = """\b
 Examples:
   nixdock inspect hello.tar
   nixdock inspect ghcr.io/me/app:v1 --quick
-  nixdock inspect app.tar --graph graph.json --paths --sort added --top 10
+  nixdock inspect app.tar --paths --sort added --top 10
   nixdock inspect app.json --why openssl
 """
 
