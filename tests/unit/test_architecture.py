@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "build": "errors system oci tar nix stores spec layering layers read registry rootfs",
     "diff": "errors system oci nix layering read registry",
     "view": "errors system oci nix layering read diff",
+    "page": "errors system view",
     "sbom": "errors system oci tar nix spec layering read",
     "policy": "errors system tar layers read diff sbom",
     "provenance": "errors system oci nix spec",
@@ -48,7 +49,7 @@ MAY_IMPORT = {
     " view sbom policy provenance merge registry transfer attach signing index runtime",
     "__init__": "errors nix oci spec layering layers read rootfs build diff view sbom policy"
     " registry transfer attach signing index runtime face",
-    "cli": "errors system oci tar nix spec layering read registry diff view sbom runtime demo"
+    "cli": "errors system oci tar nix spec layering read registry diff view page sbom runtime demo"
     " __init__",
     "__main__": "cli",
 }
