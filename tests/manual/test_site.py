@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -13,7 +10,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import click
 import pytest
 
-from manual import pictures, site
+from manual import pictures
 from manual.reference import DEMONSTRATIONS, page_of
 from nixdock.cli import main
 from nixdock.system.text import size_text
@@ -22,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 # The page for addresses that do not exist states its own links from the root of the server.
 NOT_FOUND = "404.html"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]
 
 
 class Page(HTMLParser):
@@ -46,27 +43,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with the pages in Markdown."""
-    directory = tmp_path_factory.mktemp("build")
-    assert site.main([str(directory)]) == 0
-    return directory / "pages"
-
-
-@pytest.fixture(scope="module")
-def built(pages: Path) -> dict[Path, Page]:
-    """Return all pages of the site that is made of them."""
-    program = Path(sys.executable).with_name("zensical")
-    done = subprocess.run(
-        [program, "build", "--config-file", "mkdocs.yml", "--clean", "--strict"],
-        cwd=pages.parent,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = (pages.parent / "site").rglob("*.html")
+def built(site_directory: Path) -> dict[Path, Page]:
+    """Return all pages of the site."""
+    found = site_directory.rglob("*.html")
     return {page: Page(page.read_text()) for page in found if page.name != NOT_FOUND}
 
 
