@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The other tests need nothing but Python, its packages and a POSIX shell with its usual programs.
 PLAIN := not nix and not runtime and not tools
 
-.PHONY: help demo test lint types unit quick coverage bench bench-layers docs format clean
+.PHONY: help demo test lint types unit quick coverage bench bench-picture bench-layers docs format clean
 
 help:
 	@echo 'make demo         build an image of a real closure; load and run it if Docker or Podman answers'
@@ -24,6 +24,7 @@ help:
 	@echo 'make newer-docker the tests of loads with newer versions of Docker, which Debian has'
 	@echo 'make coverage     measure which lines and branches the unit tests run'
 	@echo 'make bench        measure, and print the figures as ratios to their targets and the last run'
+	@echo 'make bench-picture measure, for the picture in docs/images, and draw it'
 	@echo 'make bench-layers replay updates through every layering strategy'
 	@echo 'make docs         build the documentation as a site, in build/site, and draw its pictures'
 	@echo 'make format       format the code'
@@ -94,6 +95,10 @@ coverage: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.bench
+
+bench-picture: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.bench --record docs/images/bench.json
+	$(BIN)/python -m tests.bench.picture
 
 bench-layers: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.bench.layers

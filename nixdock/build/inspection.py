@@ -102,6 +102,7 @@ def _report(
         config=build.container,
         annotations={} if build.annotations is None else build.annotations.manifest,
         layers=layers,
+        script_paths=tuple(map(str, build.script_paths)),
         config_size=None if image is None else len(image.config.data),
         manifest_size=None if image is None else len(image.manifest.data),
     )

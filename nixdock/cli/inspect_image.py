@@ -40,14 +40,15 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _SHOWN_FIRST: Final = ("Entrypoint", "Cmd", "Env", "WorkingDir", "User")
+_OF_SCRIPTS: Final = "The scripts have not run. Their results may add store paths:"
 
 
 _EXAMPLES: Final = """\b
 Examples:
-  nixdock inspect hello.tar
-  nixdock inspect ghcr.io/me/app:v1 --quick
+  nixdock inspect app.tar
   nixdock inspect app.tar --paths --sort added --top 10
-  nixdock inspect app.json --why openssl
+  nixdock inspect app.tar --why openssl
+  nixdock inspect ghcr.io/me/app:v1 --quick
 """
 
 
@@ -83,17 +84,18 @@ def command(
     access: Access | None,
     quiet: bool,
 ) -> None:
-    """Show IMAGE's names and config, and each layer with its store paths.
+    """Show IMAGE's names and config, and its layers with what they change with.
 
     IMAGE is docker://REFERENCE, where docker:// may be left out, or an archive or directory in any
-    format that nixdock writes or that Docker, Podman or skopeo save. Its layers are read to list
-    their store paths, and verified in the process, unless --quick is given.
+    format that nixdock writes or that Docker, Podman or skopeo save. Its layers are read, to find
+    their store paths and what these refer to, and verified in the process, unless --quick is given.
 
     Or IMAGE is a spec, which may be resolved, or dockerTools' stream configuration: the archive is
     shown that `nixdock build` would write, but nothing is written, and no file is read of layers
     that are known: from an earlier build or push of this user, or from an image that --reuse or the
     spec's layering.previous names. With --quick, no other layer is read, either, and no script
-    runs: digests that are not known are left out.
+    runs: digests that are not known are left out, and the store paths that results of scripts may
+    add are listed by themselves.
     """
     spec = spec_at(source)
     of_specs = reuse or no_cache or chosen.urls or chosen.keys or confinement is not None
@@ -153,8 +155,17 @@ def _shown(
     if listing.why is not None:
         return why_lines(view, listing.why, screen)
     if listing.form == "markdown":
-        return iter(listed_markdown(view, listing).splitlines())
-    return chain(_lines(report, image, view), listed_lines(view, listing, screen))
+        lines = iter(listed_markdown(view, listing).splitlines())
+        return chain(lines, _script_lines(image, ["", _OF_SCRIPTS, ""], "- `{}`"))
+    lines = chain(_lines(report, image, view), listed_lines(view, listing, screen))
+    return chain(lines, _script_lines(image, ["", _OF_SCRIPTS], "  {}"))
+
+
+def _script_lines(image: ImageReport, head: Sequence[str], line: str) -> Iterator[str]:
+    """Yield the store paths that are in no layer, but that the results of scripts may add."""
+    if image.script_paths:
+        yield from head
+        yield from (line.format(shown(path)) for path in image.script_paths)
 
 
 def _lines(report: FileReport, image: ImageReport, view: ImageView) -> Iterator[str]:

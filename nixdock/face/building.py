@@ -70,6 +70,9 @@ def build_image(  # noqa: PLR0913 (a keyword for each choice)
         )
     attach = attacher(spec, attaching, access)
     with prepared_build(spec, Confinement(confinement), access) as build:
+        if build.spec is not spec:
+            # It has more store paths than could be known before.
+            attach = attacher(build.spec, attaching, access)
         return image_writer.write_image(
             replace(build, attach=attach),
             Path(target),

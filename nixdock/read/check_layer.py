@@ -10,7 +10,7 @@ from nixdock.errors import ImageError
 from nixdock.layers.hashed import HashedReader, buffered, drain
 from nixdock.read.layer_rules import LayerRules
 from nixdock.read.problem import Problem
-from nixdock.read.stored import StoredLayer
+from nixdock.read.stored_layer import StoredLayer
 from nixdock.system.text import counted
 from nixdock.tar.reader import TarReader
 

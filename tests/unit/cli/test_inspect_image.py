@@ -87,7 +87,7 @@ def test_json(build: Build, form: Format, compression: Compression) -> None:
     (image,) = document["images"]
     assert image.keys() == {
         "tags", "digest", "config_digest", "architecture", "os", "variant", "created", "config",
-        "annotations", "index", "layers", "view",
+        "annotations", "index", "layers", "script_paths", "view",
     }  # fmt: skip
     assert image["tags"] == ["x/y:v1"]
     assert image["config"]["Cmd"] == ["/bin/app", "two words"]
