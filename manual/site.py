@@ -16,7 +16,7 @@ from typing import Final
 from manual.commands import commands_by_section
 from manual.reference import INDEX, command_pages, page_of
 
-__all__ = ["OUTSIDE", "main"]
+__all__ = ["OUTSIDE", "main", "with_outside"]
 
 ROOT: Final = Path(__file__).parents[1]
 SETTINGS: Final = Path(__file__).with_name("mkdocs.yml")
@@ -33,8 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     if target.exists():
         shutil.rmtree(target)
     shutil.copytree(ROOT / "docs", target)
-    for page in target.rglob("*.md"):
-        page.write_text(_with_outside(page.read_text(), len(page.relative_to(target).parts) - 1))
+    for page in [*target.rglob("*.md")]:
+        page.write_text(with_outside(page.read_text(), page, target))
     for name in OUTSIDE:
         (target / name).write_text((ROOT / name).read_text().replace("](docs/", "]("))
     for name, text in command_pages().items():
@@ -64,10 +64,25 @@ def _with_commands(settings: str) -> str:
     return settings.replace(entry, "\n".join(lines))
 
 
-def _with_outside(markdown: str, depth: int) -> str:
-    """Return a page whose links to documents beside `docs/` lead to their pages in the site."""
-    names = "|".join(map(re.escape, OUTSIDE))
-    return re.sub(rf"\]\({'../' * (depth + 1)}({names})", rf"]({'../' * depth}\1", markdown)
+def with_outside(markdown: str, page: Path, pages: Path) -> str:
+    """Return a page whose links to what is beside `docs/` lead to its place in the site.
+
+    A document has a page there, and another file is copied.
+    """
+    up = "../" * (len(page.relative_to(pages).parts) - 1)
+
+    def moved(found: re.Match[str]) -> str:
+        name = found[1]
+        if name in OUTSIDE:
+            return f"]({up}{name}"
+        # Names that begin with a dot are left out of a site.
+        place = "/".join(["files", *(part.lstrip(".") for part in name.split("/"))])
+        copy = pages / place
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, copy)
+        return f"]({up}{place}"
+
+    return re.sub(rf"\]\({re.escape(up)}\.\./(?!\.\./)([^)#\s]+)", moved, markdown)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import click
 import pytest
 
-from manual import pictures
+from manual import pictures, site
 from manual.reference import DEMONSTRATIONS, page_of
 from nixdock.cli import main
 from nixdock.system.text import size_text
@@ -61,6 +61,18 @@ def test_every_link_leads_to_a_page_and_an_anchor(built: dict[Path, Page]) -> No
             assert target.exists(), f"{page}: {link}"
             if anchor and target in built:
                 assert unquote(anchor) in built[target].anchors, f"{page}: {link}"
+
+
+def test_what_lies_beside_the_documentation_has_a_place_in_the_site(tmp_path: Path) -> None:
+    page = tmp_path / "how-to/page.md"
+    text = (
+        "[a](../../SECURITY.md#x) [b](../../.ci/run) [c](../spec.md) [d](https://example.org/../x)"
+    )
+    moved = site.with_outside(text, page, tmp_path)
+    assert moved == (
+        "[a](../SECURITY.md#x) [b](../files/ci/run) [c](../spec.md) [d](https://example.org/../x)"
+    )
+    assert (tmp_path / "files/ci/run").read_bytes() == (ROOT / ".ci/run").read_bytes()
 
 
 def test_nothing_is_loaded_from_elsewhere(built: dict[Path, Page]) -> None:
