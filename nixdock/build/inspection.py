@@ -61,7 +61,7 @@ def outline_build(
             if i in blobs
             else replace(
                 unknown,
-                diff_id=layer.diff_id or "",
+                diff_id=(layer.diff_id if compression.keeps_tar else None) or "",
                 created_by=layer.history.created_by,
                 comment=layer.history.comment,
             )

@@ -16,6 +16,7 @@ import msgspec
 import orjson
 
 from nixdock.errors import ImageError
+from nixdock.oci.blob_annotations import blob_annotations
 from nixdock.oci.digests import check_digest, hex_of
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_CODINGS
@@ -45,6 +46,7 @@ class _Entry(msgspec.Struct, frozen=True):
     size: int
     media_type: str
     repositories: list[str] = []
+    annotations: dict[str, str] = {}
 
 
 class KnownCache:
@@ -69,6 +71,7 @@ class KnownCache:
                 entry.media_type,
                 _NO_HISTORY,
                 key,
+                annotations=blob_annotations(entry.annotations),
             )
         except (msgspec.MsgspecError, ImageError, ValueError):
             return None
@@ -99,5 +102,13 @@ class KnownCache:
         known = tuple(dict.fromkeys([*repositories, *others]))[:_MOST_REPOSITORIES]
         if others == known if is_same else not new:
             return None
-        entry = _Entry(key, blob.digest, blob.diff_id, blob.size, blob.media_type, list(known))
+        entry = _Entry(
+            key,
+            blob.digest,
+            blob.diff_id,
+            blob.size,
+            blob.media_type,
+            list(known),
+            dict(blob.annotations),
+        )
         return orjson.dumps(msgspec.to_builtins(entry))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
 from nixdock.coding.codings import coding_of
 from nixdock.errors import ImageError
+from nixdock.oci.blob_annotations import blob_annotations
 from nixdock.oci.digests import check_digest
 from nixdock.oci.documents import ConfigDocument, HistoryDocument
 from nixdock.oci.layer_blob import LayerHistory
@@ -30,6 +31,7 @@ class LayerEntry(NamedTuple):
     digest: str | None = None
     size: int | None = None
     key: str | None = None
+    annotations: Mapping[str, str] | None = None
 
 
 def parse_config(
@@ -105,6 +107,7 @@ def _stored_layer(
         history=history,
         declared_digest=entry.digest,
         key=entry.key,
+        annotations=blob_annotations(entry.annotations),
     )
 
 

@@ -238,9 +238,18 @@ class _Reader:
                 entries.append(None)
                 continue
             self.view.blobs.append(use)
-            key = (layer.annotations or {}).get(LAYER_KEY)
-            kind = layer.media_type
-            entries.append(LayerEntry(use.name, layer_place, kind, use.digest, layer.size, key))
+            noted = layer.annotations or {}
+            entries.append(
+                LayerEntry(
+                    use.name,
+                    layer_place,
+                    layer.media_type,
+                    use.digest,
+                    layer.size,
+                    noted.get(LAYER_KEY),
+                    noted,
+                )
+            )
         if is_artifact or config_data is None:
             return
         config_place = f"config {manifest.config.digest}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO
@@ -28,8 +29,8 @@ class StoredLayer:
 
     `declared_digest` is the blob's digest in a manifest, or None in a docker-archive that does not
     state it, and `key` names the blob by what it was made from, if the manifest says so (see
-    `nixdock.layers.keys`); nothing verifies it. Layers are equal if they are the same blob, at
-    whatever places in an image.
+    `nixdock.layers.keys`); nothing verifies it. `annotations` are those of the descriptor that
+    describe the blob. Layers are equal if they are the same blob, at whatever places in an image.
     """
 
     members: Members
@@ -41,6 +42,7 @@ class StoredLayer:
     history: LayerHistory = field(compare=False)
     declared_digest: str | None
     key: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @cached_property
     def coding(self) -> Coding:
