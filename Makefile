@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The other tests need nothing but Python, its packages and a POSIX shell with its usual programs.
 PLAIN := not nix and not runtime and not tools
 
-.PHONY: help demo test lint types unit quick coverage bench bench-picture bench-layers format clean
+.PHONY: help demo test lint types unit quick coverage bench bench-picture bench-layers docs format clean
 
 help:
 	@echo 'make demo         build an image of a real closure; load and run it if Docker or Podman answers'
@@ -27,6 +27,7 @@ help:
 	@echo 'make bench        measure, and print the figures as ratios to their targets and the last run'
 	@echo 'make bench-picture measure, for the picture in docs/images, and draw it'
 	@echo 'make bench-layers replay updates through every layering strategy'
+	@echo 'make docs         build the documentation as a site, in build/site, and draw its pictures'
 	@echo 'make format       format the code'
 
 # The virtual environments are told apart by their stamps: the demo needs no developer tools.
@@ -87,7 +88,7 @@ types: $(VENV)/dev.stamp
 
 unit: export HYPOTHESIS_PROFILE := brief
 unit: $(VENV)/dev.stamp
-	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow' tests/unit
+	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow' tests/unit tests/manual
 
 # The tests of the command line and of the documentation start processes, and these others build whole
 # images or file systems; `make unit` runs them.
@@ -111,9 +112,15 @@ bench-picture: $(VENV)/dev.stamp
 bench-layers: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.bench.layers
 
+# Strict: a link or an anchor that leads nowhere is an error.
+docs: $(VENV)/dev.stamp
+	$(BIN)/python -m manual.pictures
+	$(BIN)/python -m manual.site build
+	PYTHONPATH=. $(BIN)/zensical build --config-file build/mkdocs.yml --clean --strict
+
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache demo.tar
+	rm -rf $(VENV) build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache demo.tar

@@ -13,6 +13,7 @@ let
     "LICENSE"
     "README.md"
     "hatch_build.py"
+    "manual"
     "nixdock"
     "pyproject.toml"
   ];
@@ -69,6 +70,12 @@ python3Packages.buildPythonApplication {
       if stdenv.hostPlatform.isDarwin then ".0.dylib" else ".so.0"
     }"
   ];
+
+  # The manual is made by the program, which has to run for that.
+  postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    PYTHONPATH=$out/${python3Packages.python.sitePackages}:$PYTHONPATH \
+      python3 -B -m manual.install $out/share
+  '';
 
   # The tests need Nix, Docker and Podman, which the build sandbox does not provide.
   doCheck = false;

@@ -24,14 +24,18 @@ TOOLS = {
     "busybox": "busybox-static",
     "chromium": "chromium",
     "ctr-remote": "stargz-snapshotter",
+    "curl": "curl",
     "docker": "docker.io",
     "docker-registry": "docker-registry",
     "dockerd": "docker.io",
     "dpkg-deb": "dpkg",
     "fakeroot": "fakeroot",
     "file": "file",
+    "fish": "fish",
     "gcc": "gcc",
     "git": "git",
+    "man": "man-db",
+    "mandoc": "mandoc",
     "mount": "mount",
     "nix-build": "nix-bin",
     "openssl": "openssl",
@@ -51,6 +55,7 @@ TOOLS = {
     "umoci": "umoci",
     "unshare": "util-linux",
     "xz": "xz-utils",
+    "zsh": "zsh",
 }
 
 

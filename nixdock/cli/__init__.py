@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from typing import Final, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from nixdock.errors import NixdockError, OutputError
 from nixdock.system.readers import DescriptorReader
@@ -25,10 +26,10 @@ from nixdock.system.termination import handle_termination
 from nixdock.system.text import printable
 from nixdock.system.writers import DescriptorStream
 
-__all__ = ["main", "run"]
+__all__ = ["SECTIONS", "main", "run"]
 
 # The commands with their summaries, in the order in which `--help` shows them.
-_SECTIONS: Final = {
+SECTIONS: Final = {
     "Everyday commands": {
         "build": "Build an image from a spec.",
         "stream": "Write an image to standard output, as a docker-archive.",
@@ -72,7 +73,7 @@ _SECTIONS: Final = {
         "tarsum": "Print a checksum of a tar that does not depend on its order.",
     },
 }
-_COMMANDS: Final = frozenset(name for section in _SECTIONS.values() for name in section)
+_COMMANDS: Final = frozenset(name for section in SECTIONS.values() for name in section)
 # Commands whose modules would otherwise have the name of a module in the standard library, or of a
 # function here.
 _MODULES: Final = {"copy": "copy_image", "inspect": "inspect_image", "run": "run_image"}
@@ -131,11 +132,21 @@ class _LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in _COMMANDS and not name.startswith("-"):
+        # While a shell completes a line, click parses it resiliently, and there is nobody to tell.
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             similar = difflib.get_close_matches(name, sorted(_COMMANDS))
             hint = f" Did you mean {' or '.join(map(repr, similar))}?" if similar else ""
             ctx.fail(f"No such command {name!r}.{hint}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        summaries = {name: text for section in SECTIONS.values() for name, text in section.items()}
+        found = [
+            CompletionItem(name, help=text)
+            for name, text in summaries.items()
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -148,7 +159,7 @@ class _LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (the same)
         width = max(map(len, _COMMANDS))
-        for title, commands in _SECTIONS.items():
+        for title, commands in SECTIONS.items():
             with formatter.section(title):
                 # Pad the names, so that the summaries of all sections start in the same column.
                 formatter.write_dl([(f"{name:<{width}}", text) for name, text in commands.items()])

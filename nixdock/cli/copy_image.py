@@ -28,7 +28,15 @@ __all__ = ["command"]
 _DAEMON: Final = "docker-daemon:"
 
 
-@click.command("copy")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock copy docker://ghcr.io/me/hello:v1 docker://registry.example/hello:v1
+  nixdock copy hello.tar docker://ghcr.io/me/hello:v2 --referrers
+  nixdock copy docker://debian:12 oci:images:debian --all-platforms
+"""
+
+
+@click.command("copy", epilog=_EXAMPLES)
 @click.argument("source")
 @click.argument("destination")
 @copy_options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -30,7 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("db")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock db graph.json -o database --gc-root hello
+"""
+
+
+@click.command("db", epilog=_EXAMPLES)
 @optional_graph_argument
 @key_option
 @click.option(

@@ -20,7 +20,14 @@ __all__ = ["command"]
 _RUN_SECONDS: Final = 60
 
 
-@click.command("demo")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock demo
+  nixdock demo --arch arm64 --format oci-layout
+"""
+
+
+@click.command("demo", epilog=_EXAMPLES)
 @click.option(
     "-o",
     "--output",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("export")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock export hello.tar | tar --list
+  nixdock export docker://alpine --platform linux/arm64 -o alpine.tar
+"""
+
+
+@click.command("export", epilog=_EXAMPLES)
 @click.argument("image", type=LOCATION)
 @click.option(
     "-o",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from nixdock import generate_key_pair
@@ -10,7 +12,14 @@ from nixdock.cli.signing_key import new_password
 __all__ = ["command"]
 
 
-@click.command("generate-key-pair")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock generate-key-pair
+  nixdock generate-key-pair -o app
+"""
+
+
+@click.command("generate-key-pair", epilog=_EXAMPLES)
 @click.option(
     "-o",
     "--output",

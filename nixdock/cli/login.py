@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 import click
 
@@ -12,7 +13,14 @@ from nixdock.cli.access import insecure_access, insecure_option, password_of_sta
 __all__ = ["command"]
 
 
-@click.command("login")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock login ghcr.io
+  pass ghcr.io | nixdock login ghcr.io --username me --password-stdin
+"""
+
+
+@click.command("login", epilog=_EXAMPLES)
 @click.argument("host", metavar="HOST[/NAMESPACE]")
 @click.option("-u", "--username", help="User name.  [default: ask for it]")
 @click.option(
@@ -25,16 +33,11 @@ __all__ = ["command"]
 def command(
     host: str, username: str | None, *, password_stdin: bool, no_check: bool, insecure: bool
 ) -> None:
-    r"""Store a user name and password for a registry, if it accepts them.
+    """Store a user name and password for a registry, if it accepts them.
 
     They are kept where podman and skopeo keep theirs: in the file that REGISTRY_AUTH_FILE names, or
     in containers/auth.json in the runtime directory. Where a password is asked for, a token does as
     well.
-
-    \b
-    Examples:
-      nixdock login ghcr.io
-      pass ghcr.io | nixdock login ghcr.io --username me --password-stdin
     """
     if password_stdin:
         if username is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from nixdock import logout_registry
@@ -9,7 +11,13 @@ from nixdock import logout_registry
 __all__ = ["command"]
 
 
-@click.command("logout")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock logout ghcr.io
+"""
+
+
+@click.command("logout", epilog=_EXAMPLES)
 @click.argument("host", metavar="[HOST[/NAMESPACE]]", required=False)
 @click.option("--all", "everywhere", is_flag=True, help="Remove the credentials of all registries.")
 def command(host: str | None, *, everywhere: bool) -> None:

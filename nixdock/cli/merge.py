@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("merge")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock merge hello.tar docker://ghcr.io/me/app:v1 -o both.tar
+"""
+
+
+@click.command("merge", epilog=_EXAMPLES)
 @click.argument("images", nargs=-1, type=LOCATION)
 @click.option(
     "-o",

@@ -44,7 +44,14 @@ _MARKER: Final = "family.json"
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
 
 
-@click.command("plan-family")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock plan-family a=a.json b=b.json -o plans
+  nixdock plan-family a=a.json b=b.json -o plans --previous plans
+"""
+
+
+@click.command("plan-family", epilog=_EXAMPLES)
 @click.argument("images", nargs=-1, required=True, metavar="NAME=GRAPH[#KEY]...")
 @click.option(
     "-o", "--output", "target", type=OUTPUT_PATH, required=True, help="Directory to write."

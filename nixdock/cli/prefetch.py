@@ -15,7 +15,14 @@ __all__ = ["command"]
 _ALGORITHMS: Final = ("sha256", "sha512")
 
 
-@click.command("prefetch")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock prefetch debian 12
+  nixdock prefetch --image-name ghcr.io/me/base --image-tag v1 --arch arm64
+"""
+
+
+@click.command("prefetch", epilog=_EXAMPLES)
 @click.argument("name", metavar="[IMAGE_NAME]", required=False)
 @click.argument("version", metavar="[IMAGE_TAG|IMAGE_DIGEST]", required=False)
 @click.option("--os", "system", default="linux", show_default=True, help="Operating system.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("pull")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock pull ghcr.io/me/hello:v1 -o hello.tar
+  nixdock pull debian:12 -o debian --format oci-layout --platform linux/arm64
+"""
+
+
+@click.command("pull", epilog=_EXAMPLES)
 @click.argument("reference")
 @click.option(
     "-o",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("registration")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock registration graph.json | nix-store --load-db
+"""
+
+
+@click.command("registration", epilog=_EXAMPLES)
 @optional_graph_argument
 @key_option
 @store_options

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -30,7 +30,14 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("resolve")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock resolve hello.json -o hello.resolved.json
+  nixdock resolve hello.json -o hello.resolved.json --previous ghcr.io/me/hello:latest
+"""
+
+
+@click.command("resolve", epilog=_EXAMPLES)
 @spec_argument
 @click.option(
     "-o",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("stream")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock stream hello.json | docker load
+  nixdock stream hello.json --tag hello:test | podman load
+"""
+
+
+@click.command("stream", epilog=_EXAMPLES)
 @spec_argument
 @click.option(
     "-t",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("tags")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock tags ghcr.io/me/hello
+"""
+
+
+@click.command("tags", epilog=_EXAMPLES)
 @click.argument("repository")
 @access_options
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")

@@ -17,7 +17,14 @@ __all__ = ["command"]
 _VERSIONS: Final = [version.name.lower() for version in TarSumVersion]
 
 
-@click.command("tarsum")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock tarsum layer.tar
+  nixdock export hello.tar | nixdock tarsum
+"""
+
+
+@click.command("tarsum", epilog=_EXAMPLES)
 @click.argument(
     "file",
     type=click.Path(path_type=Path, allow_dash=True, exists=True, dir_okay=False),

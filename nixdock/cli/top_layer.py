@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("top-layer")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock top-layer hello.json -o top
+"""
+
+
+@click.command("top-layer", epilog=_EXAMPLES)
 @spec_argument
 @click.option(
     "-o", "--output", "target", type=OUTPUT_PATH, required=True, help="Directory to write."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("verify")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock verify hello.tar
+  nixdock verify ghcr.io/me/hello:v1 --strict
+  nixdock verify ghcr.io/me/hello:v1 --signature --key app.pub
+"""
+
+
+@click.command("verify", epilog=_EXAMPLES)
 @click.argument("image", type=LOCATION)
 @click.option("--strict", is_flag=True, help="Let warnings be problems, too.")
 @click.option(

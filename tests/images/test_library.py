@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tarfile
 from pathlib import Path
 
@@ -363,25 +362,6 @@ def test_uid_and_times_reach_the_store_layers(library: Library) -> None:
     assert config["created"] == "2019-12-31T23:00:00Z"
     assert (config["architecture"], config["variant"]) == ("arm64", "v8")
     assert owners == {(12, 34, "u", "g", 981173106)}
-
-
-@pytest.fixture
-def flake(tmp_path: Path) -> str:
-    """The flake as users see it: a clean checkout."""
-    repository = LIBRARY.parent
-    checkout = tmp_path / "checkout"
-    files = subprocess.run(
-        ["git", "-C", repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        capture_output=True,
-        check=True,
-    ).stdout.split(b"\0")
-    for name in filter(None, files):
-        source = repository / name.decode()
-        if source.is_file():
-            target = checkout / name.decode()
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read_bytes())
-    return f"path:{checkout}"
 
 
 def with_nixpkgs(library: Library) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import pytest
 from ..nix.harness import NixError
 from ..unit.stores.fake_cache import fake_cache
 from .conftest import Library
+from .without_nix import HIDE
 
 pytestmark = [pytest.mark.nix, pytest.mark.xdist_group("nix")]
 
@@ -22,27 +23,6 @@ IMAGE = """nixdock.streamLayeredImage {
   contents = [ pkgs.hello (pkgs.writeTextDir "etc/x" "text") ];
   config = { Cmd = [ "${pkgs.hello}/bin/hello" ]; Env = [ "PATH=${pkgs.hello}/bin:/bin" ]; };
 }"""
-
-
-# A machine without /nix: everything else of this one is mounted below a new root.
-WITHOUT_NIX = """
-set -e
-mount -t tmpfs none /mnt
-for each in /*; do
-  case $each in
-    /nix | /mnt) ;;
-    *) if [ -L "$each" ]; then cp -P "$each" /mnt
-       elif [ -d "$each" ]; then mkdir "/mnt$each" && mount --rbind "$each" "/mnt$each"
-       fi ;;
-  esac
-done
-cd /mnt
-pivot_root . .
-umount -l .
-[ ! -e /nix ]
-"""
-HIDE = ["/usr/bin/unshare", "--map-root-user", "--mount", "/bin/sh", "-c"]
-HIDE += [f'PATH=/usr/sbin:/usr/bin:/sbin:/bin; {WITHOUT_NIX}\nPATH=$1; shift; exec "$@"', "-"]
 
 
 def nixdock(*arguments: object, home: Path, hidden: bool = False, **environment: str) -> str:

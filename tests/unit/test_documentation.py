@@ -10,7 +10,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -18,70 +17,24 @@ import jsonschema
 import pytest
 
 import nixdock
+from manual.anchors import anchor
 from nixdock.cli import main
 from tests.nix.conftest import nix, pkgs
 from tests.nix.harness import Nix
+from tests.unit.code_blocks import Block, blocks
 
 __all__ = ["nix", "pkgs"]
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 # A console example runs as it is if it uses no other programs than these, and no registry.
 RUNS = {"nixdock", "cat"}
 # With real Nix, it may also use these. All other examples are only parsed by a shell: they push,
 # commit, or talk to a daemon or a registry.
 RUNS_WITH_NIX = RUNS | {"nix", "realpath"}
-# The commands of nixdock that talk to a registry or a runtime, or are one.
-ASKS_REGISTRIES = "copy|load|login|pull|push|run|serve|sign|tags"
 
 
-@dataclass(frozen=True)
-class Block:
-    """A block of code, with its document and the number of its first line."""
-
-    document: Path
-    line: int
-    language: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.document.name}:{self.line}"
-
-    @property
-    def script(self) -> str:
-        """The commands of a console block: a prompt begins one, a here-document belongs to it."""
-        script = []
-        end = ""
-        for line in self.text.splitlines():
-            if end or line.startswith("$ "):
-                script.append(line if end else line[2:])
-                started = re.search(r"<<'?(\w+)", line)
-                end = "" if line == end else started[1] if started else end
-        return "".join(f"{line}\n" for line in script)
-
-    @property
-    def programs(self) -> set[str]:
-        """The programs that a console block runs: the first words of its commands.
-
-        With a command that asks a registry, `nixdock` is another program.
-        """
-        words = set(re.findall(r"(?:^\$ |\$\(|[|;&] )([^\s|;&)]+)", self.text, re.MULTILINE))
-        return words | set(re.findall(rf"nixdock (?:{ASKS_REGISTRIES})\b", self.text))
-
-    @property
-    def is_local(self) -> bool:
-        """Whether a console block asks no registry and no binary cache."""
-        return "docker://" not in self.text and "--store https://" not in self.text
-
-
-def _blocks() -> Iterator[Block]:
-    for document in DOCUMENTS:
-        text = document.read_text()
-        for found in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-            yield Block(document, text.count("\n", 0, found.start()) + 1, found[1], found[2])
-
-
-BLOCKS = list(_blocks())
+BLOCKS = list(blocks(DOCUMENTS))
 CONSOLE = [block for block in BLOCKS if block.language == "console"]
 
 
@@ -90,7 +43,7 @@ def each_block(blocks: list[Block]) -> pytest.MarkDecorator:
 
 
 def with_language(language: str) -> list[Block]:
-    return [block for block in BLOCKS if block.language == language]
+    return [block for block in BLOCKS if block.language == language and not block.title]
 
 
 @pytest.fixture
@@ -128,16 +81,16 @@ def provide(script: str, directory: Path, sample_spec: Callable[..., Path]) -> N
         sample_spec(directory)
 
 
-@each_block([block for block in CONSOLE if block.programs <= RUNS and block.is_local])
+@each_block([b for b in CONSOLE if b.programs <= RUNS and b.is_local and not b.is_step])
 def test_commands_run(
     block: Block, tmp_path: Path, shell: Callable[..., str], sample_spec: Callable[..., Path]
 ) -> None:
     provide(block.script, tmp_path, sample_spec)
-    assert shell(tmp_path, "sh", "-eu", "-c", block.script)
+    shell(tmp_path, "sh", "-eu", "-c", block.script)
 
 
 @pytest.mark.nix
-@each_block([block for block in CONSOLE if RUNS < block.programs <= RUNS_WITH_NIX])
+@each_block([b for b in CONSOLE if RUNS < b.programs <= RUNS_WITH_NIX and not b.is_step])
 def test_commands_run_with_nix(
     block: Block, tmp_path: Path, shell: Callable[..., str], nix: Nix
 ) -> None:
@@ -190,8 +143,7 @@ def _prose(document: Path) -> str:
 @functools.cache
 def _anchors(document: Path) -> set[str]:
     """Return the anchors of a document's headings, as GitHub makes them."""
-    titles = re.findall(r"^#+ (.*)$", _prose(document), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    return set(map(anchor, re.findall(r"^#+ (.*)$", _prose(document), re.MULTILINE)))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
