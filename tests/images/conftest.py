@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +65,31 @@ class Library:
 def library(nix: Nix) -> Library:
     """The library, over the test package set."""
     return Library(nix)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The repository as users see it: a clean checkout."""
+    repository = LIBRARY.parent
+    target = tmp_path / "checkout"
+    files = subprocess.run(
+        ["git", "-C", repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        check=True,
+    ).stdout.split(b"\0")
+    for name in filter(None, files):
+        source = repository / name.decode()
+        if source.is_file():
+            copy = target / name.decode()
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, copy)
+    return target
+
+
+@pytest.fixture
+def flake(checkout: Path) -> str:
+    """The flake of that checkout."""
+    return f"path:{checkout}"
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tarfile
 from pathlib import Path
 
@@ -365,25 +364,6 @@ def test_uid_and_times_reach_the_store_layers(library: Library) -> None:
     assert owners == {(12, 34, "u", "g", 981173106)}
 
 
-@pytest.fixture
-def flake(tmp_path: Path) -> str:
-    """The flake as users see it: a clean checkout."""
-    repository = LIBRARY.parent
-    checkout = tmp_path / "checkout"
-    files = subprocess.run(
-        ["git", "-C", repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        capture_output=True,
-        check=True,
-    ).stdout.split(b"\0")
-    for name in filter(None, files):
-        source = repository / name.decode()
-        if source.is_file():
-            target = checkout / name.decode()
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read_bytes())
-    return f"path:{checkout}"
-
-
 def with_nixpkgs(library: Library) -> tuple[str, ...]:
     return ("--override-input", "nixpkgs", f"path:{library.nix.pkgs}", "--no-write-lock-file")
 
@@ -393,7 +373,9 @@ def test_the_flake_builds_with_its_nixpkgs_overridden(library: Library, flake: s
     shown = json.loads(library.nix.nix("flake", "show", "--json", *override, flake))
     # Newer versions of Nix show the outputs in a tree of inventory.
     outputs = shown.get("inventory", shown)
-    assert set(outputs) >= {"apps", "checks", "devShells", "lib", "overlays", "packages"}
+    assert set(outputs) >= {
+        *("apps", "checks", "devShells", "lib", "overlays", "packages", "templates")
+    }
     names = library.nix.nix(
         "eval", "--json", *override, f"{flake}#lib.x86_64-linux", "--apply", "builtins.attrNames"
     )
