@@ -11,7 +11,8 @@ from nixdock.layers.compression import Compression
 from nixdock.layers.compressors import media_type_of
 from nixdock.layers.layer import Layer
 from nixdock.oci.layer_blob import LayerBlob
-from nixdock.read.report import ImageReport, LayerReport, of_one_store, store_paths_among
+from nixdock.read.contents import store_paths_among
+from nixdock.read.report import ImageReport, LayerReport, of_one_store
 from nixdock.system.cores import available_cores
 
 __all__ = ["inspect_build", "outline_build"]
@@ -101,4 +102,6 @@ def _report(
         config=build.container,
         annotations={} if build.annotations is None else build.annotations.manifest,
         layers=layers,
+        config_size=None if image is None else len(image.config.data),
+        manifest_size=None if image is None else len(image.manifest.data),
     )

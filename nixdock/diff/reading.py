@@ -12,6 +12,8 @@ import orjson
 
 from nixdock.diff.side import Document, Side, SideKind, SideLayer
 from nixdock.errors import InputError, LayeringError
+from nixdock.nix.reference_graph import parse_closure
+from nixdock.nix.stated_references import StatedReferences
 from nixdock.nix.store_path import valid_store_paths
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.limits import MOST_LAYERS
@@ -22,8 +24,10 @@ from nixdock.system.input_files import read_bytes
 
 if TYPE_CHECKING:
     from nixdock.layering import Layering, LayerPlan
+    from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
     from nixdock.read.opening import ImageFile
+    from nixdock.read.report import ImageReport
     from nixdock.read.stored import StoredImage, StoredLayer
     from nixdock.registry.access import Access
 
@@ -45,15 +49,10 @@ class Planning:
     layering: Layering
     max_layers: int = 100
 
-    def plan(self, data: bytes, origin: str) -> LayerPlan:
-        """Plan the graph in `data`.
-
-        Raise ClosureError if it is not a valid graph, PlanError if no plan fits.
-        """
-        from nixdock.nix.reference_graph import parse_closure  # noqa: PLC0415 (only for graphs)
-
+    def plan(self, closure: Closure) -> LayerPlan:
+        """Plan the layers of `closure`; raise PlanError if no plan fits."""
         budget = self.layering.budget(self.max_layers, most_layers=MOST_LAYERS)
-        return self.layering.plan(parse_closure(data, (), origin), budget)
+        return self.layering.plan(closure, budget)
 
 
 def read_side(
@@ -87,12 +86,14 @@ def read_side(
             f"{name} is neither a plan nor a graph; an image must be given as a file",
             path=path,
         )
-    plan = (planning or _default_planning()).plan(data, origin)
+    closure = parse_closure(data, (), origin)
+    plan = (planning or _default_planning()).plan(closure)
     layers = (
         SideLayer(number, layer.paths, layer.nar_size)
         for number, layer in enumerate(plan.layers, 1)
     )
-    return Side(origin, SideKind.GRAPH, tuple(layers))
+    stated = StatedReferences.of(closure, "the reference graph")
+    return Side(origin, SideKind.GRAPH, tuple(layers), stated=stated)
 
 
 def _default_planning() -> Planning:
@@ -159,6 +160,7 @@ def _image(
     location: Location, platform: Platform | None, access: Access | None, preferred: Platform
 ) -> Side:
     from nixdock.diff.remembered import remembered_paths  # noqa: PLC0415 (only for images)
+    from nixdock.read.references import database_references  # noqa: PLC0415
     from nixdock.read.selection import select_image  # noqa: PLC0415
     from nixdock.registry.opening import open_location  # noqa: PLC0415
 
@@ -169,8 +171,14 @@ def _image(
         image = select_image(file, platform=platform)
         # Files are read: that costs no transfer, and tells the whole hashes of the store paths.
         is_remote = isinstance(location, RegistryReference)
-        layers = _image_layers(file, image, remembered_paths(image) if is_remote else {})
-    return replace(image_side(image, location), layers=layers)
+        report = _report(file, image, remembered_paths(image) if is_remote else {})
+        stated = database_references(image, report)
+    layers = (
+        _side_layer(number, layer, tuple(valid_store_paths(found.store_paths)))
+        for number, (layer, found) in enumerate(zip(image.layers, report.layers, strict=True), 1)
+    )
+    side = image_side(image, location)
+    return replace(side, layers=tuple(layers), report=report, stated=stated)
 
 
 def image_side(image: StoredImage, location: Location) -> Side:
@@ -181,24 +189,24 @@ def image_side(image: StoredImage, location: Location) -> Side:
     )
 
 
-def _image_layers(
+def _report(
     file: ImageFile, image: StoredImage, known: Mapping[int, tuple[StorePath, ...]]
-) -> tuple[SideLayer, ...]:
-    """Return the layers of an image; those are not read whose store paths are `known`."""
-    from nixdock.read.report import inspect_images  # noqa: PLC0415 (only for images)
+) -> ImageReport:
+    """Return the report on an image; those layers are not read whose store paths are `known`."""
+    from nixdock.read.report import inspect_images, list_images  # noqa: PLC0415 (only for images)
 
+    if not known:
+        (report,) = inspect_images(replace(file, images=(image,))).images
+        return report
     unknown = tuple(layer for i, layer in enumerate(image.layers) if i not in known)
-    read = replace(image, layers=unknown)
-    (report,) = inspect_images(replace(file, images=(read,))).images
-    reports = iter(report.layers)
-    return tuple(
-        _side_layer(
-            i + 1,
-            layer,
-            known[i] if i in known else tuple(valid_store_paths(next(reports).store_paths)),
-        )
-        for i, layer in enumerate(image.layers)
+    read = replace(file, images=(replace(image, layers=unknown),))
+    reports = iter(inspect_images(read).images[0].layers)
+    (report,) = list_images(replace(file, images=(image,))).images
+    layers = (
+        replace(layer, store_paths=known[i]) if i in known else next(reports)
+        for i, layer in enumerate(report.layers)
     )
+    return replace(report, layers=tuple(layers))
 
 
 def _side_layer(number: int, layer: StoredLayer, paths: tuple[StorePath, ...] = ()) -> SideLayer:

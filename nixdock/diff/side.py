@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nixdock.nix.stated_references import StatedReferences
     from nixdock.nix.store_path import StorePath
     from nixdock.oci.descriptor import Platform
+    from nixdock.read.report import ImageReport
 
 __all__ = ["Basis", "Document", "Side", "SideKind", "SideLayer", "basis_of"]
 
@@ -56,7 +58,8 @@ class Document:
 class Side:
     """An image, a plan or a planned graph; only an image, or a spec, has a config and a manifest.
 
-    `origin` is the path that was read, for people. `platform` is that of a spec.
+    `origin` is the path that was read, for people. `platform` is that of a spec. `report` is that
+    on an image or a spec, and `stated` is what the side states of its store paths' references.
     """
 
     origin: str
@@ -65,6 +68,15 @@ class Side:
     config: Document | None = None
     manifest: Document | None = None
     platform: Platform | None = None
+    report: ImageReport | None = field(default=None, repr=False, compare=False)
+    stated: StatedReferences | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def stored_size(self) -> int:
+        """What a registry stores, in bytes: each layer once, the config and the manifest."""
+        blobs = {layer.digest or layer.number: layer.size for layer in self.layers}
+        documents = [each.size for each in (self.config, self.manifest) if each is not None]
+        return sum(blobs.values()) + sum(documents)
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""

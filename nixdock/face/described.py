@@ -15,16 +15,18 @@ from nixdock.face.known_layers import Sources, known_to, packed_blobs
 from nixdock.face.specs import check_platform
 from nixdock.layers.known import existing_layers, known_layers
 from nixdock.layers.progress import NO_PROGRESS, Progress
+from nixdock.nix.stated_references import StatedReferences
 from nixdock.nix.store_path import valid_store_paths
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.layout import Format
-from nixdock.oci.location import location_text
-from nixdock.read.report import FileReport
+from nixdock.oci.location import FileLocation, location_text
+from nixdock.read.report import FileReport, inspect_images
 from nixdock.read.selection import select_only_image
 from nixdock.registry.opening import open_location
 from nixdock.rootfs.confinement import Confinement
 from nixdock.spec.chosen_stores import with_stores
-from nixdock.write.image import default_compression
+from nixdock.system.scratch import temporary_directory
+from nixdock.write.image import default_compression, write_image
 
 if TYPE_CHECKING:
     from nixdock.build.build import Build
@@ -70,6 +72,19 @@ class Described:
             blobs = self._known(build, self._sources())
             return FileReport(_SPEC, (outline_build(build, blobs, _COMPRESSION),))
 
+    def report_with_files(self, progress: Progress = NO_PROGRESS) -> FileReport:
+        """Return the same report as `report`, with the files of the layers; pack all of them."""
+        with (
+            temporary_directory() as directory,
+            self._prepared() as build,
+        ):
+            progress.start([layer.weight for layer in build.layers])
+            layout = directory / "image"
+            write_image(build, layout, Format.OCI_LAYOUT, _COMPRESSION, progress)
+            with open_location(FileLocation(layout)) as file:
+                report = inspect_images(file, with_files=True)
+        return replace(report, format=_SPEC)
+
     def side(self, origin: str) -> Side:
         """Return the image as a side of a comparison; pack what is not known."""
         with self._packed(NO_PROGRESS) as (build, blobs):
@@ -89,19 +104,39 @@ class Described:
         config, manifest = (
             Document(blob.digest, len(blob.data)) for blob in (image.config, image.manifest)
         )
-        return Side(origin, SideKind.SPEC, tuple(layers), config, manifest, self.spec.platform)
+        return Side(
+            origin,
+            SideKind.SPEC,
+            tuple(layers),
+            config,
+            manifest,
+            self.spec.platform,
+            report,
+            self.stated(),
+        )
+
+    def stated(self) -> StatedReferences:
+        """Return what the spec states of the references of its store paths."""
+        from nixdock.face.materials import own_contents
+
+        own = own_contents(self._with_stores(), self.access)
+        return StatedReferences(own.infos, own.with_references, "the spec")
 
     @contextmanager
     def _prepared(self, *, outline: bool = False) -> Iterator[Build]:
         spec = self.spec
         check_platform(spec, self.platform)
         confinement = Confinement(self.describing.confinement)
-        spec = with_stores(spec, self.describing.stores, self.describing.trusted_public_keys)
+        spec = self._with_stores()
         previous = self._replaced_plans(spec)
         with prepared_build(
             spec, confinement, self.access, outline=outline, previous=previous
         ) as build:
             yield build
+
+    def _with_stores(self) -> ImageSpec:
+        describing = self.describing
+        return with_stores(self.spec, describing.stores, describing.trusted_public_keys)
 
     def _replaced_plans(self, spec: ImageSpec) -> list[PreviousPlan]:
         if self.replaced is None or not may_continue(spec):

@@ -13,9 +13,8 @@ from nixdock.policy.findings import Finding
 from nixdock.policy.patterns import Patterns
 from nixdock.policy.policy import Rule
 from nixdock.read.side_by_side import Advance, read_side_by_side
-from nixdock.read.watched import watched
+from nixdock.read.watched import CountedReader, watched
 from nixdock.system.cores import available_cores
-from nixdock.system.readers import ForwardReader
 from nixdock.system.text import path_text
 from nixdock.tar.header import name_text
 from nixdock.tar.names import normalised
@@ -23,8 +22,6 @@ from nixdock.tar.reader import TarReader
 from nixdock.tar.whiteouts import is_hidden
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
     from nixdock.read.stored import StoredLayer
 
 __all__ = [
@@ -76,7 +73,7 @@ def _listed(
     layer: StoredLayer, advance: Advance, *, with_names: bool
 ) -> tuple[int, frozenset[bytes]]:
     """Return the size of a layer's tar, and the normalised names in it if they are wanted."""
-    with _Counted(watched(layer, advance).open_tar()) as counting:
+    with CountedReader(watched(layer, advance).open_tar()) as counting:
         stream = buffered(counting)
         names = {
             normalised(member.name)
@@ -100,17 +97,6 @@ def with_directories(names: Iterable[bytes]) -> frozenset[bytes]:
             found.add(name[:end])
             end = name.rfind(b"/", 0, end)
     return frozenset(found)
-
-
-class _Counted(ForwardReader):
-    """Pass on the bytes of a stream, and count them."""
-
-    size = 0
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        count = self._stream.readinto(buffer) or 0
-        self.size += count
-        return count
 
 
 def denied_names(names: Iterable[bytes], patterns: Patterns) -> dict[bytes, str]:

@@ -18,9 +18,7 @@ __all__ = ["size_findings", "uncompressed_findings", "update_findings"]
 
 def size_findings(policy: Policy, image: Side) -> Iterator[Finding]:
     """Yield what is too large, or too many, of an image as it is in a registry or file."""
-    blobs = {layer.digest or layer.number: layer.size for layer in image.layers}
-    documents = [each.size for each in (image.config, image.manifest) if each is not None]
-    total = sum(blobs.values()) + sum(documents)
+    total = image.stored_size
     if policy.max_size is not None and total > policy.max_size:
         yield _too_large(Rule.MAX_SIZE, "the image", total, policy.max_size)
     count = len(image.layers)

@@ -19,12 +19,14 @@ from nixdock.tar.names import normalised
 from nixdock.tar.reader import TarReader
 from nixdock.tar.whiteouts import OPAQUE, WHITEOUT
 
-__all__ = ["ImageStore", "TarOpener", "read_image_store"]
+__all__ = ["DATABASE", "ImageStore", "TarOpener", "read_image_store"]
 
-_DB: Final = b"nix/var/nix/db/db.sqlite"
-_DB_PLACE: Final = f"/{_DB.decode()}"
+DATABASE: Final = b"nix/var/nix/db/db.sqlite"
+"""The normalised name of Nix's database."""
+
+_DB_PLACE: Final = f"/{DATABASE.decode()}"
 # The write-ahead log has the latest changes of the database.
-_DB_FILES: Final = (_DB, _DB + b"-wal")
+_DB_FILES: Final = (DATABASE, DATABASE + b"-wal")
 _MOST_DB: Final = 1 << 30
 
 
@@ -80,7 +82,9 @@ class _Changes:
             self.added.add(inside.split(b"/", 1)[0])
         elif name in _DB_FILES and member.kind == Kind.FILE:
             self.databases[name] = member
-        if member.kind != Kind.DIRECTORY and (_is_below(self.store, name) or _is_below(_DB, name)):
+        if member.kind != Kind.DIRECTORY and (
+            _is_below(self.store, name) or _is_below(DATABASE, name)
+        ):
             # A file that replaces a directory hides the directory's contents in lower layers.
             self.removed.add(name)
 
@@ -101,7 +105,7 @@ class _Merged:
             self._empty(directory)
         self.paths |= changes.added
         for name, member in changes.databases.items():
-            if name == _DB:
+            if name == DATABASE:
                 # A new database replaces the old one together with its log.
                 self.databases.clear()
             self.databases[name] = (layer, member)
@@ -151,7 +155,7 @@ def read_image_store(layers: Sequence[TarOpener], store_dir: str = DEFAULT_STORE
         merged.apply(changes, layer)
     registered: tuple[PathInfo, ...] | None = None
     outputs: dict[StorePath, dict[str, str]] = {}
-    if _DB in merged.databases:
+    if DATABASE in merged.databases:
         registered, outputs = _read_database(merged.databases)
     return ImageStore(
         paths=_store_paths(merged.paths - merged.damaged, store_dir),

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, BinaryIO, Final
+from typing import Any
 
 from nixdock.coding.codings import Coding
+from nixdock.layers.hashed import buffered, drain
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.nix.store_path import DEFAULT_STORE_DIR
+from nixdock.read.contents import FileEntry, LayerContents, read_contents
 from nixdock.read.opening import ImageFile
 from nixdock.read.side_by_side import Advance, read_side_by_side
 from nixdock.read.stored import StoredImage, StoredIndex, StoredLayer
-from nixdock.read.watched import watched
+from nixdock.read.watched import CountedReader, watched
 from nixdock.system.cores import available_cores
-from nixdock.tar.reader import TarReader
 
 __all__ = [
     "FileReport",
@@ -26,14 +26,7 @@ __all__ = [
     "inspect_images",
     "list_images",
     "of_one_store",
-    "store_paths_among",
-    "store_paths_in",
 ]
-
-# The first component with the form of a store path's name, and all components before it.
-_STORE_PATH: Final = re.compile(
-    rb"((?:[^/]+/)+?[0-9a-df-np-sv-z]{32}-[0-9a-zA-Z+\-._?=]{1,211})(?:/|\Z)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +35,9 @@ class LayerReport:
 
     If the layer was not `read`, its store paths are not known, and `digest` is empty if the image
     does not state it. Of a layer that has not been packed, `diff_id` is empty, too, and the size is
-    None.
+    None. `tar_size` is that of the uncompressed tar in bytes, and `nar_sizes` are those of the NARs
+    of the store paths as far as they are in this layer; `files` are the members of the tar. They
+    are left out where they were not read.
     """
 
     digest: str
@@ -53,6 +48,10 @@ class LayerReport:
     comment: str
     store_paths: tuple[str, ...]
     read: bool = True
+    tar_size: int | None = None
+    nar_sizes: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[FileEntry, ...] | None = None
+    has_nix_database: bool = False
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -72,7 +71,8 @@ class ImageReport:
     """An image; `digest` is that of the manifest, or None in a docker-archive.
 
     Both digests are None for an image of which a layer has not been packed. `index` is the index
-    with the image, if there is one, and `annotations` are those of the manifest.
+    with the image, if there is one, and `annotations` are those of the manifest. The sizes of the
+    config and the manifest are in bytes.
     """
 
     tags: tuple[str, ...]
@@ -86,6 +86,8 @@ class ImageReport:
     layers: tuple[LayerReport, ...]
     annotations: Mapping[str, str] = field(default_factory=dict)
     index: StoredIndex | None = None
+    config_size: int | None = None
+    manifest_size: int | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -119,17 +121,32 @@ class FileReport:
         return {"format": str(self.format), "images": [image.document() for image in self.images]}
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was found in a layer, and the size of its tar."""
+
+    contents: LayerContents
+    tar_size: int
+
+
 def inspect_images(
-    file: ImageFile, cores: int | None = None, progress: Progress = NO_PROGRESS
+    file: ImageFile,
+    cores: int | None = None,
+    progress: Progress = NO_PROGRESS,
+    *,
+    with_files: bool = False,
 ) -> FileReport:
-    """Read every layer and return what is in the images; raise ImageError for a damaged layer."""
+    """Read every layer and return what is in the images; raise ImageError for a damaged layer.
+
+    The members of the layers are listed only `with_files`.
+    """
     layers = [*dict.fromkeys(layer for image in file.images for layer in image.layers)]
-    jobs = [partial(_store_paths, layer) for layer in layers]
+    jobs = [partial(_contents, layer, with_files=with_files) for layer in layers]
     sizes = [layer.size for layer in layers]
     cores = available_cores() if cores is None else cores
     found = read_side_by_side(jobs, sizes, cores, progress, is_local=file.is_local)
-    paths = dict(zip(layers, found, strict=True))
-    return FileReport(file.format, tuple(_image(image, paths) for image in file.images))
+    contents = dict(zip(layers, found, strict=True))
+    return FileReport(file.format, tuple(_image(image, contents) for image in file.images))
 
 
 def list_images(file: ImageFile) -> FileReport:
@@ -137,10 +154,13 @@ def list_images(file: ImageFile) -> FileReport:
     return FileReport(file.format, tuple(_image(image, None) for image in file.images))
 
 
-def _image(image: StoredImage, paths: Mapping[StoredLayer, Sequence[str]] | None) -> ImageReport:
-    """Return the report on `image`, whose layers have the store paths `paths` if they were read."""
-    found = paths or {}
-    in_store = of_one_store([found.get(layer, ()) for layer in image.layers])
+def _image(image: StoredImage, found: Mapping[StoredLayer, _Read] | None) -> ImageReport:
+    """Return the report on `image`, in whose layers this was found if they were read."""
+    known = found or {}
+    contents = [
+        known[layer].contents if layer in known else LayerContents() for layer in image.layers
+    ]
+    in_store = of_one_store([each.store_paths for each in contents])
     config = image.config
     return ImageReport(
         tags=image.names,
@@ -153,18 +173,24 @@ def _image(image: StoredImage, paths: Mapping[StoredLayer, Sequence[str]] | None
         config=config.config or {},
         annotations=image.annotations,
         index=image.index,
+        config_size=len(image.config_data),
+        manifest_size=None if image.manifest_data is None else len(image.manifest_data),
         layers=tuple(
             LayerReport(
-                digest=_declared_digest(layer) if paths is None else layer.digest,
+                digest=_declared_digest(layer) if found is None else layer.digest,
                 diff_id=layer.diff_id,
                 size=layer.size,
                 media_type=layer.media_type,
                 created_by=layer.history.created_by,
                 comment=layer.history.comment,
                 store_paths=own_paths,
-                read=paths is not None,
+                read=found is not None,
+                tar_size=known[layer].tar_size if layer in known else None,
+                nar_sizes={path: each.nar_sizes[path] for path in own_paths},
+                files=each.files,
+                has_nix_database=each.has_nix_database,
             )
-            for layer, own_paths in zip(image.layers, in_store, strict=True)
+            for layer, own_paths, each in zip(image.layers, in_store, contents, strict=True)
         ),
     )
 
@@ -189,30 +215,9 @@ def _store_dir(paths: Iterable[str]) -> str:
     return min(counts, key=lambda directory: (-counts[directory], directory))
 
 
-def _store_paths(layer: StoredLayer, advance: Advance) -> tuple[str, ...]:
-    with watched(layer, advance).open_tar() as stream:
-        return store_paths_in(stream, f"the tar of {layer.place}")
-
-
-def store_paths_in(tar: BinaryIO, what: str = "the tar") -> tuple[str, ...]:
-    """Return the names in `tar` that look like paths of any store, in the tar's order.
-
-    Raise ImageError, with `what` as its subject, if the tar is malformed.
-    """
-    return store_paths_among(member.name for member in TarReader(tar, what, sparse=True))
-
-
-def store_paths_among(names: Iterable[bytes]) -> tuple[str, ...]:
-    """Return which of the names of a tar's members look like paths of any store, in order."""
-    paths: dict[bytes, None] = {}
-    last = b"\0"
-    for full_name in names:
-        # Members of the same store path mostly follow each other.
-        if full_name.startswith(last):
-            continue
-        name = full_name.lstrip(b"./")
-        if match := _STORE_PATH.match(name):
-            paths[match[1]] = None
-            start = len(full_name) - len(name)
-            last = full_name[: start + match.end(1)] + b"/"
-    return tuple("/" + path.decode("utf-8", "backslashreplace") for path in paths)
+def _contents(layer: StoredLayer, advance: Advance, *, with_files: bool) -> _Read:
+    with CountedReader(watched(layer, advance).open_tar()) as counting:
+        stream = buffered(counting)
+        contents = read_contents(stream, f"the tar of {layer.place}", with_files=with_files)
+        drain(stream)
+        return _Read(contents, counting.size)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nixdock.read.stored import StoredLayer
     from nixdock.system.file_range import Range
 
-__all__ = ["watched"]
+__all__ = ["CountedReader", "watched"]
 
 
 def watched(layer: StoredLayer, advance: Callable[[int], object] | None) -> StoredLayer:
@@ -71,4 +71,16 @@ class _WatchedReader(ForwardReader):
         count = self._stream.readinto(buffer) or 0
         self._size += count
         self._advance(self._size)
+        return count
+
+
+class CountedReader(ForwardReader):
+    """Pass on the bytes of a stream, and count them in `size`."""
+
+    size = 0
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read the next bytes."""
+        count = self._stream.readinto(buffer) or 0
+        self.size += count
         return count

@@ -176,7 +176,7 @@ def test_wrong_bytes_are_never_the_end_of_a_layer(build: Build) -> None:
 
 
 def test_the_store_may_be_elsewhere(tmp_path: Path) -> None:
-    from nixdock.read.report import store_paths_in
+    from nixdock.read.contents import read_contents
 
     file = tmp_path / "layer.tar"
     base = f"{'0' * 32}-x"
@@ -184,7 +184,7 @@ def test_the_store_may_be_elsewhere(tmp_path: Path) -> None:
         for name in (f"./gnu/store/{base}", f"gnu/store/{base}/bin/{base}/y", f"{base}", "nix/x"):
             archive.addfile(tarfile.TarInfo(name))
     with file.open("rb") as stream:
-        assert store_paths_in(stream) == (f"/gnu/store/{base}",)
+        assert read_contents(stream).store_paths == (f"/gnu/store/{base}",)
 
 
 @pytest.mark.skipif(not DEBIANS_SCHEMAS.is_dir(), reason="Debian's copy is not installed")
