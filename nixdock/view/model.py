@@ -97,9 +97,9 @@ class LayerView:
     "none", "gzip", "zstd" or another word of the media type.
 
     `changed_by` is the number of store paths of the image whose change changes the layer: its own,
-    and everything that these refer to. `has_app` says that the app is in it, so that every update
-    of the app changes it. `files` are the members of its tar in their order, or None if they are
-    not known.
+    and everything that these refer to. `has_app` says that the app is in it, or what refers to the
+    app, so that every update of the app changes it. `files` are the members of its tar in their
+    order, or None if they are not known.
 
     Against another image: its `status`, the number of the same layer there or of the one that it
     replaces, whether registries and whether classic Docker transfer it, and what changed in it.

@@ -111,7 +111,8 @@ def _packages(old: ImageView, new: ImageView) -> Iterator[PackageChange]:
     gone = package_keys(before.keys() - after.keys())
     added = package_keys(after.keys() - before.keys())
     changes = []
-    for key in gone.keys() | added.keys():
+    # An ordinal in a key tells namesakes apart.
+    for key in sorted(gone.keys() | added.keys()):
         left, right = gone.get(key), added.get(key)
         old_version = None if left is None else split_name(left.name)[1]
         new_version = None if right is None else split_name(right.name)[1]
@@ -123,7 +124,7 @@ def _packages(old: ImageView, new: ImageView) -> Iterator[PackageChange]:
         changes.append(
             PackageChange(
                 status=status,
-                package=key,
+                package=key.partition("#")[0],
                 old=left,
                 new=right,
                 old_version=old_version,

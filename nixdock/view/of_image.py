@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,14 +77,18 @@ def view_of_side(side: Side) -> ImageView:
     return with_app(view, _named_by(view.command, view))
 
 
-def with_app(view: ImageView, app: Iterable[str]) -> ImageView:
-    """Return `view` with the store paths `app` marked as what the image is for."""
+def with_app(view: ImageView, app: Iterable[str], users: Collection[str] = ()) -> ImageView:
+    """Return `view` with the store paths `app` marked as what the image is for.
+
+    `users` are those that refer to it, directly or not.
+    """
     marked = tuple(dict.fromkeys(app))
+    changing = {*marked, *users}
     layers = tuple(
         replace(
             layer,
             paths=tuple(replace(path, is_app=path.path in marked) for path in layer.paths),
-            has_app=any(path.path in marked for path in layer.paths),
+            has_app=any(path.path in changing for path in layer.paths),
         )
         for layer in view.layers
     )

@@ -38,7 +38,8 @@ def with_references(
     app: Sequence[str] = view.app
     if known and not app:
         app = app_of(reach, volatile)
-    return with_app(view, app)
+    users = {*reach.paths(reach.users(path for path in paths if path in app))}
+    return with_app(view, app, users)
 
 
 def added_sizes(closure: Closure) -> dict[StorePath, int]:
