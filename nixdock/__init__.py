@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         verify_image,
     )
     from nixdock.face.indexes import build_index, push_index
+    from nixdock.face.layer_files import layer_files
     from nixdock.face.materials import list_packages, sbom_json
     from nixdock.face.plans import (
         compare_plans,
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     from nixdock.face.specs import read_spec, realise_closure, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
     from nixdock.face.verifying import verify_attestation, verify_signature
+    from nixdock.face.viewing import view_image, view_update
     from nixdock.index.indexing import Indexing
     from nixdock.index.result import ImageIndex, IndexedImage
     from nixdock.layering.comparison import Comparison
@@ -125,6 +127,8 @@ if TYPE_CHECKING:
     from nixdock.transfer.copy_image import Copied
     from nixdock.transfer.push import Pushing
     from nixdock.transfer.pushed import PushedImage, PushedLayer
+    from nixdock.view.model import FileView, ImageView
+    from nixdock.view.update import UpdateView
 
 __all__ = [
     "Access",
@@ -144,6 +148,7 @@ __all__ = [
     "Explanation",
     "FileLocation",
     "FileReport",
+    "FileView",
     "Finding",
     "Format",
     "Group",
@@ -152,6 +157,7 @@ __all__ = [
     "ImageError",
     "ImageIndex",
     "ImageSpec",
+    "ImageView",
     "IndexedImage",
     "Indexing",
     "InputError",
@@ -191,6 +197,7 @@ __all__ = [
     "StoreError",
     "StorePath",
     "ToolError",
+    "UpdateView",
     "Verification",
     "attach_artifact",
     "attach_sbom",
@@ -206,6 +213,7 @@ __all__ = [
     "generate_key_pair",
     "image_digests",
     "inspect_image",
+    "layer_files",
     "list_packages",
     "list_referrers",
     "list_tags",
@@ -241,6 +249,8 @@ __all__ = [
     "verify_attestation",
     "verify_image",
     "verify_signature",
+    "view_image",
+    "view_update",
     "write_database",
 ]
 
@@ -261,6 +271,7 @@ _MODULES: Final = {
     "Explanation": "nixdock.layering.explain",
     "FileLocation": "nixdock.oci.location",
     "FileReport": "nixdock.read.report",
+    "FileView": "nixdock.view.model",
     "Finding": "nixdock.policy.findings",
     "Format": "nixdock.oci.layout",
     "Group": "nixdock.layering.options",
@@ -268,6 +279,7 @@ _MODULES: Final = {
     "Image": "nixdock.oci.image",
     "ImageIndex": "nixdock.index.result",
     "ImageSpec": "nixdock.spec.image_spec",
+    "ImageView": "nixdock.view.model",
     "IndexedImage": "nixdock.index.result",
     "Indexing": "nixdock.index.indexing",
     "LayerBlob": "nixdock.oci.layer_blob",
@@ -293,6 +305,7 @@ _MODULES: Final = {
     "Serving": "nixdock.runtime.serving",
     "SignedImage": "nixdock.signing.signed_image",
     "StorePath": "nixdock.nix.store_path",
+    "UpdateView": "nixdock.view.update",
     "Verification": "nixdock.read.verify",
     "attach_artifact": "nixdock.face.attaching",
     "attach_sbom": "nixdock.face.attaching",
@@ -308,6 +321,7 @@ _MODULES: Final = {
     "generate_key_pair": "nixdock.face.signing",
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
+    "layer_files": "nixdock.face.layer_files",
     "list_packages": "nixdock.face.materials",
     "list_referrers": "nixdock.face.attaching",
     "list_tags": "nixdock.face.transfers",
@@ -343,6 +357,8 @@ _MODULES: Final = {
     "verify_attestation": "nixdock.face.verifying",
     "verify_image": "nixdock.face.images",
     "verify_signature": "nixdock.face.verifying",
+    "view_image": "nixdock.face.viewing",
+    "view_update": "nixdock.face.viewing",
     "write_database": "nixdock.face.closures",
 }
 

@@ -1,0 +1,42 @@
+"""Directories add up to what is in them, whatever the files are called."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nixdock.browse.directories import directory_tree
+from nixdock.view.model import FileView
+
+NAMES = st.text(st.characters(exclude_characters="/", codec="utf-8"), min_size=1, max_size=3)
+PATHS = st.lists(NAMES, min_size=1, max_size=4).map(lambda names: "/" + "/".join(names))
+
+
+@given(st.dictionaries(PATHS, st.integers(0, 1 << 40), max_size=20))
+def test_sums(sizes: dict[str, int]) -> None:
+    tree = directory_tree(FileView(path, "file", size) for path, size in sizes.items())
+    assert tree.size == sum(sizes.values())
+    nodes = [*tree.below()]
+    assert tree.items == 1 + len(nodes)
+    assert len({node.path for node in nodes}) == len(nodes)
+    for node in nodes:
+        inside = sum(child.size for child in node.children.values())
+        assert node.size == inside + sizes.get(node.path, 0)
+        assert tree.at(node.path) is node
+
+
+def test_what_has_no_size_of_its_own() -> None:
+    files = [
+        FileView("/a", "file", 7),
+        FileView("/b", "hard link", 7, target="/a"),
+        FileView("/a", "file", 5),
+    ]
+    tree = directory_tree(files)
+    # Of two entries with the same path, a container has the last one.
+    assert (tree.size, tree.items) == (5, 3)
+
+
+def test_depth() -> None:
+    """Deeper than Python's stack."""
+    tree = directory_tree([FileView("/d" * 5000, "file", 1)])
+    assert (tree.size, tree.items) == (1, 5001)
