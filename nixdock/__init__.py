@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         list_referrers,
         read_referrer,
     )
+    from nixdock.face.budgets import check_diff
     from nixdock.face.build_attachments import Attaching
     from nixdock.face.building import (
         build_image,
@@ -91,7 +92,13 @@ if TYPE_CHECKING:
     from nixdock.face.specs import read_spec, realise_closure, resolve_spec, spec_json
     from nixdock.face.transfers import copy_image, list_tags, pull_image
     from nixdock.face.verifying import verify_attestation, verify_signature
-    from nixdock.face.viewing import view_image, view_update
+    from nixdock.face.viewing import (
+        view_diff,
+        view_image,
+        view_images,
+        view_plan,
+        view_update,
+    )
     from nixdock.index.indexing import Indexing
     from nixdock.index.result import ImageIndex, IndexedImage
     from nixdock.layering.comparison import Comparison
@@ -127,6 +134,7 @@ if TYPE_CHECKING:
     from nixdock.transfer.copy_image import Copied
     from nixdock.transfer.push import Pushing
     from nixdock.transfer.pushed import PushedImage, PushedLayer
+    from nixdock.view.document import parse_update, parse_view, view_document
     from nixdock.view.model import FileView, ImageView
     from nixdock.view.update import UpdateView
 
@@ -204,6 +212,7 @@ __all__ = [
     "attest_image",
     "build_image",
     "build_index",
+    "check_diff",
     "check_policy",
     "compare_plans",
     "copy_image",
@@ -223,6 +232,8 @@ __all__ = [
     "merge_images",
     "pack_top_layer",
     "parse_closure",
+    "parse_update",
+    "parse_view",
     "plan_document",
     "plan_family",
     "plan_layers",
@@ -249,7 +260,11 @@ __all__ = [
     "verify_attestation",
     "verify_image",
     "verify_signature",
+    "view_diff",
+    "view_document",
     "view_image",
+    "view_images",
+    "view_plan",
     "view_update",
     "write_database",
 ]
@@ -312,6 +327,7 @@ _MODULES: Final = {
     "attest_image": "nixdock.face.signing",
     "build_image": "nixdock.face.building",
     "build_index": "nixdock.face.indexes",
+    "check_diff": "nixdock.face.budgets",
     "check_policy": "nixdock.face.checking",
     "compare_plans": "nixdock.face.plans",
     "copy_image": "nixdock.face.transfers",
@@ -331,6 +347,8 @@ _MODULES: Final = {
     "merge_images": "nixdock.face.images",
     "pack_top_layer": "nixdock.face.building",
     "parse_closure": "nixdock.face.closures",
+    "parse_update": "nixdock.view.document",
+    "parse_view": "nixdock.view.document",
     "plan_document": "nixdock.face.plans",
     "plan_family": "nixdock.face.plans",
     "plan_layers": "nixdock.face.plans",
@@ -357,7 +375,11 @@ _MODULES: Final = {
     "verify_attestation": "nixdock.face.verifying",
     "verify_image": "nixdock.face.images",
     "verify_signature": "nixdock.face.verifying",
+    "view_diff": "nixdock.face.viewing",
+    "view_document": "nixdock.view.document",
     "view_image": "nixdock.face.viewing",
+    "view_images": "nixdock.face.viewing",
+    "view_plan": "nixdock.face.viewing",
     "view_update": "nixdock.face.viewing",
     "write_database": "nixdock.face.closures",
 }

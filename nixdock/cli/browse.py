@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from nixdock import Describing, layer_files, read_closure, view_image, view_update
+from nixdock import Describing, layer_files, view_image, view_update
 from nixdock.browse.side import Side
 from nixdock.cli.access import access_options
 from nixdock.cli.location import LOCATION
 from nixdock.cli.options import (
-    FILE,
     confinement_options,
     is_stdin,
     no_cache_option,
@@ -27,6 +26,7 @@ from nixdock.cli.options import (
 )
 from nixdock.cli.progress import reading_progress
 from nixdock.cli.stores import ChosenStores, cache_options
+from nixdock.cli.view_options import graph_file_option, read_graph
 from nixdock.errors import ToolError
 from nixdock.view.sentence import update_sentence
 
@@ -48,11 +48,7 @@ Examples:
 @click.command("browse", epilog=_EXAMPLES)
 @click.argument("source", metavar="IMAGE", type=LOCATION)
 @click.argument("other", type=LOCATION, required=False)
-@click.option(
-    "--graph",
-    type=FILE,
-    help="Reference graph that states the references of the image's store paths.",
-)
+@graph_file_option
 @platform_option
 @reuse_option
 @cache_options
@@ -64,7 +60,7 @@ def command(
     source: Location,
     other: Location | None,
     *,
-    graph: Path | None,
+    graph_file: Path | None,
     platform: str | None,
     reuse: tuple[str, ...],
     chosen: ChosenStores,
@@ -84,9 +80,9 @@ def command(
     """
     _check_terminal()
     browser = _browser()
-    if is_stdin(source) or (other is not None and is_stdin(other)):
+    if is_stdin(source) or (other is not None and is_stdin(other)) or graph_file == Path("-"):
         raise click.UsageError("standard input is the terminal; name a file")
-    closure = None if graph is None else read_closure(graph)
+    graph = read_graph(graph_file)
     describing = Describing(
         reuse, not no_cache, confinement or "required", chosen.urls, chosen.keys
     )
@@ -95,7 +91,7 @@ def command(
         with reading_progress(quiet=quiet) as progress:
             view = view_image(
                 source,
-                graph=closure,
+                graph=graph,
                 platform=platform,
                 progress=progress,
                 access=access,
@@ -104,7 +100,7 @@ def command(
         app = browser([Side(view, partial(read_files, source))])
     else:
         update = view_update(
-            source, other, graph=closure, platform=platform, access=access, describing=describing
+            source, other, graph=graph, platform=platform, access=access, describing=describing
         )
         sides = [
             Side(update.old, partial(read_files, source), "old"),

@@ -11,6 +11,7 @@ import click
 
 from nixdock import Describing, NixdockError, Policy, check_policy, sarif_json
 from nixdock.cli.access import access_options
+from nixdock.cli.budget import MAX_LAYER, MAX_SIZE
 from nixdock.cli.location import LOCATION
 from nixdock.cli.options import (
     FILE_OR_STDIN,
@@ -49,18 +50,14 @@ _LONGEST: Final = 4000
 
 @click.command("check", epilog=_EXAMPLES)
 @click.argument("source", type=LOCATION)
-@click.option(
-    "--max-size", type=SIZE, metavar="SIZE", help="Limit for the image as a registry stores it."
-)
+@MAX_SIZE
 @click.option(
     "--max-uncompressed", type=SIZE, metavar="SIZE", help="Limit for the uncompressed layers."
 )
 @click.option(
     "--max-layers", type=click.IntRange(min=0), metavar="N", help="Limit for the number of layers."
 )
-@click.option(
-    "--max-layer", type=SIZE, metavar="SIZE", help="Limit for each layer as a registry stores it."
-)
+@MAX_LAYER
 @click.option(
     "--max-update",
     type=SIZE,

@@ -8,10 +8,11 @@ from typing import Final
 
 import click
 
-from nixdock import Format, NixdockError, build_image, inspect_image, load_image
+from nixdock import Format, NixdockError, build_image, load_image, view_image
 from nixdock.cli.build_result import BuildResult
-from nixdock.cli.layer_table import layer_table
+from nixdock.cli.layer_lines import layer_lines
 from nixdock.cli.options import OUTPUT_PATH, format_option
+from nixdock.cli.screen import standard_screen
 from nixdock.demo import ARCHITECTURES, native_architecture, unpacked_closure
 
 __all__ = ["command"]
@@ -64,9 +65,8 @@ def command(target: Path | None, form: str, architecture: str | None, *, run: bo
 
 
 def _table(target: Path) -> str:
-    """Return a table of the layers in the image at `target`, and of their store paths."""
-    (image,) = inspect_image(target).images
-    return "\n".join(layer_table(image.layers))
+    """Return a table of the layers in the image at `target`."""
+    return "\n".join(layer_lines(view_image(target), standard_screen()))
 
 
 def _summary(result: BuildResult) -> str:

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from nixdock import Describing, Layering, LayeringOptions, NixdockError, diff_images, read_previous
+from nixdock import (
+    Describing,
+    Layering,
+    LayeringOptions,
+    NixdockError,
+    check_diff,
+    diff_images,
+    read_previous,
+    view_diff,
+    view_document,
+)
 from nixdock.cli.access import access_options
+from nixdock.cli.budget import budget_options
 from nixdock.cli.diff_text import diff_lines
 from nixdock.cli.location import LOCATION
+from nixdock.cli.moved_path_lines import moved_path_lines
 from nixdock.cli.options import (
-    SIZE,
     confinement_options,
     is_stdin,
     no_cache_option,
     platform_option,
     reuse_option,
 )
-from nixdock.cli.output import pretty_json, size_text
+from nixdock.cli.output import pretty_json
+from nixdock.cli.path_lines import why_document, why_lines
+from nixdock.cli.screen import standard_screen
 from nixdock.cli.stores import ChosenStores, cache_options
+from nixdock.cli.view_options import Listing, graph_file_option, listing_options, read_graph
 from nixdock.layering.options import DEFAULT_STRATEGY
 from nixdock.oci.location import location_text
+from nixdock.view.markdown import update_markdown
+from nixdock.view.sentence import update_sentence
 
 if TYPE_CHECKING:
-    from nixdock import Access
+    from nixdock import Access, Policy
+    from nixdock.cli.screen import Screen
     from nixdock.oci.location import Location
+    from nixdock.view import UpdateView
 
 __all__ = ["command"]
 
@@ -33,7 +53,8 @@ _EXAMPLES: Final = """\b
 Examples:
   nixdock diff old.tar new.tar
   nixdock diff old.plan.json graph.json --json
-  nixdock diff old.tar new.tar --fail-over 50MB
+  nixdock diff old.tar new.tar --max-update 50MB
+  nixdock diff old.tar new.tar --format markdown >> "$GITHUB_STEP_SUMMARY"
   nixdock diff ghcr.io/me/app:v1 ghcr.io/me/app:v2
   nixdock diff ghcr.io/me/app:latest app.json
 """
@@ -42,13 +63,7 @@ Examples:
 @click.command("diff", epilog=_EXAMPLES)
 @click.argument("old", type=LOCATION)
 @click.argument("new", type=LOCATION)
-@click.option(
-    "--fail-over",
-    "limit",
-    type=SIZE,
-    metavar="SIZE",
-    help="Exit with status 1 if a registry transfers more, for example 50MB or 1GiB.",
-)
+@budget_options
 @platform_option
 @click.option("--architecture", metavar="ARCH", help="Short for --platform linux/ARCH.")
 @click.option(
@@ -75,12 +90,13 @@ Examples:
 @no_cache_option
 @confinement_options
 @access_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@listing_options()
+@graph_file_option
 def command(
     old: Location,
     new: Location,
     *,
-    limit: int | None,
+    budget: Policy,
     platform: str | None,
     architecture: str | None,
     strategy: str,
@@ -91,7 +107,8 @@ def command(
     no_cache: bool,
     confinement: str | None,
     access: Access | None,
-    as_json: bool,
+    listing: Listing,
+    graph_file: Path | None,
 ) -> None:
     """Show what an update from OLD to NEW transfers, and why.
 
@@ -108,6 +125,10 @@ def command(
     several platforms or HTTP headers. The layers of a docker-archive count with their size there,
     although pushing it may compress them. For plans and graphs, sizes are those of NARs. Layers of
     plans and graphs are compared by their store paths, also with those of an image.
+
+    The first line says it all; then there are the packages that change, the layers that move
+    without need, and all layers. With --paths, the store paths that are not kept are listed.
+    --max-size, --max-layer and --max-update mean what they do for nixdock check.
     """
     if is_stdin(old) and is_stdin(new):
         raise click.UsageError("standard input can't be both OLD and NEW")
@@ -134,15 +155,28 @@ def command(
             reuse, not no_cache, confinement or "required", chosen.urls, chosen.keys
         ),
     )
-    if as_json:
-        click.echo(pretty_json(diff.document()), nl=False)
+    report = check_diff(diff, budget) if any(budget.rules()) else None
+    update = view_diff(diff, graph=read_graph(graph_file))
+    if listing.form == "json":
+        document = diff.document() | {"view": view_document(update)}
+        document |= {"sentence": update_sentence(update)}
+        if listing.why is not None:
+            document["why"] = why_document(update.new, listing.why)
+        if report is not None:
+            document["findings"] = [finding.document() for finding in report.findings]
+        click.echo(pretty_json(document), nl=False)
+    elif listing.form == "markdown":
+        click.echo(update_markdown(update, listing.sort, listing.top), nl=False)
     else:
-        click.echo("\n".join(diff_lines(diff)))
-    total = diff.transfers.registry.total
-    if limit is not None and total > limit:
+        click.echo("\n".join(_lines(update, listing, standard_screen())))
+    if report is not None and not report.passed:
         place = location_text(new)
-        raise NixdockError(
-            f"{place}: a registry transfers {size_text(total)} ({total} bytes) for the update, more"
-            f" than --fail-over allows, {size_text(limit)} ({limit} bytes)",
-            path=place,
-        )
+        findings = "; ".join(f"{each.rule}: {each.text}" for each in report.findings)
+        raise NixdockError(f"{place}: {findings}", path=place)
+
+
+def _lines(update: UpdateView, listing: Listing, screen: Screen) -> Iterator[str]:
+    if listing.why is not None:
+        return why_lines(update.new, listing.why, screen)
+    lines = moved_path_lines if listing.paths else diff_lines
+    return lines(update, screen, listing.sort, listing.top)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from nixdock import Describing, FileReport, inspect_image
+from nixdock import Describing, FileReport, view_document, view_images
 from nixdock.cli.access import access_options
-from nixdock.cli.layer_table import layer_table
+from nixdock.cli.layer_lines import known_size
+from nixdock.cli.listed import listed_lines, listed_markdown
 from nixdock.cli.location import LOCATION
 from nixdock.cli.options import (
     confinement_options,
@@ -18,16 +21,20 @@ from nixdock.cli.options import (
     quiet_option,
     reuse_option,
 )
-from nixdock.cli.output import pretty_json
+from nixdock.cli.output import pretty_json, size_text
+from nixdock.cli.path_lines import why_document, why_lines
 from nixdock.cli.progress import reading_progress
+from nixdock.cli.screen import Screen, standard_screen
 from nixdock.cli.source import spec_at
 from nixdock.cli.stores import ChosenStores, cache_options
-from nixdock.system.text import shown
+from nixdock.cli.view_options import Listing, graph_file_option, listing_options, read_graph
+from nixdock.system.text import counted, shown
 
 if TYPE_CHECKING:
     from nixdock import Access
     from nixdock.oci.location import Location
     from nixdock.read.report import ImageReport
+    from nixdock.view import ImageView
 
 __all__ = ["command"]
 
@@ -36,7 +43,6 @@ _SHOWN_FIRST: Final = ("Entrypoint", "Cmd", "Env", "WorkingDir", "User")
 
 @click.command("inspect")
 @click.argument("source", metavar="IMAGE", type=LOCATION)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--quick", is_flag=True, help="Read no layers: verify nothing, and list no store paths."
 )
@@ -45,6 +51,8 @@ _SHOWN_FIRST: Final = ("Entrypoint", "Cmd", "Env", "WorkingDir", "User")
     metavar="OS/ARCH[/VARIANT]",
     help="Show only the images for this platform.  [default: all images]",
 )
+@listing_options(tree=True)
+@graph_file_option
 @reuse_option
 @cache_options
 @no_cache_option
@@ -58,7 +66,8 @@ def command(
     chosen: ChosenStores,
     no_cache: bool,
     confinement: str | None,
-    as_json: bool,
+    listing: Listing,
+    graph_file: Path | None,
     quick: bool,
     platform: str | None,
     access: Access | None,
@@ -83,10 +92,14 @@ def command(
             "--reuse, --no-cache, --store and the options for scripts are for a spec, not for an"
             " image"
         )
+    if quick and (listing.tree or listing.paths or listing.with_references):
+        raise click.UsageError("--quick reads no layers, so it can't list what is in them")
     with reading_progress(quiet=quiet) as progress:
-        report = inspect_image(
+        report, views = view_images(
             source if spec is None else spec,
             quick=quick,
+            with_files=listing.tree,
+            graph=read_graph(graph_file),
             platform=platform,
             progress=progress,
             access=access,
@@ -96,19 +109,41 @@ def command(
                 reuse, not no_cache, confinement or "required", chosen.urls, chosen.keys
             ),
         )
-    if as_json:
-        click.echo(pretty_json(report.document()), nl=False)
-    else:
-        if not report.images:
-            click.echo(f"no image, as {report.format}")
-        for number, image_report in enumerate(report.images):
-            if number:
-                click.echo()
-            for line in _lines(report, image_report):
-                click.echo(line)
+    if listing.form == "json":
+        click.echo(pretty_json(_document(report, views, listing)), nl=False)
+        return
+    if not report.images:
+        click.echo(f"no image, as {report.format}")
+    screen = standard_screen()
+    for number, (image_report, view) in enumerate(zip(report.images, views, strict=True)):
+        if number:
+            click.echo()
+        for line in _shown(report, image_report, view, listing, screen):
+            click.echo(line)
 
 
-def _lines(report: FileReport, image: ImageReport) -> Iterator[str]:
+def _document(
+    report: FileReport, views: Sequence[ImageView], listing: Listing
+) -> Mapping[str, Any]:
+    document = report.document()
+    for image, view in zip(document["images"], views, strict=True):
+        image["view"] = view_document(view)
+        if listing.why is not None:
+            image["why"] = why_document(view, listing.why)
+    return document
+
+
+def _shown(
+    report: FileReport, image: ImageReport, view: ImageView, listing: Listing, screen: Screen
+) -> Iterator[str]:
+    if listing.why is not None:
+        return why_lines(view, listing.why, screen)
+    if listing.form == "markdown":
+        return iter(listed_markdown(view, listing).splitlines())
+    return chain(_lines(report, image, view), listed_lines(view, listing, screen))
+
+
+def _lines(report: FileReport, image: ImageReport, view: ImageView) -> Iterator[str]:
     platform = "/".join(filter(None, [image.os, image.architecture, image.variant]))
     names = ", ".join(image.tags) or "without a name"
     yield _field("image", f"{names} ({platform}), as {report.format}")
@@ -121,11 +156,24 @@ def _lines(report: FileReport, image: ImageReport) -> Iterator[str]:
         yield _field("config", image.config_digest)
     if image.created:
         yield _field("created", image.created)
+    yield _field("size", _size(view))
     for key in [*_SHOWN_FIRST, *sorted(image.config.keys() - {*_SHOWN_FIRST})]:
         if value := image.config.get(key):
             yield from _setting(key, value)
     yield ""
-    yield from layer_table(image.layers)
+
+
+def _size(view: ImageView) -> str:
+    """Return the sizes of an image as a registry stores it and, if it was read, unpacked."""
+    text = f"{known_size(view.size)} in {counted(len(view.layers), 'layer')}"
+    compressions = {layer.compression for layer in view.layers} - {None, "none"}
+    if compressions:
+        text += f", compressed with {' and '.join(sorted(map(str, compressions)))}"
+    sizes = [layer.tar_size for layer in view.layers]
+    known = [size for size in sizes if size is not None]
+    if compressions and known and len(known) == len(sizes):
+        text += f" from {size_text(sum(known))}"
+    return text
 
 
 def _field(name: str, value: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -20,8 +21,11 @@ from nixdock import (
     plan_document,
     plan_layers,
     read_previous,
+    view_document,
+    view_plan,
 )
 from nixdock.cli.access import access_options
+from nixdock.cli.listed import listed_lines, listed_markdown
 from nixdock.cli.location import LOCATION
 from nixdock.cli.options import (
     FILE,
@@ -31,10 +35,13 @@ from nixdock.cli.options import (
     platform_option,
 )
 from nixdock.cli.output import pretty_json
-from nixdock.cli.plan_text import comparison_lines, explanation_lines, plan_lines, ranking_lines
+from nixdock.cli.path_lines import why_document
+from nixdock.cli.plan_text import comparison_lines, end_lines, explanation_lines, ranking_lines
 from nixdock.cli.progress import wrote
+from nixdock.cli.screen import standard_screen
 from nixdock.cli.store_paths import member_named, path_named
 from nixdock.cli.stores import ChosenStores, store_options
+from nixdock.cli.view_options import Listing, listing_options
 from nixdock.layering.options import DEFAULT_STRATEGY
 from nixdock.layering.ranked_paths import ranked_paths
 from nixdock.layering.strategies import STRATEGIES, parse_groups
@@ -43,9 +50,10 @@ from nixdock.system.input_files import read_bytes
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
-    from nixdock import Access
+    from nixdock import Access, LayerPlan
     from nixdock.layering.pipeline.operations import Operation
     from nixdock.oci.location import Location
+    from nixdock.view import ImageView
 
 __all__ = ["command"]
 
@@ -116,7 +124,7 @@ _CLOSURE_OF: Final = "closure:"
     type=OUTPUT,
     help="Plan file to write, for --previous; - is standard output.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@listing_options()
 def command(
     graph: Path | None,
     *,
@@ -136,7 +144,7 @@ def command(
     ranking: bool,
     explain: str | None,
     target: Path | None,
-    as_json: bool,
+    listing: Listing,
 ) -> None:
     """Show how the store paths of GRAPH would be layered, bottom to top.
 
@@ -145,12 +153,7 @@ def command(
     local store and in --store. A store path may be given by
     its name, such as hello-2.12 or hello, or by the start of its hash, if only one has it.
     """
-    if sum([compare, ranking, explain is not None, target is not None]) > 1:
-        raise click.UsageError(
-            "--compare, --ranking, --explain and --output are mutually exclusive"
-        )
-    if target is not None and as_json:
-        raise click.UsageError("a plan file is always JSON: give --json or --output, not both")
+    _check_kinds(listing, target, compare=compare, ranking=ranking, explained=explain is not None)
     if platform is not None and not previous:
         raise click.UsageError("--platform is for --previous")
     if strategy is None:
@@ -176,7 +179,8 @@ def command(
         pipeline=None if pipeline is None else _pipeline(pipeline),
     )
     layering = Layering(strategy, options)
-    document: object
+    document: Any
+    lines: Iterable[str] = ()
     if compare:
         comparison = _compared(closure, options, max_layers)
         document, lines = comparison.document(), comparison_lines(comparison)
@@ -187,7 +191,10 @@ def command(
         document, lines = explanation.document(), explanation_lines(explanation)
     else:
         plan = plan_layers(closure, layering=layering, max_layers=max_layers)
-        document, lines = plan_document(plan, strategy), plan_lines(plan)
+        document = plan_document(plan, strategy)
+        if target is None and not ranking:
+            view = view_plan(closure, plan, volatile=options.volatile, origin=_origin(graph))
+            document, lines = _viewed(document, plan, view, listing)
         if ranking:
             ranked = ranked_paths(closure, plan)
             document, lines = [path.document() for path in ranked], ranking_lines(ranked)
@@ -195,10 +202,47 @@ def command(
         with whole_file(target) as file:
             file.write(pretty_json(document))
         wrote(target, f"the plan of {counted(len(closure), 'store path')}")
-    elif as_json:
+    elif listing.form == "json":
         click.echo(pretty_json(document), nl=False)
     else:
         click.echo("\n".join(lines))
+
+
+def _check_kinds(
+    listing: Listing, target: Path | None, *, compare: bool, ranking: bool, explained: bool
+) -> None:
+    """Raise UsageError if two kinds of output are asked for, or one in a form that it lacks."""
+    if sum([compare, ranking, explained, target is not None]) > 1:
+        raise click.UsageError(
+            "--compare, --ranking, --explain and --output are mutually exclusive"
+        )
+    if target is not None and listing.form != "text":
+        raise click.UsageError("a plan file is always JSON: give --json or --output, not both")
+    if (compare or ranking or explained) and listing not in {Listing(), Listing("json")}:
+        raise click.UsageError(
+            "--compare, --ranking and --explain list something else than store paths and layers:"
+            " only --json is for them"
+        )
+
+
+def _origin(graph: Path | None) -> str:
+    return "the closure" if graph is None else "standard input" if str(graph) == "-" else str(graph)
+
+
+def _viewed(
+    document: dict[str, Any], plan: LayerPlan, view: ImageView, listing: Listing
+) -> tuple[dict[str, Any], Iterable[str]]:
+    """Return the plan as JSON, or its lines for people."""
+    if listing.form == "json":
+        document |= {"view": view_document(view)}
+        if listing.why is not None:
+            document["why"] = why_document(view, listing.why)
+        return document, ()
+    if listing.form == "markdown":
+        return document, listed_markdown(view, listing).splitlines()
+    screen = standard_screen()
+    lines = listed_lines(view, listing, screen)
+    return document, lines if listing.why is not None else chain(lines, end_lines(plan))
 
 
 def _read_closure(

@@ -14,16 +14,8 @@ if TYPE_CHECKING:
     from nixdock.layering.comparison import Figures
     from nixdock.layering.ranked_paths import RankedPath
 
-__all__ = ["comparison_lines", "explanation_lines", "plan_lines", "ranking_lines"]
+__all__ = ["comparison_lines", "end_lines", "explanation_lines", "ranking_lines"]
 
-_PLAN: Final = (
-    Column("layer", right=True),
-    Column("paths", right=True),
-    Column("size", right=True),
-    Column("total", right=True),
-    Column("store paths", flexible=True),
-    Column("hash"),
-)
 _RANKING: Final = (
     Column("rank", right=True),
     Column("score", right=True),
@@ -41,18 +33,15 @@ _COMPARISON: Final = (
 )
 
 
-def plan_lines(plan: LayerPlan) -> Iterator[str]:
-    """Yield a table of the layers, bottom to top; `total` adds their sizes up."""
-    rows: list[tuple[str, ...]] = []
-    total = 0
-    for number, layer in enumerate(plan.layers, 1):
-        total += layer.nar_size
-        sizes = (size_text(layer.nar_size), size_text(total))
-        first, *others = map(name_and_hash, layer.paths)
-        rows.append((str(number), str(len(layer.paths)), *sizes, *first))
-        rows += [("", "", "", "", *other) for other in others]
-    rows += [("", "", "removed", "", *name_and_hash(path)) for path in sorted(plan.removed)]
-    return table_lines(_PLAN, rows, terminal_width())
+def end_lines(plan: LayerPlan) -> Iterator[str]:
+    """Yield what to say below the layers of a plan: how much they hold, and what they leave out."""
+    size = sum(layer.nar_size for layer in plan.layers)
+    count = counted(sum(len(layer.paths) for layer in plan.layers), "store path")
+    yield ""
+    yield f"{count} in {counted(len(plan.layers), 'layer')}, {size_text(size)}"
+    for path in sorted(plan.removed):
+        name, short_hash = name_and_hash(path)
+        yield f"removed {name} {short_hash}"
 
 
 def ranking_lines(ranked: Sequence[RankedPath]) -> Iterator[str]:

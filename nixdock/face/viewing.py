@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from nixdock.errors import ClosureError
 from nixdock.nix.stated_references import StatedReferences
 
 if TYPE_CHECKING:
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["view_diff", "view_image", "view_images", "view_plan", "view_update"]
 
-_GRAPH = "the reference graph"
+_GRAPH: Final = "the reference graph"
+
+log = logging.getLogger(__name__)
 
 
 def view_image(
@@ -168,7 +172,14 @@ def _of_side(side: Side, graph: Closure | None) -> ImageView:
 def _stated(view: ImageView, stated: StatedReferences | None) -> ImageView:
     from nixdock.view.references import with_references
 
-    return view if stated is None else with_references(view, stated)
+    if stated is None:
+        return view
+    try:
+        return with_references(view, stated)
+    except ClosureError as error:
+        # Whoever made an image may have put any database into it.
+        log.warning("%s: the references of the store paths are not known: %s", view.origin, error)
+        return view
 
 
 def _of_spec(

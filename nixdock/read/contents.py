@@ -14,14 +14,16 @@ from nixdock.nix.nar_size import (
     file_size,
     symlink_size,
 )
-from nixdock.read.nix_store import DATABASE
 from nixdock.system.text import path_text
 from nixdock.tar.kinds import KIND_NAMES, Kind
 from nixdock.tar.member import Member
 from nixdock.tar.reader import TarReader
 from nixdock.tar.whiteouts import is_hidden
 
-__all__ = ["FileEntry", "LayerContents", "read_contents", "store_paths_among"]
+__all__ = ["DATABASE", "FileEntry", "LayerContents", "read_contents", "store_paths_among"]
+
+DATABASE: Final = b"nix/var/nix/db/db.sqlite"
+"""The normalised name of Nix's database."""
 
 # The first component with the form of a store path's name, and all components before it.
 _STORE_PATH: Final = re.compile(

@@ -11,6 +11,7 @@ from nixdock.errors import ImageError, InputError
 from nixdock.layers.hashed import CHUNK
 from nixdock.nix.closure import PathInfo
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
+from nixdock.read.contents import DATABASE
 from nixdock.read.nix_database import Database, read_database
 from nixdock.system.scratch import temporary_directory
 from nixdock.tar.kinds import Kind
@@ -19,10 +20,7 @@ from nixdock.tar.names import normalised
 from nixdock.tar.reader import TarReader
 from nixdock.tar.whiteouts import OPAQUE, WHITEOUT
 
-__all__ = ["DATABASE", "ImageStore", "TarOpener", "read_image_store"]
-
-DATABASE: Final = b"nix/var/nix/db/db.sqlite"
-"""The normalised name of Nix's database."""
+__all__ = ["ImageStore", "TarOpener", "read_image_store"]
 
 _DB_PLACE: Final = f"/{DATABASE.decode()}"
 # The write-ahead log has the latest changes of the database.

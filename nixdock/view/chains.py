@@ -13,8 +13,8 @@ def shortest_chain(view: ImageView, path: str) -> tuple[PathView, ...]:
     """Return the shortest chain of references from the app to `path`, which is in the image.
 
     If the app does not refer to it, the chain starts at a path that nothing refers to. Of several
-    chains of the same length, the one whose names come first is returned. The chain is empty if the
-    references are not known, or lead nowhere to `path`.
+    chains of the same length, the one whose names come first is returned. If no references are
+    known, it is `path` alone.
     """
     paths = {each.path: each for each in view.paths()}
     referred = {name for each in paths.values() for name in each.references or ()}

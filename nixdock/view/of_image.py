@@ -15,7 +15,7 @@ from nixdock.oci.platforms import platform_text
 from nixdock.view.model import FileView, ImageView, LayerKind, LayerView, PathView, ViewKind
 
 if TYPE_CHECKING:
-    from nixdock.diff.side import Side
+    from nixdock.diff.side import Side, SideLayer
     from nixdock.layering.plan import LayerPlan
     from nixdock.read.report import ImageReport, LayerReport
 
@@ -65,9 +65,10 @@ def view_of_side(side: Side) -> ImageView:
     """Return the view of one side of a comparison."""
     if side.report is None:
         layers = tuple(
-            _planned_layer(layer.number, layer.paths, layer.size, {}) for layer in side.layers
+            _unread_layer(layer, planned=not side.kind.has_blobs) for layer in side.layers
         )
-        return ImageView(side.origin, side.kind, layers, sum(layer.size for layer in side.layers))
+        digest = None if side.manifest is None else side.manifest.digest
+        return ImageView(side.origin, side.kind, layers, side.stored_size, digest=digest)
     view = view_of_report(side.report, side.origin, side.kind)
     layers = tuple(
         _with_paths(layer, known.paths, {path.path: path.size for path in layer.paths if path.size})
@@ -140,6 +141,21 @@ def _planned_layer(
 ) -> LayerView:
     layer = LayerView(number, LayerKind.STORE, paths[0].name, size=nar_size, nar_size=nar_size)
     return _with_paths(layer, paths, sizes)
+
+
+def _unread_layer(layer: SideLayer, *, planned: bool) -> LayerView:
+    """Return a layer of which only the side of a comparison tells."""
+    view = LayerView(
+        number=layer.number,
+        kind=LayerKind.STORE if layer.paths else LayerKind.OTHER,
+        title=layer.paths[0].name if layer.paths else layer.comment or _UNTITLED,
+        size=layer.size,
+        nar_size=layer.size if planned else None,
+        digest=layer.digest,
+        diff_id=layer.diff_id,
+        comment=layer.comment,
+    )
+    return _with_paths(view, layer.paths, {})
 
 
 def _with_paths(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.package_keys import split_name
@@ -23,19 +23,23 @@ _VERBS: Final = {
 }
 
 
-def update_sentence(update: UpdateView) -> str:
+def update_sentence(update: UpdateView, named: Callable[[str], str] = str) -> str:
     """Return what an update moves and why, as in: app 1.9 → 2.0, libc 2.36 → 2.37.
 
-    The names are those of store paths, so nothing in them has to be escaped.
+    `named` says how the names and versions of packages are written. They are parts of store paths,
+    so nothing in them has to be escaped for a terminal.
     """
     moved = moved_text(update)
     if not update.registry.size and not update.packages:
         return f"an update moves {moved}"
     # The outputs of a package change together, and what is rebuilt is so because something else is.
     changes = [change for change in update.packages if change.status is not PackageStatus.REBUILT]
-    texts = list(dict.fromkeys(_texts(update, changes or update.packages)))
-    reason = listed(texts, _MOST_NAMED) if texts else "no package changes"
-    return f"an update moves {moved}: {reason}"
+    app = {*update.new.app, *update.old.app}
+    ordered = sorted(
+        changes or update.packages, key=lambda change: not {change.new, change.old} & app
+    )
+    texts = list(dict.fromkeys(change_text(change, named) for change in ordered))
+    return f"an update moves {moved}: {listed(texts, _MOST_NAMED) or 'no package changes'}"
 
 
 def moved_text(update: UpdateView) -> str:
@@ -64,17 +68,11 @@ def share_text(part: int, whole: int) -> str:
     return f"{(hundredths + 50) // 100} %"
 
 
-def _texts(update: UpdateView, changes: Iterable[PackageChange]) -> Iterator[str]:
-    """Yield a text for each change, those of the app first."""
-    app = {*update.new.app, *update.old.app}
-    for change in sorted(changes, key=lambda change: not {change.new, change.old} & app):
-        yield change_text(change)
-
-
-def change_text(change: PackageChange) -> str:
+def change_text(change: PackageChange, named: Callable[[str], str] = str) -> str:
     """Return the change of a package in a few words: app 1.9 → 2.0, or curl is new."""
     name = (change.new or change.old or "").rpartition("/")[2][33:]
-    package = split_name(name)[0]
+    package = named(split_name(name)[0])
     if change.status is PackageStatus.UPDATED:
-        return f"{package} {change.old_version or '?'} {ARROW} {change.new_version or '?'}"
+        old, new = (named(version or "?") for version in (change.old_version, change.new_version))
+        return f"{package} {old} {ARROW} {new}"
     return f"{package} {_VERBS[change.status]}"

@@ -94,12 +94,12 @@ def test_an_unprivileged_user_needs_nothing_but_python(place: Path) -> None:
     assert (
         done.stdout
         == f"""\
-layer   size  paths  contents                   hash    digest
-    1  263 B      1  nixdock-demo-greeting.txt  b9l27s  6de20c297a2c
-    2  993 B      1  nixdock-demo               lg60p5  f93b38431839
-    3  913 B      1  nixdock-demo-licence       sd60mi  b4d7c7ada9bf
-    4  290 B      1  nixdock-demo-profile       fdqn67  77bf063c205a
-    5  225 B      0  the image's own files              de8d1ed44b5e
+layer  what                       hash     size                            paths  changes with  digest
+    1  nixdock-demo-greeting.txt  b9l27s  263 B  ██████▍                       1                6de20c297a2c
+    2  nixdock-demo (app)         lg60p5  993 B  ████████████████████████      1  the app       f93b38431839
+    3  nixdock-demo-licence       sd60mi  913 B  ██████████████████████▏       1                b4d7c7ada9bf
+    4  nixdock-demo-profile       fdqn67  290 B  ███████                       1                77bf063c205a
+    5  the image's own files              225 B  █████▌                                         de8d1ed44b5e
 
 image     nixdock-demo:latest (linux/amd64), as archive in demo.tar
 manifest  {MANIFESTS["amd64"]}
@@ -112,7 +112,7 @@ What to try next; SPEC is a file that describes an image, see docs/spec.md:
   nixdock copy demo.tar docker://REGISTRY/nixdock-demo  # send what the registry lacks
   nixdock push SPEC REGISTRY/NAME:TAG                   # the same, straight from the store
   nixdock diff demo.tar SPEC                            # what an update transfers, and why
-"""
+"""  # noqa: E501
     )
     assert not list((place / "tmp").iterdir())
     if os.geteuid() == 0:

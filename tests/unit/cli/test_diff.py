@@ -83,12 +83,24 @@ def test_graphs_for_people(graphs: tuple[Path, Path]) -> None:
     assert (
         diff(old, new, "--strategy", "popularity", "--max-layers", 3)
         == f"""\
-old  {old}: graph, 2 layers, 3.0 MB
-new  {new}: graph, 2 layers, 3.0 MB
+an update moves 21.5 kB of 3.0 MB (0.71 %): app is rebuilt
 
-layer  status     size  paths  contents  why
-    1  kept     3.0 MB      1  libc
-    2  new     21.5 kB      3  app +2    app is new, in place of another build
+old  {old}: graph, 2 layers, 3.0 MB
+     {"░" * 59}·
+new  {new}: graph, 2 layers, 3.0 MB
+     {"░" * 59}█
+     ░ kept 3.0 MB  █ new 21.5 kB  · gone 21.5 kB
+
+1 package rebuilt: app
+
+moves without need:
+  2 of the 3 store paths of layer 2 (app), 1.5 kB: its layer also holds app, which is new, in \
+place of another build
+
+layer  status  what             size                            paths  why
+    1  = kept  libc           3.0 MB  ░░░░░░░░░░░░░░░░░░░░░░░░      1
+    2  + new   app +2 (app)  21.5 kB  ▏                             3  app is new, in place of \
+another build
 
 store paths: 1 new, 1 gone, 3 kept, 0 moved
 registry, containerd, Podman: 21.5 kB in 1 of 2 layers
@@ -97,40 +109,100 @@ classic Docker: 21.5 kB in 1 of 2 layers
     )
 
 
+def plan_file(file: Path, layers: list[list[str]], size: int = 10) -> Path:
+    """Write a plan whose layers all have the same size."""
+    chosen = [{"paths": paths, "nar_size": size} for paths in layers]
+    file.write_text(json.dumps({"version": 1, "layers": chosen}))
+    return file
+
+
+def rows_of(text: str) -> list[str]:
+    """Return the rows of the table of layers."""
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("layer  status"))
+    return lines[start + 1 : lines.index("", start)]
+
+
 def test_adjacent_layers_that_are_kept_share_a_row(tmp_path: Path) -> None:
     layers = [[LIBC], [SCRIPT], [APP], [LINK]]
-    names = []
-    for name, order in (("one", (0, 1, 2, 3)), ("two", (3, 0, 1)), ("three", (0, 1, 2))):
-        file = tmp_path / f"{name}.plan.json"
-        chosen = [{"paths": layers[i], "nar_size": 10} for i in order]
-        file.write_text(json.dumps({"version": 1, "layers": chosen}))
-        names.append(file)
-    one, two, three = names
-    rows = diff(one, two).splitlines()[4:8]
-    assert rows == [
-        "    1  moved   10 B      1  link      from 4; classic Docker fetches it too",
-        "  2-3  moved   20 B      2  libc +1   from 1; classic Docker fetches it too",
-        "       gone    10 B      1  app       was layer 3",
-        "",
+    one, two, three = (
+        plan_file(tmp_path / f"{name}.plan.json", [layers[i] for i in order])
+        for name, order in (("one", (0, 1, 2, 3)), ("two", (3, 0, 1)), ("three", (0, 1, 2)))
+    )
+    too = "classic Docker fetches it too"
+    assert rows_of(diff(one, two)) == [
+        f"    1  > moved  link     10 B  {'▒' * 12}                  1  from 4; {too}",
+        f"  2-3  > moved  libc +1  20 B  {'▒' * 24}      2  from 1; {too}",
+        f"       - gone   app      10 B  {'·' * 12}                  1  was layer 3",
     ]
-    assert diff(one, three).splitlines()[4:6] == [
-        "  1-3  kept    30 B      3  libc +2",
-        "       gone    10 B      1  link      was layer 4",
+    assert rows_of(diff(one, three)) == [
+        f"  1-3  = kept  libc +2  30 B  {'░' * 24}      3",
+        f"       - gone  link     10 B  {'·' * 8}                      1  was layer 4",
     ]
+    assert rows_of(diff(one, two, "--sort", "name")) == [
+        f"    2  > moved  libc    10 B  {'▒' * 24}      1  from 1; classic Docker fetches it too",
+        f"    1  > moved  link    10 B  {'▒' * 24}      1  from 4; classic Docker fetches it too",
+        f"    3  > moved  script  10 B  {'▒' * 24}      1  from 2; classic Docker fetches it too",
+        f"       - gone   app     10 B  {'·' * 24}      1  was layer 3",
+    ]
+    assert rows_of(diff(one, two, "--top", 1))[1:] == ["and 2 more rows, 30 B"]
 
 
 def test_three_reasons_are_shown(tmp_path: Path) -> None:
-    files = []
-    for name, paths in (("old", [LIBC]), ("new", [LIBC, SCRIPT, LINK, APP, NEW_APP])):
-        files.append(tmp_path / name)
-        layers = [{"paths": paths, "nar_size": 10}]
-        files[-1].write_text(json.dumps({"version": 1, "layers": layers}))
-    assert diff(*files).splitlines()[4:8] == [
-        "    1  new     10 B      5  script +4  script is new",
-        f"{'':39}link is new",
-        f"{'':39}app is new",
-        f"{'':39}and 1 more",
+    old = plan_file(tmp_path / "old", [[LIBC]])
+    new = plan_file(tmp_path / "new", [[LIBC, SCRIPT, LINK, APP, NEW_APP]])
+    head, *rows = rows_of(diff(old, new))
+    assert head.endswith("  5  script is new")
+    assert [row.strip() for row in rows] == ["link is new", "app is new", "and 1 more"]
+
+
+def test_what_moves_without_need(tmp_path: Path) -> None:
+    old = plan_file(tmp_path / "old", [[LIBC, SCRIPT], [LINK], [APP]])
+    new = plan_file(tmp_path / "new", [[LIBC], [SCRIPT, LINK], [NEW_APP]])
+    text = diff(old, new)
+    assert text.startswith("an update moves 30 B of 30 B (100 %): app is rebuilt\n")
+    start = text.index("moves without need:")
+    assert text[start : text.index("\n\n", start)].splitlines() == [
+        "moves without need:",
+        "  layer 1 (libc): its layer also held script, which is in layer 2 now",
+        "  layer 2 (script): it was in layer 1",
     ]
+    (first, second) = document(old, new)["view"]["needless"]
+    assert (first["layer"], first["paths"], first["of"]) == (1, 1, 1)
+    assert (second["layer"], second["paths"], second["of"]) == (2, 2, 2)
+
+
+def test_the_store_paths_that_move(graphs: tuple[Path, Path]) -> None:
+    text = diff(*graphs, "--strategy", "popularity", "--max-layers", 3, "--paths")
+    rows = [line.replace("(app)", "").split()[:5] for line in text.splitlines()[1:]]
+    assert rows == [
+        ["=", "kept", "link", "cccccc", "2"],
+        ["=", "kept", "script", "bbbbbb", "2"],
+        ["+", "new", "app", "ffffff", "2"],
+        ["-", "gone", "app", "dddddd", "2"],
+    ]
+    top = diff(*graphs, "--strategy", "popularity", "--max-layers", 3, "--paths", "--top", 2)
+    assert [line.split()[2] for line in top.splitlines()[1:3]] == ["link", "script"]
+    assert top.splitlines()[3:] == ["and 2 more store paths, 40.0 kB"]
+
+
+def test_why_a_path_is_there(graphs: tuple[Path, Path]) -> None:
+    options = ("--strategy", "popularity", "--max-layers", 3, "--why", "libc")
+    assert (
+        diff(*graphs, *options)
+        == """\
+app (app)  ffffff, layer 2, 20.0 kB
+└─ libc  aaaaaa, layer 1, 3.0 MB
+
+libc takes 3.0 MB, uncompressed, and 3.0 MB with what only it brings
+3 store paths refer to it: app, link, script
+"""
+    )
+    why = document(*graphs, *options)["why"]
+    assert (why["chain"], why["added_size"]) == ([NEW_APP, LIBC], 3_000_000)
+    refused = nixdock("diff", *graphs, "--why", "glibc")
+    assert refused.returncode == 2
+    assert "'glibc' is neither a store path nor the name of one" in refused.stderr
 
 
 def test_images_by_digest(build: Callable[..., Path]) -> None:
@@ -150,7 +222,7 @@ def test_images_by_digest(build: Callable[..., Path]) -> None:
     assert transfer["manifest_bytes"] > 0
     assert transfer["bytes"] == sum(v for k, v in transfer.items() if k.endswith("_bytes"))
     text = diff(old, new)
-    assert re.search(r"    5  new +[0-9.]+ k?B      0  the image's own files\n", text)
+    assert re.search(r"    5  \+ new   the image's own files +[0-9.]+ k?B  [█▏▎▍▌▋▊▉]+ +0\n", text)
     total, config, manifest = (
         size_text(transfer[key]) for key in ("bytes", "config_bytes", "manifest_bytes")
     )
@@ -179,9 +251,15 @@ def test_an_image_equals_its_plan(
         assert found["compared_by"] == "store_paths"
         assert found["transfers"]["registry"]["layers"] == 0
         assert found["unplanned"] == ([3] if image in {one, two} else [])
-    assert document(image, new) == document(
-        image, graphs[1], "--strategy", "popularity", "--max-layers", "3"
-    ) | {"new": document(image, new)["new"]}
+    planned, whole = (
+        document(image, new),
+        document(image, graphs[1], "--strategy", "popularity", "--max-layers", "3"),
+    )
+    # A graph states references, which a plan file does not.
+    assert planned["view"]["new"]["references_from"] is None
+    assert whole["view"]["new"]["references_from"] == "the reference graph"
+    same = {"new": planned["new"], "view": planned["view"]}
+    assert planned == whole | same
     assert document(image, new)["transfers"]["registry"]["bytes"] == 21_500
     assert "left out: layers without store paths" in diff(image, new)
 
@@ -240,7 +318,8 @@ def test_a_limit(graphs: tuple[Path, Path], size: str, status: int) -> None:
     assert "registry, containerd, Podman: 21.5 kB in 1 of 2 layers" in done.stdout
     if status:
         assert done.stderr.startswith(
-            f"error: {graphs[1]}: a registry transfers 21.5 kB (21500 bytes) for the update,"
+            f"error: {graphs[1]}: max-update: an update from {graphs[0]} transfers 21.5 kB (21500"
+            " bytes), more than "
         )
     else:
         assert not done.stderr

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from nixdock.cli import main
+from nixdock.cli.output import size_text
 from nixdock.layers.compression import COMPRESSIONS, Compression
 from nixdock.oci.layout import Format
 from tests.unit.cli.program import run_text
@@ -49,6 +50,7 @@ def test_for_people(build: Build) -> None:
     path = build(Format.ARCHIVE)
     report = json.loads(inspected(path, "--json"))["images"][0]
     digests = [layer["digest"][7:19] for layer in report["layers"]]
+    size = size_text(report["view"]["size"])
     assert (
         inspected(path)
         == f"""\
@@ -58,6 +60,7 @@ manifest     {report["digest"]}
              org.opencontainers.image.version=v1
 config       {report["config_digest"]}
 created      1970-01-01T00:00:01Z
+size         {size} in 5 layers
 cmd          ["/bin/app", "two words"]
 env          A=b
              C=d\\x1b[31m
@@ -65,12 +68,15 @@ workingdir   /tmp
 exposedports 80/tcp
 labels       key=value
 
-layer     size  paths  contents               hash    digest
-    1  20.5 kB      1  libc                   aaaaaa  {digests[0]}
-    2  10.2 kB      1  link                   cccccc  {digests[1]}
-    3  10.2 kB      1  script                 bbbbbb  {digests[2]}
-    4  10.2 kB      1  app                    dddddd  {digests[3]}
-    5  10.2 kB      0  the image's own files          {digests[4]}
+layer  what                   hash       size                            paths  digest
+    1  libc                   aaaaaa  20.5 kB  ████████████████████████      1  {digests[0]}
+    2  link                   cccccc  10.2 kB  ████████████                  1  {digests[1]}
+    3  script                 bbbbbb  10.2 kB  ████████████                  1  {digests[2]}
+    4  app                    dddddd  10.2 kB  ████████████                  1  {digests[3]}
+    5  the image's own files          10.2 kB  ████████████                     {digests[4]}
+
+what changes with what is not known: nothing states the references of the store paths; name their \
+graph with --graph
 """
     )
 
@@ -84,7 +90,7 @@ def test_json(build: Build, form: Format, compression: Compression) -> None:
     (image,) = document["images"]
     assert image.keys() == {
         "tags", "digest", "config_digest", "architecture", "os", "variant", "created", "config",
-        "annotations", "index", "layers",
+        "annotations", "index", "layers", "view",
     }  # fmt: skip
     assert image["tags"] == ["x/y:v1"]
     assert image["config"]["Cmd"] == ["/bin/app", "two words"]
@@ -107,6 +113,8 @@ def test_a_quick_look(build: Build) -> None:
     (full,) = json.loads(inspected(path, "--json"))["images"]
     for layer in full["layers"]:
         layer["store_paths"] = None
+    # Without the layers, the view has neither store paths nor their sizes.
+    assert image.pop("view").keys() == full.pop("view").keys()
     assert image == full
 
 

@@ -80,14 +80,21 @@ def test_the_table_is_for_people(graph: Path) -> None:
     done = nixdock("plan", graph, "--max-layers", "4", "--strategy", "popularity")
     assert done.returncode == 0
     assert not done.stderr
-    head, *rows = done.stdout.splitlines()
-    assert head.split() == ["layer", "paths", "size", "total", "store", "paths", "hash"]
-    assert rows[0].split() == ["1", "1", "1.5", "kB", "1.5", "kB", "p149", "000000"]
-    assert rows[1].split()[4:6] == ["3.0", "kB"]
-    assert rows[2].split()[:2] == ["3", "148"]
-    assert rows[2].split()[4:6] == ["111.8", "kB"]
-    assert [row.split()[-2] for row in rows] == [path[44:] for path in reversed(PATHS)]
-    assert len(rows) == 150
+    assert (
+        done.stdout
+        == """\
+layer  what           hash        size                            paths  changes with
+    1  p149           000000    1.5 kB  ▍                             1  itself
+    2  p148           000000    1.5 kB  ▍                             1  2 of 150 paths
+    3  p0 +147 (app)  000000  108.8 kB  ████████████████████████    148  the app
+
+150 store paths in 3 layers, 111.8 kB
+"""
+    )
+    done = nixdock("plan", graph, "--max-layers", "4", "--strategy", "popularity", "--paths")
+    head, *rows = done.stdout.splitlines()[:151]
+    assert head.split() == ["store", "path", "hash", "layer", "size", "added", "closure"]
+    assert [row.split()[0] for row in rows] == [path[44:] for path in reversed(PATHS)]
 
 
 def test_the_ranking_has_exact_scores(graph: Path) -> None:
@@ -233,6 +240,14 @@ def test_why_a_path_is_in_its_layer(graph: Path) -> None:
             "--compare, --ranking, --explain and --output are mutually exclusive",
         ),
         ("--json -o x", "a plan file is always JSON"),
+        ("--format markdown -o x", "a plan file is always JSON"),
+        ("--compare --top 3", "only --json is for them"),
+        ("--json --format text", "--json and --format are mutually exclusive"),
+        ("--why p0 --paths", "--paths, --tree and --why are mutually exclusive"),
+        ("--sort added", "--sort added is for --paths"),
+        ("--json --top 3", "JSON has everything"),
+        ("--format markdown --why p0", "--tree and --why are not for --format markdown"),
+        ("--top 0", "0 is not in the range x>=1"),
         ("--strategy auto --group p0", "--group is for --strategy explicit"),
         ("--strategy auto --pipeline p0", "--pipeline is for --strategy pipeline"),
         ("--strategy auto --volatile p0", "--volatile is for --strategy stable"),

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import pty
-import subprocess
-import sys
-from contextlib import suppress
-from pathlib import Path
-
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nixdock.cli.table import Column, name_and_hash, table_lines
-from tests.unit.cli.program import environment
+from nixdock.cli.screen import Screen, columns_of, cut_text
+from nixdock.cli.table import Cell, Column, name_and_hash, styled_lines, table_lines
 
 COLUMNS = (Column("n", right=True), Column("contents", flexible=True), Column("hash"))
 ROWS = [("1", "a-rather-long-name-1.0", "abcdef"), ("12", "short", ""), ("", "c", "ghijkl")]
@@ -56,22 +50,36 @@ def test_the_name_of_a_store_path_comes_first() -> None:
     assert name_and_hash(f"/nix/store/{'d' * 32}-app-1.0") == ("app-1.0", "dddddd")
 
 
-def test_only_a_terminal_cuts(tmp_path: Path) -> None:
-    path = f"/nix/store/{'a' * 32}-{'long-' * 20}name"
-    graph = tmp_path / "graph.json"
-    graph.write_text(json.dumps([{"path": path, "narSize": 1, "references": []}]))
-    command = [sys.executable, "-m", "nixdock", "plan", str(graph)]
-    env = environment(COLUMNS="60")
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    assert f"{path[44:]}  aaaaaa\n" in done.stdout
-    ours, theirs = pty.openpty()
-    subprocess.run(command, env=env, stdout=theirs, check=True)
-    os.close(theirs)
-    text = b""
-    with suppress(OSError):
-        while chunk := os.read(ours, 4096):
-            text += chunk
-    os.close(ours)
-    lines = text.decode().splitlines()
-    assert [len(line) for line in lines] == [58, 60]
-    assert lines[1].endswith("...  aaaaaa")
+@pytest.mark.parametrize("width", range(32, 60))
+def test_the_tail_of_a_cell_stays(width: int) -> None:
+    columns = (Column("layer"), Column("what", flexible=True), Column("hash"))
+    row = (Cell("1"), Cell("x" * 50, tail=" +3 (app)"), Cell("abcdef"))
+    line = [*styled_lines(columns, [row], Screen(width))][1]
+    assert len(line) == width
+    assert line.endswith("... +3 (app)  abcdef")
+
+
+def test_a_column_may_need_room_or_contents() -> None:
+    columns = (Column("a"), Column("wide", above=40), Column("seldom", optional=True))
+    rows = [tuple(map(Cell, cells)) for cells in (("1", "2", ""), ("", "only here", ""))]
+    assert [*styled_lines(columns, rows, Screen(39))] == ["a", "1"]
+    assert [*styled_lines(columns, rows, Screen(40))] == ["a  wide", "1  2", "   only here"]
+
+
+def test_wide_characters_take_two_columns() -> None:
+    columns = (Column("name", flexible=True), Column("n"))
+    rows = [("日本語", "1"), ("e\u0301" * 5, "2"), ("ab", "3")]
+    assert [*table_lines(columns, rows, None)] == [
+        "name    n",
+        "日本語  1",
+        f"{'e' + chr(0x301)}" * 5 + "   2",
+        "ab      3",
+    ]
+    assert cut_text("日本語日本語", 8) == "日本..."
+
+
+@given(st.text(st.characters(categories=["L", "M", "N", "P", "S"])), st.integers(0, 20))
+def test_a_cut_text_is_never_too_wide(text: str, width: int) -> None:
+    assert columns_of(cut_text(text, width)) <= width
+    if columns_of(text) <= width:
+        assert cut_text(text, width) == text
