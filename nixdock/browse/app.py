@@ -6,16 +6,15 @@ import asyncio
 import signal
 from collections.abc import Sequence
 from functools import partial
-from threading import Thread
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.message import Message
 
 from nixdock.browse.counterparts import counterpart
-from nixdock.browse.directories import Node, directory_tree
+from nixdock.browse.directories import Node
 from nixdock.browse.explanation import Line, explanation, titled_path, why
 from nixdock.browse.footer import Footer
 from nixdock.browse.keys import HINTS, HINTS_OF_TWO, KEYS, help_lines
@@ -34,12 +33,11 @@ from nixdock.browse.levels import (
 from nixdock.browse.lines import HEAD
 from nixdock.browse.listing import Listing
 from nixdock.browse.panels import Panel, TextLines
-from nixdock.errors import NixdockError
-from nixdock.system.text import shown
+from nixdock.browse.reading import FilesRead, read_later
+from nixdock.browse.search import ENDS, is_typed, typed
 from nixdock.system.workers import TERMINATION
 
 if TYPE_CHECKING:
-    from textual import events
     from textual.app import ComposeResult
     from textual.geometry import Size
 
@@ -70,7 +68,6 @@ class Browser(App[None]):
     Horizontal { height: 1fr; }
     .beside { margin-left: 2; }
     TextLines { height: 1; }
-    #sentence { display: none; }
     """
     # With priority, each key has done its work before the next one is looked at: text that follows
     # the slash at once is no command.
@@ -79,22 +76,16 @@ class Browser(App[None]):
         Binding("ctrl+c", "interrupt", show=False, priority=True, system=True),
     ]
 
-    class FilesRead(Message):
-        """The files of a layer are there, or an error."""
-
-        def __init__(self, listing: Listing, target: FileTarget, result: Node | str) -> None:
-            super().__init__()
-            self.listing = listing
-            self.target = target
-            self.result = result
-
     def __init__(self, sides: Sequence[Side], sentence: str = "") -> None:
         super().__init__(ansi_color=True)
         self._listings = [Listing(side, has_status=len(sides) > 1) for side in sides]
         self._used = self._listings[-1]
-        self._sentence = TextLines(HEAD, "sentence")
-        self._sentence_text = sentence
+        self._sentence = TextLines(HEAD)
+        self._sentence.show(sentence)
+        self._sentence.styles.display = "block" if sentence else "none"
         self._footer = Footer(HINTS if len(sides) == 1 else HINTS_OF_TWO)
+        # What is being searched for, as far as it has been typed.
+        self._searched: str | None = None
         # What is being read: nobody waits for anything that was asked for before.
         self._waiting: tuple[Listing, FileTarget] | None = None
 
@@ -104,6 +95,13 @@ class Browser(App[None]):
         with Horizontal():
             yield from self._listings
         yield self._footer
+
+    async def on_event(self, event: events.Event) -> None:
+        """Take keys as text while there is a search, each before the next one is looked at."""
+        if self._searched is not None and is_typed(event):
+            self._type(event)
+        else:
+            await super().on_event(event)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 (Textual's signature)
         """Let the keys of the lists have their effects in the lists alone."""
@@ -115,9 +113,6 @@ class Browser(App[None]):
         for number in TERMINATION:
             if signal.getsignal(number) != signal.SIG_IGN:
                 loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
-        if self._sentence_text:
-            self._sentence.show(self._sentence_text)
-            self._sentence.styles.display = "block"
         self._arrange(self.size)
         self.screen.set_focus(self._used)
 
@@ -164,7 +159,8 @@ class Browser(App[None]):
         """Ask what to search for; the list follows what is typed."""
         self._waiting = None
         self._used.open(self._used.level)
-        self._footer.ask()
+        self._searched = ""
+        self._footer.show_search("")
 
     def action_why(self) -> None:
         """Show why a store path is in the image."""
@@ -221,11 +217,7 @@ class Browser(App[None]):
         if target is None:
             self._say("The other image does not have it.")
             return
-        other.leave_all()
-        if isinstance(target, PathTarget):
-            other.open(paths_in(other.side.view, target.layer), target)
-        elif (number := other.level.index_of(target)) is not None:
-            other.choose(number)
+        other.show(target)
         self._use(other)
 
     def action_interrupt(self) -> None:
@@ -236,15 +228,16 @@ class Browser(App[None]):
         """End."""
         self.exit()
 
-    def on_footer_typed(self, event: Footer.Typed) -> None:
-        """Show what is found."""
-        self._used.search(event.text)
-
-    def on_footer_done(self, event: Footer.Done) -> None:
-        """Go on with what was found, or with what was there before."""
-        if not event.taken:
-            self._used.leave()
-        self._use(self._used)
+    def _type(self, event: events.Key | events.Paste) -> None:
+        """Change what is searched for, or end the search."""
+        if isinstance(event, events.Key) and event.key in ENDS:
+            self._searched = None
+            if event.key == "escape":
+                self._used.leave()
+        else:
+            self._searched = typed(self._searched or "", event)
+            self._used.search(self._searched)
+        self._footer.show_search(self._searched)
 
     def _chosen_path(self) -> str | None:
         row = self._used.row
@@ -286,19 +279,9 @@ class Browser(App[None]):
             return
         self._say(f"reading layer {target.layer} …")
         self._waiting = (listing, target)
+        read_later(listing, target, self)
 
-        def read() -> None:
-            result: Node | str
-            try:
-                result = directory_tree(listing.side.read_files(target.layer))
-            except (NixdockError, OSError) as error:
-                result = f"error: {shown(str(error), 1000)}"
-            self.post_message(self.FilesRead(listing, target, result))
-
-        # Whoever leaves does not wait for it.
-        Thread(target=read, name="files", daemon=True).start()
-
-    def on_browser_files_read(self, message: FilesRead) -> None:
+    def on_files_read(self, message: FilesRead) -> None:
         """Open the directory that was asked for, unless something else has been since."""
         if isinstance(message.result, Node):
             message.listing.trees[message.target.layer] = message.result

@@ -1,4 +1,4 @@
-"""What stands below the lists: what is chosen, the line to search in, and the keys."""
+"""What stands below the lists: what is chosen, and the keys or the text to search for."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from textual.containers import Vertical
-from textual.message import Message
-from textual.widgets import Input
 
+from nixdock.browse.lines import FAINT, HEAD
 from nixdock.browse.panels import TextLines
+from nixdock.system.text import shown
 
 if TYPE_CHECKING:
-    from textual import events
     from textual.app import ComposeResult
 
 __all__ = ["Footer"]
@@ -29,49 +28,32 @@ class Footer(Vertical):
     DEFAULT_CSS = """
     Footer { height: auto; }
     Footer TextLines { height: 1; }
-    Footer Input { display: none; height: 1; border: none; padding: 0;
-                   background: ansi_default; color: ansi_default; }
-    Footer Input:focus { border: none; }
     """
-
-    class Typed(Message):
-        """Another text is to be searched for."""
-
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
-
-    class Done(Message):
-        """The search is over; what it has found is `taken` or not."""
-
-        def __init__(self, *, taken: bool) -> None:
-            super().__init__()
-            self.taken = taken
 
     def __init__(self, hints: Sequence[tuple[str, str]]) -> None:
         super().__init__()
         self._hints = hints
-        self._details = TextLines()
-        self._keys = TextLines()
-        self._input = Input(placeholder="a part of a name", select_on_focus=False)
+        self._details = TextLines(FAINT)
+        self._keys = TextLines(FAINT)
+        self._search = TextLines(HEAD)
+        self._search.styles.display = "none"
 
     def compose(self) -> ComposeResult:
         """Give the widgets."""
         yield self._details
-        yield self._input
+        yield self._search
         yield self._keys
 
     def say(self, texts: Sequence[str]) -> None:
         """Show lines of text."""
         self._details.show(*texts)
 
-    def ask(self) -> None:
-        """Ask what to search for."""
-        self._input.value = ""
-        self._input.styles.display = "block"
-        # Not later: what is typed meanwhile would be commands.
-        self.screen.set_focus(self._input)
-        self._keys.show("⏎ take these   Esc back")
+    def show_search(self, text: str | None) -> None:
+        """Show what is searched for, or that nothing is any more."""
+        is_on = text is not None
+        self._search.show(f"/{shown(text or '')}▏")
+        self._search.styles.display = "block" if is_on else "none"
+        self._keys.styles.display = "none" if is_on else "block"
 
     def fit(self, width: int, height: int) -> None:
         """Take as much room as there is, and show the keys that fit."""
@@ -80,25 +62,3 @@ class Footer(Vertical):
         while len(texts) > 1 and len(_GAP.join(texts)) > width:
             del texts[-1]
         self._keys.show(_GAP.join(texts))
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Search for what has been typed so far."""
-        event.stop()
-        if self._input.has_focus:
-            self.post_message(self.Typed(event.value))
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take what was found."""
-        event.stop()
-        self._end(taken=True)
-
-    def on_key(self, event: events.Key) -> None:
-        """Leave the search."""
-        if event.key == "escape":
-            event.stop()
-            event.prevent_default()
-            self._end(taken=False)
-
-    def _end(self, *, taken: bool) -> None:
-        self._input.styles.display = "none"
-        self.post_message(self.Done(taken=taken))

@@ -15,10 +15,12 @@ from nixdock.browse.levels import (
     Level,
     LevelKind,
     Order,
+    PathTarget,
     found_files,
     found_paths,
     layers_of,
     ordered,
+    paths_in,
 )
 from nixdock.browse.lines import FAINT, HEAD, Scale, fitted, header_line, row_line
 
@@ -118,9 +120,13 @@ class Listing(Widget, can_focus=True):
         self._show(row.target if row else None)
         return True
 
-    def leave_all(self) -> None:
-        """Go back to the layers."""
+    def show(self, target: Target) -> None:
+        """Go to a layer or store path, from the layers on."""
         del self._way[1:]
+        if isinstance(target, PathTarget):
+            self.open(paths_in(self.side.view, target.layer), target)
+        else:
+            self._show(target)
 
     def choose(self, number: int) -> None:
         """Choose the row with this number, or the nearest one."""

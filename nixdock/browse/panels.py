@@ -31,8 +31,8 @@ _CHOSEN = Style(reverse=True)
 class TextLines(Widget):
     """A few lines of text, wrapped and cut, in which nothing is markup."""
 
-    def __init__(self, style: Style = FAINT, identity: str | None = None) -> None:
-        super().__init__(id=identity)
+    def __init__(self, style: Style = FAINT) -> None:
+        super().__init__()
         self._style = style
         self._texts: Sequence[str] = ()
 

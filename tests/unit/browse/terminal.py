@@ -35,15 +35,15 @@ class Screen(pyte.Screen):
 
     _ALTERNATE = 1049
 
-    def set_mode(self, *modes: int, private: bool = False) -> None:
-        if private and self._ALTERNATE in modes:
+    def set_mode(self, *modes: int, **options: Any) -> None:
+        if self._ALTERNATE in modes:
             self._main = copy.deepcopy(self.buffer), copy.copy(self.cursor)
             self.erase_in_display(2)
-        super().set_mode(*modes, private=private)
+        super().set_mode(*modes, **options)
 
-    def reset_mode(self, *modes: int, private: bool = False) -> None:
-        super().reset_mode(*modes, private=private)
-        if private and self._ALTERNATE in modes:
+    def reset_mode(self, *modes: int, **options: Any) -> None:
+        super().reset_mode(*modes, **options)
+        if self._ALTERNATE in modes:
             self.buffer, self.cursor = self._main
 
 
