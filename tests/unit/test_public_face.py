@@ -28,11 +28,12 @@ from .registry.fake_registry import fake_registry
 SampleSpec = Callable[..., Path]
 
 FUNCTIONS = [
-    "attest_image",
     "attach_artifact",
     "attach_sbom",
+    "attest_image",
     "build_image",
     "build_index",
+    "check_diff",
     "check_policy",
     "compare_plans",
     "copy_image",
@@ -52,6 +53,8 @@ FUNCTIONS = [
     "merge_images",
     "pack_top_layer",
     "parse_closure",
+    "parse_update",
+    "parse_view",
     "plan_document",
     "plan_family",
     "plan_layers",
@@ -78,6 +81,12 @@ FUNCTIONS = [
     "verify_attestation",
     "verify_image",
     "verify_signature",
+    "view_diff",
+    "view_document",
+    "view_image",
+    "view_images",
+    "view_plan",
+    "view_update",
     "write_database",
 ]
 TYPES = [
@@ -104,6 +113,7 @@ TYPES = [
     "Image",
     "ImageIndex",
     "ImageSpec",
+    "ImageView",
     "IndexedImage",
     "Indexing",
     "LayerBlob",
@@ -129,6 +139,7 @@ TYPES = [
     "Serving",
     "SignedImage",
     "StorePath",
+    "UpdateView",
     "Verification",
 ]
 ERRORS = [
