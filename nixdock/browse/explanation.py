@@ -40,8 +40,7 @@ def why(view: ImageView, path: str) -> list[Line]:
     for depth, each in enumerate(chain):
         indent = "  " * min(depth, 12)
         arrow = "└ " if depth else ""
-        app = "app: " if each.is_app else ""
-        lines.append(Line(f"{indent}{arrow}{app}{_described(each)}", _target(each)))
+        lines.append(Line(f"{indent}{arrow}{_described(each)}", _target(each)))
     others = [each for each in referrers_of(view, path) if each not in chain]
     if others:
         lines += [Line(""), Line(f"{counted(len(others), 'other path')} that refer to it:")]
@@ -113,7 +112,8 @@ def _sized(name: str, size: int | None) -> Iterator[Line]:
 
 def _described(path: PathView) -> str:
     size = "" if path.size is None else f"  {size_text(path.size)}"
-    return f"{shown(path.name)} {path.short_hash}{size}"
+    app = " (app)" if path.is_app else ""
+    return f"{shown(path.name)}{app}  {path.short_hash}{size}"
 
 
 def _target(path: PathView) -> PathTarget:

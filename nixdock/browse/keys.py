@@ -67,10 +67,10 @@ _EXPLAINED: Final = """
 size     what a registry stores of a layer; of a store path, its NAR; of a file, its bytes
 added    what would leave the image with the store path: it, and all that only it refers to
 changes  how many store paths change the layer if they change
-app      what the image is for
+(app)    what the image is for
 
 =  kept: in the same layer        +  new
-~  moved: in another layer        -  gone
+>  moved: in another layer        -  gone
 """
 
 

@@ -209,6 +209,10 @@ def _paths(title: str, paths: Sequence[PathView]) -> Level:
     return Level(LevelKind.PATHS, title, tuple(map(_path_row, paths)))
 
 
+def _named(name: str, *, is_app: bool) -> str:
+    return f"{shown(name)} (app)" if is_app else shown(name)
+
+
 def _layer_row(layer: LayerView) -> Row:
     size = layer.size if layer.size is not None else layer.tar_size
     details = [shown(layer.comment or layer.created_by or layer.kind)]
@@ -218,7 +222,7 @@ def _layer_row(layer: LayerView) -> Row:
     elif layer.changed_by is not None:
         details.append(f"changes with any of {counted(layer.changed_by, 'store path')}")
     return Row(
-        shown(layer.title),
+        _named(layer.title, is_app=layer.has_app),
         LayerTarget(layer.number),
         size,
         count=len(layer.paths),
@@ -241,7 +245,7 @@ def _path_row(path: PathView) -> Row:
     if path.status is None:
         details.append(f"in layer {path.layer}")
     return Row(
-        shown(path.name),
+        _named(path.name, is_app=path.is_app),
         PathTarget(path.path, path.layer),
         path.size,
         path.added_size,

@@ -25,7 +25,7 @@ _PLAIN: Final = Style()
 
 # The sign tells the same as the colour. Yellow and cyan are told apart by people of any colour
 # vision, and are those of the other commands.
-_SIGNS: Final = {Status.KEPT: "=", Status.MOVED: "~", Status.NEW: "+", Status.GONE: "-"}
+_SIGNS: Final = {Status.KEPT: "=", Status.MOVED: ">", Status.NEW: "+", Status.GONE: "-"}
 _COLOURS: Final = {
     Status.KEPT: _PLAIN,
     Status.MOVED: Style(color="cyan"),
@@ -122,8 +122,6 @@ def row_line(kind: LevelKind, row: Row, scale: Scale, style: Style = _PLAIN) -> 
         parts.append((f"{'' if row.changed_by is None else row.changed_by:>12}", faint))
     if scale.is_wide and kind is LevelKind.FILES:
         parts.append((f"{'' if row.count is None else row.count:>6}", faint))
-    if row.is_app:
-        parts.append(("app", colour + _APP))
     parts.append((row.name, colour + _APP if row.is_app else colour))
     segments = []
     for number, (text, its) in enumerate(parts):

@@ -59,7 +59,7 @@ async def files_are_there(pilot: Pilot[None]) -> None:
 def test_from_layers_to_files_and_back() -> None:
     async def use(pilot: Pilot[None]) -> None:
         assert screen(pilot)[0] == "app:1.0  linux/amd64  800 B  3 layers"
-        assert names(pilot) == ["libc-2", "app-1.0", "the image's own files"]
+        assert names(pilot) == ["libc-2", "app-1.0 (app)", "the image's own files"]
         await pilot.press("enter")
         assert names(pilot) == ["libc-2", "tls-3.0"]
         await pilot.press("l")
@@ -133,7 +133,7 @@ def test_who_goes_elsewhere_meanwhile_stays_there() -> None:
             if 3 in listing(pilot).trees:
                 break
             await pilot.pause(0.005)
-        assert names(pilot) == ["libc-2", "tls-3.0", "app-1.0"]
+        assert names(pilot) == ["libc-2", "tls-3.0", "app-1.0 (app)"]
 
     browse(use, replace(side(), read_files=slow))
 
@@ -143,15 +143,15 @@ def test_sorting() -> None:
         await pilot.press("p", "down")
         chosen = listing(pilot).row
         await pilot.press("n")
-        assert names(pilot) == ["app-1.0", "libc-2", "tls-3.0"]
+        assert names(pilot) == ["app-1.0 (app)", "libc-2", "tls-3.0"]
         assert listing(pilot).row == chosen
         await pilot.press("n")
-        assert names(pilot) == ["tls-3.0", "libc-2", "app-1.0"]
+        assert names(pilot) == ["tls-3.0", "libc-2", "app-1.0 (app)"]
         assert "name▲" in screen(pilot)[2]
         await pilot.press("a")
-        assert names(pilot)[0] == "app-1.0"
+        assert names(pilot)[0] == "app-1.0 (app)"
         await pilot.press("o")
-        assert names(pilot) == ["libc-2", "tls-3.0", "app-1.0"]
+        assert names(pilot) == ["libc-2", "tls-3.0", "app-1.0 (app)"]
         # Other kinds of lists have an order of their own.
         await pilot.press("escape")
         assert "#▼" in screen(pilot)[2]
@@ -170,7 +170,7 @@ def test_searching() -> None:
         assert screen(pilot)[3] == "nothing"
         await pilot.press("enter", "w", "i", "r", "u", "c", "down", "end")
         await pilot.press("escape", "slash", "x", "escape")
-        assert names(pilot) == ["libc-2", "app-1.0", "the image's own files"]
+        assert names(pilot) == ["libc-2", "app-1.0 (app)", "the image's own files"]
         # Among files, it searches files.
         await pilot.press("enter", "enter")
         await files_are_there(pilot)
@@ -187,9 +187,9 @@ def test_why_leads_there() -> None:
         await pilot.press("enter", "w")
         text = "\n".join(screen(pilot))
         assert "Why libc-2 is in the image:" in text
-        assert "app: app-1.0" in text
+        assert "app-1.0 (app)" in text
         await pilot.press("enter")
-        assert names(pilot) == ["app-1.0"]
+        assert names(pilot) == ["app-1.0 (app)"]
         assert listing(pilot).row is not None
         await pilot.press("r")
         assert screen(pilot)[1] == "app-1.0 refers to 1 store path"
@@ -243,9 +243,9 @@ def test_two_images_side_by_side() -> None:
         assert listing(pilot, 1).has_focus
         await pilot.press("down", "enter", "c")
         assert listing(pilot, 0).has_focus
-        assert names(pilot, 0) == ["app-1.0"]
+        assert names(pilot, 0) == ["app-1.0 (app)"]
         await pilot.press("c")
-        assert names(pilot, 1) == ["app-2.0"]
+        assert names(pilot, 1) == ["app-2.0 (app)"]
         await pilot.press("tab", "escape", "end", "c")
         assert listing(pilot, 1).has_focus
         row = listing(pilot, 1).row

@@ -34,7 +34,7 @@ def names(level: Level) -> list[str]:
 
 def test_layers_come_as_they_lie() -> None:
     level = layers_of(view())
-    assert names(level) == ["libc-2", "app-1.0", "the image's own files"]
+    assert names(level) == ["libc-2", "app-1.0 (app)", "the image's own files"]
     assert [row.target for row in level.rows] == [LayerTarget(n) for n in (1, 2, 3)]
     assert [(row.size, row.count, row.changed_by) for row in level.rows] == [
         (700, 2, 2),
@@ -47,7 +47,7 @@ def test_layers_come_as_they_lie() -> None:
 def test_lists_of_store_paths() -> None:
     image = view()
     assert names(paths_in(image, 1)) == ["libc-2", "tls-3.0"]
-    assert names(all_paths(image)) == ["libc-2", "tls-3.0", "app-1.0"]
+    assert names(all_paths(image)) == ["libc-2", "tls-3.0", "app-1.0 (app)"]
     assert names(found_paths(image, "TLS")) == ["tls-3.0"]
     # Also by the start of the hash, as other commands print it.
     assert names(found_paths(image, "ccccc")) == ["libc-2"]
@@ -59,13 +59,13 @@ def test_lists_of_store_paths() -> None:
 @pytest.mark.parametrize(
     ("order", "is_reversed", "expected"),
     [
-        (Order.POSITION, False, ["libc-2", "tls-3.0", "app-1.0"]),
-        (Order.POSITION, True, ["app-1.0", "tls-3.0", "libc-2"]),
-        (Order.SIZE, False, ["libc-2", "tls-3.0", "app-1.0"]),
-        (Order.SIZE, True, ["app-1.0", "tls-3.0", "libc-2"]),
-        (Order.ADDED, False, ["app-1.0", "libc-2", "tls-3.0"]),
-        (Order.NAME, False, ["app-1.0", "libc-2", "tls-3.0"]),
-        (Order.NAME, True, ["tls-3.0", "libc-2", "app-1.0"]),
+        (Order.POSITION, False, ["libc-2", "tls-3.0", "app-1.0 (app)"]),
+        (Order.POSITION, True, ["app-1.0 (app)", "tls-3.0", "libc-2"]),
+        (Order.SIZE, False, ["libc-2", "tls-3.0", "app-1.0 (app)"]),
+        (Order.SIZE, True, ["app-1.0 (app)", "tls-3.0", "libc-2"]),
+        (Order.ADDED, False, ["app-1.0 (app)", "libc-2", "tls-3.0"]),
+        (Order.NAME, False, ["app-1.0 (app)", "libc-2", "tls-3.0"]),
+        (Order.NAME, True, ["tls-3.0", "libc-2", "app-1.0 (app)"]),
     ],
 )
 def test_orders(order: Order, is_reversed: bool, expected: list[str]) -> None:
@@ -106,9 +106,9 @@ def test_files_are_found_below_a_directory() -> None:
 def test_why_is_the_shortest_chain_from_the_app() -> None:
     texts = [line.text for line in why(view(), LIBC)]
     assert texts[2:5] == [
-        "app: app-1.0 ffffff  30 B",
-        "  └ tls-3.0 dddddd  50 B",
-        "    └ libc-2 cccccc  1.0 kB",
+        "app-1.0 (app)  ffffff  30 B",
+        "  └ tls-3.0  dddddd  50 B",
+        "    └ libc-2  cccccc  1.0 kB",
     ]
     targets = [line.target for line in why(view(), LIBC) if line.target]
     assert targets == [PathTarget(APP, 2), PathTarget(TLS, 1), PathTarget(LIBC, 1)]

@@ -96,7 +96,7 @@ def test_a_spec_tells_why(tmp_path: Path, sample_spec: Callable[..., Path]) -> N
         shown.wait("all 4 store paths")
         shown.press("/", "libc", ENTER, "w")
         shown.wait("Why libc is in the image:")
-        assert re.search(r"app: app dddddd.*\n.*└ libc aaaaaa", shown.text)
+        assert re.search(r"app \(app\)  dddddd.*\n.*└ libc  aaaaaa", shown.text)
         shown.press("q")
         shown.wait("1 store path with libc")
         shown.press(LEFT, LEFT, "G", ENTER)
