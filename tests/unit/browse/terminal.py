@@ -83,6 +83,11 @@ class Terminal:
             assert time.monotonic() < end, f"{for_what!r} does not come:\n{self.text}"
             assert self.read(0.1) or self.process.poll() is None, self.text
 
+    def settle(self) -> None:
+        """Read until nothing more comes."""
+        while self.read(0.5):
+            pass
+
     def resize(self, columns: int, lines: int) -> None:
         self.screen.resize(lines, columns)
         _set_size(self.descriptor, columns, lines)
