@@ -132,7 +132,7 @@ def _browser() -> type[Browser]:
             raise
         raise ToolError(
             "nixdock browse needs the Python package textual, which is not installed:"
-            " pip install 'nixdock[browse]', pipx inject nixdock textual, or in Nix"
+            " pip install 'nixdock[browse]', pipx install 'nixdock[browse]', or in Nix"
             " nixdock.override { withBrowser = true; }"
         ) from None
     return Browser

@@ -31,8 +31,8 @@ RUNS = {"nixdock", "cat"}
 # With real Nix, it may also use these. All other examples are only parsed by a shell: they push,
 # commit, or talk to a daemon or a registry.
 RUNS_WITH_NIX = RUNS | {"nix", "realpath"}
-# The commands of nixdock that talk to a registry or a runtime, or are one.
-ASKS_REGISTRIES = "copy|load|login|pull|push|run|serve|sign|tags"
+# The commands of nixdock that talk to a registry or a runtime, or are one, or need a terminal.
+ASKS_REGISTRIES = "browse|copy|load|login|pull|push|run|serve|sign|tags"
 
 
 @dataclass(frozen=True)
