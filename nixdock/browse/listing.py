@@ -46,6 +46,7 @@ class _Place:
     chosen: int = 0
     top: int = 0
     sorted: Level | None = None
+    scale: Scale | None = None
 
 
 class Listing(Widget, can_focus=True):
@@ -191,7 +192,7 @@ class Listing(Widget, can_focus=True):
             return fitted([Segment(self.side.title, HEAD)], width)
         if y == 1:
             return fitted([Segment(level.title, FAINT)], width)
-        scale = Scale.of(level, width, order, has_status=self._has_status)
+        scale = self._scale(width, order)
         if y == 2:
             return header_line(level.kind, scale, is_reversed=is_reversed)
         number = self._scrolled() + y - _HEADER
@@ -202,6 +203,13 @@ class Listing(Widget, can_focus=True):
         if number == self._way[-1].chosen:
             style = _CHOSEN if self.has_focus else _CHOSEN_ELSEWHERE
         return row_line(level.kind, level.rows[number], scale, style)
+
+    def _scale(self, width: int, order: Order) -> Scale:
+        """Return the scale of the list: all of its rows are looked at for it, so only once."""
+        place = self._way[-1]
+        if place.scale is None or (place.scale.width, place.scale.order) != (width, order):
+            place.scale = Scale.of(place.level, width, order, has_status=self._has_status)
+        return place.scale
 
     def _scrolled(self) -> int:
         """Return the number of the first row on the screen, so that the chosen one is there."""
