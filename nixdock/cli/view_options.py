@@ -125,7 +125,8 @@ graph_file_option = click.option(
     "graph_file",
     type=FILE_OR_STDIN,
     metavar="FILE",
-    help="Reference graph, or registration, that states the references of an image's store paths.",
+    help="Reference graph, or registration, that states the references of the store paths."
+    "  [default: what the image states]",
 )
 
 

@@ -160,7 +160,7 @@ def _image(
     location: Location, platform: Platform | None, access: Access | None, preferred: Platform
 ) -> Side:
     from nixdock.diff.remembered import remembered_paths  # noqa: PLC0415 (only for images)
-    from nixdock.read.references import database_references  # noqa: PLC0415
+    from nixdock.read.references import image_references  # noqa: PLC0415
     from nixdock.read.selection import select_image  # noqa: PLC0415
     from nixdock.registry.opening import open_location  # noqa: PLC0415
 
@@ -172,7 +172,7 @@ def _image(
         # Files are read: that costs no transfer, and tells the whole hashes of the store paths.
         is_remote = isinstance(location, RegistryReference)
         report = _report(file, image, remembered_paths(image) if is_remote else {})
-        stated = database_references(image, report)
+        stated = image_references(image, report)
     layers = (
         _side_layer(number, layer, tuple(valid_store_paths(found.store_paths)))
         for number, (layer, found) in enumerate(zip(image.layers, report.layers, strict=True), 1)

@@ -51,7 +51,7 @@ def view_image(
     are those of `inspect_image`; of several images, that for `platform` is viewed, by default
     linux/amd64. `with_files` lists the files of the layers; those of a spec are packed for that.
     `graph` states the references of the store paths; without it, the spec does, or the Nix database
-    in the image, if there is one.
+    in the image, or the files in its layers.
     """
     from nixdock.face.plans import plan_layers
     from nixdock.face.sources import read_source
@@ -147,7 +147,7 @@ def view_update(
 ) -> UpdateView:
     """Return the view of an update from `old` to `new`, which are as for `diff_images`.
 
-    `graph` states the references of the store paths of images that do not state them.
+    `graph` states the references of the store paths, in place of the two sides.
     """
     from nixdock.face.images import diff_images
 
@@ -216,7 +216,7 @@ def _of_place(
 ) -> tuple[FileReport, tuple[ImageView, ...]]:
     from nixdock.oci.descriptor import Platform
     from nixdock.oci.location import location_text
-    from nixdock.read.references import database_references
+    from nixdock.read.references import image_references
     from nixdock.read.report import inspect_images, list_images
     from nixdock.read.selection import images_for, select_image
     from nixdock.registry.opening import open_location
@@ -236,7 +236,7 @@ def _of_place(
         views = []
         for image, found in zip(file.images, report.images, strict=True):
             stated = (
-                database_references(image, found)
+                image_references(image, found)
                 if graph is None
                 else StatedReferences.of(graph, _GRAPH)
             )

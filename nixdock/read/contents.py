@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final, NamedTuple
@@ -14,6 +15,7 @@ from nixdock.nix.nar_size import (
     file_size,
     symlink_size,
 )
+from nixdock.read.reference_search import SearchedReader, hashes_in
 from nixdock.system.text import path_text
 from nixdock.tar.kinds import KIND_NAMES, Kind
 from nixdock.tar.member import Member
@@ -51,12 +53,17 @@ class LayerContents:
     """What looks like store paths of any store, in the tar's order, with the sizes of their NARs.
 
     The NAR is that of the store path as far as it is in this layer. `files` are all members, if
-    they are wanted. `has_nix_database` says whether one is the file of Nix's database.
+    they are wanted. `has_nix_database` says whether one is the file of Nix's database. `found` are
+    the hashes of store paths whose names are in the files and symlinks of each store path, or None
+    if these were not searched to the end. `links` are the targets of symlinks outside of store
+    paths, by absolute path.
     """
 
     nar_sizes: Mapping[str, int] = field(default_factory=dict)
     files: tuple[FileEntry, ...] | None = None
     has_nix_database: bool = False
+    found: Mapping[str, frozenset[str]] | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def store_paths(self) -> tuple[str, ...]:
@@ -65,38 +72,73 @@ class LayerContents:
 
 
 def read_contents(
-    tar: BinaryIO, what: str = "the tar", *, with_files: bool = False
+    tar: BinaryIO,
+    what: str = "the tar",
+    *,
+    searched: SearchedReader | None = None,
+    with_files: bool = False,
 ) -> LayerContents:
     """Return what is in `tar`, which is read to its end.
 
-    Raise ImageError, with `what` as its subject, if the tar is malformed.
+    `searched` is what `tar` reads from, if files are to be searched for names of store paths. Raise
+    ImageError, with `what` as its subject, if the tar is malformed.
     """
     sizes: dict[bytes, int] = {}
+    found: dict[bytes, set[bytes]] = defaultdict(set)
     files: list[FileEntry] = []
     # Of files, for hard links to them: a NAR has the file again.
     linked: dict[bytes, int] = {}
+    links: dict[str, str] = {}
     prefix, path = b"\0", None
     has_nix_database = False
+    # The last file in a store path, and its place.
+    last: tuple[bytes, int, int] | None = None
     for member in TarReader(tar, what, sparse=True):
         name = member.name
         if with_files:
             files.append(_file(member))
+        if searched is not None and last is not None:
+            found[last[0]] |= searched.found_before(*last[1:])
+            last = None
         if not name.startswith(prefix):
             prefix, path = _store_path(name)
             if path is not None:
                 sizes.setdefault(path, 0)
             elif name.endswith(DATABASE):
                 has_nix_database |= _plain(name) == DATABASE
-        if path is not None and not is_hidden(name):
-            size = _node_size(member, linked)
-            inside = name[len(prefix) :].rstrip(b"/")
-            size += entry_size(len(inside) - inside.rfind(b"/") - 1) if inside else NAR_START
-            sizes[path] += size
+        if path is None and member.kind == Kind.SYMLINK:
+            links["/" + path_text(_plain(name))] = path_text(member.target)
+        if path is None or is_hidden(name):
+            continue
+        size = _node_size(member, linked)
+        inside = name[len(prefix) :].rstrip(b"/")
+        size += entry_size(len(inside) - inside.rfind(b"/") - 1) if inside else NAR_START
+        sizes[path] += size
+        if searched is not None:
+            if member.kind == Kind.SYMLINK:
+                found[path] |= hashes_in(member.target)
+            last = (path, member.offset, member.offset + _stored_size(member))
+    if searched is not None and last is not None:
+        found[last[0]] |= searched.found_before(*last[1:])
     return LayerContents(
         {_text(path): size for path, size in sizes.items()},
         tuple(files) if with_files else None,
         has_nix_database,
+        None
+        if searched is None or searched.has_given_up
+        else {
+            _text(path): frozenset(name.decode("ascii") for name in names)
+            for path, names in found.items()
+        },
+        links,
     )
+
+
+def _stored_size(member: Member) -> int:
+    """Return how many bytes of a file are in the tar."""
+    if member.extents is None:
+        return member.size
+    return sum(size for _, size in member.extents)
 
 
 def store_paths_among(names: Iterable[bytes]) -> tuple[str, ...]:

@@ -14,9 +14,10 @@ from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.nix.store_path import DEFAULT_STORE_DIR
 from nixdock.read.contents import FileEntry, LayerContents, read_contents
 from nixdock.read.opening import ImageFile
+from nixdock.read.reference_search import SearchedReader
 from nixdock.read.side_by_side import Advance, read_side_by_side
 from nixdock.read.stored import StoredImage, StoredIndex, StoredLayer
-from nixdock.read.watched import CountedReader, watched
+from nixdock.read.watched import watched
 from nixdock.system.cores import available_cores
 
 __all__ = [
@@ -37,7 +38,9 @@ class LayerReport:
     does not state it. Of a layer that has not been packed, `diff_id` is empty, too, and the size is
     None. `tar_size` is that of the uncompressed tar in bytes, and `nar_sizes` are those of the NARs
     of the store paths as far as they are in this layer; `files` are the members of the tar. They
-    are left out where they were not read.
+    are left out where they were not read. `found` are the hashes of store paths that are named in
+    the files of each store path, or None if these were not searched; `links` are the targets of the
+    symlinks outside of store paths.
     """
 
     digest: str
@@ -52,6 +55,8 @@ class LayerReport:
     nar_sizes: Mapping[str, int] = field(default_factory=dict)
     files: tuple[FileEntry, ...] | None = None
     has_nix_database: bool = False
+    found: Mapping[str, frozenset[str]] | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -189,6 +194,8 @@ def _image(image: StoredImage, found: Mapping[StoredLayer, _Read] | None) -> Ima
                 nar_sizes={path: each.nar_sizes[path] for path in own_paths},
                 files=each.files,
                 has_nix_database=each.has_nix_database,
+                found=each.found,
+                links=each.links,
             )
             for layer, own_paths, each in zip(image.layers, in_store, contents, strict=True)
         ),
@@ -216,8 +223,9 @@ def _store_dir(paths: Iterable[str]) -> str:
 
 
 def _contents(layer: StoredLayer, advance: Advance, *, with_files: bool) -> _Read:
-    with CountedReader(watched(layer, advance).open_tar()) as counting:
-        stream = buffered(counting)
-        contents = read_contents(stream, f"the tar of {layer.place}", with_files=with_files)
+    what = f"the tar of {layer.place}"
+    with SearchedReader(watched(layer, advance).open_tar()) as searched:
+        stream = buffered(searched)
+        contents = read_contents(stream, what, searched=searched, with_files=with_files)
         drain(stream)
-        return _Read(contents, counting.size)
+        return _Read(contents, searched.size)

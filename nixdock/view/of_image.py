@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +11,7 @@ from nixdock.nix.store_path import StorePath
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.media_types import LAYER_CODINGS
 from nixdock.oci.platforms import platform_text
+from nixdock.view.command import links_of, named_by_command
 from nixdock.view.model import FileView, ImageView, LayerKind, LayerView, PathView, ViewKind
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ _KINDS: Final = {
     "nixdock: the image's own files": LayerKind.OWN_FILES,
     "nixdock: Nix database": LayerKind.DATABASE,
 }
-_STORE_PATH: Final = re.compile(r"(/[^\s:=]+?/[0-9a-df-np-sv-z]{32}-[0-9a-zA-Z+\-._?=]{1,211})")
 _UNTITLED: Final = "files"
 
 
@@ -48,7 +47,7 @@ def view_of_report(report: ImageReport, origin: str, kind: ViewKind) -> ImageVie
         command=_command(report.config),
         user=_text(report.config.get("User")),
     )
-    return with_app(view, _named_by(view.command, view))
+    return with_app(view, named_by_command(view, links_of(report)))
 
 
 def view_of_plan(plan: LayerPlan, sizes: Mapping[str, int], origin: str) -> ImageView:
@@ -75,7 +74,7 @@ def view_of_side(side: Side) -> ImageView:
         for layer, known in zip(view.layers, side.layers, strict=True)
     )
     view = replace(view, layers=layers)
-    return with_app(view, _named_by(view.command, view))
+    return with_app(view, named_by_command(view, links_of(side.report)))
 
 
 def with_app(view: ImageView, app: Iterable[str], users: Collection[str] = ()) -> ImageView:
@@ -196,10 +195,3 @@ def _command(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _named_by(command: Iterable[str], view: ImageView) -> list[str]:
-    """Return the store paths of the image that the words of a command name."""
-    paths = {path.path for path in view.paths()}
-    named = (found for word in command for found in _STORE_PATH.findall(word))
-    return [path for path in named if path in paths]

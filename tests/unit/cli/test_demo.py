@@ -95,10 +95,10 @@ def test_an_unprivileged_user_needs_nothing_but_python(place: Path) -> None:
         done.stdout
         == f"""\
 layer  what                       hash     size                            paths  changes with  digest
-    1  nixdock-demo-greeting.txt  b9l27s  263 B  ██████▍                       1                6de20c297a2c
+    1  nixdock-demo-greeting.txt  b9l27s  263 B  ██████▍                       1  itself        6de20c297a2c
     2  nixdock-demo (app)         lg60p5  993 B  ████████████████████████      1  the app       f93b38431839
-    3  nixdock-demo-licence       sd60mi  913 B  ██████████████████████▏       1                b4d7c7ada9bf
-    4  nixdock-demo-profile       fdqn67  290 B  ███████                       1                77bf063c205a
+    3  nixdock-demo-licence       sd60mi  913 B  ██████████████████████▏       1  itself        b4d7c7ada9bf
+    4  nixdock-demo-profile       fdqn67  290 B  ███████                       1  the app       77bf063c205a
     5  the image's own files              225 B  █████▌                                         de8d1ed44b5e
 
 image     nixdock-demo:latest (linux/amd64), as archive in demo.tar

@@ -68,16 +68,13 @@ workingdir   /tmp
 exposedports 80/tcp
 labels       key=value
 
-layer  what                   hash       size                            paths  digest
-    1  libc                   aaaaaa  20.5 kB  ████████████████████████      1  {digests[0]}
-    2  link                   cccccc  10.2 kB  ████████████                  1  {digests[1]}
-    3  script                 bbbbbb  10.2 kB  ████████████                  1  {digests[2]}
-    4  app                    dddddd  10.2 kB  ████████████                  1  {digests[3]}
-    5  the image's own files          10.2 kB  ████████████                     {digests[4]}
-
-what changes with what is not known: nothing states the references of the store paths; name their \
-graph with --graph
-"""
+layer  what                   hash       size                            paths  changes with  digest
+    1  libc                   aaaaaa  20.5 kB  ████████████████████████      1  itself        {digests[0]}
+    2  link                   cccccc  10.2 kB  ████████████                  1  2 of 4 paths  {digests[1]}
+    3  script                 bbbbbb  10.2 kB  ████████████                  1  itself        {digests[2]}
+    4  app (app)              dddddd  10.2 kB  ████████████                  1  the app       {digests[3]}
+    5  the image's own files          10.2 kB  ████████████                                   {digests[4]}
+"""  # noqa: E501
     )
 
 

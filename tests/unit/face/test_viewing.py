@@ -90,17 +90,24 @@ def test_a_plan_and_its_image_agree(build: Callable[..., Path], tmp_path: Path) 
     assert view_image(tmp_path / "graph.json").kind is ViewKind.GRAPH
 
 
-def test_an_image_without_references_says_so(build: Callable[..., Path]) -> None:
-    view = view_image(build("image.tar", config={"Cmd": [f"{APP}/bin/app"]}))
-    assert view.references_from is None
-    assert not view.has_references
-    assert {path.added_size for path in view.paths()} == {None}
-    # What the command names is the app, all the same.
+def test_the_files_of_an_image_tell_its_references(build: Callable[..., Path]) -> None:
+    view = view_image(build("image.tar", contents=[APP]))
+    assert view.references_from == "the files in its layers"
+    references = {path.path: path.references for path in view.paths()}
+    link = f"/nix/store/{'c' * 32}-link"
+    assert {path: found for path, found in references.items() if found} == {link: (LIBC,)}
+    # The command is /bin/app, a link into the store path.
     assert view.app == (APP,)
     assert [layer.title for layer in view.layers if layer.has_app] == ["app"]
     # The NARs are those of what is in the layers.
     sizes = {path.path: path.size for path in view.paths()}
     assert sizes[f"/nix/store/{'b' * 32}-script"] == 160
+
+
+def test_what_is_not_known_is_said(build: Callable[..., Path]) -> None:
+    view = view_image(build("image.tar"), quick=True)
+    assert view.references_from is None
+    assert not view.has_references
     with pytest.raises(InputError, match="added sizes are not known"):
         sorted_paths(view, "added")
 
@@ -108,7 +115,9 @@ def test_an_image_without_references_says_so(build: Callable[..., Path]) -> None
 def test_the_database_in_an_image_states_references(build: Callable[..., Path]) -> None:
     view = view_image(build("image.tar", nix_db=True))
     assert view.references_from == "the Nix database in the image"
-    assert next(p for p in view.paths() if p.path == LIBC).references == ()
+    # It states more than the files tell.
+    assert next(p for p in view.paths() if p.path == APP).references is not None
+    assert LIBC in (next(p for p in view.paths() if p.path == APP).references or ())
     assert {path.closure_size is None for path in view.paths()} == {False}
 
 
@@ -118,8 +127,8 @@ def test_a_bad_database_states_nothing(
     script = "mkdir -p nix/var/nix/db && echo nonsense > nix/var/nix/db/db.sqlite"
     with caplog.at_level(logging.WARNING):
         view = view_image(build("image.tar", extra_commands=script))
-    assert not view.has_references
-    assert "the references of the store paths are not known: " in caplog.text
+    assert view.references_from == "the files in its layers"
+    assert "the Nix database says nothing about references: " in caplog.text
 
 
 def test_several_images(build: Callable[..., Path], tmp_path: Path) -> None:
