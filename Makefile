@@ -28,7 +28,8 @@ help:
 	@echo 'make format       format the code'
 
 # The virtual environments are told apart by their stamps: the demo needs no developer tools.
-$(VENV)/demo.stamp: pyproject.toml
+# The native packer is built along with the package.
+$(VENV)/demo.stamp: pyproject.toml hatch_build.py $(wildcard nixdock/native/*.[ch])
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nixdock needs Python 3.11 or newer, not %d.%d" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV) || { echo 'error: no venv module; on Debian: apt-get install python3-venv' >&2; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .

@@ -14,6 +14,7 @@ let
   parts = [
     "LICENSE"
     "README.md"
+    "hatch_build.py"
     "nixdock"
     "pyproject.toml"
   ];
@@ -35,10 +36,14 @@ python3Packages.buildPythonApplication {
         relative = lib.removePrefix "${toString root}/" (toString path);
       in
       builtins.elem (builtins.head (lib.splitString "/" relative)) parts
-      && baseNameOf path != "__pycache__";
+      && baseNameOf path != "__pycache__"
+      # What a build beside the source made.
+      && !lib.hasSuffix ".so" (baseNameOf path);
   };
 
   build-system = [ python3Packages.hatchling ];
+  # The native packer, which is optional elsewhere.
+  env.NIXDOCK_BUILD_NATIVE = if stdenv.hasCC then "require" else "skip";
   # libdeflate comes from nixpkgs, which does not have this wheel of it.
   pythonRemoveDeps = [ "deflate" ];
   dependencies = [

@@ -11,6 +11,7 @@ from pathlib import Path
 
 # Program or file: Debian package.
 TOOLS = {
+    "/usr/include/stdio.h": "libc6-dev",
     "/usr/share/gocode/src/github.com/opencontainers/image-spec/schema": (
         "golang-github-opencontainers-image-spec-dev"
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -22,7 +22,7 @@ from nixdock.system.buffers import Write
 from nixdock.tar.fields import padded_size
 from nixdock.tar.header import Entry, Headers, MemberMeta
 from nixdock.tar.kinds import Kind
-from nixdock.tar.write import write_tar
+from nixdock.tar.write import end_of_tar, member_pieces, written
 
 __all__ = ["CreatedLayer", "EntryLayer", "SizedTar", "check_size", "measured"]
 
@@ -76,6 +76,10 @@ class CreatedLayer(ABC):
 
     def existing_blob(self) -> LayerBlob | None:
         """Return None: the layer is new."""
+        return None
+
+    def tar_pieces(self) -> Iterator[memoryview] | None:
+        """Return None: the tar is not made of pieces."""
         return None
 
     def names(self) -> Iterable[bytes]:
@@ -133,9 +137,25 @@ class EntryLayer(CreatedLayer):
         """Return the names of the entries."""
         return (entry.name for entry in self.entries())
 
+    def member_pieces(self, listed: Iterable[Entry] | None = None) -> Iterator[memoryview]:
+        """Yield the bytes of the members, without the end of the tar; a piece may be kept.
+
+        `listed` are the entries, if they are known already.
+        """
+        entries = self.entries() if listed is None else listed
+        return member_pieces(entries, Headers(self.meta))
+
+    def tar_pieces(self, listed: Iterable[Entry] | None = None) -> Iterator[memoryview]:
+        """Yield the bytes of the tar; `listed` are the entries, if they are known already."""
+        size = 0
+        for piece in self.member_pieces(listed):
+            size += len(piece)
+            yield piece
+        yield end_of_tar(size)
+
     def write_tar(self, write: Write) -> object:
         """Write the tar of the entries."""
-        return write_tar(self.entries(), Headers(self.meta), write)
+        return written(self.tar_pieces(), write)
 
     def listing(self) -> Iterable[Entry]:
         """Return the same members; it may take less if their contents are not to be read."""
@@ -143,13 +163,11 @@ class EntryLayer(CreatedLayer):
 
     def measured_tar(self) -> SizedTar:
         """Return the tar with its size, which follows from the listing; no file is read."""
-        headers = Headers(self.meta)
-        size, kept = measured(self.listing(), headers)
+        size, kept = measured(self.listing(), Headers(self.meta))
         size = padded_size(size)
 
         def write_to(write: Write) -> None:
-            written = write_tar(self.entries() if kept is None else kept, headers, write)
-            check_size(written, size, self.history)
+            check_size(written(self.tar_pieces(kept), write), size, self.history)
 
         return SizedTar(size, self.history, write_to, self.key)
 

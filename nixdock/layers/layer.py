@@ -6,12 +6,14 @@ unchanged. Code that assembles or writes images does not need to know which kind
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from nixdock.layers.compression import Compression
+from nixdock.layers.keys import blob_key
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
+from nixdock.oci.media_types import LAYER_MEDIA_TYPE
 from nixdock.system.buffers import Write
 from nixdock.tar.header import Entry
 
@@ -22,6 +24,7 @@ __all__ = [
     "ListedLayer",
     "Packing",
     "SizedBlob",
+    "plain_blob",
 ]
 
 OWN_FILES_HISTORY: Final = LayerHistory("nixdock: the image's own files", "the image's own files")
@@ -96,6 +99,12 @@ class Layer(Protocol):
         Raise what `pack` raises.
         """
 
+    def tar_pieces(self) -> Iterator[memoryview] | None:
+        """Return the pieces of the uncompressed tar, or None if only `pack` makes them.
+
+        They raise what `pack` raises.
+        """
+
     def sized(self, media_types: Collection[str], /) -> SizedBlob:
         """Return the blob with its exact size.
 
@@ -109,6 +118,12 @@ class Layer(Protocol):
         The layer's bytes are read at most once. Raise PackError if a file can't be read or changes
         while it is read, ImageError if an existing layer is damaged.
         """
+
+
+def plain_blob(layer: Layer, digest: str, size: int) -> LayerBlob:
+    """Return the description of a new layer's uncompressed tar, given its digest and size."""
+    blob = LayerBlob(digest, digest, size, LAYER_MEDIA_TYPE, layer.history, tar_size=size)
+    return replace(blob, key=blob_key(layer.key, Compression.NONE, digest))
 
 
 class ListedLayer(Layer, Protocol):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from nixdock.errors import PackError
 from nixdock.layers.compression import Compression
 from nixdock.layers.compressors import load_encoder
 from nixdock.layers.layer import Layer, Packing
 from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
+from nixdock.layers.two import can_pack_two, pack_two
 from nixdock.oci.digests import hex_of
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.system.cores import available_cores
@@ -23,14 +24,13 @@ from nixdock.system.freed_memory import keep_freed_memory
 from nixdock.system.processes import KilledWorkerError, map_in_processes, shared_numbers
 from nixdock.system.writers import FileWriter
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["pack", "pack_all", "pack_each"]
 
 
 # A worker process takes as long to start as many bytes take to pack.
 _WORTH_A_PROCESS: Final = 4 << 20
+# Layers are packed in twos only if a core has several turns: it would be idle for long at the end.
+_TURNS_FOR_A_CORE: Final = 4
 
 
 def pack(
@@ -46,7 +46,10 @@ def pack(
 
     `Packing` describes the other arguments.
     """
-    packing = Packing(compression, threads, hash_aside, advance)
+    return _pack(layer, file, Packing(compression, threads, hash_aside, advance))
+
+
+def _pack(layer: Layer, file: Path | None, packing: Packing) -> LayerBlob:
     if file is None:
         return layer.pack(None, packing)
     with FileWriter(file) as writer:
@@ -89,8 +92,8 @@ def pack_each(
 ) -> Iterator[tuple[int, LayerBlob]]:
     """Pack the layers with the numbers `chosen` as `pack_all` does; yield each when it is packed.
 
-    Only a few layers are packed ahead of the caller, twice as many as there are processes. By
-    default, small layers are packed without any.
+    Only a few layers are packed ahead of the caller. By default, small layers are packed without
+    processes.
     """
     order = sorted(chosen, key=lambda i: (-layers[i].weight, i))
     if not order:
@@ -104,7 +107,8 @@ def pack_each(
     load_encoder(compression)
     keep_freed_memory()
     if job.processes == 1 or not _can_be_sent(job):
-        yield from ((i, job.run(i, advance_of(progress, i))) for i in order)
+        for turn in job.turns:
+            yield from job.run(turn, lambda i: advance_of(progress, i))
     else:
         yield from _in_processes(job, progress)
 
@@ -136,22 +140,54 @@ class _Job:
 
     @property
     def processes(self) -> int:
-        """The number of layers that are packed at the same time."""
-        return max(1, min(self.cores, len(self.order)))
+        """The number of turns that are packed at the same time."""
+        return max(1, min(self.cores, len(self.turns)))
 
-    def run(self, i: int, advance: Callable[[int], object] | None) -> LayerBlob:
-        layer = self.layers[i]
-        part = None if self.directory is None else self.directory / f".part-{i}"
+    @cached_property
+    def turns(self) -> tuple[tuple[int, ...], ...]:
+        """The layers in `order`, in twos where that saves time and leaves no core idle."""
+        if not can_pack_two(self.compression):
+            return tuple((i,) for i in self.order)
+        turns: list[tuple[int, ...]] = []
+        alone: list[int] = []
+        for i in self.order:
+            light = self.layers[i].weight * _TURNS_FOR_A_CORE * self.cores <= self._total_weight
+            if not light or self.layers[i].tar_pieces() is None:
+                turns.append((i,))
+            elif alone:
+                turns.append((alone.pop(), i))
+            else:
+                alone.append(i)
+        return (*turns, *((i,) for i in alone))
+
+    def run(
+        self, turn: tuple[int, ...], advance_of: Callable[[int], Callable[[int], object] | None]
+    ) -> Iterator[tuple[int, LayerBlob]]:
+        """Pack the layers of a turn."""
+        parts = [self.directory and self.directory / f".part-{i}" for i in turn]
+        packings = [self._packing(i, advance_of(i)) for i in turn]
+        layers = [self.layers[i] for i in turn]
+        if len(turn) > 1:
+            blobs = pack_two(layers, parts, packings)
+        else:
+            blobs = [_pack(layers[0], parts[0], packings[0])]
+        for i, part, blob in zip(turn, parts, blobs, strict=True):
+            if part is not None:
+                part.rename(part.with_name(hex_of(blob.digest)))
+            yield i, blob
+
+    def run_in_worker(self, number: int) -> list[tuple[int, LayerBlob]]:
+        sizes = self.sizes
+
+        def advance_of(i: int) -> Callable[[int], object] | None:
+            return None if sizes is None else partial(sizes.__setitem__, i)
+
+        return list(self.run(self.turns[number], advance_of))
+
+    def _packing(self, i: int, advance: Callable[[int], object] | None) -> Packing:
         # A layer heavier than a core's share is the last to finish: give it a second thread.
-        hash_aside = self.cores > 1 and layer.weight * self.cores > self._total_weight()
-        threads = self.threads(i)
-        blob = pack(layer, part, self.compression, threads, hash_aside=hash_aside, advance=advance)
-        if part is not None and self.directory is not None:
-            part.rename(self.directory / hex_of(blob.digest))
-        return blob
-
-    def run_in_worker(self, i: int) -> LayerBlob:
-        return self.run(i, None if self.sizes is None else partial(self.sizes.__setitem__, i))
+        hash_aside = self.cores > 1 and self.layers[i].weight * self.cores > self._total_weight
+        return Packing(self.compression, self.threads(i), hash_aside, advance)
 
     def threads(self, i: int) -> int:
         """Return how many threads compress layer `i`.
@@ -161,10 +197,11 @@ class _Job:
         each core.
         """
         equal_part = self.cores // self.processes
-        total = self._total_weight()
+        total = self._total_weight
         part_by_weight = -(-self.cores * self.layers[i].weight // total) if total else 0
         return max(1, equal_part, part_by_weight)
 
+    @cached_property
     def _total_weight(self) -> int:
         return sum(self.layers[i].weight for i in self.order)
 
@@ -178,8 +215,10 @@ def _in_processes(job: _Job, progress: Progress) -> Iterator[tuple[int, LayerBlo
                 progress.advance(i, sizes[i])
 
     poll = None if sizes is None else report
+    numbers = range(len(job.turns))
     try:
-        yield from map_in_processes(job.run_in_worker, job.order, job.processes, poll)
+        for _, packed in map_in_processes(job.run_in_worker, numbers, job.processes, poll):
+            yield from packed
     except KilledWorkerError:
         raise PackError(
             "a worker process was killed while packing a layer; the machine may be out of memory"

@@ -119,6 +119,9 @@ class PassedOnLayer:
             for member in TarReader(stream, f"the tar of {self.blob.place}", sparse=True):
                 yield member.name
 
+    def tar_pieces(self) -> None:
+        """Return None: the blob is passed on."""
+
     def sized(self, media_types: Collection[str], /) -> SizedBlob:
         """Return the blob unchanged, or uncompressed if its type is not in `media_types`."""
         if self.blob.coding is Coding.NONE or layer_media_type(self.blob.coding) in media_types:

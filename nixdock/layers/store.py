@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,9 +16,11 @@ from nixdock.oci.layer_blob import LayerHistory
 from nixdock.stores.local import LocalStore
 from nixdock.stores.store import Store
 from nixdock.system.text import counted, listed_within
-from nixdock.tar.header import Entry, MemberMeta
+from nixdock.tar.header import Entry, Headers, MemberMeta
 from nixdock.tar.kinds import Kind
 from nixdock.tar.permissions import PermissionRule, apply_rules
+from nixdock.tar.trees import tree_pieces
+from nixdock.tar.write import member_pieces
 
 __all__ = ["StoreLayer"]
 
@@ -101,14 +103,30 @@ class StoreLayer(EntryLayer):
         """Yield the same members, whose contents can perhaps not be read."""
         return self._with_rules(self._plain_entries(self.store.listing))
 
+    def member_pieces(self, listed: Iterable[Entry] | None = None) -> Iterator[memoryview]:
+        """Yield the bytes of the members, by the native packer if no header is special."""
+        directory = None if self.perms else self.store.directory_of(self.paths)
+        if directory is None:
+            # `super()` does not work in a class with slots that a decorator made.
+            yield from EntryLayer.member_pieces(self, listed)
+            return
+        headers = Headers(self.meta)
+        yield from member_pieces(self._parents(), headers)
+        prefix = os.fsencode(f"{self.store_dir.rstrip('/')}/")
+        names = [os.fsencode(path)[len(prefix) :] for path in self.paths]
+        yield from tree_pieces(os.fsencode(directory), prefix, names, headers)
+
     def _with_rules(self, entries: Iterator[Entry]) -> Iterator[Entry]:
         return apply_rules(self.perms, entries) if self.perms else entries
 
     def _plain_entries(self, entries_of: _EntriesOf) -> Iterator[Entry]:
+        yield from self._parents()
+        hashes = self.nar_hashes or (None,) * len(self.paths)
+        for path, nar_hash in zip(self.paths, hashes, strict=True):
+            yield from entries_of(path, nar_hash)
+
+    def _parents(self) -> Iterator[Entry]:
         parts = self.store_dir.strip("/").split("/")
         for depth in range(len(parts)):
             name = "/" + "/".join(parts[: depth + 1]) + "/"
             yield Entry(os.fsencode(name), Kind.DIRECTORY, 0o755)
-        hashes = self.nar_hashes or (None,) * len(self.paths)
-        for path, nar_hash in zip(self.paths, hashes, strict=True):
-            yield from entries_of(path, nar_hash)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from nixdock.errors import ImageError
+from nixdock.native.sha256 import new_sha256
 from nixdock.system.buffers import Write
 
 __all__ = ["Hashing", "chain_ids", "check_digest", "hex_of", "sha256_digest"]
@@ -50,10 +51,13 @@ def chain_ids(diff_ids: Iterable[str]) -> Iterator[str]:
 
 
 class Hashing:
-    """Count and hash the bytes that are written, and pass them on to `write` if it is given."""
+    """Count and hash the bytes that are written, and pass them on to `write` if it is given.
+
+    The bytes must never change (see `system/buffers.py`): they may be hashed later.
+    """
 
     def __init__(self, write: Write | None = None) -> None:
-        self._hash = hashlib.sha256()
+        self._hash = new_sha256()
         self._write = write
         self.size = 0
 
@@ -67,4 +71,4 @@ class Hashing:
     @property
     def digest(self) -> str:
         """The digest of the bytes so far."""
-        return f"sha256:{self._hash.hexdigest()}"
+        return f"sha256:{self._hash.digest().hex()}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nixdock.errors import PackError
@@ -48,16 +48,25 @@ class LocalStore:
 
         Raise PackError if the path does not exist, or as `walk` does.
         """
+        self._check(path)
+        return walk(os.fsencode(self.file(path)), os.fsencode(path))
+
+    def listing(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:
+        """Yield the same entries."""
+        return self.entries(path, nar_hash)
+
+    def directory_of(self, paths: Sequence[StorePath]) -> str | None:
+        """Return the directory of the store; raise PackError if it does not have all paths."""
+        for path in paths:
+            self._check(path)
+        return self.file(paths[0].rpartition("/")[0]) if paths else None
+
+    def _check(self, path: StorePath) -> None:
         file = self.file(path)
         if not os.path.lexists(file):
             raise PackError(
                 f"{file} does not exist; build or copy it into this store first", path=file
             )
-        return walk(os.fsencode(file), os.fsencode(path))
-
-    def listing(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:
-        """Yield the same entries."""
-        return self.entries(path, nar_hash)
 
     def has_file(self, path: StorePath, name: str) -> bool:
         """Tell whether a store path has the file `name`, a whole path, not behind a symlink."""

@@ -119,6 +119,10 @@ class Stores:
         cache, found = self._find(path, nar_hash)
         yield from entries_of_nar(self._listed(cache, found), path, None)
 
+    def directory_of(self, paths: Sequence[StorePath]) -> str | None:
+        """Return the local store's directory, if that has all the paths."""
+        return self.local.directory_of(paths) if all(map(self._is_local, paths)) else None
+
     def has_file(self, path: StorePath, name: str) -> bool:
         """Tell whether a store path has the file `name`, a whole path, not behind a symlink."""
         if self._is_local(path):

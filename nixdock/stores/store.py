@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from nixdock.nix.closure import Closure
@@ -39,6 +39,12 @@ class Store(Protocol):
 
     def listing(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:
         """Yield the same entries, whose files can perhaps not be read: names, modes and sizes."""
+
+    def directory_of(self, paths: Sequence[StorePath]) -> str | None:
+        """Return the directory that has the files of all these paths, or None if none has.
+
+        Raise PackError if a path should be in the file system and is not.
+        """
 
     def has_file(self, path: StorePath, name: str) -> bool:
         """Tell whether a store path has the file `name`, a whole path, not behind a symlink."""

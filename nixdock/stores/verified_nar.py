@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import DecompressedReader
 from nixdock.errors import CacheError, StoreError
+from nixdock.native.sha256 import Sha256, new_sha256
 from nixdock.nix.cache_files import NarInfo
 from nixdock.nix.content_address import ContentAddress
 from nixdock.nix.hashes import Hash
@@ -70,10 +71,10 @@ class _PromisedNar(ForwardReader):
         self._failure = failure
         self._size = 0
         self._promised_size = found.info.nar_size
-        self._hashes = [(known_nar_hash(found.info), hashlib.sha256())]
+        expected = [known_nar_hash(found.info)]
         if ca is not None and ca.method == "nar":
-            state = hashlib.new(ca.hash.algorithm, usedforsecurity=False)
-            self._hashes.append((ca.hash, state))
+            expected.append(ca.hash)
+        self._hashes = [(each, _new_hash(each.algorithm)) for each in expected]
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read the next bytes."""
@@ -108,6 +109,10 @@ class _PromisedNar(ForwardReader):
             actual = Hash(expected.algorithm, state.digest())
             if actual != expected:
                 raise self._failure(f"the hash of its NAR is {actual}, not {expected} as promised")
+
+
+def _new_hash(algorithm: str) -> Sha256:
+    return new_sha256() if algorithm == "sha256" else hashlib.new(algorithm, usedforsecurity=False)
 
 
 class VerifiedNar:

@@ -12,6 +12,7 @@ from typing import Final
 __all__ = [
     "BLOCK",
     "CHECKSUM",
+    "MAGIC",
     "RECORD",
     "SPARSE_MAP",
     "SPARSE_PAIR",
@@ -29,6 +30,9 @@ RECORD: Final = 10240
 
 CHECKSUM: Final = slice(148, 156)
 """The field of the checksum, which counts its own bytes as spaces."""
+
+MAGIC: Final = slice(257, 262)
+"""The field with the name of the format, which begins with "ustar"."""
 
 XATTR_PREFIX: Final = b"SCHILY.xattr."
 """The prefix of the keys of extended attributes in PAX records."""

@@ -110,6 +110,14 @@ class Headers:
         self._tail = _MAGIC + _text(meta.uname, 32) + _text(meta.gname, 32) + _UNUSED
         self._constants: dict[tuple[int, bytes], _Constants] = {}
 
+    @property
+    def template(self) -> bytes | None:
+        """The header of a file without a name and contents; None if others need extended headers.
+
+        Only a member's name, kind, mode, size and target are missing from it, and its checksum.
+        """
+        return self.encode(Entry(b"", Kind.FILE, 0)) if self._shared_fits else None
+
     def member_size(self, entry: Entry) -> int:
         """Return the size in bytes of `entry` in an archive: headers, contents and padding."""
         name, _, _, size, _, _, _, _ = entry

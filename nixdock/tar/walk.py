@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -11,6 +10,7 @@ from typing import Final
 from nixdock.errors import PackError
 from nixdock.system.opening import open_directory
 from nixdock.system.text import path_text
+from nixdock.tar.faults import tree_error
 from nixdock.tar.header import Entry, name_text
 from nixdock.tar.kinds import Kind
 from nixdock.tar.whiteouts import WHITEOUT, whiteout_error
@@ -42,15 +42,8 @@ def walk(source: bytes, name: bytes) -> Iterator[Entry]:
                     break
             else:
                 pending.pop()
-    except FileNotFoundError as error:
-        path = path_text(error.filename)
-        raise PackError(f"{path} vanished while its tree was read", path=path) from None
     except OSError as error:
-        path = path_text(error.filename)
-        if error.errno == errno.ELOOP:
-            message = f"{path}, or a directory above it, became a symlink while its tree was read"
-            raise PackError(message, path=path) from None
-        raise PackError(f"can't read {path}: {error.strerror}", path=path) from None
+        raise tree_error(os.fsencode(error.filename), error.errno or 0) from None
 
 
 def _children(directory: Entry) -> list[Entry]:

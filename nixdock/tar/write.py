@@ -6,7 +6,6 @@ whole files, and the end is padded to a multiple of 10240 bytes.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -15,11 +14,12 @@ from nixdock.errors import PackError
 from nixdock.system.buffers import BUFFER_SIZE, BufferPool, Write
 from nixdock.system.opening import open_file
 from nixdock.system.text import path_text
+from nixdock.tar.faults import file_error, size_error
 from nixdock.tar.fields import BLOCK, RECORD, padded_size
 from nixdock.tar.header import Content, Entry, Headers
 from nixdock.tar.kinds import Kind
 
-__all__ = ["write_end", "write_members", "write_tar"]
+__all__ = ["end_of_tar", "member_pieces", "write_end", "write_members", "write_tar", "written"]
 
 _POOL: Final = BufferPool()
 _ZEROS: Final = bytes(RECORD + 2 * BLOCK)
@@ -35,19 +35,38 @@ def write_tar(entries: Iterable[Entry], headers: Headers, write: Write) -> int:
     return write_end(write_members(entries, headers, write), write)
 
 
-def write_end(size: int, write: Write) -> int:
-    """Write the end of an archive whose members took `size` bytes; return the archive's size."""
-    whole = padded_size(size)
-    write(memoryview(_ZEROS)[: whole - size])
-    return whole
-
-
 def write_members(entries: Iterable[Entry], headers: Headers, write: Write) -> int:
     """Write `entries` without the end of an archive, as `write_tar` does; return their size."""
+    return written(member_pieces(entries, headers), write)
+
+
+def write_end(size: int, write: Write) -> int:
+    """Write the end of an archive whose members took `size` bytes; return the archive's size."""
+    return size + written([end_of_tar(size)], write)
+
+
+def end_of_tar(size: int) -> memoryview:
+    """Return the end of an archive whose members took `size` bytes."""
+    return memoryview(_ZEROS)[: padded_size(size) - size]
+
+
+def written(pieces: Iterable[memoryview], write: Write) -> int:
+    """Write all pieces and return their size in bytes."""
+    size = 0
+    for piece in pieces:
+        write(piece)
+        size += len(piece)
+    return size
+
+
+def member_pieces(entries: Iterable[Entry], headers: Headers) -> Iterator[memoryview]:
+    """Yield the bytes of `entries`, without the end of an archive; a piece may be kept.
+
+    Raise PackError as `write_tar` does.
+    """
     buffer = _POOL.free_buffer()
-    # buffer[:at] is filled and not written yet; `total` bytes are written.
+    # buffer[:at] is filled and not passed on yet.
     at = 0
-    total = 0
     for entry in entries:
         header = headers.encode(entry)
         size = entry.size
@@ -56,14 +75,11 @@ def write_members(entries: Iterable[Entry], headers: Headers, write: Write) -> i
         # The last term leaves room for that byte or the padding, which are at most a block.
         if is_passed_on or at + len(header) + size + BLOCK > BUFFER_SIZE:
             if at:
-                write(buffer[:at])
-                total += at
+                yield buffer[:at]
                 buffer = _POOL.free_buffer()
                 at = 0
             if is_passed_on or len(header) + size + BLOCK > BUFFER_SIZE:
-                for filled in _fill(entry, header, buffer):
-                    write(filled)
-                    total += len(filled)
+                yield from _fill(entry, header, buffer)
                 buffer = _POOL.free_buffer()
                 continue
         end = at + len(header)
@@ -81,8 +97,7 @@ def write_members(entries: Iterable[Entry], headers: Headers, write: Write) -> i
                 buffer[at : at + padding] = _ZEROS[:padding]
                 at += padding
     if at:
-        write(buffer[:at])
-    return total + at
+        yield buffer[:at]
 
 
 def _read_file(entry: Entry, view: memoryview) -> None:
@@ -99,9 +114,9 @@ def _read_file(entry: Entry, view: memoryview) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise _read_error(entry, error) from None
+        raise file_error(entry.source, error.errno or 0) from None
     if count != entry.size:
-        raise _size_error(entry, grew=count > entry.size)
+        raise size_error(entry.source, entry.size, grew=count > entry.size)
 
 
 def _fill(entry: Entry, header: bytes, buffer: memoryview) -> Iterator[memoryview]:
@@ -124,15 +139,15 @@ def _fill(entry: Entry, header: bytes, buffer: memoryview) -> Iterator[memoryvie
                     buffer, at = _POOL.free_buffer(), 0
                 count = os.readv(descriptor, [buffer[at : min(at + left, BUFFER_SIZE)]])
                 if not count:
-                    raise _size_error(entry, grew=False)
+                    raise size_error(entry.source, entry.size, grew=False)
                 left -= count
                 at += count
             if os.readv(descriptor, [bytearray(1)]):
-                raise _size_error(entry, grew=True)
+                raise size_error(entry.source, entry.size, grew=True)
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise _read_error(entry, error) from None
+        raise file_error(entry.source, error.errno or 0) from None
     yield buffer[: at + _pad(entry, buffer, at)]
 
 
@@ -154,25 +169,3 @@ def _pieces(entry: Entry, content: Content) -> Iterator[memoryview]:
             raise PackError(f"the contents of {name} are not there any more", path=name)
         left -= len(piece)
         yield piece
-
-
-def _read_error(entry: Entry, error: OSError) -> PackError:
-    path = path_text(entry.source)
-    if isinstance(error, FileNotFoundError):
-        return PackError(f"{path} vanished while its layer was packed", path=path)
-    if error.errno == errno.ELOOP:
-        return PackError(
-            f"{path}, or a directory above it, became a symlink while its layer was packed",
-            path=path,
-        )
-    return PackError(f"can't read {path}: {error.strerror}", path=path)
-
-
-def _size_error(entry: Entry, *, grew: bool) -> PackError:
-    path = path_text(entry.source)
-    change = "grew" if grew else "shrank"
-    return PackError(
-        f"{path} {change} while its layer was packed: it had {entry.size} bytes; no process may"
-        " write to a file that is being packed",
-        path=path,
-    )

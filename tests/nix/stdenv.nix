@@ -220,6 +220,8 @@ let
       is64bit
       is32bit
       ;
+    # The set compiles nothing.
+    hasCC = false;
     mkDerivation = attrs: fromFunction (lib.toFunction attrs);
     meta = { };
   } setupDrv;

@@ -17,6 +17,7 @@ from nixdock.layers.layer import Layer
 from nixdock.layers.store import StoreLayer
 from nixdock.layers.tar_file import TarLayer
 from nixdock.layers.tree import TreeLayer
+from nixdock.native.library import PACKER_VARIABLE
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layer_blob import LayerHistory
@@ -26,6 +27,11 @@ from nixdock.tar.header import MemberMeta
 LIBC = StorePath(f"/nix/store/{'a' * 32}-libc-2.0")
 SCRIPT = StorePath(f"/nix/store/{'b' * 32}-script")
 LINK = StorePath(f"/nix/store/{'c' * 32}-link")
+
+
+@pytest.fixture(autouse=True, params=["python", "native"])
+def packer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PACKER_VARIABLE, request.param)
 
 
 @pytest.fixture

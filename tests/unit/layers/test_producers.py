@@ -138,6 +138,9 @@ class KeyedLayer:
     def names(self) -> Iterable[bytes]:
         return self.new.names()
 
+    def tar_pieces(self) -> None:
+        """The layer is not packed."""
+
     def pack(self, write: Write | None, packing: Packing = PLAIN_PACKING, /) -> LayerBlob:
         if write is None and self.key in self.known:
             return self.known[self.key]
