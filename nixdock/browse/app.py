@@ -279,20 +279,24 @@ class Browser(App[None]):
             return
         self._say(f"reading layer {target.layer} …")
         self._waiting = (listing, target)
-        read_later(listing, target, self)
+        if target.layer not in listing.being_read:
+            listing.being_read.add(target.layer)
+            read_later(listing, target.layer, self)
 
     def on_files_read(self, message: FilesRead) -> None:
         """Open the directory that was asked for, unless something else has been since."""
+        listing, layer = message.listing, message.layer
+        listing.being_read.discard(layer)
         if isinstance(message.result, Node):
-            message.listing.trees[message.target.layer] = message.result
-        if self._waiting != (message.listing, message.target):
+            listing.trees[layer] = message.result
+        waiting, target = self._waiting or (None, None)
+        if target is None or waiting is not listing or target.layer != layer:
             return
         self._waiting = None
-        if isinstance(message.result, str):
-            self._say(message.result)
+        if isinstance(message.result, Node):
+            listing.open(files_in(message.result, target.path, layer))
         else:
-            self._use(message.listing)
-            self._open_files(message.target)
+            self._say(message.result)
 
     def _use(self, listing: Listing) -> None:
         self._used = listing

@@ -66,6 +66,7 @@ class Listing(Widget, can_focus=True):
         super().__init__()
         self.side = side
         self.trees: dict[int, Node] = {}
+        self.being_read: set[int] = set()
         self._has_status = has_status
         self._orders = dict(self._FIRST_ORDERS)
         self._way = [_Place(layers_of(side.view))]

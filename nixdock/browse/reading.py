@@ -14,7 +14,6 @@ from nixdock.system.text import shown
 if TYPE_CHECKING:
     from textual.message_pump import MessagePump
 
-    from nixdock.browse.levels import FileTarget
     from nixdock.browse.listing import Listing
 
 __all__ = ["FilesRead", "read_later"]
@@ -23,17 +22,17 @@ _LONGEST_ERROR = 1000
 
 
 class FilesRead(Message):
-    """The files of the layer of `target` have been read, for a list; `result` may be an error."""
+    """The files of a layer have been read, for a list; `result` may be the text of an error."""
 
-    def __init__(self, listing: Listing, target: FileTarget, result: Node | str) -> None:
+    def __init__(self, listing: Listing, layer: int, result: Node | str) -> None:
         super().__init__()
         self.listing = listing
-        self.target = target
+        self.layer = layer
         self.result = result
 
 
-def read_later(listing: Listing, target: FileTarget, receiver: MessagePump) -> None:
-    """Read the layer of `target`, and post FilesRead to `receiver`.
+def read_later(listing: Listing, layer: int, receiver: MessagePump) -> None:
+    """Read the files of the layer with this number, and post FilesRead to `receiver`.
 
     Whoever ends the program does not wait for it.
     """
@@ -41,9 +40,12 @@ def read_later(listing: Listing, target: FileTarget, receiver: MessagePump) -> N
     def read() -> None:
         result: Node | str
         try:
-            result = directory_tree(listing.side.read_files(target.layer))
-        except (NixdockError, OSError) as error:
+            result = directory_tree(listing.side.read_files(layer))
+        except NixdockError as error:
             result = f"error: {shown(str(error), _LONGEST_ERROR)}"
-        receiver.post_message(FilesRead(listing, target, result))
+        except Exception as error:
+            # Nobody else would see it: a thread ends silently.
+            result = f"error: {type(error).__name__}: {shown(str(error), _LONGEST_ERROR)}"
+        receiver.post_message(FilesRead(listing, layer, result))
 
     Thread(target=read, name="files", daemon=True).start()

@@ -173,6 +173,31 @@ def test_an_update_that_is_too_large_is_reported_and_not_pushed(
     assert (wrong.ran, wrong.failed) == (ALL[:2], True)
 
 
+def test_nixdock_is_installed_from_the_action_where_it_is_missing(
+    workspace: Path,
+    private: Registry,
+    repository: str,
+    github: Forge,
+    sample_spec: Callable[..., Path],
+) -> None:
+    """By pipx, which every runner has, and from the revision of the action."""
+    program = workspace.parent / "bin/nixdock"
+    hidden = program.rename(workspace.parent / "nixdock")
+    pipx = program.with_name("pipx")
+    pipx.write_text(f'#!/bin/sh\necho "$@" > "$HOME/calls"\nln -s {hidden} {program}\n')
+    pipx.chmod(0o755)
+    sample_spec(workspace)
+    inputs = {"spec": "spec.json", "destinations": private.reference(repository), **LOGIN}
+    first = job(workspace, github, "push", PATH=f"{program.parent}:/usr/bin:/bin")
+    assert first.use(**inputs)["digest"], first.log
+    calls = workspace.parent / "home/calls"
+    assert calls.read_text() == f"install --quiet {ROOT}\n"
+    calls.unlink()
+    again = job(workspace, github, "push", PATH=f"{program.parent}:/usr/bin:/bin")
+    assert again.use(**inputs)["digest"], again.log
+    assert not calls.exists()
+
+
 def test_texts_of_inputs_are_no_programs(
     workspace: Path, private: Registry, github: Forge, sample_spec: Callable[..., Path]
 ) -> None:

@@ -138,6 +138,41 @@ def test_who_goes_elsewhere_meanwhile_stays_there() -> None:
     browse(use, replace(side(), read_files=slow))
 
 
+def test_a_layer_is_read_once_while_people_wait_and_look_elsewhere() -> None:
+    go_on = threading.Event()
+    read: list[int] = []
+
+    def slow(number: int) -> Sequence[FileView]:
+        read.append(number)
+        go_on.wait(60)
+        return FILES[number]
+
+    async def use(pilot: Pilot[None]) -> None:
+        await pilot.press("enter", "enter", "left", "enter", "enter", "enter", "question_mark")
+        go_on.set()
+        await files_are_there(pilot)
+        assert read == [1]
+        await pilot.press("escape", "enter")
+        assert names(pilot) == ["libc.so", "libc.so.6"]
+
+    browse(use, replace(side(), read_files=slow))
+
+
+def test_a_bug_is_told_of() -> None:
+    def fail(number: int) -> Sequence[FileView]:
+        raise ValueError("oops\x1b")
+
+    async def use(pilot: Pilot[None]) -> None:
+        await pilot.press("end", "enter")
+        for _ in range(2000):
+            if r"error: ValueError: oops\x1b" in "\n".join(screen(pilot)):
+                return
+            await pilot.pause(0.005)
+        pytest.fail("\n".join(screen(pilot)))
+
+    browse(use, replace(side(), read_files=fail))
+
+
 def test_sorting() -> None:
     async def use(pilot: Pilot[None]) -> None:
         await pilot.press("p", "down")
