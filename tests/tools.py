@@ -22,6 +22,7 @@ TOOLS = {
     "bash": "bash",
     "bsdtar": "libarchive-tools",
     "busybox": "busybox-static",
+    "chromium": "chromium",
     "curl": "curl",
     "docker": "docker.io",
     "docker-registry": "docker-registry",

@@ -32,6 +32,7 @@ from nixdock.cli.options import (
     reuse_option,
 )
 from nixdock.cli.output import pretty_json
+from nixdock.cli.page_file import write_update_page
 from nixdock.cli.path_lines import why_document, why_lines
 from nixdock.cli.screen import standard_screen
 from nixdock.cli.stores import ChosenStores, cache_options
@@ -157,17 +158,21 @@ def command(
     )
     report = check_diff(diff, budget) if any(budget.rules()) else None
     update = view_diff(diff, graph=read_graph(graph_file))
-    if listing.form == "json":
+    document = {}
+    if listing.form == "json" or listing.html is not None:
         document = diff.document() | {"view": view_document(update)}
         document |= {"sentence": update_sentence(update)}
         if listing.why is not None:
             document["why"] = why_document(update.new, listing.why)
         if report is not None:
             document["findings"] = [finding.document() for finding in report.findings]
+    if listing.html is not None:
+        write_update_page(listing.html, update, document)
+    if listing.form == "json":
         click.echo(pretty_json(document), nl=False)
     elif listing.form == "markdown":
         click.echo(update_markdown(update, listing.sort, listing.top), nl=False)
-    else:
+    elif listing.is_printed:
         click.echo("\n".join(_lines(update, listing, standard_screen())))
     if report is not None and not report.passed:
         place = location_text(new)

@@ -22,6 +22,7 @@ from nixdock.cli.options import (
     reuse_option,
 )
 from nixdock.cli.output import pretty_json, size_text
+from nixdock.cli.page_file import write_image_page
 from nixdock.cli.path_lines import why_document, why_lines
 from nixdock.cli.progress import reading_progress
 from nixdock.cli.screen import Screen, standard_screen
@@ -109,6 +110,10 @@ def command(
                 reuse, not no_cache, confinement or "required", chosen.urls, chosen.keys
             ),
         )
+    if listing.html is not None:
+        write_image_page(listing.html, views, _document(report, views, listing))
+    if not listing.is_printed:
+        return
     if listing.form == "json":
         click.echo(pretty_json(_document(report, views, listing)), nl=False)
         return

@@ -35,6 +35,7 @@ from nixdock.cli.options import (
     platform_option,
 )
 from nixdock.cli.output import pretty_json
+from nixdock.cli.page_file import write_image_page
 from nixdock.cli.path_lines import why_document
 from nixdock.cli.plan_text import comparison_lines, end_lines, explanation_lines, ranking_lines
 from nixdock.cli.progress import wrote
@@ -204,7 +205,7 @@ def command(
         wrote(target, f"the plan of {counted(len(closure), 'store path')}")
     elif listing.form == "json":
         click.echo(pretty_json(document), nl=False)
-    else:
+    elif listing.is_printed:
         click.echo("\n".join(lines))
 
 
@@ -218,6 +219,8 @@ def _check_kinds(
         )
     if target is not None and listing.form != "text":
         raise click.UsageError("a plan file is always JSON: give --json or --output, not both")
+    if target is not None and listing.html is not None:
+        raise click.UsageError("--html and --output are mutually exclusive")
     if (compare or ranking or explained) and listing not in {Listing(), Listing("json")}:
         raise click.UsageError(
             "--compare, --ranking and --explain list something else than store paths and layers:"
@@ -232,9 +235,12 @@ def _origin(graph: Path | None) -> str:
 def _viewed(
     document: dict[str, Any], plan: LayerPlan, view: ImageView, listing: Listing
 ) -> tuple[dict[str, Any], Iterable[str]]:
-    """Return the plan as JSON, or its lines for people."""
-    if listing.form == "json":
+    """Return the plan as JSON, or its lines for people; write the page, if there is to be one."""
+    if listing.form == "json" or listing.html is not None:
         document |= {"view": view_document(view)}
+    if listing.html is not None:
+        write_image_page(listing.html, [view], document)
+    if listing.form == "json":
         if listing.why is not None:
             document["why"] = why_document(view, listing.why)
         return document, ()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 
-from nixdock.cli.options import FILE_OR_STDIN
+from nixdock.cli.options import FILE_OR_STDIN, OUTPUT
+from nixdock.cli.output import is_standard_output
 
 if TYPE_CHECKING:
     from nixdock import Closure
@@ -30,7 +31,8 @@ _ORDERS: Final = ("layer", "size", "added", "name")
 class Listing:
     """What is listed: layers, or `paths`, or the whole `tree`, or the reason `why` a path is there.
 
-    `form` is one of FORMATS. At most `top` things are listed, in the order `sort`.
+    `form` is one of FORMATS. At most `top` things are listed, in the order `sort`. `html` is the
+    file for the page, if there is to be one.
     """
 
     form: str = "text"
@@ -39,6 +41,12 @@ class Listing:
     paths: bool = False
     tree: bool = False
     why: str | None = None
+    html: Path | None = None
+
+    @property
+    def is_printed(self) -> bool:
+        """Whether anything is printed besides the page."""
+        return self.html is None or not is_standard_output(self.html)
 
     @property
     def with_references(self) -> bool:
@@ -47,7 +55,7 @@ class Listing:
 
 
 def listing_options(*, tree: bool = False) -> Callable[[_Command], _Command]:
-    """Add --format, --json, --sort, --top, --paths, --why and perhaps --tree to a command.
+    """Add --format, --json, --html, --sort, --top, --paths, --why and perhaps --tree to a command.
 
     The command takes the parameter `listing`: a `Listing`.
     """
@@ -62,10 +70,11 @@ def listing_options(*, tree: bool = False) -> Callable[[_Command], _Command]:
             top: int | None,
             paths: bool,
             why: str | None,
+            html: Path | None,
             tree: bool = False,
             **others: Any,
         ) -> Any:
-            listing = Listing(_form(form, as_json=as_json), sort, top, paths, tree, why)
+            listing = Listing(_form(form, as_json=as_json), sort, top, paths, tree, why, html)
             _check(listing)
             return command(*args, listing=listing, **others)
 
@@ -89,11 +98,19 @@ def _check(listing: Listing) -> None:
         raise click.UsageError("--sort added is for --paths: layers have no added size")
     if listing.form == "json" and (listing.sort != "layer" or listing.top is not None):
         raise click.UsageError("JSON has everything: --sort and --top are for people")
+    if listing.form != "text" and not listing.is_printed:
+        raise click.UsageError("standard output can't be both --html and --format")
     if listing.form == "markdown" and (listing.tree or listing.why is not None):
         raise click.UsageError("--tree and --why are not for --format markdown")
 
 
 _OPTIONS: Final = (
+    click.option(
+        "--html",
+        type=OUTPUT,
+        metavar="FILE",
+        help="Write a page for browsers, too: pictures, tables and the JSON in one file.",
+    ),
     click.option("--json", "as_json", is_flag=True, help="Short for --format json."),
     click.option(
         "--format",

@@ -17,7 +17,7 @@ from nixdock.stores.answer_cache import AnswerCache
 from nixdock.stores.cache_files import CacheFiles, cache_error
 from nixdock.stores.cache_url import CacheUrl
 from nixdock.stores.listing import parse_listing
-from nixdock.stores.verified_nar import VerifiedNar, verified_stream
+from nixdock.stores.verified_nar import PromisedNar, VerifiedNar, decompressed
 from nixdock.system.read_ahead import ReadAhead
 from nixdock.system.text import listed
 
@@ -112,8 +112,9 @@ class BinaryCache:
 
         address = self._content_address(found)
         raw = self.files.open(found.url, path)
-        with ReadAhead(verified_stream(raw, found, address, failure)) as stream:
-            yield VerifiedNar(stream, address, failure)
+        # A thread decompresses, and this one hashes: the NAR together with the layer made from it.
+        with ReadAhead(decompressed(raw, found, failure)) as stream:
+            yield VerifiedNar(PromisedNar(stream, found, address, failure), address, failure)
 
     def listing(self, found: NarInfo) -> list[NarEntry] | None:
         """Return what is in a path as the cache says, or None if it does not.

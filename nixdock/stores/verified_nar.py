@@ -22,7 +22,7 @@ from nixdock.system.text import shown
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["VerifiedNar", "coding_of_nar", "verified_stream"]
+__all__ = ["PromisedNar", "VerifiedNar", "coding_of_nar", "decompressed"]
 
 Failure = Callable[[str], CacheError]
 
@@ -39,15 +39,10 @@ def coding_of_nar(compression: str) -> Coding | None:
         return None
 
 
-def verified_stream(
-    stream: io.RawIOBase, found: NarInfo, ca: ContentAddress | None, failure: Failure
-) -> io.RawIOBase:
-    """Return the NAR that `stream` brings, which need not be what `found` promises.
+def decompressed(stream: io.RawIOBase, found: NarInfo, failure: Failure) -> io.RawIOBase:
+    """Return the NAR that `stream` brings compressed, which need not be what `found` promises.
 
-    `ca` is the content address from which the store path has its name, if it has.
-
-    Reading raises what `failure` makes of the message if it is damaged, has another size or, at its
-    end, another hash, or can't be decompressed.
+    Reading raises what `failure` makes of the message if it can't be decompressed.
     """
     coding = coding_of_nar(found.compression)
     if coding is None:
@@ -55,14 +50,18 @@ def verified_stream(
         raise failure(
             f"its NAR is compressed with {shown(found.compression)}, which nixdock does not know"
         )
-    if coding is not Coding.NONE:
-        most = found.info.nar_size + _SURPLUS
-        stream = DecompressedReader(stream, coding, most=most, failure=failure, any_ratio=True)
-    return _PromisedNar(stream, found, ca, failure)
+    if coding is Coding.NONE:
+        return stream
+    most = found.info.nar_size + _SURPLUS
+    return DecompressedReader(stream, coding, most=most, failure=failure, any_ratio=True)
 
 
-class _PromisedNar(ForwardReader):
-    """Pass on the bytes of a NAR, and compare their number and hash with those in a narinfo."""
+class PromisedNar(ForwardReader):
+    """Pass on the bytes of a NAR, and compare their number and hash with those in a narinfo.
+
+    `ca` is the content address from which the store path has its name, if it has. Reading raises
+    what `failure` makes of the message if the NAR has another size or, at its end, another hash.
+    """
 
     def __init__(
         self, stream: io.RawIOBase, found: NarInfo, ca: ContentAddress | None, failure: Failure

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Mapping
 
 from nixdock.view.model import ImageView, PathView
 
-__all__ = ["referrers_of", "shortest_chain"]
+__all__ = ["referrers_of", "shortest_chain", "steps"]
 
 
 def shortest_chain(view: ImageView, path: str) -> tuple[PathView, ...]:
@@ -17,12 +18,29 @@ def shortest_chain(view: ImageView, path: str) -> tuple[PathView, ...]:
     known, it is `path` alone.
     """
     paths = {each.path: each for each in view.paths()}
+    before = steps(view)
+    if path not in before:
+        return ()
+    chain = [path]
+    while (at := before[chain[-1]]) is not None:
+        chain.append(at)
+    return tuple(paths[each] for each in reversed(chain))
+
+
+def steps(view: ImageView) -> dict[str, str | None]:
+    """Return which path comes before each path on its shortest chain, or None where it starts.
+
+    A path that no chain leads to is left out.
+    """
+    paths = {each.path: each for each in view.paths()}
     referred = {name for each in paths.values() for name in each.references or ()}
-    roots = sorted(paths.keys() - referred, key=_by_name)
-    for starts in (view.app, roots):
-        if chain := _chain(paths, [start for start in starts if start in paths], path):
-            return tuple(paths[each] for each in chain)
-    return ()
+    before: dict[str, str | None] = {}
+    # What the app refers to has no other chain, so those of the rest do not lead there.
+    for starts in (view.app, sorted(paths.keys() - referred, key=_by_name)):
+        found = [start for start in starts if start in paths and start not in before]
+        before |= dict.fromkeys(found)
+        _search(paths, found, before)
+    return before
 
 
 def referrers_of(view: ImageView, path: str) -> tuple[PathView, ...]:
@@ -31,23 +49,17 @@ def referrers_of(view: ImageView, path: str) -> tuple[PathView, ...]:
     return tuple(found[each] for each in sorted(found, key=_by_name))
 
 
-def _chain(paths: dict[str, PathView], starts: list[str], target: str) -> list[str]:
-    before: dict[str, str | None] = dict.fromkeys(starts)
+def _search(
+    paths: Mapping[str, PathView], starts: Iterable[str], before: dict[str, str | None]
+) -> None:
+    """Add to `before` what can be reached from `starts`, by breadth, and from where."""
     waiting = deque(starts)
     while waiting:
         path = waiting.popleft()
-        if path == target:
-            chain: list[str] = []
-            at: str | None = path
-            while at is not None:
-                chain.append(at)
-                at = before[at]
-            return chain[::-1]
         for reference in sorted(paths[path].references or (), key=_by_name):
             if reference in paths and reference not in before:
                 before[reference] = path
                 waiting.append(reference)
-    return []
 
 
 def _by_name(path: str) -> tuple[str, str]:

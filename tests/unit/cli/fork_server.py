@@ -24,7 +24,8 @@ import nixdock
 import nixdock.cli
 
 MOST_REQUEST = 1 << 20
-NOT_LOADED = {"nixdock.__main__"}
+# A program, and a library that is none of Python.
+NOT_LOADED = {"nixdock.__main__", "nixdock.native.packer"}
 
 
 def load() -> None:

@@ -1,0 +1,1 @@
+"""A view as a page: one HTML file that needs no network, and no scripts to be read."""
