@@ -14,7 +14,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
 from nixdock.browse.counterparts import counterpart
-from nixdock.browse.directories import Node
 from nixdock.browse.explanation import Line, explanation, titled_path, why
 from nixdock.browse.footer import Footer
 from nixdock.browse.keys import HINTS, HINTS_OF_TWO, KEYS, help_lines
@@ -36,6 +35,7 @@ from nixdock.browse.panels import Panel, TextLines
 from nixdock.browse.reading import FilesRead, read_later
 from nixdock.browse.search import ENDS, is_typed, typed
 from nixdock.system.workers import TERMINATION
+from nixdock.view.file_tree import FileNode
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -287,13 +287,13 @@ class Browser(App[None]):
         """Open the directory that was asked for, unless something else has been since."""
         listing, layer = message.listing, message.layer
         listing.being_read.discard(layer)
-        if isinstance(message.result, Node):
+        if isinstance(message.result, FileNode):
             listing.trees[layer] = message.result
         waiting, target = self._waiting or (None, None)
         if target is None or waiting is not listing or target.layer != layer:
             return
         self._waiting = None
-        if isinstance(message.result, Node):
+        if isinstance(message.result, FileNode):
             listing.open(files_in(message.result, target.path, layer))
         else:
             self._say(message.result)

@@ -11,7 +11,7 @@ from nixdock.system.text import counted, shown
 from nixdock.view.chains import referrers_of
 
 if TYPE_CHECKING:
-    from nixdock.browse.directories import Node
+    from nixdock.view.file_tree import FileNode
     from nixdock.view.model import ImageView, LayerView, PathView, Status
 
 __all__ = [
@@ -178,12 +178,12 @@ def referrers(view: ImageView, path: str) -> Level:
     return _paths(f"{counted(len(found), 'store path')} {verb} to {name}", found)
 
 
-def files_in(tree: Node, directory: str, layer: int) -> Level:
+def files_in(tree: FileNode, directory: str, layer: int) -> Level:
     """Return what is in a directory of a layer, or the file itself if it is no directory."""
     node = tree.at(directory)
-    nodes: Iterable[Node] = ()
+    nodes: Iterable[FileNode] = ()
     if node is not None:
-        nodes = node.children.values() if node.is_directory else [node]
+        nodes = node.inside.values() if node.is_directory else [node]
     return Level(
         LevelKind.FILES,
         f"layer {layer}: {shown(directory)}",
@@ -192,7 +192,7 @@ def files_in(tree: Node, directory: str, layer: int) -> Level:
     )
 
 
-def found_files(tree: Node, directory: str, layer: int, text: str) -> Level:
+def found_files(tree: FileNode, directory: str, layer: int, text: str) -> Level:
     """Return what has `text` in its name below a directory of a layer, whatever its case."""
     wanted = text.lower()
     node = tree.at(directory)
@@ -262,7 +262,7 @@ def _status_text(what: str, status: Status, other: int | None) -> str:
     return f"{status} {what}; layer {other} of the other image"
 
 
-def _file_row(node: Node, layer: int, name: str) -> Row:
+def _file_row(node: FileNode, layer: int, name: str) -> Row:
     file = node.file
     details = [shown(node.path, len(node.path))]
     if file is not None:

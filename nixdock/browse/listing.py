@@ -27,9 +27,9 @@ from nixdock.browse.lines import FAINT, HEAD, Scale, fitted, header_line, row_li
 if TYPE_CHECKING:
     from textual import events
 
-    from nixdock.browse.directories import Node
     from nixdock.browse.levels import Row, Target
     from nixdock.browse.side import Side
+    from nixdock.view.file_tree import FileNode
 
 __all__ = ["Listing"]
 
@@ -65,7 +65,7 @@ class Listing(Widget, can_focus=True):
     def __init__(self, side: Side, *, has_status: bool) -> None:
         super().__init__()
         self.side = side
-        self.trees: dict[int, Node] = {}
+        self.trees: dict[int, FileNode] = {}
         self.being_read: set[int] = set()
         self._has_status = has_status
         self._orders = dict(self._FIRST_ORDERS)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from nixdock.browse.directories import Node, directory_tree
 from nixdock.errors import NixdockError
 from nixdock.system.text import shown
+from nixdock.view.file_tree import FileNode, file_tree
 
 if TYPE_CHECKING:
     from textual.message_pump import MessagePump
@@ -24,7 +24,7 @@ _LONGEST_ERROR = 1000
 class FilesRead(Message):
     """The files of a layer have been read, for a list; `result` may be the text of an error."""
 
-    def __init__(self, listing: Listing, layer: int, result: Node | str) -> None:
+    def __init__(self, listing: Listing, layer: int, result: FileNode | str) -> None:
         super().__init__()
         self.listing = listing
         self.layer = layer
@@ -38,9 +38,9 @@ def read_later(listing: Listing, layer: int, receiver: MessagePump) -> None:
     """
 
     def read() -> None:
-        result: Node | str
+        result: FileNode | str
         try:
-            result = directory_tree(listing.side.read_files(layer))
+            result = file_tree(listing.side.read_files(layer))
         except NixdockError as error:
             result = f"error: {shown(str(error), _LONGEST_ERROR)}"
         except Exception as error:
