@@ -25,6 +25,9 @@ UP, DOWN, RIGHT, LEFT = (f"\x1b[{letter}" for letter in "ABCD")
 ENTER, ESCAPE, TAB, CTRL_C, BACKSPACE = "\r", "\x1b", "\t", "\x03", "\x7f"
 
 _PATIENCE = 60.0
+# Synchronized output: whether the terminal has it, and the bounds of an update.
+_ASKS_FOR_UPDATES, _HAS_UPDATES = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
+_UPDATE_BEGINS, _UPDATE_ENDS = b"\x1b[?2026h", b"\x1b[?2026l"
 # Sequences of the keyboard protocol of kitty, which pyte would show, and the start of one.
 _KEYBOARD = re.compile(rb"\x1b\[[<>=][0-9;]*u")
 _STARTED = re.compile(rb"\x1b(?:\[(?:[<>=][0-9;]*)?)?\Z")
@@ -76,17 +79,17 @@ class Terminal:
             self.read(0.02)
 
     def wait(self, for_what: str | Callable[[], bool]) -> None:
-        """Read until a text is on the screen, or a condition is true."""
+        """Read until a text is on the screen, or a condition is true, and the screen is whole."""
         found = for_what if callable(for_what) else lambda: for_what in self.text
         end = time.monotonic() + _PATIENCE
-        while not found():
+        while not (self._is_whole and found()):
             assert time.monotonic() < end, f"{for_what!r} does not come:\n{self.text}"
             assert self.read(0.1) or self.process.poll() is None, self.text
 
-    def settle(self) -> None:
-        """Read until nothing more comes."""
-        while self.read(0.5):
-            pass
+    @property
+    def _is_whole(self) -> bool:
+        """Whether no update of the screen has begun that has not ended."""
+        return self.raw.rfind(_UPDATE_BEGINS) <= self.raw.rfind(_UPDATE_ENDS)
 
     def resize(self, columns: int, lines: int) -> None:
         self.screen.resize(lines, columns)
@@ -104,6 +107,8 @@ class Terminal:
             # The program has closed its side.
             return False
         self.raw += data
+        if _ASKS_FOR_UPDATES in data:
+            os.write(self.descriptor, _HAS_UPDATES)
         data = _KEYBOARD.sub(b"", self._held + data)
         started = _STARTED.search(data)
         self._held = started[0] if started else b""
@@ -134,6 +139,7 @@ class Terminal:
             and last(b"\x1b[?25l", b"\x1b[?25h")
             and last(b"\x1b[?1000h", b"\x1b[?1000l")
             and last(b"\x1b[?2004h", b"\x1b[?2004l")
+            and last(_UPDATE_BEGINS, _UPDATE_ENDS)
         )
 
 

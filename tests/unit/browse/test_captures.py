@@ -15,7 +15,7 @@ import pytest
 import nixdock
 
 from ..cli.program import environment
-from .service import write_spec
+from .service import store_path, write_spec
 from .terminal import ENTER, Terminal, terminal
 
 PAGE = Path(__file__).parents[3] / "docs/browse.md"
@@ -33,7 +33,6 @@ def directory(tmp_path: Path) -> Path:
 
 def captured(shown: Terminal) -> str:
     """Return the lines of the screen, without empty ones but one between others."""
-    shown.settle()
     text = "\n".join(line.rstrip() for line in shown.lines).strip("\n")
     return re.sub(r"\n{3,}", "\n\n", text) + "\n"
 
@@ -45,18 +44,19 @@ def test_the_captures_in_the_documentation(directory: Path) -> None:
     with terminal([*browse, directory / "service-2.0.json"], env, columns=92, lines=15) as shown:
         shown.wait("? help")
         shown.press("p", "a")
-        shown.wait("added▼")
+        chosen = f"{store_path('glibc-2.40')}\nin layer 1"
+        shown.wait(lambda: "added▼" in shown.text and chosen in shown.text)
         captures.append(captured(shown))
         shown.press("/openssl", ENTER)
         shown.wait("1 store path with openssl")
         shown.press("w")
-        shown.wait("Why openssl")
+        shown.wait(lambda: "Why openssl" in shown.text and "Esc close" in shown.text)
         captures.append(captured(shown))
     both = [directory / "service-1.9.tar", directory / "service-2.0.json"]
     with terminal([*browse, *both], env, columns=112, lines=18) as shown:
         shown.wait("? help")
         shown.press("G", "k")
-        shown.wait("new layer")
+        shown.wait("service-2.0 is new, in place of service-1.9")
         captures.append(captured(shown))
     page = PAGE.read_text()
     if os.environ.get("REWRITE_CAPTURES"):

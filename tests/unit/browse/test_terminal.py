@@ -49,7 +49,7 @@ def browsing(
 def test_a_look_around(images: tuple[Path, Path], columns: int) -> None:
     with browsing(images[0], columns=columns) as shown:
         assert shown.lines[0] == "x/y:v1  linux/amd64  " + shown.lines[0].partition("64  ")[2]
-        assert shown.text.count("script") == 1
+        shown.wait(lambda: shown.text.count("script") == 1)
         assert all(len(line) <= columns for line in shown.screen.display)
         # At once, as fast typing or pasting does.
         shown.press(f"/libc{ENTER}")
@@ -71,7 +71,8 @@ def test_a_look_around(images: tuple[Path, Path], columns: int) -> None:
 
 def test_two_images_and_a_terminal_that_changes_its_size(images: tuple[Path, Path]) -> None:
     with browsing(*images) as shown:
-        shown.wait("an update moves")
+        shown.wait(lambda: "new  x/y:v1" in shown.text and "own files" in shown.text)
+        assert "an update moves" in shown.text
         (head,) = [line for line in shown.lines if "old  x/y:v1" in line]
         assert "new  x/y:v1" in head
         (own,) = [line for line in shown.lines if line.endswith("own files")]
