@@ -125,6 +125,9 @@ def _check_terminal() -> None:
 
 
 def _browser() -> type[Browser]:
+    if not os.environ.get("NO_COLOR"):
+        # Textual takes an empty text for a wish, which no-color.org does not.
+        os.environ.pop("NO_COLOR", None)
     try:
         from nixdock.browse.app import Browser
     except ModuleNotFoundError as error:

@@ -117,7 +117,7 @@ def test_a_graph_has_no_files(tmp_path: Path, sample_spec: Callable[..., Path]) 
 
 def test_colours_are_those_of_the_terminal_or_none(images: tuple[Path, Path]) -> None:
     found = []
-    for no_color in (None, "1"):
+    for no_color in ("", "1"):
         with browsing(*images, no_color=no_color) as shown:
             shown.press(DOWN, DOWN, "?")
             shown.wait("The keys are")
