@@ -126,7 +126,7 @@ def row_line(kind: LevelKind, row: Row, scale: Scale, style: Style = _PLAIN) -> 
     segments = []
     for number, (text, its) in enumerate(parts):
         segments.append(Segment(f" {text}" if number else text, its + style))
-    return fitted(segments, scale.width, style)
+    return fitted(segments, scale.width, colour + style)
 
 
 def fitted(segments: list[Segment], width: int, style: Style = _PLAIN) -> list[Segment]:
