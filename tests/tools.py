@@ -37,6 +37,7 @@ TOOLS = {
     "nix-build": "nix-bin",
     "openssl": "openssl",
     "patchelf": "patchelf",
+    "pigz": "pigz",
     "podman": "podman",
     # perl-base lacks it, as it does the module for Berkeley DB.
     "prove": "perl",

@@ -42,7 +42,16 @@ __all__ = ["command"]
 _SHOWN_FIRST: Final = ("Entrypoint", "Cmd", "Env", "WorkingDir", "User")
 
 
-@click.command("inspect")
+_EXAMPLES: Final = """\b
+Examples:
+  nixdock inspect app.tar
+  nixdock inspect app.tar --paths --sort added --top 10
+  nixdock inspect app.tar --why openssl
+  nixdock inspect ghcr.io/me/app:v1 --quick
+"""
+
+
+@click.command("inspect", epilog=_EXAMPLES)
 @click.argument("source", metavar="IMAGE", type=LOCATION)
 @click.option(
     "--quick", is_flag=True, help="Read no layers: verify nothing, and list no store paths."
@@ -74,11 +83,11 @@ def command(
     access: Access | None,
     quiet: bool,
 ) -> None:
-    """Show IMAGE's names and config, and each layer with its store paths.
+    """Show IMAGE's names and config, and its layers with what they change with.
 
     IMAGE is docker://REFERENCE, where docker:// may be left out, or an archive or directory in any
-    format that nixdock writes or that Docker, Podman or skopeo save. Its layers are read to list
-    their store paths, and verified in the process, unless --quick is given.
+    format that nixdock writes or that Docker, Podman or skopeo save. Its layers are read, to find
+    their store paths and what these refer to, and verified in the process, unless --quick is given.
 
     Or IMAGE is a spec, which may be resolved, or dockerTools' stream configuration: the archive is
     shown that `nixdock build` would write, but nothing is written, and no file is read of layers

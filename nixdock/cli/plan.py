@@ -63,6 +63,7 @@ Examples:
   nix path-info --json --recursive ./result > graph.json
   nixdock plan graph.json
   nixdock plan graph.json --explain hello
+  nixdock plan graph.json --paths --sort added --top 10
   nixdock plan graph.json --compare
 """
 

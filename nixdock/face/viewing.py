@@ -133,7 +133,8 @@ def view_plan(
     from nixdock.view.references import with_references
 
     view = view_of_plan(plan, {info.path: info.nar_size for info in closure}, origin)
-    return with_references(view, StatedReferences.of(closure, _GRAPH), frozenset(volatile))
+    stated = StatedReferences.of(closure, _GRAPH)
+    return with_references(view, stated, frozenset(volatile), closure)
 
 
 def view_update(

@@ -23,10 +23,11 @@ _FILES = "the files in its layers"
 def image_references(image: StoredImage, report: ImageReport) -> StatedReferences | None:
     """Return what an image states of its references, or None if it states nothing.
 
-    The Nix database is believed, if there is one; `report` says which layers have it, and only
-    these, and those above them, are read again. Of store paths that are not in it, the references
-    are those to which their files point, as far as the report has searched them. A database that
-    can't be read states nothing, and a warning is logged.
+    The uppermost Nix database is believed, if there is one; `report` says in which layer it is, and
+    only this layer is read again: references never change, whatever an upper layer does to the
+    database. Of store paths that are not in it, the references are those to which their files
+    point, as far as the report has searched them. A database that can't be read states nothing, and
+    a warning is logged.
     """
     registered = _registered(image, report)
     found = _found(report)
@@ -40,13 +41,14 @@ def image_references(image: StoredImage, report: ImageReport) -> StatedReference
 
 
 def _registered(image: StoredImage, report: ImageReport) -> dict[StorePath, PathInfo]:
-    with_database = [i for i, layer in enumerate(report.layers) if layer.has_nix_database]
+    layers = zip(image.layers, report.layers, strict=True)
+    with_database = [layer for layer, found in layers if found.has_nix_database]
     if not with_database:
         return {}
     from nixdock.read.nix_store import read_image_store  # noqa: PLC0415 (few images have one)
 
     try:
-        store = read_image_store(image.layers[with_database[0] :])
+        store = read_image_store(with_database[-1:])
     except ImageError as error:
         log.warning("the Nix database says nothing about references: %s", error)
         return {}

@@ -20,20 +20,30 @@ __all__ = ["added_sizes", "with_references"]
 
 
 def with_references(
-    view: ImageView, stated: StatedReferences, volatile: Collection[StorePath] = ()
+    view: ImageView,
+    stated: StatedReferences,
+    volatile: Collection[StorePath] = (),
+    closure: Closure | None = None,
 ) -> ImageView:
     """Return `view` with what `stated` tells of its store paths.
 
     The app is that of the view, or else `volatile`, or else the top of the graph. References out of
-    the image are left out. Raise ClosureError if the references form a cycle.
+    the image are left out. `closure`, if it is known, is used if it has just the same paths. Raise
+    ClosureError if the references form a cycle.
     """
     paths = {StorePath(path.path): path.size for path in view.paths()}
     known = {path for path in paths if path in stated.known}
-    closure = Closure.of(_info(path, size, paths, stated) for path, size in paths.items())
+    if closure is None or closure.infos.keys() != paths.keys():
+        closure = Closure.of(_info(path, size, paths, stated) for path, size in paths.items())
     reach = Reach(closure)
     sized = all(_size(path, size, stated) is not None for path, size in paths.items())
     graph = _Graph(stated, known, reach, *_sums(reach, known, sized=sized))
-    layers = tuple(graph.layer(layer) for layer in view.layers)
+    groups = ([reach.index[StorePath(path.path)] for path in layer.paths] for layer in view.layers)
+    unknown = reach.bits(path for path in paths if path not in known)
+    layers = tuple(
+        graph.layer(layer, None if cone & unknown else cone.bit_count())
+        for layer, cone in zip(view.layers, reach.cones(groups), strict=True)
+    )
     view = replace(view, layers=layers, references_from=stated.origin if known else None)
     app: Sequence[str] = view.app
     if known and not app:
@@ -90,17 +100,15 @@ class _Graph:
     closure_sizes: Mapping[StorePath, int]
     added_sizes: Mapping[StorePath, int]
 
-    def layer(self, layer: LayerView) -> LayerView:
-        """Return a layer with what the graph tells of it."""
+    def layer(self, layer: LayerView, changed_by: int | None) -> LayerView:
+        """Return a layer with what the graph tells of it, and what changes it."""
         paths = tuple(map(self._path, layer.paths))
-        cone = self.reach.cone([StorePath(path.path) for path in paths])
-        sure = paths and all(path in self.known for path in self.reach.paths(cone))
         sizes = [path.size for path in paths if path.size is not None]
         return replace(
             layer,
             paths=paths,
             nar_size=sum(sizes) if paths and len(sizes) == len(paths) else None,
-            changed_by=cone.bit_count() if sure else None,
+            changed_by=changed_by if paths else None,
         )
 
     def _path(self, view: PathView) -> PathView:
@@ -122,7 +130,7 @@ def _sums(
     """Return the closure sizes and added sizes; a path of unknown references may refer to any."""
     if not sized or len(known) < len(reach.order):
         return {}, {}
-    closure_sizes = dict(zip(reach.order, reach.closure_sizes(reach.order), strict=True))
+    closure_sizes = dict(zip(reach.order, reach.sums_below(reach.sizes), strict=True))
     return closure_sizes, added_sizes(reach.closure)
 
 

@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figures: list[Figure] = []
     print(f"{'figure':<36} {'measured':<46} {'target':<9} / last")
     with tempfile.TemporaryDirectory(prefix="nixdock-bench-") as directory:
-        for figure in Bench(closure, Path(directory), options.repeat, options.many).figures():
+        for figure in Bench(
+            closure, Path(directory), options.repeat, options.cache, options.many
+        ).figures():
             verdict = {None: "", True: "ok", False: "missed"}[figure.ok]
             ratio = _ratio(figure.value, last.get(figure.name))
             line = (

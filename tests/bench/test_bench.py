@@ -24,6 +24,9 @@ def test_a_small_run_prints_every_figure(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     figures = [line[:36].rstrip() for line in done.stdout.splitlines()]
     assert "build --dry-run / SHA-256 alone" in figures
+    assert "dry run, python / native packer" in figures
+    assert "CPU time of a small file, native" in figures
+    assert "stream | pigz -6 -p2 / build, gzip" in figures
     assert "two-pass tarfile / stream" in figures
     assert "stream, memory of all processes" in figures
     assert "plan" in figures

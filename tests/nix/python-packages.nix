@@ -79,6 +79,20 @@ let
           doCheck = false;
           doInstallCheck = args.doCheck or true;
           requires = map toString requires;
+        }
+        # nixpkgs' standard environment has a compiler, of which the host's takes the place here.
+        // lib.optionalAttrs (args.env.NIXDOCK_BUILD_NATIVE or "" == "require") {
+          env = args.env // {
+            CC = "/usr/bin/gcc -B/usr/bin/";
+          };
+          __impureHostDeps = [
+            "/usr"
+            "/bin"
+            "/lib"
+            "/lib64"
+          ];
+        }
+        // {
           buildPhase =
             args.buildPhase or ''
               runHook preBuild
