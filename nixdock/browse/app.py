@@ -119,12 +119,14 @@ class Browser(App[None]):
     def on_resize(self, event: events.Resize) -> None:
         """Show as much as there is room for."""
         self._arrange(event.size)
+        # Textual tells them with a timer that is lost where the machine is too busy to start it.
+        for screen in self.screen_stack:
+            screen.post_message(event)
 
     def on_listing_moved(self) -> None:
         """Say what is chosen."""
-        focused = self.focused
-        if isinstance(focused, Listing):
-            self._used = focused
+        if isinstance(self.focused, Listing):
+            self._used = self.focused
         self._say()
 
     def action_move(self, rows: int) -> None:
@@ -165,9 +167,7 @@ class Browser(App[None]):
     def action_why(self) -> None:
         """Show why a store path is in the image."""
         row = self._used.row
-        if row is None:
-            return
-        match row.target:
+        match row and row.target:
             case PathTarget(path):
                 self._explain(why(self._used.side.view, path))
             case LayerTarget(number) if titled := titled_path(self._used.side.view, number):

@@ -155,9 +155,11 @@ def terminal(
     ours, theirs = pty.openpty()
     _set_size(ours, columns, lines)
     settings = termios.tcgetattr(ours)
+    # The size is that of the terminal, whatever that of pytest's is said to be.
+    kept = {name: value for name, value in env.items() if name not in {"COLUMNS", "LINES"}}
     process = subprocess.Popen(
         [*map(str, command)],
-        env={"TERM": "xterm-256color", **env},
+        env={"TERM": "xterm-256color", **kept},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
