@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The other tests need nothing but Python, its packages and a POSIX shell with its usual programs.
 PLAIN := not nix and not runtime and not tools
 
-.PHONY: help demo test lint types unit quick coverage bench bench-layers format clean
+.PHONY: help demo test lint types unit quick coverage bench bench-picture bench-layers format clean
 
 help:
 	@echo 'make demo         build an image of a real closure; load and run it if Docker or Podman answers'
@@ -22,8 +22,10 @@ help:
 	@echo 'make quick        fewer of them, with few examples: to run while you edit'
 	@echo 'make newer-nix    the tests of the Nix library with newer versions of Nix, which Debian has'
 	@echo 'make newer-docker the tests of loads with newer versions of Docker, which Debian has'
+	@echo 'make newer-podman the tests of layers fetched in part with newer versions of Podman'
 	@echo 'make coverage     measure which lines and branches the unit tests run'
 	@echo 'make bench        measure, and print the figures as ratios to their targets and the last run'
+	@echo 'make bench-picture measure, for the picture in docs/images, and draw it'
 	@echo 'make bench-layers replay updates through every layering strategy'
 	@echo 'make format       format the code'
 
@@ -44,7 +46,7 @@ demo: $(VENV)/demo.stamp
 
 test: tools $(VENV)/dev.stamp lint types
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup
-	$(MAKE) newer-nix-trixie newer-docker-trixie
+	$(MAKE) newer-nix-trixie newer-docker-trixie newer-podman-trixie
 
 # The tests of the library's interface, with each Nix of these suites of Debian; as root.
 NIX_SUITES := trixie sid
@@ -60,9 +62,17 @@ DOCKER_SUITES := trixie
 .PHONY: newer-docker $(DOCKER_SUITES:%=newer-docker-%)
 newer-docker: $(DOCKER_SUITES:%=newer-docker-%)
 $(DOCKER_SUITES:%=newer-docker-%): newer-docker-%: $(VENV)/dev.stamp
-	$(BIN)/python -m tests.runtime.newer $* $(BIN)/pytest -k 'not [podman and not [containerd' \
+	$(BIN)/python -m tests.runtime.newer docker $* $(BIN)/pytest -k 'not [podman and not [containerd' \
 		tests/runtime/test_loading.py tests/runtime/test_interrupts.py \
 		tests/runtime/test_far_runtimes.py::test_a_daemon_elsewhere_gets_what_it_lacks
+
+# The tests of layers that are fetched in part, with each Podman of these suites of Debian; as root.
+PODMAN_SUITES := trixie
+.PHONY: newer-podman $(PODMAN_SUITES:%=newer-podman-%)
+newer-podman: $(PODMAN_SUITES:%=newer-podman-%)
+$(PODMAN_SUITES:%=newer-podman-%): newer-podman-%: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.runtime.newer podman $* $(BIN)/pytest -k podman \
+		tests/runtime/test_partial_pulls.py
 
 .PHONY: tools
 tools:
@@ -93,6 +103,10 @@ coverage: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.bench
+
+bench-picture: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.bench --record docs/images/bench.json
+	$(BIN)/python -m tests.bench.picture
 
 bench-layers: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.bench.layers

@@ -35,6 +35,9 @@ rec {
       extension = ".zst";
       compression = "zstd";
     };
+    # Formats of layers, which can then be fetched in part; no archive is compressed with them.
+    "zstd:chunked".compression = "zstd:chunked";
+    estargz.compression = "estargz";
   };
   compressorFor =
     name: compressor:
@@ -54,7 +57,12 @@ rec {
     name: format: compressor:
     choose name "format" {
       # Only a docker-archive is compressed as a whole; the other formats compress each layer.
-      docker-archive = ".tar${compressor.extension}";
+      docker-archive = ".tar${
+        compressor.extension or (throw (
+          "nixdock: image ${name}: the compressor ${compressor.compression} is for layers, not for whole"
+          + " files: choose another format than docker-archive"
+        ))
+      }";
       archive = ".tar";
       oci-archive = ".tar";
       oci-layout = "";

@@ -23,7 +23,6 @@ from nixdock.browse.levels import (
     Order,
     PathTarget,
     all_paths,
-    files_in,
     layer_at,
     paths_in,
     references,
@@ -32,10 +31,8 @@ from nixdock.browse.levels import (
 from nixdock.browse.lines import HEAD
 from nixdock.browse.listing import Listing
 from nixdock.browse.panels import Panel, TextLines
-from nixdock.browse.reading import FilesRead, read_later
 from nixdock.browse.search import ENDS, is_typed, typed
 from nixdock.system.workers import TERMINATION
-from nixdock.view.file_tree import FileNode
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -86,8 +83,6 @@ class Browser(App[None]):
         self._footer = Footer(HINTS if len(sides) == 1 else HINTS_OF_TWO)
         # What is being searched for, as far as it has been typed.
         self._searched: str | None = None
-        # What is being read: nobody waits for anything that was asked for before.
-        self._waiting: tuple[Listing, FileTarget] | None = None
 
     def compose(self) -> ComposeResult:
         """Give the widgets."""
@@ -129,6 +124,10 @@ class Browser(App[None]):
             self._used = self.focused
         self._say()
 
+    def on_listing_said(self, event: Listing.Said) -> None:
+        """Tell it."""
+        self._say(event.text)
+
     def action_move(self, rows: int) -> None:
         """Choose another row."""
         self._used.move(rows)
@@ -149,7 +148,6 @@ class Browser(App[None]):
 
     def action_ascend(self) -> None:
         """Go back."""
-        self._waiting = None
         if not self._used.leave():
             self._say("These are the layers; q quits.")
 
@@ -159,7 +157,6 @@ class Browser(App[None]):
 
     def action_search(self) -> None:
         """Ask what to search for; the list follows what is typed."""
-        self._waiting = None
         self._used.open(self._used.level)
         self._searched = ""
         self._footer.show_search("")
@@ -255,11 +252,11 @@ class Browser(App[None]):
                 if layer_at(view, number).paths:
                     self._used.open(paths_in(view, number), chosen)
                 else:
-                    self._open_files(FileTarget("/", number))
+                    self._used.open_files(FileTarget("/", number))
             case PathTarget(path, layer_number):
-                self._open_files(FileTarget(path, layer_number))
+                self._used.open_files(FileTarget(path, layer_number))
             case FileTarget(is_directory=True):
-                self._open_files(target)
+                self._used.open_files(target)
             case _:
                 self.action_explain()
 
@@ -269,34 +266,6 @@ class Browser(App[None]):
                 self._go(LayerTarget(target.layer), target)
 
         self.push_screen(Panel(lines), follow)
-
-    def _open_files(self, target: FileTarget) -> None:
-        """Open a directory; read the layer first, if nobody has looked into it yet."""
-        listing = self._used
-        tree = listing.trees.get(target.layer)
-        if tree is not None:
-            listing.open(files_in(tree, target.path, target.layer))
-            return
-        self._say(f"reading layer {target.layer} …")
-        self._waiting = (listing, target)
-        if target.layer not in listing.being_read:
-            listing.being_read.add(target.layer)
-            read_later(listing, target.layer, self)
-
-    def on_files_read(self, message: FilesRead) -> None:
-        """Open the directory that was asked for, unless something else has been since."""
-        listing, layer = message.listing, message.layer
-        listing.being_read.discard(layer)
-        if isinstance(message.result, FileNode):
-            listing.trees[layer] = message.result
-        waiting, target = self._waiting or (None, None)
-        if target is None or waiting is not listing or target.layer != layer:
-            return
-        self._waiting = None
-        if isinstance(message.result, FileNode):
-            listing.open(files_in(message.result, target.path, layer))
-        else:
-            self._say(message.result)
 
     def _use(self, listing: Listing) -> None:
         self._used = listing

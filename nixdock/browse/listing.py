@@ -12,10 +12,12 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from nixdock.browse.levels import (
+    FileTarget,
     Level,
     LevelKind,
     Order,
     PathTarget,
+    files_in,
     found_files,
     found_paths,
     layers_of,
@@ -23,13 +25,14 @@ from nixdock.browse.levels import (
     paths_in,
 )
 from nixdock.browse.lines import FAINT, HEAD, Scale, fitted, header_line, row_line
+from nixdock.browse.reading import FilesRead, read_later
+from nixdock.view.file_tree import FileNode
 
 if TYPE_CHECKING:
     from textual import events
 
     from nixdock.browse.levels import Row, Target
     from nixdock.browse.side import Side
-    from nixdock.view.file_tree import FileNode
 
 __all__ = ["Listing"]
 
@@ -62,11 +65,20 @@ class Listing(Widget, can_focus=True):
     class Moved(Message):
         """Another row is chosen."""
 
+    class Said(Message):
+        """There is something to tell."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
     def __init__(self, side: Side, *, has_status: bool) -> None:
         super().__init__()
         self.side = side
         self.trees: dict[int, FileNode] = {}
-        self.being_read: set[int] = set()
+        self._being_read: set[int] = set()
+        # Nobody waits any more for what was asked for before something else.
+        self._wanted: FileTarget | None = None
         self._has_status = has_status
         self._orders = dict(self._FIRST_ORDERS)
         self._way = [_Place(layers_of(side.view))]
@@ -93,8 +105,32 @@ class Listing(Widget, can_focus=True):
 
     def open(self, level: Level, chosen: Target | None = None) -> None:
         """Go into a list, to the row that leads to `chosen`."""
+        self._wanted = None
         self._way.append(_Place(level))
         self._show(chosen)
+
+    def open_files(self, target: FileTarget) -> None:
+        """Go into a directory; read the layer first, if nobody has looked into it yet."""
+        if (tree := self.trees.get(target.layer)) is not None:
+            self.open(files_in(tree, target.path, target.layer))
+            return
+        self.post_message(self.Said(f"reading layer {target.layer} …"))
+        self._wanted = target
+        if target.layer not in self._being_read:
+            self._being_read.add(target.layer)
+            read_later(self.side.read_files, target.layer, self)
+
+    def on_files_read(self, message: FilesRead) -> None:
+        """Open the directory that was asked for, unless something else has been since."""
+        self._being_read.discard(message.layer)
+        wanted = self._wanted
+        is_wanted = wanted is not None and wanted.layer == message.layer
+        if isinstance(message.result, FileNode):
+            self.trees[message.layer] = message.result
+            if wanted is not None and is_wanted:
+                self.open_files(wanted)
+        elif is_wanted:
+            self.post_message(self.Said(message.result))
 
     def search(self, text: str) -> None:
         """Put what `text` finds in the place of this list, which was opened for that.
@@ -112,6 +148,7 @@ class Listing(Widget, can_focus=True):
 
     def leave(self) -> bool:
         """Go back to where the list was opened, and tell whether that is possible."""
+        self._wanted = None
         if len(self._way) == 1:
             return False
         del self._way[-1]

@@ -14,7 +14,7 @@ from nixdock.view.file_tree import FileNode, file_tree
 if TYPE_CHECKING:
     from textual.message_pump import MessagePump
 
-    from nixdock.browse.listing import Listing
+    from nixdock.browse.side import ReadFiles
 
 __all__ = ["FilesRead", "read_later"]
 
@@ -22,16 +22,15 @@ _LONGEST_ERROR = 1000
 
 
 class FilesRead(Message):
-    """The files of a layer have been read, for a list; `result` may be the text of an error."""
+    """The files of a layer have been read; `result` may be the text of an error."""
 
-    def __init__(self, listing: Listing, layer: int, result: FileNode | str) -> None:
+    def __init__(self, layer: int, result: FileNode | str) -> None:
         super().__init__()
-        self.listing = listing
         self.layer = layer
         self.result = result
 
 
-def read_later(listing: Listing, layer: int, receiver: MessagePump) -> None:
+def read_later(read_files: ReadFiles, layer: int, receiver: MessagePump) -> None:
     """Read the files of the layer with this number, and post FilesRead to `receiver`.
 
     Whoever ends the program does not wait for it.
@@ -40,12 +39,12 @@ def read_later(listing: Listing, layer: int, receiver: MessagePump) -> None:
     def read() -> None:
         result: FileNode | str
         try:
-            result = file_tree(listing.side.read_files(layer))
+            result = file_tree(read_files(layer))
         except NixdockError as error:
             result = f"error: {shown(str(error), _LONGEST_ERROR)}"
         except Exception as error:
             # Nobody else would see it: a thread ends silently.
             result = f"error: {type(error).__name__}: {shown(str(error), _LONGEST_ERROR)}"
-        receiver.post_message(FilesRead(listing, layer, result))
+        receiver.post_message(FilesRead(layer, result))
 
     Thread(target=read, name="files", daemon=True).start()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from nixdock.build.annotations import annotations_of
 from nixdock.build.memory import memory_of
@@ -36,10 +36,12 @@ from nixdock.rootfs.confinement import Confinement
 from nixdock.spec.config_checks import checked_config, undefined_keys, with_labels
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.times import parse_time, rfc3339
+from nixdock.system.text import listed
 
 if TYPE_CHECKING:
     from nixdock.layering.plan_history import PreviousPlan
     from nixdock.layers.store import StoreLayer
+    from nixdock.nix.store_path import StorePath
     from nixdock.oci.descriptor import Platform
     from nixdock.oci.location import Location
     from nixdock.registry.access import Access
@@ -50,6 +52,8 @@ __all__ = ["Build", "prepared_build", "prepared_top_layer", "resolve_spec"]
 
 log = logging.getLogger(__name__)
 
+_MOST_NAMED: Final = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Build:
@@ -58,9 +62,12 @@ class Build:
     `mtime` is the time, in seconds, of the files that the build itself creates; `base_history` is
     the history of the base image's layers. `memory_of` returns what the image is to remember, given
     the chain ID of its layers. `previous` are the images whose plans this one continues. `attach`
-    returns an image with its attachments, which can only be made when its digest is known.
+    returns an image with its attachments, which can only be made when its digest is known. `spec`
+    is the spec that was given, with the store paths as roots that the results of scripts add to its
+    closure, and `script_paths` are those that they may add, if they have not run.
     """
 
+    spec: ImageSpec
     layers: tuple[Layer, ...]
     references: tuple[Reference, ...]
     platform: Platform
@@ -72,6 +79,7 @@ class Build:
     annotations: Annotations | None = None
     previous: Sequence[Location] = ()
     attach: Callable[[Image], Image] | None = None
+    script_paths: Sequence[StorePath] = ()
 
     def assemble(self, blobs: Sequence[LayerBlob]) -> Image:
         """Describe the packed layers as an image."""
@@ -100,9 +108,18 @@ def resolve_spec(spec: ImageSpec, access: Access | None = None) -> Resolution:
     fits.
     """
     with ExitStack() as stack:
-        return resolve_on_base(
-            spec, _open_base(spec, access, stack), store_of(spec, access), access
-        )
+        base, source = _open_base(spec, access, stack), store_of(spec, access)
+        resolution = resolve_on_base(spec, base, source, access)
+        if spec.has_scripts:
+            from nixdock.build.script_results import possible_results  # noqa: PLC0415 (few images)
+
+            if paths := possible_results(spec, resolution.spec, base, source):
+                log.info(
+                    "the resolved spec lacks store paths to which the results of its scripts may"
+                    " refer; make them roots of the closure, if the image needs them: %s",
+                    listed(paths, _MOST_NAMED),
+                )
+        return resolution
 
 
 @contextmanager
@@ -136,10 +153,14 @@ def prepared_build(
         mtime = creation_time(spec)
         created = mtime if spec.created is None else parse_time(spec.created)
         own = None if outline else own_files(spec, base, source, stack, confinement)
-        if own is not None and spec.has_scripts:
-            from nixdock.build.script_results import with_results  # noqa: PLC0415 (few images)
+        script_paths: Sequence[StorePath] = ()
+        if spec.has_scripts:
+            from nixdock.build import script_results  # noqa: PLC0415 (few images)
 
-            if more := with_results(unresolved, spec, base, own.top, everything):
+            if own is None:
+                script_paths = script_results.possible_results(unresolved, spec, base, everything)
+            elif more := script_results.with_results(unresolved, spec, base, own.top, everything):
+                unresolved = more
                 spec = resolve_on_base(more, base, everything, access, previous).spec
                 source = everything.promising(nar_hashes_of(spec))
         layers: list[Layer] = [] if base is None else [*base.passed_on_layers()]
@@ -158,6 +179,7 @@ def prepared_build(
                 key="max_layers",
             )
         yield Build(
+            spec=unresolved,
             layers=tuple(layers),
             references=spec.references,
             platform=spec.platform,
@@ -168,6 +190,7 @@ def prepared_build(
             memory_of=memory_of(spec),
             annotations=annotations_of(spec, base, created),
             previous=images,
+            script_paths=script_paths,
         )
 
 

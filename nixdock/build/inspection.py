@@ -61,7 +61,7 @@ def outline_build(
             if i in blobs
             else replace(
                 unknown,
-                diff_id=layer.diff_id or "",
+                diff_id=(layer.diff_id if compression.keeps_tar else None) or "",
                 created_by=layer.history.created_by,
                 comment=layer.history.comment,
             )
@@ -102,6 +102,7 @@ def _report(
         config=build.container,
         annotations={} if build.annotations is None else build.annotations.manifest,
         layers=layers,
+        script_paths=tuple(map(str, build.script_paths)),
         config_size=None if image is None else len(image.config.data),
         manifest_size=None if image is None else len(image.manifest.data),
     )

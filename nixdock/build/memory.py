@@ -14,7 +14,8 @@ from nixdock.oci.documents import MEMORY_KEY, PLAN_LABEL
 if TYPE_CHECKING:
     from nixdock.layering.plan_history import PlanHistory, PreviousPlan
     from nixdock.oci.documents import ConfigDocument
-    from nixdock.spec.image_spec import HistorySpec, ImageSpec
+    from nixdock.spec.image_spec import ImageSpec
+    from nixdock.spec.layering_spec import HistorySpec
 
 __all__ = ["memory_of", "remembered_plan"]
 

@@ -13,7 +13,8 @@ from nixdock.layering.plan_file import parse_plan
 from nixdock.layering.plan_history import PlanHistory, PreviousPlan
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.location import parse_location
-from nixdock.spec.image_spec import CountsSpec, HistorySpec, ImageSpec, LayeringSpec
+from nixdock.spec.image_spec import ImageSpec
+from nixdock.spec.layering_spec import CountsSpec, HistorySpec, LayeringSpec
 from nixdock.system.input_files import parse_json_file, read_bytes
 
 if TYPE_CHECKING:

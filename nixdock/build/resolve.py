@@ -12,7 +12,8 @@ import msgspec
 from nixdock.build.closure import read_closure
 from nixdock.oci.location import location_text
 from nixdock.spec.closure_spec import ClosureSpec, StorePathSpec
-from nixdock.spec.image_spec import FromImageSpec, ImageSpec, LayeringSpec
+from nixdock.spec.image_spec import FromImageSpec, ImageSpec
+from nixdock.spec.layering_spec import LayeringSpec
 from nixdock.spec.times import source_date_epoch
 
 if TYPE_CHECKING:

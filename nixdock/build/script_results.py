@@ -14,10 +14,11 @@ from nixdock.errors import MissingPathsError
 from nixdock.layers.layer import ListedLayer
 from nixdock.nix.store_path import StorePath
 from nixdock.rootfs.base_image import BaseImage
+from nixdock.spec.closure_spec import ClosureSpec
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.stores.store import Store
 
-__all__ = ["with_results"]
+__all__ = ["possible_results", "with_results"]
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +38,10 @@ def with_results(
     all paths. Nothing can be added to a closure in a graph: log a warning then, for each path.
     """
     paths = _referred(spec, base, top, source)
-    closure = unresolved.closure
     if not paths:
         return None
-    if unresolved.store_layers is None and closure is not None and closure.graph is None:
+    closure = _open_closure(unresolved)
+    if closure is not None:
         closure = msgspec.structs.replace(closure, roots=[*closure.roots, *paths])
         return msgspec.structs.replace(unresolved, closure=closure)
     for path in paths:
@@ -51,15 +52,37 @@ def with_results(
     return None
 
 
+def possible_results(
+    unresolved: ImageSpec, spec: ImageSpec, base: BaseImage | None, source: Store
+) -> list[StorePath]:
+    """Return the store paths that `with_results` may add to the image; no script has to run."""
+    if _open_closure(unresolved) is None:
+        return []
+    return sorted(_possible(spec, base, source))
+
+
+def _open_closure(unresolved: ImageSpec) -> ClosureSpec | None:
+    """Return the closure of a spec if store paths can be added to it, or None."""
+    closure = unresolved.planned_closure
+    return None if closure is None or closure.graph is not None else closure
+
+
 def _referred(
     spec: ImageSpec, base: BaseImage | None, top: ListedLayer, source: Store
 ) -> list[StorePath]:
-    """Return the store paths to which the top layer refers, but which the image lacks.
+    """Return the store paths to which the top layer refers, but which the image lacks."""
+    possible = _possible(spec, base, source)
+    found = _found({path.hash_part.encode() for path in possible}, top)
+    return sorted(path for path in possible if path.hash_part.encode() in found)
+
+
+def _possible(spec: ImageSpec, base: BaseImage | None, source: Store) -> set[StorePath]:
+    """Return the store paths to which the result of a script may refer, but which the image lacks.
 
     A script can leave references to what it names, and to all that this refers to in `source`.
     """
     if spec.top_layer is not None or not (named := {*named_in_scripts(spec)}):
-        return []
+        return set()
     possible = set(named)
     for path in named:
         with suppress(MissingPathsError):
@@ -67,8 +90,7 @@ def _referred(
     possible.difference_update(map(StorePath, spec.store_paths))
     if base is not None:
         possible.difference_update(base.store(spec.store.directory).paths)
-    found = _found({path.hash_part.encode() for path in possible}, top)
-    return sorted(path for path in possible if path.hash_part.encode() in found)
+    return possible
 
 
 def _found(parts: Collection[bytes], layer: ListedLayer) -> set[bytes]:

@@ -223,7 +223,7 @@ def _warn_of_unknown(report: PolicyReport) -> None:
         )
     if report.unexamined is not None:
         log.warning(
-            "the packages of the base image, and their licences, are not known, as %s; deny them"
+            "packages of the base image, and their licences, are not known, as %s; deny them"
             " with --deny-unknown-license",
             report.unexamined,
         )

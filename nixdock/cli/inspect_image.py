@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _SHOWN_FIRST: Final = ("Entrypoint", "Cmd", "Env", "WorkingDir", "User")
+_OF_SCRIPTS: Final = "The scripts have not run. Their results may add store paths:"
 
 
 _EXAMPLES: Final = """\b
@@ -93,7 +94,8 @@ def command(
     shown that `nixdock build` would write, but nothing is written, and no file is read of layers
     that are known: from an earlier build or push of this user, or from an image that --reuse or the
     spec's layering.previous names. With --quick, no other layer is read, either, and no script
-    runs: digests that are not known are left out.
+    runs: digests that are not known are left out, and the store paths that results of scripts may
+    add are listed by themselves.
     """
     spec = spec_at(source)
     of_specs = reuse or no_cache or chosen.urls or chosen.keys or confinement is not None
@@ -153,8 +155,17 @@ def _shown(
     if listing.why is not None:
         return why_lines(view, listing.why, screen)
     if listing.form == "markdown":
-        return iter(listed_markdown(view, listing).splitlines())
-    return chain(_lines(report, image, view), listed_lines(view, listing, screen))
+        lines = iter(listed_markdown(view, listing).splitlines())
+        return chain(lines, _script_lines(image, ["", _OF_SCRIPTS, ""], "- `{}`"))
+    lines = chain(_lines(report, image, view), listed_lines(view, listing, screen))
+    return chain(lines, _script_lines(image, ["", _OF_SCRIPTS], "  {}"))
+
+
+def _script_lines(image: ImageReport, head: Sequence[str], line: str) -> Iterator[str]:
+    """Yield the store paths that are in no layer, but that the results of scripts may add."""
+    if image.script_paths:
+        yield from head
+        yield from (line.format(shown(path)) for path in image.script_paths)
 
 
 def _lines(report: FileReport, image: ImageReport, view: ImageView) -> Iterator[str]:

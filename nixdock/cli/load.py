@@ -12,6 +12,7 @@ from nixdock.cli.loading import into_option, load_source, runtime_platform_optio
 from nixdock.cli.options import (
     confinement_options,
     no_cache_option,
+    no_previous_option,
     previous_option,
     quiet_option,
 )
@@ -38,6 +39,7 @@ Examples:
 @tag_option
 @runtime_platform_option
 @previous_option
+@no_previous_option
 @no_cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the names.")
 @store_options
@@ -55,6 +57,7 @@ def command(
     access: Access | None,
     chosen: ChosenStores,
     *,
+    no_previous: bool,
     no_cache: bool,
     as_json: bool,
     quiet: bool,
@@ -63,8 +66,10 @@ def command(
 
     SOURCE is a spec, from which the image is built on its way, or the location of an image. The
     runtime pulls it from a registry that nixdock is as long as that takes, so that layers that it
-    has are neither read nor sent. A runtime that can't reach the registry gets a stream instead,
-    and so does a Docker that has a part of the image: also without the layers that it has.
+    has are neither read nor sent. The layers continue the plan of the image that has the name there
+    now, unless --previous or the spec names another. A runtime that can't reach the registry gets a
+    stream instead, and so does a Docker that has a part of the image: also without the layers that
+    it has.
     """
     if tags and len(sources) > 1:
         raise click.UsageError("--tag is for a single image")
@@ -77,6 +82,7 @@ def command(
             tags,
             platform=platform,
             previous=previous,
+            no_previous=no_previous,
             chosen=chosen,
             access=access,
             confinement=confinement,

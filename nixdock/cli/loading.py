@@ -60,6 +60,7 @@ def load_source(
     *,
     platform: str | None = None,
     previous: Sequence[Location] = (),
+    no_previous: bool = False,
     chosen: ChosenStores = _NO_STORES,
     access: Access | None,
     confinement: str | None,
@@ -70,7 +71,8 @@ def load_source(
     # Slow to load, and not needed to show the help.
     from nixdock import load_image
 
-    (image,) = chosen.applied_to_all([read_source(source, previous)], access)
+    spec_or_location = read_source(source, previous, no_previous=no_previous)
+    (image,) = chosen.applied_to_all([spec_or_location], access)
     if not isinstance(image, str):
         if platform is not None:
             raise click.UsageError("a spec is for one platform, which it states itself")
@@ -83,6 +85,7 @@ def load_source(
             names=tags,
             platform=platform,
             use_cache=use_cache,
+            use_memory=not no_previous,
             access=access,
             progress=progress,
             confinement=confinement or "required",

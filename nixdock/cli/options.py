@@ -37,6 +37,7 @@ __all__ = [
     "key_option",
     "names_text",
     "no_cache_option",
+    "no_previous_option",
     "optional_graph_argument",
     "output_tag",
     "overridden",
@@ -136,6 +137,10 @@ previous_option = click.option(
     type=LOCATION,
     help="Plan file or image that the new image replaces, in place of the spec's. Repeatable, the"
     " newest first, if some machines have one and some another.",
+)
+
+no_previous_option = click.option(
+    "--no-previous", is_flag=True, help="Plan without memory of the images that are replaced."
 )
 
 root_option = click.option(

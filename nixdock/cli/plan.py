@@ -15,7 +15,6 @@ from nixdock import (
     Comparison,
     Layering,
     LayeringOptions,
-    StorePath,
     compare_plans,
     explain_path,
     plan_document,
@@ -42,17 +41,16 @@ from nixdock.cli.progress import wrote
 from nixdock.cli.screen import standard_screen
 from nixdock.cli.store_paths import member_named, path_named
 from nixdock.cli.stores import ChosenStores, store_options
+from nixdock.cli.strategy_options import check_used, group_of, pipeline_in
 from nixdock.cli.view_options import Listing, listing_options
 from nixdock.layering.options import DEFAULT_STRATEGY
 from nixdock.layering.ranked_paths import ranked_paths
 from nixdock.layering.strategies import STRATEGIES, parse_groups
 from nixdock.system.atomic import whole_file
-from nixdock.system.input_files import read_bytes
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
     from nixdock import Access, LayerPlan
-    from nixdock.layering.pipeline.operations import Operation
     from nixdock.oci.location import Location
     from nixdock.view import ImageView
 
@@ -66,8 +64,6 @@ Examples:
   nixdock plan graph.json --paths --sort added --top 10
   nixdock plan graph.json --compare
 """
-
-_CLOSURE_OF: Final = "closure:"
 
 
 @click.command("plan", epilog=_EXAMPLES)
@@ -161,7 +157,7 @@ def command(
     if strategy is None:
         strategy = "explicit" if groups else "pipeline" if pipeline else DEFAULT_STRATEGY
     if not compare:
-        _check_used(
+        check_used(
             {strategy, rest} if strategy == "explicit" else {strategy},
             {
                 "--group": (groups, "explicit"),
@@ -176,9 +172,9 @@ def command(
         volatile=frozenset(member_named(text, closure.infos) for text in volatile),
         previous=plans[0] if plans else None,
         older=tuple(plans[1:]),
-        groups=parse_groups([_group(group, closure) for group in groups], "--group"),
+        groups=parse_groups([group_of(group, closure) for group in groups], "--group"),
         rest=rest,
-        pipeline=None if pipeline is None else _pipeline(pipeline),
+        pipeline=None if pipeline is None else pipeline_in(pipeline),
     )
     layering = Layering(strategy, options)
     document: Any
@@ -268,31 +264,6 @@ def _read_closure(
         message = f"{graph or chosen.roots[0]}: the closure is empty: there is nothing to plan"
         raise ClosureError(message, path=graph)
     return closure
-
-
-def _check_used(used: set[str], options: dict[str, tuple[object, str]]) -> None:
-    """Raise UsageError if an option is given whose strategy is not used.
-
-    `options` has the value and the strategy of each option.
-    """
-    for option, (value, strategy) in options.items():
-        if value and strategy not in used:
-            raise click.UsageError(f"{option} is for --strategy {strategy}")
-
-
-def _group(text: str, closure: Closure) -> dict[str, list[StorePath]]:
-    """Return the JSON object of a group that is given as text."""
-    group: dict[str, list[StorePath]] = {"paths": [], "closure_of": []}
-    for part in text.split(","):
-        key = "closure_of" if part.startswith(_CLOSURE_OF) else "paths"
-        group[key].append(path_named(part.removeprefix(_CLOSURE_OF), closure.infos))
-    return group
-
-
-def _pipeline(file: Path) -> tuple[Operation, ...]:
-    from nixdock.layering.pipeline.parse import read_pipeline
-
-    return read_pipeline(read_bytes(file, "the pipeline"), str(file))
 
 
 def _compared(closure: Closure, options: LayeringOptions, max_layers: int) -> Comparison:

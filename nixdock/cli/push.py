@@ -17,6 +17,7 @@ from nixdock.cli.options import (
     all_platforms_option,
     confinement_options,
     no_cache_option,
+    no_previous_option,
     overridden,
     platform_option,
     previous_option,
@@ -55,9 +56,7 @@ Examples:
 )
 @reuse_option
 @previous_option
-@click.option(
-    "--no-previous", is_flag=True, help="Plan without memory of the images that are replaced."
-)
+@no_previous_option
 @click.option("--graph", help="File with the closure's graph, in place of the spec's.")
 @image_annotation_options
 @store_options
@@ -109,10 +108,8 @@ def command(
     # Slow to load, and not needed to show the help.
     from nixdock import Pushing, push_image
 
-    if previous and no_previous:
-        raise click.UsageError("--previous and --no-previous are mutually exclusive")
     started = time.monotonic()
-    image = read_source(source, previous)
+    image = read_source(source, previous, no_previous=no_previous)
     targets = destinations
     if not isinstance(image, str):
         image = chosen.applied_to(overridden(image, graph), access)

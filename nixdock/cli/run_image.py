@@ -9,11 +9,17 @@ import click
 
 from nixdock.cli.access import access_options
 from nixdock.cli.loading import into_option, load_source, runtime_platform_option, tag_option
-from nixdock.cli.options import confinement_options, quiet_option
+from nixdock.cli.options import (
+    confinement_options,
+    no_previous_option,
+    previous_option,
+    quiet_option,
+)
 from nixdock.cli.stores import ChosenStores, realise_option, store_options
 
 if TYPE_CHECKING:
     from nixdock import Access
+    from nixdock.oci.location import Location
 
 __all__ = ["command"]
 
@@ -37,6 +43,8 @@ Examples:
     metavar="OPTION",
     help="Option for the runtime's own `run`, such as --publish=8080:80. Repeatable.",
 )
+@previous_option
+@no_previous_option
 @store_options
 @realise_option
 @confinement_options
@@ -49,10 +57,12 @@ def command(
     tags: tuple[str, ...],
     platform: str | None,
     options: tuple[str, ...],
+    previous: tuple[Location, ...],
     confinement: str | None,
     access: Access | None,
     chosen: ChosenStores,
     *,
+    no_previous: bool,
     quiet: bool,
 ) -> None:
     """Load the image SOURCE as `nixdock load` does, and run it with ARGS.
@@ -66,6 +76,8 @@ def command(
         into,
         tags,
         platform=platform,
+        previous=previous,
+        no_previous=no_previous,
         chosen=chosen,
         access=access,
         confinement=confinement,

@@ -100,7 +100,8 @@ def _lines(bill: Bill) -> Iterator[str]:
     yield from table_lines(_COLUMNS, rows, terminal_width())
     if bill.base is not None and bill.base.unread:
         yield ""
-        yield f"base image: not examined, as {bill.base.unread}"
+        how = "not all of it was examined" if bill.base.packages else "not examined"
+        yield f"base image: {how}, as {bill.base.unread}"
 
 
 def _rows(bill: Bill) -> Iterator[tuple[str, ...]]:

@@ -22,13 +22,18 @@ __all__ = ["read_source", "spec_at"]
 _START: Final = 512
 
 
-def read_source(text: str, previous: Sequence[Location] = ()) -> ImageSpec | str:
+def read_source(
+    text: str, previous: Sequence[Location] = (), *, no_previous: bool = False
+) -> ImageSpec | str:
     """Return the spec in the file that `text` names, or `text` if it is the location of an image.
 
     A spec may also be resolved, dockerTools' stream configuration, or come from standard input.
-    `previous` are other previous images for the spec. Raise InputError if the file can't be read,
-    SpecError if it is not a valid spec, and UsageError if it can't have previous images.
+    `previous` are other previous images for the spec, which `no_previous` excludes. Raise
+    InputError if the file can't be read, SpecError if it is not a valid spec, and UsageError if it
+    can't have previous images.
     """
+    if previous and no_previous:
+        raise click.UsageError("--previous and --no-previous are mutually exclusive")
     spec = spec_at(parse_location(text))
     if spec is not None:
         return overridden(spec, previous=previous)

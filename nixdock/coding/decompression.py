@@ -110,7 +110,8 @@ class DecompressedReader(ForwardReader):
     (unless `any_ratio` is set, for data of a known size),
     or consists of too many frames; with `failure`, it raises what that makes of the message. NUL
     bytes that follow gzip data are ignored, and make `has_padding` True. `place` says where the
-    data is, for the error.
+    data is, for the error. `on_frame` is called before the first bytes of each frame come, with
+    where it begins in the data and in what they decompress to.
     """
 
     def __init__(
@@ -122,12 +123,14 @@ class DecompressedReader(ForwardReader):
         failure: Callable[[str], NixdockError] | None = None,
         *,
         any_ratio: bool = False,
+        on_frame: Callable[[int, int], object] | None = None,
     ) -> None:
         super().__init__(stream)
         self._place = place
         self._coding = coding
         self._failure = failure
         self._any_ratio = any_ratio
+        self._on_frame = on_frame
         self._most = MOST_EXPANDED if most is None else most
         self._errors: tuple[type[Exception], ...] = (zlib.error, lzma.LZMAError, EOFError, OSError)
         if coding is Coding.ZSTD:
@@ -143,6 +146,8 @@ class DecompressedReader(ForwardReader):
         self._output_size = 0
         self._frames = 0
         self.has_padding = False
+        if on_frame is not None:
+            on_frame(0, 0)
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read the next bytes."""
@@ -186,6 +191,9 @@ class DecompressedReader(ForwardReader):
                     self._skip_padding()
                     return b""
                 self._count_frame()
+                if self._on_frame is not None:
+                    start = self._input_size - len(self._input) + self._at
+                    self._on_frame(start, self._output_size)
                 self._frame = self._new_frame()
             at_end = False
             piece = b""

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from nixdock.nix.store_path import StorePath
     from nixdock.read.opening import ImageFile
     from nixdock.read.report import ImageReport
-    from nixdock.read.stored import StoredImage, StoredLayer
+    from nixdock.read.stored import StoredImage
+    from nixdock.read.stored_layer import StoredLayer
     from nixdock.registry.access import Access
 
 __all__ = ["DescribeSpec", "Planning", "image_side", "is_image", "read_side"]

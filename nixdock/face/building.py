@@ -44,8 +44,8 @@ def build_image(  # noqa: PLR0913 (a keyword for each choice)
     """Build the image that `spec` describes as the file or directory `target`, and return it.
 
     `target` is replaced only by a complete image. `form` is archive, docker-archive, oci-archive or
-    oci-layout. `compression` is none, gzip or zstd; it applies to each layer or, in a
-    docker-archive, to the whole file. By default, layers are compressed with gzip, and a
+    oci-layout. `compression` is a Compression or its text; it applies to each layer or, in
+    a docker-archive, to the whole file. By default, layers are compressed with gzip, and a
     docker-archive is not compressed. `legacy` adds to a docker-archive the files that Docker
     needed before version 1.10. `attaching` says what is attached to the image, which a
     docker-archive can't have.
@@ -70,6 +70,9 @@ def build_image(  # noqa: PLR0913 (a keyword for each choice)
         )
     attach = attacher(spec, attaching, access)
     with prepared_build(spec, Confinement(confinement), access) as build:
+        if build.spec is not spec:
+            # It has more store paths than could be known before.
+            attach = attacher(build.spec, attaching, access)
         return image_writer.write_image(
             replace(build, attach=attach),
             Path(target),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,6 @@ from nixdock.transfer.targets import Registries, add_base, target_reference
 
 if TYPE_CHECKING:
     from nixdock.layering.plan_history import PreviousPlan
-    from nixdock.oci.image import Image
     from nixdock.oci.registry_reference import RegistryReference
     from nixdock.transfer.push_target import PushTarget
 
@@ -70,9 +69,8 @@ def push_image(
         return _push_existing(os.fspath(source), references, pushing, access, progress)
     if pushing.platform is not None or pushing.all_platforms:
         raise InputError("a spec is for one platform, which it states itself")
-    attach = attacher(source, attaching, access)
     return push_spec(
-        *(source, references, pushing, reuse, access, progress, Confinement(confinement)), attach
+        *(source, references, pushing, reuse, access, progress, Confinement(confinement)), attaching
     )
 
 
@@ -84,9 +82,10 @@ def push_spec(
     access: Access | None,
     progress: Progress | None,
     confinement: Confinement,
-    attach: Callable[[Image], Image] | None = None,
+    attaching: Attaching | None = None,
 ) -> PushedImage:
-    """Push the image of a spec, with what `attach` adds to it, as `push_image` does."""
+    """Push the image of a spec as `push_image` does, which has checked the arguments."""
+    attach = attacher(spec, attaching, access)
     sources = Sources.of(reuse, use_cache=pushing.use_cache)
     registries = Registries(access or Access(), spec.platform)
     known = Known()
@@ -95,6 +94,9 @@ def push_spec(
     if not pushing.tags:
         targets = [replace(target, tags=()) for target in targets]
     with prepared_build(spec, confinement, access, previous=memories) as build:
+        if build.spec is not spec:
+            # It has more store paths than could be known before.
+            attach = attacher(build.spec, attaching, access)
         if spec.from_image is not None:
             add_base(known, spec.from_image.path, build.layers)
         known.add_cached(build.layers, pushing.compression, sources.cache)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nixdock.build.previous import may_continue, replaced_plan
 from nixdock.errors import InputError
 from nixdock.face.known_layers import user_cache
 from nixdock.layers.compression import Compression
@@ -18,8 +19,10 @@ from nixdock.oci.location import FileLocation, Location, parse_location
 from nixdock.oci.platforms import wanted_platform
 from nixdock.oci.reference import Reference
 from nixdock.rootfs.confinement import Confinement
+from nixdock.runtime.document_cache import DocumentCache
 from nixdock.runtime.loading import Loaded, load_offer
 from nixdock.runtime.offers import ServedBuild
+from nixdock.runtime.replaced import keep_documents, replaced_config
 from nixdock.runtime.runtimes import find_runtime
 from nixdock.runtime.shelf import Shelf
 from nixdock.spec.image_spec import ImageSpec
@@ -27,9 +30,11 @@ from nixdock.system.forked import CAN_FORK
 from nixdock.system.scratch import temporary_directory
 
 if TYPE_CHECKING:
+    from nixdock.layering.plan_history import PreviousPlan
     from nixdock.registry.access import Access
     from nixdock.runtime.catalogue import Offer
     from nixdock.runtime.listening import Listening
+    from nixdock.runtime.runtime import Runtime
     from nixdock.runtime.serving import Serving
 
 __all__ = ["load_image", "serve_images"]
@@ -96,13 +101,14 @@ def serve_images(
         yield server
 
 
-def load_image(
+def load_image(  # noqa: PLR0913 (a keyword for each choice)
     source: _Source,
     *,
     into: str | None = None,
     names: Iterable[str] = (),
     platform: str | None = None,
     use_cache: bool = True,
+    use_memory: bool = True,
     access: Access | None = None,
     progress: Progress | None = None,
     confinement: Confinement | str = "required",
@@ -113,8 +119,11 @@ def load_image(
     of the first two that answers. The runtime pulls the image from a registry that lives as long
     as this call, or gets a stream if it can't reach that, or if that is faster. `names`, each
     NAME:TAG, replace the image's own names. Of an image for several platforms at a location, it
-    gets the one for `platform`, such as linux/arm64, or for its own machine. The other arguments
-    are those of `serve_images`.
+    gets the one for `platform`, such as linux/arm64, or for its own machine. With `use_memory`, a
+    spec with the strategy `stable` that names no previous image continues the plans of the images
+    that have its names in the runtime, as far as their configs can be had: from the runtime, or
+    from the cache, in which the manifests and configs of images are kept that were loaded. The
+    other arguments are those of `serve_images`.
 
     Raise what `serve_images` raises, InputError if the image has no name or is not for that
     platform, and ToolError if there is no runtime or if it refuses the image.
@@ -124,11 +133,14 @@ def load_image(
         raise InputError("a spec is for one platform, which it states itself")
     runtime = find_runtime(into)
     wanted = [Reference.parse(name) for name in names]
+    documents = DocumentCache.of_user() if use_cache else DocumentCache(None)
     with ExitStack() as stack:
         shelf = _shelf(stack)
         if isinstance(source, ImageSpec):
+            plans = _replaced_plans(source, runtime, wanted, documents) if use_memory else []
             build = _prepared(
                 source,
+                previous=plans,
                 stack=stack,
                 shelf=shelf,
                 # The runtime unpacks layers at once: nothing is gained by packing them tighter.
@@ -150,7 +162,23 @@ def load_image(
         # Nobody waits for layers that are being packed when the load is interrupted.
         stack.callback(shelf.close)
         wanted = wanted or _own_names(offer, source)
-        return load_offer(offer, runtime, wanted)
+        loaded = load_offer(offer, runtime, wanted)
+        keep_documents(offer, runtime, documents)
+        return loaded
+
+
+def _replaced_plans(
+    spec: ImageSpec, runtime: Runtime, names: Sequence[Reference], documents: DocumentCache
+) -> list[PreviousPlan]:
+    """Return the plans of the images that a load replaces, each once."""
+    if not may_continue(spec):
+        return []
+    plans: dict[PreviousPlan, None] = {}
+    for name in names or spec.references:
+        config = replaced_config(runtime, name, spec.platform, documents)
+        if config is not None and (plan := replaced_plan(config, f"{runtime.name}: {name}")):
+            plans[plan] = None
+    return [*plans]
 
 
 def _shelf(stack: ExitStack) -> Shelf:
@@ -185,10 +213,11 @@ def _prepared(
     use_cache: bool,
     access: Access | None,
     confinement: Confinement,
+    previous: Sequence[PreviousPlan] = (),
 ) -> ServedBuild:
     from nixdock.build.build import prepared_build
 
-    build = stack.enter_context(prepared_build(spec, confinement, access))
+    build = stack.enter_context(prepared_build(spec, confinement, access, previous=previous))
     cache = user_cache() if use_cache else KnownCache(None)
     return ServedBuild(build, shelf, compression, cache)
 

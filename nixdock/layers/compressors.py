@@ -19,10 +19,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 from nixdock.coding.codings import Coding
-from nixdock.errors import ToolError
+from nixdock.errors import InputError
 from nixdock.layers.compression import Compression
 from nixdock.layers.encoder_probe import encoder_digest
 from nixdock.layers.libdeflate import SAMPLE_DIGESTS, gzip_member_compressor
+from nixdock.oci.blob_annotations import OF_ESTARGZ, OF_ZSTD_CHUNKED
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Compressor",
+    "annotations_of",
     "compressor",
     "encoder_name",
     "load_encoder",
@@ -65,8 +67,14 @@ def compressor(compression: Compression, write: Write, workers: int = 1) -> Iter
     """Yield a compressor that passes its output to `write`; the end of the block ends the stream.
 
     If the block fails, what is not compressed yet is dropped. Raise ToolError if the library that
-    is needed is missing or compresses to other bytes than it should.
+    is needed is missing or compresses to other bytes than it should, and InputError if the
+    compression is one for layers alone.
     """
+    if compression.chunked:
+        raise InputError(
+            f"{compression.name} is for layers, not for whole files: choose gzip, zstd or none, or"
+            " another format than a docker-archive"
+        )
     load_encoder(compression)
     encoder: _Encoder
     match compression.coding:
@@ -88,12 +96,23 @@ def media_type_of(compression: Compression) -> str:
     return LAYER_MEDIA_TYPE + compression.media_type_suffix
 
 
+def annotations_of(compression: Compression) -> frozenset[str]:
+    """Return the keys of the annotations that a new layer with that compression has."""
+    if not compression.chunked:
+        return frozenset()
+    return OF_ESTARGZ if compression.coding is Coding.GZIP else OF_ZSTD_CHUNKED
+
+
 def encoder_name(compression: Compression) -> str:
     """Return a name for the bytes that a compression gives: of the format, level and encoder.
 
     Encoders with the same name compress everything to the same bytes.
     """
     level = compression.level
+    if compression.chunked:
+        from nixdock.layers.chunked.frames import frames_name  # noqa: PLC0415 (used rarely)
+
+        return frames_name(compression)
     match compression.coding:
         case Coding.GZIP:
             return f"gzip-{level} {SAMPLE_DIGESTS[level]} {_BLOCK}"
@@ -178,40 +197,29 @@ class _Gzip:
 
 class _Zstd:
     def __init__(self, write: Write, compression: Compression, workers: int) -> None:
+        from nixdock.coding.libzstd import compression_errors  # noqa: PLC0415 (as in load_encoder)
+
         self._write = write
+        self._errors = compression_errors
         self._zstd = _zstd_compressor(compression, workers)
 
     def write(self, data: memoryview | bytes) -> None:
         # An empty first write would change the frame's header, so skip empty writes.
         if not data:
             return
-        with _zstd_errors():
+        with self._errors():
             compressed = self._zstd.compress(data)
         if compressed:
             self._write(compressed)
 
     def finish(self) -> None:
-        with _zstd_errors():
+        with self._errors():
             compressed = self._zstd.flush()
         self._write(compressed)
 
     def close(self) -> None:
         # Freeing the compressor ends its threads.
         del self._zstd
-
-
-@contextmanager
-def _zstd_errors() -> Iterator[None]:
-    """Raise ToolError for errors of libzstd, which has them only if a resource is lacking."""
-    from nixdock.coding.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
-
-    try:
-        yield
-    except zstd.ZstdError as error:
-        raise ToolError(
-            f"libzstd can't compress ({error}); allow more memory or threads: raise the limit that"
-            " ulimit -a or the container's settings show"
-        ) from None
 
 
 def _zstd_compressor(compression: Compression, workers: int) -> zstd.ZstdCompressor:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import PackError
 from nixdock.layers.compression import Compression
-from nixdock.layers.compressors import compressor, media_type_of
+from nixdock.layers.compressors import media_type_of
 from nixdock.layers.keys import blob_key
 from nixdock.layers.layer import PLAIN_PACKING, Layer, Packing
 from nixdock.layers.progress import counted
+from nixdock.layers.tar_encoder import tar_encoder
 from nixdock.oci.digests import Hashing
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE
@@ -74,6 +75,11 @@ class CreatedLayer(ABC):
         """None: the layer is new."""
         return None
 
+    @property
+    def existing_annotations(self) -> Mapping[str, str]:
+        """None: the layer is new."""
+        return {}
+
     def existing_blob(self) -> LayerBlob | None:
         """Return None: the layer is new."""
         return None
@@ -101,20 +107,22 @@ class CreatedLayer(ABC):
     def pack(self, write: Write | None, packing: Packing = PLAIN_PACKING, /) -> LayerBlob:
         """Pack the tar in one pass: read, hash, compress, hash and write."""
         blob = Hashing(write)
-        with compressor(packing.compression, blob.write, packing.threads) as stream:
+        with tar_encoder(packing.compression, blob.write, packing.threads) as stream:
             # An uncompressed blob is the tar: hash it once.
             plain = packing.compression == Compression.NONE
             tar = blob if plain else Hashing(stream.write)
             with in_background(tar.write) if packing.hash_aside else nullcontext(tar.write) as out:
                 self.write_tar(counted(out, packing.advance))
+        held = stream.tar or tar
         return LayerBlob(
-            diff_id=tar.digest,
+            diff_id=held.digest,
             digest=blob.digest,
             size=blob.size,
             media_type=media_type_of(packing.compression),
             history=self.history,
             key=blob_key(self.key, packing.compression, tar.digest),
-            tar_size=tar.size,
+            tar_size=held.size,
+            annotations=stream.annotations,
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nixdock.layers.compressors import media_type_of
+from nixdock.layers.compressors import annotations_of, media_type_of
 from nixdock.layers.keys import blob_key
 
 if TYPE_CHECKING:
@@ -31,11 +31,19 @@ def known_blob(layer: Layer, compression: Compression, known: KnownBlobs) -> Lay
     """Return the blob that `layer` will have, with the layer's own history, if it is known."""
     key = key_of(layer, compression)
     blob = None if key is None else known.get(key)
-    if blob is None or layer.diff_id not in {None, blob.diff_id}:
+    if blob is None:
         return None
-    if layer.key is not None and blob.media_type != media_type_of(compression):
-        return None
-    return replace(blob, history=layer.history, key=None if layer.key is None else key)
+    has_tar = layer.diff_id in {None, blob.diff_id}
+    if layer.key is None:
+        own = layer.existing_annotations
+        return replace(blob, history=layer.history, key=None, annotations=own) if has_tar else None
+    # Without its annotations, nothing of a blob could be fetched in part.
+    is_described = (
+        blob.media_type == media_type_of(compression)
+        and blob.annotations.keys() == annotations_of(compression)
+        and (has_tar or not compression.keeps_tar)
+    )
+    return replace(blob, history=layer.history, key=key) if is_described else None
 
 
 def known_layers(

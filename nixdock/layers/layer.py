@@ -6,7 +6,7 @@ unchanged. Code that assembles or writes images does not need to know which kind
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -88,6 +88,10 @@ class Layer(Protocol):
     @property
     def existing_digest(self) -> str | None:
         """The digest of the blob of an existing layer, or None if only reading it would tell."""
+
+    @property
+    def existing_annotations(self) -> Mapping[str, str]:
+        """The annotations that describe the blob of an existing layer, or none."""
 
     def existing_blob(self) -> LayerBlob | None:
         """Return the blob with `existing_digest` as it will be packed, unverified, or None."""

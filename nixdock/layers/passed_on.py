@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,11 +17,8 @@ from nixdock.oci.digests import Hashing
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE, layer_media_type
 from nixdock.system.buffers import Write
-from nixdock.system.readers import ForwardReader
+from nixdock.system.readers import CopyReader
 from nixdock.tar.reader import TarReader
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 __all__ = ["ExistingBlob", "PassedOnLayer"]
 
@@ -52,6 +49,10 @@ class ExistingBlob(Protocol):
     @property
     def history(self) -> LayerHistory:
         """The layer's history entry in the existing image."""
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """The annotations of the blob's descriptor that describe the blob."""
 
     def media_type_error(self) -> str | None:
         """Return a message if the declared media type is wrong, else None."""
@@ -105,13 +106,25 @@ class PassedOnLayer:
         """The digest that the existing image's manifest declares, if it has a manifest."""
         return self.blob.declared_digest
 
+    @property
+    def existing_annotations(self) -> Mapping[str, str]:
+        """The annotations that the existing image's manifest has for the blob."""
+        return self.blob.annotations
+
     def existing_blob(self) -> LayerBlob | None:
         """Return the blob as it is declared; its first bytes are read to tell its compression."""
         blob = self.blob
         if blob.declared_digest is None or not blob.coding.has_media_type:
             return None
         media_type = layer_media_type(blob.coding)
-        return LayerBlob(blob.diff_id, blob.declared_digest, blob.size, media_type, blob.history)
+        return LayerBlob(
+            blob.diff_id,
+            blob.declared_digest,
+            blob.size,
+            media_type,
+            blob.history,
+            annotations=blob.annotations,
+        )
 
     def names(self) -> Iterator[bytes]:
         """Yield the names of the tar's members; the blob is read to its end, and verified."""
@@ -152,7 +165,7 @@ class _BlobCopy:
 
     def write_to(self, write: Write) -> None:
         blob = self._blob
-        with _CopyReader(blob.open_raw(), write) as copy:
+        with CopyReader(blob.open_raw(), write) as copy:
             if blob.coding is not Coding.NONE:
                 tar = HashedReader(DecompressedReader(copy, blob.coding, blob.place))
                 drain(tar)
@@ -179,7 +192,9 @@ class _BlobCopy:
         if diff_id != blob.diff_id:
             raise _diff_id_error(blob, diff_id)
         media_type = layer_media_type(blob.coding)
-        return LayerBlob(diff_id, digest, blob.size, media_type, blob.history)
+        return LayerBlob(
+            diff_id, digest, blob.size, media_type, blob.history, annotations=blob.annotations
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,25 +229,6 @@ def _diff_id_error(blob: ExistingBlob, digest: str) -> ImageError:
         place=blob.place,
         digest=digest,
     )
-
-
-class _CopyReader(ForwardReader):
-    """Pass on the bytes of a stream, count them, and hand a copy to `write`."""
-
-    def __init__(self, stream: io.RawIOBase, write: Write) -> None:
-        super().__init__(stream)
-        self._write = write
-        self.size = 0
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read the next bytes."""
-        view = memoryview(buffer)
-        count = self._stream.readinto(view) or 0
-        if count:
-            self.size += count
-            # Copy: the caller may reuse its buffer as soon as this returns.
-            self._write(bytes(view[:count]))
-        return count
 
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from nixdock.oci.digests import Hashing, hex_of
 from nixdock.oci.layout import DOCKER_MANIFEST
 from nixdock.oci.legacy import LEGACY_VERSION, REPOSITORIES, legacy_documents, legacy_ids
 from nixdock.oci.reference import Reference
-from nixdock.read.stored import StoredImage, StoredLayer
+from nixdock.read.stored import StoredImage
+from nixdock.read.stored_layer import StoredLayer
 from nixdock.system.buffers import Write
 from nixdock.write.docker_archive import DOCKER_READS
 from nixdock.write.member import ArchiveWriter

@@ -1,25 +1,21 @@
 """Reading NARs: Nix's archives of a file tree, as store paths are hashed and sent.
 
-A NAR is a sequence of strings: eight bytes of length, in little-endian order, the bytes, and zeros
-up to a multiple of eight. There is one way only to write a tree, and this reader takes no other, so
-that nothing can hide behind the hash of a NAR (Nix manual, "Nix Archive (NAR) format").
+There is one way only to write a tree, and this reader takes no other, so that nothing can hide
+behind the hash of a NAR (Nix manual, "Nix Archive (NAR) format").
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
-from nixdock.errors import StoreError
+from nixdock.nix.nar_entry import NarEntry
+from nixdock.nix.nar_strings import CHUNK, StringReader
 from nixdock.system.text import shown
 
-__all__ = ["NarEntry", "NarReader"]
+__all__ = ["NarReader"]
 
-NarKind = Literal["regular", "directory", "symlink"]
-
-_CHUNK: Final = 1 << 20
-_ZEROS: Final = bytes(8)
 # Names of files have at most 255 bytes on Linux, and 255 characters elsewhere.
 _MOST_NAME: Final = 1024
 _MOST_TARGET: Final = 4096
@@ -27,19 +23,6 @@ _MOST_TARGET: Final = 4096
 _MOST_PATH: Final = 1 << 14
 # The size of a file is a signed number of eight bytes for every system.
 _SIZE_LIMIT: Final = 2**63
-
-
-class NarEntry(NamedTuple):
-    """A file, directory or symlink; `path` is relative to the root, whose own path is empty.
-
-    `size` is that of a file in bytes, and `target` that of a symlink. Both are bytes, as stored.
-    """
-
-    path: bytes
-    kind: NarKind
-    executable: bool = False
-    size: int = 0
-    target: bytes = b""
 
 
 def _string(data: bytes) -> bytes:
@@ -67,9 +50,9 @@ _FILE: Final = _ENTRY_NODE + _NODE + _REGULAR + _CONTENTS
 _EXECUTABLE_FILE: Final = _ENTRY_NODE + _NODE + _REGULAR + _EXECUTABLE + _CONTENTS
 _NEXT_ENTRY: Final = _CLOSE_ENTRY + _ENTRY
 # The same after so many bytes of padding.
-_FILES: Final = tuple(_ZEROS[:count] + _FILE for count in range(8))
-_EXECUTABLE_FILES: Final = tuple(_ZEROS[:count] + _EXECUTABLE_FILE for count in range(8))
-_NEXT_ENTRIES: Final = tuple(_ZEROS[:count] + _NEXT_ENTRY for count in range(8))
+_FILES: Final = tuple(bytes(count) + _FILE for count in range(8))
+_EXECUTABLE_FILES: Final = tuple(bytes(count) + _EXECUTABLE_FILE for count in range(8))
+_NEXT_ENTRIES: Final = tuple(bytes(count) + _NEXT_ENTRY for count in range(8))
 _MOST_COMMON_NAME: Final = 255
 # No file whose name is not longer has more bytes before its contents.
 _MOST_BEFORE_CONTENTS: Final = (
@@ -79,7 +62,7 @@ _NO_NAMES: Final = frozenset({b"", b".", b".."})
 _NOTHING: Final = memoryview(b"")
 
 
-class NarReader:
+class NarReader(StringReader):
     """Reads the NAR in `stream`, up to its end; `place` says where it is, for errors.
 
     Iterate over the reader for the entries: each directory comes before what is in it, and names
@@ -93,12 +76,7 @@ class NarReader:
     """
 
     def __init__(self, stream: io.RawIOBase | io.BufferedIOBase, place: str) -> None:
-        self._stream = stream
-        self._place = place
-        # What was read and is not used yet is window[at:]; `start` is its place in the stream.
-        self._window = b""
-        self._at = 0
-        self._start = 0
+        super().__init__(stream, place)
         # How much of the last file has not been read.
         self._left = 0
         # The directories that are not complete, from the root down: path, and last name so far.
@@ -140,7 +118,7 @@ class NarReader:
         at = self._at
         if at == len(self._window):
             self._start += at
-            self._window, self._at, at = self._stream.read(_CHUNK) or b"", 0, 0
+            self._window, self._at, at = self._stream.read(CHUNK) or b"", 0, 0
             if not self._window:
                 raise self._truncated()
         piece = memoryview(self._window)[at : at + wanted]
@@ -246,70 +224,3 @@ class NarReader:
                 f"the names in {where} are not in order: {shown(name)} after {shown(last)}"
             )
         return name
-
-    def _skip_padding(self, size: int) -> None:
-        if size and not self._follows(_ZEROS[:size]):
-            raise self._error("there is padding that is not zero")
-
-    def _number(self) -> int:
-        return int.from_bytes(self._take(8), "little")
-
-    def _text(self, most: int, what: str) -> bytes:
-        size = self._number()
-        if size > most:
-            raise self._error(f"{what} has {size} bytes, more than {most}")
-        at = self._at
-        end = at + size + -size % 8
-        if end <= len(self._window) and not any(self._window[at + size : end]):
-            self._at = end
-            return self._window[at : at + size]
-        text = self._take(size)
-        self._skip_padding(-size % 8)
-        return text
-
-    def _take(self, size: int) -> bytes:
-        if self._available(size) < size:
-            raise self._truncated()
-        taken = self._window[self._at : self._at + size]
-        self._at += size
-        return taken
-
-    def _follows(self, data: bytes) -> bool:
-        """Return whether `data` comes next, and skip it then; raise StoreError at the end."""
-        size = len(data)
-        if len(self._window) - self._at < size and self._available(size) < size:
-            # A part of another string may be all that is left.
-            if data.startswith(self._window[self._at :]):
-                raise self._truncated()
-            return False
-        if not self._window.startswith(data, self._at):
-            return False
-        self._at += size
-        return True
-
-    def _expect(self, data: bytes, what: str) -> None:
-        if not self._follows(data):
-            raise self._error(f"expected {what}")
-
-    def _available(self, size: int) -> int:
-        """Return how many bytes are in the window: at least `size`, unless the stream ends."""
-        while (count := len(self._window) - self._at) < size:
-            more = self._stream.read(_CHUNK)
-            if not more:
-                return count
-            self._start += self._at
-            self._window = self._window[self._at :] + more
-            self._at = 0
-        return count
-
-    def _truncated(self) -> StoreError:
-        end = self._start + len(self._window)
-        return StoreError(
-            f"{self._place} is a truncated NAR: it ends after {end} bytes", place=self._place
-        )
-
-    def _error(self, problem: str) -> StoreError:
-        return StoreError(
-            f"{self._place} is not a valid NAR: at byte {self._start + self._at}, {problem}",
-            place=self._place,
-        )

@@ -105,7 +105,8 @@ def manifest_of(
 
 def _descriptor(layer: LayerBlob, annotations: Mapping[str, str]) -> Descriptor:
     key = {} if layer.key is None else {LAYER_KEY: layer.key}
-    return Descriptor(layer.media_type, layer.digest, layer.size, {**annotations, **key})
+    own = {**annotations, **layer.annotations, **key}
+    return Descriptor(layer.media_type, layer.digest, layer.size, own)
 
 
 @dataclass(frozen=True, slots=True)

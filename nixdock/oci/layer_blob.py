@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 __all__ = ["LayerBlob", "LayerHistory"]
@@ -22,7 +23,8 @@ class LayerBlob:
     `diff_id` is the digest of the uncompressed tar. `digest`, `size` (in bytes) and `media_type`
     describe the blob, which may be compressed. `key` names the blob before it is made (see
     `nixdock.layers.keys`), and `tar_size` is the size of the tar in bytes; both are None if they
-    are not known.
+    are not known. `annotations` are those of the descriptor that describe the blob, in whichever
+    image it is.
     """
 
     diff_id: str
@@ -32,3 +34,4 @@ class LayerBlob:
     history: LayerHistory
     key: str | None = None
     tar_size: int | None = field(default=None, compare=False)
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)

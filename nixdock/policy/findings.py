@@ -56,8 +56,8 @@ class PolicyReport:
     """The rules that were checked, and everything that breaks one of them.
 
     `origin` is the text of what was checked. `unlicensed` is the number of packages whose licence
-    is not known, or None if licences were not looked at; `unexamined` says why the packages of the
-    base image are not known, if so. `platforms` are those of the images of an index that were
+    is not known, or None if licences were not looked at; `unexamined` says why packages of the base
+    image are not known, if so. `platforms` are those of the images of an index that were
     checked.
     """
 

@@ -36,7 +36,7 @@ def license_findings(policy: Policy, bill: Bill) -> Iterator[Finding]:
             message = f"the licence of the package {shown(name)} is not known"
             yield Finding(Rule.DENY_UNKNOWN_LICENSE, message, path, shown(name))
     if policy.deny_unknown_licenses and bill.base is not None and bill.base.unread:
-        message = f"the packages of the base image are not known, as {bill.base.unread}"
+        message = f"packages of the base image are not known, as {bill.base.unread}"
         yield Finding(Rule.DENY_UNKNOWN_LICENSE, message)
 
 

@@ -22,7 +22,7 @@ from nixdock.tar.reader import TarReader
 from nixdock.tar.whiteouts import is_hidden
 
 if TYPE_CHECKING:
-    from nixdock.read.stored import StoredLayer
+    from nixdock.read.stored_layer import StoredLayer
 
 __all__ = [
     "LayerContents",

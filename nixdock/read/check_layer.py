@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import DecompressedReader
@@ -10,9 +11,13 @@ from nixdock.errors import ImageError
 from nixdock.layers.hashed import HashedReader, buffered, drain
 from nixdock.read.layer_rules import LayerRules
 from nixdock.read.problem import Problem
-from nixdock.read.stored import StoredLayer
+from nixdock.read.stored_layer import StoredLayer
+from nixdock.system.readers import CopyReader
 from nixdock.system.text import counted
 from nixdock.tar.reader import TarReader
+
+if TYPE_CHECKING:
+    from nixdock.read.chunked.check import ChunkedCheck
 
 __all__ = ["Checked", "check_blob", "check_layer"]
 
@@ -30,11 +35,22 @@ def check_layer(layer: StoredLayer) -> Checked:
     problems = [Problem(layer.place, text) for text in filter(None, [layer.media_type_error()])]
     if not problems and (text := layer.media_type_warning()):
         problems.append(Problem(layer.place, text, key="mediaType", warning=True))
-    with HashedReader(layer.members.open(layer.name)) as blob:
+    raw = layer.members.open(layer.name)
+    chunks = _chunked_check(layer)
+    with HashedReader(raw if chunks is None else CopyReader(raw, chunks.raw)) as blob:
         rules = LayerRules()
-        problems += _check_tar(blob, layer, rules)
+        problems += _check_tar(blob, layer, rules, chunks)
     problems += check_blob(blob, layer.place, layer.declared_digest, layer.size)
     return Checked(problems, rules.needs_lower)
+
+
+def _chunked_check(layer: StoredLayer) -> ChunkedCheck | None:
+    """Return the check of a layer that can be fetched in part, or None."""
+    if not layer.annotations:
+        return None
+    from nixdock.read.chunked.check import chunked_check  # noqa: PLC0415 (few layers need it)
+
+    return chunked_check(layer.annotations, layer.coding)
 
 
 def check_blob(
@@ -50,11 +66,16 @@ def check_blob(
     return problems
 
 
-def _check_tar(blob: HashedReader, layer: StoredLayer, rules: LayerRules) -> list[Problem]:
+def _check_tar(
+    blob: HashedReader, layer: StoredLayer, rules: LayerRules, chunks: ChunkedCheck | None
+) -> list[Problem]:
     """Return the problems of the tar in `blob`; read both to their ends."""
-    expanded = None if layer.coding is Coding.NONE else DecompressedReader(blob, layer.coding)
+    expanded = None
+    if layer.coding is not Coding.NONE:
+        on_frame = None if chunks is None else chunks.frame
+        expanded = DecompressedReader(blob, layer.coding, on_frame=on_frame)
     tar = HashedReader(expanded or blob)
-    stream = buffered(tar)
+    stream = buffered(tar if chunks is None else CopyReader(tar, chunks.tar))
     reader = TarReader(stream, sparse=True)
     problems: list[Problem] = []
     readable = True
@@ -89,4 +110,7 @@ def _check_tar(blob: HashedReader, layer: StoredLayer, rules: LayerRules) -> lis
             " uncompressed"
         )
         problems.append(Problem(layer.place, message, tar.digest))
+    # What is wrong with the tar itself makes other differences, too.
+    if chunks is not None and readable and not rules.messages:
+        problems += [Problem(layer.place, message) for message in chunks.messages()]
     return problems

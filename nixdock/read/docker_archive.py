@@ -11,9 +11,10 @@ from nixdock.oci.digests import sha256_digest
 from nixdock.oci.documents import DockerManifestDocument
 from nixdock.oci.layout import DOCKER_MANIFEST
 from nixdock.oci.untrusted_json import MOST_JSON, JsonBudget, converted, parse_json
+from nixdock.read.listed_layers import LayerEntry, parse_config, stored_layers
 from nixdock.read.members import Members, member_name, read_whole
 from nixdock.read.problem import Complain, Problem, pass_on
-from nixdock.read.stored import LayerEntry, StoredImage, parse_config, stored_layers
+from nixdock.read.stored import StoredImage
 
 __all__ = ["DockerView", "read_docker_archive"]
 

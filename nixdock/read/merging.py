@@ -13,7 +13,7 @@ from nixdock.errors import ImageError
 from nixdock.layers.hashed import buffered
 from nixdock.read.layer_rules import OVERLAY, LayerRules
 from nixdock.read.opened_tars import opened_tars
-from nixdock.read.stored import StoredLayer
+from nixdock.read.stored_layer import StoredLayer
 from nixdock.read.tree import MergedTree, Node
 from nixdock.system.file_range import Range
 from nixdock.system.text import shown

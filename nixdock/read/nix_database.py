@@ -22,7 +22,10 @@ _TABLES: Final = ("DerivationOutputs", "Refs", "ValidPaths")
 
 
 def read_database(file: Path, place: str) -> Database:
-    """Read Nix's database in `file`; raise ImageError, with `place` as its subject, if it is none.
+    """Read Nix's database in `file`.
+
+    Raise OtherDatabaseError, with `place` as its subject, if it is none, and ImageError if it is
+    damaged.
 
     The file is not trusted: it may not execute its own SQL, and neither run nor grow without bound.
     """

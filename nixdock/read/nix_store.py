@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -13,6 +13,7 @@ from nixdock.nix.closure import PathInfo
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
 from nixdock.read.contents import DATABASE
 from nixdock.read.nix_database import Database, read_database
+from nixdock.read.untrusted_sqlite import OtherDatabaseError
 from nixdock.system.scratch import temporary_directory
 from nixdock.tar.kinds import Kind
 from nixdock.tar.member import Member
@@ -136,10 +137,15 @@ class _Merged:
             self.damaged.discard(path)
 
 
-def read_image_store(layers: Sequence[TarOpener], store_dir: str = DEFAULT_STORE_DIR) -> ImageStore:
+def read_image_store(
+    layers: Sequence[TarOpener],
+    store_dir: str = DEFAULT_STORE_DIR,
+    pass_over: Callable[[str], object] | None = None,
+) -> ImageStore:
     """Return the store in the merged `layers`, bottom to top.
 
-    Raise ImageError if a layer is malformed or the Nix database can't be read.
+    Raise ImageError if a layer is malformed or the Nix database can't be read. If `pass_over` is
+    given, it gets the message about a database of another format, which then counts as none.
     """
     store = normalised(store_dir.encode())
     merged = _Merged(store)
@@ -154,7 +160,12 @@ def read_image_store(layers: Sequence[TarOpener], store_dir: str = DEFAULT_STORE
     registered: tuple[PathInfo, ...] | None = None
     outputs: dict[StorePath, dict[str, str]] = {}
     if DATABASE in merged.databases:
-        registered, outputs = _read_database(merged.databases)
+        try:
+            registered, outputs = _read_database(merged.databases)
+        except OtherDatabaseError as error:
+            if pass_over is None:
+                raise ImageError(str(error), place=_DB_PLACE) from None
+            pass_over(str(error))
     return ImageStore(
         paths=_store_paths(merged.paths - merged.damaged, store_dir),
         damaged=_store_paths(merged.damaged, store_dir),

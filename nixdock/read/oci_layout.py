@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from nixdock.errors import ImageError
@@ -20,49 +19,17 @@ from nixdock.oci.documents import (
 from nixdock.oci.layout import BLOBS, CONTAINERD_NAME, INDEX, MARKER, REF_NAME
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPES, INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
 from nixdock.oci.untrusted_json import MOST_JSON, JsonBudget, converted, parse_json
+from nixdock.read.layout_view import BlobUse, LayoutView
+from nixdock.read.listed_layers import LayerEntry, parse_config, stored_layers
 from nixdock.read.members import Members, read_whole
 from nixdock.read.problem import Complain, Problem, pass_on
-from nixdock.read.stored import (
-    LayerEntry,
-    StoredImage,
-    StoredIndex,
-    has_image_layers,
-    parse_config,
-    stored_layers,
-    with_all_names,
-)
+from nixdock.read.stored import StoredImage, StoredIndex, has_image_layers, with_all_names
 
-__all__ = ["BlobUse", "LayoutView", "read_layout"]
+__all__ = ["read_layout"]
 
 _LAYOUT_VERSION: Final = "1.0.0"
 _MOST_NESTING: Final = 4
 _MOST_DESCRIPTORS: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class BlobUse:
-    """A blob to which a descriptor at `place` refers, with the descriptor's digest and size."""
-
-    name: str
-    digest: str
-    size: int
-    place: str
-
-
-@dataclass(slots=True)
-class LayoutView:
-    """The images of a layout, and everything to which its documents refer.
-
-    `blobs` are the layers and other blobs that have not been read; `files` are the names of these
-    and of the documents. `names` are the keys and values of the annotations that name images.
-    `complete` is False if a document could not be read, so that references may be unknown.
-    """
-
-    images: list[StoredImage] = field(default_factory=list)
-    blobs: list[BlobUse] = field(default_factory=list)
-    files: set[str] = field(default_factory=set)
-    names: list[tuple[str, str]] = field(default_factory=list)
-    complete: bool = True
 
 
 class _Context(NamedTuple):
@@ -271,9 +238,18 @@ class _Reader:
                 entries.append(None)
                 continue
             self.view.blobs.append(use)
-            key = (layer.annotations or {}).get(LAYER_KEY)
-            kind = layer.media_type
-            entries.append(LayerEntry(use.name, layer_place, kind, use.digest, layer.size, key))
+            noted = layer.annotations or {}
+            entries.append(
+                LayerEntry(
+                    use.name,
+                    layer_place,
+                    layer.media_type,
+                    use.digest,
+                    layer.size,
+                    noted.get(LAYER_KEY),
+                    noted,
+                )
+            )
         if is_artifact or config_data is None:
             return
         config_place = f"config {manifest.config.digest}"

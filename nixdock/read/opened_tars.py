@@ -13,7 +13,7 @@ from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import MOST_EXPANDED
 from nixdock.errors import ImageError, NixdockError
 from nixdock.layers.hashed import CHUNK
-from nixdock.read.stored import StoredLayer
+from nixdock.read.stored_layer import StoredLayer
 from nixdock.system.cores import available_cores
 from nixdock.system.file_range import Range
 from nixdock.system.parallel import JobThreads

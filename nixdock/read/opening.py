@@ -13,8 +13,9 @@ from nixdock.oci.layout import DIR_VERSION, DOCKER_MANIFEST, INDEX, MARKER, Form
 from nixdock.read.archive import open_members
 from nixdock.read.directory import Directory
 from nixdock.read.docker_archive import DockerView, read_docker_archive
+from nixdock.read.layout_view import LayoutView
 from nixdock.read.members import Members
-from nixdock.read.oci_layout import LayoutView, read_layout
+from nixdock.read.oci_layout import read_layout
 from nixdock.read.problem import Complain, Problem, refuse
 from nixdock.read.stored import StoredImage
 

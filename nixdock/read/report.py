@@ -16,7 +16,8 @@ from nixdock.read.contents import FileEntry, LayerContents, read_contents
 from nixdock.read.opening import ImageFile
 from nixdock.read.reference_search import SearchedReader
 from nixdock.read.side_by_side import Advance, read_side_by_side
-from nixdock.read.stored import StoredImage, StoredIndex, StoredLayer
+from nixdock.read.stored import StoredImage, StoredIndex
+from nixdock.read.stored_layer import StoredLayer
 from nixdock.read.watched import watched
 from nixdock.system.cores import available_cores
 
@@ -76,8 +77,9 @@ class ImageReport:
     """An image; `digest` is that of the manifest, or None in a docker-archive.
 
     Both digests are None for an image of which a layer has not been packed. `index` is the index
-    with the image, if there is one, and `annotations` are those of the manifest. The sizes of the
-    config and the manifest are in bytes.
+    with the image, if there is one, and `annotations` are those of the manifest. `script_paths` are
+    store paths that are in no layer here, but that the results of scripts may add to an image that
+    has not been built. The sizes of the config and the manifest are in bytes.
     """
 
     tags: tuple[str, ...]
@@ -91,6 +93,7 @@ class ImageReport:
     layers: tuple[LayerReport, ...]
     annotations: Mapping[str, str] = field(default_factory=dict)
     index: StoredIndex | None = None
+    script_paths: tuple[str, ...] = ()
     config_size: int | None = None
     manifest_size: int | None = None
 
@@ -111,6 +114,7 @@ class ImageReport:
             "annotations": dict(self.annotations),
             "index": index,
             "layers": [layer.document() for layer in self.layers],
+            "script_paths": list(self.script_paths),
         }
 
 

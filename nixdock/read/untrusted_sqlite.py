@@ -12,7 +12,7 @@ from typing import Any, Final
 from nixdock.errors import ImageError, InputError
 from nixdock.system.text import shown
 
-__all__ = ["Rows", "open_database"]
+__all__ = ["OtherDatabaseError", "Rows", "open_database"]
 
 # SQLite calls the progress handler after so many virtual instructions, and at most so many times:
 # enough for tens of millions of rows.
@@ -35,6 +35,17 @@ _LIMITS: Final = {
     sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
 _MOST_MESSAGE: Final = 500
+
+
+class OtherDatabaseError(Exception):
+    """A file is no SQLite database, or one without the tables that it is to have.
+
+    It need not be damaged. The message names the file.
+    """
+
+
+class _LacksTableError(ValueError):
+    pass
 
 
 @dataclass(slots=True)
@@ -64,9 +75,9 @@ def open_database(
     """Open the database in `file`, which is to be `what`, such as "a Nix database", for the block.
 
     The file is not trusted: it may not execute its own SQL, and neither run nor grow without bound;
-    a value has at most `most_value` bytes. Raise ImageError, with `place` as its subject, if it
-    lacks one of `tables` or is damaged, and for each InputError, TypeError or ValueError of the
-    block.
+    a value has at most `most_value` bytes. Raise OtherDatabaseError, with `place` as its subject,
+    if it is something else; raise ImageError if it is damaged, and for each InputError, TypeError
+    or ValueError of the block.
     """
     try:
         with closing(sqlite3.connect(file)) as connection:
@@ -74,8 +85,15 @@ def open_database(
             _check(connection, tables)
             yield Rows(connection)
     except (sqlite3.Error, InputError, TypeError, ValueError) as error:
-        message = shown(str(error), _MOST_MESSAGE)
-        raise ImageError(f"{place} is not {what}: {message}", place=place) from None
+        message = f"{place} is not {what}: {shown(str(error), _MOST_MESSAGE)}"
+        if _is_other(error):
+            raise OtherDatabaseError(message) from None
+        raise ImageError(message, place=place) from None
+
+
+def _is_other(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, _LacksTableError) or code == sqlite3.SQLITE_NOTADB
 
 
 def _restrict(connection: sqlite3.Connection, most_value: int) -> None:
@@ -95,7 +113,7 @@ def _restrict(connection: sqlite3.Connection, most_value: int) -> None:
 
 
 def _check(connection: sqlite3.Connection, tables: Sequence[str]) -> None:
-    """Raise ValueError unless `tables` are there and have plain columns.
+    """Raise ValueError unless `tables` are there, and have plain columns.
 
     A generated column would compute values of any size, with functions that the file chooses.
     """
@@ -103,7 +121,7 @@ def _check(connection: sqlite3.Connection, tables: Sequence[str]) -> None:
         # A view or a virtual table has no root page.
         query = "select type, rootpage > 0 from sqlite_master where name = ?"
         if connection.execute(query, [table]).fetchmany(2) != [("table", 1)]:
-            raise ValueError(f"it lacks the table {table}")
+            raise _LacksTableError(f"it lacks the table {table}")
         for column in connection.execute(f"pragma table_xinfo({table})"):
             if column[6]:
                 name = shown(str(column[1]))

@@ -18,13 +18,14 @@ from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.reference import Reference
 from nixdock.read.archive import Archive
 from nixdock.read.check_layer import Checked, check_blob, check_layer
+from nixdock.read.layout_view import BlobUse
 from nixdock.read.members import Members
 from nixdock.read.merging import check_merging
-from nixdock.read.oci_layout import BlobUse
 from nixdock.read.opening import ImageFile
 from nixdock.read.problem import Complain, Problem
 from nixdock.read.side_by_side import Advance, read_side_by_side
-from nixdock.read.stored import StoredImage, StoredLayer
+from nixdock.read.stored import StoredImage
+from nixdock.read.stored_layer import StoredLayer
 from nixdock.read.watched import watched
 from nixdock.system.cores import available_cores
 from nixdock.system.text import counted

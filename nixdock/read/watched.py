@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
     from nixdock.read.members import Members
-    from nixdock.read.stored import StoredLayer
+    from nixdock.read.stored_layer import StoredLayer
     from nixdock.system.file_range import Range
 
 __all__ = ["CountedReader", "watched"]

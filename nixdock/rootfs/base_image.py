@@ -24,7 +24,8 @@ from nixdock.oci.location import Location, location_text
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.read.nix_store import ImageStore, read_image_store
 from nixdock.read.selection import select_image
-from nixdock.read.stored import StoredImage, StoredLayer
+from nixdock.read.stored import StoredImage
+from nixdock.read.stored_layer import StoredLayer
 from nixdock.registry.opening import open_location
 from nixdock.system.typed import MisfitError, convert
 

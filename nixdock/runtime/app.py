@@ -12,9 +12,10 @@ from urllib.parse import parse_qs
 from nixdock.errors import NixdockError
 from nixdock.oci.media_types import INDEX_MEDIA_TYPE
 from nixdock.runtime.body import AnswerBody, Chunks
-from nixdock.runtime.byte_range import Part, UnsatisfiableError, part_of
+from nixdock.runtime.byte_range import Part, UnsatisfiableError, part_of, several_parts_of
 from nixdock.runtime.catalogue import Catalogue, Document, Repository
 from nixdock.runtime.replies import STATUS, RefusedError, Reply, common_headers, json_reply
+from nixdock.runtime.several_parts import SeveralParts
 from nixdock.runtime.tally import Answer, Tally
 from nixdock.runtime.waiting import Waiting
 from nixdock.system.text import printable
@@ -218,6 +219,10 @@ def _blob(repository: Repository, digest: str, environ: WSGIEnvironment) -> Repl
     # A blob never changes: only a wrong tag of an earlier answer makes the range void.
     if environ.get("HTTP_IF_RANGE", headers["ETag"]) != headers["ETag"]:
         asked = None
+    if several := several_parts_of(asked, blob.size):
+        # No blob contains its own digest.
+        parts = SeveralParts(blob, several, digest.replace(":", "-"))
+        return Reply(206, parts, {**headers, "Content-Type": parts.media_type}, blob=digest)
     try:
         part = part_of(asked, blob.size)
     except UnsatisfiableError:

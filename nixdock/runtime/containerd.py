@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Final
 
 from nixdock.errors import InputError, ToolError
@@ -24,6 +24,7 @@ __all__ = ["Containerd", "Kind"]
 _ROLE: Final = '{{index .Config.Labels "io.x-k8s.kind.role"}}'
 _BALANCER: Final = "external-load-balancer"
 _PLATFORM: Final = re.compile(r"\b(linux|windows)/[a-z0-9]+(/v[0-9]+)?")
+_DIGEST: Final = re.compile(r"\bsha256:[0-9a-f]{64}\b")
 _SNAPSHOTTER: Final = re.compile(r"snapshotter\s*=\s*[\"']([a-z0-9-]+)[\"']")
 
 
@@ -50,6 +51,22 @@ class Containerd:
         # TYPE, ID, PLATFORMS, STATUS
         found = _PLATFORM.search(self.ctr("plugins", "ls"))
         return Platform() if found is None else parse_platform(found[0])
+
+    def identity_of(self, name: Reference) -> str | None:
+        """Return the digest of the manifest or index with that name, or None if there is none."""
+        try:
+            # REF, TYPE, DIGEST
+            found = _DIGEST.search(self.ctr("images", "ls", f"name=={name.canonical}"))
+        except ToolError:
+            return None
+        return None if found is None else found[0]
+
+    def document(self, digest: str) -> bytes | None:
+        """Return a blob that is a text, or None if there is none."""
+        try:
+            return self.ctr("content", "get", digest).encode()
+        except ToolError:
+            return None
 
     def receivers(self) -> Sequence[Receiver]:
         """Return this program."""
@@ -105,7 +122,7 @@ class Containerd:
         return [*self.ctr.words, "run", *own, *options, name.canonical, container, *arguments]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Kind:
     """The nodes of a cluster that kind has made: containers with a containerd in each.
 
@@ -122,8 +139,20 @@ class Kind:
         """Return that of the first node."""
         return self.receivers()[0].platform()
 
+    def identity_of(self, name: Reference) -> str | None:
+        """Return that in the first node."""
+        return self.receivers()[0].identity_of(name)
+
+    def document(self, digest: str) -> bytes | None:
+        """Return that in the first node."""
+        return self.receivers()[0].document(digest)
+
     def receivers(self) -> Sequence[Containerd]:
         """Return the nodes that run containers."""
+        return self._nodes
+
+    @cached_property
+    def _nodes(self) -> Sequence[Containerd]:
         names = self.program("get", "nodes").split()
         nodes = [found for name in names if (found := _node(name)) is not None]
         if not nodes:

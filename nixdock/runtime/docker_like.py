@@ -53,6 +53,19 @@ class DockerLike:
         os, _, machine = self.program("info", "--format", fields).strip().partition("/")
         return machine_platform(os, machine)
 
+    def identity_of(self, name: Reference) -> str | None:
+        """Return the ID of the image with that name, or None if there is none."""
+        try:
+            identity, _ = self.found(name)
+        except ToolError:
+            return None
+        # Podman leaves out the algorithm.
+        return f"sha256:{identity.removeprefix('sha256:')}"
+
+    def document(self, digest: str) -> bytes | None:  # noqa: ARG002 (the interface)
+        """Return None: of a config, they tell only what they know themselves."""
+        return None
+
     def receivers(self) -> Sequence[Receiver]:
         """Return this program."""
         return (self,)

@@ -38,6 +38,15 @@ class Minikube:
             machine_platform("linux", os.uname().machine) if docker is None else docker.platform()
         )
 
+    def identity_of(self, name: Reference) -> str | None:
+        """Return that in the Docker in the node, if we can reach it."""
+        docker = self._docker()
+        return None if docker is None else docker.identity_of(name)
+
+    def document(self, digest: str) -> bytes | None:  # noqa: ARG002 (the interface)
+        """Return None: `minikube image` gives out whole images only."""
+        return None
+
     def receivers(self) -> Sequence[Receiver]:
         """Return the Docker in the node, if there is one that we can reach, or `minikube image`."""
         docker = self._docker()

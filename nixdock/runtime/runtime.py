@@ -76,6 +76,15 @@ class Runtime(Protocol):
     def platform(self) -> Platform:
         """Return the platform of its own machine; raise ToolError if it does not answer."""
 
+    def identity_of(self, name: Reference) -> str | None:
+        """Return by which digest it knows the image with that name, or None if there is none.
+
+        It is the digest of the config, the manifest or the index. None is also for no answer.
+        """
+
+    def document(self, digest: str) -> bytes | None:
+        """Return a config, a manifest or an index, or None if it has none or gives out none."""
+
     def receivers(self) -> Sequence[Receiver]:
         """Return all that have to receive an image; raise ToolError if there is none."""
 

@@ -14,9 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from nixdock.sbom.unknown_format import UnknownFormatError
+
 __all__ = ["hash_records"]
 
 _MAGIC: Final = 0x061561
+_OTHERS: Final = {0x053162: "a B-tree", 0x042253: "a queue", 0x074582: "a heap"}
+# Where its pages of metadata have the magic number, and where those of version 1.85 have it.
+_MAGIC_AT, _OLD_MAGIC_AT = 12, 0
 _VERSIONS: Final = range(8, 11)
 _PAGE_SIZES: Final = frozenset(1 << bits for bits in range(9, 17))
 _METADATA_SIZE: Final = 224
@@ -33,25 +38,24 @@ _CHECKSUMS, _SEVERAL = 1, 2
 def hash_records(data: bytes, most_value: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield the key and the value of each record, in the order of the buckets.
 
-    Raise ValueError if `data` is no such database, is damaged or has a value of over `most_value`
-    bytes. No page is read twice, so the time is bounded by the size of `data`.
+    Raise UnknownFormatError if `data` is no such database, and ValueError if it is damaged or has a
+    value of over `most_value` bytes. No page is read twice, so the time is bounded by the size of
+    `data`.
     """
-    for order in "<>":
-        if data[12:16] == struct.pack(f"{order}I", _MAGIC):
-            break
-    else:
-        raise ValueError("it is not a hash database of Berkeley DB")
+    order = _byte_order(data)
     if len(data) < _METADATA_SIZE:
         raise ValueError("its page of metadata is too short")
     version, page_size, encryption, kind, features = struct.unpack_from(f"{order}2I3B", data, 16)
     if version not in _VERSIONS:
-        raise ValueError(f"version {version} of hash databases is not known")
+        raise UnknownFormatError(f"version {version} of hash databases of Berkeley DB")
     if page_size not in _PAGE_SIZES or kind != _METADATA:
         raise ValueError("its page of metadata is damaged")
     (last_page,) = struct.unpack_from(f"{order}I", data, 32)
     (flags,) = struct.unpack_from(f"{order}I", data, 48)
     if encryption or features & _CHECKSUMS or flags & _SEVERAL:
-        raise ValueError("it is encrypted, has checksums or has several databases")
+        raise UnknownFormatError(
+            "a hash database of Berkeley DB that is encrypted, has checksums or is one of several"
+        )
     (last_bucket,) = struct.unpack_from(f"{order}I", data, 72)
     # Each bucket has a page of its own.
     if last_bucket >= last_page:
@@ -61,6 +65,21 @@ def hash_records(data: bytes, most_value: int) -> Iterator[tuple[bytes, bytes]]:
     pages = _Pages(data, order, page_size, last_page, most_value)
     for bucket in range(last_bucket + 1):
         yield from pages.records(bucket + groups[min(bucket.bit_length(), len(groups) - 1)])
+
+
+def _byte_order(data: bytes) -> str:
+    for order in "<>":
+        found, old = (
+            struct.unpack_from(f"{order}I", data, at)[0] if len(data) >= at + 4 else None
+            for at in (_MAGIC_AT, _OLD_MAGIC_AT)
+        )
+        if found == _MAGIC:
+            return order
+        if found in _OTHERS:
+            raise UnknownFormatError(f"{_OTHERS[found]} of Berkeley DB, not a hash database")
+        if old == _MAGIC or old in _OTHERS:
+            raise UnknownFormatError("a database of Berkeley DB 1.85")
+    raise UnknownFormatError("no hash database of Berkeley DB")
 
 
 @dataclass(frozen=True, slots=True)

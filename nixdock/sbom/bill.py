@@ -121,8 +121,8 @@ class BasePart:
     """What an image has below the layers of nixdock: the base image, or all of a foreign image.
 
     `distribution` and `release` are the ID and VERSION_ID of its os-release file, `title` the
-    PRETTY_NAME; each is empty if it is not known. `unread` says why the packages are not known, and
-    is empty if they are.
+    PRETTY_NAME; each is empty if it is not known. `unread` says why the packages, or some of them,
+    are not known, and is empty if they are.
     """
 
     diff_ids: tuple[str, ...]

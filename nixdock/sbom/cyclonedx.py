@@ -248,7 +248,8 @@ def _compositions(bill: Bill) -> list[_Object]:
     is_image = bill.subject.kind is SubjectKind.IMAGE
     known = [package.path for package in bill.packages if package.dependencies is not None]
     unknown = [package.path for package in bill.packages if package.dependencies is None]
-    base = "unknown" if bill.base is not None and bill.base.unread else "incomplete"
+    is_unknown = bill.base is not None and bill.base.unread and not bill.base.packages
+    base = "unknown" if is_unknown else "incomplete"
     entries = [
         ("incomplete" if is_image else "complete", "assemblies", [_SUBJECT]),
         (base, "assemblies", [_BASE] if bill.base is not None else []),

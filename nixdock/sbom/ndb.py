@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from operator import itemgetter
 from typing import Final
 
+from nixdock.sbom.unknown_format import UnknownFormatError
+
 __all__ = ["ndb_blobs"]
 
 _MAGIC: Final = b"RpmP"
@@ -28,14 +30,16 @@ _TAIL: Final = struct.Struct("<2I4s")
 def ndb_blobs(data: bytes, most_blob: int) -> Iterator[bytes]:
     """Yield the blob of each package, in the order in which they are in the file.
 
-    Raise ValueError if `data` is no such database, is damaged or has a blob of over `most_blob`
-    bytes. Blobs don't overlap, so all together are smaller than `data`.
+    Raise UnknownFormatError if `data` is no such database, and ValueError if it is damaged or has a
+    blob of over `most_blob` bytes. Blobs don't overlap, so all together are smaller than `data`.
     """
-    if len(data) < _PAGE or data[:4] != _MAGIC:
-        raise ValueError("it is not a database of the form ndb")
+    if data[:4] != _MAGIC:
+        raise UnknownFormatError("no database of the form ndb")
+    if len(data) < _PAGE:
+        raise ValueError("its first page is too short")
     _, version, _, pages, _ = _HEADER.unpack_from(data)
     if version:
-        raise ValueError(f"version {version} of ndb is not known")
+        raise UnknownFormatError(f"version {version} of the form ndb")
     slots_end = pages * _PAGE
     if not pages or slots_end > len(data) or len(data) % _BLOCK:
         raise ValueError(f"it has {pages} pages of slots, but {len(data)} bytes")

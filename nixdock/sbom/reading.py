@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -14,9 +15,11 @@ from nixdock.sbom.bill import BasePart
 from nixdock.sbom.system_packages import read_base_part
 
 if TYPE_CHECKING:
-    from nixdock.read.stored import StoredLayer
+    from nixdock.read.stored_layer import StoredLayer
 
 __all__ = ["Contents", "read_layers"]
+
+log = logging.getLogger(__name__)
 
 _OWN: Final = "nixdock: "
 
@@ -46,13 +49,17 @@ def read_layers(layers: Sequence[StoredLayer], store_dir: str = DEFAULT_STORE_DI
 
     The references of a store path are known if the image has a Nix database with it. Layers that
     nixdock has not made are searched for the packages of a distribution. Raise ImageError if a
-    layer or a database is damaged.
+    layer or a database is damaged; log a warning for a Nix database whose format is not known.
     """
-    store = read_image_store(layers, store_dir)
+    store = read_image_store(layers, store_dir, _pass_over)
     registered = {info.path: info for info in store.registered or ()}
     paths = store.paths | store.damaged
     infos = {path: registered.get(path, PathInfo(path)) for path in paths}
     return Contents(infos, paths & registered.keys(), _base_part(layers))
+
+
+def _pass_over(message: str) -> None:
+    log.warning("%s; so the references of store paths are not known", message)
 
 
 def _base_part(layers: Sequence[StoredLayer]) -> BasePart | None:

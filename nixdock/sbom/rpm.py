@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from nixdock.errors import ImageError
-from nixdock.read.untrusted_sqlite import open_database
+from nixdock.read.untrusted_sqlite import OtherDatabaseError, open_database
 from nixdock.sbom.berkeley_db import hash_records
 from nixdock.sbom.bill import SystemPackage
 from nixdock.sbom.ndb import ndb_blobs
 from nixdock.sbom.rpm_headers import MOST_HEADER, package_of
+from nixdock.sbom.unknown_format import UnknownFormatError
 from nixdock.system.scratch import temporary_directory
 from nixdock.system.text import shown
 
@@ -31,7 +32,8 @@ def rpm_packages(
     """Yield the packages in a database whose file has one of the names RPM_DATABASES.
 
     `log` is the write-ahead log of SQLite, if there is one, which has the latest changes. Raise
-    ImageError about `place` if the file is no such database or is damaged.
+    UnknownFormatError if the file has another format than that name says, and ImageError about
+    `place` if it is damaged.
     """
     if name == RPM_SQLITE:
         yield from _sqlite_packages(database, log, place)
@@ -53,8 +55,11 @@ def _sqlite_packages(database: bytes, log: bytes | None, place: str) -> Iterator
         file.write_bytes(database)
         if log is not None:
             (directory / f"{file.name}-wal").write_bytes(log)
-        with open_database(file, ["Packages"], _WHAT, place, most_value=MOST_HEADER) as rows:
-            yield from _packages(header for (header,) in rows.of("select blob from Packages"))
+        try:
+            with open_database(file, ["Packages"], _WHAT, place, most_value=MOST_HEADER) as rows:
+                yield from _packages(header for (header,) in rows.of("select blob from Packages"))
+        except OtherDatabaseError:
+            raise UnknownFormatError("no SQLite database with the table Packages") from None
 
 
 def _berkeley_db_headers(database: bytes) -> Iterator[bytes]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from nixdock.errors import ImageError
 from nixdock.read.tree import MergedTree
 from nixdock.sbom.bill import BasePart, SystemPackage
 from nixdock.sbom.rpm import RPM_DATABASES, RPM_DIRECTORIES, RPM_SQLITE, rpm_packages
+from nixdock.sbom.unknown_format import UnknownFormatError
+from nixdock.system.text import shown
 from nixdock.tar.kinds import Kind
 
 __all__ = ["read_base_part"]
@@ -29,32 +33,57 @@ _DPKG_SOURCE: Final = re.compile(r"(\S+)(?: \((\S+)\))?")
 def read_base_part(tree: MergedTree, diff_ids: tuple[str, ...]) -> BasePart:
     """Return what the layers with `diff_ids`, which `tree` has merged, contain.
 
-    Raise ImageError if a database is too large or is damaged.
+    Databases whose format is not known are left out, and named. Raise ImageError if one of a known
+    format is too large or is damaged.
     """
     release = _os_release(tree)
-    found: set[SystemPackage] = set()
-    read = False
+    found = _Found(tree)
     for name in (_DPKG, *_names_in(tree, _DPKG_PARTS)):
         # Beside the description of a package, a file with its checksums may lie.
-        if not name.endswith(b".md5sums") and (data := _contents(tree, name)) is not None:
-            found.update(_dpkg_packages(data))
-            read = True
+        if not name.endswith(b".md5sums"):
+            found.add(name, _dpkg_packages)
     for name in _APK:
-        if (data := _contents(tree, name)) is not None:
-            found.update(_apk_packages(data))
-            read = True
+        found.add(name, _apk_packages)
     for directory in RPM_DIRECTORIES:
-        if (packages := _rpm_packages(tree, directory)) is not None:
-            found.update(packages)
-            read = True
+        found.add_rpm(directory)
     return BasePart(
         diff_ids=diff_ids,
         distribution=release.get("ID", ""),
         release=release.get("VERSION_ID", ""),
         title=release.get("PRETTY_NAME", ""),
-        packages=tuple(_distinct(found)),
-        unread="" if read else _UNREAD,
+        packages=tuple(_distinct(found.packages)),
+        unread="; ".join(found.unknown) or ("" if found.read else _UNREAD),
     )
+
+
+@dataclass(slots=True)
+class _Found:
+    """The packages that were found, and why databases were left out; `read` says if any was not."""
+
+    tree: MergedTree
+    packages: set[SystemPackage] = field(default_factory=set)
+    unknown: list[str] = field(default_factory=list)
+    read: bool = False
+
+    def add(self, name: bytes, packages_in: Callable[[bytes], Iterable[SystemPackage]]) -> bool:
+        """Add the packages in a file; return whether there is such a file."""
+        data = _contents(self.tree, name)
+        if data is None:
+            return False
+        try:
+            self.packages.update(packages_in(data))
+            self.read = True
+        except UnknownFormatError as error:
+            self.unknown.append(f"{_place(name)} has a format that is not known: {error}")
+        return True
+
+    def add_rpm(self, directory: bytes) -> None:
+        """Add the packages of the database that rpm would open."""
+        for name in RPM_DATABASES:
+            file = directory + b"/" + name
+            log = _contents(self.tree, file + b"-wal") if name == RPM_SQLITE else None
+            if self.add(file, partial(rpm_packages, name, log=log, place=_place(file))):
+                return
 
 
 def _distinct(packages: Iterable[SystemPackage]) -> Iterable[SystemPackage]:
@@ -79,12 +108,16 @@ def _contents(tree: MergedTree, name: bytes) -> bytes | None:
     if node is None or node.kind != Kind.FILE:
         return None
     if node.size > _MOST_BYTES:
-        place = f"/{name.decode('utf-8', 'backslashreplace')}"
+        place = _place(name)
         raise ImageError(
             f"{place} has {node.size} bytes, but may have at most {_MOST_BYTES}", place=place
         )
     with tree.open(node) as stream:
         return stream.read()
+
+
+def _place(name: bytes) -> str:
+    return shown(b"/" + name)
 
 
 def _os_release(tree: MergedTree) -> dict[str, str]:
@@ -103,8 +136,11 @@ def _lines(data: bytes) -> list[str]:
 def _stanzas(data: bytes) -> Iterator[dict[str, str]]:
     """Yield the fields of each paragraph: `Key: value`; lines that continue a value are left out.
 
-    dpkg's keys do not depend on case, and apk's, of one letter, do.
+    dpkg's keys do not depend on case, and apk's, of one letter, do. Raise UnknownFormatError unless
+    it is text.
     """
+    if b"\0" in data:
+        raise UnknownFormatError("it is no text")
     fields: dict[str, str] = {}
     for line in [*_lines(data), ""]:
         if not line.strip():
@@ -149,16 +185,6 @@ def _apk_packages(data: bytes) -> Iterator[SystemPackage]:
                 homepage=fields.get("U", ""),
                 description=fields.get("T", ""),
             )
-
-
-def _rpm_packages(tree: MergedTree, directory: bytes) -> Iterator[SystemPackage] | None:
-    """Return the packages of the database that rpm would open, or None if there is none."""
-    for name in RPM_DATABASES:
-        file = directory + b"/" + name
-        if (data := _contents(tree, file)) is not None:
-            log = _contents(tree, file + b"-wal") if name == RPM_SQLITE else None
-            return rpm_packages(name, data, log, f"/{file.decode()}")
-    return None
 
 
 def _has_name(fields: Mapping[str, str], *keys: str) -> bool:

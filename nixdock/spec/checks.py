@@ -16,7 +16,8 @@ from nixdock.oci.registry_reference import RegistryReference
 from nixdock.spec.architecture import check_architecture
 from nixdock.spec.closure_spec import StorePathSpec
 from nixdock.spec.config_checks import checked_config
-from nixdock.spec.image_spec import ImageSpec, LayeringSpec
+from nixdock.spec.image_spec import ImageSpec
+from nixdock.spec.layering_spec import LayeringSpec
 from nixdock.spec.paths import file_names, is_in_store
 from nixdock.spec.problem import errors_at_key, spec_error, type_error
 from nixdock.spec.provenance_spec import check_public_uri

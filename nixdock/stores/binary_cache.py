@@ -10,7 +10,7 @@ from typing import Final
 from nixdock.errors import CacheError, InputError, StoreError
 from nixdock.nix.cache_files import CacheInfo, NarInfo, parse_cache_info, parse_narinfo
 from nixdock.nix.content_address import ContentAddress
-from nixdock.nix.nar import NarEntry
+from nixdock.nix.nar_entry import NarEntry
 from nixdock.nix.signatures import TrustedKeys, signer_of
 from nixdock.nix.store_path import StorePath
 from nixdock.stores.answer_cache import AnswerCache

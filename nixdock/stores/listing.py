@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from nixdock.errors import StoreError
-from nixdock.nix.nar import NarEntry
+from nixdock.nix.nar_entry import NarEntry
 
 __all__ = ["parse_listing"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from nixdock.errors import PackError
-from nixdock.nix.nar import NarEntry
+from nixdock.nix.nar_entry import NarEntry
 from nixdock.nix.store_path import StorePath
 from nixdock.tar.header import Content, Entry, name_text
 from nixdock.tar.kinds import Kind

@@ -12,7 +12,7 @@ from nixdock.errors import MissingPathsError
 from nixdock.nix.cache_files import NarInfo
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.hashes import Hash
-from nixdock.nix.nar import NarEntry
+from nixdock.nix.nar_entry import NarEntry
 from nixdock.nix.store_path import StorePath
 from nixdock.stores.binary_cache import BinaryCache
 from nixdock.stores.local import LocalStore

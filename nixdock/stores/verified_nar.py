@@ -14,7 +14,8 @@ from nixdock.native.sha256 import Sha256, new_sha256
 from nixdock.nix.cache_files import NarInfo
 from nixdock.nix.content_address import ContentAddress
 from nixdock.nix.hashes import Hash
-from nixdock.nix.nar import NarEntry, NarReader
+from nixdock.nix.nar import NarReader
+from nixdock.nix.nar_entry import NarEntry
 from nixdock.nix.registrations import known_nar_hash
 from nixdock.system.readers import ForwardReader
 from nixdock.system.text import shown

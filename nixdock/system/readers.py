@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import os
 import select
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["BytesReader", "DescriptorReader", "ForwardReader", "ReadOnlyStream"]
+__all__ = ["BytesReader", "CopyReader", "DescriptorReader", "ForwardReader", "ReadOnlyStream"]
 
 
 class ReadOnlyStream(io.RawIOBase):
@@ -49,6 +50,27 @@ class ForwardReader(ReadOnlyStream):
         if not self.closed:
             self._stream.close()
         super().close()
+
+
+class CopyReader(ForwardReader):
+    """Pass on the bytes of a stream, count them, and hand a copy to `write`."""
+
+    def __init__(
+        self, stream: io.RawIOBase | io.BufferedIOBase, write: Callable[[bytes], object]
+    ) -> None:
+        super().__init__(stream)
+        self._write = write
+        self.size = 0
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read the next bytes."""
+        view = memoryview(buffer)
+        count = self._stream.readinto(view) or 0
+        if count:
+            self.size += count
+            # Copy: the caller may reuse its buffer as soon as this returns.
+            self._write(bytes(view[:count]))
+        return count
 
 
 class DescriptorReader(ReadOnlyStream):

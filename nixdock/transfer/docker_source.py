@@ -18,7 +18,8 @@ from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.layout import BLOBS
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPE, layer_media_type
 from nixdock.read.directory import Directory
-from nixdock.read.stored import StoredImage, StoredLayer
+from nixdock.read.stored import StoredImage
+from nixdock.read.stored_layer import StoredLayer
 from nixdock.system.buffers import Write
 from nixdock.system.cores import available_cores
 from nixdock.system.scratch import temporary_directory

@@ -74,4 +74,5 @@ def blobs_of(image: StoredImage) -> Iterator[LayerBlob]:
                 layer.media_type,
                 layer.history,
                 layer.key,
+                annotations=layer.annotations,
             )

@@ -134,12 +134,12 @@ class _Push:
         for i, blob in pack_each(self._layers, chosen, None, compression, cores, self._progress):
             self._read += blob.tar_size or 0
             wrong = expected[i]
-            if (blob.digest, blob.diff_id, blob.size) != (wrong.digest, wrong.diff_id, wrong.size):
+            if _described(blob) != _described(wrong):
                 homes = ", ".join(self._known.homes.get(wrong.digest, ())) or "the cache"
                 raise ImageError(
                     f"layer {i + 1}, {self._layers[i].history.comment}: {homes} says that its blob"
                     f" is {wrong.digest} with {wrong.size} bytes, but it is {blob.digest} with"
-                    f" {blob.size}",
+                    f" {blob.size}{_other_annotations(blob, wrong)}",
                     place=homes,
                     digest=wrong.digest,
                 )
@@ -232,3 +232,11 @@ class _Push:
         trusted = [i for i in blobs if self._outcomes[i].get(target.place) is Outcome.KNOWN]
         present = map_in_threads(lambda i: target.has(blobs[i].digest), trusted, _LOOKUPS)
         return [i for i, there in zip(trusted, present, strict=True) if not there]
+
+
+def _described(blob: LayerBlob) -> tuple[object, ...]:
+    return blob.digest, blob.diff_id, blob.size, blob.annotations
+
+
+def _other_annotations(blob: LayerBlob, wrong: LayerBlob) -> str:
+    return "" if blob.annotations == wrong.annotations else ", and its annotations are others"

@@ -12,7 +12,7 @@ from typing import Final
 
 from .figure import Figure
 from .figures import MANY, Bench
-from .record import last_values, save_figures
+from .record import last_values, save_figures, this_machine
 from .synthetic import Closure, Shape, synthetic_closure
 
 _UNITS: Final = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             print(line.rstrip(), flush=True)
             figures.append(figure)
-    save_figures(record, settings, figures)
+    save_figures(record, settings, this_machine(), figures)
     print(f"recorded in {record}, for the next run to compare with")
     return 1 if options.check and any(figure.ok is False for figure in figures) else 0
 
@@ -57,7 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--files", type=int, default=shape.files, help="of a made-up closure")
     parser.add_argument("--bytes", type=_size, default=shape.size, help="such as 3MB")
     parser.add_argument("--cache", type=Path, default=_cache(), help="where it is kept")
-    parser.add_argument("--record", type=Path, help="the last figures (default: in the cache)")
+    parser.add_argument(
+        "--record",
+        type=Path,
+        help="the JSON file with the last figures (default: figures.json in the cache)",
+    )
     parser.add_argument("--repeat", type=int, default=3, help="turns of the slowest measurements")
     parser.add_argument("--many", type=int, default=MANY, help="the most paths that are planned")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")

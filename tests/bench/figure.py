@@ -17,7 +17,7 @@ class Figure:
     """One line of the table; `ok` is None where there is no target.
 
     `value` is a number of seconds or bytes, or a ratio; less is better, unless the target is a
-    least ratio.
+    least ratio. `seconds` are both times of which `value` is the ratio.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Figure:
     value: float | None = None
     target: str = ""
     ok: bool | None = None
+    seconds: tuple[float, float] | None = None
 
 
 def ratio_figure(
@@ -32,11 +33,12 @@ def ratio_figure(
 ) -> Figure:
     """Return the figure of a ratio, which may have a target."""
     measured = f"{ratio}: {ratio.a} / {ratio.b}"
+    target, ok = "", None
     if most is not None:
-        return Figure(name, measured, ratio.value, f"<= {most:g}x", ratio.value <= most)
-    if least is not None:
-        return Figure(name, measured, ratio.value, f">= {least:g}x", ratio.value >= least)
-    return Figure(name, measured, ratio.value)
+        target, ok = f"<= {most:g}x", ratio.value <= most
+    elif least is not None:
+        target, ok = f">= {least:g}x", ratio.value >= least
+    return Figure(name, measured, ratio.value, target, ok, (ratio.a.median, ratio.b.median))
 
 
 def seconds_figure(name: str, times: Series, measured: str, *, most: float) -> Figure:

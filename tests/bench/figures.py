@@ -17,6 +17,7 @@ from .large import JOBS
 from .loads import load_figures
 from .measure import Ratio, Series, interleaved, run, run_watched
 from .packers import packer_figures
+from .peers import peer_figures
 from .synthetic import Closure
 from .transfers import transfer_figures
 
@@ -53,6 +54,7 @@ class Bench:
         digests, sizes = self._layers()
         yield Figure("closure", f"{len(sizes)} layers, {sum(sizes) / _MB:.0f} MB in all")
         yield self._hashing(sizes)
+        yield from peer_figures(self.closure, self.directory, self.repeat, self._dry_run)
         yield from packer_figures(
             self._spec, self.directory, self.repeat, self._dry_run, self.cache
         )

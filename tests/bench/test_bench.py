@@ -1,26 +1,31 @@
 from __future__ import annotations
 
-import json
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.bench.figure import Figure
-from tests.bench.record import last_values, save_figures
+from tests.bench.picture import COMPARISONS, drawn
+from tests.bench.record import last_run, this_machine
+from tests.bench.test_picture import install
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
 def test_a_small_run_prints_every_figure(tmp_path: Path) -> None:
+    fake = Path(__file__).with_name("fake_nix2container.py")
+    install(tmp_path / "bin", f'exec {shlex.join([sys.executable, str(fake)])} "$@"')
     command = [
         *(sys.executable, "-m", "tests.bench", "--cache", str(tmp_path), "--repeat", "1"),
         *("--paths", "20", "--files", "300", "--bytes", "3MB"),
         *("--many", "500"),
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    env = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     figures = [line[:36].rstrip() for line in done.stdout.splitlines()]
     assert "build --dry-run / SHA-256 alone" in figures
@@ -40,15 +45,11 @@ def test_a_small_run_prints_every_figure(tmp_path: Path) -> None:
     assert "zlib -6 / gzip, one thread" in figures
     assert "build, depth 5 / SHA-256 alone" in figures
     assert "docker load / load, app changed" in figures
-    record = json.loads((tmp_path / "figures.json").read_bytes())
-    assert record["settings"] == {"paths": 20, "files": 300, "bytes": 3_000_000}
-    assert record["figures"].keys() == {*figures} - {"figure", "closure", figures[-1]}
-
-
-def test_figures_are_compared_with_those_of_the_same_settings(tmp_path: Path) -> None:
-    file = tmp_path / "directory/figures.json"
-    settings = {"paths": 20}
-    assert last_values(file, settings) == {}
-    save_figures(file, settings, [Figure("a", "2 s", 2.0, "< 3 s", True), Figure("b", "text")])
-    assert last_values(file, settings) == {"a": 2.0}
-    assert last_values(file, {"paths": 21}) == {}
+    assert "nix2container / build --dry-run" in figures
+    run = last_run(tmp_path / "figures.json")
+    assert run is not None
+    assert run.settings == {"paths": 20, "files": 300, "bytes": 3_000_000}
+    assert run.machine == this_machine()
+    assert run.figures.keys() == {*figures} - {"figure", "closure", figures[-1]}
+    # The picture needs the names of the figures.
+    assert drawn(run).count('class="own"') == len(COMPARISONS)

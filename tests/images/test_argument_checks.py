@@ -214,6 +214,18 @@ def test_programs_names_of_compressors(library: Library) -> None:
     assert same == [[True, True, True], [True, True, True]]
 
 
+@pytest.mark.parametrize("function", ["buildImage", "buildLayeredImage"])
+@pytest.mark.parametrize("compressor", ["zstd:chunked", "estargz"])
+def test_compressors_of_layers(library: Library, function: str, compressor: str) -> None:
+    arguments = f'name = "x"; compressor = "{compressor}";'
+    assert refusal(library, f"(nixdock.{function} {{ {arguments} }}).drvPath") == (
+        f"nixdock: image x: the compressor {compressor} is for layers, not for whole files: choose"
+        " another format than docker-archive"
+    )
+    arguments += ' format = "oci-layout";'
+    assert library.evaluate(f"builtins.isString (nixdock.{function} {{ {arguments} }}).drvPath")
+
+
 def test_an_old_nixpkgs_is_named(library: Library) -> None:
     old = f"""(import {LIBRARY} {{ pkgs = pkgs.extend (_: prev: {{
         python3Packages = builtins.removeAttrs prev.python3Packages [ "backports-zstd" ]; }});

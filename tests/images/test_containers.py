@@ -56,7 +56,7 @@ def test_a_stream_is_loaded_from_a_pipe(
     assert runtime.run(image).stdout.strip() == GREETING
 
 
-@pytest.mark.parametrize("compressor", ["none", "gz", "zstd"])
+@pytest.mark.parametrize("compressor", ["none", "gz", "zstd", "zstd:chunked", "estargz"])
 @pytest.mark.parametrize("form", ["oci-archive", "archive"])
 def test_podman_runs_archives(library: Library, podman: Podman, form: str, compressor: str) -> None:
     archive = library.build(

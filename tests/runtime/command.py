@@ -22,6 +22,7 @@ _DEBIAN_PACKAGES = {
     "conmon": "conmon",
     "containerd": "containerd",
     "ctr": "containerd",
+    "ctr-remote": "stargz-snapshotter",
     "docker": "docker.io",
     "dockerd": "docker.io",
     "docker-registry": "docker-registry",
@@ -29,6 +30,7 @@ _DEBIAN_PACKAGES = {
     "runc": "runc",
     "setpriv": "util-linux",
     "skopeo": "skopeo",
+    "tar-split": "tar-split",
     "umoci": "umoci",
 }
 _SYSTEM_DIRECTORIES = (

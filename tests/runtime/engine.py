@@ -20,6 +20,9 @@ from .workspace import Workspace, workspace
 IN_CONTAINERD = "NIXDOCK_TEST_DOCKER_IN_CONTAINERD"
 """The variable with which Docker keeps images in containerd."""
 
+PODMAN_HELPERS = "NIXDOCK_TEST_PODMAN_HELPERS"
+"""The variable with the directory of the programs that Podman calls, if they are elsewhere."""
+
 _SNAPSHOTTERS = ("overlayfs", "native")
 
 
@@ -235,8 +238,11 @@ def _start_dockerd(
 
 
 @contextmanager
-def podman_storage() -> Iterator[Podman]:
-    """Set up Podman, with the best storage driver that works here."""
+def podman_storage(pull_options: Mapping[str, str] | None = None) -> Iterator[Podman]:
+    """Set up Podman, with the best storage driver that works here.
+
+    `pull_options` are those of containers-storage.conf(5).
+    """
     program, runtime = require_tool("podman"), require_tool("runc")
     with workspace() as space:
         policy = space.file("policy.json", '{"default": [{"type": "insecureAcceptAnything"}]}\n')
@@ -249,7 +255,7 @@ def podman_storage() -> Iterator[Podman]:
                     f"--runtime-flag=root={space.directory('runc')}",
                     "--cgroup-manager=cgroupfs",
                 ],
-                _podman_environment(space, driver),
+                _podman_environment(space, driver, pull_options or {}),
                 image_options=[f"--signature-policy={policy}"],
                 pull_options=["--tls-verify=false"],
                 container_options=[
@@ -271,16 +277,22 @@ def podman_storage() -> Iterator[Podman]:
             podman.remove_containers()
 
 
-def _podman_environment(space: Workspace, driver: str) -> dict[str, str]:
+def _podman_environment(
+    space: Workspace, driver: str, pull_options: Mapping[str, str]
+) -> dict[str, str]:
     home = space.directory(driver)
+    options = ", ".join(f'{key} = "{value}"' for key, value in pull_options.items())
     storage = (
         f'[storage]\ndriver = "{driver}"\ngraphroot = "{home}/graph"\nrunroot = "{home}/run"\n'
+        f"[storage.options]\npull_options = {{{options}}}\n"
     )
+    helpers = os.environ.get(PODMAN_HELPERS)
+    elsewhere = f"helper_binaries_dir = {json.dumps([helpers])}\n" if helpers else ""
     engine = (
         '[containers]\nlog_driver = "k8s-file"\n'
         f'[network]\nnetwork_config_dir = "{home}/networks"\n'
         '[engine]\nevents_logger = "file"\nlock_type = "file"\n'
-        f'tmp_dir = "{home}/tmp"\n'
+        f'tmp_dir = "{home}/tmp"\n{elsewhere}'
     )
     return environment_without("CONTAINER", "PODMAN_", "STORAGE_", "REGISTRY_") | {
         "CONTAINERS_CONF": str(space.file(f"{driver}-containers.conf", engine)),

@@ -225,13 +225,14 @@ def test_what_nerdctl_is_called_with(home: Home) -> None:
     machine.install("nerdctl", f'echo "$*" >>{log}\n[ $1 = version ] || [ $1 != pull ] || exit 1')
     done = machine.run("load", "--into", "nerdctl", home.spec("one"), check=False)
     assert "nerdctl can't reach a server on this machine" in done.stderr
-    version, pull, remove, load, inspect = machine.calls()
+    version, replaced, pull, remove, load, inspect = machine.calls()
     assert version == "version"
     assert pull.startswith("pull --quiet --insecure-registry 127.0.0.1:")
     assert remove == f"rmi {pull.split()[-1]}"
     assert load == "load --quiet"
     assert inspect.startswith("image inspect --format ")
     assert inspect.endswith(" test/greeting:v1")
+    assert replaced == inspect
     assert "nerdctl has another image as test/greeting:v1 than the one it was sent" in done.stderr
 
 

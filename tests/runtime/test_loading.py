@@ -7,7 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +55,62 @@ def test_only_what_changed_is_loaded(home: Home, target: Target) -> None:
     assert [layer["comment"] for layer in sent] == ["1 store path: app", *above]
     assert changed["bytes_sent"] < sum(layer["size"] for layer in sent) + 3000
     assert f"sha256:{target.image('test/greeting:v1')}" == changed[target.identity]
+
+
+def library_spec(home: Home, sizes: Mapping[str, int]) -> Path:
+    """Write a spec whose app, the first of the packages, needs all others; sizes are in kB."""
+    graph, root = [], home.directory / "root"
+    paths = {}
+    for name, size in sizes.items():
+        digest = sha256(f"{home.directory} {name} {size}".encode())
+        letters = digest.hexdigest().translate(str.maketrans("e", "z"))[:32]
+        paths[name] = path = f"/nix/store/{letters}-{name}"
+        Path(f"{root}{path}").mkdir(parents=True, exist_ok=True)
+        Path(f"{root}{path}/data").write_bytes(digest.digest() * (size * 1000 // 32))
+        nar = {"narSize": size * 1000, "narHash": f"sha256:{digest.hexdigest()}"}
+        graph.append({"path": path, "references": [], **nar})
+    app, *others = graph
+    app["references"] = [each["path"] for each in others]
+    (home.directory / "libraries.json").write_text(json.dumps(graph))
+    spec = home.directory / "libraries-spec.json"
+    document = {
+        "version": 1,
+        "name": "test/libraries",
+        "closure": {"graph": "libraries.json"},
+        "store": {"root": str(root)},
+        "config": {"Entrypoint": [f"{paths['app']}/run"]},
+        "max_layers": 6,
+    }
+    spec.write_text(json.dumps(document))
+    return spec
+
+
+def test_layers_stay_that_can_stay(home: Home, target: Target) -> None:
+    """The image that has the name is the previous one, without being named."""
+    sizes = {f"lib{letter}-1.{letter}": 100 + 40 * n for n, letter in enumerate("bcdfghijkl")}
+    old = {"app": 50, **sizes}
+    # A library that has had a layer with others needs one by itself, and the app is a new one.
+    new = {"app": 51, **sizes, "libd-1.d": 2_000}
+    first = load(home, target, library_spec(home, old))
+    layers = {each["digest"]: each["comment"] for each in first["layers"]}
+    staying = {
+        digest
+        for digest, comment in layers.items()
+        if "libd" not in comment and "app" not in comment and "own files" not in comment
+    }
+    assert len(staying) >= 3
+
+    spec = library_spec(home, new)
+    second = load(home, target, spec, "--tag", "test/libraries:v2", "--no-previous")
+    assert not staying <= {each["digest"] for each in second["layers"]}
+    third = load(home, target, spec)
+    assert staying < {each["digest"] for each in third["layers"]}
+    assert third["image"] != second["image"]
+    # Nor does it matter how often it is loaded.
+    assert load(home, target, spec)["image"] == third["image"]
+    # containerd itself has the config.
+    kept = home.directory / "nixdock/documents"
+    assert kept.exists() is (target.name != "containerd")
 
 
 def test_it_runs(home: Home, target: Target) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import networkx as nx
 
 ROOT = Path(__file__).parents[2]
-LONGEST = 320
+LONGEST = 300
 
 # The folders of nixdock and its modules outside of them, each with those that it may import.
 # `__init__` is the public face.

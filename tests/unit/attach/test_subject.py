@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,24 +20,10 @@ from nixdock.oci.documents import DescriptorDocument
 from nixdock.oci.location import FileLocation, parse_location
 from tests.unit.transfer.samples import Platforms, sample, store
 
-from ..registry.fake_registry import FakeRegistry, fake_registry
+from ..registry.fake_registry import FakeRegistry
+from .places import TYPE, SampleSpec, fake, layout
 
-SampleSpec = Callable[..., Path]
-TYPE = "application/vnd.example+json"
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeRegistry]:
-    with fake_registry() as registry:
-        registry.referrers = True
-        yield registry
-
-
-@pytest.fixture
-def layout(sample_spec: SampleSpec, tmp_path: Path) -> Path:
-    target = tmp_path / "layout"
-    nixdock.build_image(nixdock.read_spec(sample_spec(tmp_path)), target, form="oci-layout")
-    return target
+__all__ = ["fake", "layout"]
 
 
 @pytest.fixture(params=["registry", "layout"])

@@ -7,7 +7,8 @@ import logging
 import pytest
 
 from nixdock.build.memory import memory_of
-from nixdock.spec.image_spec import HistorySpec, ImageSpec
+from nixdock.spec.image_spec import ImageSpec
+from nixdock.spec.layering_spec import HistorySpec
 from tests.unit.closures import store_path
 
 

@@ -19,12 +19,13 @@ from nixdock.face.plans import read_previous
 from nixdock.layering import LayerPlan
 from nixdock.layering.plan_file import plan_document
 from nixdock.layering.plan_history import ChangeCounts, PlanHistory, PreviousPlan
-from nixdock.layers.compression import COMPRESSIONS, Compression
+from nixdock.layers.compression import Compression
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.documents import MEMORY_KEY, PLAN_LABEL
 from nixdock.oci.layout import Format
 from nixdock.read.opening import open_image
 from tests.unit.closures import closure_of, edges, store_path
+from tests.unit.forms import FORMS
 
 LIBC, SCRIPT, LINK, APP = (
     StorePath.parse(f"/nix/store/{letter * 32}-{name}")
@@ -56,8 +57,7 @@ def test_a_plan_file(tmp_path: Path) -> None:
     assert read_previous(file).layers == tuple(layer.paths for layer in plan.layers)
 
 
-@pytest.mark.parametrize("form", Format)
-@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize(("form", "compression"), FORMS)
 def test_an_image_in_every_form(
     tmp_path: Path, sample_spec: Write, form: Format, compression: Compression
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,25 +10,11 @@ import pytest
 from tests.unit.cli.program import run_text
 from tests.unit.provenance.statements import statement
 
-from ..registry.fake_registry import FakeRegistry, fake_registry
+from ..attach.places import TYPE, SampleSpec, fake, layout
+from ..registry.fake_registry import FakeRegistry
 
-SampleSpec = Callable[..., Path]
-TYPE = "application/vnd.example+json"
+__all__ = ["fake", "layout"]
 USAGE = "Usage: nixdock"
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeRegistry]:
-    with fake_registry() as registry:
-        registry.referrers = True
-        yield registry
-
-
-@pytest.fixture
-def layout(sample_spec: SampleSpec, tmp_path: Path) -> Path:
-    target = tmp_path / "layout"
-    good("build", sample_spec(tmp_path), "-q", "-o", target, "--format", "oci-layout")
-    return target
 
 
 def good(*arguments: object, stdin: str = "") -> str:

@@ -174,7 +174,7 @@ def test_a_base_image_that_is_not_examined_is_no_silent_success(foreign: Path) -
     reason = "no database of dpkg, apk or rpm was found in its layers"
     done = run_text("check", foreign, "--deny-license", "MIT", "--json")
     assert done.returncode == 0
-    assert f"warning: the packages of the base image, and their licences, are not known, as {reason}" in done.stderr  # fmt: skip # noqa: E501
+    assert f"warning: packages of the base image, and their licences, are not known, as {reason}" in done.stderr  # fmt: skip # noqa: E501
     assert json.loads(done.stdout)["unexamined"] == reason
     done = run_text("check", foreign, "--deny-license", "MIT", "--deny-unknown-license")
     assert (done.returncode, "warning" in done.stderr) == (1, False)

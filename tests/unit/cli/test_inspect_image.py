@@ -12,9 +12,10 @@ from click.testing import CliRunner
 
 from nixdock.cli import main
 from nixdock.cli.output import size_text
-from nixdock.layers.compression import COMPRESSIONS, Compression
+from nixdock.layers.compression import Compression
 from nixdock.oci.layout import Format
 from tests.unit.cli.program import run_text
+from tests.unit.forms import FORMS
 
 Build = Callable[..., Path]
 
@@ -78,8 +79,7 @@ layer  what                   hash       size                            paths  
     )
 
 
-@pytest.mark.parametrize("form", Format)
-@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize(("form", "compression"), FORMS)
 def test_json(build: Build, form: Format, compression: Compression) -> None:
     document = json.loads(inspected(build(form, compression), "--json"))
     assert document.keys() == {"format", "images"}
@@ -87,7 +87,7 @@ def test_json(build: Build, form: Format, compression: Compression) -> None:
     (image,) = document["images"]
     assert image.keys() == {
         "tags", "digest", "config_digest", "architecture", "os", "variant", "created", "config",
-        "annotations", "index", "layers", "view",
+        "annotations", "index", "layers", "script_paths", "view",
     }  # fmt: skip
     assert image["tags"] == ["x/y:v1"]
     assert image["config"]["Cmd"] == ["/bin/app", "two words"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -128,9 +129,67 @@ def test_the_plan_of_a_previous_image_is_continued(
     assert machine("build", spec, "-o", few).returncode == 0
     spec = sample_spec(tmp_path, extra_commands="", layering={})
     assert len(machine.load(spec, "--previous", few)["layers"]) == 3
-    assert len(machine.load(spec)["layers"]) == 5
     done = machine("load", few, "--previous", few)
     assert (done.returncode, "--previous is for a spec" in done.stderr) == (2, True)
+    done = machine("load", spec, "--previous", few, "--no-previous")
+    assert (done.returncode, "mutually exclusive" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [("docker", {}), ("podman", {}), ("docker", {"remote": True, "driver": IN_CONTAINERD})],
+)
+def test_the_image_with_that_name_is_the_previous_one(
+    sample_spec: SampleSpec, tmp_path: Path, machine: Machine, kind: str, state: dict[str, Any]
+) -> None:
+    machine.install(kind)
+    machine.set_state(**state)
+    few = machine.load(sample_spec(tmp_path, extra_commands="", layering={}, max_layers=3))
+    spec = sample_spec(tmp_path, extra_commands="", layering={})
+    # What continues a plan is a previous image in turn.
+    for _ in range(2):
+        continued = machine.load(spec)
+        assert continued["layers"] == [{**each, "bytes_sent": 0} for each in few["layers"]]
+    assert machine("run", "-q", spec).returncode == 0
+    assert machine.state["names"]["x/y:v1"] == continued["digest" if state else "image"]
+
+    other_name = machine.load(spec, "--tag", "another:v1")
+    assert len(other_name["layers"]) == 5
+    # The first one that has a memory counts, of several names.
+    assert len(machine.load(spec, "--tag", "new:v1", "--tag", "x/y:v1")["layers"]) == 3
+    resolved = tmp_path / "resolved.json"
+    assert machine("resolve", spec, "-o", resolved).returncode == 0
+    assert len(machine.load(resolved, "--tag", "x/y:v1")["layers"]) == 5
+    # That image is there, but its documents are not.
+    machine.load(sample_spec(tmp_path, extra_commands="", layering={}, max_layers=3))
+    spec = sample_spec(tmp_path, extra_commands="", layering={})
+    assert len(machine.load(spec, "--no-cache")["layers"]) == 5
+
+
+def test_a_load_without_memory(sample_spec: SampleSpec, tmp_path: Path, machine: Machine) -> None:
+    machine.install("docker")
+    few = sample_spec(tmp_path, extra_commands="", layering={}, max_layers=3)
+    spec = sample_spec(tmp_path / "other", extra_commands="", layering={})
+    documents = machine.root / "home/nixdock/documents"
+
+    machine.load(few)
+    assert len(machine.load(spec, "--no-previous")["layers"]) == 5
+    machine.load(few, "--no-previous")
+    for file in documents.iterdir():
+        # Another image's document would be forged.
+        file.write_bytes(file.read_bytes() + b" ")
+    assert len(machine.load(spec)["layers"]) == 5
+
+    machine.load(few, "--no-previous")
+    shutil.rmtree(documents)
+    machine.load(few, "--no-cache", "--no-previous")
+    assert not documents.exists()
+    assert len(machine.load(spec)["layers"]) == 5
+
+    forgetful = {"layering": {"memory": False}}
+    shutil.rmtree(documents)
+    machine.load(sample_spec(tmp_path, extra_commands="", max_layers=3, **forgetful))
+    assert not documents.exists()
 
 
 def test_the_closure_may_be_in_a_binary_cache(tmp_path: Path, machine: Machine) -> None:

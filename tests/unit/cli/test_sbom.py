@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.cli.program import environment, run, run_text
 from tests.unit.docker_archive import archive, layer
+from tests.unit.sbom.databases import APK
 
 SampleSpec = Callable[..., Path]
 
@@ -60,6 +61,15 @@ def test_the_table_names_what_was_not_examined(tmp_path: Path) -> None:
     image = archive(tmp_path / "image.tar", [layer(("etc/motd", ""))])
     lines = run_text("sbom", image, "--format", "table").stdout.splitlines()
     assert lines[-1].startswith("base image: not examined, as no database of dpkg")
+    files = [("var/lib/rpm/Packages", "other"), ("lib/apk/db/installed", APK)]
+    lines = run_text(
+        "sbom", archive(tmp_path / "image.tar", [layer(*files)]), "--format", "table"
+    ).stdout.splitlines()
+    assert lines[1].startswith("musl")
+    start = (
+        "base image: not all of it was examined, as /var/lib/rpm/Packages has a format that is not"
+    )
+    assert lines[-1].startswith(start)
 
 
 def test_outputs_and_standard_input(tmp_path: Path, sample_spec: SampleSpec) -> None:

@@ -23,7 +23,7 @@ from tests.unit.cli.cached_images import (
 )
 from tests.unit.cli.program import environment, run
 from tests.unit.nix.nar_files import File, Link
-from tests.unit.registry.fake_registry import FakeRegistry
+from tests.unit.registry.fake_registry import FakeRegistry, fake_registry
 from tests.unit.stores.fake_cache import FakeCache, fake_cache
 from tests.unit.stores.sample_cache import APP, KEY, LIBC, LINK, SCRIPT, TREES, Sample, sample
 
@@ -266,6 +266,69 @@ def test_what_the_result_of_a_script_refers_to_is_in_the_image(
             with closing(sqlite3.connect(tmp_path / "nix/var/nix/db/db.sqlite")) as database:
                 rows = database.execute("select path from ValidPaths").fetchall()
             assert {path for (path,) in rows} == expected
+
+
+def test_what_the_result_of_a_script_may_refer_to_is_said_without_running_it(
+    closure: Sample, tmp_path: Path
+) -> None:
+    trees = {**TREES, TOOL: File(b"a tool"), APP_2: File(b"another")}
+    with fake_cache(sample(tmp_path / "more", trees).cache(tmp_path / "cache")) as cache:
+        script = f"cat {TOOL} {LIBC}/lib/libc.so; ln -s {APP_2}/x other"
+        spec = remote_spec(tmp_path, cache, extra_commands=script)
+        lines = nixdock(tmp_path, "inspect", spec, "--quick").splitlines()
+        assert lines[-3:] == [
+            "The scripts have not run. Their results may add store paths:",
+            *(f"  {path}" for path in sorted([APP_2, TOOL])),
+        ]
+        text = nixdock(tmp_path, "inspect", spec, "--quick", "--format", "markdown")
+        assert text.splitlines()[-4:] == [
+            "The scripts have not run. Their results may add store paths:",
+            "",
+            *(f"- `{path}`" for path in sorted([APP_2, TOOL])),
+        ]
+
+        def image(*words: object) -> dict[str, Any]:
+            found: dict[str, Any] = json.loads(nixdock(tmp_path, "inspect", "--json", *words))
+            return found["images"][0]  # type: ignore[no-any-return]
+
+        assert image(spec, "--quick")["script_paths"] == sorted([APP_2, TOOL])
+        whole = image(spec)
+        assert whole["script_paths"] == []
+        assert APP_2 in [path for layer in whole["layers"] for path in layer["store_paths"]]
+
+        # Nothing can be added to a resolved spec, nor to a closure in a graph.
+        env = environment(HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path), NIX_CONF_DIR="/none")
+        resolved = tmp_path / "resolved.json"
+        done = run("resolve", spec, "-o", resolved, env=env)
+        assert done.stderr.decode().splitlines()[0] == (
+            "info: the resolved spec lacks store paths to which the results of its scripts may"
+            " refer; make them roots of the closure, if the image needs them:"
+            f" {', '.join(sorted([APP_2, TOOL]))}"
+        )
+        assert image(resolved, "--quick")["script_paths"] == []
+        given = {"graph": str(closure.graph), "stores": [cache.url], "trusted_public_keys": [KEY]}
+        graph = spec_file(tmp_path / "graph-spec", given, extra_commands=script)
+        assert image(graph, "--quick")["script_paths"] == []
+        assert b"lacks store paths" not in run("resolve", graph, "-o", resolved, env=env).stderr
+
+
+def test_what_is_attached_tells_of_what_the_result_of_a_script_refers_to(tmp_path: Path) -> None:
+    trees = {**TREES, TOOL: File(b"a tool"), APP_2: File(b"another")}
+    layout = tmp_path / "layout"
+    with (
+        fake_cache(sample(tmp_path / "more", trees).cache(tmp_path / "cache")) as cache,
+        fake_registry() as registry,
+    ):
+        registry.referrers = True
+        spec = remote_spec(tmp_path, cache, extra_commands=f"cat {APP_2}; ln -s {TOOL}/x other")
+        sbom = ("--sbom", "cyclonedx")
+        nixdock(tmp_path, "build", spec, "-o", layout, "--format", "oci-layout", *sbom)
+        nixdock(tmp_path, "push", spec, f"{registry.host}/a:v1", *sbom)
+        for place in (layout, f"docker://{registry.host}/a:v1"):
+            document = json.loads(nixdock(tmp_path, "referrers", place, "-o", "-"))
+            # What a script only uses is not in the image.
+            names = sorted(each["name"] for each in document["components"])
+            assert names == ["app", "libc", "link", "script", "tool"]
 
 
 def test_what_cannot_be_added_to_a_graph_is_said(closure: Sample, tmp_path: Path) -> None:

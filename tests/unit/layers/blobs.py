@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,7 @@ class MemoryBlob:
     wrong_media_type: str | None = None
     place: str = "layer 7 of a test"
     history: LayerHistory = HISTORY
+    annotations: Mapping[str, str] = field(default_factory=dict)
     opened: int = field(default=0, init=False)
 
     @classmethod

@@ -10,7 +10,11 @@ from nixdock.layers.compression import COMPRESSIONS, Compression
 
 
 @pytest.mark.parametrize(
-    "text", ["none", "gzip", "gzip:1", "gzip:12", "zstd", "zstd:1", "zstd:19", "zstd:3,long"]
+    "text",
+    """
+    none gzip gzip:1 gzip:12 zstd zstd:1 zstd:19 zstd:3,long
+    zstd:chunked zstd:chunked:19 estargz estargz:12
+    """.split(),  # noqa: SIM905 (easier to read)
 )
 def test_texts(text: str) -> None:
     compression = Compression.of(text)
@@ -19,7 +23,9 @@ def test_texts(text: str) -> None:
 
 
 def test_defaults() -> None:
-    assert [str(each) for each in COMPRESSIONS] == ["none", "gzip", "zstd"]
+    assert [str(each) for each in COMPRESSIONS] == [
+        "none", "gzip", "zstd", "zstd:chunked", "estargz"
+    ]  # fmt: skip
     assert Compression.of("gzip:5") == Compression.GZIP == Compression(Coding.GZIP, 5)
     assert str(Compression.of("zstd:3")) == "zstd"
 
@@ -40,6 +46,10 @@ def test_defaults() -> None:
         ("gzip:13", "gzip has the levels 1 to 12"),
         ("zstd:20", "zstd has the levels 1 to 19"),
         ("gzip:6,long", "only zstd can be long"),
+        ("zstd:chunked:20", "zstd:chunked has the levels 1 to 19"),
+        ("zstd:chunked:3,long", "only zstd can be long"),
+        ("estargz:0", "estargz has the levels 1 to 12"),
+        ("gzip:chunked", "write none|gzip"),
     ],
 )
 def test_what_is_not_a_compression(text: str, reason: str) -> None:

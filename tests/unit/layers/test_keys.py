@@ -21,6 +21,12 @@ def test_keys_never_change() -> None:
     assert blob_key(KEY, Compression.ZSTD) == (
         "sha256:23136b1f86eedccc663dd2533ed601824d75d547f9bbea733e52440139e2414c"
     )
+    assert blob_key(KEY, Compression.ZSTD_CHUNKED) == (
+        "sha256:2ad7097c649912014b41e395041b22db092152d9141f04a87e12ed2d5b2ca2cd"
+    )
+    assert blob_key(KEY, Compression.ESTARGZ) == (
+        "sha256:dd054b1bca9962b9dbb25b8f7b19456b3b320815f443bbaeca43784209ba7960"
+    )
     assert tar_key(DIFF_ID) == (
         "sha256:ab1af488f2c6304c5e27205e2d0df5bc69541eea929a6b89c5525f28d278822a"
     )
@@ -28,7 +34,8 @@ def test_keys_never_change() -> None:
 
 def test_what_differs_has_another_key() -> None:
     texts = ("gzip:1", "gzip:12", "zstd:1", "zstd:3,long", "zstd:4,long")
-    compressions = [*COMPRESSIONS, *map(Compression.of, texts)]
+    more = ("zstd:chunked:1", "estargz:1")
+    compressions = [*COMPRESSIONS, *map(Compression.of, texts + more)]
     keys = [blob_key(key, each) for key in (KEY, tar_key(DIFF_ID)) for each in compressions]
     assert len(set(keys)) == len(keys)
     assert combined_key(KEY, DIFF_ID) != combined_key(DIFF_ID, KEY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,16 @@ def test_what_was_added_is_found(tmp_path: Path) -> None:
     assert found.blob.digest == blob(7).digest
     assert (found.blob.diff_id, found.blob.size, found.blob.key) == (digest(1), 10, digest(7))
     assert found.repositories == ("host/a",)
+
+
+def test_annotations_of_blobs_are_kept(tmp_path: Path) -> None:
+    """But no others: a manifest with them gets those of its own image."""
+    cache = KnownCache(tmp_path)
+    own = {"containerd.io/snapshot/stargz/toc.digest": digest(3)}
+    cache.add([replace(blob(7), annotations={**own, "org.opencontainers.image.title": "x"})])
+    found = cache.find(digest(7))
+    assert found is not None
+    assert found.blob.annotations == own
 
 
 def test_repositories_are_collected_while_the_blob_is_the_same(tmp_path: Path) -> None:

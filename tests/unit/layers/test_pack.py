@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nixdock.errors import PackError
-from nixdock.layers.compression import COMPRESSIONS, Compression
+from nixdock.layers.compression import Compression
 from nixdock.layers.compressors import Compressor, compressor
 from nixdock.layers.created import CreatedLayer, SizedTar
 from nixdock.layers.keys import blob_key
@@ -29,6 +29,7 @@ from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE
 from nixdock.system.buffers import Write
 from nixdock.system.cores import available_cores
+from tests.unit.forms import STREAMS
 from tests.unit.layers.blobs import Packed
 
 HISTORY = LayerHistory("a test", "bytes")
@@ -62,7 +63,7 @@ def digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("compression", STREAMS)
 @pytest.mark.parametrize("weight", [0, 1 << 30])
 def test_one_layer(tmp_path: Path, compression: Compression, weight: int) -> None:
     data = b"data" * 100_000
@@ -82,7 +83,7 @@ def test_one_layer(tmp_path: Path, compression: Compression, weight: int) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("compression", STREAMS)
 @pytest.mark.parametrize("cores", [2, 3, 20])
 def test_processes_make_no_difference(tmp_path: Path, compression: Compression, cores: int) -> None:
     (tmp_path / "alone").mkdir()
@@ -118,7 +119,7 @@ def test_processes_and_compressors_share_the_cores(
         with compressor(compression, write, 1) as stream:
             yield stream
 
-    monkeypatch.setattr("nixdock.layers.created.compressor", recorded)
+    monkeypatch.setattr("nixdock.layers.tar_encoder.compressor", recorded)
     # In one process, so that the numbers can be seen; the layers keep their order.
     monkeypatch.setattr("nixdock.layers.pack._can_be_sent", lambda job: False)
     pack_all([Bytes(b"x", weight) for weight in weights], None, Compression.ZSTD, cores)

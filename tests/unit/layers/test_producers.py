@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -128,6 +128,10 @@ class KeyedLayer:
     @property
     def existing_digest(self) -> str | None:
         return self.new.existing_digest
+
+    @property
+    def existing_annotations(self) -> Mapping[str, str]:
+        return self.new.existing_annotations
 
     def existing_blob(self) -> LayerBlob | None:
         return self.new.existing_blob()

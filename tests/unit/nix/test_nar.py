@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nixdock.errors import StoreError
-from nixdock.nix.nar import NarEntry, NarReader
+from nixdock.nix.nar import NarReader
+from nixdock.nix.nar_entry import NarEntry
 from nixdock.system.readers import ReadOnlyStream
 
 from .nar_files import File, Link, Tree, dump, entry, node, string, strings, trees, write

@@ -160,7 +160,7 @@ def test_unknown_licenses() -> None:
     assert unlicensed_count(BILL) == 2
     unread = Bill(SUBJECT, (), BasePart((), unread="it is strange"))
     (finding,) = license_findings(policy, unread)
-    assert finding.message == "the packages of the base image are not known, as it is strange"
+    assert finding.message == "packages of the base image are not known, as it is strange"
     assert not [*license_findings(Policy(denied_licenses=("*",)), unread)]
 
 

@@ -139,9 +139,18 @@ def test_the_uppermost_database_counts(tmp_path: Path) -> None:
 
 def test_a_damaged_database_is_an_error(tmp_path: Path) -> None:
     whole = database(tmp_path, info(A))
-    for broken in (b"", b"not sqlite", whole[:5000]):
+    for broken, is_other in ((b"", True), (b"not sqlite", True), (whole[:5000], False)):
+        layers = [Layer({"nix/var/nix/db/db.sqlite": broken, f"{A}/f".lstrip("/"): b""})]
         with pytest.raises(ImageError, match="is not a Nix database"):
-            read_image_store([Layer({"nix/var/nix/db/db.sqlite": broken})])
+            read_image_store(layers)
+        messages: list[str] = []
+        if not is_other:
+            with pytest.raises(ImageError, match="is not a Nix database"):
+                read_image_store(layers, pass_over=messages.append)
+            continue
+        store = read_image_store(layers, pass_over=messages.append)
+        assert (store.paths, store.registered) == (frozenset([A]), None)
+        assert ["is not a Nix database" in message for message in messages] == [True]
 
 
 @given(st.lists(st.lists(st.sampled_from(["+a", "+b", "-a", "-b", "--"]), max_size=4), max_size=5))

@@ -24,6 +24,7 @@ from nixdock.oci.layout import Format
 from nixdock.read.opening import open_image
 from nixdock.read.report import inspect_images
 
+from ..forms import FORMS
 from ..image_schemas import SCHEMAS, schema_errors
 
 DEBIANS_SCHEMAS = Path("/usr/share/gocode/src/github.com/opencontainers/image-spec/schema")
@@ -58,8 +59,7 @@ def skopeo(*args: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", Format)
-@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize(("form", "compression"), FORMS)
 def test_every_form_is_read_back(build: Build, form: Format, compression: Compression) -> None:
     path = build(form, compression)
     found = verify_image(path)

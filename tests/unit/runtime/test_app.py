@@ -6,6 +6,8 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from email import message_from_bytes
+from email.message import Message
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
@@ -138,12 +140,42 @@ def test_ranges_that_are_not_there(text: str) -> None:
     "headers",
     [
         {"range": "lines=1-2"},
-        {"range": "bytes=0-1,4-5"},
+        {"range": "bytes=0-1,4-x"},
+        {"range": "bytes=0-1,4-5,"},
+        {"range": "bytes=0-1,256-"},
+        {"range": "bytes=0-4,4-5"},
+        {"range": "bytes=4-5,0-1"},
+        {"range": "bytes=" + ",".join(f"{n}-{n}" for n in range(1200))},
         {"range": "bytes=0-1", "if_range": '"other"'},
     ],
 )
 def test_ranges_that_are_ignored(headers: dict[str, Any]) -> None:
     assert ask(f"/v2/me/app/blobs/{DIGEST}", **headers).body == DATA
+
+
+@given(st.data())
+def test_several_ranges(data: st.DataObject) -> None:
+    """A parser of e-mails takes the answer apart."""
+    bounds = sorted(data.draw(st.lists(st.integers(0, 255), min_size=4, max_size=8, unique=True)))
+    pairs = [*zip(bounds[::2], bounds[1::2], strict=False)]
+    path = f"/v2/me/app/blobs/{DIGEST}"
+    asked = ", ".join(f"{first}-{last}" for first, last in pairs)
+    answer, head = (ask(path, method, range=f"bytes={asked}") for method in ("GET", "HEAD"))
+    assert (answer.status, head.status, head.body) == (206, 206, b"")
+    assert answer.headers == head.headers
+    assert answer.headers["Content-Length"] == str(len(answer.body))
+    content_type = answer.headers["Content-Type"]
+    assert content_type.startswith("multipart/byteranges; boundary=")
+    message = message_from_bytes(f"Content-Type: {content_type}\r\n\r\n".encode() + answer.body)
+    parts = message.get_payload()
+    assert isinstance(parts, list)
+    assert [part["Content-Range"] for part in parts if isinstance(part, Message)] == [
+        f"bytes {first}-{last}/256" for first, last in pairs
+    ]
+    # The bytes are as they are, which e-mails cannot have: look for them by their heads.
+    for first, last in pairs:
+        head_of_part = f"Content-Range: bytes {first}-{last}/256\r\n\r\n".encode()
+        assert head_of_part + DATA[first : last + 1] + b"\r\n--" in answer.body
 
 
 @given(st.integers(0, 50), st.text("0123456789-bytes= ", max_size=14))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pytest
-from hypothesis import strategies as st
 
 from nixdock import ImageError
 from nixdock.sbom.bill import SystemPackage
 from nixdock.sbom.rpm import rpm_packages
+from nixdock.sbom.unknown_format import UnknownFormatError
 from tests.unit.sbom.databases import header
 
 PLACE = "/var/lib/rpm/database"
@@ -22,14 +22,39 @@ def package(name: str, summary: str = "") -> bytes:
     return header(*((tag, 6, text.encode() + b"\0") for tag, text in texts.items()))
 
 
-def read(name: str, data: bytes) -> list[SystemPackage]:
-    return list(rpm_packages(name.encode(), data, None, PLACE))
+@dataclass(frozen=True)
+class Form:
+    """A form of the database, by the name of its file."""
+
+    name: str
+
+    def read(self, data: bytes) -> list[SystemPackage]:
+        return list(rpm_packages(self.name.encode(), data, None, PLACE))
+
+    def names(self, data: bytes) -> list[str]:
+        return sorted(each.name for each in self.read(data))
+
+    def refuses(self, data: bytes, match: str) -> None:
+        with pytest.raises(ImageError, match=match) as caught:
+            self.read(data)
+        assert str(caught.value).startswith(f"{PLACE} is not an rpm database: ")
+
+    def does_not_know(self, data: bytes, match: str) -> None:
+        with pytest.raises(UnknownFormatError, match=match):
+            self.read(data)
+
+    def survives(self, data: bytes) -> None:
+        """Check that any damage is refused, or gives packages."""
+        try:
+            for each in self.read(data):
+                assert each.kind == "rpm"
+        except UnknownFormatError:
+            pass
+        except ImageError as error:
+            assert str(error).startswith(f"{PLACE} is not an rpm database: ")
 
 
-def names(name: str, data: bytes) -> list[str]:
-    return sorted(each.name for each in read(name, data))
-
-
+HASH, NDB = Form("Packages"), Form("Packages.db")
 KEY = header((1000, 6, b"gpg-pubkey\0"), (1001, 6, b"1\0"))
 SMALL = [package(f"small{number:03}") for number in range(100)]
 LARGE = [package(f"large{number}", "x" * (5000 + 7000 * number)) for number in range(5)]
@@ -42,26 +67,3 @@ def patched(data: bytes, position: int, value: bytes) -> bytes:
 
 def number(value: int) -> bytes:
     return struct.pack("<I", value)
-
-
-def refused(name: str, data: bytes, match: str) -> None:
-    with pytest.raises(ImageError, match=match) as caught:
-        read(name, data)
-    assert str(caught.value).startswith(f"{PLACE} is not an rpm database: ")
-
-
-changes = st.lists(st.tuples(st.integers(0, 1 << 13), st.integers(0, 255)), max_size=8)
-cuts = st.integers(0, 1 << 13) | st.none()
-
-
-def check_damage(
-    name: str, whole: bytes, flips: Sequence[tuple[int, int]], cut: int | None
-) -> None:
-    data = bytearray(whole)
-    for position, value in flips:
-        data[position % len(data)] = value
-    try:
-        for each in read(name, bytes(data[:cut])):
-            assert each.kind == "rpm"
-    except ImageError as error:
-        assert str(error).startswith(f"{PLACE} is not an rpm database: ")

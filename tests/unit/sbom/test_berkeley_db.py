@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
 
 from tests.unit.sbom.databases import BASH, hash_database
-from tests.unit.sbom.rpm_files import (
-    ALL,
-    KEY,
-    LARGE,
-    SMALL,
-    changes,
-    check_damage,
-    cuts,
-    names,
-    number,
-    package,
-    patched,
-    read,
-    refused,
-)
+from tests.unit.sbom.rpm_files import ALL, HASH, KEY, LARGE, SMALL, number, package, patched
 
 pytestmark = pytest.mark.tools
 
@@ -33,18 +18,18 @@ pytestmark = pytest.mark.tools
 @pytest.mark.parametrize("page", [512, 4096, 65536])
 def test_berkeley_db(tmp_path: Path, page: int, order: int) -> None:
     data = hash_database(tmp_path, *SMALL, *LARGE, KEY, page=page, order=order)
-    assert names("Packages", data) == ALL
-    assert {each.version for each in read("Packages", data)} == {"1-2"}
-    assert {len(each.description) for each in read("Packages", data)} >= {0, 5000, 33000}
+    assert HASH.names(data) == ALL
+    assert {each.version for each in HASH.read(data)} == {"1-2"}
+    assert {len(each.description) for each in HASH.read(data)} >= {0, 5000, 33000}
 
 
 def test_packages_that_were_removed_from_berkeley_db(tmp_path: Path) -> None:
     gone = [*range(1, 50), 101, 103]
     data = hash_database(tmp_path, *SMALL, *LARGE, page=512, deleted=gone)
-    assert names("Packages", data) == [n for n in ALL if n not in {"large0", "large2"}][:3] + [
+    assert HASH.names(data) == [n for n in ALL if n not in {"large0", "large2"}][:3] + [
         f"small{number:03}" for number in range(49, 100)
     ]
-    assert read("Packages", hash_database(tmp_path)) == []
+    assert HASH.read(hash_database(tmp_path)) == []
 
 
 # Hostile files. Pages have 512 bytes, so that changes reach the structure.
@@ -71,20 +56,15 @@ def test_a_bucket_that_was_never_written_is_empty(tmp_path: Path) -> None:
     ]
     assert empty
     for page in empty:
-        assert names("Packages", patched(data, page, bytes(512))) == names("Packages", data)
+        assert HASH.names(patched(data, page, bytes(512))) == HASH.names(data)
 
 
 @pytest.mark.parametrize(
     ("position", "value", "match"),
     [
-        (12, number(0x053162), "not a hash database"),
-        (16, number(7), "version 7"),
         (20, number(513), "metadata is damaged"),
         (20, number(1 << 31), "metadata is damaged"),
-        (24, b"\1", "encrypted"),
-        (26, b"\1", "checksums"),
         (32, number(1), "buckets"),
-        (48, number(2), "several databases"),
         (72, number(0xFFFFFFFF), "buckets"),
         (96, number(0xFFFFFFF0), "is not in the file"),
         (96, number(0), "is not in the file"),
@@ -93,7 +73,37 @@ def test_a_bucket_that_was_never_written_is_empty(tmp_path: Path) -> None:
 def test_damaged_metadata_of_berkeley_db(
     hashed: bytes, position: int, value: bytes, match: str
 ) -> None:
-    refused("Packages", patched(hashed, position, value), match)
+    HASH.refuses(patched(hashed, position, value), match)
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "match"),
+    [
+        (12, number(0x053162), "a B-tree of Berkeley DB"),
+        (12, number(0x053162)[::-1], "a B-tree of Berkeley DB"),
+        (12, number(0x042253), "a queue of Berkeley DB"),
+        (12, bytes(4), "no hash database of Berkeley DB"),
+        (16, number(7), "version 7 of hash databases"),
+        (24, b"\1", "encrypted"),
+        (26, b"\1", "checksums"),
+        (48, number(2), "one of several"),
+    ],
+)
+def test_other_forms_of_berkeley_db(hashed: bytes, position: int, value: bytes, match: str) -> None:
+    HASH.does_not_know(patched(hashed, position, value), match)
+
+
+def test_a_b_tree_and_berkeley_db_1(tmp_path: Path) -> None:
+    file = tmp_path / "tree"
+    script = "tie %t, 'DB_File', $ARGV[0], O_RDWR | O_CREAT, 0644, $DB_BTREE or die; $t{1} = 2"
+    subprocess.run(["perl", "-MFcntl", "-MDB_File", "-e", script, file], check=True)
+    HASH.does_not_know(file.read_bytes(), "a B-tree of Berkeley DB")
+    # It began its pages of metadata with the magic number and the version.
+    for order in "<>":
+        for magic, version in ((0x061561, 2), (0x053162, 3)):
+            HASH.does_not_know(struct.pack(f"{order}2I", magic, version), "Berkeley DB 1.85")
+    for data in (b"", b"text", bytes(4096)):
+        HASH.does_not_know(data, "no hash database of Berkeley DB")
 
 
 def test_damaged_pages_of_berkeley_db(hashed: bytes) -> None:
@@ -121,7 +131,7 @@ def test_damaged_pages_of_berkeley_db(hashed: bytes) -> None:
         (buckets[0] + 25, b"\x05", "not one of a bucket"),
         (buckets[0] + 20, b"\xff\xff", "too many items"),
     ]:
-        refused("Packages", patched(hashed, position, value), match)
+        HASH.refuses(patched(hashed, position, value), match)
 
 
 def test_damaged_items_of_berkeley_db(hashed: bytes) -> None:
@@ -145,7 +155,7 @@ def test_damaged_items_of_berkeley_db(hashed: bytes) -> None:
         (last, b"\x1a\0", "not in it"),
         (page + 20, b"\1\0", "without a value"),
     ]:
-        refused("Packages", patched(hashed, position, value), match)
+        HASH.refuses(patched(hashed, position, value), match)
 
 
 def test_keys_of_berkeley_db_that_are_no_numbers(hashed: bytes) -> None:
@@ -155,12 +165,4 @@ def test_keys_of_berkeley_db_that_are_no_numbers(hashed: bytes) -> None:
     index = hashed.index(offset, page + 26, page + 100)
     # The key begins one byte earlier.
     data = patched(hashed, index, struct.pack("<H", end % 512 - 1))
-    refused("Packages", patched(data, end - 1, b"\1"), "a key has 5 bytes")
-
-
-@given(changes, cuts)
-@example([], None)
-def test_damage_of_berkeley_db_is_refused(
-    hashed: bytes, flips: Sequence[tuple[int, int]], cut: int | None
-) -> None:
-    check_damage("Packages", hashed, flips, cut)
+    HASH.refuses(patched(data, end - 1, b"\1"), "a key has 5 bytes")

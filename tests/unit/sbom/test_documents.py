@@ -150,6 +150,14 @@ def test_an_unexamined_base_is_said_to_be_one() -> None:
     assert relationship in document["relationships"]
 
 
+def test_a_base_of_which_a_part_was_examined() -> None:
+    bill = replace(BILL, base=replace(BASE, unread="one is strange"))
+    assert {"aggregate": "incomplete", "assemblies": ["base"]} in cyclonedx(bill)["compositions"]
+    relationships = spdx(bill)["relationships"]
+    contained = [each for each in relationships if each["spdxElementId"] == "SPDXRef-base"]
+    assert len(contained) == 1 + len(BASE.packages) > 1
+
+
 def test_identifiers_follow_from_the_content() -> None:
     other = replace(BILL, packages=(HELLO, GLIBC))
     for key, read in (("serialNumber", cyclonedx), ("documentNamespace", spdx)):

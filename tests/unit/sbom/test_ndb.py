@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
 
 import pytest
-from hypothesis import example, given
 
 from nixdock.sbom.ndb import ndb_blobs
 from tests.unit.sbom.databases import BASH, ndb_database
-from tests.unit.sbom.rpm_files import (
-    ALL,
-    KEY,
-    LARGE,
-    SMALL,
-    changes,
-    check_damage,
-    cuts,
-    names,
-    number,
-    package,
-    patched,
-    read,
-    refused,
-)
+from tests.unit.sbom.rpm_files import ALL, KEY, LARGE, NDB, SMALL, number, package, patched
 
-NDB = ndb_database(BASH, package("a"), package("b", "x" * 3000))
-
-
+WHOLE = ndb_database(BASH, package("a"), package("b", "x" * 3000))
 LAST_SLOT = 4096 - 16
 BLOB = 4096
 
@@ -39,15 +21,13 @@ def test_ndb() -> None:
         ndb_database(*SMALL, *LARGE, KEY),
         ndb_database(*SMALL, *LARGE, KEY, pages=3, gap=5),
     ):
-        assert names("Packages.db", data) == ALL
-    assert read("Packages.db", ndb_database()) == []
+        assert NDB.names(data) == ALL
+    assert NDB.read(ndb_database()) == []
 
 
 @pytest.mark.parametrize(
     ("position", "value", "match"),
     [
-        (0, b"RpmX", "not a database of the form ndb"),
-        (4, number(1), "version 1"),
         (12, number(0), "0 pages"),
         (12, number(0xFFFFFFFF), "pages of slots"),
         (12, number(2), "2 pages of slots"),
@@ -63,18 +43,24 @@ def test_ndb() -> None:
         (BLOB + 4, number(9), "head or tail"),
         (BLOB + 12, number(0xFFFFFFFF), "head or tail"),
         (BLOB + 16, b"\xff", "another checksum"),
-        (len(NDB) - 4, b"BlbX", "head or tail"),
-        (len(NDB) - 12, number(1), "another checksum"),
+        (len(WHOLE) - 4, b"BlbX", "head or tail"),
+        (len(WHOLE) - 12, number(1), "another checksum"),
     ],
 )
 def test_damaged_ndb(position: int, value: bytes, match: str) -> None:
-    refused("Packages.db", patched(NDB, position, value), match)
+    NDB.refuses(patched(WHOLE, position, value), match)
+
+
+def test_other_forms_of_ndb() -> None:
+    NDB.does_not_know(patched(WHOLE, 0, b"RpmX"), "no database of the form ndb")
+    NDB.does_not_know(patched(WHOLE, 4, number(1)), "version 1 of the form ndb")
+    NDB.refuses(WHOLE[:4095], "first page is too short")
 
 
 def test_blobs_of_ndb_that_overlap() -> None:
     """Many slots of one large blob would be read again and again."""
-    slot = NDB[LAST_SLOT : LAST_SLOT + 16]
-    refused("Packages.db", patched(NDB, LAST_SLOT - 48, slot), "not in its place")
+    slot = WHOLE[LAST_SLOT : LAST_SLOT + 16]
+    NDB.refuses(patched(WHOLE, LAST_SLOT - 48, slot), "not in its place")
 
 
 def test_a_blob_of_ndb_whose_size_is_not_that_of_its_slot() -> None:
@@ -82,7 +68,7 @@ def test_a_blob_of_ndb_whose_size_is_not_that_of_its_slot() -> None:
     blob = struct.pack("<4s3I", b"BlbS", 1, 0, size) + bytes(180)
     blob += struct.pack("<2I4s", zlib.adler32(blob), size, b"BlbE")
     data = patched(ndb_database(), LAST_SLOT, struct.pack("<4s3I", b"Slot", 1, 256, 13)) + blob
-    refused("Packages.db", data, "size that its slot tells")
+    NDB.refuses(data, "size that its slot tells")
 
 
 def test_two_packages_of_ndb_with_one_number() -> None:
@@ -90,19 +76,13 @@ def test_two_packages_of_ndb_with_one_number() -> None:
     second = data.rindex(b"BlbS")
     data = patched(patched(data, LAST_SLOT - 16 + 4, number(1)), second + 4, number(1))
     checksum = struct.pack("<I", zlib.adler32(data[second:-12]))
-    refused("Packages.db", patched(data, len(data) - 12, checksum), "two slots of package 1")
+    NDB.refuses(patched(data, len(data) - 12, checksum), "two slots of package 1")
 
 
 def test_limits_of_ndb() -> None:
-    refused("Packages.db", NDB + b"\0", "pages of slots")
-    blobs = list(ndb_blobs(NDB, 1 << 20))
+    NDB.refuses(WHOLE + b"\0", "pages of slots")
+    blobs = list(ndb_blobs(WHOLE, 1 << 20))
     largest = max(map(len, blobs))
-    assert list(ndb_blobs(NDB, largest)) == blobs
+    assert list(ndb_blobs(WHOLE, largest)) == blobs
     with pytest.raises(ValueError, match=f"has {largest} bytes, but may have at most"):
-        list(ndb_blobs(NDB, largest - 1))
-
-
-@given(changes, cuts)
-@example([], None)
-def test_damage_of_ndb_is_refused(flips: Sequence[tuple[int, int]], cut: int | None) -> None:
-    check_damage("Packages.db", NDB, flips, cut)
+        list(ndb_blobs(WHOLE, largest - 1))

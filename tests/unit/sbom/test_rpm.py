@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nixdock import ImageError, list_packages
 from nixdock.sbom.bill import SystemPackage
-from nixdock.sbom.rpm import rpm_packages
+from nixdock.sbom.rpm import RPM_DATABASES, rpm_packages
 from tests.unit.docker_archive import archive
-from tests.unit.sbom.databases import hash_database, ndb_database, rpm_database, tar_of
-from tests.unit.sbom.rpm_files import package, read
+from tests.unit.sbom.databases import BASH, hash_database, ndb_database, rpm_database, tar_of
+from tests.unit.sbom.rpm_files import HASH, NDB, Form, package
 
 SPEC = """\
 Name: {name}
@@ -94,8 +94,8 @@ def test_rpm_and_nixdock_read_the_same(installed: Path, tmp_path: Path) -> None:
     assert as_queried(contents) == expected
     hashed = hash_database(tmp_path, *headers)
     assert queried(tmp_path, tmp_path) == expected
-    assert as_queried(read("Packages", hashed)) == expected
-    assert as_queried(read("Packages.db", ndb_database(*headers))) == expected
+    assert as_queried(HASH.read(hashed)) == expected
+    assert as_queried(NDB.read(ndb_database(*headers))) == expected
 
 
 def in_image(path: Path, files: dict[str, bytes]) -> list[str]:
@@ -120,12 +120,41 @@ def test_the_database_that_rpm_prefers_counts(tmp_path: Path, directory: str) ->
 
 
 def test_an_image_with_a_damaged_database_is_refused(tmp_path: Path) -> None:
-    for name in ("Packages", "Packages.db"):
-        with pytest.raises(ImageError, match=f"/var/lib/rpm/{name} is not an rpm database: it is"):
-            in_image(tmp_path, {f"var/lib/rpm/{name}": b""})
+    database = ndb_database(package("ndb"))
+    for name, data in (
+        ("Packages.db", database[:-1]),
+        ("rpmdb.sqlite", rpm_database(tmp_path)[:1000]),
+    ):
+        with pytest.raises(ImageError, match=f"/var/lib/rpm/{name} is not an rpm database: "):
+            in_image(tmp_path, {f"var/lib/rpm/{name}": data})
 
 
-@given(st.binary(max_size=2000), st.sampled_from(["Packages", "Packages.db"]))
-def test_anything_else_is_refused(data: bytes, name: str) -> None:
-    with pytest.raises(ImageError):
-        read(name, data)
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> dict[Form, bytes]:
+    """A whole one of each form whose structure nixdock reads itself."""
+    headers = (BASH, package("a"), package("b", "x" * 3000))
+    # In small pages, so that changes reach the structure.
+    hashed = hash_database(tmp_path_factory.mktemp("hashed"), *headers, page=512)
+    return {HASH: hashed, NDB: ndb_database(*headers)}
+
+
+@pytest.mark.tools
+@given(
+    st.sampled_from([HASH, NDB]),
+    st.lists(st.tuples(st.integers(0, 1 << 13), st.integers(0, 255)), max_size=8),
+    st.integers(0, 1 << 13) | st.none(),
+)
+@example(HASH, [], None)
+@example(NDB, [], None)
+def test_damage_is_refused(
+    databases: dict[Form, bytes], form: Form, flips: Sequence[tuple[int, int]], cut: int | None
+) -> None:
+    data = bytearray(databases[form])
+    for position, value in flips:
+        data[position % len(data)] = value
+    form.survives(bytes(data[:cut]))
+
+
+@given(st.binary(max_size=2000), st.sampled_from(RPM_DATABASES))
+def test_anything_else_has_an_unknown_format(data: bytes, name: bytes) -> None:
+    Form(name.decode()).does_not_know(data, "^no .*database ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -89,6 +90,69 @@ def test_symlinks_stay_in_the_image(tmp_path: Path) -> None:
     outside = base_of(tmp_path, [link("var/lib/dpkg/status", "/etc/passwd")])
     assert outside.packages == ()
     assert outside.unread
+
+
+TREE = struct.pack("<12x2I", 0x053162, 9) + bytes(4072)
+UNKNOWN = "has a format that is not known"
+NO_TABLE = "no SQLite database with the table Packages"
+TREE_TEXT = f"/var/lib/rpm/Packages {UNKNOWN}: a B-tree of Berkeley DB, not a hash database"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text"),
+    [
+        ("var/lib/rpm/Packages", TREE, TREE_TEXT),
+        (
+            "usr/lib/sysimage/rpm/rpmdb.sqlite",
+            b"",
+            f"/usr/lib/sysimage/rpm/rpmdb.sqlite {UNKNOWN}: {NO_TABLE}",
+        ),
+        (
+            "var/lib/dpkg/status",
+            b"\x7fELF\0",
+            f"/var/lib/dpkg/status {UNKNOWN}: it is no text",
+        ),
+        (
+            "lib/apk/db/installed",
+            b"ADB.\0\0",
+            f"/lib/apk/db/installed {UNKNOWN}: it is no text",
+        ),
+    ],
+)
+def test_a_database_of_an_unknown_format_is_not_examined(
+    tmp_path: Path, name: str, data: bytes, text: str
+) -> None:
+    """Others are, and all are named."""
+    bill = list_packages(archive(tmp_path / "image.tar", [tar_of({name: data})]))
+    assert bill.base is not None
+    assert (bill.base.packages, bill.base.unread) == ((), text)
+    spdx(bill)
+    cyclonedx(bill)
+    other = {"usr/lib/apk/db/installed": APK.encode()}
+    bill = list_packages(archive(tmp_path / "image.tar", [tar_of({name: data, **other})]))
+    assert bill.base is not None
+    assert [each.name for each in bill.base.packages] == ["musl"]
+    assert bill.base.unread == text
+    spdx(bill)
+    cyclonedx(bill)
+
+
+def test_a_nix_database_of_another_format_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The references of store paths are not known then; one that is damaged is an error."""
+    path = f"/nix/store/{'a' * 32}-hello-1"
+    files = {f"{path}/file".lstrip("/"): b"", "nix/var/nix/db/db.sqlite": rpm_database(tmp_path)}
+    bill = list_packages(archive(tmp_path / "image.tar", [tar_of(files)]))
+    assert [(each.name, each.dependencies) for each in bill.packages] == [("hello", None)]
+    (warning,) = caplog.messages
+    assert warning == (
+        "/nix/var/nix/db/db.sqlite is not a Nix database: it lacks the table DerivationOutputs; so"
+        " the references of store paths are not known"
+    )
+    damaged = {**files, "nix/var/nix/db/db.sqlite": rpm_database(tmp_path)[:1000]}
+    with pytest.raises(ImageError, match="is not a Nix database"):
+        list_packages(archive(tmp_path / "damaged.tar", [tar_of(damaged)]))
 
 
 def with_rpm(path: Path, data: bytes) -> Path:

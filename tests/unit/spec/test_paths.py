@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from nixdock.cli import main
 from nixdock.errors import SpecError
 from nixdock.spec.checks import parse_spec
-from nixdock.spec.image_spec import ImageSpec, LayeringSpec
+from nixdock.spec.image_spec import ImageSpec
+from nixdock.spec.layering_spec import LayeringSpec
 from nixdock.spec.paths import absolute_file_names, file_names, rebase_file_names
 from nixdock.spec.reading import read_spec
 

@@ -15,17 +15,17 @@ import pytest
 
 from nixdock.build.build import prepared_build
 from nixdock.coding.libzstd import zstd
-from nixdock.errors import NixdockError
-from nixdock.layers.compression import COMPRESSIONS, Compression
+from nixdock.errors import InputError, NixdockError
+from nixdock.layers.compression import Compression
 from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.layout import Format
 from nixdock.spec.reading import read_spec
 from nixdock.write.image import stream_image, write_image
+from tests.unit.forms import FORMS, STREAMS
 from tests.unit.layers.blobs import Packed
 
 SampleSpec = Callable[..., Path]
-ALL = [(form, compression) for form in Format for compression in COMPRESSIONS]
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def uncompressed(data: bytes, media_type: str) -> bytes:
     return zstd.decompress(data) if media_type.endswith("+zstd") else data
 
 
-@pytest.mark.parametrize(("form", "compression"), ALL)
+@pytest.mark.parametrize(("form", "compression"), FORMS)
 def test_every_form_holds_the_same_layers(
     sample_spec: SampleSpec, tmp_path: Path, form: Format, compression: Compression
 ) -> None:
@@ -76,8 +76,9 @@ def test_every_form_holds_the_same_layers(
         reported: dict[int, LayerBlob] = {}
         progress = Packed(reported.__setitem__)
         image = write_image(build, tmp_path / "out" / "x", form, compression, progress)
-    assert [layer.diff_id for layer in image.layers] == [each.diff_id for each in expected.layers]
-    assert image.config.digest == expected.config.digest
+    diff_ids = [layer.diff_id for layer in image.layers]
+    is_same = diff_ids == [layer.diff_id for layer in expected.layers]
+    assert is_same == compression.keeps_tar == (image.config.digest == expected.config.digest)
     assert sorted(reported) == list(range(len(image.layers)))
     assert [reported[i].digest for i in sorted(reported)] == [each.digest for each in image.layers]
     assert os.listdir(tmp_path / "out") == ["x"]
@@ -111,11 +112,22 @@ def test_the_default_archive_begins_with_its_descriptions(
 
 def test_a_docker_archive_is_compressed_as_a_whole(sample_spec: SampleSpec, tmp_path: Path) -> None:
     spec = sample_spec(tmp_path)
-    for compression in COMPRESSIONS:
+    for compression in STREAMS:
         written(spec, tmp_path / str(compression), Format.DOCKER_ARCHIVE, compression)
     plain = (tmp_path / "none").read_bytes()
     assert gzip.decompress((tmp_path / "gzip").read_bytes()) == plain
     assert zstd.decompress((tmp_path / "zstd").read_bytes()) == plain
+
+
+@pytest.mark.parametrize("compression", [Compression.ZSTD_CHUNKED, Compression.ESTARGZ])
+def test_a_docker_archive_can_not_be_fetched_in_part(
+    sample_spec: SampleSpec, tmp_path: Path, compression: Compression
+) -> None:
+    spec = sample_spec(tmp_path)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match=f"{compression} is for layers, not for whole files"):
+        written(spec, tmp_path / "out" / "x", Format.DOCKER_ARCHIVE, compression)
+    assert os.listdir(tmp_path / "out") == []
 
 
 def test_a_stream_is_a_docker_archive(sample_spec: SampleSpec, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Layers that are fetched in part: eStargz and zstd:chunked, made from the stream of a tar."""
