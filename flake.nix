@@ -38,6 +38,25 @@
         dockerTools = import ./nix/docker-tools-overlay.nix;
       };
 
+      # `nix flake init -t nixdock#NAME` copies them; docs/ci.md shows them.
+      templates =
+        let
+          named = lib.mapAttrs (name: description: {
+            inherit description;
+            path = ./templates + "/${name}";
+          }) descriptions;
+          descriptions = {
+            service = "A web server in a container image";
+            github = "A GitHub workflow that builds, compares and pushes the image";
+            gitlab = "A GitLab pipeline that compares and pushes the image";
+            kubernetes = "A deployment and a service of Kubernetes";
+            compose = "A Compose file";
+            kind = "A script that brings the image into a cluster of kind after each change";
+            devenv = "An image in a devenv";
+          };
+        in
+        named // { default = named.service; };
+
       apps = eachSystem (
         system: _: rec {
           nixdock = {

@@ -111,12 +111,18 @@ rec {
   # A program for the build machine that runs a command of nixdock with its own arguments.
   commandProgram =
     baseName: name: command:
+    programOf baseName name "${command} \"$@\"";
+
+  # One with arguments of this text of the shell.
+  programOf =
+    baseName: name: arguments:
     pkgs.buildPackages.writeShellScriptBin "${name}-${baseName}" ''
-      exec ${lib.getExe package} ${command} "$@"
+      exec ${lib.getExe package} ${arguments}
     '';
 
-  # The programs that bring an image to where it runs, by the names that nix2container has, too.
-  # `source` is a resolved spec, from which the image is made on its way, or an image in a file.
+  # The programs that bring an image to where it runs, by the names that nix2container has, too, and
+  # those that judge it before. `source` is a resolved spec, from which the image is made on its way,
+  # or an image in a file.
   transferPrograms =
     baseName: source:
     let
@@ -128,6 +134,9 @@ rec {
       copyTo = program "copy" "copy ${source}";
       copyToRegistry = push;
       serve = program "serve" "serve ${source}";
+      check = program "check" "check ${source}";
+      # Its argument is the old image, which comes before the new one.
+      diff = programOf baseName "diff" "diff \"$@\" ${source}";
     };
 
   # Those of them that load an image; `options` are options of `nixdock load`.

@@ -4,6 +4,8 @@
   stdenv,
   python3Packages,
   libdeflate,
+  # For `nixdock browse`.
+  withBrowser ? false,
 }:
 let
   # What nixdock was tested with. It checks the bytes, too, before it compresses anything.
@@ -57,10 +59,13 @@ python3Packages.buildPythonApplication {
     python3Packages.urllib3
     python3Packages.waitress
   ]
+  ++ lib.optional withBrowser python3Packages.textual
   ++ lib.optional (lib.versionOlder python3Packages.python.version "3.14") (
     python3Packages.backports-zstd
       or (throw "nixdock needs python3Packages.backports-zstd, which nixpkgs has since 25.11; use a newer nixpkgs")
   );
+
+  optional-dependencies.browse = [ python3Packages.textual ];
 
   # The pinned library, whatever the caller's environment says.
   makeWrapperArgs = [

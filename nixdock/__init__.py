@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         verify_image,
     )
     from nixdock.face.indexes import build_index, push_index
+    from nixdock.face.layer_files import layer_files
     from nixdock.face.materials import list_packages, sbom_json
     from nixdock.face.plans import (
         compare_plans,
@@ -134,7 +135,7 @@ if TYPE_CHECKING:
     from nixdock.transfer.push import Pushing
     from nixdock.transfer.pushed import PushedImage, PushedLayer
     from nixdock.view.document import parse_update, parse_view, view_document
-    from nixdock.view.model import ImageView
+    from nixdock.view.model import FileView, ImageView
     from nixdock.view.update import UpdateView
 
 __all__ = [
@@ -155,6 +156,7 @@ __all__ = [
     "Explanation",
     "FileLocation",
     "FileReport",
+    "FileView",
     "Finding",
     "Format",
     "Group",
@@ -220,6 +222,7 @@ __all__ = [
     "generate_key_pair",
     "image_digests",
     "inspect_image",
+    "layer_files",
     "list_packages",
     "list_referrers",
     "list_tags",
@@ -283,6 +286,7 @@ _MODULES: Final = {
     "Explanation": "nixdock.layering.explain",
     "FileLocation": "nixdock.oci.location",
     "FileReport": "nixdock.read.report",
+    "FileView": "nixdock.view.model",
     "Finding": "nixdock.policy.findings",
     "Format": "nixdock.oci.layout",
     "Group": "nixdock.layering.options",
@@ -333,6 +337,7 @@ _MODULES: Final = {
     "generate_key_pair": "nixdock.face.signing",
     "image_digests": "nixdock.face.building",
     "inspect_image": "nixdock.face.images",
+    "layer_files": "nixdock.face.layer_files",
     "list_packages": "nixdock.face.materials",
     "list_referrers": "nixdock.face.attaching",
     "list_tags": "nixdock.face.transfers",

@@ -34,6 +34,7 @@ TOOLS = {
     "fish": "fish",
     "gcc": "gcc",
     "git": "git",
+    "jq": "jq",
     "man": "man-db",
     "mandoc": "mandoc",
     "mount": "mount",

@@ -38,6 +38,7 @@ SECTIONS: Final = {
         "load": "Bring an image into Docker, Podman or containerd.",
         "run": "Load an image and run it.",
         "inspect": "Show an image's config, layers and store paths.",
+        "browse": "Look around in an image, or in two, in the terminal.",
         "verify": "Check every digest, size and count of an image, or its signature.",
         "plan": "Show which store paths would share a layer.",
         "diff": "Show what an update of an image transfers, and why.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -26,12 +26,21 @@ _SIZE: Final = 9
 
 @dataclass(frozen=True, slots=True)
 class _Branch:
-    """A line of the tree, and those below it; `size` orders it among its neighbours."""
+    """A line of the tree; `size` orders it among its neighbours.
+
+    Below it are `branches`, and branches of `nodes`, which are made when they are shown: nothing
+    here is recursive, since directories may be deeper than Python's stack.
+    """
 
     label: Cell
     size_text: str
     size: int
-    below: tuple[_Branch, ...] = ()
+    branches: tuple[_Branch, ...] = ()
+    nodes: tuple[FileNode, ...] = ()
+
+    @property
+    def below(self) -> list[_Branch]:
+        return [*self.branches, *map(_branch, self.nodes)]
 
 
 def tree_lines(
@@ -44,25 +53,35 @@ def tree_lines(
     for layer in sorted_layers(view, order):
         branch = _layer(layer)
         yield _line(branch, "", screen)
-        yield from _below(branch.below, "", screen, by_size=order == "size", top=top)
+        yield from _lines_below(branch, screen, by_size=order == "size", top=top)
 
 
-def _below(
-    branches: Sequence[_Branch], lead: str, screen: Screen, *, by_size: bool, top: int | None
-) -> Iterator[str]:
+def _lines_below(root: _Branch, screen: Screen, *, by_size: bool, top: int | None) -> Iterator[str]:
+    lines = ("├── ", "│   ", "└── ") if screen.has_blocks else ("|-- ", "|   ", "`-- ")
+    # What is still to be shown, the next one last, each with the lead of its neighbours.
+    waiting: list[tuple[_Branch, str, bool]] = []
+
+    def add(branches: list[_Branch], lead: str) -> None:
+        chosen = _chosen(branches, by_size=by_size, top=top)
+        last = len(chosen) - 1
+        waiting.extend((chosen[i], lead, i == last) for i in range(last, -1, -1))
+
+    add(root.below, "")
+    while waiting:
+        branch, lead, is_last = waiting.pop()
+        yield _line(branch, lead + (lines[2] if is_last else lines[0]), screen)
+        add(branch.below, lead + ("    " if is_last else lines[1]))
+
+
+def _chosen(branches: list[_Branch], *, by_size: bool, top: int | None) -> list[_Branch]:
+    """Return the branches that are shown, in their order; the last one tells of others."""
     if by_size:
         branches = sorted(branches, key=lambda branch: -branch.size)
     left_out = branches[len(branches) if top is None else top :]
-    branches = branches[: len(branches) - len(left_out)]
-    if left_out:
-        text = more_text([each.size for each in left_out])
-        branches = [*branches, _Branch(Cell(text), "", 0)]
-    lines = ("├── ", "│   ", "└── ") if screen.has_blocks else ("|-- ", "|   ", "`-- ")
-    for number, branch in enumerate(branches, 1):
-        is_last = number == len(branches)
-        yield _line(branch, lead + (lines[2] if is_last else lines[0]), screen)
-        deeper = lead + ("    " if is_last else lines[1])
-        yield from _below(branch.below, deeper, screen, by_size=by_size, top=top)
+    if not left_out:
+        return branches
+    more = _Branch(Cell(more_text([each.size for each in left_out])), "", 0)
+    return [*branches[: len(branches) - len(left_out)], more]
 
 
 def _line(branch: _Branch, lead: str, screen: Screen) -> str:
@@ -79,12 +98,12 @@ def _layer(layer: LayerView) -> _Branch:
     files_of, others = _divided(layer)
     branches = []
     for path in layer.paths:
-        node = file_tree(files_of[path.path], path.path)
+        node = file_tree(files_of[path.path]).at(path.path)
         cell = path_cell(path)
         label = Cell(f"{path.short_hash} {cell.text}", cell.style, cell.tail)
-        size = path.size or node.size
-        below = tuple(map(_branch, node.children))
-        branches.append(_Branch(label, known_size(path.size), size, below))
+        size = path.size or (node.size if node else 0)
+        nodes = tuple(node.children) if node else ()
+        branches.append(_Branch(label, known_size(path.size), size, nodes=nodes))
     branches += map(_branch, file_tree(others).children)
     cell = layer_cell(layer)
     label = Cell(f"layer {layer.number}: {cell.text}", cell.style, cell.tail)
@@ -109,11 +128,11 @@ def _divided(layer: LayerView) -> tuple[dict[str, list[FileView]], list[FileView
 
 def _branch(node: FileNode) -> _Branch:
     name = shown(node.name)
-    if node.kind == "directory":
+    if node.is_directory:
         name += "/"
     elif node.target is not None:
         name += f" -> {shown(node.target)}"
     elif node.kind != "file":
         name += f" ({node.kind})"
     size = "" if node.target is not None else size_text(node.size)
-    return _Branch(Cell(name), size, node.size, tuple(map(_branch, node.children)))
+    return _Branch(Cell(name), size, node.size, nodes=tuple(node.children))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from nixdock.build.build import prepared_build
 from nixdock.build.inspection import inspect_build, outline_build
 from nixdock.build.previous import may_continue, replaced_plan
 from nixdock.diff.side import Document, Side, SideKind, SideLayer
+from nixdock.errors import InputError
 from nixdock.face.known_layers import Sources, known_to, packed_blobs
 from nixdock.face.specs import check_platform
 from nixdock.layers.known import existing_layers, known_layers
@@ -20,12 +22,13 @@ from nixdock.nix.store_path import valid_store_paths
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.layout import Format
 from nixdock.oci.location import FileLocation, location_text
+from nixdock.read.contents import read_contents
 from nixdock.read.report import FileReport, inspect_images
 from nixdock.read.selection import select_only_image
 from nixdock.registry.opening import open_location
 from nixdock.rootfs.confinement import Confinement
 from nixdock.spec.chosen_stores import with_stores
-from nixdock.system.scratch import temporary_directory
+from nixdock.system.scratch import temporary_directory, temporary_file
 from nixdock.write.image import default_compression, write_image
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from nixdock.oci.layer_blob import LayerBlob
     from nixdock.oci.location import Location
     from nixdock.oci.registry_reference import RegistryReference
+    from nixdock.read.contents import FileEntry
     from nixdock.registry.access import Access
     from nixdock.spec.image_spec import ImageSpec
 
@@ -84,6 +88,17 @@ class Described:
             with open_location(FileLocation(layout)) as file:
                 report = inspect_images(file, with_files=True)
         return replace(report, format=_SPEC)
+
+    def layer_files(self, number: int) -> tuple[FileEntry, ...]:
+        """Return the members of the layer with this number; pack that one alone."""
+        with self._prepared() as build:
+            if not 0 < number <= len(build.layers):
+                raise InputError(f"{self.spec.references[0]} has no layer {number}")
+            with io.BufferedRandom(temporary_file()) as file:
+                build.layers[number - 1].sized(()).write_to(file.write)
+                file.seek(0)
+                contents = read_contents(file, f"layer {number}", with_files=True)
+        return contents.files or ()
 
     def side(self, origin: str) -> Side:
         """Return the image as a side of a comparison; pack what is not known."""

@@ -1,9 +1,12 @@
-"""The files of a layer as a tree of directories, whose sizes are the sums of those of files."""
+"""The files of a layer as a tree of directories, whose sizes are the sums of those of files.
+
+Paths may be deeper than Python's stack, so nothing here is recursive.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,66 +14,93 @@ if TYPE_CHECKING:
 
 __all__ = ["FileNode", "file_tree"]
 
+_DIRECTORY = "directory"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class FileNode:
-    """A file, or a directory with its `children` in the order of their names.
+    """A file or directory at an absolute path.
 
-    `size` is the sum of the sizes of the files in it, and `count` their number; a file counts
-    itself. `target` is that of a link.
+    `size` is the sum of the sizes of the files in it, and `items` the number of things in it, with
+    itself. `file` is its entry in the layer, or None for a directory that has none. `inside` are
+    the nodes in it by their names, in the order of the layer.
     """
 
     name: str
-    kind: str
-    size: int
-    count: int
-    target: str | None = None
-    children: tuple[FileNode, ...] = ()
+    path: str
+    file: FileView | None = None
+    size: int = 0
+    items: int = 1
+    inside: dict[str, FileNode] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """The kind of file, as of `FileView`; what has something in it is a directory."""
+        return _DIRECTORY if self.inside or self.file is None else self.file.kind
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether something can be in it."""
+        return self.kind == _DIRECTORY
+
+    @property
+    def target(self) -> str | None:
+        """The target of a link."""
+        return None if self.file is None else self.file.target
+
+    @property
+    def children(self) -> list[FileNode]:
+        """The nodes in it, in the order of their names."""
+        return [self.inside[name] for name in sorted(self.inside)]
+
+    def at(self, path: str) -> FileNode | None:
+        """Return the node with an absolute path below this one, the root, or None."""
+        node: FileNode | None = self
+        for name in _names(path):
+            node = None if node is None else node.inside.get(name)
+        return node
+
+    def below(self) -> Iterator[FileNode]:
+        """Yield all nodes in this one, each after the directory that it is in."""
+        waiting = [*reversed(self.inside.values())]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting.extend(reversed(node.inside.values()))
 
 
-class _Directory:
-    """A directory that is being filled."""
+def file_tree(files: Iterable[FileView]) -> FileNode:
+    """Return the root of the tree of `files`; of several entries with one path, the last counts.
 
-    def __init__(self) -> None:
-        self.directories: dict[str, _Directory] = {}
-        self.others: dict[str, FileNode] = {}
-
-    def node(self, name: str) -> FileNode:
-        children = [child.node(each) for each, child in self.directories.items()]
-        children += (node for each, node in self.others.items() if each not in self.directories)
-        return FileNode(
-            name,
-            "directory",
-            sum(child.size for child in children),
-            sum(child.count for child in children),
-            children=tuple(sorted(children, key=lambda child: child.name)),
-        )
-
-
-def file_tree(files: Iterable[FileView], below: str = "/") -> FileNode:
-    """Return the tree of the `files` in the directory `below`, or the file `below` itself.
-
-    Directories without an entry of their own are there, too. Of several entries with one path, the
-    last one counts.
+    Directories without an entry of their own are there, too. A hard link has no size of its own.
     """
-    base = below.rstrip("/")
-    root = _Directory()
+    root = FileNode("/", "/")
     for file in files:
-        if file.path == base and file.kind != "directory":
-            return _leaf(base.rpartition("/")[2], file)
-        inside = file.path.removeprefix(base + "/")
-        if inside == file.path or not inside:
-            continue
-        *parents, name = inside.split("/")
-        directory = root
-        for parent in parents:
-            directory = directory.directories.setdefault(parent, _Directory())
-        if file.kind == "directory":
-            directory.directories.setdefault(name, _Directory())
-        else:
-            directory.others[name] = _leaf(name, file)
-    return root.node(base.rpartition("/")[2] or "/")
+        node = root
+        for name in _names(file.path):
+            child = node.inside.get(name)
+            if child is None:
+                child = FileNode(name, f"{node.path.rstrip('/')}/{name}")
+                node.inside[name] = child
+            node = child
+        node.file = file
+    _add_up(root)
+    return root
 
 
-def _leaf(name: str, file: FileView) -> FileNode:
-    return FileNode(name, file.kind, file.size, 1, file.target)
+def _add_up(root: FileNode) -> None:
+    above: list[tuple[FileNode, FileNode]] = []
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        node.size = node.file.size if node.file is not None and node.file.kind == "file" else 0
+        for child in node.inside.values():
+            above.append((node, child))
+            waiting.append(child)
+    for node, child in reversed(above):
+        node.size += child.size
+        node.items += child.items
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split("/") if name]

@@ -373,7 +373,9 @@ def test_the_flake_builds_with_its_nixpkgs_overridden(library: Library, flake: s
     shown = json.loads(library.nix.nix("flake", "show", "--json", *override, flake))
     # Newer versions of Nix show the outputs in a tree of inventory.
     outputs = shown.get("inventory", shown)
-    assert set(outputs) >= {"apps", "checks", "devShells", "lib", "overlays", "packages"}
+    assert set(outputs) >= {
+        *("apps", "checks", "devShells", "lib", "overlays", "packages", "templates")
+    }
     names = library.nix.nix(
         "eval", "--json", *override, f"{flake}#lib.x86_64-linux", "--apply", "builtins.attrNames"
     )

@@ -37,6 +37,7 @@ WHEELS = (
     "referencing",
     "rich",
     "ruff",
+    "textual",
     "trustme",
     "urllib3",
     "waitress",

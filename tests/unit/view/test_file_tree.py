@@ -1,49 +1,66 @@
-"""Trees of files: directories with the sums of their files."""
+"""Trees of files: directories with the sums of what is in them, whatever it is called."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nixdock.view.file_tree import FileNode, file_tree
+from nixdock.view.file_tree import file_tree
 from nixdock.view.model import FileView
 
-NAMES = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join)
+NAMES = st.text(st.characters(exclude_characters="/", codec="utf-8"), min_size=1, max_size=3)
+PATHS = st.lists(NAMES, min_size=1, max_size=4).map(lambda names: "/" + "/".join(names))
 
 
-def leaves(node: FileNode) -> list[FileNode]:
-    if node.kind != "directory":
-        return [node]
-    return [leaf for child in node.children for leaf in leaves(child)]
-
-
-@given(st.dictionaries(NAMES, st.integers(0, 100)))
-def test_sums_and_counts(sizes: dict[str, int]) -> None:
-    # A file can't be in another file.
-    files = {
-        name: size
-        for name, size in sizes.items()
-        if not any(other.startswith(f"{name}/") for other in sizes)
-    }
-    tree = file_tree([FileView(f"/{name}", "file", size) for name, size in files.items()])
-    assert (tree.size, tree.count) == (sum(files.values()), len(files))
-    assert sorted(leaf.size for leaf in leaves(tree)) == sorted(files.values())
+@given(st.dictionaries(PATHS, st.integers(0, 1 << 40), max_size=20))
+def test_sums(sizes: dict[str, int]) -> None:
+    tree = file_tree(FileView(path, "file", size) for path, size in sizes.items())
+    assert tree.size == sum(sizes.values())
+    nodes = [*tree.below()]
+    assert tree.items == 1 + len(nodes)
+    assert len({node.path for node in nodes}) == len(nodes)
+    for node in nodes:
+        inside = sum(child.size for child in node.children)
+        assert node.size == inside + sizes.get(node.path, 0)
+        assert node.is_directory is (bool(node.children) or node.path not in sizes)
+        assert tree.at(node.path) is node
 
 
 def test_a_store_path() -> None:
     files = [
         FileView("/s/x", "directory"),
-        FileView("/s/x/b", "symbolic link", target="c"),
         FileView("/s/x/d/e", "file", 3),
+        FileView("/s/x/b", "symbolic link", target="c"),
         FileView("/s/x/empty", "directory"),
         FileView("/s/xy", "file", 100),
     ]
-    tree = file_tree(files, "/s/x")
-    assert (tree.name, tree.size, tree.count) == ("x", 3, 2)
-    assert [(child.name, child.kind, child.size) for child in tree.children] == [
-        ("b", "symbolic link", 0),
-        ("d", "directory", 3),
-        ("empty", "directory", 0),
+    tree = file_tree(files)
+    node = tree.at("/s/x")
+    assert node is not None
+    assert (node.name, node.size, node.items) == ("x", 3, 5)
+    assert [(child.name, child.kind, child.target) for child in node.children] == [
+        ("b", "symbolic link", "c"),
+        ("d", "directory", None),
+        ("empty", "directory", None),
     ]
-    assert file_tree(files, "/s/xy") == FileNode("xy", "file", 100, 1)
-    assert file_tree([], "/s/x").children == ()
+    assert tree.at("/s/x/nowhere/at/all") is None
+    file = tree.at("/s/xy")
+    assert file is not None
+    assert (file.kind, file.size, file.children) == ("file", 100, [])
+
+
+def test_what_has_no_size_of_its_own() -> None:
+    files = [
+        FileView("/a", "file", 7),
+        FileView("/b", "hard link", 7, target="/a"),
+        FileView("/a", "file", 5),
+    ]
+    tree = file_tree(files)
+    # Of two entries with the same path, a container has the last one.
+    assert (tree.size, tree.items) == (5, 3)
+
+
+def test_depth() -> None:
+    """Deeper than Python's stack."""
+    tree = file_tree([FileView("/d" * 5000, "file", 1)])
+    assert (tree.size, tree.items) == (1, 5001)

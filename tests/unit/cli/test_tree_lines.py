@@ -1,0 +1,34 @@
+"""The tree of `nixdock inspect --tree`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nixdock.cli.screen import PLAIN
+from nixdock.cli.tree_lines import tree_lines
+from nixdock.view.model import FileView
+from tests.unit.browse.views import FILES, view
+
+
+def test_directories_deeper_than_the_stack() -> None:
+    """A hostile image has them; they are shown as any other."""
+    layer = replace(view().layers[2], files=(FileView("/d" * 3000, "file", 7),))
+    lines = [*tree_lines(replace(view(), layers=(layer,)), PLAIN)]
+    assert len(lines) == 3001
+    assert lines[0].endswith("the image's own files")
+    assert lines[1] == "      7 B  └── d/"
+    assert lines[-1].endswith("└── d")
+
+
+def test_the_largest_first_and_no_more_than_asked_for() -> None:
+    layer = replace(view().layers[0], files=tuple(FILES[1]))
+    lines = [*tree_lines(replace(view(), layers=(layer,)), PLAIN, "size", top=1)]
+    assert lines == [
+        "    700 B  layer 1: libc-2 +1",
+        "   1.0 kB  ├── cccccc libc-2",
+        "    900 B  │   ├── lib/",
+        "    900 B  │   │   ├── libc.so",
+        "           │   │   └── and 1 more, 0 B",
+        "           │   └── and 1 more, 100 B",
+        "           └── and 1 more, 50 B",
+    ]
