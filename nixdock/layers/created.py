@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -20,6 +21,7 @@ from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE
 from nixdock.system.background import in_background
 from nixdock.system.buffers import Write
+from nixdock.tar.faults import size_error
 from nixdock.tar.fields import padded_size
 from nixdock.tar.header import Entry, Headers, MemberMeta
 from nixdock.tar.kinds import Kind
@@ -87,6 +89,11 @@ class CreatedLayer(ABC):
     def tar_pieces(self) -> Iterator[memoryview] | None:
         """Return None: the tar is not made of pieces."""
         return None
+
+    @property
+    def is_native(self) -> bool:
+        """False: the tar is made in Python."""
+        return False
 
     def names(self) -> Iterable[bytes]:
         """Return nothing: no member is known before the tar is written."""
@@ -175,7 +182,7 @@ class EntryLayer(CreatedLayer):
         size = padded_size(size)
 
         def write_to(write: Write) -> None:
-            check_size(written(self.tar_pieces(kept), write), size, self.history)
+            check_size(written(self.tar_pieces(kept), write), size, self.history, kept or ())
 
         return SizedTar(size, self.history, write_to, self.key)
 
@@ -194,13 +201,24 @@ def measured(entries: Iterable[Entry], headers: Headers) -> tuple[int, list[Entr
     return size, kept
 
 
-def check_size(written: int, size: int, history: LayerHistory) -> None:
-    """Raise PackError if a layer has another size than was said before it was written."""
-    if written != size:
-        raise PackError(
-            f"{history.created_by}: the layer has {written} bytes, but {size} by the listings of"
-            " its store paths, which a binary cache has wrong"
-        )
+def check_size(
+    written: int, size: int, history: LayerHistory, entries: Iterable[Entry] = ()
+) -> None:
+    """Raise PackError if a layer has another size than was said before it was written.
+
+    `entries` are those that were measured, if they were kept: of a file, one may tell.
+    """
+    if written == size:
+        return
+    for entry in entries:
+        if entry.kind == Kind.FILE and entry.source:
+            actual = os.lstat(entry.source).st_size
+            if actual != entry.size:
+                raise size_error(entry.source, entry.size, grew=actual > entry.size)
+    raise PackError(
+        f"{history.created_by}: the layer has {written} bytes, but {size} by the listings of its"
+        " store paths: a file changed meanwhile, or a binary cache has wrong ones"
+    )
 
 
 if TYPE_CHECKING:

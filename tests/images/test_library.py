@@ -166,7 +166,7 @@ def test_an_image_passes_on_the_attributes_of_its_stream(library: Library) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ('compressor = "xz";', "compressor must be one of: .gz none zstd."),
+        ('compressor = "xz";', "compressor must be one of: .estargz gz none zstd zstd:chunked."),
         ("maxLayers = 1;", "maxLayers must be greater than 1"),
         ('format = "vhd";', "format must be one of: .*, not vhd"),
     ],
