@@ -90,11 +90,6 @@ class CreatedLayer(ABC):
         """Return None: the tar is not made of pieces."""
         return None
 
-    @property
-    def is_native(self) -> bool:
-        """False: the tar is made in Python."""
-        return False
-
     def names(self) -> Iterable[bytes]:
         """Return nothing: no member is known before the tar is written."""
         return ()

@@ -109,10 +109,6 @@ class Layer(Protocol):
         They raise what `pack` raises.
         """
 
-    @property
-    def is_native(self) -> bool:
-        """Whether the native packer packs the layer, so that threads can pack side by side."""
-
     def sized(self, media_types: Collection[str], /) -> SizedBlob:
         """Return the blob with its exact size.
 

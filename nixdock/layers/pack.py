@@ -1,13 +1,11 @@
-"""Pack layers on all cores, in threads or processes; each is read once."""
+"""Pack layers on all cores; each is read once."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -23,7 +21,6 @@ from nixdock.oci.layer_blob import LayerBlob
 from nixdock.system.cores import available_cores
 from nixdock.system.forked import CAN_FORK
 from nixdock.system.freed_memory import keep_freed_memory
-from nixdock.system.parallel import JobThreads
 from nixdock.system.processes import KilledWorkerError, map_in_processes, shared_numbers
 from nixdock.system.writers import FileWriter
 
@@ -105,14 +102,11 @@ def pack_each(
         weight = sum(layers[i].weight for i in order)
         cores = min(available_cores(), 1 + weight // _WORTH_A_PROCESS)
     job = _Job(tuple(layers), directory, compression, cores, tuple(order))
-    load_encoder(compression)
-    keep_freed_memory()
-    if job.workers > 1 and job.is_native:
-        yield from _in_threads(job, progress)
-        return
     if progress is not NO_PROGRESS and CAN_FORK:
         job = replace(job, sizes=shared_numbers(len(layers)))
-    if job.workers == 1 or not _can_be_sent(job):
+    load_encoder(compression)
+    keep_freed_memory()
+    if job.processes == 1 or not _can_be_sent(job):
         for turn in job.turns:
             yield from job.run(turn, lambda i: advance_of(progress, i))
     else:
@@ -145,15 +139,9 @@ class _Job:
     sizes: memoryview | None = None
 
     @property
-    def workers(self) -> int:
+    def processes(self) -> int:
         """The number of turns that are packed at the same time."""
         return max(1, min(self.cores, len(self.turns)))
-
-    @property
-    def is_native(self) -> bool:
-        """Whether all but small layers are packed without the interpreter's lock."""
-        layers = (self.layers[i] for i in self.order)
-        return sum(each.weight for each in layers if not each.is_native) < _WORTH_A_PROCESS
 
     @cached_property
     def turns(self) -> tuple[tuple[int, ...], ...]:
@@ -208,7 +196,7 @@ class _Job:
         it is heavy, its part by weight, rounded up. Together they have at most two threads for
         each core.
         """
-        equal_part = self.cores // self.workers
+        equal_part = self.cores // self.processes
         total = self._total_weight
         part_by_weight = -(-self.cores * self.layers[i].weight // total) if total else 0
         return max(1, equal_part, part_by_weight)
@@ -216,22 +204,6 @@ class _Job:
     @cached_property
     def _total_weight(self) -> int:
         return sum(self.layers[i].weight for i in self.order)
-
-
-def _in_threads(job: _Job, progress: Progress) -> Iterator[tuple[int, LayerBlob]]:
-    """Pack in threads, which start sooner than processes and share what they have in memory."""
-
-    def run(turn: tuple[int, ...]) -> list[tuple[int, LayerBlob]]:
-        return list(job.run(turn, partial(advance_of, progress)))
-
-    with JobThreads(job.workers) as threads:
-        waiting = iter(job.turns)
-        running = {threads.submit(partial(run, turn)) for turn in islice(waiting, 2 * job.workers)}
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {threads.submit(partial(run, turn)) for turn in islice(waiting, len(done))}
-            for each in done:
-                yield from each.result()
 
 
 def _in_processes(job: _Job, progress: Progress) -> Iterator[tuple[int, LayerBlob]]:
@@ -245,7 +217,7 @@ def _in_processes(job: _Job, progress: Progress) -> Iterator[tuple[int, LayerBlo
     poll = None if sizes is None else report
     numbers = range(len(job.turns))
     try:
-        for _, packed in map_in_processes(job.run_in_worker, numbers, job.workers, poll):
+        for _, packed in map_in_processes(job.run_in_worker, numbers, job.processes, poll):
             yield from packed
     except KilledWorkerError:
         raise PackError(

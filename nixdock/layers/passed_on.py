@@ -135,11 +135,6 @@ class PassedOnLayer:
     def tar_pieces(self) -> None:
         """Return None: the blob is passed on."""
 
-    @property
-    def is_native(self) -> bool:
-        """False: the blob is passed on."""
-        return False
-
     def sized(self, media_types: Collection[str], /) -> SizedBlob:
         """Return the blob unchanged, or uncompressed if its type is not in `media_types`."""
         if self.blob.coding is Coding.NONE or layer_media_type(self.blob.coding) in media_types:

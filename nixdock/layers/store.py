@@ -19,7 +19,7 @@ from nixdock.system.text import counted, listed_within
 from nixdock.tar.header import Entry, Headers, MemberMeta
 from nixdock.tar.kinds import Kind
 from nixdock.tar.permissions import PermissionRule, apply_rules
-from nixdock.tar.trees import packs_natively, tree_pieces
+from nixdock.tar.trees import tree_pieces
 from nixdock.tar.write import member_pieces
 
 __all__ = ["StoreLayer"]
@@ -102,15 +102,6 @@ class StoreLayer(EntryLayer):
     def listing(self) -> Iterator[Entry]:
         """Yield the same members, whose contents can perhaps not be read."""
         return self._with_rules(self._plain_entries(self.store.listing))
-
-    @property
-    def is_native(self) -> bool:
-        """Whether the files are in the file system, and the native packer knows their headers."""
-        return (
-            not self.perms
-            and packs_natively(Headers(self.meta))
-            and self.store.directory_of(self.paths) is not None
-        )
 
     def member_pieces(self, listed: Iterable[Entry] | None = None) -> Iterator[memoryview]:
         """Yield the bytes of the members, by the native packer if no header is special."""

@@ -24,15 +24,10 @@ from nixdock.tar.header import Headers
 from nixdock.tar.walk import walk
 from nixdock.tar.write import member_pieces
 
-__all__ = ["packs_natively", "tree_pieces"]
+__all__ = ["tree_pieces"]
 
 _POOL: Final = BufferPool()
 _MAGIC: Final = b"ustar"
-
-
-def packs_natively(headers: Headers) -> bool:
-    """Tell whether the native packer is used for trees with such headers."""
-    return native_library() is not None and headers.template is not None
 
 
 def tree_pieces(
@@ -44,7 +39,7 @@ def tree_pieces(
     may be kept. Raise PackError as `walk` and `write_tar` do.
     """
     template = headers.template
-    if template is None or not packs_natively(headers):
+    if template is None or native_library() is None:
         for name in names:
             yield from _in_python(directory, prefix, name, headers)
         return

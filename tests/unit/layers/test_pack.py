@@ -131,7 +131,7 @@ def test_no_more_than_two_threads_for_each_core(cores: int, weights: list[int]) 
     layers = tuple(Bytes(b"", weight) for weight in weights)
     job = _Job(layers, None, Compression.GZIP, cores, tuple(range(len(weights))))
     threads = sorted((job.threads(i) for i in range(len(weights))), reverse=True)
-    assert sum(threads[: job.workers]) <= 2 * cores
+    assert sum(threads[: job.processes]) <= 2 * cores
 
 
 def test_equal_layers_are_kept_once(tmp_path: Path) -> None:

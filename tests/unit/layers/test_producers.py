@@ -145,10 +145,6 @@ class KeyedLayer:
     def tar_pieces(self) -> None:
         """The layer is not packed."""
 
-    @property
-    def is_native(self) -> bool:
-        return False
-
     def pack(self, write: Write | None, packing: Packing = PLAIN_PACKING, /) -> LayerBlob:
         if write is None and self.key in self.known:
             return self.known[self.key]
