@@ -48,17 +48,18 @@ def compile_library(root: Path, library: Path, *flags: str) -> str | None:
     """Compile the library; return None, or what went wrong."""
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     sources = [str(root / "nixdock" / "native" / name) for name in SOURCES]
-    # Another process may have the old library loaded, or be about to load it.
-    with tempfile.TemporaryDirectory(dir=library.parent) as directory:
-        built = Path(directory, library.name)
-        command = [*compiler, *FLAGS, *flags, *sources, "-o", str(built)]
-        try:
+    try:
+        # Another process may have the old library loaded, or be about to load it.
+        with tempfile.TemporaryDirectory(dir=library.parent) as directory:
+            built = Path(directory, library.name)
+            command = [*compiler, *FLAGS, *flags, *sources, "-o", str(built)]
             done = subprocess.run(command, check=False, capture_output=True, text=True)
-        except OSError as error:
-            return f"{compiler[0]}: {error.strerror}"
-        if done.returncode != 0:
-            return f"{shlex.join(command)}: {done.stderr.strip()}"
-        built.replace(library)
+            if done.returncode != 0:
+                return f"{shlex.join(command)}: {done.stderr.strip()}"
+            built.replace(library)
+    except OSError as error:
+        # There is no compiler, or the sources can't be written to.
+        return f"{error.filename or compiler[0]}: {error.strerror}"
     return None
 
 

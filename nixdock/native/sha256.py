@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import struct
 import threading
 from functools import cache
@@ -65,6 +66,14 @@ class _InThread(threading.local):
 
 
 _in_thread: Final = _InThread()
+
+
+def _forget() -> None:
+    """Leave to the parent what waits there: in a child, nobody would unlock it."""
+    _in_thread.waiting = None
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 class _SociableSha256:

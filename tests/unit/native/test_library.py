@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hatch_build import compile_library
 from nixdock.errors import ToolError
 from nixdock.native import library
 from nixdock.native.library import PACKER_VARIABLE, native_library
@@ -136,3 +137,11 @@ def test_a_wheel(
     wheels = [file.name for file in tmp_path.glob("*.whl")]
     assert len(wheels) == (status == 0)
     assert all(re.fullmatch(rf"nixdock-[0-9.]+-{name}\.whl", wheel) for wheel in wheels)
+
+
+def test_sources_that_can_not_be_written_to(tmp_path: Path) -> None:
+    """They are packed in Python then, as without a compiler."""
+    problem = compile_library(ROOT, tmp_path / "none" / "packer.so")
+    assert problem is not None
+    assert problem.startswith(f"{tmp_path}/none/")
+    assert problem.endswith(": No such file or directory")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import os
+import signal
 import threading
 
 import pytest
@@ -116,3 +118,18 @@ def test_either_packer(choose: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if choose == "python":
         assert not can_hash_two()
     check([new_sha256(), new_sha256()], [(0, 1000, False), (1, 500, True), (0, 64, True)])
+
+
+def test_a_child_process_hashes_without_what_waits_in_its_parent() -> None:
+    """Another thread of the parent may be hashing that: nobody would unlock it in the child."""
+    waiting, data = new_sha256(), b"x" * 64
+    waiting.update(data)
+    with waiting._lock:  # type: ignore[attr-defined]
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            hashed = new_sha256()
+            hashed.update(data)
+            os._exit(0 if hashed.digest() == hashlib.sha256(data).digest() else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    assert waiting.digest() == hashlib.sha256(data).digest()
