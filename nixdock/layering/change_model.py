@@ -13,7 +13,7 @@ makes the same plan.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import fsum
@@ -105,6 +105,13 @@ class ChangeModel:
                 app *= rates.app_unchanged[count]
                 other *= rates.other_unchanged[count]
         return self.app_share * (1.0 - app) + (1.0 - self.app_share) * (1.0 - other)
+
+    def probabilities(self, cones: Sequence[int]) -> list[float]:
+        """Return the probabilities of cones of which the last one contains all others."""
+        if cones and not cones[-1] & self.top and len(self._classes_below_top) == 1:
+            by_count = self._single_class
+            return [by_count[cone.bit_count()] for cone in cones]
+        return [*map(self.probability, cones)]
 
     def weight(self, cone: int) -> float:
         """Return the sum of the members' weights; unlike probabilities, weights can be added."""

@@ -91,12 +91,15 @@ def _bounds(
 
     The union of two cones is at least as likely to change as the likelier of the two.
     """
-    likely = cluster.probability
+    likely, size, cost = cluster.probability, cluster.size + LAYER_OVERHEAD, cluster.cost
     price = prices[number] if number < len(prices) else 0.0
     priced = len(prices)
+    # Written out, because there are many: what `_rise` returns for the likelier of the two.
     return [
         (
-            _rise(other, cluster, max(likely, other.probability))
+            (other.size + size) * max(likely, other.probability)
+            - (other.size + LAYER_OVERHEAD) * other.probability
+            - cost
             + ((prices[i] if i < priced else 0.0) + price),
             False,
             i,

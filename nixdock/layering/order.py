@@ -72,37 +72,54 @@ def _by_added_weight(model: ChangeModel, clusters: Iterable[Cluster], below: int
 def _improved(model: ChangeModel, clusters: Sequence[Cluster], below: int) -> list[Cluster]:
     """Move single clusters to where they cost least, until nothing is saved any more."""
     order = [*clusters]
+    below_place, likely = _cones_below_places(model, order, below)
     for _ in range(_ROUNDS):
         before = [*order]
         for cluster in before:
             at = order.index(cluster)
-            rest = [*order[:at], *order[at + 1 :]]
-            costs = _costs_of_places(model, cluster, rest, below)
+            costs = _costs_of_places(model, order, at, below_place, likely)
             place = costs.index(min(costs))
             if costs[place] < costs[at] * (1 - _LEAST_SAVED):
-                order = [*rest[:place], cluster, *rest[place:]]
+                order.insert(place, order.pop(at))
+                below_place, likely = _cones_below_places(model, order, below)
         if order == before:
             break
     return order
 
 
+def _cones_below_places(
+    model: ChangeModel, order: Sequence[Cluster], below: int
+) -> tuple[list[int], list[float]]:
+    """Return the cone of all layers below each place, and below the top, and its probability."""
+    cones = [*accumulate((c.cone for c in order), or_, initial=below)]
+    return cones, model.probabilities(cones)
+
+
 def _costs_of_places(
-    model: ChangeModel, cluster: Cluster, rest: Sequence[Cluster], below: int
+    model: ChangeModel,
+    order: Sequence[Cluster],
+    at: int,
+    below_place: Sequence[int],
+    likely: Sequence[float],
 ) -> list[float]:
-    """Return the cost of all layers with `cluster` at each place between those of `rest`.
+    """Return the cost of all layers with the cluster `order[at]` at each place among the others.
 
     With one place further up, the cluster has one more layer below it, which no longer has the
-    cluster below.
+    cluster below. `below_place` and `likely` are those of `order`: they hold for the layers up to
+    the cluster's place without it, and from there on with it.
     """
-    probability = model.probability
-    cones = [*accumulate((c.cone for c in rest), or_, initial=below)]
-    without = [probability(cone) for cone in cones]
-    with_it = [probability(cone | cluster.cone) for cone in cones]
-    sizes = [c.size + LAYER_OVERHEAD for c in rest]
-    size = cluster.size + LAYER_OVERHEAD
+    cluster = order[at]
+    above = accumulate((c.cone for c in order[at + 1 :]), or_, initial=below_place[at])
+    without = [*likely[:at], *model.probabilities([*above])]
+    moved_down = [cone | cluster.cone for cone in below_place[:at]]
+    with_it = [*model.probabilities(moved_down), *likely[at + 1 :]]
+    sizes = [c.size + LAYER_OVERHEAD for c in order]
+    size = sizes.pop(at)
     cost = size * with_it[0] + fsum(s * p for s, p in zip(sizes, with_it[1:], strict=True))
-    costs = [cost]
-    for n, other in enumerate(sizes, 1):
-        cost += size * (with_it[n] - with_it[n - 1]) + other * (without[n] - with_it[n])
-        costs.append(cost)
-    return costs
+    rises = (
+        size * (now - one_lower) + other * (apart - now)
+        for other, one_lower, now, apart in zip(
+            sizes, with_it[:-1], with_it[1:], without[1:], strict=True
+        )
+    )
+    return [*accumulate(rises, initial=cost)]
