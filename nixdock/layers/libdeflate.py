@@ -8,7 +8,6 @@ only if it compresses a sample as GENERATION does.
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import os
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -97,7 +96,9 @@ def _installed(level: int) -> Iterator[tuple[str, _Compress]]:
         pass
     else:
         yield "the Python package deflate", lambda data: bytes(gzip_compress(data, level))
-    found = ctypes.util.find_library("deflate")
+    from ctypes.util import find_library  # noqa: PLC0415 (slow)
+
+    found = find_library("deflate")
     for name in dict.fromkeys(filter(None, (found, "libdeflate.so.0", "libdeflate.dylib"))):
         try:
             yield f"the system's {name}", _from_library(ctypes.CDLL(name), level)

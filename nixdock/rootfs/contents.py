@@ -6,12 +6,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nixdock.rootfs.linked_contents import JoinedTree, Reach, link_into
 from nixdock.rootfs.surroundings import Surroundings
 from nixdock.rootfs.underlay import Underlay
 
 if TYPE_CHECKING:
     from nixdock.rootfs.base_image import BaseImage
+    from nixdock.rootfs.linked_contents import Reach
     from nixdock.spec.image_spec import ImageSpec
 
 __all__ = ["add_contents", "run_extra_commands", "underlay_of"]
@@ -31,6 +31,10 @@ def underlay_of(base: BaseImage | None, stack: ExitStack, *, verified: bool) -> 
 
 def add_contents(spec: ImageSpec, directory: Path, underlay: Underlay, reach: Reach | None) -> None:
     """Link the contents into `directory`, or copy them if the spec says so."""
+    if not spec.contents:
+        return
+    from nixdock.rootfs.linked_contents import JoinedTree, link_into  # noqa: PLC0415
+
     tree = JoinedTree(directory, spec.store.root, underlay, spec.store.directory, reach)
     if spec.copy_contents:
         from nixdock.rootfs.copied_contents import copy_into  # noqa: PLC0415 (few images need it)
