@@ -9,11 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nixdock.errors import ImageError
-from nixdock.oci.attachment import Attachment, referrer_entry
+from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import canonical_json
 from nixdock.oci.digests import hex_of
 from nixdock.oci.documents import IndexDocument
 from nixdock.oci.layout import BLOBS, INDEX, MARKER
+from nixdock.oci.referrers import referrer_entry
 from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.system.atomic import whole_file
 

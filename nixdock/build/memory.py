@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nixdock.errors import InputError, LayeringError, SpecError
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.digests import chain_ids
-from nixdock.oci.documents import MEMORY_KEY, PLAN_LABEL
+from nixdock.oci.own_keys import MEMORY_KEY, PLAN_LABEL
 
 if TYPE_CHECKING:
     from nixdock.layering.plan_history import PlanHistory, PreviousPlan

@@ -9,12 +9,9 @@ from typing import Any, Final
 import orjson
 
 from nixdock.errors import InputError
+from nixdock.oci.attestation import ATTESTATION_TYPE
 from nixdock.oci.descriptor import Blob, Platform, without_none
-from nixdock.oci.documents import (
-    ATTESTATION_TYPE,
-    DescriptorDocument,
-    ReferrerDocument,
-)
+from nixdock.oci.documents import DescriptorDocument, ReferrerDocument
 from nixdock.oci.platforms import platform_text
 from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.transfer.platforms import completed_platform, platform_of

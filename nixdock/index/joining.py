@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nixdock.errors import ImageError, InputError
 from nixdock.index.entries import IndexEntry
+from nixdock.oci.attestation import ATTESTATION_OF
 from nixdock.oci.descriptor import Blob, Platform, canonical_json
-from nixdock.oci.documents import ATTESTATION_OF, DescriptorDocument
+from nixdock.oci.documents import DescriptorDocument
 from nixdock.oci.media_types import INDEX_MEDIA_TYPE
 from nixdock.oci.platforms import full_platform, platform_text
 from nixdock.oci.untrusted_json import MOST_JSON

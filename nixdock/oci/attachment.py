@@ -9,25 +9,15 @@ from typing import Any, Final
 
 from nixdock.errors import InputError
 from nixdock.oci.descriptor import Blob, Descriptor, canonical_json
-from nixdock.oci.documents import ReferrerDocument
 from nixdock.oci.media_types import EMPTY_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
-from nixdock.oci.untrusted_json import converted, parse_json
 
-__all__ = [
-    "Attachment",
-    "attach_content",
-    "check_artifact_type",
-    "referrer_entry",
-    "referrer_of",
-    "referrers_tag",
-]
+__all__ = ["Attachment", "attach_content", "check_artifact_type"]
 
 _EMPTY: Final = Blob(EMPTY_MEDIA_TYPE, b"{}")
 _TITLE: Final = "org.opencontainers.image.title"
 # RFC 6838, section 4.2.
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _TYPE: Final = re.compile(rf"{_NAME}/{_NAME}", re.ASCII)
-_NOT_IN_TAGS: Final = re.compile(r"[^A-Za-z0-9._-]", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +35,8 @@ class Attachment:
     @property
     def artifact_type(self) -> str:
         """The type of what is attached."""
+        from nixdock.oci.referrers import referrer_entry  # noqa: PLC0415 (few images need it)
+
         return str(referrer_entry(self.manifest)["artifactType"])
 
     def document(self) -> dict[str, Any]:
@@ -92,29 +84,3 @@ def attach_content(
     if annotations:
         document["annotations"] = dict(annotations)
     return Attachment(Blob(MANIFEST_MEDIA_TYPE, canonical_json(document)), (_EMPTY, content))
-
-
-def referrer_of(manifest: Blob) -> ReferrerDocument:
-    """Return what a manifest says of its subject; raise ImageError if it is malformed."""
-    name = f"the manifest {manifest.digest}"
-    return converted(parse_json(manifest.data, name), ReferrerDocument, name)
-
-
-def referrer_entry(manifest: Blob) -> dict[str, Any]:
-    """Return the descriptor of a manifest in a list of referrers (distribution-spec).
-
-    It states the type of the artifact, else that of the config, and all annotations. Raise
-    ImageError if the manifest is malformed.
-    """
-    document = referrer_of(manifest)
-    config_type = document.config.media_type if document.config is not None else ""
-    entry = Descriptor(
-        manifest.media_type, manifest.digest, len(manifest.data), document.annotations or {}
-    ).document()
-    return entry | {"artifactType": document.artifact_type or config_type}
-
-
-def referrers_tag(digest: str) -> str:
-    """Return the tag of the list of referrers in a registry that keeps none itself."""
-    algorithm, _, encoded = digest.partition(":")
-    return _NOT_IN_TAGS.sub("-", f"{algorithm[:32]}-{encoded[:64]}")

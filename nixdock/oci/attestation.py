@@ -10,10 +10,21 @@ from typing import Final
 
 from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json
-from nixdock.oci.documents import ATTESTATION_OF, ATTESTATION_TYPE
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPE, INDEX_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
 
-__all__ = ["PREDICATE_ANNOTATION", "attestation_of", "index_with_attestation"]
+__all__ = [
+    "ATTESTATION_OF",
+    "ATTESTATION_TYPE",
+    "PREDICATE_ANNOTATION",
+    "attestation_of",
+    "index_with_attestation",
+]
+
+ATTESTATION_TYPE: Final = "vnd.docker.reference.type"
+"""The annotation by which BuildKit marks a manifest in an index that is about an image."""
+
+ATTESTATION_OF: Final = "vnd.docker.reference.digest"
+"""The annotation with the digest of the image that such a manifest is about."""
 
 PREDICATE_ANNOTATION: Final = "in-toto.io/predicate-type"
 """The annotation that tells what a statement states."""

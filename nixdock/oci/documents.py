@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from nixdock.oci.own_keys import MEMORY_KEY
+
 __all__ = [
-    "ATTESTATION_OF",
-    "ATTESTATION_TYPE",
-    "LAYER_KEY",
-    "MEMORY_KEY",
-    "PLAN_LABEL",
     "ConfigDocument",
     "DescriptorDocument",
     "DockerManifestDocument",
@@ -22,21 +19,6 @@ __all__ = [
     "PlatformDocument",
     "ReferrerDocument",
 ]
-
-MEMORY_KEY: Final = "dev.nixdock.memory"
-"""The key of an image config in which nixdock remembers the layers of the image."""
-
-LAYER_KEY: Final = "dev.nixdock.layer.key"
-"""The annotation of a layer's descriptor that names the layer by what it was made from."""
-
-ATTESTATION_TYPE: Final = "vnd.docker.reference.type"
-"""The annotation by which BuildKit marks a manifest in an index that is about an image."""
-
-ATTESTATION_OF: Final = "vnd.docker.reference.digest"
-"""The annotation with the digest of the image that such a manifest is about."""
-
-PLAN_LABEL: Final = "dev.nixdock.plan"
-"""The label in which earlier versions of nixdock did so."""
 
 
 class LayoutDocument(msgspec.Struct, frozen=True, rename="camel"):

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nixdock.oci.attachment import Attachment, referrer_entry
+from nixdock.oci.attachment import Attachment
 from nixdock.oci.attestation import index_with_attestation
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json, without_none
-from nixdock.oci.documents import LAYER_KEY, MEMORY_KEY
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.layout import CONTAINERD_NAME, REF_NAME
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPE, INDEX_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
+from nixdock.oci.own_keys import LAYER_KEY, MEMORY_KEY
 from nixdock.oci.reference import Reference
 
 __all__ = ["Annotations", "HistoryEntry", "Image", "ImageConfig", "manifest_of"]
@@ -193,6 +193,11 @@ class Image:
 
         Entries without names are those of attachments.
         """
+        attached = []
+        if self.attachments:
+            from nixdock.oci.referrers import referrer_entry  # noqa: PLC0415 (few images have any)
+
+            attached = [referrer_entry(each.manifest) for each in self.attachments]
         platform = self.platform if self.attestation is None else None
         document = {
             "schemaVersion": 2,
@@ -204,7 +209,7 @@ class Image:
                     ).document()
                     for reference in self.references
                 ),
-                *(referrer_entry(each.manifest) for each in self.attachments),
+                *attached,
             ],
         }
         return canonical_json(document)

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from nixdock.errors import ImageError
+from nixdock.oci.attestation import ATTESTATION_TYPE
 from nixdock.oci.digests import check_digest, hex_of, sha256_digest
 from nixdock.oci.documents import (
-    ATTESTATION_TYPE,
-    LAYER_KEY,
     DescriptorDocument,
     IndexDocument,
     LayoutDocument,
@@ -18,6 +17,7 @@ from nixdock.oci.documents import (
 )
 from nixdock.oci.layout import BLOBS, CONTAINERD_NAME, INDEX, MARKER, REF_NAME
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPES, INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
+from nixdock.oci.own_keys import LAYER_KEY
 from nixdock.oci.untrusted_json import MOST_JSON, JsonBudget, converted, parse_json
 from nixdock.read.layout_view import BlobUse, LayoutView
 from nixdock.read.listed_layers import LayerEntry, parse_config, stored_layers

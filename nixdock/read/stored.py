@@ -6,14 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from nixdock.oci.attestation import ATTESTATION_TYPE
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.digests import sha256_digest
-from nixdock.oci.documents import (
-    ATTESTATION_TYPE,
-    ConfigDocument,
-    IndexDocument,
-    PlatformDocument,
-)
+from nixdock.oci.documents import ConfigDocument, IndexDocument, PlatformDocument
 from nixdock.read.stored_layer import StoredLayer
 
 __all__ = ["StoredImage", "StoredIndex", "has_image_layers", "with_all_names"]

@@ -12,11 +12,12 @@ from urllib.parse import quote
 
 from nixdock.errors import ImageError, RegistryError
 from nixdock.network.body import Body
-from nixdock.oci.attachment import Attachment, referrer_entry, referrer_of, referrers_tag
+from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob, canonical_json
 from nixdock.oci.digests import check_digest
 from nixdock.oci.documents import DescriptorDocument, IndexDocument
 from nixdock.oci.media_types import INDEX_MEDIA_TYPE, INDEX_MEDIA_TYPES
+from nixdock.oci.referrers import referrer_entry, referrer_of, referrers_tag
 from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.registry.blobs import has_blob, upload_blob
 from nixdock.registry.manifests import (

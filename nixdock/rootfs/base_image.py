@@ -17,10 +17,11 @@ from nixdock.oci.config_faults import config_faults
 from nixdock.oci.config_keys import canonical_config
 from nixdock.oci.container_config import ContainerConfig
 from nixdock.oci.descriptor import Platform
-from nixdock.oci.documents import PLAN_LABEL, HistoryDocument
+from nixdock.oci.documents import HistoryDocument
 from nixdock.oci.image import HistoryEntry
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.location import Location, location_text
+from nixdock.oci.own_keys import PLAN_LABEL
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.read.nix_store import ImageStore, read_image_store
 from nixdock.read.selection import select_image

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from nixdock.errors import InputError
-from nixdock.oci.attachment import referrer_entry, referrer_of
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.oci.reference import Reference
+from nixdock.oci.referrers import referrer_entry, referrer_of
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.system.readers import BytesReader
 

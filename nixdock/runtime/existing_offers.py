@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import InputError
 from nixdock.layers.hashed import CHUNK, VerifiedReader
-from nixdock.oci.attachment import referrer_of
 from nixdock.oci.documents import DescriptorDocument, IndexDocument
 from nixdock.oci.layout import DIR_VERSION, DOCKER_MANIFEST, INDEX, MARKER
 from nixdock.oci.location import FileLocation, Location
+from nixdock.oci.referrers import referrer_of
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
 from nixdock.read.members import read_whole

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from nixdock.errors import ImageError, NixdockError, ToolError
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import check_digest, sha256_digest
-from nixdock.oci.documents import MEMORY_KEY, ConfigDocument, IndexDocument, ManifestDocument
+from nixdock.oci.documents import ConfigDocument, IndexDocument, ManifestDocument
+from nixdock.oci.own_keys import MEMORY_KEY
 from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.runtime.document_cache import MOST_DOCUMENT, DocumentCache
 

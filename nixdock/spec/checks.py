@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
-from nixdock.oci.documents import LAYER_KEY
 from nixdock.oci.location import FileLocation, parse_location
+from nixdock.oci.own_keys import LAYER_KEY
 from nixdock.oci.reference import Reference
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.spec.architecture import check_architecture

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from nixdock.errors import ImageError
-from nixdock.oci.attachment import Attachment, referrer_of
+from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.documents import DescriptorDocument
+from nixdock.oci.referrers import referrer_of
 from nixdock.transfer.source import Source
 from nixdock.transfer.tree import parse_index, parse_manifest, read_document
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from nixdock.errors import RegistryError
 from nixdock.layers.hashed import VerifiedReader
 from nixdock.network.body import Body
-from nixdock.oci.attachment import Attachment, referrer_of
+from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob
+from nixdock.oci.referrers import referrer_of
 from nixdock.registry.blobs import has_blob, mount_blob, upload_blob
 from nixdock.registry.manifests import manifest_digest, put_manifest
 from nixdock.registry.referrers import put_referrers

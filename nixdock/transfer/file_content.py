@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from nixdock.coding.codings import MAGIC_SIZE
 from nixdock.errors import ImageError
-from nixdock.oci.attachment import Attachment, referrer_entry
+from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json
 from nixdock.oci.digests import hex_of
 from nixdock.oci.layout import BLOBS, INDEX, MARKER, MARKER_DATA
 from nixdock.oci.media_types import INDEX_MEDIA_TYPE, INDEX_MEDIA_TYPES
+from nixdock.oci.referrers import referrer_entry
 from nixdock.read.members import Members, missing_error
 from nixdock.system.file_range import Range
 from nixdock.system.readers import BytesReader

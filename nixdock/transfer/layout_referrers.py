@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nixdock.errors import ImageError
-from nixdock.oci.attachment import referrer_entry, referrer_of
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.documents import DescriptorDocument, IndexDocument
 from nixdock.oci.layout import INDEX
 from nixdock.oci.media_types import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
+from nixdock.oci.referrers import referrer_entry, referrer_of
 from nixdock.oci.untrusted_json import MOST_JSON, JsonBudget, converted, parse_json
 from nixdock.read.members import Members, read_whole
 from nixdock.transfer.source import LayoutSource

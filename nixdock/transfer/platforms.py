@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from nixdock.errors import ImageError, InputError
+from nixdock.oci.attestation import ATTESTATION_TYPE
 from nixdock.oci.descriptor import Blob, Platform
-from nixdock.oci.documents import ATTESTATION_TYPE, ConfigDocument, PlatformDocument
+from nixdock.oci.documents import ConfigDocument, PlatformDocument
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPES, INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
 from nixdock.oci.platforms import best_fitting, platform_text
 from nixdock.oci.untrusted_json import converted, parse_json

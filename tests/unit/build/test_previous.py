@@ -21,8 +21,8 @@ from nixdock.layering.plan_file import plan_document
 from nixdock.layering.plan_history import ChangeCounts, PlanHistory, PreviousPlan
 from nixdock.layers.compression import Compression
 from nixdock.nix.store_path import StorePath
-from nixdock.oci.documents import MEMORY_KEY, PLAN_LABEL
 from nixdock.oci.layout import Format
+from nixdock.oci.own_keys import MEMORY_KEY, PLAN_LABEL
 from nixdock.read.opening import open_image
 from tests.unit.closures import closure_of, edges, store_path
 from tests.unit.forms import FORMS

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from nixdock.errors import ImageError, InputError
 from nixdock.index.entries import IndexEntry
 from nixdock.index.joining import JoinedSource, joined_entries, joined_tree, shared_annotations
+from nixdock.oci.attestation import ATTESTATION_OF, ATTESTATION_TYPE
 from nixdock.oci.descriptor import Blob, Platform
-from nixdock.oci.documents import ATTESTATION_OF, ATTESTATION_TYPE
 from nixdock.oci.media_types import MANIFEST_MEDIA_TYPE
 from nixdock.oci.platforms import full_platform
 from nixdock.transfer.tree import Tree

@@ -9,14 +9,9 @@ from typing import Any
 import pytest
 
 from nixdock.errors import ImageError, InputError
-from nixdock.oci.attachment import (
-    attach_content,
-    check_artifact_type,
-    referrer_entry,
-    referrer_of,
-    referrers_tag,
-)
+from nixdock.oci.attachment import attach_content, check_artifact_type
 from nixdock.oci.descriptor import Blob, Descriptor, Platform
+from nixdock.oci.referrers import referrer_entry, referrer_of, referrers_tag
 
 from ..image_schemas import schema_errors
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from nixdock.errors import RegistryError
 from nixdock.network.retrying import Pace
-from nixdock.oci.attachment import Attachment, attach_content, referrer_entry, referrers_tag
+from nixdock.oci.attachment import Attachment, attach_content
 from nixdock.oci.descriptor import Blob, Descriptor
+from nixdock.oci.referrers import referrer_entry, referrers_tag
 from nixdock.registry import referrers
 from nixdock.registry.referrers import list_referrers, put_referrers
 from nixdock.registry.repository import Repository

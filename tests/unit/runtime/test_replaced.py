@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nixdock.errors import RegistryError, ToolError
 from nixdock.oci.descriptor import Blob, Platform
 from nixdock.oci.digests import hex_of
-from nixdock.oci.documents import MEMORY_KEY
+from nixdock.oci.own_keys import MEMORY_KEY
 from nixdock.oci.reference import Reference
 from nixdock.runtime.catalogue import Document, Offer
 from nixdock.runtime.document_cache import DocumentCache
