@@ -151,7 +151,8 @@ def wrapped(text: str, width: int) -> list[str]:
     if width < 8:
         return [text]
     indent = "  "
-    first, *rest = chop_cells(text, width) or [""]
+    # Of a text without any width, there are no lines.
+    first, *rest = chop_cells(text, width) or [text]
     if not rest:
         return [first]
     after = chop_cells(text[len(first) :], width - len(indent))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -41,6 +41,7 @@ def test_lines_have_the_width(
 
 
 @given(TEXTS, st.integers(8, 60))
+@example("\N{EMOJI MODIFIER FITZPATRICK TYPE-1-2}", 8)
 def test_wrapped_lines_lose_nothing(text: str, width: int) -> None:
     lines = wrapped(shown(text), width)
     assert all(cell_len(line) <= width for line in lines)
