@@ -90,9 +90,10 @@ unit: export HYPOTHESIS_PROFILE := brief
 unit: $(VENV)/dev.stamp
 	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow' tests/unit tests/manual
 
-# The tests of the command line and of the documentation start processes, and these others build whole
-# images or file systems; `make unit` runs them.
-NOT_QUICK := cli test_documentation.py test_public_face.py rootfs write/test_image.py
+# The tests of the command line and of the documentation start processes, and these others start servers,
+# or build whole images or file systems; `make unit` runs them.
+NOT_QUICK := attach browse cli face index registry rootfs runtime signing transfer \
+  stores/test_several.py write/test_image.py test_documentation.py test_public_face.py
 quick: export HYPOTHESIS_PROFILE := quick
 quick: $(VENV)/dev.stamp
 	$(BIN)/pytest --numprocesses 2 -m '$(PLAIN) and not slow' $(NOT_QUICK:%=--ignore=tests/unit/%) tests/unit
