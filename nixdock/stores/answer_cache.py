@@ -6,8 +6,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +29,8 @@ create table if not exists Answers (
 """
 # How long to wait for another process that writes, in seconds.
 _PATIENCE: Final = 5.0
+# How many answers wait for one transaction at most.
+_MOST_WAITING: Final = 500
 
 
 class AnswerCache:
@@ -44,12 +46,19 @@ class AnswerCache:
         self._now = now
         self._lock = threading.Lock()
         # A connection must not be used in a child process, nor a lock that a thread has held.
-        self._process = 0
+        self._process = os.getpid()
         self._connection: sqlite3.Connection | None = None
+        # What was added in blocks of `together`, of which so many are entered.
+        self._waiting: list[tuple[str, str, int, bytes | None]] = []
+        self._blocks = 0
 
     def find(self, url: str, name: str) -> tuple[bytes | None] | None:
         """Return the file in a tuple, with None in it if the cache lacks it; None if unknown."""
-        row = self._execute("select time, data from Answers where url = ? and name = ?", url, name)
+        row = None
+        with self._locked(), suppress(sqlite3.Error, OSError):
+            if (connection := self._opened()) is not None:
+                query = "select time, data from Answers where url = ? and name = ?"
+                row = connection.execute(query, (url, name)).fetchone()
         if row is None:
             return None
         answered, data = row
@@ -62,39 +71,69 @@ class AnswerCache:
 
     def add(self, url: str, name: str, data: bytes | None) -> None:
         """Remember a file, or that there is none."""
-        self._execute(
-            "insert or replace into Answers values (?, ?, ?, ?)", url, name, int(self._now()), data
-        )
+        with self._locked():
+            self._waiting.append((url, name, int(self._now()), data))
+            if not self._blocks or len(self._waiting) >= _MOST_WAITING:
+                self._write_waiting()
 
-    def _execute(self, query: str, *values: str | int | bytes | None) -> tuple[object, ...] | None:
-        if self._directory is None:
-            return None
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write what is added within the block at once, since each transaction takes its time.
+
+        It may not be found before the end of the block.
+        """
+        with self._locked():
+            self._blocks += 1
+        try:
+            yield
+        finally:
+            with self._locked():
+                self._blocks -= 1
+                if not self._blocks:
+                    self._write_waiting()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         if self._process != os.getpid():
             self._lock, self._connection, self._process = threading.Lock(), None, os.getpid()
-        with self._lock, suppress(sqlite3.Error, OSError):
-            if self._connection is None:
-                self._connection = self._opened(self._directory)
-            row: tuple[object, ...] | None = self._connection.execute(query, values).fetchone()
-            return row
-        return None
+            # The parent writes them.
+            self._waiting = []
+        with self._lock:
+            yield
 
-    def _opened(self, directory: Path) -> sqlite3.Connection:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        connection = sqlite3.connect(
-            directory / _FILE, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-        )
-        try:
-            connection.execute("pragma synchronous = off")
-            connection.execute("pragma journal_mode = wal")
-            (version,) = connection.execute("pragma user_version").fetchone()
-            if version != _VERSION:
-                connection.execute("drop table if exists Answers")
-                connection.executescript(_SCHEMA)
-                connection.execute(f"pragma user_version = {_VERSION}")
-            else:
-                oldest = int(self._now()) - _PRESENT
-                connection.execute("delete from Answers where time < ?", (oldest,))
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def _write_waiting(self) -> None:
+        rows, self._waiting = self._waiting, []
+        with suppress(sqlite3.Error, OSError):
+            if rows and (connection := self._opened()) is not None:
+                connection.execute("begin immediate")
+                with connection:
+                    connection.executemany(
+                        "insert or replace into Answers values (?, ?, ?, ?)", rows
+                    )
+
+    def _opened(self) -> sqlite3.Connection | None:
+        if self._connection is None and self._directory is not None:
+            self._connection = _database(self._directory, int(self._now()) - _PRESENT)
+        return self._connection
+
+
+def _database(directory: Path, oldest: int) -> sqlite3.Connection:
+    """Open the database in a directory, without what was answered before the time `oldest`."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    connection = sqlite3.connect(
+        directory / _FILE, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("pragma synchronous = off")
+        connection.execute("pragma journal_mode = wal")
+        (version,) = connection.execute("pragma user_version").fetchone()
+        if version != _VERSION:
+            connection.execute("drop table if exists Answers")
+            connection.executescript(_SCHEMA)
+            connection.execute(f"pragma user_version = {_VERSION}")
+        else:
+            connection.execute("delete from Answers where time < ?", (oldest,))
+    except BaseException:
+        connection.close()
+        raise
+    return connection

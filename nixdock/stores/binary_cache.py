@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from typing import Final
 
@@ -73,6 +73,10 @@ class BinaryCache:
             message = f"it is for the store {info.store_dir}, not {self._store_dir}"
             raise self._error(None, message)
         return info
+
+    def remembering(self) -> AbstractContextManager[None]:
+        """Return a context in which what the cache answers is written to disk at the end."""
+        return self._answers.together()
 
     def find(self, path: StorePath) -> NarInfo | None:
         """Return the narinfo of a path, whose signatures are not checked yet, or None.

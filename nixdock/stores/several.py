@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final
@@ -72,8 +73,11 @@ class Stores:
             seen.update(new)
             waiting.extend(new)
 
-        executor = ThreadPoolExecutor(_MOST_REQUESTS)
-        try:
+        with ExitStack() as stack:
+            for cache in self._given:
+                stack.enter_context(cache.remembering())
+            executor = ThreadPoolExecutor(_MOST_REQUESTS)
+            stack.callback(executor.shutdown, wait=True, cancel_futures=True)
             while waiting or futures:
                 while waiting:
                     path = waiting.pop()
@@ -88,8 +92,6 @@ class Stores:
                         problems[path] = found
                     else:
                         reached(found.info)
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
         if problems:
             raise self._missing(problems)
         return Closure.of(infos.values())

@@ -49,6 +49,28 @@ def test_a_newer_answer_replaces_an_older_one(tmp_path: Path) -> None:
     assert cache.find(URL, "name") == (b"text",)
 
 
+def test_what_is_added_together_is_known_in_the_end(tmp_path: Path) -> None:
+    cache, other = AnswerCache(tmp_path), AnswerCache(tmp_path)
+    with cache.together():
+        with cache.together():
+            cache.add(URL, "one", b"text")
+        cache.add(URL, "two", None)
+        # Nobody else has to wait meanwhile.
+        other.add(URL, "three", None)
+        pid = os.fork()
+        if not pid:
+            cache.add(URL, "child", b"text")
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+    found = [other.find(URL, name) for name in ("one", "two", "three", "child")]
+    assert found == [(b"text",), (None,), (None,), None]
+    with cache.together():
+        for number in range(1000):
+            cache.add(URL, str(number), None)
+        assert other.find(URL, "0") == (None,)
+        assert other.find(URL, "999") == (None,)
+
+
 def test_without_a_directory_nothing_is_known() -> None:
     cache = AnswerCache(None)
     cache.add(URL, "name", b"text")
