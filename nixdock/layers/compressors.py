@@ -22,6 +22,7 @@ from nixdock.coding.codings import Coding
 from nixdock.errors import InputError
 from nixdock.layers.compression import Compression
 from nixdock.layers.encoder_probe import encoder_digest
+from nixdock.layers.kept_compressors import keep_compressor, kept_compressor
 from nixdock.layers.libdeflate import SAMPLE_DIGESTS, gzip_member_compressor
 from nixdock.oci.blob_annotations import OF_ESTARGZ, OF_ZSTD_CHUNKED
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE
@@ -201,7 +202,9 @@ class _Zstd:
 
         self._write = write
         self._errors = compression_errors
-        self._zstd = _zstd_compressor(compression, workers)
+        self._settings = compression, max(1, workers)
+        self._zstd = kept_compressor(*self._settings) or _zstd_compressor(*self._settings)
+        self._is_finished = False
 
     def write(self, data: memoryview | bytes) -> None:
         # An empty first write would change the frame's header, so skip empty writes.
@@ -215,9 +218,12 @@ class _Zstd:
     def finish(self) -> None:
         with self._errors():
             compressed = self._zstd.flush()
+        self._is_finished = True
         self._write(compressed)
 
     def close(self) -> None:
+        if self._is_finished:
+            keep_compressor(*self._settings, self._zstd)
         # Freeing the compressor ends its threads.
         del self._zstd
 
@@ -229,7 +235,7 @@ def _zstd_compressor(compression: Compression, workers: int) -> zstd.ZstdCompres
     options: dict[int, int] = {
         parameter.compression_level: compression.level,
         # Without workers, libzstd divides the input differently, so use one at least.
-        parameter.nb_workers: max(1, workers),
+        parameter.nb_workers: workers,
         parameter.checksum_flag: 1,
     }
     if compression.long:

@@ -13,6 +13,7 @@ from typing import Final
 from nixdock.errors import PackError
 from nixdock.layers.compression import Compression
 from nixdock.layers.compressors import load_encoder
+from nixdock.layers.kept_compressors import keeping_compressors
 from nixdock.layers.layer import Layer, Packing
 from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
 from nixdock.layers.two import can_pack_two, pack_two
@@ -106,11 +107,12 @@ def pack_each(
         job = replace(job, sizes=shared_numbers(len(layers)))
     load_encoder(compression)
     keep_freed_memory()
-    if job.processes == 1 or not _can_be_sent(job):
-        for turn in job.turns:
-            yield from job.run(turn, lambda i: advance_of(progress, i))
-    else:
-        yield from _in_processes(job, progress)
+    with keeping_compressors():
+        if job.processes == 1 or not _can_be_sent(job):
+            for turn in job.turns:
+                yield from job.run(turn, lambda i: advance_of(progress, i))
+        else:
+            yield from _in_processes(job, progress)
 
 
 def _can_be_sent(job: _Job) -> bool:
