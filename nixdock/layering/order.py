@@ -73,17 +73,20 @@ def _improved(model: ChangeModel, clusters: Sequence[Cluster], below: int) -> li
     """Move single clusters to where they cost least, until nothing is saved any more."""
     order = [*clusters]
     below_place, likely = _cones_below_places(model, order, below)
+    # Those that are where they cost least, as the others are now.
+    settled: set[Cluster] = set()
     for _ in range(_ROUNDS):
-        before = [*order]
-        for cluster in before:
+        for cluster in [*order]:
+            if cluster in settled:
+                continue
             at = order.index(cluster)
             costs = _costs_of_places(model, order, at, below_place, likely)
             place = costs.index(min(costs))
             if costs[place] < costs[at] * (1 - _LEAST_SAVED):
                 order.insert(place, order.pop(at))
                 below_place, likely = _cones_below_places(model, order, below)
-        if order == before:
-            break
+                settled.clear()
+            settled.add(cluster)
     return order
 
 

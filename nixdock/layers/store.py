@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nixdock.layers.created import EntryLayer
 from nixdock.nix.hashes import Hash
@@ -18,9 +18,11 @@ from nixdock.stores.store import Store
 from nixdock.system.text import counted, listed_within
 from nixdock.tar.header import Entry, Headers, MemberMeta
 from nixdock.tar.kinds import Kind
-from nixdock.tar.permissions import PermissionRule, apply_rules
 from nixdock.tar.trees import tree_pieces
 from nixdock.tar.write import member_pieces
+
+if TYPE_CHECKING:
+    from nixdock.tar.permissions import PermissionRule
 
 __all__ = ["StoreLayer"]
 
@@ -117,7 +119,11 @@ class StoreLayer(EntryLayer):
         yield from tree_pieces(os.fsencode(directory), prefix, names, headers)
 
     def _with_rules(self, entries: Iterator[Entry]) -> Iterator[Entry]:
-        return apply_rules(self.perms, entries) if self.perms else entries
+        if not self.perms:
+            return entries
+        from nixdock.tar.permissions import apply_rules  # noqa: PLC0415 (few images have rules)
+
+        return apply_rules(self.perms, entries)
 
     def _plain_entries(self, entries_of: _EntriesOf) -> Iterator[Entry]:
         yield from self._parents()

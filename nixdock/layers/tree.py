@@ -6,14 +6,17 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nixdock.layers.created import EntryLayer
 from nixdock.layers.layer import OWN_FILES_HISTORY
 from nixdock.oci.layer_blob import LayerHistory
 from nixdock.tar.header import Attributes, Entry, MemberMeta
 from nixdock.tar.kinds import Kind
-from nixdock.tar.permissions import PermissionRule, apply_rules
 from nixdock.tar.walk import walk
+
+if TYPE_CHECKING:
+    from nixdock.tar.permissions import PermissionRule
 
 __all__ = ["DirectoryAttributes", "TreeLayer"]
 
@@ -47,7 +50,11 @@ class TreeLayer(EntryLayer):
             entries = map(self._with_attributes, entries)
         if self.directories:
             entries = map(self._with_base_attributes, entries)
-        return apply_rules(self.perms, entries) if self.perms else entries
+        if not self.perms:
+            return entries
+        from nixdock.tar.permissions import apply_rules  # noqa: PLC0415 (few images have rules)
+
+        return apply_rules(self.perms, entries)
 
     def _with_attributes(self, entry: Entry) -> Entry:
         attributes = self.attributes.get(entry.name.strip(b"/"))

@@ -12,7 +12,6 @@ import orjson
 from nixdock.errors import ClosureError, InputError
 from nixdock.nix.closure import EXPORT_COMMAND, Closure, PathInfo
 from nixdock.nix.hashes import Hash
-from nixdock.nix.registration_text import parse_registration
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
 from nixdock.system.magic import kind_of_data
 
@@ -186,6 +185,8 @@ def _references(entry: Mapping[str, Any]) -> list[Any]:
 
 
 def _infos_of_registration(data: bytes) -> list[PathInfo]:
+    from nixdock.nix.registration_text import parse_registration  # noqa: PLC0415 (used rarely)
+
     # Each store path recurs in many records, and is parsed once.
     parse = cache(StorePath.parse)
     infos = []

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nixdock.spec.image_spec import ImageSpec
-from nixdock.tar.permissions import PermissionRule
+
+if TYPE_CHECKING:
+    from nixdock.tar.permissions import PermissionRule
 
 __all__ = ["permission_rules"]
 
 
 def permission_rules(spec: ImageSpec) -> tuple[PermissionRule, ...]:
     """Return the permission rules of `spec`."""
+    if not spec.perms:
+        return ()
+    from nixdock.tar.permissions import PermissionRule  # noqa: PLC0415 (few images have rules)
+
     return tuple(
         PermissionRule(
             path=rule.path,
