@@ -4,60 +4,50 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from nixdock.errors import OutputError
-from nixdock.system.atomic import whole_file
+from nixdock.oci.digests import hex_of
 from nixdock.system.cache_directory import cache_directory
+from nixdock.system.cached_files import CachedFiles
 
 __all__ = ["LoadMemory"]
 
-_FILE: Final = "loads.json"
-_MOST_IMAGES: Final = 50
+_DIRECTORY: Final = "loads"
+_MOST_IMAGES: Final = 64
+_MOST_BYTES: Final = 1 << 16
+_NAME: Final = re.compile("[0-9a-f]{64}", re.ASCII)
 
 
 class LoadMemory:
-    """The layers of the images that were sent last, by the digests of their manifests.
+    """The layers of the images that were sent last, in a file for each, by its manifest's digest.
 
-    What can't be read or written is as good as nothing.
+    Several processes may use them at once. What can't be read or written is as good as nothing.
     """
 
-    def __init__(self, file: Path | None) -> None:
-        self._file = file
+    def __init__(self, directory: Path | None) -> None:
+        self._files = CachedFiles(directory and directory / _DIRECTORY, _MOST_IMAGES)
 
     @classmethod
     def of_user(cls) -> LoadMemory:
         """Return the one in the user's directory for caches, if there is such a directory."""
-        directory = cache_directory(os.environ)
-        return cls(None if directory is None else directory / _FILE)
+        return cls(cache_directory(os.environ))
 
     def layers_of(self, manifests: Iterable[str]) -> set[str]:
         """Return the digests of the layers of images, as far as they are remembered."""
-        known = self._read()
-        return {layer for manifest in manifests for layer in known.get(manifest, ())}
+        return {layer for manifest in manifests for layer in self._layers(hex_of(manifest))}
 
     def add(self, manifest: str, layers: Collection[str]) -> None:
-        """Remember an image, and forget the oldest ones."""
-        if self._file is None:
-            return
-        known = self._read()
-        known.pop(manifest, None)
-        known[manifest] = sorted(set(layers))
-        kept = dict([*known.items()][-_MOST_IMAGES:])
-        with suppress(OSError, OutputError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(self._file) as file:
-                file.write(json.dumps(kept).encode())
+        """Remember an image, and forget the oldest ones if there are many."""
+        self._files.write([(hex_of(manifest), json.dumps(sorted(set(layers))).encode())])
 
-    def _read(self) -> dict[str, list[str]]:
-        if self._file is None:
-            return {}
+    def _layers(self, name: str) -> list[str]:
+        # The runtime's word becomes a part of a path.
+        data = self._files.read(name, _MOST_BYTES) if _NAME.fullmatch(name) else None
         try:
-            found = json.loads(self._file.read_bytes())
-        except (OSError, ValueError):
-            return {}
-        items = found.items() if isinstance(found, dict) else ()
-        return {key: value for key, value in items if isinstance(value, list)}
+            found = json.loads(data or b"[]")
+        except ValueError:
+            return []
+        return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
