@@ -18,6 +18,7 @@ from nixdock.oci.location import FileLocation, Location, location_text
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.registry.manifests import existing_manifest
 from nixdock.registry.opening import open_location
+from nixdock.registry.pull_places import access_to
 from nixdock.registry.referrers import list_referrers, put_referrers
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
@@ -154,9 +155,9 @@ def open_subject(
     """
     match location:
         case RegistryReference():
-            repository = Repository(
-                Transport(location.host, access), location.repository, is_target=attaching
-            )
+            # Mirrors need not have what refers to an image.
+            transport = Transport(location.host, access_to(location, access))
+            repository = Repository(transport, location.repository, is_target=attaching)
             source = RegistrySource(repository)
             found = existing_manifest(repository, location)
             manifest = Blob(found.media_type, found.data)

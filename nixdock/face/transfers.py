@@ -100,11 +100,12 @@ def list_tags(repository: str, *, access: Access | None = None) -> list[str]:
     """
     from nixdock.oci.registry_reference import RegistryReference
     from nixdock.registry import manifests
+    from nixdock.registry.pull_places import access_to
     from nixdock.registry.repository import Repository
     from nixdock.registry.transport import Transport
 
     reference = RegistryReference.parse(repository)
-    transport = Transport(reference.host, access)
+    transport = Transport(reference.host, access_to(reference, access))
     return manifests.list_tags(Repository(transport, reference.repository))
 
 

@@ -61,13 +61,10 @@ def _open_remote(
     complain: Complain,
 ) -> Iterator[ImageFile]:
     from nixdock.registry.image_files import RegistryFiles, fitting_manifest, stored_index  # noqa: PLC0415
-    from nixdock.registry.manifests import existing_manifest  # noqa: PLC0415 (only for registries)
-    from nixdock.registry.repository import Repository  # noqa: PLC0415
-    from nixdock.registry.transport import Transport  # noqa: PLC0415
+    from nixdock.registry.pull_places import find_image  # noqa: PLC0415 (only for registries)
 
     place = location_text(reference)
-    repository = Repository(Transport(reference.host, access), reference.repository)
-    found = existing_manifest(repository, reference)
+    repository, found = find_image(reference, access)
     manifest = found if platform is None else fitting_manifest(repository, found, platform)
     files = RegistryFiles(repository, manifest, reference, keep=keep)
     try:

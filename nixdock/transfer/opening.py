@@ -19,8 +19,8 @@ from nixdock.read.members import read_whole
 from nixdock.read.opening import ImageFile
 from nixdock.read.selection import select_only_image
 from nixdock.registry.access import Access
-from nixdock.registry.manifests import existing_manifest
 from nixdock.registry.opening import open_location
+from nixdock.registry.pull_places import access_to, find_image
 from nixdock.registry.referrers import list_referrers
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
@@ -167,14 +167,14 @@ def repository_name(location: Location) -> str:
 
 
 def _repository(reference: RegistryReference, access: Access | None) -> Repository:
+    access = access_to(reference, access)
     return Repository(Transport(reference.host, access), reference.repository)
 
 
 def _open_registry(
     reference: RegistryReference, selection: Selection, access: Access | None
 ) -> Opened:
-    repository = _repository(reference, access)
-    found = existing_manifest(repository, reference)
+    repository, found = find_image(reference, access)
     source = RegistrySource(repository)
     manifest = Blob(found.media_type, found.data)
     if not selection.every:

@@ -10,6 +10,7 @@ from nixdock.errors import InputError
 from nixdock.oci.location import FileLocation, Location, parse_location
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.registry.opening import open_location
+from nixdock.registry.pull_places import access_to
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
 from nixdock.system.parallel import map_in_threads
@@ -69,7 +70,7 @@ class Registries:
         """Return the repository of an image."""
         transport = self._transports.get(reference.host)
         if transport is None:
-            transport = Transport(reference.host, self._access)
+            transport = Transport(reference.host, access_to(reference, self._access))
             self._transports[reference.host] = transport
         return Repository(transport, reference.repository)
 

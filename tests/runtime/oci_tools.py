@@ -42,13 +42,13 @@ class Skopeo:
         """The image's configuration."""
         return self.inspect(reference, "--config")
 
-    def manifest(self, reference: str) -> bytes:
+    def manifest(self, reference: str, *flags: str) -> bytes:
         """The manifest or index, byte for byte."""
-        return self._inspect(reference, "--raw").encode()
+        return self._inspect(reference, "--raw", *flags).encode()
 
-    def digest(self, reference: str) -> str:
+    def digest(self, reference: str, *flags: str) -> str:
         """The digest of the manifest or index."""
-        return f"sha256:{hashlib.sha256(self.manifest(reference)).hexdigest()}"
+        return f"sha256:{hashlib.sha256(self.manifest(reference, *flags)).hexdigest()}"
 
     def tags(self, repository: str) -> list[str]:
         """The tags of a repository, without a transport."""
