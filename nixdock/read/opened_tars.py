@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Final
 
 from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import MOST_EXPANDED
@@ -20,6 +21,9 @@ from nixdock.system.parallel import JobThreads
 from nixdock.system.scratch import temporary_file
 
 __all__ = ["opened_tars"]
+
+# How many layers are prepared or wait for each core, so that none waits for a large layer to end.
+_AHEAD: Final = 4
 
 
 @contextmanager
@@ -41,7 +45,7 @@ def opened_tars(layers: Sequence[StoredLayer], *, verified: bool) -> Iterator[It
         def in_order() -> Iterator[Range]:
             for i, layer in enumerate(layers):
                 # Not all at once: after the first damaged layer, hardly any other should be read.
-                for ahead in layers[i : i + cores]:
+                for ahead in layers[i : i + _AHEAD * cores]:
                     opening.begin(ahead, threads)
                 yield opening.tar(layer)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import ImageError
 from nixdock.layers.hashed import CHUNK
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from nixdock.registry.access import Access
 
 __all__ = ["export_image", "write_tree"]
+
+_ZEROS: Final = bytes(BLOCK)
+# Of this size and above, passing a piece on by itself takes less than copying it.
+_LEAST_PASSED_ON: Final = 1 << 16
 
 
 def export_image(
@@ -96,16 +100,27 @@ def _attributes(node: Node) -> Attributes | None:
 
 
 def _write_file(tree: MergedTree, node: Node, entry: Entry, output: _BufferedOutput) -> None:
-    file = tree.open(node)
-    missing = node.size
-    while missing:
-        chunk = file.read(min(missing, CHUNK))
+    read = _reading(tree, node)
+    done = 0
+    while done < node.size:
+        chunk = read(done, min(node.size - done, CHUNK))
         if not chunk:
             name = shown(entry.name)
             raise ImageError(f"{name!r} in the image changed while it was read", place=name)
         output.write(chunk)
-        missing -= len(chunk)
-    output.write(bytes(-node.size % BLOCK))
+        done += len(chunk)
+    if padding := -node.size % BLOCK:
+        output.write(_ZEROS[:padding])
+
+
+def _reading(tree: MergedTree, node: Node) -> Callable[[int, int], bytes]:
+    """Return what reads a file, from one byte on, at most so many; it is called for all in turn."""
+    if node.extents is None:
+        # Opening each of many small files would take longer than reading it.
+        tar, offset = tree.tars[node.layer], node.offset
+        return lambda start, size: tar.read_at(offset + start, size)
+    file = tree.open(node)
+    return lambda _, size: file.read(size)
 
 
 class _BufferedOutput:
@@ -118,13 +133,19 @@ class _BufferedOutput:
         self.size = 0
 
     def write(self, data: bytes) -> None:
+        size = len(data)
+        self.size += size
+        if size >= _LEAST_PASSED_ON:
+            self.flush()
+            self._write(data)
+            return
         self._pieces.append(data)
-        self._buffered += len(data)
-        self.size += len(data)
+        self._buffered += size
         if self._buffered >= CHUNK:
             self.flush()
 
     def flush(self) -> None:
-        self._write(b"".join(self._pieces))
+        if self._pieces:
+            self._write(b"".join(self._pieces))
         self._pieces.clear()
         self._buffered = 0

@@ -38,6 +38,11 @@ class Range(ReadOnlyStream):
             os.close(self._descriptor)
         super().close()
 
+    def read_at(self, start: int, size: int) -> bytes:
+        """Return at most `size` bytes from `start`, without moving the position."""
+        left = max(0, self.size - start)
+        return os.pread(self._descriptor, min(size, left), self._start + start)
+
     def part(self, start: int, size: int) -> Range:
         """Return `size` bytes of this range, from `start`, as another range."""
         return Range(self._descriptor, self._start + start, size)

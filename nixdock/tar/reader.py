@@ -10,8 +10,9 @@ end-of-archive marker. A missing marker is remarked.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import BinaryIO, Final, NoReturn
 
 from nixdock.errors import ImageError
@@ -24,6 +25,8 @@ from nixdock.tar.pax_records import parse_records, record_integer, record_time
 from nixdock.tar.sparse import check_extents, is_sparse, read_extents, sparse_records
 
 __all__ = ["TarReader"]
+
+_Parse = Callable[[bytes], int | None]
 
 _HEADER: Final = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12s")
 _ZEROS: Final = bytes(BLOCK)
@@ -45,6 +48,9 @@ _KINDS: Final = {
     b"6": Kind.FIFO,
     b"7": Kind.FILE,
 }
+
+# Most members have the mode, the owner and the time of many others.
+_parse_common_number: Final = lru_cache(maxsize=1024)(parse_number)
 
 _NO_RECORDS: Final[Mapping[bytes, bytes]] = {}
 
@@ -133,8 +139,8 @@ class TarReader:
         if self._number(stored, "checksum") not in sums:
             self._fail("a header has a wrong checksum")
 
-    def _number(self, data: bytes, name: str) -> int:
-        number = parse_number(data)
+    def _number(self, data: bytes, name: str, parse: _Parse = parse_number) -> int:
+        number = parse(data)
         if number is None:
             self._fail(f"the {name} {shown(data)!r} is not an octal number")
         return number
@@ -203,11 +209,11 @@ class TarReader:
         member = Member(
             name=name,
             kind=kind,
-            mode=self._number(mode, "mode") & 0o7777,
-            uid=self._number(uid, "uid"),
-            gid=self._number(gid, "gid"),
+            mode=self._number(mode, "mode", _parse_common_number) & 0o7777,
+            uid=self._number(uid, "uid", _parse_common_number),
+            gid=self._number(gid, "gid", _parse_common_number),
             size=self._checked_size(self._number(size, "size")),
-            mtime=self._number(mtime, "mtime"),
+            mtime=self._number(mtime, "mtime", _parse_common_number),
             target=target,
             device=(0, 0),
             offset=self._input.position,
