@@ -87,7 +87,8 @@ def _as_user(access: Access | None, username: str, password: str) -> Access:
             )
         return credentials
 
-    return replace(access or Access(), find=find)
+    access = access or Access()
+    return replace(access, find=find, elsewhere=access)
 
 
 def password_of_standard_input() -> str:

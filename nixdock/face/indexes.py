@@ -33,7 +33,6 @@ from nixdock.rootfs.confinement import Confinement
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.system.scratch import temporary_directory
 from nixdock.system.writers import FileWriter
-from nixdock.transfer.attachments import attachments_below
 from nixdock.transfer.copying import transfer
 from nixdock.transfer.file_destination import (
     FileDestination,
@@ -224,7 +223,7 @@ def _found(origin: str, opened: Opened, *, referrers: bool) -> _Found:
     if referrers:
         # Not what is attached to an index, which is another one here.
         digests = [entry.digest for entry in entries]
-        attached = attachments_below(opened.source, opened.referrers, digests)
+        attached = opened.attachments(digests)
     return _Found(entries, opened.names, attached)
 
 

@@ -36,9 +36,10 @@ def login_registry(
     credentials = Credentials(username, password)
     encoded(credentials)
     if check:
+        from nixdock.registry.pull_places import access_to
         from nixdock.registry.transport import Transport
 
-        Transport(name.host, access).check_login(credentials)
+        Transport(name.host, access_to(name, access)).check_login(credentials)
     return store_credentials(name, credentials)
 
 

@@ -57,11 +57,16 @@ def keeping_compressors() -> Iterator[None]:
 
 
 def kept_compressor(compression: Compression, threads: int) -> zstd.ZstdCompressor | None:
-    """Return a compressor that was kept, and is kept no more, or None."""
-    waiting = _kept.waiting[compression, threads]
+    """Return a compressor that was kept, and is kept no more, or None.
+
+    Those with other settings are not kept any longer: heavy layers, which have more threads, come
+    first.
+    """
+    waiting = _kept.waiting.get((compression, threads), [])
     try:
         return waiting.pop()
     except IndexError:
+        _kept.waiting.clear()
         return None
 
 

@@ -35,7 +35,8 @@ class Access:
     With `insecure`, any certificate of the registry's host is accepted, and plain HTTP where there
     is no HTTPS. `attempts` is how often a request is tried, and `timeout` how many seconds a
     connection may be silent. `credentials` are those that were chosen; else `find` looks for those
-    that are stored, by the host and the repository.
+    that are stored, by the host and the repository. `elsewhere` is how to reach hosts that take the
+    place of a named one, such as mirrors, if not like it without `credentials`.
     """
 
     insecure: bool = False
@@ -45,3 +46,4 @@ class Access:
     credentials: Account | None = field(default=None, repr=False)
     find: Callable[[str, str], Account | None] = find_credentials
     pace: Pace = field(default_factory=Pace, repr=False)
+    elsewhere: Access | None = None

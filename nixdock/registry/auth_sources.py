@@ -11,7 +11,7 @@ from typing import Final
 
 from nixdock.errors import InputError
 
-__all__ = ["RUN", "AuthSource", "auth_sources", "config_directory", "login_file"]
+__all__ = ["RUN", "AuthSource", "auth_sources", "home_directory", "login_file"]
 
 RUN: Final = Path("/run")
 """The directory for the state of programs since the system's start."""
@@ -55,7 +55,7 @@ def login_file(environment: Mapping[str, str], *, run: Path = RUN, user: int | N
         needed = file.parent if user else run
     if needed.is_dir():
         return file
-    config = config_directory(environment, user)
+    config = _config_directory(environment, user)
     if config is None:
         raise InputError(
             "there is no place for credentials: the user has neither a runtime directory nor a home"
@@ -68,9 +68,9 @@ def _sources(environment: Mapping[str, str], run: Path, user: int) -> Iterator[A
     if explicit := environment.get("REGISTRY_AUTH_FILE"):
         yield AuthSource(Path(explicit).absolute())
     yield AuthSource(_runtime_file(environment, run, user))
-    if config := config_directory(environment, user):
+    if config := _config_directory(environment, user):
         yield AuthSource(config / _AUTH_FILE)
-    home = _home(environment, user)
+    home = home_directory(environment, user)
     if docker := environment.get("DOCKER_CONFIG"):
         yield AuthSource(Path(docker).absolute() / "config.json")
     elif home:
@@ -84,17 +84,17 @@ def _runtime_file(environment: Mapping[str, str], run: Path, user: int) -> Path:
     return session / _AUTH_FILE if session else run / "containers" / str(user) / "auth.json"
 
 
-def config_directory(environment: Mapping[str, str], user: int | None = None) -> Path | None:
-    """Return the directory for the configuration of `user`, by default that of this process."""
-    home = _home(environment, os.getuid() if user is None else user)
+def _config_directory(environment: Mapping[str, str], user: int) -> Path | None:
+    home = home_directory(environment, user)
     return _directory(environment, "XDG_CONFIG_HOME") or (home / ".config" if home else None)
 
 
-def _home(environment: Mapping[str, str], user: int) -> Path | None:
+def home_directory(environment: Mapping[str, str], user: int | None = None) -> Path | None:
+    """Return the home directory of `user`, by default the user of this process."""
     if home := _directory(environment, "HOME"):
         return home
     try:
-        return Path(pwd.getpwuid(user).pw_dir)
+        return Path(pwd.getpwuid(os.getuid() if user is None else user).pw_dir)
     except KeyError:
         return None
 

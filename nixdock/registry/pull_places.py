@@ -8,16 +8,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from nixdock.errors import InputError, RegistryError
+from nixdock.errors import InputError, RegistryError, ToolError
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.registry.access import Access
-from nixdock.registry.credentials import find_credentials
 from nixdock.registry.manifests import RemoteManifest, existing_manifest, get_manifest
 from nixdock.registry.registries_conf import RegistryTable, registry_tables
+from nixdock.registry.registry_name import RegistryName
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
 
-__all__ = ["PullPlace", "access_to", "find_image", "pull_places"]
+__all__ = ["PullPlace", "access_to", "find_image", "place_to_read", "pull_places"]
 
 log = logging.getLogger(__name__)
 
@@ -41,26 +41,37 @@ def find_image(
     Raise InputError if the configuration is not valid or forbids it, and RegistryError, for the
     last place, if none has the image.
     """
-    access = access or Access()
+    place, repository, found = _search(reference, access or Access())
+    return repository, found or existing_manifest(repository, place.reference)
+
+
+def place_to_read(reference: RegistryReference, access: Access | None = None) -> RegistryReference:
+    """Return the first place that has an image, or the last one, which is not asked."""
+    place, _, _ = _search(reference, access or Access())
+    return place.reference
+
+
+def _search(
+    reference: RegistryReference, access: Access
+) -> tuple[PullPlace, Repository, RemoteManifest | None]:
     *mirrors, last = pull_places(reference, registry_tables(os.environ))
     for place in mirrors:
         own = _own_access(access, place, reference)
         once = replace(own, attempts=_ATTEMPTS_AT_MIRRORS)
         try:
             found = get_manifest(_repository(place, once), place.reference.manifest)
-        except RegistryError as error:
+        except (RegistryError, ToolError) as error:
             log.info("the next place is asked for %s, because of its mirror: %s", reference, error)
             continue
         if found is not None:
-            return _repository(place, own), found
-    repository = _repository(last, _own_access(access, last, reference))
-    return repository, existing_manifest(repository, last.reference)
+            return place, _repository(place, own), found
+    return last, _repository(last, _own_access(access, last, reference)), None
 
 
-def access_to(reference: RegistryReference, access: Access | None = None) -> Access:
+def access_to(name: RegistryReference | RegistryName, access: Access | None = None) -> Access:
     """Return how to reach the registry that a name states, which may be configured as insecure."""
     access = access or Access()
-    table = _table_of(reference, registry_tables(os.environ))
+    table = _table_of(str(name), registry_tables(os.environ))
     return replace(access, insecure=True) if table is not None and table.insecure else access
 
 
@@ -69,7 +80,7 @@ def pull_places(reference: RegistryReference, tables: Sequence[RegistryTable]) -
 
     Raise InputError if the image is blocked, or if a place is not a valid name of an image.
     """
-    table = _table_of(reference, tables)
+    table = _table_of(str(reference), tables)
     if table is None:
         return [PullPlace(reference)]
     if table.blocked:
@@ -88,6 +99,13 @@ def _moved(reference: RegistryReference, table: RegistryTable, location: str) ->
     """Return the reference with the location in place of the table's prefix."""
     if not location:
         return reference
+    host = location.partition("/")[0]
+    if not ("." in host or ":" in host or host == "localhost"):
+        # It would be read as the name of an image of Docker Hub.
+        raise InputError(
+            f"{table.file}: the location {location} does not begin with the host of a registry",
+            path=table.file,
+        )
     name = str(reference)
     try:
         return RegistryReference.parse(location + name[table.matched(name) :])
@@ -95,19 +113,16 @@ def _moved(reference: RegistryReference, table: RegistryTable, location: str) ->
         raise InputError(f"{table.file}: {error}", path=table.file) from None
 
 
-def _table_of(
-    reference: RegistryReference, tables: Sequence[RegistryTable]
-) -> RegistryTable | None:
-    """Return the table with the longest match."""
-    name = str(reference)
-    found = max(tables, key=lambda table: table.matched(name), default=None)
-    return found if found is not None and found.matched(name) else None
+def _table_of(name: str, tables: Sequence[RegistryTable]) -> RegistryTable | None:
+    """Return the table with the longest prefix of those that match."""
+    found = [table for table in tables if table.matched(name)]
+    return max(found, key=lambda table: len(table.prefix), default=None)
 
 
 def _own_access(access: Access, place: PullPlace, named: RegistryReference) -> Access:
-    """Return how to reach a place: other hosts than the named one get stored credentials alone."""
+    """Return how to reach a place: what was chosen for the named host is not for other ones."""
     if place.reference.host != named.host:
-        access = replace(access, credentials=None, find=find_credentials)
+        access = access.elsewhere or replace(access, credentials=None)
     return replace(access, insecure=True) if place.insecure else access
 
 

@@ -6,13 +6,14 @@ locations and blocks are for pulling; `insecure` is for all requests.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from nixdock.errors import InputError
-from nixdock.registry.auth_sources import config_directory
+from nixdock.registry.auth_sources import home_directory
 
 __all__ = ["ETC", "Mirror", "RegistryTable", "parse_registries", "registry_tables"]
 
@@ -21,6 +22,7 @@ ETC: Final = Path("/etc/containers")
 
 _VARIABLE: Final = "CONTAINERS_REGISTRIES_CONF"
 _FILE: Final = "registries.conf"
+_ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
 _PULLS: Final = {"": (True, True), "all": (True, True)} | {
     "digest-only": (True, False),
     "tag-only": (False, True),
@@ -62,29 +64,37 @@ class RegistryTable:
 
 
 def registry_tables(environment: Mapping[str, str], etc: Path = ETC) -> list[RegistryTable]:
-    """Return the tables of the user's configuration, or else of the system's, and of additions.
+    """Return the tables of the user's configuration, if there is one, or else of the system's.
 
-    Additions are in directories beside both; of tables with the same prefix, the last one counts.
-    A file that CONTAINERS_REGISTRIES_CONF names is the only one. Raise InputError if a file can't
-    be read, or is not valid.
+    Files in the directory beside it add to it, and to the system's also those of the user: of
+    tables with the same prefix, the last one counts. CONTAINERS_REGISTRIES_CONF names another file
+    in place of either. Raise InputError if a file can't be read, or is not valid.
     """
+    home = home_directory(environment)
+    own = home / ".config/containers" if home is not None else None
+    main, homes = etc / _FILE, [etc, *([own] if own is not None else [])]
     if explicit := environment.get(_VARIABLE):
-        return parse_registries(_read(Path(explicit)), Path(explicit))
-    own = config_directory(environment)
-    homes = [etc] if own is None else [etc, own / "containers"]
-    files = [home / _FILE for home in homes if (home / _FILE).is_file()][-1:]
-    for home in homes:
-        files += sorted((home / f"{_FILE}.d").glob("*.conf"))
+        main = Path(explicit)
+    elif own is not None and _read(own / _FILE) is not None:
+        main, homes = own / _FILE, [own]
+    found = [(main, _read(main, is_needed=bool(explicit)))]
+    for each in homes:
+        found += [(file, _read(file)) for file in sorted((each / f"{_FILE}.d").glob("*.conf"))]
     tables: dict[str, RegistryTable] = {}
-    for file in files:
-        tables |= {table.prefix: table for table in parse_registries(_read(file), file)}
-    return [*tables.values()]
+    for file, data in found:
+        if data is not None:
+            # Within a file, the first one counts.
+            tables |= {table.prefix: table for table in parse_registries(data, file)[::-1]}
+    return [tables[prefix] for prefix in sorted(tables)]
 
 
-def _read(file: Path) -> bytes:
+def _read(file: Path, *, is_needed: bool = False) -> bytes | None:
+    """Return a file, or None if there is none and none is needed."""
     try:
         return file.read_bytes()
     except OSError as error:
+        if error.errno in _ABSENT and not is_needed:
+            return None
         raise InputError(f"can't read {file}: {error.strerror}", path=file) from None
 
 
@@ -94,7 +104,7 @@ def parse_registries(data: bytes, file: Path) -> list[RegistryTable]:
 
     try:
         document = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{file} is not valid TOML: {error}", path=file) from None
     return [
         _table(_Fields(table, "registry", file)) for table in _tables(document, "registry", file)

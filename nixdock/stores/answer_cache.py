@@ -88,7 +88,7 @@ class AnswerCache:
             yield
         finally:
             with self._locked():
-                self._blocks -= 1
+                self._blocks = max(0, self._blocks - 1)
                 if not self._blocks:
                     self._write_waiting()
 
@@ -97,7 +97,7 @@ class AnswerCache:
         if self._process != os.getpid():
             self._lock, self._connection, self._process = threading.Lock(), None, os.getpid()
             # The parent writes them.
-            self._waiting = []
+            self._waiting, self._blocks = [], 0
         with self._lock:
             yield
 

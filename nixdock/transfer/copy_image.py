@@ -12,7 +12,6 @@ from nixdock.oci.layout import Format
 from nixdock.oci.location import FileLocation, Location, location_text
 from nixdock.oci.media_types import LAYER_CODINGS
 from nixdock.registry.access import Access
-from nixdock.transfer.attachments import attachments_below
 from nixdock.transfer.copying import CopiedBlob, CopiedManifest, transfer
 from nixdock.transfer.destination import Outcome
 from nixdock.transfer.file_destination import FileForm
@@ -143,4 +142,4 @@ def copy_image(
 
 def _attached(opened: Opened) -> list[Attachment]:
     digests = [each.digest for each in opened.tree.all_manifests()]
-    return attachments_below(opened.source, opened.referrers, digests)
+    return opened.attachments(digests)

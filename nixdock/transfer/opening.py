@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from nixdock.errors import InputError
+from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json
 from nixdock.oci.documents import DescriptorDocument, IndexDocument
 from nixdock.oci.layout import INDEX, Format
@@ -24,7 +25,7 @@ from nixdock.registry.pull_places import access_to, find_image
 from nixdock.registry.referrers import list_referrers
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
-from nixdock.transfer.attachments import ListReferrers
+from nixdock.transfer.attachments import attachments_below
 from nixdock.transfer.destination import Destination, RegistryDestination
 from nixdock.transfer.docker_source import packed_source
 from nixdock.transfer.file_destination import FileForm, open_file_destination
@@ -64,13 +65,14 @@ class Selection:
 class Opened:
     """What is copied: a source, the manifests and blobs in it, and their names there.
 
-    `referrers` returns what the source lists as the referrers of a manifest.
+    `attachments` returns what is attached to the manifests with some digests, and to that; see
+    `attachments_below`.
     """
 
     source: Source
     tree: Tree
     names: tuple[str, ...]
-    referrers: ListReferrers
+    attachments: Callable[[Iterable[str]], list[Attachment]]
 
 
 def form_of(location: FileLocation) -> Format:
@@ -180,23 +182,29 @@ def _open_registry(
     if not selection.every:
         manifest = choose(source, manifest, selection.platform, selection.default)
     named = reference if reference.tag else reference.at(manifest.digest)
-    referrers = partial(list_referrers, repository)
-    return Opened(source, read_tree(source, manifest), (name_of(named),), referrers)
+
+    def attachments(digests: Iterable[str]) -> list[Attachment]:
+        # Mirrors need not have what refers to an image.
+        own = _repository(reference, access)
+        return attachments_below(RegistrySource(own), partial(list_referrers, own), digests)
+
+    return Opened(source, read_tree(source, manifest), (name_of(named),), attachments)
 
 
 def opened_layout(file: ImageFile, selection: Selection) -> Opened:
     """Return what `selection` means of a layout; raise what `open_source` raises."""
     source = LayoutSource(file.members, file.path)
-    referrers = partial(referrers_in_layout, file.members, source)
+    listed = partial(referrers_in_layout, file.members, source)
+    attachments = partial(attachments_below, source, listed)
     if selection.every:
         manifest = _whole(file, source)
         names = tuple(dict.fromkeys(name for image in file.images for name in image.names))
-        return Opened(source, read_tree(source, manifest), names, referrers)
+        return Opened(source, read_tree(source, manifest), names, attachments)
     image = select_only_image(file, selection.platform, selection.default)
     data = image.manifest_data or b""
     media_type = parse_json(data).get("mediaType") or MANIFEST_MEDIA_TYPE
     tree = read_tree(source, Blob(media_type, data))
-    return Opened(source, tree, image.names, referrers)
+    return Opened(source, tree, image.names, attachments)
 
 
 def _whole(file: ImageFile, source: LayoutSource) -> Blob:

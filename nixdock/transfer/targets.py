@@ -10,7 +10,7 @@ from nixdock.errors import InputError
 from nixdock.oci.location import FileLocation, Location, parse_location
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.registry.opening import open_location
-from nixdock.registry.pull_places import access_to
+from nixdock.registry.pull_places import access_to, place_to_read
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
 from nixdock.system.parallel import map_in_threads
@@ -59,7 +59,7 @@ class Registries:
     def __init__(self, access: Access, platform: Platform) -> None:
         self._access = access
         self._platform = platform
-        self._transports: dict[str, Transport] = {}
+        self._transports: dict[tuple[str, bool], Transport] = {}
 
     @property
     def requests(self) -> int:
@@ -68,10 +68,12 @@ class Registries:
 
     def repository(self, reference: RegistryReference) -> Repository:
         """Return the repository of an image."""
-        transport = self._transports.get(reference.host)
+        access = access_to(reference, self._access)
+        # Some repositories of a host may be configured as insecure.
+        key = (reference.host, access.insecure)
+        transport = self._transports.get(key)
         if transport is None:
-            transport = Transport(reference.host, access_to(reference, self._access))
-            self._transports[reference.host] = transport
+            transport = self._transports[key] = Transport(reference.host, access)
         return Repository(transport, reference.repository)
 
     def targets(
@@ -92,7 +94,7 @@ class Registries:
         remote = [each for each in reused if isinstance(each, RegistryReference)]
         names = [
             *((repositories[key], tag) for key, own in tags.items() for tag in own),
-            *((self.repository(each), each.manifest) for each in remote),
+            *((self.repository(each), each.manifest) for each in map(self._place, remote)),
         ]
         seen = self._seen([*{(own.place, name): (own, name) for own, name in names}.values()])
         for image in seen:
@@ -109,6 +111,10 @@ class Registries:
             )
             for key, repository in repositories.items()
         ]
+
+    def _place(self, reference: RegistryReference) -> RegistryReference:
+        """Return where an image is read that is not replaced."""
+        return place_to_read(reference, self._access)
 
     def _add_file(self, known: Known, location: Location) -> None:
         with open_location(location, platform=self._platform) as file:

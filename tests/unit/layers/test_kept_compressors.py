@@ -44,7 +44,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Compression]:
     return made
 
 
-@pytest.mark.parametrize("level", [1, 3, 4, 5, 7, 9, 13])
+@pytest.mark.parametrize("level", [1, 3, 4, 5, 7, 9, 13, 16, 19])
 @pytest.mark.parametrize("long", ["", ",long"])
 def test_what_was_compressed_before_makes_no_difference(
     level: int, long: str, made: list[Compression]
@@ -65,9 +65,11 @@ def test_each_is_for_its_compression(made: list[Compression]) -> None:
     del made[:]
     with keeping_compressors():
         assert [compressed(Compression.of(text), data) for text in texts] == alone
-        assert len(made) == 3
-        compressed(Compression.of("zstd:1"), data, workers=2)
-        assert len(made) == 4
+        compressed(Compression.of("zstd:2,long"), data, workers=2)
+        # Nothing is kept for settings that were left.
+        assert len(made) == 5
+        compressed(Compression.of("zstd:2,long"), data, workers=2)
+        assert len(made) == 5
 
 
 @pytest.mark.parametrize("block", [keeping_compressors, nullcontext])

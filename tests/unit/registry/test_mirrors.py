@@ -12,9 +12,12 @@ from click.testing import CliRunner, Result
 
 import nixdock
 from nixdock.cli import main
+from nixdock.oci.descriptor import Platform
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.registry.access import Access
-from nixdock.registry.pull_places import access_to
+from nixdock.registry.pull_places import access_to, find_image
+from nixdock.registry.transport import Transport
+from nixdock.transfer.targets import Registries
 
 from .fake_registry import FakeRegistry, Fault, fake_registry
 from .filling import fill
@@ -130,6 +133,42 @@ def test_a_push_goes_to_the_registry_itself(
     assert run("tags", f"{fake.host}/team/app").stdout == "v1\n"
 
 
+def test_what_is_attached_is_read_at_the_registry_itself(
+    fake: FakeRegistry,
+    mirror: FakeRegistry,
+    layout: Path,
+    tmp_path: Path,
+    configure: Callable[[str], None],
+) -> None:
+    for registry in (fake, mirror):
+        fill(registry, "team/app", layout, "v1")
+    name = f"docker://{fake.host}/team/app:v1"
+    (tmp_path / "note").write_text("of the registry")
+    run("attach", name, "--file", tmp_path / "note", "--type", "text/plain")
+    configure(mirrored(fake.host, mirror.host))
+    copied = tmp_path / "copied"
+    run("copy", name, f"oci:{copied}:v1", "--referrers")
+    run("referrers", f"oci:{copied}:v1", "--type", "text/plain", "-o", tmp_path / "read")
+    assert (tmp_path / "read").read_text() == "of the registry"
+    assert mirror.routes("GET", "blobs")
+
+
+def test_a_reused_image_is_read_from_another_location(
+    fake: FakeRegistry,
+    mirror: FakeRegistry,
+    layout: Path,
+    tmp_path: Path,
+    sample_spec: Write,
+    configure: Callable[[str], None],
+) -> None:
+    fill(mirror, "inner/old", layout, "v1")
+    spec = sample_spec(tmp_path, layering={})
+    configure(f'[[registry]]\nprefix = "{fake.host}/old"\nlocation = "{mirror.host}/inner/old"\n')
+    reuse = ("--reuse", f"docker://{fake.host}/old:v1")
+    run("push", "-q", "--no-cache", *reuse, spec, f"{fake.host}/team/app:v1")
+    assert mirror.routes("GET", "manifests/v1")
+
+
 def test_another_location(
     fake: FakeRegistry, mirror: FakeRegistry, layout: Path, configure: Callable[[str], None]
 ) -> None:
@@ -171,3 +210,64 @@ def test_a_registry_that_need_not_be_secure(configure: Callable[[str], None]) ->
     chosen = Access(attempts=2)
     assert access_to(RegistryReference.parse("a.example.com/x"), chosen).insecure
     assert access_to(RegistryReference.parse("a.example.org/x"), chosen) is chosen
+
+
+def test_a_broken_credential_helper_for_a_mirror_is_no_obstacle(
+    fake: FakeRegistry,
+    layout: Path,
+    tmp_path: Path,
+    configure: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    digest = fill(fake, "team/app", layout, "v1")
+    with fake_registry() as mirror:
+        mirror.accounts.kind = "basic"
+        configure(mirrored(fake.host, mirror.host))
+        auth = tmp_path / "auth.json"
+        auth.write_text(json.dumps({"credHelpers": {mirror.host: "not-there"}}))
+        monkeypatch.setenv("REGISTRY_AUTH_FILE", str(auth))
+        source = f"docker://{fake.host}/team/app@{digest}"
+        run("inspect", source)
+    assert fake.routes("GET", "manifests")
+
+
+def test_what_a_program_finds_is_for_mirrors_too(
+    fake: FakeRegistry, mirror: FakeRegistry, layout: Path, configure: Callable[[str], None]
+) -> None:
+    fill(mirror, "team/app", layout, "v1")
+    mirror.accounts.kind = "basic"
+    mirror.accounts.passwords["me"] = "of the mirror"
+    configure(mirrored(fake.host, mirror.host))
+    hosts = []
+
+    def find(host: str, _repository: str) -> nixdock.Credentials:
+        hosts.append(host)
+        return nixdock.Credentials("me", "of the mirror")
+
+    access = Access(find=find, credentials=nixdock.Credentials("me", "of the registry"))
+    reference = RegistryReference.parse(f"{fake.host}/team/app:v1")
+    repository, _ = find_image(reference, access)
+    assert repository.host == mirror.host
+    assert set(hosts) == {mirror.host}
+
+
+def test_repositories_of_a_host_may_differ(configure: Callable[[str], None]) -> None:
+    configure('[[registry]]\nlocation = "a.example/dev"\ninsecure = true\n')
+    registries = Registries(Access(), Platform())
+    for name, insecure in (("dev", True), ("prod", False), ("dev", True)):
+        repository = registries.repository(RegistryReference.parse(f"a.example/{name}/x"))
+        assert repository.transport.access.insecure is insecure
+
+
+def test_a_login_at_a_registry_that_need_not_be_secure(
+    tmp_path: Path, configure: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    asked = []
+    monkeypatch.setattr(
+        Transport, "check_login", lambda self, _: asked.append(self.access.insecure)
+    )
+    configure('[[registry]]\nlocation = "a.example"\ninsecure = true\n')
+    for host in ("a.example", "b.example"):
+        nixdock.login_registry(host, "me", "secret")
+    assert asked == [True, False]

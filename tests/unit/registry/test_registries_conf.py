@@ -105,6 +105,27 @@ def test_the_longest_prefix_counts() -> None:
     assert places(text, "a.example/x/y:v1") == ["one.example/z:v2"]
 
 
+def test_the_longest_prefix_counts_beside_domains() -> None:
+    tables = [
+        table(prefix="*.example.com", blocked=True),
+        table(prefix="*.sub.example.com", insecure=True),
+        table(location="registry.sub.example.com") + mirror(location="b.example"),
+    ]
+    for text in ("".join(tables), "".join(reversed(tables))):
+        found = places(text, "registry.sub.example.com/x:v1")
+        assert found == ["b.example/x:v1", "registry.sub.example.com/x:v1"]
+        assert places(text, "a.sub.example.com/x:v1") == ["a.sub.example.com/x:v1 insecure"]
+        with pytest.raises(InputError, match="blocks"):
+            places(text, "a.example.com/x:v1")
+
+
+@pytest.mark.parametrize("location", ["mirror", "hub/cache"])
+def test_a_location_without_a_host_is_not_one_of_docker_hub(location: str) -> None:
+    text = table(location="docker.io") + mirror(location=location)
+    with pytest.raises(InputError, match=r"does not begin with the host of a registry"):
+        places(text, "redis")
+
+
 def test_domains() -> None:
     text = table(prefix="*.example.com", insecure=True)
     for name in ("a.example.com/x:v1", "a.b.example.com/x/y:v1"):
@@ -147,6 +168,7 @@ def test_blocked_images() -> None:
     ("text", "message"),
     [
         ("[[registry", "is not valid TOML"),
+        ("a = " + "[" * 5000, "is not valid TOML"),
         ("registry = 1", r"registry is not an array of tables, \[\[registry\]\]"),
         ("[registry]", "is not an array of tables"),
         ("[[registry]]", "prefix of a .* is not the start of an image's name"),
@@ -168,7 +190,7 @@ def test_what_is_not_valid(text: str, message: str) -> None:
 
 
 def test_a_place_that_is_no_name() -> None:
-    text = table(prefix="a.example", location="B B")
+    text = table(prefix="a.example", location="b.example/B B")
     with pytest.raises(InputError, match=r"registries\.conf: .* is not an image reference"):
         places(text, "a.example/x:v1")
 
@@ -201,16 +223,42 @@ def test_files(tmp_path: Path) -> None:
     written(etc / "registries.conf.d/1.conf", prefix="b.example", location="one.example")
     written(etc / "registries.conf.d/3.ignored", prefix="b.example", location="three.example")
     assert found() == {"a.example": "system.example", "b.example": "two.example"}
-    # The user's file takes the place of the system's, but not of its additions.
-    written(own / "registries.conf", prefix="c.example", location="user.example")
-    assert found() == {"c.example": "user.example", "b.example": "two.example"}
+    # The user may add to the system's file, or have another one, without the system's additions.
     written(own / "registries.conf.d/0.conf", prefix="b.example", location="zero.example")
+    assert found() == {"a.example": "system.example", "b.example": "zero.example"}
+    written(etc / "registries.conf.d/4.conf", prefix="d.example", location="four.example")
+    written(own / "registries.conf", prefix="c.example", location="user.example")
     assert found() == {"c.example": "user.example", "b.example": "zero.example"}
-    environment["XDG_CONFIG_HOME"] = str(tmp_path / "none")
-    assert found() == {"a.example": "system.example", "b.example": "two.example"}
-    written(tmp_path / "only", prefix="d.example", location="only.example")
+    # Directories are not files.
+    (own / "registries.conf.d/9.conf").mkdir()
+    assert len(found()) == 2
+    written(tmp_path / "only", prefix="e.example", location="only.example")
     environment["CONTAINERS_REGISTRIES_CONF"] = str(tmp_path / "only")
-    assert found() == {"d.example": "only.example"}
+    assert found() == {
+        "b.example": "zero.example",
+        "d.example": "four.example",
+        "e.example": "only.example",
+    }
     environment["CONTAINERS_REGISTRIES_CONF"] = str(tmp_path / "missing")
     with pytest.raises(InputError, match=r"can't read .*missing: No such file"):
         found()
+
+
+def test_of_tables_with_the_same_prefix_the_first_in_a_file_counts(tmp_path: Path) -> None:
+    text = table(prefix="a.example", location="b.example") + table(
+        prefix="a.example", location="c.example"
+    )
+    file = tmp_path / "registries.conf"
+    file.write_text(text)
+    environment = {"CONTAINERS_REGISTRIES_CONF": str(file), "HOME": str(tmp_path)}
+    (found,) = registry_tables(environment, tmp_path / "etc")
+    assert found.location == "b.example"
+
+
+def test_a_file_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(InputError, match=r"can't read .*registries\.conf: Permission denied"):
+        registry_tables({"HOME": str(tmp_path)}, tmp_path / "etc")

@@ -32,8 +32,9 @@ def test_the_oldest_images_are_forgotten(tmp_path: Path) -> None:
     for image in images:
         memory.add(image, [image])
     left = memory.layers_of(images)
+    # Times of files are not exact enough to tell which of two was written first.
     assert 40 < len(left) <= 64
-    assert left == {*images[-len(left) :]}
+    assert left.issuperset(images[-20:])
 
 
 @pytest.mark.parametrize("text", ["", "[", "{}", '{"a": 1}', "1", "[1, [2]]", '["1', "\xff"])
