@@ -638,7 +638,8 @@ def test_a_layer_that_stands_many_times_is_read_once(
             ):
                 read = 0
                 CliRunner().invoke(main, args)
-                assert 0 < read < 4 * len(large), args
+                # For each of two cores, four are read ahead of the first damaged one.
+                assert 0 < read < 9 * len(large), args
 
 
 @pytest.mark.slow

@@ -124,7 +124,8 @@ def test_a_path_that_leads_nowhere_raises_the_kernels_error(
         caller.open_file(AT_CWD, text),
     ):
         pass
-    assert len(os.listdir("/proc/self/fd")) == open_before
+    # A thread of an earlier test may close one meanwhile.
+    assert len(os.listdir("/proc/self/fd")) <= open_before
 
 
 def test_the_parent_of_a_path(caller: Caller, address: Address, tree: Path) -> None:
