@@ -45,10 +45,15 @@ def find_image(
     return repository, found or existing_manifest(repository, place.reference)
 
 
-def place_to_read(reference: RegistryReference, access: Access | None = None) -> RegistryReference:
-    """Return the first place that has an image, or the last one, which is not asked."""
-    place, _, _ = _search(reference, access or Access())
-    return place.reference
+def place_to_read(
+    reference: RegistryReference, access: Access | None = None
+) -> tuple[RegistryReference, Access]:
+    """Return the first place that has an image, or the last one, and how to reach it.
+
+    The last one is not asked. Raise InputError as `find_image` does.
+    """
+    place, repository, _ = _search(reference, access or Access())
+    return place.reference, repository.transport.access
 
 
 def _search(

@@ -59,7 +59,7 @@ class Registries:
     def __init__(self, access: Access, platform: Platform) -> None:
         self._access = access
         self._platform = platform
-        self._transports: dict[tuple[str, bool], Transport] = {}
+        self._transports: dict[tuple[str, bool, bool], Transport] = {}
 
     @property
     def requests(self) -> int:
@@ -68,9 +68,14 @@ class Registries:
 
     def repository(self, reference: RegistryReference) -> Repository:
         """Return the repository of an image."""
-        access = access_to(reference, self._access)
-        # Some repositories of a host may be configured as insecure.
-        key = (reference.host, access.insecure)
+        return self._repository(reference, access_to(reference, self._access), is_named=True)
+
+    def _repository(
+        self, reference: RegistryReference, access: Access, *, is_named: bool
+    ) -> Repository:
+        # Some repositories of a host may be configured as insecure; and where it takes the place
+        # of a named one, nothing that was chosen for that is sent.
+        key = (reference.host, access.insecure, is_named)
         transport = self._transports.get(key)
         if transport is None:
             transport = self._transports[key] = Transport(reference.host, access)
@@ -94,7 +99,7 @@ class Registries:
         remote = [each for each in reused if isinstance(each, RegistryReference)]
         names = [
             *((repositories[key], tag) for key, own in tags.items() for tag in own),
-            *((self.repository(each), each.manifest) for each in map(self._place, remote)),
+            *map(self._place, remote),
         ]
         seen = self._seen([*{(own.place, name): (own, name) for own, name in names}.values()])
         for image in seen:
@@ -112,9 +117,11 @@ class Registries:
             for key, repository in repositories.items()
         ]
 
-    def _place(self, reference: RegistryReference) -> RegistryReference:
-        """Return where an image is read that is not replaced."""
-        return place_to_read(reference, self._access)
+    def _place(self, reference: RegistryReference) -> tuple[Repository, str]:
+        """Return the repository in which an image is read that is not replaced, and its name."""
+        place, access = place_to_read(reference, self._access)
+        is_named = place.host == reference.host
+        return self._repository(place, access, is_named=is_named), place.manifest
 
     def _add_file(self, known: Known, location: Location) -> None:
         with open_location(location, platform=self._platform) as file:

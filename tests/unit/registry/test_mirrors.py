@@ -271,3 +271,30 @@ def test_a_login_at_a_registry_that_need_not_be_secure(
     for host in ("a.example", "b.example"):
         nixdock.login_registry(host, "me", "secret")
     assert asked == [True, False]
+
+
+def test_chosen_credentials_do_not_go_where_a_reused_image_has_moved(
+    fake: FakeRegistry,
+    mirror: FakeRegistry,
+    layout: Path,
+    tmp_path: Path,
+    sample_spec: Write,
+    configure: Callable[[str], None],
+) -> None:
+    fill(mirror, "inner/old", layout, "v1")
+    # The other registry asks first.
+    mirror.accounts.kind = "basic"
+    mirror.accounts.passwords["me"] = "secret"
+    configure(f'[[registry]]\nprefix = "{fake.host}/old"\nlocation = "{mirror.host}/inner/old"\n')
+    spec = str(sample_spec(tmp_path, layering={}))
+    reuse = ("--reuse", f"docker://{fake.host}/old:v1")
+    user = ("--username", "me", "--password-stdin")
+    target = f"{fake.host}/team/app:v1"
+    result = CliRunner().invoke(
+        main, ["push", "-q", "--no-cache", *reuse, *user, spec, target], input="secret"
+    )
+    assert isinstance(result.exception, nixdock.RegistryError)
+    assert f"{mirror.host}/inner/old" in str(result.exception)
+    secret = base64.b64encode(b"me:secret").decode()
+    assert mirror.routes("GET", "manifests/v1")
+    assert not any(secret in str(each.headers) for each in mirror.requests())
