@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 _BLOCK: Final = 1 << 20
 _LONG_WINDOW_LOG: Final = 27
 _ZSTD_VERSION: Final = "1.5.7"
-_ZSTD_SAMPLE_DIGEST: Final = "bfb3d5f846dd80d96874cad31c8ed72416ffff71498aa568ea5864e310cba6e4"
+_ZSTD_SAMPLE_DIGEST: Final = "2047f287b2b199002c74ddc363a5cc82168b32f935bb790ce20ba1e2b22b1844"
 
 
 class Compressor(Protocol):
@@ -236,7 +236,8 @@ def _zstd_compressor(compression: Compression, workers: int) -> zstd.ZstdCompres
         parameter.compression_level: compression.level,
         # Without workers, libzstd divides the input differently, so use one at least.
         parameter.nb_workers: workers,
-        parameter.checksum_flag: 1,
+        # Readers of images compare the digests of layers, which are stronger than its checksum.
+        parameter.checksum_flag: 0,
     }
     if compression.long:
         options[parameter.enable_long_distance_matching] = 1

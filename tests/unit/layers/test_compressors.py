@@ -161,12 +161,10 @@ def test_a_resource_that_libzstd_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
         compressed(Compression.ZSTD, [b"a"])
 
 
-def test_zstd_has_a_checksum() -> None:
-    data = bytearray(compressed(Compression.ZSTD, [b"data"]))
-    assert data[4] & 0b100, "the frame's content checksum flag (RFC 8878, 3.1.1.1.1)"
-    data[-1] ^= 1
-    with pytest.raises(zstd.ZstdError):
-        zstd.decompress(bytes(data))
+def test_zstd_has_no_checksum() -> None:
+    data = compressed(Compression.ZSTD, [b"data"])
+    assert not data[4] & 0b100, "the frame's content checksum flag (RFC 8878, 3.1.1.1.1)"
+    assert zstd.decompress(data) == b"data"
 
 
 def test_uncompressed_bytes_are_passed_on() -> None:
@@ -187,7 +185,7 @@ def test_digests(alone: dict[Compression, bytes]) -> None:
     )
     assert digests == {
         "gzip": "0a869fa99b1f0d92f86a73f88a170d9d44eb575f0cc9ef8f091381b2f46456a7",
-        "zstd": "3243a1d607bc25d37552ce61b2323e4e4a02a795f68ac42bdf33c3911ae0cbbb",
+        "zstd": "1957b43b3d24e74eeb1bdde3f679103252c8aaec842ee9f99b77c7fb704405ae",
     }
 
 

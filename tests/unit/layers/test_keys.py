@@ -19,7 +19,7 @@ def test_keys_never_change() -> None:
         "sha256:8e3c4e9ffcf9142051b05bc26c80b0d89f5e0877ddccedc39a05fd5d966639b7"
     )
     assert blob_key(KEY, Compression.ZSTD) == (
-        "sha256:23136b1f86eedccc663dd2533ed601824d75d547f9bbea733e52440139e2414c"
+        "sha256:df097ea944c0984caf05c65760a5f868dc9de24c5b9b9b70b214fd366a72d800"
     )
     assert blob_key(KEY, Compression.ZSTD_CHUNKED) == (
         "sha256:2ad7097c649912014b41e395041b22db092152d9141f04a87e12ed2d5b2ca2cd"
