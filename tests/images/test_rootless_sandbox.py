@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -142,6 +143,37 @@ def test_fake_chroot_commands_have_the_tree_as_their_root(library: Library) -> N
     )
     assert (found["/home/me"].uid, found["/home"].uid) == (1000, 33)
     assert not [name for name in found if name.startswith(("/dev", "/proc", "/build", "/.nixdock"))]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        """nixdock.buildLayeredImage {
+          name = "x"; contents = [ victim ]; enableFakechroot = true;
+          fakeRootCommands = "echo changed >> /etc/conf"; }""",
+        """nixdock.buildLayeredImage {
+          name = "x"; contents = [ victim ]; enableFakechroot = true;
+          fakeRootCommands = "rm -r ${victim}/etc"; }""",
+        """nixdock.buildLayeredImage {
+          name = "x"; contents = [ victim ]; fakeRootCommands = "echo changed >> etc/conf"; }""",
+        """nixdock.buildLayeredImage {
+          name = "x"; contents = [ victim ];
+          fakeRootCommands = "${pkgs.busybox}/bin/busybox rm -r ${victim}/etc"; }""",
+        """nixdock.buildImage {
+          name = "x"; copyToRoot = pkgs.symlinkJoin { name = "tree"; paths = [ victim ]; };
+          runAsRoot = "echo changed >> /etc/conf"; }""",
+        """nixdock.buildImage {
+          name = "x"; copyToRoot = [ pkgs.busybox ]; runAsRoot = "rm ${victim}/etc/conf"; }""",
+    ],
+)
+def test_a_script_can_not_change_the_store(library: Library, image: str) -> None:
+    """Not even where the user who builds owns the store, as in single-user installations."""
+    victim = f'pkgs.writeTextDir "etc/conf" "{uuid4()}"'
+    path = library.build(victim)
+    before = path.joinpath("etc/conf").read_bytes()
+    with pytest.raises(NixError, match="Read-only file system"):
+        library.build(f"let victim = {victim}; in {image}")
+    assert path.joinpath("etc/conf").read_bytes() == before
 
 
 def test_a_script_that_fails_fails_the_build(library: Library) -> None:

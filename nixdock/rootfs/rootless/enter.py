@@ -20,7 +20,6 @@ import os
 import signal
 import socket
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -102,9 +101,7 @@ def _become_program(job: dict[str, Any], library: str | None, parent: socket.soc
     if job["root"] is not None:
         _change_root(job, parent)
     elif owner != (0, 0):
-        # Statically linked programs ask the kernel for their user: let it be root, if possible.
-        with suppress(EnterError):
-            enter_user_namespace(0, owner)
+        _become_root(job, owner)
     _die_with_parent()
     environment = _environment(job["environment"])
     if library is not None:
@@ -121,6 +118,26 @@ def _become_program(job: dict[str, Any], library: str | None, parent: socket.soc
         os.execve(job["program"][0], job["program"], environment)
     except OSError as error:
         raise EnterError(f"can't run {job['program'][0]}: {error.strerror}") from None
+
+
+def _become_root(job: dict[str, Any], owner: tuple[int, int]) -> None:
+    """Let the kernel call this process root, as statically linked programs ask it, if possible.
+
+    That gives it the rights to write to all files of the user: mount those that it must not change.
+    """
+    try:
+        enter_user_namespace(NEW_MOUNTS, owner)
+    except EnterError:
+        return
+    keep_mounts_private()
+    _bind_all(job, "")
+
+
+def _bind_all(job: dict[str, Any], root: str) -> None:
+    """Bind the job's mounts below `root`, and make read-only what the program must not change."""
+    for source, target, recursive, _ in job["mounts"]:
+        bind(source, root + target, recursive=recursive)
+    make_read_only([root + target for _, target, _, read_only in job["mounts"] if read_only])
 
 
 def _environment(given: dict[str, str] | None) -> dict[str, str]:
@@ -166,8 +183,7 @@ def _change_root(job: dict[str, Any], parent: socket.socket) -> None:
     try:
         keep_mounts_private()
         bind(root, root, recursive=True)
-        for source, target, recursive, _ in job["mounts"]:
-            bind(source, root + target, recursive=recursive)
+        _bind_all(job, root)
         _enter_processes(parent, confined=confined)
         mount_processes(f"{root}/proc", read_only=confined)
         if confined:
@@ -185,7 +201,6 @@ def _confine(job: dict[str, Any]) -> None:
     """Leave nothing but the job's root to this process, and no rights to change its mounts."""
     root = job["root"]
     mount_devices(f"{root}/dev")
-    make_read_only([root + target for _, target, _, read_only in job["mounts"] if read_only])
     if job["read_only_root"]:
         make_read_only([root], recursive=False)
     change_root(root)

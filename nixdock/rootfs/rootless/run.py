@@ -24,6 +24,7 @@ from nixdock.rootfs.rootless.script_root import (
     BUILD_DIRECTORY,
     inner_environment,
     inner_shell,
+    read_only_stores,
     script_root,
 )
 from nixdock.rootfs.rootless.start import Job, confined_if_required, run_job
@@ -81,7 +82,8 @@ def run_as_root(
                     view.check_unconfined(name, script)
                 shell = shutil.which("bash") or shutil.which("sh") or "/bin/sh"
                 program = [shell, "-c", BUILDER_SETUP + RUN_SCRIPT, name, f"{work}/script"]
-                job = Job(name, program, root=None, confined=False)
+                stores = read_only_stores(store_dir)
+                job = Job(name, program, root=None, mounts=stores, confined=False)
             fakeroot = [
                 fakeroot_program(os.environ),
                 *("-i", str(work / "before"), "-s", str(work / "after"), "--"),

@@ -13,11 +13,18 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import ScriptError
-from nixdock.rootfs.rootless.chroot import Mounts
+from nixdock.rootfs.rootless.chroot import Mount, Mounts
 from nixdock.rootfs.rootless.enter import INSIDE
 from nixdock.rootfs.store_view import StoreView
 
-__all__ = ["BUILD_DIRECTORY", "USER", "inner_environment", "inner_shell", "script_root"]
+__all__ = [
+    "BUILD_DIRECTORY",
+    "USER",
+    "inner_environment",
+    "inner_shell",
+    "read_only_stores",
+    "script_root",
+]
 
 BUILD_DIRECTORY: Final = "/build"
 
@@ -91,6 +98,12 @@ def script_root(
     mounts.add(str(work), INSIDE, recursive=False, read_only=True)
     mounts.add(str(directory), BUILD_DIRECTORY)
     return mounts
+
+
+def read_only_stores(store_dir: str) -> list[Mount]:
+    """Return mounts of this machine's stores where they are, for a script without another root."""
+    stores = {os.path.realpath(store) for store in (store_dir, _STORE) if Path(store).is_dir()}
+    return [Mount(store, store, read_only=True) for store in sorted(stores)]
 
 
 def inner_environment(
