@@ -72,11 +72,16 @@ rec {
   hashPart =
     drv: lib.head (lib.splitString "-" (baseNameOf (builtins.unsafeDiscardStringContext drv.outPath)));
 
+  # A derivation of a script that is run where its inputs are; a binary cache may have the result,
+  # unlike that of runCommandLocal, for machines that can't build it.
+  runNearby =
+    name: attrs: script:
+    pkgs.runCommand name ({ preferLocalBuild = true; } // attrs) script;
+
   # A derivation whose script runs nixdock.
   runNixdock =
     name: attrs: script:
-    # Local, because a copy of an image from a binary cache costs more than a new build.
-    pkgs.runCommandLocal name (
+    runNearby name (
       attrs // { nativeBuildInputs = [ package ] ++ attrs.nativeBuildInputs or [ ]; }
     ) script;
 

@@ -15,7 +15,7 @@ in
       extraPasswdLines ? [ ],
       extraGroupLines ? [ ],
     }:
-    pkgs.runCommandLocal "fake-nss"
+    common.runNearby "fake-nss"
       {
         passwd = lines (
           [ "root:x:0:0:root user:/var/empty:/bin/sh" ]
@@ -33,19 +33,19 @@ in
   ) { };
 
   # Scripts that start with #!/usr/bin/env need this symlink.
-  usrBinEnv = pkgs.runCommandLocal "usr-bin-env" { } ''
+  usrBinEnv = common.runNearby "usr-bin-env" { } ''
     mkdir -p $out/usr/bin
     ln -s ${pkgs.coreutils}/bin/env $out/usr/bin
   '';
 
   # Scripts that start with #!/bin/sh and callers of system(3) need this symlink.
-  binSh = pkgs.runCommandLocal "bin-sh" { } ''
+  binSh = common.runNearby "bin-sh" { } ''
     mkdir -p $out/bin
     ln -s ${pkgs.bashInteractive}/bin/bash $out/bin/sh
   '';
 
   # Several symlinks, because each distribution has the certificate bundle at another path.
-  caCertificates = pkgs.runCommandLocal "ca-certificates" { } ''
+  caCertificates = common.runNearby "ca-certificates" { } ''
     mkdir -p $out/etc/ssl/certs $out/etc/pki/tls/certs
     for file in ssl/certs/ca-bundle.crt ssl/certs/ca-certificates.crt pki/tls/certs/ca-bundle.crt; do
       ln -s ${common.certificateBundle} $out/etc/$file
@@ -85,7 +85,7 @@ in
       derivations,
       onlyDeps ? false,
     }:
-    pkgs.runCommandLocal "merge-drvs" { inherit derivations onlyDeps; } ''
+    common.runNearby "merge-drvs" { inherit derivations onlyDeps; } ''
       if [ -n "$onlyDeps" ]; then
         echo $derivations > $out
         exit 0

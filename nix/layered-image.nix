@@ -103,7 +103,7 @@ let
           fi
         '';
       in
-      pkgs.runCommandLocal "stream-${baseName}"
+      common.runNearby "stream-${baseName}"
         {
           inherit (image) imageName meta;
           passthru =

@@ -301,6 +301,22 @@ def test_the_image_is_reproducible(library: Library) -> None:
         library.build(expression % (compressor, form), "--check")
 
 
+def test_a_binary_cache_may_have_an_image(library: Library, tmp_path: Path) -> None:
+    """A machine that can't build for Linux, or lacks the closure, fetches what another has built."""
+    image = """nixdock.buildLayeredImage {
+      name = "cached"; contents = [ pkgs.hello nixdock.binSh nixdock.fakeNss ]; }"""
+    stream = "(IMAGE).stream".replace("IMAGE", image)
+    paths = [library.build(image), library.build(stream)]
+    cache = tmp_path / "cache"
+    library.nix.nix("copy", "--no-check-sigs", "--to", f"file://{cache}", *map(str, paths))
+    bytes_of = paths[0].read_bytes()
+    library.nix.store("--delete", *map(str, paths))
+    options = ("--option", "require-sigs", "false", "--max-jobs", "0")
+    from_cache = ("--option", "substituters", f"file://{cache}", *options)
+    assert library.build(image, *from_cache).read_bytes() == bytes_of
+    assert library.build(stream, *from_cache) == paths[1]
+
+
 def test_the_configs_closure_is_in_the_image_and_its_file_is_not(library: Library) -> None:
     conf = library.build(
         """(nixdock.streamLayeredImage {
