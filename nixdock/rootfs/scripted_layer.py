@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -71,6 +72,8 @@ def prepare_as_root(
     if (database := surroundings.database) is not None:
         added = add_database(database, spec.store.directory, tree)
         fakes = {**fakes, **dict(_owned_by_store(spec, tree, added))}
+    if spec.run_as_root.strip():
+        _add_temporary_directory(tree)
     fakes = run(spec.run_as_root, "run_as_root", chroot=True)
     directories: DirectoryAttributes = {}
     if chroot:
@@ -90,6 +93,17 @@ def prepare_as_root(
         meta,
         perms=permission_rules(spec),
     )
+
+
+def _add_temporary_directory(tree: Path) -> None:
+    """Make /tmp, which stays in the image, unless there is one: dockerTools does so for the script.
+
+    Unlike there, every user of the image may write to it.
+    """
+    directory = tree / "tmp"
+    if not os.path.lexists(directory):
+        directory.mkdir()
+        directory.chmod(0o1777)
 
 
 def _owned_by_store(

@@ -17,6 +17,7 @@ BASE = """(nixdock.buildImage {
   name = "base"; compressor = "none"; copyToRoot = [ pkgs.busybox ];
   runAsRoot = ''
     mkdir -p /etc /opt/old /home
+    echo > /tmp/scratch; rm /tmp/scratch
     echo 1 > /etc/gone; echo 2 > /etc/kept; touch /opt/old/file
     chown 7:8 /etc/kept; chown 1000:100 /home; chmod 2750 /home; chmod 4755 /bin/busybox
     mknod /disk b 7 1
@@ -49,6 +50,7 @@ def test_a_base_image_has_what_its_script_has_made(library: Library) -> None:
     assert (kept.mode, kept.uid, kept.gid) == (0o644, 7, 8)
     assert (home.mode, home.uid, home.gid) == (0o2750, 1000, 100)
     assert (disk.isblk(), disk.devmajor, disk.devminor) == (True, 7, 1)
+    assert (found["/tmp"].mode, found["/tmp"].uid) == (0o1777, 0)
     places = ("/dev", "/proc", "/build", "/.nixdock", "/nix/store")
     assert not [name for name in found if name.startswith(places)]
 
@@ -64,12 +66,12 @@ def test_a_script_sees_its_base_and_makes_the_difference(library: Library) -> No
             [ "$(id -u):$(id -g)" = 0:0 ] && [ "$PWD" = / ] && [ $$ = 1 ]
             ${pkgs.hello}/bin/hello > /greeting; cat /proc/1/comm > /dev/null
             rm /etc/gone /disk; rm -r /opt/old; echo file > /opt/old
-            chown 9 /etc/kept
+            chown 9 /etc/kept; rmdir /tmp; echo > /tmp
             """
         ),
     )
     assert sorted(found) == [
-        "", "/.wh.disk", "/etc", "/etc/.wh.gone", "/etc/kept", "/greeting", "/opt", "/opt/old",
+        "", "/.wh.disk", "/etc", "/etc/.wh.gone", "/etc/kept", "/greeting", "/opt", "/opt/old", "/tmp",
     ]  # fmt: skip
     assert (found["/etc/kept"].uid, found["/etc/kept"].gid) == (9, 8)
     assert found["/opt/old"].isfile()

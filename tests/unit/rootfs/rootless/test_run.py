@@ -361,12 +361,14 @@ def test_a_static_program_as_root_of_a_base_image(tmp_path: Path) -> None:
           busybox touch /home/new
           [ "$(busybox id -u)" = 0 ]
           [ -d /proc/1 ] && [ -c /dev/null ]
+          busybox touch /tmp/scratch; busybox rm /tmp/scratch
         """,
     )
     assert sorted(found) == [
-        "", "/etc", "/etc/.wh.gone", "/home", "/home/new", "/root-directory", "/usr", "/usr/bin",
-        "/usr/bin/mine",
+        "", "/etc", "/etc/.wh.gone", "/home", "/home/new", "/root-directory", "/tmp", "/usr",
+        "/usr/bin", "/usr/bin/mine",
     ]  # fmt: skip
+    assert found["/tmp"].mode == 0o1777
     assert (found["/home"].uid, found["/home"].mode) == (7, 0o750)
 
 

@@ -55,6 +55,7 @@ def base(tmp_path: Path) -> Path:
         for i in range(20):
             tar.addfile(entry(f"etc/secret{i}", mode=0o640, uid=7, gid=42))
         tar.addfile(entry("etc/shadow", mode=0))
+        tar.addfile(directory("tmp", mode=0o1777))
         tar.addfile(entry("dev1", tarfile.CHRTYPE, mode=0o666, devmajor=1, devminor=3))
         for name in ("ping", "written", "given"):
             capability = {"SCHILY.xattr.security.capability": "a capability"}
