@@ -23,11 +23,9 @@ let
         inherit (image) baseName name;
         chosen = common.compressorFor name compressor;
 
-        trees = lib.toList (
+        trees = common.treesOf (
           if contents != null then
             lib.warn "nixdock: image ${name}: contents is deprecated; use copyToRoot" contents
-          else if copyToRoot == null then
-            [ ]
           else
             copyToRoot
         );

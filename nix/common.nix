@@ -68,6 +68,9 @@ rec {
       oci-layout = "";
     } format;
 
+  # The trees in an argument such as contents: lists may be nested, and null stands for no tree.
+  treesOf = contents: lib.filter (tree: tree != null) (lib.flatten contents);
+
   # The hash part of a derivation's store path, which changes with the inputs.
   hashPart =
     drv: lib.head (lib.splitString "-" (baseNameOf (builtins.unsafeDiscardStringContext drv.outPath)));

@@ -102,7 +102,7 @@ in
           ownLabels =
             labels
             // lib.concatMapAttrs (
-              key: value: lib.optionalAttrs (lib.toLower key == "labels") value
+              key: value: lib.optionalAttrs (lib.toLower key == "labels" && value != null) value
             ) configObject;
           known = lib.optionalAttrs defaultAnnotations (
             removeAttrs (metaAnnotations meta) (lib.attrNames ownLabels)

@@ -48,7 +48,7 @@ let
         // image.owner;
 
         ownFiles = {
-          contents = lib.toList contents;
+          contents = common.treesOf contents;
         }
         // lib.optionalAttrs (fakeRootCommands != "") {
           fake_root_commands = fakeRootCommands;

@@ -44,6 +44,10 @@ class Library:
         """Evaluate an expression over `pkgs` and `nixdock`."""
         return self.nix.evaluate(self._in_scope(expression))
 
+    def instantiated(self, expression: str) -> Path:
+        """Return the derivation of an expression over `pkgs` and `nixdock`."""
+        return self.nix.instantiate(self._in_scope(expression))
+
     def warnings(self, expression: str) -> str:
         """Evaluate an expression over `pkgs` and `nixdock`, and return what Nix warns of."""
         return self.nix.warnings(self._in_scope(expression))

@@ -140,6 +140,26 @@ def test_attributes_of_an_image(library: Library) -> None:
     }
 
 
+def test_nested_lists_and_null_in_contents(library: Library) -> None:
+    """As symlinkJoin and Nix's own lists in the environment of a builder take them."""
+    layered = """(nixdock.streamLayeredImage {{ name = "x"; contents = {}; }}).conf"""
+    flat = library.instantiated(layered.format("[ pkgs.hello pkgs.bash ]"))
+    nested = "[ [ pkgs.hello null ] (pkgs.lib.optionals false [ 1 ]) [ [ pkgs.bash ] ] null ]"
+    assert library.instantiated(layered.format(nested)) == flat
+    empty = library.instantiated(layered.format("[ ]"))
+    assert library.instantiated(layered.format("null")) == empty
+    built = """(nixdock.buildImage {{ name = "x"; copyToRoot = {}; }}).layer"""
+    assert library.instantiated(built.format(nested)) == library.instantiated(
+        built.format("[ pkgs.hello pkgs.bash ]")
+    )
+
+
+def test_labels_of_the_config_may_be_null(library: Library) -> None:
+    image = 'nixdock.streamLayeredImage { name = "x"; config.Labels = null; meta.description = "y"; }'
+    conf = json.loads(library.build(f"({image}).conf").read_bytes())
+    assert conf["annotations"]["org.opencontainers.image.description"] == "y"
+
+
 def test_an_image_passes_on_the_attributes_of_its_stream(library: Library) -> None:
     """All but the one that says that the result is a program."""
     found = library.evaluate(
