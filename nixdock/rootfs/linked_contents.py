@@ -106,7 +106,7 @@ class JoinedTree:
             return
         linked_directory = None
         if os.path.lexists(target):
-            linked_directory = self.linked_directory(target)
+            linked_directory = self.linked_directory(target) or self._directory_of_origin(path)
             if linked_directory is None and path in self.origins:
                 raise self.conflict(path, content, is_directory=True)
             # A file without an origin is the base image's: the directory replaces it.
@@ -138,6 +138,13 @@ class JoinedTree:
             return None
         target = self.below_root(text)
         return target if Path(target).is_dir() else None
+
+    def _directory_of_origin(self, path: str) -> str | None:
+        """Return the directory that a content has at `path` by a relative symlink, or None."""
+        if (origin := self.origins.get(path)) is None:
+            return None
+        link = Path(self.source(origin), path)
+        return str(link) if link.is_symlink() and link.is_dir() else None
 
     def followed(self, link: str) -> str:
         """Return where a symlink leads, if that is in the store, or the symlink itself."""

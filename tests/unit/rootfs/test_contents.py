@@ -176,6 +176,25 @@ def test_different_files_need_a_warning(
     assert shown(tree) == {"kind": f"{a}/kind", "link": "a", "mode": f"{a}/mode"}
 
 
+def test_a_relative_link_to_a_directory_against_a_directory(store: Store, tree: Path) -> None:
+    """As stdenv makes the one, and some packages have the other."""
+    a = store.add("a", {"bin/tool": "a", "sbin": Link("bin")})
+    b = store.add("b", {"sbin/other": "b"})
+    wanted = {
+        "bin": "/",
+        "bin/tool": f"{a}/bin/tool",
+        "sbin": "/",
+        "sbin/other": f"{b}/sbin/other",
+        "sbin/tool": f"{a}/sbin/tool",
+    }
+    link_contents([a, b], tree, store.root)
+    assert shown(tree) == wanted
+    again = tree.with_name("again")
+    again.mkdir()
+    link_contents([b, a], again, store.root)
+    assert shown(again) == wanted
+
+
 @pytest.mark.parametrize("leaf", ["file", Link("/nix/store/x"), Link("nowhere")])
 def test_a_file_against_a_directory(store: Store, tree: Path, leaf: str) -> None:
     a = store.add("a", {"etc/x": leaf})
