@@ -155,7 +155,9 @@ def test_nested_lists_and_null_in_contents(library: Library) -> None:
 
 
 def test_labels_of_the_config_may_be_null(library: Library) -> None:
-    image = 'nixdock.streamLayeredImage { name = "x"; config.Labels = null; meta.description = "y"; }'
+    image = (
+        'nixdock.streamLayeredImage { name = "x"; config.Labels = null; meta.description = "y"; }'
+    )
     conf = json.loads(library.build(f"({image}).conf").read_bytes())
     assert conf["annotations"]["org.opencontainers.image.description"] == "y"
 
@@ -322,7 +324,7 @@ def test_the_image_is_reproducible(library: Library) -> None:
 
 
 def test_a_binary_cache_may_have_an_image(library: Library, tmp_path: Path) -> None:
-    """A machine that can't build for Linux, or lacks the closure, fetches what another has built."""
+    """A machine that can't build for Linux, or lacks the closure, fetches what another built."""
     image = """nixdock.buildLayeredImage {
       name = "cached"; contents = [ pkgs.hello nixdock.binSh nixdock.fakeNss ]; }"""
     stream = "(IMAGE).stream".replace("IMAGE", image)

@@ -71,7 +71,8 @@ def test_a_script_sees_its_base_and_makes_the_difference(library: Library) -> No
         ),
     )
     assert sorted(found) == [
-        "", "/.wh.disk", "/etc", "/etc/.wh.gone", "/etc/kept", "/greeting", "/opt", "/opt/old", "/tmp",
+        "", "/.wh.disk", "/etc", "/etc/.wh.gone", "/etc/kept", "/greeting", "/opt", "/opt/old",
+        "/tmp",
     ]  # fmt: skip
     assert (found["/etc/kept"].uid, found["/etc/kept"].gid) == (9, 8)
     assert found["/opt/old"].isfile()
