@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -80,7 +81,7 @@ class _Temporary:
         file = self._directory / hex_of(digest)
         descriptor = _opened(file)
         try:
-            _fill(descriptor, digest, body)
+            _fill(descriptor, file, digest, body)
         finally:
             os.close(descriptor)
         return file
@@ -102,24 +103,52 @@ class _Kept:
         descriptor = _locked(part)
         try:
             try:
-                _fill(descriptor, digest, body)
+                _fill(descriptor, part, digest, body)
             except ImageError:
                 part.unlink(missing_ok=True)
                 raise
-            try:
-                file.hardlink_to(part)
-            except OSError:
-                # This file system has no hard links: the blob can't be kept as well.
-                part.rename(file)
+            except OutputError as error:
+                remedy = "make room there, or set XDG_CACHE_HOME to a directory with more"
+                raise OutputError(f"{error}; {remedy}", path=part) from None
+            if not _link(part, file, descriptor):
+                _copy_verified(descriptor, file, digest, body.size)
         finally:
             os.close(descriptor)
         self._finished.append(part)
         return file
 
     def forget(self) -> None:
-        """Remove the parts that were needed."""
+        """Remove the parts that were needed, except those that another pull uses now."""
         for part in self._finished:
-            part.unlink(missing_ok=True)
+            _remove_unused(part)
+
+
+def _link(part: Path, file: Path, descriptor: int) -> bool:
+    """Give the open file at `part` the name `file`, too; tell whether that was possible.
+
+    Not every file system has hard links; and without locks, another file may be there now.
+    """
+    try:
+        file.hardlink_to(part)
+        if os.path.samestat(file.lstat(), os.fstat(descriptor)):
+            return True
+        file.unlink()
+    except OSError:
+        pass
+    return False
+
+
+def _copy_verified(descriptor: int, file: Path, digest: str, size: int) -> None:
+    def reopened() -> io.FileIO:
+        stream = io.FileIO(os.dup(descriptor))
+        stream.seek(0)
+        return stream
+
+    copy = _opened(file)
+    try:
+        _fill(copy, file, digest, Body(size, reopened))
+    finally:
+        os.close(copy)
 
 
 def _opened(file: Path) -> int:
@@ -144,19 +173,19 @@ def _locked(part: Path) -> int:
         os.close(descriptor)
 
 
-def _fill(descriptor: int, digest: str, body: Body) -> None:
+def _fill(descriptor: int, file: Path, digest: str, body: Body) -> None:
     """Write what a file lacks of a blob, after hashing what it has; a wrong part is dropped."""
     hashing = Hashing()
     kept = _hash(descriptor, hashing.write, body.size)
     if kept:
         if kept < body.size:
-            _copy(descriptor, hashing, body, kept)
+            _copy(descriptor, file, hashing, body, kept)
         if hashing.size == body.size and hashing.digest == digest:
             return
         hashing = Hashing()
     os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    _copy(descriptor, hashing, body, 0)
+    _copy(descriptor, file, hashing, body, 0)
     if hashing.size != body.size:
         more = "more than " if hashing.size > body.size else ""
         size = min(hashing.size, body.size)
@@ -180,14 +209,14 @@ def _hash(descriptor: int, write: Callable[[bytes], None], most: int) -> int:
     return size
 
 
-def _copy(descriptor: int, hashing: Hashing, body: Body, start: int) -> None:
+def _copy(descriptor: int, file: Path, hashing: Hashing, body: Body, start: int) -> None:
     """Write the bytes of a blob from `start` on, but not many more than it should have."""
     with body.rest(start).open() as stream:
         while hashing.size <= body.size and (chunk := stream.read(CHUNK)):
             try:
                 write_all(descriptor, chunk)
             except OSError as error:
-                raise OutputError(f"can't write a blob: {error.strerror}") from None
+                raise OutputError(f"can't write {file}: {error.strerror}", path=file) from None
             hashing.write(chunk)
 
 
@@ -203,11 +232,26 @@ def _trim(directory: Path, most: int) -> None:
     for _, each, part in sorted(parts):
         if size <= most:
             return
-        with suppress(OSError):
-            descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if _remove_unused(part):
+            size -= each
+
+
+def _remove_unused(part: Path) -> bool:
+    """Remove a part that no pull has locked; tell whether that was done."""
+    with suppress(OSError):
+        descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            except OSError:
+                # A file system without locks.
+                pass
+            # Before it was locked, another pull may have removed it and begun a new one.
+            if os.path.samestat(os.fstat(descriptor), part.lstat()):
                 part.unlink()
-                size -= each
-            finally:
-                os.close(descriptor)
+                return True
+        finally:
+            os.close(descriptor)
+    return False

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gzip
 import os
+import resource
+import signal
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
 import nixdock
+from nixdock.network.body import Body
 from nixdock.registry.access import Access
 from nixdock.transfer import staging
 from tests.runtime.command import wait_until
@@ -199,10 +204,80 @@ def test_a_wrong_blob_is_refused(
     store(fake, "x", image, "v1")
     (layer,) = image.layers
     fake.tampered[digest_of(layer)] = b"x" * len(layer) if sent is None else sent
-    with pytest.raises(nixdock.ImageError, match=f"the blob {digest_of(layer)} {message}"):
+    found = f"^{fake.host}/x: the blob {digest_of(layer)} {message}.*push the image again$"
+    with pytest.raises(nixdock.ImageError, match=found):
         nixdock.pull_image(f"{fake.host}/x:v1", tmp_path / "out", form=form, access=access)
+    assert len(fake.requests("GET", digest_of(layer))) == 3
     assert sorted(os.listdir(tmp_path)) == ["home"]
     assert [file.name for file in parts.iterdir() if file.name == digest_of(layer)[7:]] == []
+
+
+def test_a_blob_that_is_wrong_once_is_asked_for_again(
+    fake: FakeRegistry, access: Access, tmp_path: Path
+) -> None:
+    image = sample("one")
+    store(fake, "x", image, "v1")
+    (layer,) = image.layers
+    for path in (digest_of(layer), image.digest):
+        wrong = Fault("GET", path, status=200, body=b"x" * len(layer), times=1)
+        fake.faults.append(wrong)
+    nixdock.pull_image(
+        f"{fake.host}/x@{image.digest}", tmp_path / "out", form="oci-layout", access=access
+    )
+    assert layout_blobs(tmp_path / "out") == {**image.blobs, image.digest: image.manifest}
+
+
+def test_pulls_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One ends, and another one begins, while a third has just verified the same blob."""
+    data = b"x" * 1000
+    directories = [tmp_path / name for name in ("parts", "a", "b")]
+    for directory in directories:
+        directory.mkdir()
+    parts, *links = directories
+    first, second = (staging._Kept(parts, directory) for directory in links)
+    first.put(digest_of(data), Body.of(data))
+    fill = staging._fill
+
+    def fill_then(*arguments: Any) -> None:
+        fill(*arguments)
+        first.forget()
+
+    monkeypatch.setattr(staging, "_fill", fill_then)
+    assert second.put(digest_of(data), Body.of(data)).read_bytes() == data
+    assert len(list(parts.iterdir())) == 1, "it was in use"
+    second.forget()
+    assert list(parts.iterdir()) == []
+
+
+def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    data = b"x" * 1000
+    parts, links = tmp_path / "parts", tmp_path / "links"
+    parts.mkdir()
+    links.mkdir()
+    kept = staging._Kept(parts, links)
+    assert kept.put(digest_of(data), Body.of(data)).read_bytes() == data
+    kept.forget()
+    assert list(parts.iterdir()) == []
+
+
+def test_a_cache_without_room(
+    fake: FakeRegistry, access: Access, tmp_path: Path, parts: Path
+) -> None:
+    image = sample("large", size=3 << 20)
+    store(fake, "x", image, "v1")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limit[1]))
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(nixdock.OutputError, match=f"can't write {parts}/.*XDG_CACHE_HOME"):
+            nixdock.pull_image(f"{fake.host}/x:v1", tmp_path / "out", access=access)
+    finally:
+        signal.signal(signal.SIGXFSZ, before)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
 def test_a_wrong_manifest_is_refused(fake: FakeRegistry, access: Access, tmp_path: Path) -> None:
