@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from nixdock.errors import ImageError, InputError
 from nixdock.index.entries import IndexEntry
@@ -18,6 +18,8 @@ from nixdock.transfer.source import Source
 from nixdock.transfer.tree import Tree
 
 __all__ = ["JoinedSource", "check_platforms", "joined_entries", "joined_tree", "shared_annotations"]
+
+_Result = TypeVar("_Result")
 
 _STANDARD: Final = "org.opencontainers.image."
 
@@ -124,6 +126,10 @@ class JoinedSource:
     def open(self, digest: str) -> io.RawIOBase:
         """Open a blob in its source."""
         return _home(self._blobs, digest).open(digest)
+
+    def delivered(self, digest: str, take: Callable[[], _Result]) -> _Result:
+        """Let the source of a blob deliver it."""
+        return _home(self._blobs, digest).delivered(digest, take)
 
     def mount_from(self, digest: str, host: str) -> str | None:
         """Return the repository of a blob's source."""

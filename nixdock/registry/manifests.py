@@ -14,6 +14,7 @@ from nixdock.oci.digests import sha256_digest
 from nixdock.oci.media_types import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
+from nixdock.registry.asking_again import asked_again
 from nixdock.registry.pages import read_pages
 from nixdock.registry.repository import Repository
 from nixdock.registry.request import Request
@@ -56,8 +57,15 @@ def get_manifest(repository: Repository, name: str) -> RemoteManifest | None:
     """Return the manifest or index with that tag or digest, or None if there is none.
 
     Raise RegistryError if the registry can't be asked, or if what it sends is not what was asked
-    for: another digest, or another type than it says.
+    for, also when it is asked again: another digest, or another type than it says.
     """
+    try:
+        return asked_again(repository.transport, lambda: _got_manifest(repository, name))
+    except ImageError as error:
+        raise _wrong(repository, name, str(error), error.digest) from None
+
+
+def _got_manifest(repository: Repository, name: str) -> RemoteManifest | None:
     with repository.transport.send(_asking("GET", repository, name)) as response:
         if response.status == 404:
             return None
@@ -67,7 +75,7 @@ def get_manifest(repository: Repository, name: str) -> RemoteManifest | None:
     digest = sha256_digest(data)
     expected = name if ":" in name else stated
     if expected is not None and expected.startswith("sha256:") and digest != expected:
-        raise _wrong(repository, name, f"the digest of what the registry sends is {digest}", digest)
+        raise ImageError(f"the digest of what the registry sends is {digest}", digest=digest)
     return RemoteManifest(_media_type(repository, name, declared, data), digest, data)
 
 

@@ -128,7 +128,7 @@ def _copy_blob(
     digest = check_digest(blob.digest)
     body = Body(blob.size, lambda: _CountedReader(source.open(digest), count, stop))
     mount_from = None if destination.host is None else source.mount_from(digest, destination.host)
-    outcome = destination.put(digest, body, mount_from)
+    outcome = source.delivered(digest, partial(destination.put, digest, body, mount_from))
     advance(blob.size)
     return CopiedBlob(digest, blob.size, blob.media_type, outcome, read)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from nixdock.errors import ImageError
 from nixdock.oci.descriptor import Blob
@@ -12,11 +13,14 @@ from nixdock.oci.documents import DescriptorDocument
 from nixdock.oci.layout import BLOBS
 from nixdock.oci.untrusted_json import MOST_JSON
 from nixdock.read.members import Members, read_whole
+from nixdock.registry.asking_again import asked_again
 from nixdock.registry.blobs import BlobReader, has_blob
 from nixdock.registry.manifests import get_manifest
 from nixdock.registry.repository import Repository
 
 __all__ = ["LayoutSource", "RegistrySource", "Source"]
+
+_Result = TypeVar("_Result")
 
 
 class Source(Protocol):
@@ -34,6 +38,12 @@ class Source(Protocol):
 
     def open(self, digest: str) -> io.RawIOBase:
         """Open a blob for reading, unverified; it is seekable."""
+
+    def delivered(self, digest: str, take: Callable[[], _Result]) -> _Result:
+        """Return what `take` returns, which opens a blob here and reads it.
+
+        Raise ImageError, with the place, if `take` does because the bytes are wrong.
+        """
 
     def mount_from(self, digest: str, host: str) -> str | None:
         """Return the repository from which a blob can be mounted, if its registry is `host`."""
@@ -68,6 +78,18 @@ class RegistrySource:
     def open(self, digest: str) -> io.RawIOBase:
         """Return the blob as it comes; a position is where the transfer begins."""
         return BlobReader(self._repository, digest)
+
+    def delivered(self, digest: str, take: Callable[[], _Result]) -> _Result:  # noqa: ARG002 (it has all)
+        """Ask the registry again for bytes that are wrong."""
+        try:
+            return asked_again(self._repository.transport, take)
+        except ImageError as error:
+            raise ImageError(
+                f"{self.place}: {error}; the registry, or a cache before it, has other bytes: push"
+                " the image again",
+                place=self.place,
+                digest=error.digest,
+            ) from None
 
     def mount_from(self, digest: str, host: str) -> str | None:  # noqa: ARG002 (it has all)
         """Return the repository."""
@@ -114,6 +136,15 @@ class LayoutSource:
     def open(self, digest: str) -> io.RawIOBase:
         """Open the file of a blob."""
         return self._members.open_range(_name(digest))
+
+    def delivered(self, digest: str, take: Callable[[], _Result]) -> _Result:  # noqa: ARG002 (the same)
+        """Say which layout has the wrong bytes."""
+        try:
+            return take()
+        except ImageError as error:
+            raise ImageError(
+                f"{self.place}: {error}", place=self.place, digest=error.digest
+            ) from None
 
     def mount_from(self, digest: str, host: str) -> str | None:  # noqa: ARG002 (the interface)
         """Return None: files can't be mounted."""

@@ -72,9 +72,16 @@ class Tree:
 def read_tree(source: Source, manifest: Blob) -> Tree:
     """Read what `manifest`, a manifest or an index, refers to, but no blobs.
 
-    Raise ImageError if a document is missing or damaged, or if there are too many of them.
+    Raise ImageError, with the place of `source`, if a document is missing or damaged, or if there
+    are too many of them.
     """
-    return _Reader(source).tree(manifest, 0)
+    try:
+        return _Reader(source).tree(manifest, 0)
+    except ImageError as error:
+        if error.place is not None:
+            raise
+        message = f"{source.place}: {error}"
+        raise ImageError(message, place=source.place, digest=error.digest) from None
 
 
 def read_document(source: Source, descriptor: DescriptorDocument, most: int = MOST_JSON) -> bytes:

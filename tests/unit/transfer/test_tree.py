@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import orjson
 import pytest
@@ -17,6 +17,8 @@ from nixdock.transfer.tree import read_tree
 
 from ..registry.fake_registry import digest_of
 from .samples import INDEX, MANIFEST, sample
+
+Result = TypeVar("Result")
 
 
 class Documents:
@@ -43,6 +45,9 @@ class Documents:
 
     def open(self, digest: str) -> io.RawIOBase:
         raise AssertionError(f"{digest} was read")
+
+    def delivered(self, digest: str, take: Callable[[], Result]) -> Result:
+        return take()
 
     def mount_from(self, digest: str, host: str) -> str | None:
         raise AssertionError(f"{host} was asked")
