@@ -10,7 +10,6 @@ import difflib
 import errno
 import gc
 import importlib
-import io
 import logging
 import os
 import sys
@@ -20,11 +19,10 @@ from typing import Final, NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from nixdock.errors import NixdockError, OutputError
-from nixdock.system.readers import DescriptorReader
+from nixdock.cli.streams import prepare_streams
+from nixdock.errors import NixdockError
 from nixdock.system.termination import handle_termination
 from nixdock.system.text import printable
-from nixdock.system.writers import DescriptorStream
 
 __all__ = ["SECTIONS", "main", "run"]
 
@@ -149,15 +147,6 @@ class _LazyGroup(click.Group):
         ]
         return found + click.Command.shell_complete(self, ctx, incomplete)
 
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            # Without this, click would exit silently, and Python would fail to flush standard
-            # output at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            raise OutputError("the reader of standard output closed it before the end") from None
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (the same)
         width = max(map(len, _COMMANDS))
         for title, commands in SECTIONS.items():
@@ -183,7 +172,7 @@ def main() -> None:
 def run() -> NoReturn:
     """Run the command line and exit: 0 after success, 1 if the job failed, 2 for wrong input."""
     handle_termination()
-    _wait_for_streams()
+    prepare_streams()
     # The process is short-lived, and reference counts free nearly all garbage. Collecting cycles
     # would visit every object of a large closure again and again.
     gc.disable()
@@ -207,7 +196,8 @@ def run() -> NoReturn:
             raise
         _fail(*_message_and_status(error))
     # All output is written and closed; tearing the interpreter down would only take time.
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     os._exit(status if isinstance(status, int) else 0)
 
 
@@ -231,18 +221,6 @@ class _LogLines(logging.StreamHandler):  # type: ignore[type-arg]
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(f"{record.levelname.lower()}: {record.getMessage()}")
-
-
-def _wait_for_streams() -> None:
-    # Whoever shares a terminal or a socket with nixdock may have made it non-blocking for all, but
-    # Python's own streams lose data then.
-    if sys.stdin is not None and not os.get_blocking(sys.stdin.fileno()):
-        sys.stdin = io.TextIOWrapper(io.BufferedReader(DescriptorReader(sys.stdin.fileno())))
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is not None and not os.get_blocking(stream.fileno()):
-            waiting = io.BufferedWriter(DescriptorStream(stream.fileno()))
-            setattr(sys, name, io.TextIOWrapper(waiting, stream.encoding, stream.errors))
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -143,38 +144,40 @@ def command(
     parsed = annotated(parsed, annotations, default=default_annotations)
     if not quiet:
         say(f"planning {names_text(parsed)}")
-    if target is None or dry_run:
-        target = None
-        image = image_digests(
-            parsed,
-            form=form,
-            compression=compression,
-            access=access,
-            confinement=confinement or "required",
-            reuse=reuse,
-            use_cache=not no_cache,
-        )
-        for layer in () if as_json else image.layers:
-            click.echo(f"{layer.digest} {layer.size}")
-    else:
-        with packing_progress(quiet=quiet) as progress:
-            image = build_image(
+    with ExitStack() as stack:
+        # Before anything is built, see whether it can be written.
+        file = None if metadata is None else stack.enter_context(whole_file(metadata))
+        if target is None or dry_run:
+            target = None
+            image = image_digests(
                 parsed,
-                target,
                 form=form,
                 compression=compression,
-                legacy=legacy,
-                attaching=attaching,
-                progress=progress,
                 access=access,
                 confinement=confinement or "required",
+                reuse=reuse,
+                use_cache=not no_cache,
             )
-        if not no_cache:
-            remember_layers(image)
-    result = BuildResult(image, Format(form), target)
-    document = pretty_json(result.document())
-    if metadata is not None:
-        with whole_file(metadata) as file:
+            for layer in () if as_json else image.layers:
+                click.echo(f"{layer.digest} {layer.size}")
+        else:
+            with packing_progress(quiet=quiet) as progress:
+                image = build_image(
+                    parsed,
+                    target,
+                    form=form,
+                    compression=compression,
+                    legacy=legacy,
+                    attaching=attaching,
+                    progress=progress,
+                    access=access,
+                    confinement=confinement or "required",
+                )
+            if not no_cache:
+                remember_layers(image)
+        result = BuildResult(image, Format(form), target)
+        document = pretty_json(result.document())
+        if file is not None:
             file.write(document)
     if not quiet:
         say(result.summary(time.monotonic() - started))

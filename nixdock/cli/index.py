@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -165,7 +166,10 @@ def command(
         use_cache=not no_cache,
         referrers=referrers,
     )
-    with packing_progress(quiet=quiet) as progress:
+    with ExitStack() as stack:
+        # Before anything is pushed, see whether it can be written.
+        file = None if digest_file is None else stack.enter_context(whole_file(digest_file))
+        progress = stack.enter_context(packing_progress(quiet=quiet))
         if target is None:
             pushing = Pushing(compression, use_cache=not no_cache)
             result = push_index(
@@ -188,8 +192,7 @@ def command(
                 progress=progress,
                 confinement=confinement or "required",
             )
-    if digest_file is not None:
-        with whole_file(digest_file) as file:
+        if file is not None:
             file.write(f"{result.digest}\n".encode())
     for line in () if quiet else _lines(result):
         click.echo(line, err=True)

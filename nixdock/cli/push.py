@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -120,7 +121,10 @@ def command(
         raise click.UsageError("annotations are for a spec; an image that exists stays as it is")
     if not targets:
         raise click.UsageError("an image that exists needs a DEST")
-    with packing_progress(quiet=quiet) as progress:
+    with ExitStack() as stack:
+        # Before anything is pushed, see whether it can be written.
+        file = None if digest_file is None else stack.enter_context(whole_file(digest_file))
+        progress = stack.enter_context(packing_progress(quiet=quiet))
         result = push_image(
             image,
             targets,
@@ -139,10 +143,9 @@ def command(
             progress=progress,
             confinement=confinement or "required",
         )
-    seconds = time.monotonic() - started
-    if digest_file is not None:
-        with whole_file(digest_file) as file:
+        if file is not None:
             file.write(f"{result.digest}\n".encode())
+    seconds = time.monotonic() - started
     if not quiet:
         outcomes = [layer.outcome for layer in result.layers]
         counts = ", ".join(

@@ -157,3 +157,40 @@ def test_standard_output_that_does_not_block(spec: Path, kind: str) -> None:
     ours.close()
     assert done.returncode == 0, done.stderr
     assert bytes(received) == nixdock(*command).stdout
+
+
+def closing(descriptor: int, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Run nixdock without one of the standard streams."""
+    script = f'exec "$@" {descriptor}>&-'
+    return subprocess.run(
+        ["sh", "-c", script, "sh", *PROGRAM, *arguments],
+        env=environment(),
+        check=False,
+        capture_output=True,
+    )
+
+
+@pytest.mark.parametrize("descriptor", [0, 1, 2])
+def test_a_closed_stream(sample_spec: SampleSpec, tmp_path: Path, descriptor: int) -> None:
+    """What is opened instead of it, such as a connection, must not get its descriptor."""
+    spec = sample_spec(tmp_path, extra_commands="cat; echo said; echo complained >&2")
+    image = tmp_path / "image"
+    done = closing(descriptor, "build", spec, "-o", image, "--allow-unconfined-scripts")
+    assert done.returncode == 0, done.stderr
+    assert nixdock("verify", image).returncode == 0
+    assert done.stdout.startswith(b"sha256:") or descriptor == 1
+    assert b"complained" in done.stderr or descriptor == 2
+
+
+@pytest.mark.parametrize("command", ["plan", "--help", "closure", "digest"])
+def test_standard_output_without_room(spec: Path, tmp_path: Path, command: str) -> None:
+    words: dict[str, tuple[str | Path, ...]] = {
+        "plan": ("plan", graph_of(spec)),
+        "--help": ("--help",),
+        "closure": ("registration", graph_of(spec)),
+        "digest": ("build", spec, "-q", "-o", tmp_path / "image"),
+    }
+    with Path("/dev/full").open("wb") as full:
+        done = nixdock(*words[command], stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == b"error: can't write standard output: No space left on device\n"

@@ -1,0 +1,67 @@
+"""The program's standard streams, whatever the caller has connected or closed."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from nixdock.errors import OutputError
+from nixdock.system.readers import DescriptorReader
+from nixdock.system.writers import DescriptorStream
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["prepare_streams"]
+
+
+def prepare_streams() -> None:
+    """Keep the descriptors 0 to 2 for standard streams, and let these wait until they are ready.
+
+    Whoever shares a terminal or a socket with nixdock may have made it non-blocking for all, but
+    Python's own streams lose data then. Where standard output can't be written, OutputError says
+    so.
+    """
+    _occupy_closed_descriptors()
+    if sys.stdin is not None and not os.get_blocking(sys.stdin.fileno()):
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(DescriptorReader(sys.stdin.fileno())))
+    if sys.stdout is not None:
+        sys.stdout = _with_raw(sys.stdout, _StandardOutput(sys.stdout.fileno()))
+    if sys.stderr is not None and not os.get_blocking(sys.stderr.fileno()):
+        sys.stderr = _with_raw(sys.stderr, DescriptorStream(sys.stderr.fileno()))
+
+
+def _occupy_closed_descriptors() -> None:
+    """Open /dev/null where a standard stream is closed.
+
+    A file or connection that is opened later would get its descriptor, and with it what this
+    process or a child writes to that stream.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free descriptor, which is this one, is the one that is opened.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
+def _with_raw(stream: TextIO, raw: io.RawIOBase) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=raw.isatty()
+    )
+
+
+class _StandardOutput(DescriptorStream):
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            # Python writes what is left once more when it exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            if isinstance(error, BrokenPipeError):
+                message = "the reader of standard output closed it before the end"
+            else:
+                message = f"can't write standard output: {error.strerror}"
+            raise OutputError(message) from None
