@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from typing import Any, Final
 
 import click
 
 from nixdock.errors import InputError
-from nixdock.oci.location import FileLocation, Location, location_of
+from nixdock.oci.location import FileLocation, Location, is_file_name, location_of
 from nixdock.oci.registry_reference import RegistryReference
 
 __all__ = ["LOCATION", "named_location"]
 
 # As Docker tells hosts from other parts of a name: by a dot, a port, or the one name without.
 _HOST: Final = re.compile(r"(?:[^/]*[.:][^/]*|localhost)/")
-# A file with such a name is rather missing than in a registry.
-_FILE_SUFFIXES: Final = (".json", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
 
 
 def named_location(text: str) -> Location:
@@ -29,10 +26,13 @@ def named_location(text: str) -> Location:
     location = location_of(text)
     if not isinstance(location, FileLocation) or location.form is not None:
         return location
-    is_like_a_reference = _HOST.match(text) and not text.endswith(_FILE_SUFFIXES)
-    if is_like_a_reference and not location.path.exists():
-        with suppress(InputError):
+    if _HOST.match(text) and not is_file_name(text) and not location.path.exists():
+        try:
             return RegistryReference.parse(text)
+        except InputError:
+            # What may have a password is not repeated as the name of a missing file.
+            if "@" in text:
+                raise
     return location
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "FileLocation",
     "Location",
     "Place",
+    "is_file_name",
     "location_of",
     "location_text",
     "parse_location",
@@ -28,6 +29,8 @@ _TRANSPORTS: Final = {
     "docker-archive": Format.DOCKER_ARCHIVE,
 }
 _FOREIGN: Final = ("containers-storage", "dir", "docker-daemon", "ostree", "sif", "tarball")
+# A file with such a name is rather missing than in a registry.
+_FILE_SUFFIXES: Final = (".json", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
 _LOCATION: Final = re.compile(r"([a-z-]+):(.*)", re.DOTALL)
 
 
@@ -103,6 +106,11 @@ def parse_location(text: str) -> Location:
     if not text:
         raise InputError("the location of an image is empty")
     return FileLocation(Path(text))
+
+
+def is_file_name(text: str) -> bool:
+    """Tell whether a text is rather the name of a file, which may be missing, than a reference."""
+    return text.startswith(("./", "../", "/")) or text.endswith(_FILE_SUFFIXES)
 
 
 def _is_special(text: str) -> bool:

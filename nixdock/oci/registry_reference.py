@@ -10,13 +10,23 @@ from nixdock.errors import ImageError, InputError
 from nixdock.oci.digests import check_digest
 from nixdock.oci.reference import Reference
 
-__all__ = ["DOCKER_HUB", "RegistryReference"]
+__all__ = ["DOCKER_HUB", "RegistryReference", "check_no_password"]
 
 DOCKER_HUB: Final = "docker.io"
 """The host of images whose reference names none."""
 
 _HUB_NAMES: Final = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
 _IPV6: Final = re.compile(r"\[[0-9A-Fa-f:.]+\](?::[0-9]+)?", re.ASCII)
+
+
+def check_no_password(text: str) -> None:
+    """Raise InputError, which does not quote it, if a text has what may be a password before @."""
+    name, at, digest = text.partition("@")
+    if at and ":" in name and not digest.startswith("sha"):
+        raise InputError(
+            "an image reference contains no user name or password, and what follows @ is a digest:"
+            " expected [HOST/]REPOSITORY[:TAG][@sha256:…]; `nixdock login HOST` stores credentials"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +46,12 @@ class RegistryReference:
     def parse(cls, text: str) -> RegistryReference:
         """Parse [docker://][HOST/]REPOSITORY[:TAG][@DIGEST]; the default tag is `latest`.
 
-        Raise InputError if a part does not match the grammar of the distribution-spec ("Pulling
-        manifests") or of the image-spec (descriptor.md, "Digests").
+        Raise InputError, which quotes no part that may be a password, if a part does not match the
+        grammar of the distribution-spec ("Pulling manifests") or of the image-spec (descriptor.md,
+        "Digests").
         """
         name, at, digest = text.removeprefix("docker://").partition("@")
+        check_no_password(text)
         try:
             checked = check_digest(digest) if at else None
         except ImageError as error:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import InputError
-from nixdock.oci.location import FileLocation, Location, parse_location
+from nixdock.oci.location import FileLocation, Location, is_file_name, parse_location
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.registry.opening import open_location
 from nixdock.registry.pull_places import access_to, place_to_read
@@ -48,7 +48,7 @@ def reused_location(text: str) -> Location:
     """
     location = parse_location(text)
     match location:
-        case FileLocation(path, None) if not path.exists():
+        case FileLocation(path, None) if not is_file_name(text) and not path.exists():
             return RegistryReference.parse(text)
     return location
 

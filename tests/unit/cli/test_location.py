@@ -91,3 +91,45 @@ def test_what_has_no_host_is_a_file(arguments: list[str]) -> None:
     done = run_text(arguments[0], "me/app:v1", *arguments[1:])
     assert done.returncode == 2
     assert "if this is an image in a registry, write docker://me/app:v1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("pull", "SECRET", "-o", "x"),
+        ("copy", "SECRET", "oci:x"),
+        ("copy", "docker://SECRET", "oci:x"),
+        ("push", "SECRET", "localhost:1/x"),
+        ("push", "-", "SECRET"),
+        ("push", "-", "localhost:1/x", "--reuse", "SECRET"),
+        ("tags", "SECRET"),
+        ("load", "SECRET"),
+        ("serve", "SECRET"),
+        ("run", "SECRET"),
+        ("inspect", "SECRET"),
+        ("inspect", "https://SECRET"),
+        ("verify", "docker://SECRET"),
+        ("index", "SECRET", "-o", "x"),
+        ("plan", "-", "--previous", "docker://SECRET"),
+    ],
+)
+def test_a_password_in_a_reference_is_not_repeated(words: tuple[str, ...], tmp_path: Path) -> None:
+    words = tuple(word.replace("SECRET", "me:password@localhost:1/x:v1") for word in words)
+    spec = b'{"version": 1, "name": "x"}'
+    done = run(*words, "--verbose", directory=tmp_path, stdin=spec)
+    assert done.returncode == 2
+    assert b"password@" not in done.stderr
+    assert b"an image reference contains no user name or password" in done.stderr
+
+
+def test_a_missing_file_for_reuse(tmp_path: Path) -> None:
+    with fake_registry() as fake:
+        for name in ("out/none.tar", "./none", "none.json"):
+            done = run_text(
+                *("push", "-", f"{fake.host}/x", "--reuse", name),
+                directory=tmp_path,
+                stdin='{"version": 1, "name": "x"}',
+            )
+            assert done.returncode == 2
+            assert f"{name.removeprefix('./')}: No such file or directory" in done.stderr
+            assert fake.requests("PUT", "") == []
