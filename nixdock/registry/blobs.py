@@ -158,7 +158,8 @@ def _first_of(response: Response) -> int:
 def mount_blob(repository: Repository, digest: str, mount_from: str) -> str | None:
     """Take a blob over from another repository of the same registry.
 
-    Return None if that was done, or the location of an upload that the registry began instead.
+    Return None if that was done, or the location of an upload that the registry began instead. Raise RegistryError if the
+    registry refuses it, or fails once.
     """
     query = f"?mount={digest}&from={mount_from}"
     with repository.transport.send(
@@ -168,6 +169,8 @@ def mount_blob(repository: Repository, digest: str, mount_from: str) -> str | No
             repository.pushing(mount_from),
             expected=(201, 202),
             subject=f"the blob {digest} of {mount_from}",
+            # To upload the blob is better than to insist.
+            retry=False,
         )
     ) as response:
         return None if response.status == 201 else _location(repository, response)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from nixdock.errors import RegistryError
 from nixdock.layers.hashed import VerifiedReader
 from nixdock.network.body import Body
+from nixdock.network.retrying import TRANSIENT
 from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.referrers import referrer_of
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Destination", "Mount", "Outcome", "RegistryDestination", "try_mount"]
 
-_NO_MOUNT: Final = frozenset({400, 401, 403, 404, 405})
+_NO_MOUNT: Final = TRANSIENT | {400, 401, 403, 404, 405, 501}
 
 
 class Outcome(StrEnum):
@@ -80,8 +81,9 @@ def try_mount(repository: Repository, digest: str, mount_from: str) -> Mount:
     try:
         location = mount_blob(repository, digest, mount_from)
     except RegistryError as error:
-        # Not every registry mounts blobs, nor from every repository: it can be uploaded.
-        if error.status not in _NO_MOUNT:
+        # Not every registry mounts blobs, nor from every repository, nor at any moment: it can be
+        # uploaded, and that fails as well if the registry can't be reached.
+        if error.status not in _NO_MOUNT and not error.is_broken:
             raise
         return Mount(done=False)
     return Mount(done=location is None, location=location)

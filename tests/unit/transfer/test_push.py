@@ -131,7 +131,7 @@ def test_a_mount_that_is_refused_becomes_an_upload(
     assert set(fake.blobs["b"]) == set(fake.blobs["a"])
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 500, 501, 503])
 def test_a_mount_that_is_an_error_becomes_an_upload(
     sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, status: int
 ) -> None:
