@@ -188,7 +188,12 @@ class Connections:
         }
         if proxy is None:
             return urllib3.PoolManager(**settings)
-        parsed = urllib3.util.parse_url(proxy)
+        try:
+            parsed = urllib3.util.parse_url(proxy)
+        except urllib3.exceptions.LocationParseError:
+            # The text of this error is the URL, which may have a password.
+            invalid = ValueError("its URL is not valid")
+            raise urllib3.exceptions.ProxyError("", invalid) from invalid
         given = urllib3.make_headers(proxy_basic_auth=unquote(parsed.auth)) if parsed.auth else {}
         return urllib3.ProxyManager(parsed._replace(auth=None).url, proxy_headers=given, **settings)
 

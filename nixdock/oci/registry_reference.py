@@ -16,6 +16,7 @@ DOCKER_HUB: Final = "docker.io"
 """The host of images whose reference names none."""
 
 _HUB_NAMES: Final = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
+_PORTS: Final = range(1, 1 << 16)
 _IPV6: Final = re.compile(r"\[[0-9A-Fa-f:.]+\](?::[0-9]+)?", re.ASCII)
 
 
@@ -70,6 +71,9 @@ class RegistryReference:
             Reference.of(written, "latest" if tag is None else tag)
         except InputError as error:
             raise InputError(f"{text!r} is not an image reference: {error}") from None
+        port = host.rpartition("]")[2].partition(":")[2]
+        if port and (len(port) > 5 or int(port) not in _PORTS):
+            raise InputError(f"{text!r} is not an image reference: there is no port {port}")
         if host in _HUB_NAMES:
             host = DOCKER_HUB
             path = path if "/" in path else f"library/{path}"

@@ -158,8 +158,8 @@ def _first_of(response: Response) -> int:
 def mount_blob(repository: Repository, digest: str, mount_from: str) -> str | None:
     """Take a blob over from another repository of the same registry.
 
-    Return None if that was done, or the location of an upload that the registry began instead. Raise RegistryError if the
-    registry refuses it, or fails once.
+    Return None if that was done, or the location of an upload that the registry began instead.
+    Raise RegistryError if the registry refuses it, or fails once.
     """
     query = f"?mount={digest}&from={mount_from}"
     with repository.transport.send(

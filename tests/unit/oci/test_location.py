@@ -67,7 +67,17 @@ def test_what_is_no_location(text: str, message: str) -> None:
     assert str(error.value) == message
 
 
-@pytest.mark.parametrize("text", ["docker://", "docker://a b", "docker://a@sha256:1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "docker://",
+        "docker://a b",
+        "docker://a@sha256:1",
+        "docker://a.example:0/x",
+        "docker://[::1]:65536/x",
+        f"docker://localhost:{'9' * 5000}/x",
+    ],
+)
 def test_what_is_no_reference(text: str) -> None:
     with pytest.raises(InputError, match="is not an image reference"):
         parse_location(text)

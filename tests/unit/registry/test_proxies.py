@@ -83,6 +83,17 @@ def test_a_kind_of_proxy_that_is_not_known_is_named(
         reach("r.example").send(Request("GET", "/v2/"))
 
 
+def test_an_invalid_proxy_is_named_without_its_password(
+    proxied: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy.example:port")
+    with pytest.raises(
+        RegistryError, match=r"the proxy http.*can't be used; check HTTPS_PROXY"
+    ) as caught:
+        reach("r.example").send(Request("GET", "/v2/"))
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "target",
     ["http://127.0.0.1:1/", "http://localhost:1/", "http://[::1]/", "http://0.0.0.0/"],
