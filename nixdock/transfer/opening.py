@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from nixdock.errors import InputError
+from nixdock.errors import ImageError, InputError
 from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json
 from nixdock.oci.documents import DescriptorDocument, IndexDocument
@@ -16,8 +16,10 @@ from nixdock.oci.location import FileLocation, Location
 from nixdock.oci.media_types import INDEX_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
+from nixdock.read.archive import open_members
 from nixdock.read.members import read_whole
 from nixdock.read.opening import ImageFile
+from nixdock.read.problem import refuse
 from nixdock.read.selection import select_only_image
 from nixdock.registry.access import Access
 from nixdock.registry.opening import open_location
@@ -25,6 +27,7 @@ from nixdock.registry.pull_places import access_to, find_image
 from nixdock.registry.referrers import list_referrers
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
+from nixdock.transfer.artifacts import artifact_in
 from nixdock.transfer.attachments import attachments_below
 from nixdock.transfer.destination import Destination, RegistryDestination
 from nixdock.transfer.docker_source import packed_source
@@ -108,13 +111,38 @@ def open_source(
         case RegistryReference():
             yield _open_registry(location, selection, access)
         case FileLocation():
-            with open_location(location) as file:
-                if file.layout is not None:
-                    yield opened_layout(file, selection)
-                    return
-                image = select_only_image(file, selection.platform, selection.default)
-                with packed_source(image, file.path, compress=compress) as (source, made):
-                    yield Opened(source, read_tree(source, made), image.names, lambda _: [])
+            with ExitStack() as stack:
+                yield _open_file(location, selection, stack, compress=compress)
+
+
+def _open_file(
+    location: FileLocation, selection: Selection, stack: ExitStack, *, compress: bool
+) -> Opened:
+    """Open a file; it is closed with the stack."""
+    try:
+        file = stack.enter_context(open_location(location))
+        if file.layout is not None:
+            return opened_layout(file, selection)
+        image = select_only_image(file, selection.platform, selection.default)
+    except (InputError, ImageError):
+        if (artifact := _open_artifact(location, stack)) is None:
+            raise
+        return artifact
+    source, made = stack.enter_context(packed_source(image, file.path, compress=compress))
+    return Opened(source, read_tree(source, made), image.names, lambda _: [])
+
+
+def _open_artifact(location: FileLocation, stack: ExitStack) -> Opened | None:
+    """Open an artifact in a layout, which is no image, or return None if there is none."""
+    if location.form is Format.DOCKER_ARCHIVE or not location.path.exists():
+        return None
+    members = open_members(location.path, refuse)
+    stack.callback(members.close)
+    source = LayoutSource(members, str(location.path))
+    if (found := artifact_in(members, source, location.name)) is None:
+        return None
+    listed = partial(referrers_in_layout, members, source)
+    return Opened(source, *found, partial(attachments_below, source, listed))
 
 
 @contextmanager

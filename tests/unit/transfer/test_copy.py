@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Final
 
 import orjson
 import pytest
@@ -17,6 +19,11 @@ from ..registry.fake_registry import FakeRegistry, Fault, digest_of
 from .samples import Platforms, Sample, archive_files, layout_blobs, sample, store
 
 SENDING = "PUT|POST|PATCH"
+EMPTY: Final = {
+    "mediaType": "application/vnd.oci.empty.v1+json",
+    "digest": digest_of(b"{}"),
+    "size": 2,
+}
 
 
 @pytest.fixture
@@ -314,3 +321,42 @@ def test_tags_are_listed(fake: FakeRegistry, access: Access) -> None:
     assert nixdock.list_tags(f"{fake.host}/x", access=access) == ["latest", "v1", "v10", "v2"]
     with pytest.raises(nixdock.RegistryError):
         nixdock.list_tags(f"{fake.host}/none", access=access)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"artifactType": "application/vnd.example", "config": EMPTY},
+        {"config": {**EMPTY, "mediaType": "application/vnd.cncf.helm.config.v1+json"}},
+    ],
+)
+@pytest.mark.parametrize("name", [":art", ""])
+def test_an_artifact_goes_into_a_layout_and_out_of_it(
+    fake: FakeRegistry, access: Access, tmp_path: Path, changes: dict[str, Any], name: str
+) -> None:
+    artifact = replace(sample("chart", **changes), config=b"{}")
+    store(fake, "x", artifact, "v1")
+    layout, other = f"oci:{tmp_path}/layout{name}", f"oci:{tmp_path}/other{name}"
+    nixdock.copy_image(f"docker://{fake.host}/x:v1", layout, all_platforms=True, access=access)
+    if name:
+        store(fake, "y", sample("image"), "v1")
+        nixdock.copy_image(
+            f"docker://{fake.host}/y:v1", f"oci:{tmp_path}/layout:image", access=access
+        )
+    nixdock.copy_image(layout, other)
+    nixdock.copy_image(other, f"docker://{fake.host}/z:v2", access=access)
+    assert_has(fake, "z", "v2", artifact)
+    with pytest.raises((nixdock.InputError, nixdock.ImageError)):
+        nixdock.copy_image(f"oci:{tmp_path}/layout:none", f"oci:{tmp_path}/none")
+
+
+def test_a_damaged_image_is_no_artifact(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text('{"version": 1, "name": "x"}')
+    layout = tmp_path / "layout"
+    image = nixdock.build_image(nixdock.read_spec(spec), layout, form="oci-layout")
+    assert image.manifest is not None
+    config = orjson.loads(image.manifest.data)["config"]["digest"]
+    (layout / "blobs/sha256" / config[7:]).write_bytes(b"{}")
+    with pytest.raises(nixdock.ImageError, match=config):
+        nixdock.copy_image(str(layout), str(tmp_path / "other"))
