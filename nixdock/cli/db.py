@@ -108,6 +108,10 @@ def _without_directory(chosen: ChosenStores) -> tuple[ChosenStores, str]:
         try:
             roots.append(str(StorePath.parse(text)))
         except InputError:
+            if not Path(text).is_dir():
+                raise click.UsageError(
+                    f"--root {text} is neither a store path nor a directory"
+                ) from None
             directories.append(text)
     if len(directories) > 1:
         raise click.UsageError(f"--root names two directories: {' and '.join(directories[:2])}")

@@ -39,7 +39,7 @@ from nixdock.cli.path_lines import why_document
 from nixdock.cli.plan_text import comparison_lines, end_lines, explanation_lines, ranking_lines
 from nixdock.cli.progress import wrote
 from nixdock.cli.screen import standard_screen
-from nixdock.cli.store_paths import member_named, path_named
+from nixdock.cli.store_paths import member_named, members_named
 from nixdock.cli.stores import ChosenStores, store_options
 from nixdock.cli.strategy_options import check_used, group_of, pipeline_in
 from nixdock.cli.view_options import Listing, listing_options
@@ -256,10 +256,7 @@ def _read_closure(
     access: Access | None,
 ) -> Closure:
     closure = chosen.closure(graph, keys, access)
-    if graph is not None and chosen.roots:
-        roots = [path_named(text, closure.infos) for text in chosen.roots]
-        closure = closure.reached_from(roots)
-    closure = closure.without([path_named(text, closure.infos) for text in exclude])
+    closure = closure.without(members_named(exclude, closure.infos))
     if not len(closure):
         message = f"{graph or chosen.roots[0]}: the closure is empty: there is nothing to plan"
         raise ClosureError(message, path=graph)

@@ -24,7 +24,7 @@ from nixdock.cli.access import access_options
 from nixdock.cli.location import LOCATION, named_location
 from nixdock.cli.options import OUTPUT_PATH, platform_option, root_option
 from nixdock.cli.output import pretty_json
-from nixdock.cli.store_paths import path_named
+from nixdock.cli.store_paths import members_named
 from nixdock.layering.plan import store_layer_budget
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.location import FileLocation
@@ -121,9 +121,9 @@ def command(
     whole = {name: _closure(graph) for name, graph in graphs}
     paths = frozenset(path for closure in whole.values() for path in closure.infos)
     if roots:
-        own = frozenset(path_named(text, paths) for text in roots)
+        own = frozenset(members_named(roots, paths))
         whole = {name: c.reached_from(own & c.infos.keys()) for name, c in whole.items()}
-    excluded = [path_named(text, paths) for text in exclude]
+    excluded = members_named(exclude, paths)
     closures = {name: closure.without(excluded) for name, closure in whole.items()}
     for name, graph in graphs:
         if not len(closures[name]):
@@ -149,7 +149,7 @@ def command(
         # An image whose base image has all of its store paths needs no layer for them.
         {name: closure for name, closure in closures.items() if len(closure)},
         max_layers=most,
-        volatile=[path_named(text, paths) for text in volatile],
+        volatile=members_named(volatile, paths),
         previous=before,
     )
     with whole_directory(target, _MARKER) as directory:

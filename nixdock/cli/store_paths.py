@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from nixdock import InputError, StorePath
 from nixdock.layering.package_keys import split_name
 from nixdock.system.text import listed
 
-__all__ = ["member_named", "path_named"]
+__all__ = ["member_named", "members_named", "path_named"]
 
 _SHORTEST_HASH: Final = 4
 _MOST_LISTED: Final = 10
@@ -46,6 +46,11 @@ def member_named(text: str, paths: Collection[StorePath]) -> StorePath:
     similar = [p.base_name for p in paths if p.name == path.name]
     hint = f"; it contains {listed(similar, _MOST_LISTED)}" if similar else ""
     raise InputError(f"{path} is not in the closure{hint}", path=path)
+
+
+def members_named(texts: Iterable[str], paths: Collection[StorePath]) -> list[StorePath]:
+    """Return what `member_named` returns for each of `texts`."""
+    return [member_named(text, paths) for text in texts]
 
 
 def _matching(text: str, paths: Collection[StorePath]) -> list[StorePath]:

@@ -68,16 +68,21 @@ class ChosenStores:
         keys: tuple[str, ...],
         access: Access | None = None,
     ) -> Closure:
-        """Return the closure in a graph, or that of the roots in the stores.
+        """Return the closure in a graph, or that of the roots: in the graph or else in the stores.
 
-        Raise UsageError unless one of the two is given.
+        Raise UsageError unless one of the two is given, and InputError if a graph lacks a root.
         """
         from nixdock import query_closure, read_closure
 
         if graph is not None:
             if self.urls or self.keys:
                 raise click.UsageError("--store is for --root, in place of GRAPH")
-            return read_closure(graph, keys)
+            from nixdock.cli.store_paths import members_named
+
+            closure = read_closure(graph, keys)
+            if not self.roots:
+                return closure
+            return closure.reached_from(members_named(self.roots, closure.infos))
         if not self.roots:
             raise click.UsageError("expected GRAPH, or the roots of a closure with --root")
         if keys:
@@ -97,8 +102,8 @@ def store_options(command: _Command) -> _Command:
         "roots",
         multiple=True,
         metavar="STORE_PATH",
-        help="Root of the closure, in place of a graph; its closure is asked of the local store"
-        " and of --store. Repeatable.",
+        help="Root of the closure: within GRAPH or, without one, in the local store and in --store."
+        " Repeatable.",
     )
     return option(cache_options(command))
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from nixdock.errors import ToolError
+from nixdock.errors import InputError, ToolError
 
 __all__ = ["FILE", "PACKER_VARIABLE", "Place", "native_library"]
 
@@ -37,12 +37,12 @@ class Place(ctypes.Structure):
 def native_library() -> ctypes.CDLL | None:
     """Return the library, or None if the packer in Python is to be used.
 
-    Raise ToolError if NIXDOCK_PACKER asks for the library and it is not there, or if the variable
-    has another value than the two.
+    Raise ToolError if NIXDOCK_PACKER asks for the library and it is not there, and InputError if
+    the variable has another value than the two.
     """
     chosen = os.environ.get(PACKER_VARIABLE, "")
     if chosen not in {"", "native", "python"}:
-        raise ToolError(
+        raise InputError(
             f"{PACKER_VARIABLE} is {chosen!r}; set it to native or python, or not at all",
             key=PACKER_VARIABLE,
         )

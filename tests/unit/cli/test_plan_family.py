@@ -81,6 +81,14 @@ def test_roots_of_any_image(graphs: Path, tmp_path: Path) -> None:
     assert layers(tmp_path / "out/b.plan.json") == [[StorePath(LIB)], [StorePath(OTHER)]]
 
 
+@pytest.mark.parametrize("option", ["--root", "--exclude", "--volatile"])
+def test_paths_that_no_image_has(graphs: Path, tmp_path: Path, option: str) -> None:
+    missing = f"/nix/store/{'0' * 32}-missing"
+    done = plan_family(f"a={graphs}#one", "-o", tmp_path / "out", option, missing)
+    assert done.exit_code == 2 or isinstance(done.exception, InputError)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     """An OCI layout with the images small:t, which has LIB, and full:t, which has APP too."""

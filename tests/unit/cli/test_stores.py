@@ -109,7 +109,7 @@ def test_commands_that_read_graphs_read_stores(
     assert nixdock(tmp_path, "registration", "--root", APP, *trust) == of_graph
     assert nixdock(tmp_path, "plan", "--root", APP, *trust) == nixdock(tmp_path, "plan", graph)
     nixdock(tmp_path, "db", graph, "-o", tmp_path / "one")
-    nixdock(tmp_path, "db", "--root", APP, "--root", "/none", *trust, "-o", tmp_path / "other")
+    nixdock(tmp_path, "db", "--root", APP, "--root", tmp_path, *trust, "-o", tmp_path / "other")
     file = "nix/var/nix/db/db.sqlite"
     assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
     lines = nixdock(tmp_path, "closure", LINK, *trust).splitlines()
@@ -119,6 +119,25 @@ def test_commands_that_read_graphs_read_stores(
     assert "expected GRAPH, or the roots of a closure with --root" in error
     error = nixdock(tmp_path, "registration", graph, "--store", cache.url, status=2)
     assert "--store is for --root, in place of GRAPH" in error
+
+
+def test_roots_within_a_graph(closure: Sample, tmp_path: Path) -> None:
+    graph = closure.graph
+    part = nixdock(tmp_path, "registration", graph, "--root", LINK)
+    assert [line for line in part.splitlines() if line in {APP, LIBC, LINK}].count(APP) == 0
+    assert LIBC in part
+    nixdock(tmp_path, "db", graph, "--root", LINK, "-o", tmp_path / "db")
+    with closing(sqlite3.connect(tmp_path / "db/nix/var/nix/db/db.sqlite")) as database:
+        paths = {path for (path,) in database.execute("SELECT path FROM ValidPaths")}
+    assert paths == {LIBC, LINK}
+    error = nixdock(tmp_path, "db", graph, "--root", "link", "-o", tmp_path / "other", status=2)
+    assert "--root link is neither a store path nor a directory" in error
+    for command in ("registration", "plan"):
+        error = nixdock(tmp_path, command, graph, "--root", TOOL, status=2)
+        assert f"{TOOL} is not in the closure" in error
+    for option in ("--exclude", "--volatile"):
+        error = nixdock(tmp_path, "plan", graph, option, TOOL, status=2)
+        assert f"{TOOL} is not in the closure" in error
 
 
 def test_specs_are_described_with_stores(closure: Sample, cache: FakeCache, tmp_path: Path) -> None:

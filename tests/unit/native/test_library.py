@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hatch_build import compile_library
-from nixdock.errors import ToolError
+from nixdock.errors import InputError, ToolError
 from nixdock.native import library
 from nixdock.native.library import PACKER_VARIABLE, native_library
 from nixdock.native.sha256 import can_hash_two
@@ -38,7 +38,7 @@ def test_the_library_is_there_unless_another_is_chosen(monkeypatch: pytest.Monke
 
 def test_an_unknown_packer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PACKER_VARIABLE, "rust")
-    with pytest.raises(ToolError, match="NIXDOCK_PACKER is 'rust'; set it to native or python"):
+    with pytest.raises(InputError, match="NIXDOCK_PACKER is 'rust'; set it to native or python"):
         native_library()
 
 
