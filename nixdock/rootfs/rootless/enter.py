@@ -20,6 +20,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -123,14 +124,23 @@ def _become_program(job: dict[str, Any], library: str | None, parent: socket.soc
 def _become_root(job: dict[str, Any], owner: tuple[int, int]) -> None:
     """Let the kernel call this process root, as statically linked programs ask it, if possible.
 
-    That gives it the rights to write to all files of the user: mount those that it must not change.
+    That gives its programs the rights to write to all files of the user: mount those that they must
+    not change, or where that is forbidden, give up these rights.
     """
     try:
         enter_user_namespace(NEW_MOUNTS, owner)
     except EnterError:
+        with suppress(EnterError):
+            enter_user_namespace(0, owner)
+            forbid_more_rights(())
         return
-    keep_mounts_private()
-    _bind_all(job, "")
+    try:
+        keep_mounts_private()
+        _bind_all(job, "")
+    except (EnterError, OSError):
+        # AppArmor may forbid this as well, but then there are no rights in the namespace anyway.
+        with suppress(EnterError):
+            forbid_more_rights(())
 
 
 def _bind_all(job: dict[str, Any], root: str) -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import codecs
+import ctypes
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
 
+from nixdock.rootfs.rootless import enter
+from nixdock.rootfs.rootless.failure import EnterError
 from tests.runtime.command import wait_until
 
 pytestmark = pytest.mark.runtime
+
+# linux/prctl.h
+PR_SET_DUMPABLE = 4
 
 
 @pytest.mark.parametrize(
@@ -46,6 +54,64 @@ def test_the_error_says_which_setting_it_is(tmp_path: Path, setting: str, messag
     assert "run_as_root: the system allows no user namespace" in done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("refused", ["", "enter_user_namespace", "keep_mounts_private"])
+def test_a_script_without_a_root_of_its_own_can_not_change_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """Where the system allows no mounts, it has no more rights than the user."""
+    user = os.getuid() or 1001
+    store, tree = tmp_path / "store", tmp_path / "tree"
+    for directory, mode in ((store, 0o555), (tree, 0o755)):
+        directory.mkdir()
+        (directory / "file").write_text("original")
+        (directory / "file").chmod(0o444)
+        os.chown(directory / "file", user, user)
+        os.chown(directory, user, user)
+        directory.chmod(mode)
+    for directory in (tmp_path, *tmp_path.parents):
+        if directory.owner() == "root" and str(directory).startswith("/tmp/"):
+            directory.chmod(directory.stat().st_mode | 0o055)
+    allowed = getattr(enter, refused or "bind")
+
+    def refuse(*arguments: object) -> None:
+        if arguments and arguments[0] == 0:
+            allowed(*arguments)
+            return
+        raise EnterError("refused")
+
+    if refused:
+        monkeypatch.setattr(enter, refused, refuse)
+    # The user may not be able to read Python's own files.
+    codecs.lookup("ascii")
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        try:
+            os.dup2(writer, 1)
+            os.dup2(writer, 2)
+            if os.getuid() == 0:
+                os.setgroups([])
+                os.setgid(user)
+                os.setuid(user)
+                # After that, /proc/self would be root's.
+                ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+            mounts = [(str(store), str(store), True, True)]
+            enter._become_root({"mounts": mounts}, (user, user))
+            script = "id -u; echo changed > $0/file; rm -f $0/file; echo new > $1/new"
+            os.execv("/bin/sh", ["sh", "-c", script, str(store), str(tree)])
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(125)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        output = stream.read()
+    os.waitpid(child, 0)
+    assert output.startswith("0\n"), "it is root to itself"
+    assert (store / "file").read_text() == "original"
+    assert output.count("Permission denied" if refused else "Read-only file system") == 2
+    assert (tree / "new").read_text() == "new\n"
 
 
 @pytest.mark.parametrize("key", ["fake_root_commands", "run_as_root"])
