@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -28,19 +29,22 @@ class Directory:
         for directory, _, names in os.walk(self._root):
             for name in names:
                 path = Path(directory, name)
-                if self._is_own_file(path):
-                    relative = path.relative_to(self._root)
-                    self._sizes[relative.as_posix()] = path.stat().st_size
+                size = self._own_size(path)
+                if size is not None:
+                    self._sizes[path.relative_to(self._root).as_posix()] = size
             if len(self._sizes) > MOST_FILES:
                 raise ImageError(
                     f"{root} has more than {MOST_FILES} files: it is not an image", path=root
                 )
 
-    def _is_own_file(self, path: Path) -> bool:
+    def _own_size(self, path: Path) -> int | None:
+        """Return the size of a file, or None if it is no regular one, leads out, or has gone."""
         try:
-            return path.resolve().is_relative_to(self._root) and path.is_file()
+            state = path.stat()
+            own = stat.S_ISREG(state.st_mode) and path.resolve().is_relative_to(self._root)
         except (OSError, RuntimeError):
-            return False
+            return None
+        return state.st_size if own else None
 
     def __contains__(self, name: str) -> bool:
         return name in self._sizes
