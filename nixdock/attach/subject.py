@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from nixdock.attach.layout import add_to_layout, layout_lock
+from nixdock.attach.layout import add_to_layout
 from nixdock.errors import ImageError, InputError
 from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob, Platform
@@ -22,6 +22,7 @@ from nixdock.registry.pull_places import access_to
 from nixdock.registry.referrers import list_referrers, put_referrers
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
+from nixdock.system.directory_lock import directory_lock
 from nixdock.transfer.attachments import read_attachment
 from nixdock.transfer.layout_referrers import referrers_in_layout
 from nixdock.transfer.opening import Selection, opened_layout
@@ -166,7 +167,7 @@ def open_subject(
             yield _InRegistry(repository, source, manifest)
         case FileLocation():
             with (
-                layout_lock(location.path, writing=attaching),
+                directory_lock(location.path, writing=attaching),
                 open_location(location) as file,
             ):
                 yield _in_file(file, location, platform)

@@ -12,7 +12,7 @@ from nixdock.system.renaming import put_directory, sync, sync_tree
 from nixdock.system.scratch import is_stream, temporary_directory
 from nixdock.system.writers import FileWriter, StreamWriter, descriptor_of
 
-__all__ = ["whole_directory", "whole_file"]
+__all__ = ["putting", "whole_directory", "whole_file"]
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def whole_file(target: Path, mode: int = 0o666) -> Iterator[StreamWriter]:
         return
     with temporary_directory(target) as beside, FileWriter(beside / target.name, mode) as writer:
         yield writer
-        with _putting(target):
+        with putting(target):
             sync(writer.file)
             writer.file.replace(target)
             sync(target.parent)
@@ -59,7 +59,7 @@ def whole_directory(target: Path, marker: str) -> Iterator[Path]:
         fresh = beside / target.name
         fresh.mkdir()
         yield fresh
-        with _putting(target):
+        with putting(target):
             sync_tree(fresh)
             put_directory(fresh, target, beside)
             sync(target.parent)
@@ -82,7 +82,8 @@ def _check_replaceable(target: Path, marker: str) -> None:
 
 
 @contextmanager
-def _putting(target: Path) -> Iterator[None]:
+def putting(target: Path) -> Iterator[None]:
+    """Raise OutputError in place of an OSError that says why `target` can't be put in place."""
     try:
         yield
     except OSError as error:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["put_back", "put_directory", "sync", "sync_tree"]
+__all__ = ["put_back", "put_directory", "put_files", "sync", "sync_tree"]
 
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
@@ -73,6 +73,47 @@ def put_back(target: Path, beside: Path) -> bool:
         replaced.rename(target)
         return True
     return False
+
+
+def put_files(fresh: Path, target: Path, last: str) -> None:
+    """Rename the files below the directory `fresh`, which are on disk, to their names in `target`.
+
+    The file `last` is renamed when all others are on disk there. Raise OSError if that fails;
+    nothing that `target` did not have is then left, and its file `last` is the one that it had.
+    """
+    new: list[Path] = []
+    try:
+        for place in _rename_below(fresh, target, last, new):
+            sync(place)
+        (fresh / last).replace(target / last)
+    except BaseException:
+        # An interrupt may have come after the last step.
+        if (fresh / last).exists():
+            for path in reversed(new):
+                with suppress(OSError):
+                    path.rmdir() if path.is_dir() else path.unlink()
+        raise
+    sync(target)
+
+
+def _rename_below(fresh: Path, target: Path, last: str, new: list[Path]) -> list[Path]:
+    """Rename all files but `last`, note what is new, and return the directories."""
+    places = []
+    for parent, directories, names in os.walk(fresh):
+        place = target / Path(parent).relative_to(fresh)
+        places.append(place)
+        # The files come first: what marks the output is at the top.
+        for name in (*names, *directories):
+            source, path = Path(parent, name), place / name
+            if source == fresh / last:
+                continue
+            if not os.path.lexists(path):
+                new.append(path)
+            if name in directories:
+                path.mkdir(exist_ok=True)
+            else:
+                source.replace(path)
+    return places
 
 
 def _exchange(path: Path, other: Path) -> bool:

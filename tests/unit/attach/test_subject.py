@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import nixdock
-from nixdock.attach import layout as module
 from nixdock.attach.subject import Referrer
 from nixdock.errors import ImageError, InputError, OutputError
 from nixdock.network.retrying import Pace
@@ -207,15 +206,15 @@ def test_nothing_is_left_in_a_layout_if_its_index_can_not_be_replaced(
     layout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = files(layout)
-    replace = module._replace
+    replace = Path.replace
 
-    def failing(file: Path, data: bytes) -> None:
-        if file.name == "index.json":
-            raise OutputError("no space", path=file)
-        replace(file, data)
+    def failing(self: Path, target: Path) -> Path:
+        if target == layout / "index.json":
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
 
-    monkeypatch.setattr(module, "_replace", failing)
-    with pytest.raises(OutputError, match="no space"):
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OutputError, match="No space left on device"):
         nixdock.attach_artifact(layout, b"data", TYPE)
     assert files(layout) == before
 
