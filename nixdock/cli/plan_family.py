@@ -32,6 +32,7 @@ from nixdock.read.nix_store import read_image_store
 from nixdock.read.selection import select_image
 from nixdock.registry.opening import open_location
 from nixdock.system.atomic import whole_directory
+from nixdock.system.directory_form import DirectoryForm
 
 if TYPE_CHECKING:
     from nixdock import Access
@@ -40,8 +41,10 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _MARKER: Final = "family.json"
+_PLAN: Final = ".plan.json"
 # Images give their names to plan files.
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
+_FORM: Final = DirectoryForm(_MARKER, re.compile(_NAME.pattern + re.escape(_PLAN), re.ASCII))
 
 
 _EXAMPLES: Final = """\b
@@ -152,10 +155,10 @@ def command(
         volatile=members_named(volatile, paths),
         previous=before,
     )
-    with whole_directory(target, _MARKER) as directory:
+    with whole_directory(target, _FORM) as directory:
         for name, plan in plans.items():
             document = plan_document(plan, "family")
-            (directory / f"{name}.plan.json").write_bytes(pretty_json(document))
+            (directory / f"{name}{_PLAN}").write_bytes(pretty_json(document))
         counts = {name: len(plan.layers) for name, plan in plans.items()}
         (directory / _MARKER).write_bytes(pretty_json({"layers": counts}))
     click.echo(_summary(plans))
@@ -181,7 +184,7 @@ def _images_of(location: Location) -> list[Location]:
     """Return the plan files of a directory of a family's plans, or else the location itself."""
     if not isinstance(location, FileLocation) or not (location.path / _MARKER).is_file():
         return [location]
-    return [FileLocation(file) for file in sorted(location.path.glob("*.plan.json"))]
+    return [FileLocation(file) for file in sorted(location.path.glob(f"*{_PLAN}"))]
 
 
 def _limits(texts: Iterable[str], names: Iterable[str]) -> dict[str, int]:

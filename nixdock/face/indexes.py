@@ -31,6 +31,7 @@ from nixdock.oci.location import location_of, location_text
 from nixdock.oci.platforms import platform_text
 from nixdock.rootfs.confinement import Confinement
 from nixdock.spec.image_spec import ImageSpec
+from nixdock.system.directory_form import real_directory
 from nixdock.system.scratch import temporary_directory
 from nixdock.system.writers import FileWriter
 from nixdock.transfer.copying import transfer
@@ -95,6 +96,8 @@ def build_index(
             "a docker-archive holds no index, only single images; write an archive, an OCI archive"
             " or an OCI layout"
         )
+    if chosen is Format.OCI_LAYOUT:
+        path = real_directory(path)
     how, watching = options or Indexing(), progress or NO_PROGRESS
     read = 0
     with ExitStack() as stack:

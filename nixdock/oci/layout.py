@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Final
+
+from nixdock.system.directory_form import DirectoryForm
 
 __all__ = [
     "BLOBS",
@@ -11,6 +14,7 @@ __all__ = [
     "DIR_VERSION",
     "DOCKER_MANIFEST",
     "INDEX",
+    "LAYOUT",
     "LAYOUT_DIRECTORIES",
     "MARKER",
     "MARKER_DATA",
@@ -32,6 +36,9 @@ BLOBS: Final = "blobs/sha256"
 
 LAYOUT_DIRECTORIES: Final = ("blobs", BLOBS)
 """The directories of an OCI layout, each before those in it."""
+
+LAYOUT: Final = DirectoryForm(MARKER, re.compile("blobs(/[^/]+(/[0-9a-f]{32,})?)?"), INDEX)
+"""An OCI layout as an output: its blobs, also those of other algorithms, and what leads to them."""
 
 DOCKER_MANIFEST: Final = "manifest.json"
 """The list of images in a docker-archive."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -12,12 +13,14 @@ from nixdock.layers.pack import pack
 from nixdock.layers.tar_file import TarLayer
 from nixdock.oci.digests import check_digest, hex_of
 from nixdock.system.atomic import whole_directory
+from nixdock.system.directory_form import DirectoryForm
 from nixdock.system.scratch import temporary_directory
 
 __all__ = ["pack_to_temporary_tar", "read_top_layer", "write_top_layer"]
 
 _TAR: Final = "layer.tar"
 _CHECKSUM: Final = "checksum"
+_FORM: Final = DirectoryForm(_CHECKSUM, re.compile(re.escape(_TAR)))
 
 
 def pack_to_temporary_tar(layer: Layer, stack: ExitStack) -> TarLayer:
@@ -29,7 +32,7 @@ def pack_to_temporary_tar(layer: Layer, stack: ExitStack) -> TarLayer:
 
 def write_top_layer(layer: Layer, target: Path) -> None:
     """Pack `layer` into the directory `target`, which `read_top_layer` reads."""
-    with whole_directory(target, _CHECKSUM) as directory:
+    with whole_directory(target, _FORM) as directory:
         blob = pack(layer, directory / _TAR)
         (directory / _CHECKSUM).write_text(f"{hex_of(blob.diff_id)}\n")
 

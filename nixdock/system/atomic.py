@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from nixdock.errors import OutputError
-from nixdock.system.renaming import put_directory, sync, sync_tree
+from nixdock.system.directory_form import (
+    DirectoryForm,
+    check_replaceable,
+    own_files,
+    real_directory,
+)
+from nixdock.system.directory_lock import directory_lock
+from nixdock.system.mounts import is_mount_point
+from nixdock.system.renaming import put_directory, put_files, sync, sync_tree
 from nixdock.system.scratch import is_stream, temporary_directory
 from nixdock.system.writers import FileWriter, StreamWriter, descriptor_of
 
@@ -23,7 +31,8 @@ def whole_file(target: Path, mode: int = 0o666) -> Iterator[StreamWriter]:
     descriptor such as /dev/stdout, a device or a FIFO is written to, not replaced. Raise
     OutputError if `target` is a directory or can't be written.
     """
-    target = _with_name(target)
+    if target.name in {"", ".."}:
+        target = target.resolve()
     descriptor = descriptor_of(target)
     if descriptor is not None:
         yield StreamWriter(descriptor, str(target), target)
@@ -43,42 +52,41 @@ def whole_file(target: Path, mode: int = 0o666) -> Iterator[StreamWriter]:
 
 
 @contextmanager
-def whole_directory(target: Path, marker: str) -> Iterator[Path]:
+def whole_directory(target: Path, form: DirectoryForm) -> Iterator[Path]:
     """Yield an empty directory that becomes `target` if the block ends without an error.
 
     Its files are on disk before it gets its name. An existing directory is replaced if it is empty
-    or if it is an earlier output: one that contains a file `marker`. Raise OutputError if `target`
+    or if it is an earlier output that has nothing else. Where something is mounted at `target`, its
+    files are replaced instead, the one that leads to the others last. Raise OutputError if `target`
     is anything else or can't be written; an earlier output is then still there.
     """
-    target = _with_name(target)
+    target = real_directory(target)
     if is_stream(target):
         raise OutputError(f"{target} can't become a directory; name another", path=target)
-    _check_replaceable(target, marker)
+    check_replaceable(target, form)
     with temporary_directory(target) as beside:
-        _check_replaceable(target, marker)
+        check_replaceable(target, form)
         fresh = beside / target.name
         fresh.mkdir()
         yield fresh
         with putting(target):
             sync_tree(fresh)
-            put_directory(fresh, target, beside)
-            sync(target.parent)
+            with directory_lock(target, writing=True):
+                # Something may have been put there meanwhile.
+                check_replaceable(target, form)
+                if is_mount_point(target):
+                    _replace_files(fresh, target, form)
+                else:
+                    put_directory(fresh, target, beside)
+                    sync(target.parent)
 
 
-def _with_name(target: Path) -> Path:
-    """Return `target` as a path whose last component is a name, not `.` or `..`."""
-    return target.resolve() if target.name in {"", ".."} else target
-
-
-def _check_replaceable(target: Path, marker: str) -> None:
-    if not os.path.lexists(target):
-        return
-    if not target.is_dir() or target.is_symlink():
-        message = f"{target} exists and is not a directory; remove it or name another"
-        raise OutputError(message, path=target)
-    if any(target.iterdir()) and not (target / marker).exists():
-        message = f"{target} exists and is not an earlier output (it has no {marker}); name another"
-        raise OutputError(message, path=target)
+def _replace_files(fresh: Path, target: Path, form: DirectoryForm) -> None:
+    """Put the files below `fresh` in the place of the output in `target`, which stays itself."""
+    stale = own_files(target, form) - own_files(fresh, form)
+    put_files(fresh, target, form.leading)
+    for name in stale:
+        (target / name).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -88,4 +96,6 @@ def putting(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         message = f"can't put {target} in place: {error.strerror}"
+        if error.errno == errno.EBUSY:
+            message += "; something is mounted there: name another"
         raise OutputError(message, path=target) from None

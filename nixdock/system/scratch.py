@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import OutputError
+from nixdock.system.mounts import is_mount_point
 from nixdock.system.removal import remove_tree
 from nixdock.system.renaming import put_back
 from nixdock.system.writers import descriptor_of
 
-__all__ = ["is_stream", "temporary_directory", "temporary_file"]
+__all__ = ["is_stream", "is_temporary", "temporary_directory", "temporary_file"]
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ _MOST_NAME: Final = 200
 # What others make in the shared directory must not look like a leftover: the name is unusual.
 _PREFIX: Final = "nixdock-scratch-"
 _RANDOM: Final = re.compile("[a-z0-9_]{8}", re.ASCII)
+_BESIDE: Final = re.compile(r"\..*\.nixdock-[a-z0-9_]{8}", re.ASCII | re.DOTALL)
 
 
 def is_stream(target: Path) -> bool:
@@ -41,12 +43,18 @@ def is_stream(target: Path) -> bool:
     return target.exists() and not target.is_file() and not target.is_dir()
 
 
+def is_temporary(name: str) -> bool:
+    """Return whether a directory beside an output, with that name, is of `temporary_directory`."""
+    return _BESIDE.fullmatch(name) is not None
+
+
 @contextmanager
 def temporary_directory(target: Path | None = None) -> Iterator[Path]:
     """Yield a new directory, and remove it at the end with all that is in it by then.
 
-    It is beside `target`, and so on the same file system, or in the system's directory for
-    temporary files if there is no target or it is a stream. Directories of the same kind that a
+    It is beside `target`, and so on the same file system; within it if something is mounted there;
+    or in the system's directory for temporary files if there is no target or it is a stream.
+    Directories of the same kind that a
     killed process has left there are removed first. Raise OutputError if the directory can't be
     created.
     """
@@ -56,7 +64,7 @@ def temporary_directory(target: Path | None = None) -> Iterator[Path]:
         parent, prefix = Path(tempfile.gettempdir()), _PREFIX
         _remove_shared_leftovers(parent)
     else:
-        parent = target.parent
+        parent = target if is_mount_point(target) else target.parent
         prefix = f".{os.fsdecode(os.fsencode(target.name)[:_MOST_NAME])}.nixdock-"
         _remove_leftovers(parent, prefix, target)
     try:

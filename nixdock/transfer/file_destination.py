@@ -16,8 +16,9 @@ from nixdock.network.body import Body
 from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import hex_of
-from nixdock.oci.layout import BLOBS, LAYOUT_DIRECTORIES, MARKER, Format
+from nixdock.oci.layout import BLOBS, LAYOUT, LAYOUT_DIRECTORIES, MARKER, Format
 from nixdock.system.atomic import whole_directory, whole_file
+from nixdock.system.directory_form import real_directory
 from nixdock.system.writers import FileWriter
 from nixdock.transfer.archives import write_docker_archive, write_oci_archive
 from nixdock.transfer.destination import Destination, Outcome
@@ -107,7 +108,7 @@ def open_file_destination(target: Path, how: FileForm) -> Iterator[FileDestinati
         )
         if how.form is Format.OCI_LAYOUT:
             earlier = target if (target / MARKER).is_file() else None
-            fresh = stack.enter_context(whole_directory(target, MARKER))
+            fresh = stack.enter_context(whole_directory(real_directory(target), LAYOUT))
             destination = FileDestination(staging, earlier)
             yield destination
             _write_layout(fresh, destination.content, earlier if how.adding else None)

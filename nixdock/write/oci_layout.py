@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nixdock.oci.digests import hex_of
 from nixdock.oci.image import Image
-from nixdock.oci.layout import BLOBS, INDEX, MARKER, MARKER_DATA
+from nixdock.oci.layout import BLOBS, INDEX, LAYOUT, MARKER, MARKER_DATA
 from nixdock.system.atomic import whole_directory
 from nixdock.system.writers import FileWriter
 from nixdock.write.buildable import Assemble, PackInto
@@ -17,9 +17,9 @@ __all__ = ["write_oci_layout"]
 def write_oci_layout(target: Path, pack_into: PackInto, assemble: Assemble) -> Image:
     """Write an image as the directory `target` and return it.
 
-    Raise OutputError if `target` is not an earlier layout or can't be written.
+    Raise OutputError if `target` is not an earlier layout, has other files or can't be written.
     """
-    with whole_directory(target, MARKER) as directory:
+    with whole_directory(target, LAYOUT) as directory:
         blobs = directory / BLOBS
         blobs.mkdir(parents=True)
         image = assemble(pack_into(blobs))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
 from nixdock.rootfs.rootless.namespaces import advice, fail
+from nixdock.system.mounts import mount_points
 
 __all__ = [
     "bind",
@@ -39,8 +39,6 @@ _DEVICE_LINKS: Final = {
     "stderr": "/proc/self/fd/2",
     "ptmx": "pts/ptmx",
 }
-# In mountinfo, spaces and other characters are written as octal numbers.
-_OCTAL: Final = re.compile(rb"\\([0-7]{3})")
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _LIBC.mount.argtypes = (
@@ -66,7 +64,7 @@ def make_read_only(targets: Collection[str], *, recursive: bool = True) -> None:
     """Make the mounts at `targets` read-only; with `recursive`, also the mounts below them."""
     wanted = {os.fsencode(target) for target in targets}
     found = (
-        {point for point in _mount_points() if any(part in wanted for part in _and_parents(point))}
+        {point for point in mount_points() if any(part in wanted for part in _and_parents(point))}
         if recursive
         else wanted
     )
@@ -75,11 +73,6 @@ def make_read_only(targets: Collection[str], *, recursive: bool = True) -> None:
         kept = os.statvfs(point).f_flag & (_NOSUID | _NODEV | _NOEXEC)
         if _mount("none", point, None, _REMOUNT | _BIND | _READ_ONLY | kept):
             fail(f"can't make {os.fsdecode(point)} read-only")
-
-
-def _mount_points() -> Iterator[bytes]:
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        yield _OCTAL.sub(lambda found: bytes([int(found[1], 8)]), line.split()[4])
 
 
 def _and_parents(path: bytes) -> Iterator[bytes]:

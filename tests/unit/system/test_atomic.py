@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from nixdock.errors import OutputError
 from nixdock.system.atomic import whole_directory, whole_file
+from nixdock.system.directory_form import DirectoryForm
 from nixdock.system.scratch import temporary_directory
+
+FORM = DirectoryForm("marker", re.compile("first|below(/x)?"))
 
 
 def names(directory: Path) -> list[str]:
@@ -97,7 +101,7 @@ def test_a_file_in_a_directory_that_does_not_exist(tmp_path: Path) -> None:
 
 def test_a_directory_appears_at_the_end(tmp_path: Path) -> None:
     target = tmp_path / "out"
-    with whole_directory(target, "marker") as directory:
+    with whole_directory(target, FORM) as directory:
         (directory / "marker").write_text("")
         assert not target.exists()
         assert directory.parent.parent == tmp_path, "on the same file system"
@@ -108,10 +112,10 @@ def test_a_directory_appears_at_the_end(tmp_path: Path) -> None:
 def test_an_empty_directory_and_an_earlier_output_are_replaced(tmp_path: Path) -> None:
     target = tmp_path / "out"
     target.mkdir()
-    with whole_directory(target, "marker") as directory:
+    with whole_directory(target, FORM) as directory:
         (directory / "marker").write_text("first")
         (directory / "first").write_text("")
-    with whole_directory(target, "marker") as directory:
+    with whole_directory(target, FORM) as directory:
         (directory / "marker").write_text("second")
         assert names(target) == ["first", "marker"]
     assert names(target) == ["marker"]
@@ -125,7 +129,7 @@ def test_a_foreign_directory_is_refused(tmp_path: Path) -> None:
     message = r"out exists and is not an earlier output .*no marker"
     with (
         pytest.raises(OutputError, match=message) as caught,
-        whole_directory(tmp_path / "out", "marker"),
+        whole_directory(tmp_path / "out", FORM),
     ):
         pytest.fail("the block must not run")
     assert caught.value.path == str(tmp_path / "out")
@@ -133,17 +137,82 @@ def test_a_foreign_directory_is_refused(tmp_path: Path) -> None:
     assert names(tmp_path) == ["out"]
 
 
-@pytest.mark.parametrize("kind", ["file", "link", "dangling"])
-def test_a_file_or_a_symlink_is_not_replaced_by_a_directory(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("name", ["thesis", "below/thesis", "other/x", "link"])
+def test_what_is_not_of_an_earlier_output_is_not_removed(tmp_path: Path, name: str) -> None:
+    target = tmp_path / "out"
+    (target / "below").mkdir(parents=True)
+    for own in ("marker", "first", "below/x"):
+        (target / own).touch()
+    with whole_directory(target, FORM) as directory:
+        (directory / "marker").touch()
+    file = target / name
+    file.parent.mkdir(exist_ok=True)
+    if name == "link":
+        file.symlink_to(tmp_path)
+    else:
+        file.touch()
+    foreign = name.removesuffix("/x")
+    message = f"out has {foreign}, which is not part of an earlier output and would be lost; move"
+    with pytest.raises(OutputError, match=message), whole_directory(target, FORM):
+        pytest.fail("the block must not run")
+    assert os.path.lexists(file)
+
+
+def test_what_comes_while_an_output_is_written_is_not_removed(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    message = "out has thesis, which is not part of an earlier output"
+    with (
+        pytest.raises(OutputError, match=message),
+        whole_directory(target, FORM) as directory,
+    ):
+        (directory / "marker").touch()
+        (target / "marker").touch()
+        (target / "thesis").touch()
+    assert names(target) == ["marker", "thesis"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_symlink_to_a_directory_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "far" / "real").mkdir(parents=True)
+    target = tmp_path / "out"
+    target.symlink_to("far/real")
+    for text in ("first", "second"):
+        with whole_directory(target, FORM) as directory:
+            (directory / "marker").write_text(text)
+        assert target.is_symlink()
+        assert (tmp_path / "far/real/marker").read_text() == text
+    assert (names(tmp_path), names(tmp_path / "far")) == (["far", "out"], ["real"])
+
+
+def test_a_symlink_to_a_store_path_is_refused(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "marker").touch()
+    real.chmod(0o555)
+    (tmp_path / "result").symlink_to("real")
+    message = f"result leads to {real}, which is read-only; remove the link or name another"
+    with (
+        pytest.raises(OutputError, match=message),
+        whole_directory(tmp_path / "result", FORM),
+    ):
+        pytest.fail("the block must not run")
+    assert names(real) == ["marker"]
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling"])
+def test_a_file_or_a_dangling_symlink_is_not_replaced_by_a_directory(
+    tmp_path: Path, kind: str
+) -> None:
     target = tmp_path / "out"
     (tmp_path / "d").mkdir()
     if kind == "file":
         target.write_text("")
     else:
-        target.symlink_to("d" if kind == "link" else "nowhere")
+        target.symlink_to("nowhere")
     with (
         pytest.raises(OutputError, match="out exists and is not a directory"),
-        whole_directory(target, "marker"),
+        whole_directory(target, FORM),
     ):
         pytest.fail("the block must not run")
     assert names(tmp_path) == ["d", "out"]
@@ -154,21 +223,21 @@ def test_no_directory_after_an_error(tmp_path: Path, error: type[BaseException])
     target = tmp_path / "out"
     target.mkdir()
     (target / "marker").write_text("old")
-    with pytest.raises(error), whole_directory(target, "marker") as directory:
+    with pytest.raises(error), whole_directory(target, FORM) as directory:
         (directory / "half").write_text("")
         raise error
     assert names(tmp_path) == ["out"]
     assert (target / "marker").read_text() == "old"
 
 
-@pytest.mark.parametrize(("name", "at"), [(".", "here"), ("..", "here/inner")])
+@pytest.mark.parametrize(("name", "at"), [(".", "here"), ("..", "here/below")])
 def test_an_output_without_a_name_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, at: str
 ) -> None:
     (tmp_path / at).mkdir(parents=True)
     (tmp_path / "here" / "marker").write_text("")
     monkeypatch.chdir(tmp_path / at)
-    with whole_directory(Path(name), "marker") as directory:
+    with whole_directory(Path(name), FORM) as directory:
         (directory / "marker").write_text("")
     assert names(tmp_path) == ["here"]
     assert names(tmp_path / "here") == ["marker"]

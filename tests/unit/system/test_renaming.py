@@ -12,13 +12,16 @@ import pytest
 from nixdock.errors import OutputError
 from nixdock.system import renaming
 from nixdock.system.atomic import whole_directory, whole_file
+from nixdock.system.directory_form import DirectoryForm
 
+FORM = DirectoryForm("marker")
 # Replaces the directory in argv where two can't be exchanged, and is killed between two renames.
 KILLED = """
 import os, sys
 from pathlib import Path
 from nixdock.system import renaming
 from nixdock.system.atomic import whole_directory
+from nixdock.system.directory_form import DirectoryForm
 renaming._exchange = lambda *_: False
 rename = Path.rename
 def rename_once(self, target):
@@ -26,7 +29,7 @@ def rename_once(self, target):
         os._exit(9)
     return rename(self, target)
 Path.rename = rename_once
-with whole_directory(Path(sys.argv[1]), "marker") as directory:
+with whole_directory(Path(sys.argv[1]), DirectoryForm("marker")) as directory:
     (directory / "new").touch()
 """
 
@@ -35,13 +38,13 @@ with whole_directory(Path(sys.argv[1]), "marker") as directory:
 def earlier(tmp_path: Path) -> Path:
     """An earlier output."""
     target = tmp_path / "out"
-    with whole_directory(target, "marker") as directory:
+    with whole_directory(target, FORM) as directory:
         (directory / "marker").write_text("old")
     return target
 
 
 def replace(target: Path) -> None:
-    with whole_directory(target, "marker") as directory:
+    with whole_directory(target, FORM) as directory:
         (directory / "marker").write_text("new")
 
 
@@ -85,7 +88,7 @@ def test_the_next_run_restores_what_a_killed_one_moved_away(earlier: Path) -> No
     done = subprocess.run([sys.executable, "-c", KILLED, earlier], check=False)
     assert done.returncode == 9
     assert not earlier.exists()
-    with pytest.raises(KeyError), whole_directory(earlier, "marker"):
+    with pytest.raises(KeyError), whole_directory(earlier, FORM):
         assert (earlier / "marker").read_text() == "old"
         raise KeyError
     assert os.listdir(earlier.parent) == ["out"]
@@ -127,7 +130,7 @@ def test_files_are_on_disk_before_they_have_their_name(
     assert events == ["out before", f"{tmp_path.name} after"]
     target.unlink()
     events.clear()
-    with whole_directory(target, "marker") as directory:
+    with whole_directory(target, FORM) as directory:
         (directory / "blobs").mkdir()
         (directory / "blobs/blob").touch()
         (directory / "marker").touch()
