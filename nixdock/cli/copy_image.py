@@ -59,9 +59,9 @@ def command(
     docker-archive:FILE[:REFERENCE], or a path; SOURCE may also be a spec, from which the image is
     built on its way. Manifests stay as they are. What DESTINATION has already is not sent; blobs in
     another repository of the same registry are mounted, and others go from registry to registry
-    without touching the disk. An OCI layout keeps its other images, unless one is built. If the
-    image goes to standard output, the digest goes to standard error. To docker-daemon:NAME:TAG, an
-    image goes as `nixdock load` brings it there.
+    without touching the disk. An OCI layout keeps all else that it has, unless the image is built:
+    then the layout is replaced. If the image goes to standard output, the digest goes to standard
+    error. To docker-daemon:NAME:TAG, an image goes as `nixdock load` brings it there.
     """
     if destination.startswith(_DAEMON):
         # As skopeo names images in the Docker daemon.

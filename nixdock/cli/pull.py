@@ -58,9 +58,9 @@ def command(
 
     REFERENCE is HOST/REPOSITORY with :TAG or @DIGEST; without a host, it is an image of Docker Hub.
     The manifest stays as it is, so that its digest does, except in a docker-archive, which has
-    none. Every blob is verified. Blobs that an earlier OCI layout at the output has are not
-    fetched, and a pull that broke goes on where it stopped. If the image goes to standard output,
-    the reference goes to standard error.
+    none. Every blob is verified. An earlier OCI layout at the output is replaced, but blobs that it
+    has are not fetched; a pull that broke goes on where it stopped. If the image goes to standard
+    output, the reference goes to standard error.
     """
     check_not_terminal(target)
     with reading_progress(quiet=quiet) as progress:

@@ -72,8 +72,8 @@ def copy_image(
     """Copy an image between two locations: docker://, oci:, oci-archive:, docker-archive:, a path.
 
     The other arguments are those of `pull_image`. What is at the destination already is not sent,
-    and blobs of a repository of the same registry are mounted. An OCI layout keeps its other
-    images; an archive is replaced. Raise what `pull_image` raises.
+    and blobs of a repository of the same registry are mounted. An OCI layout keeps all else that
+    it has; an archive is replaced. Raise what `pull_image` raises.
     """
     from nixdock.layers.progress import NO_PROGRESS
     from nixdock.oci.location import parse_location

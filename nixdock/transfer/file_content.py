@@ -66,16 +66,18 @@ class FileContent:
             return None
         return platform_of(LayoutSource(_ContentMembers({}, self.blobs()), "the image"), self.root)
 
-    def documents(self, kept: list[dict[str, Any]] | None = None) -> dict[str, bytes]:
-        """Return the layout's documents by their names; `index.json` lists `kept` as well."""
-        index = {
-            "schemaVersion": 2,
-            "mediaType": INDEX_MEDIA_TYPE,
-            "manifests": [*(kept or []), *self.entries()],
-        }
+    def index(self, earlier: Mapping[str, Any] | None = None) -> bytes:
+        """Return `index.json`, with all that an `earlier` one says, whose images come first."""
+        kept = dict(earlier or {})
+        entries = [*kept.get("manifests", []), *self.entries()]
+        index = {"schemaVersion": 2, "mediaType": INDEX_MEDIA_TYPE, **kept, "manifests": entries}
+        return canonical_json(index)
+
+    def documents(self) -> dict[str, bytes]:
+        """Return the layout's documents by their names."""
         return {
             MARKER: MARKER_DATA,
-            INDEX: canonical_json(index),
+            INDEX: self.index(),
             **{blob_name(each.digest): each.data for each in self.manifests.values()},
             **{
                 blob_name(blob.digest): blob.data

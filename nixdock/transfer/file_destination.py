@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,14 +15,13 @@ from nixdock.network.body import Body
 from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import hex_of
-from nixdock.oci.layout import BLOBS, LAYOUT, LAYOUT_DIRECTORIES, MARKER, Format
-from nixdock.system.atomic import whole_directory, whole_file
+from nixdock.oci.layout import BLOBS, INDEX, MARKER, Format
+from nixdock.system.atomic import whole_file
 from nixdock.system.directory_form import real_directory
-from nixdock.system.writers import FileWriter
 from nixdock.transfer.archives import write_docker_archive, write_oci_archive
 from nixdock.transfer.destination import Destination, Outcome
 from nixdock.transfer.file_content import FileContent, blob_name
-from nixdock.transfer.kept_images import kept_images
+from nixdock.transfer.layout_output import give_name, grown_layout, replaced_layout
 from nixdock.transfer.staging import Staging, kept_staging, partial_directory, temporary_staging
 
 __all__ = ["FileDestination", "FileForm", "open_file_destination"]
@@ -36,7 +34,7 @@ class FileForm:
     """How a file is written: its format and the time of its members, in seconds since 1970.
 
     With `resumable`, parts of blobs are kept if the transfer breaks. With `adding`, a layout keeps
-    the other images that it has.
+    what else it has.
     """
 
     form: Format
@@ -46,13 +44,19 @@ class FileForm:
 
 
 class FileDestination:
-    """An image file; `earlier` is the directory of the layout that it replaces, if there is one."""
+    """An image file, or a layout that grows in the directory `fresh`.
+
+    `earlier` is the directory of the layout that is there already, if there is one.
+    """
 
     host: str | None = None
 
-    def __init__(self, staging: Staging, earlier: Path | None = None) -> None:
+    def __init__(
+        self, staging: Staging, fresh: Path = _NO_FILE, earlier: Path | None = None
+    ) -> None:
         self.content = FileContent()
         self._staging = staging
+        self._fresh = fresh
         self._earlier = earlier
 
     def has(self, digest: str) -> bool:
@@ -65,8 +69,12 @@ class FileDestination:
             return Outcome.PRESENT
         earlier = self._earlier_file(digest)
         if _is_blob(earlier, digest, body.size):
-            self.content.files[digest] = earlier
-            return Outcome.PRESENT
+            # Whoever changes the layout meanwhile may remove the blob.
+            with suppress(OutputError):
+                file = self._fresh / blob_name(digest)
+                give_name(earlier, file)
+                self.content.files[digest] = file
+                return Outcome.PRESENT
         self.content.files[digest] = self._staging.put(digest, body)
         return Outcome.WRITTEN
 
@@ -102,17 +110,19 @@ def open_file_destination(target: Path, how: FileForm) -> Iterator[FileDestinati
     format.
     """
     with ExitStack() as stack:
-        kept = partial_directory() if how.resumable else None
-        staging = stack.enter_context(
-            temporary_staging(target) if kept is None else kept_staging(kept)
-        )
         if how.form is Format.OCI_LAYOUT:
+            target = real_directory(target)
+            # What is added to a directory is at first in it: it may be on another file system.
+            beside = target / INDEX if how.adding and target.is_dir() else target
+            staging = _staging(beside, how, stack)
             earlier = target if (target / MARKER).is_file() else None
-            fresh = stack.enter_context(whole_directory(real_directory(target), LAYOUT))
-            destination = FileDestination(staging, earlier)
+            opened = grown_layout(target) if how.adding else replaced_layout(target)
+            layout = stack.enter_context(opened)
+            destination = FileDestination(staging, layout.fresh, earlier)
             yield destination
-            _write_layout(fresh, destination.content, earlier if how.adding else None)
+            layout.put(destination.content)
             return
+        staging = _staging(target, how, stack)
         file = stack.enter_context(whole_file(target))
         destination = FileDestination(staging)
         yield destination
@@ -123,30 +133,9 @@ def open_file_destination(target: Path, how: FileForm) -> Iterator[FileDestinati
             write_oci_archive(file.write, destination.content, docker=docker, mtime=how.mtime)
 
 
-def _write_layout(directory: Path, content: FileContent, kept: Path | None) -> None:
-    for name in LAYOUT_DIRECTORIES:
-        (directory / name).mkdir()
-    for name, file in content.blobs().items():
-        _place(file, directory / name)
-    entries, digests = ([], set()) if kept is None else kept_images(kept, content)
-    for name, data in content.documents(entries).items():
-        with FileWriter(directory / name) as writer:
-            writer.write(data)
-    for digest in digests:
-        name = blob_name(digest)
-        if kept is not None and not (directory / name).exists():
-            _place(kept / name, directory / name)
-
-
-def _place(file: Path, fresh: Path) -> None:
-    """Give a file another name, or copy it where that is impossible."""
-    try:
-        fresh.hardlink_to(file)
-    except OSError:
-        try:
-            shutil.copyfile(file, fresh)
-        except OSError as error:
-            raise OutputError(f"can't write {fresh}: {error.strerror}", path=fresh) from None
+def _staging(target: Path, how: FileForm, stack: ExitStack) -> Staging:
+    kept = partial_directory() if how.resumable else None
+    return stack.enter_context(temporary_staging(target) if kept is None else kept_staging(kept))
 
 
 def _is_blob(file: Path, digest: str, size: int) -> bool:
