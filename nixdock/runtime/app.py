@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 from nixdock.errors import NixdockError
 from nixdock.oci.media_types import INDEX_MEDIA_TYPE
-from nixdock.runtime.body import AnswerBody, Chunks
+from nixdock.runtime.body import AnswerBody, Chunks, Failed, open_part
 from nixdock.runtime.byte_range import Part, UnsatisfiableError, part_of, several_parts_of
 from nixdock.runtime.catalogue import Catalogue, Document, Repository
 from nixdock.runtime.replies import STATUS, RefusedError, Reply, common_headers, json_reply
@@ -23,7 +23,7 @@ from nixdock.system.text import printable
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["Failed", "application"]
+__all__ = ["application"]
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +40,6 @@ _LOCAL_HOST: Final = re.compile(
 )
 
 
-Failed = Callable[[str, Exception], object]
-"""Takes the digest of a blob and the error because of which it can't be served."""
-
-
 def application(
     catalogue: Catalogue,
     tally: Tally | None = None,
@@ -55,13 +51,14 @@ def application(
 
     A request waits for an image that is not settled, if what it asks for may belong to that one.
 
-    `failed` is called with the digest of a blob that can't be served, and the error; by default,
-    there is a warning in the log.
+    `failed` is called with the digest of a blob that can't be served, or not to its end, and the
+    error; by default, there is a warning in the log.
 
     With `local_only`, requests must name this machine as their host: the web pages in a browser
     here could otherwise make a name of theirs lead to the registry, and read from it.
     """
     counts = Tally() if tally is None else tally
+    on_failure = failed or _warn
     waiting = Waiting()
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -70,18 +67,19 @@ def application(
         counts.begin()
         try:
             reply = _reply(environ, catalogue, waiting, local_only=local_only)
-            stream, reply = _opened(reply, method, failed or _warn)
+            stream, reply = _opened(reply, method, on_failure)
         except BaseException:
             counts.end()
             raise
-        part = reply.part or Part(0, reply.body.size)
+        part = _part(reply)
         counts.add(Answer(method, path, reply.status, part.size, reply.blob))
         log.debug("%s %s: %d, %d bytes", method, printable(path), reply.status, part.size)
         start_response(STATUS[reply.status], [*common_headers(reply).items()])
         if stream is None:
             counts.end()
             return []
-        body = AnswerBody(stream, part, counts.end)
+        digest = reply.blob or ""
+        body = AnswerBody(stream, part, digest, closed=counts.end, failed=on_failure)
         # A server that has a wrapper sends the file itself, so that slow clients hold no thread.
         wrapper: Callable[..., Iterable[bytes]] = environ.get("wsgi.file_wrapper", Chunks)
         return wrapper(body, _CHUNK)
@@ -98,8 +96,7 @@ def _opened(reply: Reply, method: str, failed: Failed) -> tuple[io.RawIOBase | N
     if method == "HEAD":
         return None, reply
     try:
-        stream = reply.body.open()
-        stream.seek(reply.part.start if reply.part else 0)
+        stream = open_part(reply.body, _part(reply), reply.blob or "")
     except (NixdockError, OSError) as error:
         # What went wrong is not for clients: it may name files. The status is none of a server's
         # errors, because Docker would ask again for more than a minute.
@@ -107,6 +104,10 @@ def _opened(reply: Reply, method: str, failed: Failed) -> tuple[io.RawIOBase | N
         refusal = RefusedError(403, "DENIED", "the blob can't be made; the server says why").reply
         return refusal.body.open(), refusal
     return stream, reply
+
+
+def _part(reply: Reply) -> Part:
+    return reply.part or Part(0, reply.body.size)
 
 
 def _reply(

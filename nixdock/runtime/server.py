@@ -62,6 +62,8 @@ def listening(
             ident=None,
             connection_limit=_MOST_CONNECTIONS,
             channel_timeout=PATIENCE,
+            # The application has said which file can't be read, and clients may go away.
+            log_socket_errors=False,
             cleanup_interval=5,
             max_request_header_size=_MOST_HEADERS,
             max_request_body_size=_MOST_BODY,

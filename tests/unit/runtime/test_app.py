@@ -353,6 +353,28 @@ def test_a_blob_that_can_not_be_made(caplog: pytest.LogCaptureFixture) -> None:
     assert tally.blobs == {}
 
 
+@dataclass(frozen=True)
+class Short:
+    """A blob whose file has become shorter."""
+
+    size = len(DATA) + 1
+
+    def open(self) -> io.RawIOBase:
+        return Document(DATA).open()
+
+
+def test_a_blob_that_is_shorter_than_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    served = {"a": Repository(blobs={DIGEST: Short()})}
+    path, failures = f"/v2/a/blobs/{DIGEST}", f"the blob {DIGEST} is cut off"
+    assert ask(path, served=served).code == "DENIED"
+    assert failures in caplog.text
+    assert ask(path, served=served, range="bytes=0-255").body == DATA
+    # The end of several parts is none of the blob.
+    with pytest.raises(OSError, match="the rest of the body can't be read"):
+        ask(path, served=served, range="bytes=0-1,256-256")
+    assert caplog.text.count(failures) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "repository", "tag"),
     [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
+import io
 import json
 import os
 import socket
@@ -11,7 +13,9 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +24,7 @@ from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import sha256_digest
 from nixdock.runtime import channel
 from nixdock.runtime.app import application
-from nixdock.runtime.catalogue import Document, Offer, catalogue
+from nixdock.runtime.catalogue import Document, Offer, Repository, catalogue
 from nixdock.runtime.gate import Gate
 from nixdock.runtime.listen_address import (
     LOOPBACK,
@@ -115,6 +119,86 @@ def test_who_pulls_is_refused_when_the_gate_is_shut() -> None:
                 assert len(received(stuck)) < len(LARGE)
         status, data = get(address, BLOB)
         assert (status, json.loads(data)["errors"][0]["code"]) == (403, "DENIED")
+
+
+@dataclass(frozen=True)
+class FileBlob:
+    """A blob in a file, which may change."""
+
+    path: Path
+    size: int
+
+    def open(self) -> io.RawIOBase:
+        return io.FileIO(self.path)
+
+
+@pytest.mark.parametrize("ranges", [{}, {"Range": "bytes=1-"}, {"Range": "bytes=0-0,2-20000000"}])
+def test_a_file_that_becomes_shorter(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, ranges: dict[str, str]
+) -> None:
+    """Its clients get to know, and do not wait for what will not come."""
+    path, tally = tmp_path / "blob", Tally()
+    path.write_bytes(LARGE)
+    served = {"a": Repository(blobs={DIGEST: FileBlob(path, len(LARGE))})}
+    with listening(application(served, tally)) as actual:
+        address = tcp(actual)
+        fields = "".join(f"{name}: {value}\r\n" for name, value in ranges.items())
+        request = f"GET {BLOB} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode()
+        with connect(address, request) as client:
+            client.recv(1)
+            os.truncate(path, len(LARGE) - (8 << 20))
+            assert len(received(client)) < len(LARGE) - (8 << 20) + 1000
+        (record,) = caplog.records
+        assert f"the blob {DIGEST} is cut off: its file has become shorter" in record.getMessage()
+        # Who asks later is told at once.
+        status, data = get(address, BLOB)
+        assert (status, json.loads(data)["errors"][0]["code"]) == (403, "DENIED")
+        assert get(address, BLOB, Range="bytes=0-9") == (206, bytes(10))
+    assert len(caplog.records) == 2
+    assert not tally.is_busy
+
+
+class Failing(io.RawIOBase):
+    """A stream on a disk that is broken after some bytes."""
+
+    at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        assert whence == io.SEEK_SET
+        self.at = offset
+        return offset
+
+    def readinto(self, buffer: Any, /) -> int:
+        if 1 << 20 <= self.at < len(LARGE) - 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        count = min(len(buffer), 1 << 16)
+        self.at += count
+        return count
+
+
+class FailingBlob:
+    size = len(LARGE)
+
+    def open(self) -> io.RawIOBase:
+        return Failing()
+
+
+def test_a_disk_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    served = {"a": Repository(blobs={DIGEST: FailingBlob()})}
+    with listening(application(served)) as actual:
+        address = tcp(actual)
+        with connect(address, f"GET {BLOB} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()) as client:
+            assert 1 << 20 <= len(received(client)) < (1 << 20) + 1000
+        assert get(address, "/v2/") == (200, b"{}")
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{DIGEST} can't be served: ")
+    assert "Input/output error" in record.getMessage()
 
 
 def test_an_error_in_the_block_ends_it_as_well() -> None:
