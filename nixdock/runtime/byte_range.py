@@ -8,7 +8,10 @@ from typing import Final
 
 __all__ = ["Part", "UnsatisfiableError", "part_of", "several_parts_of"]
 
-_RANGE: Final = re.compile(r"\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.ASCII)
+_DIGITS: Final = re.compile(r"[0-9]*", re.ASCII)
+# No blob is as long as a number with more digits says, and such a number may be slow to convert.
+_MOST_DIGITS: Final = 18
+_ENDLESS: Final = 10**_MOST_DIGITS
 _UNIT: Final = "bytes="
 # Podman asks for at most 1,024 at a time.
 _MOST_RANGES: Final = 1100
@@ -34,21 +37,31 @@ def part_of(text: str | None, whole: int) -> Part | None:
     """
     if text is None or not text.lower().startswith(_UNIT) or "," in text:
         return None
-    match = _RANGE.fullmatch(text[len(_UNIT) :])
-    if match is None:
+    before, hyphen, after = text[len(_UNIT) :].partition("-")
+    first, last = _number(before), _number(after)
+    if not hyphen:
         raise UnsatisfiableError
-    first, last = match.groups()
-    if not first:
+    if first is None:
         # The last bytes, as many as the number says.
-        if not last or int(last) == 0 or whole == 0:
+        if not last or whole == 0:
             raise UnsatisfiableError
-        size = min(int(last), whole)
+        size = min(last, whole)
         return Part(whole - size, size)
-    start = int(first)
-    end = min(int(last), whole - 1) if last else whole - 1
-    if start >= whole or end < start:
+    end = whole - 1 if last is None else min(last, whole - 1)
+    if first >= whole or end < first:
         raise UnsatisfiableError
-    return Part(start, end - start + 1)
+    return Part(first, end - first + 1)
+
+
+def _number(text: str) -> int | None:
+    """Return the number, or _ENDLESS if that is less, or None if there is none."""
+    digits = text.strip()
+    if _DIGITS.fullmatch(digits) is None:
+        raise UnsatisfiableError
+    if not digits:
+        return None
+    significant = digits.lstrip("0")
+    return _ENDLESS if len(significant) > _MOST_DIGITS else int(significant or "0")
 
 
 def several_parts_of(text: str | None, whole: int) -> tuple[Part, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email import message_from_bytes
@@ -117,7 +118,21 @@ def test_blobs() -> None:
 
 @pytest.mark.parametrize(
     ("text", "start", "size"),
-    [("0-0", 0, 1), ("10-19", 10, 10), ("250-", 250, 6), ("0-999", 0, 256), ("-6", 250, 6)],
+    [
+        ("0-0", 0, 1),
+        ("10-19", 10, 10),
+        ("250-", 250, 6),
+        ("0-999", 0, 256),
+        ("-6", 250, 6),
+        ("-256", 0, 256),
+        ("-257", 0, 256),
+        ("0-9223372036854775807", 0, 256),
+        ("10-18446744073709551615", 10, 246),
+        ("-9223372036854775807", 0, 256),
+        ("7-" + "9" * 10_000, 7, 249),
+        ("-" + "9" * 10_000, 0, 256),
+        ("0" * 10_000 + "3-" + "0" * 10_000 + "5", 3, 3),
+    ],
 )
 def test_ranges(text: str, start: int, size: int) -> None:
     path = f"/v2/me/app/blobs/{DIGEST}"
@@ -129,7 +144,13 @@ def test_ranges(text: str, start: int, size: int) -> None:
         assert answer.body == (DATA[start : start + size] if method == "GET" else b"")
 
 
-@pytest.mark.parametrize("text", ["256-", "9-3", "-0", "-", "a-b", "", "1", "--1", "9" * 40 + "-"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("256-", "9-3", "-0", "-", "a-b", "", "1", "--1", "1-2-3", "1 2-3", "+1-2", "1_0-20"),
+        *("9" * 40 + "-", "9" * 10_000 + "-", f"{'9' * 41}-{'9' * 40}", "-" + "0" * 10_000, "²-³"),
+    ],
+)
 def test_ranges_that_are_not_there(text: str) -> None:
     answer = ask(f"/v2/me/app/blobs/{DIGEST}", range=f"bytes={text}")
     assert (answer.status, answer.code) == (416, "RANGE_INVALID")
@@ -185,6 +206,16 @@ def test_every_range_is_within_the_blob(whole: int, text: str) -> None:
     except UnsatisfiableError:
         return
     assert part is None or (part.size > 0 and 0 <= part.start <= whole - part.size)
+
+
+def test_hostile_ranges_take_no_time() -> None:
+    """More than a server takes, so that what is not linear shows."""
+    for filling in (" ", "0", "9", "-", "\t0"):
+        for text in (filling * 200_000, f"1-{filling * 200_000}x", f"{filling * 200_000}-x"):
+            begun = time.process_time()
+            with pytest.raises(UnsatisfiableError):
+                part_of(f"bytes={text}", 256)
+            assert time.process_time() - begun < 1
 
 
 def test_a_part_of_an_empty_blob() -> None:
