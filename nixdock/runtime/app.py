@@ -12,10 +12,10 @@ from urllib.parse import parse_qs
 from nixdock.errors import NixdockError
 from nixdock.oci.media_types import INDEX_MEDIA_TYPE
 from nixdock.runtime.body import AnswerBody, Chunks, Failed, open_part
-from nixdock.runtime.byte_range import Part, UnsatisfiableError, part_of, several_parts_of
+from nixdock.runtime.byte_range import Part
 from nixdock.runtime.catalogue import Catalogue, Document, Repository
+from nixdock.runtime.conditions import as_asked
 from nixdock.runtime.replies import STATUS, RefusedError, Reply, common_headers, json_reply
-from nixdock.runtime.several_parts import SeveralParts
 from nixdock.runtime.tally import Answer, Tally
 from nixdock.runtime.waiting import Waiting
 from nixdock.system.text import printable
@@ -92,8 +92,8 @@ def _warn(digest: str, error: Exception) -> None:
 
 
 def _opened(reply: Reply, method: str, failed: Failed) -> tuple[io.RawIOBase | None, Reply]:
-    """Open the body of an answer, unless it is for HEAD; if that fails, the answer is an error."""
-    if method == "HEAD":
+    """Open the body of an answer, if it has one; if that fails, the answer is an error."""
+    if method == "HEAD" or reply.status == 304:
         return None, reply
     try:
         stream = open_part(reply.body, _part(reply), reply.blob or "")
@@ -115,7 +115,7 @@ def _reply(
 ) -> Reply:
     try:
         _check(environ, local_only=local_only)
-        return _found(environ, catalogue, waiting)
+        return as_asked(_found(environ, catalogue, waiting), environ)
     except RefusedError as refused:
         return refused.reply
 
@@ -168,7 +168,7 @@ def _in_repository(
         case "manifests":
             return _manifest(repository, reference)
         case "blobs":
-            return _blob(repository, _checked(reference), environ)
+            return _blob(repository, _checked(reference))
         case "referrers" if _checked(reference) and is_whole:
             return _referrers(repository, reference, query)
         case "tags" if reference == "list" and is_whole:
@@ -207,7 +207,7 @@ def _referrers(repository: Repository, digest: str, query: Mapping[str, list[str
     return json_reply(index, content_type=INDEX_MEDIA_TYPE, headers=filters)
 
 
-def _blob(repository: Repository, digest: str, environ: WSGIEnvironment) -> Reply:
+def _blob(repository: Repository, digest: str) -> Reply:
     blob = repository.blobs.get(digest)
     if blob is None:
         raise RefusedError(404, "BLOB_UNKNOWN", "there is no such blob")
@@ -216,24 +216,7 @@ def _blob(repository: Repository, digest: str, environ: WSGIEnvironment) -> Repl
         "Accept-Ranges": "bytes",
         **_named(digest),
     }
-    asked = environ.get("HTTP_RANGE")
-    # A blob never changes: only a wrong tag of an earlier answer makes the range void.
-    if environ.get("HTTP_IF_RANGE", headers["ETag"]) != headers["ETag"]:
-        asked = None
-    if several := several_parts_of(asked, blob.size):
-        # No blob contains its own digest.
-        parts = SeveralParts(blob, several, digest.replace(":", "-"))
-        return Reply(206, parts, {**headers, "Content-Type": parts.media_type}, blob=digest)
-    try:
-        part = part_of(asked, blob.size)
-    except UnsatisfiableError:
-        headers = {"Content-Range": f"bytes */{blob.size}"}
-        message = "the range is malformed, or not in the blob"
-        raise RefusedError(416, "RANGE_INVALID", message, headers) from None
-    if part is None:
-        return Reply(200, blob, headers, blob=digest)
-    headers["Content-Range"] = f"bytes {part.start}-{part.start + part.size - 1}/{blob.size}"
-    return Reply(206, blob, headers, part, digest)
+    return Reply(200, blob, headers, blob=digest)
 
 
 def _named(digest: str) -> dict[str, str]:

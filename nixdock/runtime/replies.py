@@ -27,6 +27,7 @@ __all__ = [
 STATUS: Final = {
     200: "200 OK",
     206: "206 Partial Content",
+    304: "304 Not Modified",
     400: "400 Bad Request",
     401: "401 Unauthorized",
     403: "403 Forbidden",
@@ -55,8 +56,10 @@ class Reply:
 
 def common_headers(reply: Reply) -> dict[str, str]:
     """Return the headers of an answer, its own and those that all have."""
+    size = reply.part.size if reply.part else reply.body.size
     return {
-        "Content-Length": str(reply.part.size if reply.part else reply.body.size),
+        # It would be that of what the client has.
+        **({} if reply.status == 304 else {"Content-Length": str(size)}),
         "Docker-Distribution-Api-Version": "registry/2.0",
         "X-Content-Type-Options": "nosniff",
         **reply.headers,

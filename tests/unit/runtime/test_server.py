@@ -108,6 +108,16 @@ def test_it_serves_and_then_is_gone() -> None:
     assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
+def test_what_the_client_has_is_not_sent(address: ListenAddress) -> None:
+    tag = f'If-None-Match: W/"{DIGEST}"\r\n'
+    head = f"HEAD {BLOB} HTTP/1.1\r\nHost: localhost\r\n{tag}Connection: close\r\n\r\n"
+    with connect(address, head.encode()) as client:
+        answer = received(client)
+    assert answer.startswith(b"HTTP/1.1 304 Not Modified\r\n")
+    assert b"Content-Length" not in answer
+    assert get(address, BLOB, **{"If-None-Match": f'"{DIGEST}"'}) == (304, b"")
+
+
 def test_who_pulls_is_refused_when_the_gate_is_shut() -> None:
     gate = Gate()
     with listening(application(CATALOGUE), gate=gate) as actual:
