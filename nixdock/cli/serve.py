@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -30,7 +31,35 @@ Examples:
   nixdock serve hello.json oci:layout:v1 --listen 127.0.0.1:5000 --until-idle 60
   nixdock serve images/ --listen 0.0.0.0:5000 --tls-cert cert.pem --tls-key key.pem
 """
-_SECONDS: Final = click.FloatRange(min=0, min_open=True)
+# A hundred years: the functions of the system that wait take no more than a few times as much.
+_MOST_SECONDS: Final = 100 * 365 * 24 * 3600
+
+
+class _Seconds(click.ParamType):  # type: ignore[type-arg]
+    """A time to wait."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number; raise BadParameter if `value` is none, or not a time to wait."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        # It is also false for what is not a number.
+        if not 0 < seconds <= _MOST_SECONDS:
+            self.fail(
+                f"{value!r} is not a time; expected a number of seconds above 0, and at most"
+                f" {_MOST_SECONDS}, which is a hundred years",
+                param,
+                ctx,
+            )
+        return seconds
+
+
+_SECONDS: Final = _Seconds()
 
 
 @click.command("serve", epilog=_EXAMPLES)

@@ -129,7 +129,9 @@ def test_a_failure_of_packing_ends_the_server(
 @pytest.mark.parametrize("limit", ["--for", "--until-idle"])
 def test_it_ends_by_itself(sample_spec: SampleSpec, tmp_path: Path, limit: str) -> None:
     spec = sample_spec(tmp_path)
-    done = run_text("serve", "-q", spec, limit, "0.01", env=settings(tmp_path))
+    other = {"--for": "--until-idle", "--until-idle": "--for"}[limit]
+    limits = (limit, "0.01", other, "3153600000")
+    done = run_text("serve", "-q", spec, *limits, env=settings(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
     assert [*(tmp_path / "tmp").iterdir()] == []
@@ -139,7 +141,11 @@ def test_it_ends_by_itself(sample_spec: SampleSpec, tmp_path: Path, limit: str) 
     ("arguments", "message"),
     [
         (["--listen", "nowhere"], "'nowhere' is not an address: expected HOST:PORT"),
-        (["--for", "0"], "0.0 is not in the range x>0"),
+        *(
+            ([option, seconds], f"'{seconds}' is not a time; expected a number of seconds above 0")
+            for option in ("--for", "--until-idle")
+            for seconds in ("0", "-1", "nan", "inf", "-inf", "1e300", "3153600001", "1e-999", "x")
+        ),
         (["--listen", "192.0.2.1:0"], "can't listen on 192.0.2.1:0: "),
         (["--listen", "unix:/no/such/place"], "can't listen on unix:/no/such/place: No such file"),
         (["--tls-cert", "none.pem"], "a certificate and its key belong together"),
