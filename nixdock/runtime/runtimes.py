@@ -66,20 +66,34 @@ def _podman_by(program: Program) -> Runtime:
 
 
 def _nerdctl(program: Program) -> Runtime:
-    program("version", timeout=_ANSWER_SECONDS)
+    _ask_version(program)
     # Its IDs of images are digests of manifests.
     return DockerLike("nerdctl", program, ("--insecure-registry",), has_ids=False)
 
 
 def _containerd(program: Program) -> Runtime:
-    program("version", timeout=_ANSWER_SECONDS)
+    _ask_version(program, "/run/containerd/containerd.sock")
     return Containerd("containerd", program)
 
 
 def _k3s(program: Program) -> Runtime:
     ctr = program.within("k3s ctr", "ctr")
-    ctr("version", timeout=_ANSWER_SECONDS)
+    _ask_version(ctr, "/run/k3s/containerd/containerd.sock", "k3s")
     return Containerd("k3s", ctr)
+
+
+def _ask_version(program: Program, usual: str | None = None, daemon: str = "containerd") -> None:
+    """Raise ToolError if the containerd of a program, which listens at `usual`, does not answer."""
+    try:
+        program("version", timeout=_ANSWER_SECONDS)
+    except ToolError as error:
+        # The program may only say that it has waited.
+        address = os.environ.get("CONTAINERD_ADDRESS") or usual
+        place = "" if address is None else f" It was asked at {address}, where often only root may."
+        raise ToolError(
+            f"{error}; is {daemon} running?{place} CONTAINERD_ADDRESS says where it listens",
+            path=error.path,
+        ) from None
 
 
 _PROGRAMS: Final[dict[str, tuple[str, Callable[[Program], Runtime]]]] = {
