@@ -19,9 +19,9 @@ from typing import Final, NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from nixdock.cli.streams import prepare_streams
+from nixdock.cli.streams import prepare_streams, say_at_end
 from nixdock.errors import NixdockError
-from nixdock.system.termination import handle_termination
+from nixdock.system.termination import TerminatedError, handle_termination
 from nixdock.system.text import printable
 
 __all__ = ["SECTIONS", "main", "run"]
@@ -191,6 +191,9 @@ def run() -> NoReturn:
         _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
+    except TerminatedError:
+        say_at_end("error: terminated")
+        raise
     except Exception as error:
         if _debug.get():
             raise

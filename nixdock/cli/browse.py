@@ -28,6 +28,7 @@ from nixdock.cli.progress import reading_progress
 from nixdock.cli.stores import ChosenStores, cache_options
 from nixdock.cli.view_options import graph_file_option, read_graph
 from nixdock.errors import ToolError
+from nixdock.system.termination import TerminatedError
 from nixdock.view.sentence import update_sentence
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def command(
     confinement: str | None,
     access: Access | None,
     quiet: bool,
-) -> int:
+) -> None:
     """Look around in IMAGE: its layers, their store paths, their files, and why they are there.
 
     IMAGE is the location of an image, a spec, or a reference graph, as it would be layered. With
@@ -112,7 +113,8 @@ def command(
     app.run()
     if app.return_code == 128 + signal.SIGINT:
         raise click.Abort
-    return app.return_code or 0
+    if app.return_code:
+        raise TerminatedError(app.return_code - 128)
 
 
 def _check_terminal() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import sys
-from typing import TYPE_CHECKING, TextIO
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TextIO
 
 from nixdock.errors import OutputError
 from nixdock.system.readers import DescriptorReader
@@ -14,7 +16,9 @@ from nixdock.system.writers import DescriptorStream
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["prepare_streams"]
+__all__ = ["prepare_streams", "say_at_end"]
+
+_PATIENCE: Final = 0.5
 
 
 def prepare_streams() -> None:
@@ -31,6 +35,22 @@ def prepare_streams() -> None:
         sys.stdout = _with_raw(sys.stdout, _StandardOutput(sys.stdout.fileno()))
     if sys.stderr is not None and not os.get_blocking(sys.stderr.fileno()):
         sys.stderr = _with_raw(sys.stderr, DescriptorStream(sys.stderr.fileno()))
+
+
+def say_at_end(line: str) -> None:
+    """Write a line to standard error, if it can be written soon.
+
+    Who reads that may be gone, as a terminal is after SIGHUP, or may read no more: neither must
+    change the exit status of a process that is to end, nor keep it.
+    """
+    if sys.stderr is None:
+        return
+    with suppress(OSError):
+        ready = select.poll()
+        ready.register(sys.stderr.fileno(), select.POLLOUT)
+        if ready.poll(_PATIENCE * 1000):
+            # Not by the stream, which would write again at exit what it could not write.
+            os.write(sys.stderr.fileno(), f"{line}\n".encode())
 
 
 def _occupy_closed_descriptors() -> None:

@@ -12,13 +12,13 @@ from nixdock.system.workers import TERMINATION
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-__all__ = ["handle_termination"]
+__all__ = ["TerminatedError", "handle_termination"]
 
 # Seconds: long enough for a callback to return, too short for anybody to notice.
 _AGAIN: Final = 0.01
 
 
-class _Terminated(SystemExit):
+class TerminatedError(SystemExit):
     """Signal `number` ends the process."""
 
     def __init__(self, number: int) -> None:
@@ -27,7 +27,7 @@ class _Terminated(SystemExit):
 
 
 def handle_termination() -> None:
-    """Let the signals of TERMINATION raise SystemExit, or KeyboardInterrupt for SIGINT.
+    """Let the signals of TERMINATION raise TerminatedError, or KeyboardInterrupt for SIGINT.
 
     A signal that was ignored stays ignored, as with nohup. Python drops exceptions in callbacks
     and finalizers; the exceptions of signals are raised again after them.
@@ -43,18 +43,22 @@ def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
     # The end of a session brings several signals: none must interrupt the removal of files.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise _Terminated(number)
+    raise TerminatedError(number)
 
 
 def _raise_again(dropped: UnraisableHookArgs) -> None:
     error = dropped.exc_value
-    if not isinstance(error, (_Terminated, KeyboardInterrupt)):
+    if not isinstance(error, (TerminatedError, KeyboardInterrupt)):
         sys.__unraisablehook__(dropped)
         return
 
     def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
         # A new exception: the dropped one has a traceback, which would only mislead.
-        raise _Terminated(error.number) if isinstance(error, _Terminated) else KeyboardInterrupt
+        raise (
+            TerminatedError(error.number)
+            if isinstance(error, TerminatedError)
+            else KeyboardInterrupt
+        )
 
     # What is raised here would be dropped, too.
     signal.signal(signal.SIGALRM, interrupt)

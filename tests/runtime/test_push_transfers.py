@@ -210,7 +210,7 @@ def start(directory: Path, *arguments: str) -> subprocess.Popen[bytes]:
 
 ENDS = {
     signal.SIGINT: (130, b"\nerror: interrupted\n"),
-    signal.SIGTERM: (143, b""),
+    signal.SIGTERM: (143, b"error: terminated\n"),
     signal.SIGKILL: (-9, b""),
 }
 

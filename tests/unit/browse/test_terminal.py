@@ -135,7 +135,11 @@ def test_colours_are_those_of_the_terminal_or_none(images: tuple[Path, Path]) ->
 
 @pytest.mark.parametrize(
     ("number", "status", "last"),
-    [(None, 130, "error: interrupted"), (signal.SIGTERM, 143, ""), (signal.SIGHUP, 129, "")],
+    [
+        (None, 130, "error: interrupted"),
+        (signal.SIGTERM, 143, "error: terminated"),
+        (signal.SIGHUP, 129, "error: terminated"),
+    ],
 )
 def test_the_terminal_is_sane_afterwards(
     images: tuple[Path, Path], number: signal.Signals | None, status: int, last: str

@@ -319,6 +319,8 @@ def test_a_build_that_is_terminated(
         process.send_signal(cause)
         _, err = process.communicate(timeout=30)
     assert process.returncode == status
+    end = b"interrupted" if cause == signal.SIGINT else b"terminated"
+    assert err.splitlines()[-1] == b"error: " + end
     assert b"Traceback" not in err
     assert os.listdir(tmp_path / "out") == []
     assert not any(map(runs, workers))

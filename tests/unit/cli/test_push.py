@@ -373,5 +373,5 @@ def test_an_interrupt_does_not_wait_for_a_registry(
         _, err = push.communicate(timeout=30)
     is_interrupt = number == signal.SIGINT
     assert push.returncode == (130 if is_interrupt else 143)
-    assert err == ("\nerror: interrupted\n" if is_interrupt else "")
+    assert err == ("\nerror: interrupted\n" if is_interrupt else "error: terminated\n")
     assert list(temporary.iterdir()) == []

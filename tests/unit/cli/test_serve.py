@@ -8,6 +8,7 @@ import signal
 import subprocess
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,47 @@ def test_it_serves_until_it_gets_a_signal(
         _, err = process.communicate(timeout=60)
     assert process.returncode == status
     assert [*(tmp_path / "tmp").iterdir()] == []
+    last = err.splitlines()[-1]
     if status == 0:
-        assert err.splitlines()[-1].startswith(f"served {len(built.layers) + 1} blobs, ")
+        assert last.startswith(f"served {len(built.layers) + 1} blobs, ")
+    else:
+        assert last == "error: terminated"
+
+
+@pytest.mark.parametrize("state", ["gone", "full", "closed"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_whoever_reads_its_errors(
+    sample_spec: SampleSpec, tmp_path: Path, number: signal.Signals, state: str
+) -> None:
+    """As a terminal that is closed, or a pipe into a program that hangs."""
+    reader, writer = os.pipe()
+    if state == "gone":
+        os.close(reader)
+    elif state == "full":
+        os.set_blocking(writer, False)
+        with suppress(BlockingIOError):
+            while os.write(writer, bytes(1 << 12)):
+                pass
+        os.set_blocking(writer, True)
+    words = [*PROGRAM, "serve", "-q", str(sample_spec(tmp_path))]
+    with subprocess.Popen(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *words] if state == "closed" else words,
+        env=settings(tmp_path) | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=writer,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(number)
+        try:
+            assert process.wait(30) == 128 + number
+        finally:
+            process.kill()
+    os.close(writer)
+    if state != "gone":
+        with os.fdopen(reader, "rb") as file:
+            assert b"error" not in file.read()
+    assert [*(tmp_path / "tmp").iterdir()] == []
 
 
 @pytest.mark.slow
