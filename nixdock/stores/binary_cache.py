@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import cached_property
-from typing import Final
+from functools import cached_property, partial
+from typing import Final, TypeVar
 
 from nixdock.errors import CacheError, InputError, StoreError
 from nixdock.nix.cache_files import CacheInfo, NarInfo, parse_cache_info, parse_narinfo
@@ -27,6 +27,8 @@ _INFO: Final = "nix-cache-info"
 _MOST_INFO: Final = 1 << 20
 _MOST_LISTING: Final = 256 << 20
 _MOST_NAMED: Final = 3
+
+_Parsed = TypeVar("_Parsed")
 
 
 class BinaryCache:
@@ -62,17 +64,7 @@ class BinaryCache:
     @cached_property
     def info(self) -> CacheInfo:
         """What the cache says of itself; raise CacheError if it is none, or for another store."""
-        data = self._read(_INFO, None)
-        if data is None:
-            raise self._error(None, f"it is not a binary cache: it has no {_INFO}")
-        try:
-            info = parse_cache_info(data, f"what {self} sends")
-        except StoreError as error:
-            raise CacheError(str(error), place=str(self)) from None
-        if info.store_dir != self._store_dir:
-            message = f"it is for the store {info.store_dir}, not {self._store_dir}"
-            raise self._error(None, message)
-        return info
+        return self._answer(_INFO, None, self._parsed_info)
 
     def remembering(self) -> AbstractContextManager[None]:
         """Return a context in which what the cache answers is written to disk at the end."""
@@ -84,12 +76,8 @@ class BinaryCache:
         Raise CacheError if the cache can't be read, or the narinfo is not valid.
         """
         if path not in self._found:
-            data = self._read(f"{path.hash_part}.narinfo", path)
-            try:
-                found = data and parse_narinfo(data, path, f"{self}: what it sends for {path}")
-            except StoreError as error:
-                raise CacheError(str(error), place=str(self), path=path) from None
-            self._found[path] = found or None
+            parse = partial(self._parsed_narinfo, path)
+            self._found[path] = self._answer(f"{path.hash_part}.narinfo", path, parse)
         return self._found[path]
 
     def distrust(self, found: NarInfo) -> str | None:
@@ -150,15 +138,44 @@ class BinaryCache:
         is_nar = address.method == "nar" and address.hash.algorithm == "sha256"
         return None if is_nar and address.hash != info.nar_hash else address
 
-    def _read(self, name: str, path: StorePath | None) -> bytes | None:
+    def _answer(
+        self, name: str, path: StorePath | None, parse: Callable[[bytes | None], _Parsed]
+    ) -> _Parsed:
+        """Return what a file says that is remembered, or else what the cache sends.
+
+        `parse` raises CacheError for what is not valid. That is never remembered, because a cache
+        may work again at any time.
+        """
         url = str(self)
         known = None if self.url.directory else self._answers.find(url, name)
         if known is not None:
-            return known[0]
+            with suppress(CacheError):
+                return parse(known[0])
         data = self.files.read(name, _MOST_INFO, path)
+        parsed = parse(data)
         if self.url.directory is None:
             self._answers.add(url, name, data)
-        return data
+        return parsed
+
+    def _parsed_info(self, data: bytes | None) -> CacheInfo:
+        if data is None:
+            raise self._error(None, f"it is not a binary cache: it has no {_INFO}")
+        try:
+            info = parse_cache_info(data, f"what {self} sends")
+        except StoreError as error:
+            raise CacheError(str(error), place=str(self)) from None
+        if info.store_dir != self._store_dir:
+            message = f"it is for the store {info.store_dir}, not {self._store_dir}"
+            raise self._error(None, message)
+        return info
+
+    def _parsed_narinfo(self, path: StorePath, data: bytes | None) -> NarInfo | None:
+        if data is None:
+            return None
+        try:
+            return parse_narinfo(data, path, f"{self}: what it sends for {path}")
+        except StoreError as error:
+            raise CacheError(str(error), place=str(self), path=path) from None
 
     def _error(self, path: StorePath | None, message: str) -> CacheError:
         return cache_error(str(self), path, message)
