@@ -46,9 +46,12 @@ class TrustedKeys:
     def parse(cls, texts: Iterable[str]) -> TrustedKeys:
         """Parse keys as Nix writes them, NAME:BASE64; raise InputError if one is not a key.
 
-        Of several keys with the same name, the last one counts.
+        Of several keys with the same name, the first one counts, as in Nix.
         """
-        return cls(dict(map(_parse_key, texts)))
+        keys: dict[str, bytes] = {}
+        for name, key in map(_parse_key, texts):
+            keys.setdefault(name, key)
+        return cls(keys)
 
     def trusts(self, info: PathInfo, signatures: Iterable[str]) -> bool:
         """Tell whether one of the signatures of a path is valid, and by a trusted key."""

@@ -78,6 +78,13 @@ def test_signatures_that_are_not_valid_are_just_no_reason_to_trust() -> None:
     assert not other.trusts(INFO, [SIGNATURE])
 
 
+def test_the_first_of_several_keys_with_one_name_counts() -> None:
+    """So does nix-store 2.8: it refuses the signature if the other key comes first."""
+    other = "test-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="
+    assert TrustedKeys.parse([KEY, other]).trusts(INFO, [SIGNATURE])
+    assert not TrustedKeys.parse([other, KEY]).trusts(INFO, [SIGNATURE])
+
+
 @pytest.mark.parametrize(
     "text", ["", "x", "x:", ":AAAA", "x:AAAA", "a b:" + KEY[7:], KEY + "A", "x:é"]
 )
