@@ -14,16 +14,22 @@ __all__ = ["NixSettings", "nix_settings"]
 
 _DEFAULT_KEY: Final = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="
 _KEYS: Final = "trusted-public-keys"
+_REQUIRED: Final = "require-sigs"
+_FALSE: Final = frozenset({"false", "no", "0"})
 _ALIASES: Final = {"binary-cache-public-keys": _KEYS}
 _MOST_INCLUDES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class NixSettings:
-    """The keys that Nix trusts, as NAME:BASE64, and the file with passwords for caches."""
+    """The keys that Nix trusts, as NAME:BASE64, and the file with passwords for caches.
+
+    Unless `require_signatures` is set, Nix takes paths that nobody has signed.
+    """
 
     trusted_public_keys: tuple[str, ...]
     netrc_file: Path
+    require_signatures: bool = True
 
 
 def nix_settings(environment: Mapping[str, str]) -> NixSettings:
@@ -32,11 +38,15 @@ def nix_settings(environment: Mapping[str, str]) -> NixSettings:
     Files that do not exist say nothing.
     """
     directory = Path(environment.get("NIX_CONF_DIR") or "/etc/nix")
-    values = {_KEYS: _DEFAULT_KEY, "netrc-file": str(directory / "netrc")}
+    values = {_KEYS: _DEFAULT_KEY, "netrc-file": str(directory / "netrc"), _REQUIRED: "true"}
     for file in (directory / "nix.conf", *reversed(list(_user_files(environment)))):
         _apply(values, _lines_of(file, missing_ok=True))
     _apply(values, _lines(environment.get("NIX_CONFIG", ""), Path(), 0))
-    return NixSettings(tuple(values[_KEYS].split()), Path(values["netrc-file"]))
+    return NixSettings(
+        trusted_public_keys=tuple(values[_KEYS].split()),
+        netrc_file=Path(values["netrc-file"]),
+        require_signatures=values[_REQUIRED] not in _FALSE,
+    )
 
 
 def _user_files(environment: Mapping[str, str]) -> Iterator[Path]:

@@ -30,7 +30,8 @@ class StoreChoice:
     """Which stores to read from, besides the local one, and whom to trust.
 
     `urls` are those of binary caches. `trusted_public_keys`, NAME:BASE64, are trusted besides those
-    of Nix's configuration; without `check_signatures`, everybody is trusted.
+    of Nix's configuration; without `check_signatures`, everybody is trusted. So it is where Nix's
+    configuration requires no signatures, unless keys are given here.
     """
 
     urls: tuple[str, ...] = ()
@@ -53,7 +54,8 @@ def open_stores(
     keep_freed_memory()
     nix = nix_settings(environment)
     keys = None
-    if choice.check_signatures:
+    is_required = nix.require_signatures or bool(choice.trusted_public_keys)
+    if choice.check_signatures and is_required:
         keys = TrustedKeys.parse([*nix.trusted_public_keys, *choice.trusted_public_keys])
     answers = AnswerCache(cache_directory(environment))
 

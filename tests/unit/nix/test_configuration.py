@@ -38,6 +38,19 @@ def test_later_files_count_and_extra_keys_are_added(tmp_path: Path) -> None:
     assert found.netrc_file == Path("/x")
 
 
+def test_signatures_may_not_be_required(tmp_path: Path) -> None:
+    def required(text: str) -> bool:
+        environment = {"NIX_CONF_DIR": str(tmp_path), "NIX_CONFIG": text}
+        return nix_settings(environment).require_signatures
+
+    assert required("")
+    (tmp_path / "nix.conf").write_text("require-sigs = false\n")
+    assert not required("")
+    assert required("require-sigs = true\n")
+    for value in ("no", "0"):
+        assert not required(f"require-sigs = {value}\n")
+
+
 def test_the_users_own_files(tmp_path: Path) -> None:
     own = tmp_path / ".config/nix/nix.conf"
     own.parent.mkdir(parents=True)

@@ -159,6 +159,16 @@ def test_paths_that_are_not_trusted(
         assert open_sample(trusted, keys=keys).closure([APP]) == closure.closure
 
 
+def test_where_nix_requires_no_signatures_none_is_needed_unless_keys_are_given(
+    closure: Sample, tmp_path: Path
+) -> None:
+    url = f"file://{closure.cache(tmp_path / 'cache', secret=None)}"
+    environment = {"NIX_CONFIG": "require-sigs = false"}
+    assert open_sample(url, keys=(), environment=environment).closure([APP]) == closure.closure
+    with pytest.raises(MissingPathsError, match="but it is not signed"):
+        open_sample(url, environment=environment).closure([APP])
+
+
 @pytest.mark.parametrize("changed", ["NarSize", "NarHash", "References", "Sig"])
 def test_what_is_signed_cannot_be_changed(closure: Sample, fake: FakeCache, changed: str) -> None:
     info = closure.closure[APP]
