@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import stat
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
@@ -61,7 +64,7 @@ class DirectoryFiles:
         """Return a whole file, or None if there is none; more than `most` bytes are an error."""
         file = self._file(name, path)
         try:
-            with file.open("rb") as stream:
+            with io.BufferedReader(_open_regular(file)) as stream:
                 data = stream.read(most + 1)
         except FileNotFoundError:
             return None
@@ -75,7 +78,7 @@ class DirectoryFiles:
         """Open a file; that there is none is an error."""
         file = self._file(name, path)
         try:
-            return file.open("rb", buffering=0)
+            return _open_regular(file)
         except OSError as error:
             raise self._unreadable(file, path, error) from None
 
@@ -88,3 +91,15 @@ class DirectoryFiles:
     def _unreadable(self, file: Path, path: StorePath | None, error: OSError) -> CacheError:
         reason = error.strerror or str(error)
         return cache_error(self._url, path, f"can't read {file}: {reason}")
+
+
+def _open_regular(file: Path) -> io.FileIO:
+    """Open a file for reading; raise OSError if it is none, or not a regular one.
+
+    Whoever opens a FIFO as usual waits for somebody to write.
+    """
+    stream = io.FileIO(file, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "it is not a regular file", str(file))
+    return stream

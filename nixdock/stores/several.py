@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Final
 
@@ -19,6 +19,7 @@ from nixdock.stores.binary_cache import BinaryCache
 from nixdock.stores.local import LocalStore
 from nixdock.stores.local_database import LocalDatabase
 from nixdock.stores.nar_entries import entries_of_nar
+from nixdock.system.parallel import JobThreads, map_in_threads
 from nixdock.system.text import listed
 from nixdock.tar.header import Entry
 
@@ -49,8 +50,7 @@ class Stores:
 
         Raise CacheError if one of them can't be reached, or is for another store.
         """
-        with ThreadPoolExecutor(max(1, len(self._given))) as executor:
-            priorities = list(executor.map(lambda cache: cache.priority, self._given))
+        priorities = map_in_threads(lambda cache: cache.priority, self._given, len(self._given))
         ordered = sorted(zip(priorities, range(len(self._given)), strict=True))
         return tuple(self._given[i] for _, i in ordered)
 
@@ -76,15 +76,14 @@ class Stores:
         with ExitStack() as stack:
             for cache in self._given:
                 stack.enter_context(cache.remembering())
-            executor = ThreadPoolExecutor(_MOST_REQUESTS)
-            stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+            threads = stack.enter_context(JobThreads(_MOST_REQUESTS))
             while waiting or futures:
                 while waiting:
                     path = waiting.pop()
                     if (info := self._database.info(path)) is not None:
                         reached(info)
                     else:
-                        futures[executor.submit(_found, self.caches, path, None)] = path
+                        futures[threads.submit(partial(_found, self.caches, path, None))] = path
                 for future in wait(futures, return_when=FIRST_COMPLETED).done if futures else ():
                     path = futures.pop(future)
                     found = future.result()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.runtime.command import wait_until
 from tests.unit.cli.cached_images import cache, closure, nixdock, registry, remote_spec
+from tests.unit.cli.program import PROGRAM, environment
 from tests.unit.registry.fake_registry import FakeRegistry, Fault
 from tests.unit.stores.fake_cache import FakeCache
 from tests.unit.stores.sample_cache import (
@@ -143,3 +148,25 @@ def test_a_stranger_may_be_trusted(closure: Sample, cache: FakeCache, tmp_path: 
     spec = remote_spec(tmp_path, cache)
     trust = ["--trusted-public-key", public_key(STRANGER, "stranger-1")]
     assert nixdock(tmp_path, "build", spec, "-o", tmp_path / "image", *trust).startswith("sha256:")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("path", ["nix-cache-info", "narinfo", "nar/"])
+def test_an_interrupt_does_not_wait_for_a_cache(
+    cache: FakeCache, tmp_path: Path, number: int, path: str
+) -> None:
+    cache.faults = [Fault(path=path, cut=0, stall=True, times=99)]
+    spec = remote_spec(tmp_path, cache)
+    env = environment(HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "c"), NIX_CONF_DIR="/none")
+    command = [*PROGRAM, "build", str(spec), "-q", "-o", str(tmp_path / "image")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as build:
+        wait_until(lambda: bool(cache.requests(path=path)), timeout=60, what="a request")
+        build.send_signal(number)
+        began = time.monotonic()
+        # The cache is silent for a minute, and would be asked five times.
+        _, err = build.communicate(timeout=30)
+    assert time.monotonic() - began < 5
+    is_interrupt = number == signal.SIGINT
+    assert build.returncode == (130 if is_interrupt else 143)
+    assert err == ("\nerror: interrupted\n" if is_interrupt else "error: terminated\n")
+    assert not (tmp_path / "image").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -306,6 +307,17 @@ def test_a_nar_that_is_missing(fake: FakeCache) -> None:
         f"{fake.url}: {LIBC}: nar/{LIBC.hash_part}.nar.xz: the cache answers 404, although it has a"
         " narinfo of the path"
     )
+
+
+@pytest.mark.parametrize("name", ["nix-cache-info", f"{LIBC.hash_part}.narinfo", "nar"])
+def test_files_that_are_not_regular(closure: Sample, tmp_path: Path, name: str) -> None:
+    """Nobody waits for what comes from a FIFO."""
+    directory = closure.cache(tmp_path / "cache")
+    file = directory / (f"nar/{LIBC.hash_part}.nar.xz" if name == "nar" else name)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(CacheError, match=f"can't read {file}: it is not a regular file"):
+        everything(open_sample(f"file://{directory}"))
 
 
 def test_a_compression_that_is_not_known(fake: FakeCache) -> None:
