@@ -205,7 +205,10 @@ class CacheError(RemoteError):
     """A binary cache can't be reached, lacks a path, or sends something else than was promised.
 
     `place` is the cache's URL, and `path` the store path that was asked for, if there is one.
+    `is_unreachable` says that it did not answer, or only that it is in trouble.
     """
+
+    is_unreachable = False
 
 
 class OutputError(NixdockError):

@@ -65,7 +65,7 @@ def query_closure(
     contains the local store.
 
     Raise InputError if a root, a URL or a key is not valid, MissingPathsError, with all paths that
-    no store has, or none that is trusted, and CacheError if a cache fails.
+    no store has, or none that is trusted, and CacheError if a cache fails and no other has a path.
     """
     from nixdock.registry.access import Access
     from nixdock.stores.local import LocalStore

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from functools import cached_property, partial
 from typing import Final, TypeVar
 
@@ -17,11 +18,14 @@ from nixdock.stores.answer_cache import AnswerCache
 from nixdock.stores.cache_files import CacheFiles, cache_error
 from nixdock.stores.cache_url import CacheUrl
 from nixdock.stores.listing import parse_listing
-from nixdock.stores.verified_nar import PromisedNar, VerifiedNar, decompressed
+from nixdock.stores.verified_nar import PromisedNar, decompressed
+from nixdock.system.processes import shared_numbers
 from nixdock.system.read_ahead import ReadAhead
 from nixdock.system.text import listed
 
 __all__ = ["BinaryCache"]
+
+log = logging.getLogger(__name__)
 
 _INFO: Final = "nix-cache-info"
 _MOST_INFO: Final = 1 << 20
@@ -52,6 +56,10 @@ class BinaryCache:
         self._answers = answers
         self._store_dir = store_dir
         self._found: dict[StorePath, NarInfo | None] = {}
+        # Why nothing is asked of the cache any more.
+        self._left_out: CacheError | None = None
+        # Whether there was a warning: one is enough for all processes.
+        self._warned = shared_numbers(1)
 
     def __str__(self) -> str:
         return str(self.url)
@@ -63,8 +71,15 @@ class BinaryCache:
 
     @cached_property
     def info(self) -> CacheInfo:
-        """What the cache says of itself; raise CacheError if it is none, or for another store."""
-        return self._answer(_INFO, None, self._parsed_info)
+        """What the cache says of itself; raise CacheError if it is none, or for another store.
+
+        Nothing is asked of such a cache any more.
+        """
+        try:
+            return self._answer(_INFO, None, self._parsed_info)
+        except CacheError as error:
+            self._left_out = error
+            raise
 
     def remembering(self) -> AbstractContextManager[None]:
         """Return a context in which what the cache answers is written to disk at the end."""
@@ -80,9 +95,20 @@ class BinaryCache:
             self._found[path] = self._answer(f"{path.hash_part}.narinfo", path, parse)
         return self._found[path]
 
+    def failed(self, error: CacheError) -> None:
+        """Ask nothing of the cache any more if an error means that it can't be reached."""
+        if error.is_unreachable or error.is_broken:
+            self._left_out = error
+
+    def warn(self, error: CacheError) -> None:
+        """Log that other stores take the place of this one, as a warning for the first time."""
+        level = logging.DEBUG if self._warned[0] else logging.WARNING
+        self._warned[0] = 1
+        log.log(level, "%s; going on with the next store", error)
+
     def distrust(self, found: NarInfo) -> str | None:
         """Return why a narinfo is not trusted, in words, or None if it is."""
-        if self._keys is None or self._content_address(found) is not None:
+        if self._keys is None or self.content_address(found) is not None:
             return None
         if self._keys.trusts(found.info, found.signatures):
             return None
@@ -94,19 +120,18 @@ class BinaryCache:
             return f"its signature by {listed(sorted(set(signers) - set(unknown)), 3)} is forged"
         return f"it is signed by {listed(signers, _MOST_NAMED)}, whose public key is not trusted"
 
-    @contextmanager
-    def opened(self, found: NarInfo) -> Iterator[VerifiedNar]:
-        """Open the NAR of a path that was found; reading it raises CacheError if it is damaged."""
+    def nar(self, found: NarInfo) -> PromisedNar:
+        """Open the NAR of a path that was found; it raises CacheError if it is damaged."""
         path = found.info.path
 
         def failure(message: str) -> CacheError:
             return self._error(path, message)
 
-        address = self._content_address(found)
+        self._check()
         raw = self.files.open(found.url, path)
         # A thread decompresses, and this one hashes: the NAR together with the layer made from it.
-        with ReadAhead(decompressed(raw, found, failure)) as stream:
-            yield VerifiedNar(PromisedNar(stream, found, address, failure), address, failure)
+        stream = ReadAhead(decompressed(raw, found, failure))
+        return PromisedNar(stream, found, self.content_address(found), failure)
 
     def listing(self, found: NarInfo) -> list[NarEntry] | None:
         """Return what is in a path as the cache says, or None if it does not.
@@ -123,7 +148,7 @@ class BinaryCache:
             return None if data is None else parse_listing(data, f"{self}: the listing of {path}")
         return None
 
-    def _content_address(self, found: NarInfo) -> ContentAddress | None:
+    def content_address(self, found: NarInfo) -> ContentAddress | None:
         """Return the content address that the path has its name from, if it is one."""
         if found.ca is None:
             return None
@@ -146,16 +171,20 @@ class BinaryCache:
         `parse` raises CacheError for what is not valid. That is never remembered, because a cache
         may work again at any time.
         """
-        url = str(self)
-        known = None if self.url.directory else self._answers.find(url, name)
+        self._check()
+        known = None if self.url.directory else self._answers.find(str(self), name)
         if known is not None:
             with suppress(CacheError):
                 return parse(known[0])
         data = self.files.read(name, _MOST_INFO, path)
         parsed = parse(data)
         if self.url.directory is None:
-            self._answers.add(url, name, data)
+            self._answers.add(str(self), name, data)
         return parsed
+
+    def _check(self) -> None:
+        if self._left_out is not None:
+            raise self._left_out
 
     def _parsed_info(self, data: bytes | None) -> CacheInfo:
         if data is None:

@@ -175,6 +175,11 @@ class HttpFiles:
             response = follow(self._connections, outgoing, self._home, header)
         except (UnsafeTargetError, ValueError) as error:
             raise file.error(f"the cache's word is not followed: {error}") from None
+        except Setback as setback:
+            # No answer came.
+            if isinstance(setback.error, CacheError):
+                setback.error.is_unreachable = True
+            raise
         if response.status in {200, *_ABSENT} or (headers and response.status == 206):
             return response
         with response:
@@ -193,6 +198,7 @@ class HttpFiles:
         passing = status in TRANSIENT
         after = retry_after(response.headers.get("Retry-After"), self._settings.pace.now())
         error = file.error(message, status=status, is_broken=passing)
+        error.is_unreachable = passing
         return Setback(error, passing=passing, after=after)
 
     @cached_property

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Final
 
-from nixdock.errors import MissingPathsError
-from nixdock.nix.cache_files import NarInfo
+from nixdock.errors import CacheError
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.hashes import Hash
 from nixdock.nix.nar_entry import NarEntry
 from nixdock.nix.store_path import StorePath
 from nixdock.stores.binary_cache import BinaryCache
+from nixdock.stores.continued_nar import ContinuedNar
 from nixdock.stores.local import LocalStore
 from nixdock.stores.local_database import LocalDatabase
 from nixdock.stores.nar_entries import entries_of_nar
+from nixdock.stores.search import Search, missing_error
+from nixdock.stores.verified_nar import VerifiedNar
 from nixdock.system.parallel import JobThreads, map_in_threads
-from nixdock.system.text import listed
 from nixdock.tar.header import Entry
 
 __all__ = ["Stores"]
 
 # How many narinfos are asked for at the same time.
 _MOST_REQUESTS: Final = 16
-_MOST_NAMED: Final = 5
 
 
 class Stores:
@@ -48,24 +48,30 @@ class Stores:
     def caches(self) -> tuple[BinaryCache, ...]:
         """The caches in the order in which they are asked.
 
-        Raise CacheError if one of them can't be reached, or is for another store.
+        Those that can't be reached, or are for another store, come last: they fail again.
         """
-        priorities = map_in_threads(lambda cache: cache.priority, self._given, len(self._given))
-        ordered = sorted(zip(priorities, range(len(self._given)), strict=True))
-        return tuple(self._given[i] for _, i in ordered)
+        found = map_in_threads(_priority, self._given, len(self._given))
+        both = [*zip(found, self._given, strict=True)]
+        failed = [(error, cache) for error, cache in both if isinstance(error, CacheError)]
+        others = [(priority, cache) for priority, cache in both if isinstance(priority, int)]
+        # If none is left, an error names them all.
+        for error, cache in failed if others else ():
+            cache.warn(error)
+        ordered = sorted(others, key=lambda each: each[0])
+        return (*(cache for _, cache in ordered), *(cache for _, cache in failed))
 
     def closure(self, roots: Iterable[StorePath]) -> Closure:
         """Return the closure of the roots: the infos of all paths that they refer to.
 
         Many infos are asked for at the same time, by breadth. Raise MissingPathsError, with all
         paths that no store has, or whose signatures no key vouches for, and CacheError if a cache
-        fails.
+        fails and no other has the path.
         """
         infos: dict[StorePath, PathInfo] = {}
-        problems: dict[StorePath, str] = {}
+        missing: list[Search] = []
         seen = set(roots)
         waiting = sorted(seen)
-        futures: dict[Future[NarInfo | str], StorePath] = {}
+        futures: dict[Future[PathInfo | None], Search] = {}
 
         def reached(info: PathInfo) -> None:
             infos[info.path] = info
@@ -76,23 +82,26 @@ class Stores:
         with ExitStack() as stack:
             for cache in self._given:
                 stack.enter_context(cache.remembering())
-            threads = stack.enter_context(JobThreads(_MOST_REQUESTS))
+            threads: JobThreads | None = None
             while waiting or futures:
                 while waiting:
                     path = waiting.pop()
                     if (info := self._database.info(path)) is not None:
                         reached(info)
-                    else:
-                        futures[threads.submit(partial(_found, self.caches, path, None))] = path
+                        continue
+                    search = Search(self.caches, path)
+                    threads = threads or stack.enter_context(JobThreads(_MOST_REQUESTS))
+                    futures[threads.submit(partial(_info, search))] = search
                 for future in wait(futures, return_when=FIRST_COMPLETED).done if futures else ():
-                    path = futures.pop(future)
-                    found = future.result()
-                    if isinstance(found, str):
-                        problems[path] = found
+                    search = futures.pop(future)
+                    if (info := future.result()) is not None:
+                        reached(info)
+                    elif search.has_failed:
+                        raise search.error()
                     else:
-                        reached(found.info)
-        if problems:
-            raise self._missing(problems)
+                        missing.append(search)
+        if missing:
+            raise missing_error(missing)
         return Closure.of(infos.values())
 
     def promising(self, nar_hashes: Mapping[StorePath, Hash]) -> Stores:
@@ -108,8 +117,7 @@ class Stores:
         if self._is_local(path):
             yield from self.local.entries(path)
             return
-        cache, found = self._find(path, nar_hash)
-        with cache.opened(found) as nar:
+        with self._nar(path, nar_hash) as nar:
             yield from entries_of_nar(nar, path, nar)
 
     def listing(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:
@@ -117,8 +125,9 @@ class Stores:
         if self._is_local(path):
             yield from self.local.entries(path)
             return
-        cache, found = self._find(path, nar_hash)
-        yield from entries_of_nar(self._listed(cache, found), path, None)
+        if path not in self._listings:
+            self._listings[path] = self._listed(path, nar_hash)
+        yield from entries_of_nar(self._listings[path], path, None)
 
     def directory_of(self, paths: Sequence[StorePath]) -> str | None:
         """Return the local store's directory, if that has all the paths."""
@@ -148,59 +157,45 @@ class Stores:
             return False
         return not self._database.exists or self._database.info(path) is not None
 
-    def _find(self, path: StorePath, nar_hash: Hash | None) -> tuple[BinaryCache, NarInfo]:
-        nar_hash = nar_hash or self._promised.get(path)
-        for cache in self.caches:
-            found = _found([cache], path, nar_hash)
-            if not isinstance(found, str):
-                return cache, found
-        problem = _found(self.caches, path, nar_hash)
-        raise self._missing({path: str(problem)})
+    def _search(self, path: StorePath, nar_hash: Hash | None) -> Search:
+        return Search(self.caches, path, nar_hash or self._promised.get(path))
 
-    def _listed(self, cache: BinaryCache, found: NarInfo) -> list[NarEntry]:
-        path = found.info.path
-        if path not in self._listings:
-            listing = cache.listing(found)
-            if listing is None:
-                with cache.opened(found) as nar:
-                    listing = list(nar)
-            self._listings[path] = listing
-        return self._listings[path]
+    @contextmanager
+    def _nar(self, path: StorePath, nar_hash: Hash | None) -> Iterator[VerifiedNar]:
+        with ContinuedNar(self._search(path, nar_hash)) as stream:
+            yield VerifiedNar(stream, stream.address, stream.failure)
+
+    def _listed(self, path: StorePath, nar_hash: Hash | None) -> list[NarEntry]:
+        search = self._search(path, nar_hash)
+        for copy in search:
+            try:
+                listing = copy.cache.listing(copy.found)
+            except CacheError as error:
+                search.fail(copy.cache, error)
+                continue
+            search.warn()
+            if listing is not None:
+                return listing
+            with self._nar(path, nar_hash) as nar:
+                return list(nar)
+        raise search.error()
 
     @cached_property
     def _listings(self) -> dict[StorePath, list[NarEntry]]:
         return {}
 
-    def _missing(self, problems: dict[StorePath, str]) -> MissingPathsError:
-        stores = listed(["the local store", *map(str, self._given)], _MOST_NAMED)
-        paths = sorted(problems)
-        reasons = [f"{path}{problems[path] and f' ({problems[path]})'}" for path in paths]
-        if len(paths) == 1:
-            return MissingPathsError(
-                f"no store to be trusted has {reasons[0]}; asked were {stores}", paths=paths
-            )
-        return MissingPathsError(
-            f"no store to be trusted has {len(paths)} paths of the closure:"
-            f" {listed(reasons, _MOST_NAMED)}; asked were {stores}",
-            paths=paths,
-        )
+
+def _priority(cache: BinaryCache) -> int | CacheError:
+    try:
+        return cache.priority
+    except CacheError as error:
+        return error
 
 
-def _found(caches: Sequence[BinaryCache], path: StorePath, nar_hash: Hash | None) -> NarInfo | str:
-    """Return the narinfo of the first cache with a trusted one, or why there is none."""
-    problem = ""
-    for cache in caches:
-        found = cache.find(path)
-        if found is None:
-            continue
-        if nar_hash is None:
-            reason = cache.distrust(found)
-        elif nar_hash != found.info.nar_hash:
-            reason = f"its NAR hash is {found.info.nar_hash}, not {nar_hash}"
-        else:
-            # Whoever has vouched for the hash has vouched for all that is read.
-            reason = None
-        if reason is None:
-            return found
-        problem = problem or f"{cache} has it, but {reason}"
-    return problem
+def _info(search: Search) -> PathInfo | None:
+    """Return the info of a path from the first cache with a trusted one."""
+    copy = next(iter(search), None)
+    if copy is None:
+        return None
+    search.warn()
+    return copy.found.info

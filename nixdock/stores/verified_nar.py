@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import DecompressedReader
@@ -16,12 +16,9 @@ from nixdock.nix.content_address import ContentAddress
 from nixdock.nix.hashes import Hash
 from nixdock.nix.nar import NarReader
 from nixdock.nix.nar_entry import NarEntry
+from nixdock.nix.nar_strings import CHUNK
 from nixdock.nix.registrations import known_nar_hash
-from nixdock.system.readers import ForwardReader
 from nixdock.system.text import shown
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 __all__ = ["PromisedNar", "VerifiedNar", "coding_of_nar", "decompressed"]
 
@@ -57,17 +54,17 @@ def decompressed(stream: io.RawIOBase, found: NarInfo, failure: Failure) -> io.R
     return DecompressedReader(stream, coding, most=most, failure=failure, any_ratio=True)
 
 
-class PromisedNar(ForwardReader):
-    """Pass on the bytes of a NAR, and compare their number and hash with those in a narinfo.
+class PromisedNar:
+    """The bytes of a NAR in pieces, whose number and hash are compared with those in a narinfo.
 
-    `ca` is the content address from which the store path has its name, if it has. Reading raises
-    what `failure` makes of the message if the NAR has another size or, at its end, another hash.
+    `ca` is the content address from which the store path has its name, if it has. The last piece
+    is only returned if all are as promised. Closing it closes `stream`.
     """
 
     def __init__(
         self, stream: io.RawIOBase, found: NarInfo, ca: ContentAddress | None, failure: Failure
     ) -> None:
-        super().__init__(stream)
+        self._stream = stream
         self._failure = failure
         self._size = 0
         self._promised_size = found.info.nar_size
@@ -75,29 +72,46 @@ class PromisedNar(ForwardReader):
         if ca is not None and ca.method == "nar":
             expected.append(ca.hash)
         self._hashes = [(each, _new_hash(each.algorithm)) for each in expected]
+        # The next piece, which is held back until it is known whether it is the last one.
+        self._next: bytes | None = None
+        # The SHA-256 of all pieces before the last one, once that is there.
+        self._before_last: bytes | None = None
+        # How many bytes were returned.
+        self.passed = 0
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read the next bytes."""
-        view = memoryview(buffer)
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
+    def next_piece(self) -> bytes:
+        """Return the next piece, none at the end.
 
-    def read(self, size: int = -1, /) -> bytes:
-        """Return at most `size` of the next bytes, none at the end."""
-        if size < 0:
-            return self.readall()
-        data = self._stream.read(size) or b""
+        Raise what `failure` makes of the message if the NAR has another size or hash.
+        """
+        piece = self._read() if self._next is None else self._next
+        if not piece and self.passed:
+            return b""
+        self._next = self._read() if piece else b""
+        if not self._next:
+            self._before_last = self._hashes[0][1].digest()
+        for _, state in self._hashes:
+            state.update(piece)
+        if not self._next:
+            self._check()
+        self.passed += len(piece)
+        return piece
+
+    def passed_digest(self) -> bytes:
+        """Return the SHA-256 of the bytes that were returned, after an error."""
+        return self._hashes[0][1].digest() if self._before_last is None else self._before_last
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._stream.close()
+
+    def _read(self) -> bytes:
+        data = self._stream.read(CHUNK) or b""
         self._size += len(data)
         if self._size > self._promised_size:
             raise self._failure(
                 f"its NAR has more than the {self._promised_size} bytes that were promised"
             )
-        if data:
-            for _, state in self._hashes:
-                state.update(data)
-        elif size:
-            self._check()
         return data
 
     def _check(self) -> None:

@@ -154,7 +154,7 @@ def test_a_cache_that_is_not_there(fake: FakeCache, closure: Sample) -> None:
     with fake_cache(fake.directory) as other:
         url = other.url
     with pytest.raises(CacheError, match=f"{url}: nix-cache-info: 127.* refuses connections"):
-        open_sample([fake.url, url], attempts=2).closure([APP])
+        open_sample(url, attempts=2).closure([APP])
 
 
 def test_a_cache_says_how_long_to_wait(closure: Sample, fake: FakeCache) -> None:
