@@ -42,7 +42,7 @@ class AnswerCache:
     """
 
     def __init__(self, directory: Path | None, now: Callable[[], float] = time.time) -> None:
-        self._directory = directory
+        self.file = None if directory is None else directory / _FILE
         self._now = now
         self._lock = threading.Lock()
         # A connection must not be used in a child process, nor a lock that a thread has held.
@@ -112,16 +112,16 @@ class AnswerCache:
                     )
 
     def _opened(self) -> sqlite3.Connection | None:
-        if self._connection is None and self._directory is not None:
-            self._connection = _database(self._directory, int(self._now()) - _PRESENT)
+        if self._connection is None and self.file is not None:
+            self._connection = _database(self.file, int(self._now()) - _PRESENT)
         return self._connection
 
 
-def _database(directory: Path, oldest: int) -> sqlite3.Connection:
-    """Open the database in a directory, without what was answered before the time `oldest`."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+def _database(file: Path, oldest: int) -> sqlite3.Connection:
+    """Open the database, without what was answered before the time `oldest`."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     connection = sqlite3.connect(
-        directory / _FILE, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+        file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
     )
     try:
         connection.execute("pragma synchronous = off")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Final, TypeVar
 
 from nixdock.errors import CacheError, InputError, StoreError
@@ -56,6 +57,8 @@ class BinaryCache:
         self._answers = answers
         self._store_dir = store_dir
         self._found: dict[StorePath, NarInfo | None] = {}
+        # The files that were remembered, and not asked for in this run.
+        self._remembered: set[str] = set()
         # Why nothing is asked of the cache any more.
         self._left_out: CacheError | None = None
         # Whether there was a warning: one is enough for all processes.
@@ -81,6 +84,11 @@ class BinaryCache:
             self._left_out = error
             raise
 
+    @property
+    def memory(self) -> Path | None:
+        """The file that has what is remembered."""
+        return self._answers.file
+
     def remembering(self) -> AbstractContextManager[None]:
         """Return a context in which what the cache answers is written to disk at the end."""
         return self._answers.together()
@@ -92,7 +100,18 @@ class BinaryCache:
         """
         if path not in self._found:
             parse = partial(self._parsed_narinfo, path)
-            self._found[path] = self._answer(f"{path.hash_part}.narinfo", path, parse)
+            self._found[path] = self._answer(_narinfo(path), path, parse)
+        return self._found[path]
+
+    def is_remembered(self, path: StorePath) -> bool:
+        """Tell whether what `find` returns was not asked for in this run."""
+        return _narinfo(path) in self._remembered
+
+    def ask_again(self, path: StorePath) -> NarInfo | None:
+        """Return the narinfo as the cache has it now, as `find` does from here on."""
+        name = _narinfo(path)
+        self._remembered.discard(name)
+        self._found[path] = self._asked(name, path, partial(self._parsed_narinfo, path))
         return self._found[path]
 
     def failed(self, error: CacheError) -> None:
@@ -175,7 +194,15 @@ class BinaryCache:
         known = None if self.url.directory else self._answers.find(str(self), name)
         if known is not None:
             with suppress(CacheError):
-                return parse(known[0])
+                parsed = parse(known[0])
+                self._remembered.add(name)
+                return parsed
+        return self._asked(name, path, parse)
+
+    def _asked(
+        self, name: str, path: StorePath | None, parse: Callable[[bytes | None], _Parsed]
+    ) -> _Parsed:
+        self._check()
         data = self.files.read(name, _MOST_INFO, path)
         parsed = parse(data)
         if self.url.directory is None:
@@ -208,3 +235,7 @@ class BinaryCache:
 
     def _error(self, path: StorePath | None, message: str) -> CacheError:
         return cache_error(str(self), path, message)
+
+
+def _narinfo(path: StorePath) -> str:
+    return f"{path.hash_part}.narinfo"

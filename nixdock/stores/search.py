@@ -42,10 +42,26 @@ class Search:
         self._doubts: dict[BinaryCache, str] = {}
 
     def __iter__(self) -> Iterator[Copy]:
-        """Yield the copies; whoever goes on has not been able to read the last one."""
+        """Yield the copies; whoever goes on has not been able to read the last one.
+
+        Its narinfo is asked for again then if it was only remembered.
+        """
         for cache in self.caches:
             copy = self._copy(cache, cache.find)
-            if copy is not None:
+            if copy is None:
+                continue
+            yield copy
+            if cache.is_remembered(self.path):
+                failure = self._failures.pop(cache, None)
+                newer = self._copy(cache, cache.ask_again)
+                if newer is not None and newer != copy:
+                    yield newer
+                elif newer is not None and failure is not None:
+                    self._failures[cache] = failure
+        # Somebody may have signed it meanwhile.
+        for cache in [each for each in self._doubts if each.is_remembered(self.path)]:
+            del self._doubts[cache]
+            if (copy := self._copy(cache, cache.ask_again)) is not None:
                 yield copy
 
     def fail(self, cache: BinaryCache, error: CacheError) -> None:
@@ -123,4 +139,9 @@ def _doubtful(search: Search) -> str:
 
 
 def _asked(searches: Sequence[Search]) -> str:
-    return listed(["the local store", *map(str, searches[0].caches)], _MOST_NAMED)
+    names = ["the local store"]
+    for cache in searches[0].caches:
+        is_remembered = any(cache.is_remembered(search.path) for search in searches)
+        how = f" (within the last hour; remove {cache.memory} to ask again)"
+        names.append(f"{cache}{how if is_remembered else ''}")
+    return listed(names, _MOST_NAMED)
