@@ -178,9 +178,17 @@ class BinaryCache:
         info = found.info
         if address is None or not address.names(info.path, info.references):
             return None
-        # The NAR hash of such a path is known, and must not be another one.
-        is_nar = address.method == "nar" and address.hash.algorithm == "sha256"
-        return None if is_nar and address.hash != info.nar_hash else address
+        return None if _is_nar_hash(address) and address.hash != info.nar_hash else address
+
+    def must_be_read(self, found: NarInfo) -> bool:
+        """Tell whether only the NAR of a path that is trusted can tell whether its hash is right.
+
+        Nobody has signed it, and it does not follow from the content address.
+        """
+        address = self.content_address(found)
+        if self._keys is None or address is None or _is_nar_hash(address):
+            return False
+        return not self._keys.trusts(found.info, found.signatures)
 
     def _answer(
         self, name: str, path: StorePath | None, parse: Callable[[bytes | None], _Parsed]
@@ -239,3 +247,8 @@ class BinaryCache:
 
 def _narinfo(path: StorePath) -> str:
     return f"{path.hash_part}.narinfo"
+
+
+def _is_nar_hash(address: ContentAddress) -> bool:
+    """Tell whether the hash of a content address is that of the NAR, and in SHA-256."""
+    return address.method == "nar" and address.hash.algorithm == "sha256"

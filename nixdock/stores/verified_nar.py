@@ -68,10 +68,10 @@ class PromisedNar:
         self._failure = failure
         self._size = 0
         self._promised_size = found.info.nar_size
-        expected = [known_nar_hash(found.info)]
+        nar_hash = known_nar_hash(found.info)
+        self._hashes = [(nar_hash, _new_hash(nar_hash.algorithm))]
         if ca is not None and ca.method == "nar":
-            expected.append(ca.hash)
-        self._hashes = [(each, _new_hash(each.algorithm)) for each in expected]
+            self._hashes.append((ca.hash, _new_hash(ca.hash.algorithm)))
         # The next piece, which is held back until it is known whether it is the last one.
         self._next: bytes | None = None
         # The SHA-256 of all pieces before the last one, once that is there.
@@ -133,8 +133,8 @@ class VerifiedNar:
     """The entries of a NAR, and the contents of its files, as NarReader has them.
 
     `ca` is the content address of the store path, if that is what makes it trusted: that of a
-    single file is compared with the file at its end, if it was read. Both raise what `failure`
-    makes of the message if the NAR is not valid, or not the promised one.
+    single file is compared with the file at its end. Both raise what `failure` makes of the message
+    if the NAR is not valid, or not the promised one.
     """
 
     def __init__(self, stream: io.RawIOBase, ca: ContentAddress | None, failure: Failure) -> None:
@@ -170,6 +170,8 @@ class VerifiedNar:
             if entry.kind != "regular":
                 raise self._failure("it is not the single file that its content address is of")
             yield entry
+            while self.read(CHUNK):
+                pass
         actual = Hash(expected.algorithm, self._state.digest())
         if actual != expected:
             raise self._failure(

@@ -186,54 +186,6 @@ def test_what_is_signed_cannot_be_changed(closure: Sample, fake: FakeCache, chan
     assert f"{APP} ({fake.url} has it, but its signature by test-1 is forged)" in str(failure(fake))
 
 
-def test_a_content_address_needs_no_signature_but_the_contents(
-    tmp_path: Path, closure: Sample
-) -> None:
-    data = b"hello\n"
-    path = StorePath.parse("/nix/store/7zhvfwjnjjnqsmlsx0s63mbsm31m7y6b-other.txt")
-    address = "text:sha256:00xyyr3fi8l6hb839bv3f7yb86yjv7xi1cgh1xnhipym4asvb4aq"
-    check_content_address(tmp_path, closure, path, address, data)
-    path = StorePath.parse("/nix/store/9a8mxachqmcv8x2cfijdps9dyxgyyrzm-hello.txt")
-    address = (
-        "fixed:sha512:0lrc0dwnvipqviibf7qfm1y492qvjwb1zhkcyi05cndmva1mr5gjcgrnz1x36djmk0sfg8djd2n0"
-        "qv68vib2jg590mwznar9jcjphp7"
-    )
-    check_content_address(tmp_path, closure, path, address, data)
-
-
-def check_content_address(
-    tmp_path: Path, closure: Sample, path: StorePath, address: str, data: bytes
-) -> None:
-    from nixdock.nix.closure import PathInfo
-    from tests.unit.nix.nar_files import File, dump
-
-    from .sample_cache import narinfo_lines
-
-    directory = closure.cache(tmp_path / "cache")
-
-    def offer(contents: bytes) -> None:
-        nar = dump(File(contents))
-        info = PathInfo(path, len(nar), hash_of(nar))
-        lines = [*narinfo_lines(info, "nar/x", "none", nar), f"CA: {address}"]
-        (directory / f"{path.hash_part}.narinfo").write_text("".join(f"{x}\n" for x in lines))
-        (directory / "nar/x").write_bytes(nar)
-
-    offer(data)
-    stores = open_sample(f"file://{directory}")
-    assert len(stores.closure([path])) == 1
-    ((_, found),) = contents_of(stores, path)
-    assert found == data
-    offer(b"jello\n")
-    stores = open_sample(f"file://{directory}")
-    assert len(stores.closure([path])) == 1
-    with pytest.raises(CacheError, match=r"the hash of its file is .* as in its content address"):
-        contents_of(stores, path)
-    narinfo_file = directory / f"{path.hash_part}.narinfo"
-    narinfo_file.write_text(narinfo_file.read_text().replace(address, f"{address[:-8]}00000000"))
-    with pytest.raises(MissingPathsError, match="but it is not signed"):
-        open_sample(f"file://{directory}").closure([path])
-
-
 def nar_file(fake: FakeCache, path: StorePath = LIBC) -> Path:
     return next((fake.directory / "nar").glob(f"{path.hash_part}.nar*"))
 
@@ -450,20 +402,3 @@ def test_a_closure_is_asked_for_by_breadth(tmp_path: Path, closure: Sample) -> N
         assert len(open_sample(fake.url).closure(wide[:1])) == 200
         assert len(fake.log) == 201
         assert len({each.connection for each in fake.log}) <= 17
-
-
-def test_the_nar_hash_of_a_content_address_cannot_be_another_one(
-    closure: Sample, fake: FakeCache
-) -> None:
-    """It names layers before any byte of them is fetched."""
-    path = StorePath.parse("/nix/store/i3961bf27mr7n7jagvyyws3g6hcrrzka-dir")
-    nar_hash = "0addczm9fjxkwraq3rf9z66ndy1w8scg7pi05xdyf4rjpl2h73gj"
-    text = (
-        f"StorePath: {path}\nURL: nar/x\nCompression: none\nNarSize: 240\nReferences: \n"
-        f"CA: fixed:r:sha256:{nar_hash}\nNarHash: sha256:"
-    )
-    narinfo(fake, path).write_text(f"{text}{nar_hash}\n")
-    assert len(open_sample(fake.url).closure([path])) == 1
-    narinfo(fake, path).write_text(f"{text}{hash_of(b'').base32}\n")
-    with pytest.raises(MissingPathsError, match="but it is not signed"):
-        open_sample(fake.url).closure([path])
