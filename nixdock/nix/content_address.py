@@ -45,16 +45,21 @@ class ContentAddress:
     def names(self, path: StorePath, references: Iterable[StorePath]) -> bool:
         """Tell whether `path` is that of these contents with these references.
 
-        The answer is no for a path that refers to itself: its hash is one of other contents.
+        The hash of a path that refers to itself is that of the NAR without the path's own hash, as
+        ModuloHash has it.
         """
         others = sorted(references)
-        if path in others:
-            return False
+        refers_to_itself = path in others
+        if refers_to_itself:
+            others.remove(path)
         is_sha256 = self.hash.algorithm == "sha256"
+        if self.method == "nar" and is_sha256:
+            kind = ["source", *others, *(["self"] if refers_to_itself else [])]
+            return _is_path(path, ":".join(kind), self.hash)
+        if refers_to_itself:
+            return False
         if self.method == "text":
             return is_sha256 and _is_path(path, ":".join(["text", *others]), self.hash)
-        if self.method == "nar" and is_sha256:
-            return _is_path(path, ":".join(["source", *others]), self.hash)
         if others:
             return False
         mark = "r:" if self.method == "nar" else ""

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from nixdock.errors import CacheError, InputError, StoreError
 from nixdock.nix.cache_files import CacheInfo, NarInfo, parse_cache_info, parse_narinfo
+from nixdock.nix.closure import PathInfo
 from nixdock.nix.content_address import ContentAddress
 from nixdock.nix.nar_entry import NarEntry
 from nixdock.nix.signatures import TrustedKeys, signer_of
@@ -178,7 +179,7 @@ class BinaryCache:
         info = found.info
         if address is None or not address.names(info.path, info.references):
             return None
-        return None if _is_nar_hash(address) and address.hash != info.nar_hash else address
+        return None if _is_nar_hash(address, info) and address.hash != info.nar_hash else address
 
     def must_be_read(self, found: NarInfo) -> bool:
         """Tell whether only the NAR of a path that is trusted can tell whether its hash is right.
@@ -186,7 +187,7 @@ class BinaryCache:
         Nobody has signed it, and it does not follow from the content address.
         """
         address = self.content_address(found)
-        if self._keys is None or address is None or _is_nar_hash(address):
+        if self._keys is None or address is None or _is_nar_hash(address, found.info):
             return False
         return not self._keys.trusts(found.info, found.signatures)
 
@@ -249,6 +250,7 @@ def _narinfo(path: StorePath) -> str:
     return f"{path.hash_part}.narinfo"
 
 
-def _is_nar_hash(address: ContentAddress) -> bool:
+def _is_nar_hash(address: ContentAddress, info: PathInfo) -> bool:
     """Tell whether the hash of a content address is that of the NAR, and in SHA-256."""
-    return address.method == "nar" and address.hash.algorithm == "sha256"
+    is_plain = address.method == "nar" and info.path not in info.references
+    return is_plain and address.hash.algorithm == "sha256"

@@ -12,8 +12,10 @@ from nixdock.coding.decompression import DecompressedReader
 from nixdock.errors import CacheError, StoreError
 from nixdock.native.sha256 import Sha256, new_sha256
 from nixdock.nix.cache_files import NarInfo
+from nixdock.nix.closure import PathInfo
 from nixdock.nix.content_address import ContentAddress
 from nixdock.nix.hashes import Hash
+from nixdock.nix.modulo_hash import ModuloHash
 from nixdock.nix.nar import NarReader
 from nixdock.nix.nar_entry import NarEntry
 from nixdock.nix.nar_strings import CHUNK
@@ -71,7 +73,7 @@ class PromisedNar:
         nar_hash = known_nar_hash(found.info)
         self._hashes = [(nar_hash, _new_hash(nar_hash.algorithm))]
         if ca is not None and ca.method == "nar":
-            self._hashes.append((ca.hash, _new_hash(ca.hash.algorithm)))
+            self._hashes.append((ca.hash, _hash_in_address(ca, found.info)))
         # The next piece, which is held back until it is known whether it is the last one.
         self._next: bytes | None = None
         # The SHA-256 of all pieces before the last one, once that is there.
@@ -127,6 +129,12 @@ class PromisedNar:
 
 def _new_hash(algorithm: str) -> Sha256:
     return new_sha256() if algorithm == "sha256" else hashlib.new(algorithm, usedforsecurity=False)
+
+
+def _hash_in_address(ca: ContentAddress, info: PathInfo) -> Sha256:
+    if info.path in info.references:
+        return ModuloHash(ca.hash.algorithm, info.path.hash_part.encode())
+    return _new_hash(ca.hash.algorithm)
 
 
 class VerifiedNar:

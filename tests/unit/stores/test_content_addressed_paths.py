@@ -15,6 +15,11 @@ from .fake_cache import FakeCache, fake_cache
 from .reaching import contents_of, open_sample
 from .sample_cache import Sample, hash_of, narinfo_lines
 
+SELF = (
+    StorePath.parse("/nix/store/yshm6llnida87k47l0i0pyx6ixn4409l-selfref"),
+    "fixed:r:sha256:1ki3ndslhbzxpxnrdhcjxzwv56d03xmzpj0xbw572jkr92fwaab4",
+    b"hi /nix/store/yshm6llnida87k47l0i0pyx6ixn4409l-selfref\n",
+)
 ADDRESSES = (
     (
         StorePath.parse("/nix/store/7zhvfwjnjjnqsmlsx0s63mbsm31m7y6b-other.txt"),
@@ -29,6 +34,7 @@ ADDRESSES = (
         ),
         b"hello\n",
     ),
+    SELF,
 )
 
 
@@ -48,13 +54,14 @@ def test_a_content_address_needs_no_signature_but_the_contents(
     tmp_path: Path, closure: Sample, path: StorePath, address: str, data: bytes
 ) -> None:
     directory = closure.cache(tmp_path / "cache")
-    offer(directory, path, address, data, ())
+    references = (path,) if path == SELF[0] else ()
+    offer(directory, path, address, data, references)
     stores = open_sample(f"file://{directory}")
     assert len(stores.closure([path])) == 1
     assert [entry.size for entry in stores.listing(path)] == [len(data)]
     ((_, found),) = contents_of(stores, path)
     assert found == data
-    offer(directory, path, address, data.replace(b"h", b"j"), ())
+    offer(directory, path, address, data.replace(b"h", b"j"), references)
     stores = open_sample(f"file://{directory}")
     for read in (lambda: stores.closure([path]), lambda: contents_of(stores, path)):
         with pytest.raises(CacheError, match=r"as in its content address|as promised"):
