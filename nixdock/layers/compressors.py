@@ -64,12 +64,15 @@ class _Encoder(Compressor, Protocol):
 
 
 @contextmanager
-def compressor(compression: Compression, write: Write, workers: int = 1) -> Iterator[Compressor]:
+def compressor(
+    compression: Compression, write: Write, workers: int = 1, *, checksum: bool = True
+) -> Iterator[Compressor]:
     """Yield a compressor that passes its output to `write`; the end of the block ends the stream.
 
-    If the block fails, what is not compressed yet is dropped. Raise ToolError if the library that
-    is needed is missing or compresses to other bytes than it should, and InputError if the
-    compression is one for layers alone.
+    A zstd stream has a checksum unless its readers know a digest. If the block fails, what is not
+    compressed yet is dropped. Raise ToolError if the library that is needed is missing or
+    compresses to other bytes than it should, and InputError if the compression is one for layers
+    alone.
     """
     if compression.chunked:
         raise InputError(
@@ -82,7 +85,7 @@ def compressor(compression: Compression, write: Write, workers: int = 1) -> Iter
         case Coding.GZIP:
             encoder = _Gzip(write, compression.level, workers)
         case Coding.ZSTD:
-            encoder = _Zstd(write, compression, workers)
+            encoder = _Zstd(write, compression, workers, checksum=checksum)
         case _:
             encoder = _Uncompressed(write)
     try:
@@ -197,13 +200,17 @@ class _Gzip:
 
 
 class _Zstd:
-    def __init__(self, write: Write, compression: Compression, workers: int) -> None:
+    def __init__(
+        self, write: Write, compression: Compression, workers: int, *, checksum: bool
+    ) -> None:
         from nixdock.coding.libzstd import compression_errors  # noqa: PLC0415 (as in load_encoder)
 
         self._write = write
         self._errors = compression_errors
         self._settings = compression, max(1, workers)
-        self._zstd = kept_compressor(*self._settings) or _zstd_compressor(*self._settings)
+        self._is_of_layer = not checksum
+        kept = kept_compressor(*self._settings) if self._is_of_layer else None
+        self._zstd = kept or _zstd_compressor(*self._settings, checksum=checksum)
         self._is_finished = False
 
     def write(self, data: memoryview | bytes) -> None:
@@ -222,13 +229,15 @@ class _Zstd:
         self._write(compressed)
 
     def close(self) -> None:
-        if self._is_finished:
+        if self._is_finished and self._is_of_layer:
             keep_compressor(*self._settings, self._zstd)
         # Freeing the compressor ends its threads.
         del self._zstd
 
 
-def _zstd_compressor(compression: Compression, workers: int) -> zstd.ZstdCompressor:
+def _zstd_compressor(
+    compression: Compression, workers: int, *, checksum: bool = False
+) -> zstd.ZstdCompressor:
     from nixdock.coding.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
 
     parameter = zstd.CompressionParameter
@@ -236,8 +245,7 @@ def _zstd_compressor(compression: Compression, workers: int) -> zstd.ZstdCompres
         parameter.compression_level: compression.level,
         # Without workers, libzstd divides the input differently, so use one at least.
         parameter.nb_workers: workers,
-        # Readers of images compare the digests of layers, which are stronger than its checksum.
-        parameter.checksum_flag: 0,
+        parameter.checksum_flag: int(checksum),
     }
     if compression.long:
         options[parameter.enable_long_distance_matching] = 1

@@ -33,7 +33,8 @@ def tar_encoder(compression: Compression, write: Write, workers: int = 1) -> Ite
     If the block fails, what is not encoded yet is dropped. Raise ToolError as `compressor` does.
     """
     if not compression.chunked:
-        with compressor(compression, write, workers) as stream:
+        # Readers compare the layer's digest, which is stronger than a checksum.
+        with compressor(compression, write, workers, checksum=False) as stream:
             yield _Stream(stream)
         return
     # These formats are rarely used: load them only then.

@@ -41,7 +41,7 @@ def compressed(
     compression: Compression, chunks: Iterable[bytes | memoryview], workers: int = 1
 ) -> bytes:
     out = io.BytesIO()
-    with compressor(compression, out.write, workers) as compressing:
+    with compressor(compression, out.write, workers, checksum=False) as compressing:
         for chunk in chunks:
             compressing.write(chunk)
     return out.getvalue()
@@ -156,15 +156,23 @@ def test_a_resource_that_libzstd_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
         def compress(self, data: bytes) -> bytes:
             raise zstd.ZstdError("Allocation error : not enough memory")
 
-    monkeypatch.setattr(compressors, "_zstd_compressor", lambda compression, workers: Lacking())
+    monkeypatch.setattr(compressors, "_zstd_compressor", lambda *_, **__: Lacking())
     with pytest.raises(ToolError, match=r"can't compress \(Allocation error : not enough memory\)"):
         compressed(Compression.ZSTD, [b"a"])
 
 
-def test_zstd_has_no_checksum() -> None:
+def test_zstd_has_a_checksum_unless_there_is_a_digest() -> None:
     data = compressed(Compression.ZSTD, [b"data"])
     assert not data[4] & 0b100, "the frame's content checksum flag (RFC 8878, 3.1.1.1.1)"
     assert zstd.decompress(data) == b"data"
+    out = io.BytesIO()
+    with compressor(Compression.ZSTD, out.write) as stream:
+        stream.write(b"data")
+    checked = bytearray(out.getvalue())
+    assert checked[4] & 0b100
+    checked[-1] ^= 1
+    with pytest.raises(zstd.ZstdError):
+        zstd.decompress(bytes(checked))
 
 
 def test_uncompressed_bytes_are_passed_on() -> None:

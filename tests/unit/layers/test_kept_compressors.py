@@ -25,7 +25,7 @@ SECOND = FIRST[5 * MIB :] + FIRST[: 6 * MIB]
 
 def compressed(compression: Compression, data: bytes, workers: int = 1) -> bytes:
     out = io.BytesIO()
-    with compressor(compression, out.write, workers) as stream:
+    with compressor(compression, out.write, workers, checksum=False) as stream:
         stream.write(data)
     return out.getvalue()
 
@@ -36,9 +36,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Compression]:
     made: list[Compression] = []
     make = compressors._zstd_compressor
 
-    def counted(compression: Compression, workers: int) -> object:
+    def counted(compression: Compression, workers: int, **options: bool) -> object:
         made.append(compression)
-        return make(compression, workers)
+        return make(compression, workers, **options)
 
     monkeypatch.setattr(compressors, "_zstd_compressor", counted)
     return made
