@@ -113,8 +113,10 @@ def command(
     app.run()
     if app.return_code == 128 + signal.SIGINT:
         raise click.Abort
-    if app.return_code:
+    if app.return_code is not None and app.return_code > 128:
         raise TerminatedError(app.return_code - 128)
+    if app.return_code:
+        click.get_current_context().exit(app.return_code)
 
 
 def _check_terminal() -> None:

@@ -34,7 +34,7 @@ from nixdock.cli.options import (
     quiet_option,
     spec_argument,
 )
-from nixdock.cli.output import check_not_terminal, is_standard_output, pretty_json
+from nixdock.cli.output import check_not_terminal, is_standard_output, is_within, pretty_json
 from nixdock.cli.progress import packing_progress, say
 from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.atomic import whole_file
@@ -132,6 +132,8 @@ def command(
     if target is None and not dry_run:
         raise click.UsageError("no output: give one with -o, or use --dry-run")
     writes = target is not None and not dry_run
+    if metadata is not None and target is not None and is_within(metadata, target):
+        raise click.UsageError("the file for the metadata can't be within the image")
     _check_options(reuse=bool(reuse), attaching=bool(attaching), writes=writes)
     if legacy and form != Format.DOCKER_ARCHIVE:
         raise click.UsageError(f"--legacy is for --format {Format.DOCKER_ARCHIVE}, not {form}")

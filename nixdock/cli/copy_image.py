@@ -16,7 +16,7 @@ from nixdock.cli.output import is_standard_output, pretty_json, standard_output
 from nixdock.cli.progress import packing_progress, reading_progress
 from nixdock.cli.source import read_source
 from nixdock.oci.location import FileLocation, parse_location
-from nixdock.oci.registry_reference import RegistryReference
+from nixdock.oci.registry_reference import RegistryReference, check_no_password
 from nixdock.spec.annotations import with_own_annotations
 from nixdock.spec.times import source_date_epoch
 
@@ -72,6 +72,10 @@ def command(
         _load(source, destination.removeprefix(_DAEMON), access, as_json=as_json, quiet=quiet)
         return
     image = read_source(source)
+    match parse_location(destination):
+        case FileLocation(path, None) if ":" in destination and not path.exists():
+            # The name of a file may have @, but hardly what may be a user and a password.
+            check_no_password(destination)
     if not isinstance(image, str):
         if platform is not None or all_platforms:
             raise click.UsageError("a spec is for one platform, which it states itself")

@@ -79,11 +79,11 @@ def command(
     The database is written to nix/var/nix/db, and symlinks that protect the garbage collector roots
     to nix/var/nix/gcroots/docker. The time of registration is SOURCE_DATE_EPOCH.
 
-    A --root that is not a store path is the directory that contains the store, by default /.
+    A --root that is a directory, and no store path, contains the store; by default, that is /.
     """
     if platform is not None and not bases:
         raise click.UsageError("--platform is for --base")
-    chosen, root = _without_directory(chosen)
+    chosen, root = _without_directory(chosen, graph)
     closure = chosen.closure(graph, keys, access)
     write_database(
         closure,
@@ -101,18 +101,24 @@ def command(
     )
 
 
-def _without_directory(chosen: ChosenStores) -> tuple[ChosenStores, str]:
-    """Take the directory that contains the store out of what --root gives."""
+def _without_directory(chosen: ChosenStores, graph: Path | None) -> tuple[ChosenStores, str]:
+    """Take the directory that contains the store out of what --root gives.
+
+    What else is no store path may be the name of one in a graph.
+    """
     roots, directories = [], []
     for text in chosen.roots:
         try:
             roots.append(str(StorePath.parse(text)))
         except InputError:
-            if not Path(text).is_dir():
+            if Path(text).is_dir():
+                directories.append(text)
+            elif graph is None:
                 raise click.UsageError(
                     f"--root {text} is neither a store path nor a directory"
                 ) from None
-            directories.append(text)
+            else:
+                roots.append(text)
     if len(directories) > 1:
         raise click.UsageError(f"--root names two directories: {' and '.join(directories[:2])}")
     return replace(chosen, roots=tuple(roots)), next(iter(directories), "")

@@ -22,7 +22,13 @@ from nixdock.cli.options import (
     quiet_option,
     reuse_option,
 )
-from nixdock.cli.output import check_not_terminal, is_standard_output, pretty_json, size_text
+from nixdock.cli.output import (
+    check_not_terminal,
+    is_standard_output,
+    is_within,
+    pretty_json,
+    size_text,
+)
 from nixdock.cli.progress import packing_progress
 from nixdock.cli.source import read_source
 from nixdock.cli.stores import ChosenStores, cache_options, realise_option
@@ -156,6 +162,8 @@ def command(
         raise click.UsageError("--reuse is for --push")
     if target is not None:
         check_not_terminal(target)
+        if digest_file is not None and is_within(digest_file, target):
+            raise click.UsageError("the file for the digest can't be within the index")
     sources = [_source(image, chosen, access) for image in images]
     options = Indexing(
         names=names,

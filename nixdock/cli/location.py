@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any, Final
 
 import click
 
 from nixdock.errors import InputError
 from nixdock.oci.location import FileLocation, Location, is_file_name, location_of
-from nixdock.oci.registry_reference import RegistryReference
+from nixdock.oci.registry_reference import RegistryReference, check_no_password
 
 __all__ = ["LOCATION", "named_location"]
 
@@ -26,13 +27,13 @@ def named_location(text: str) -> Location:
     location = location_of(text)
     if not isinstance(location, FileLocation) or location.form is not None:
         return location
-    if _HOST.match(text) and not is_file_name(text) and not location.path.exists():
-        try:
+    if location.path.exists():
+        return location
+    # It would be repeated as the name of a missing file.
+    check_no_password(text)
+    if _HOST.match(text) and not is_file_name(text):
+        with suppress(InputError):
             return RegistryReference.parse(text)
-        except InputError:
-            # What may have a password is not repeated as the name of a missing file.
-            if "@" in text:
-                raise
     return location
 
 

@@ -14,6 +14,7 @@ from nixdock.system.writers import StreamWriter, descriptor_of
 __all__ = [
     "check_not_terminal",
     "is_standard_output",
+    "is_within",
     "pretty_json",
     "size_text",
     "standard_output",
@@ -28,6 +29,11 @@ def pretty_json(document: object) -> bytes:
 def is_standard_output(target: Path) -> bool:
     """Return whether `target`, an OUTPUT, is standard output."""
     return descriptor_of(target) == 1
+
+
+def is_within(file: Path, directory: Path) -> bool:
+    """Return whether `file` is `directory`, or would be in it, once it is written."""
+    return file.resolve().is_relative_to(directory.resolve())
 
 
 def check_not_terminal(target: Path) -> None:

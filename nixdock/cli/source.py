@@ -9,7 +9,7 @@ import click
 
 from nixdock.cli.options import overridden
 from nixdock.errors import InputError
-from nixdock.oci.location import FileLocation, is_file_name, parse_location
+from nixdock.oci.location import FileLocation, parse_location
 from nixdock.oci.registry_reference import check_no_password
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def read_source(
     if previous and no_previous:
         raise click.UsageError("--previous and --no-previous are mutually exclusive")
     location = parse_location(text)
-    is_missing = isinstance(location, FileLocation) and not location.path.exists()
-    if is_missing and not is_file_name(text):
-        # It would be repeated as the name of a missing file.
-        check_no_password(text)
+    match location:
+        case FileLocation(path, None) if not path.exists():
+            # It would be repeated as the name of a missing file.
+            check_no_password(text)
     spec = spec_at(location)
     if spec is not None:
         return overridden(spec, previous=previous)

@@ -13,7 +13,8 @@ __all__ = ["ModuloHash"]
 class ModuloHash:
     """The hash of bytes in which zeros take the place of `own`, as Nix's HashModuloSink has it.
 
-    The places are hashed after the bytes, so that it matters where there were zeros before.
+    The places are hashed after the bytes, so that it matters where there were zeros before; but Nix
+    2.17 and later leaves them out.
     """
 
     def __init__(self, algorithm: str, own: bytes) -> None:
@@ -38,10 +39,11 @@ class ModuloHash:
         self._rest = text[end:]
         self._at += end
 
-    def digest(self) -> bytes:
-        """Return the digest of all bytes."""
+    def digests(self) -> tuple[bytes, bytes]:
+        """Return the digest of all bytes with the places, and without them."""
         state = self._state.copy()
         state.update(self._rest)
+        without = state.digest()
         for place in self._places:
             state.update(b"|%d" % place)
-        return state.digest()
+        return state.digest(), without

@@ -16,14 +16,16 @@ DOCKER_HUB: Final = "docker.io"
 """The host of images whose reference names none."""
 
 _HUB_NAMES: Final = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
+# USER[:PASSWORD]@HOST, perhaps in a URL.
+_WITH_USER: Final = re.compile(r"(?:[a-z+-]+:(?://)?)?(?:[^/@]*:[^/@]*@|[^/@]+@[^/@]+/)")
+_WITH_DIGEST: Final = re.compile(r"[^@]*@sha[0-9]+:[^/@]*", re.DOTALL)
 _PORTS: Final = range(1, 1 << 16)
 _IPV6: Final = re.compile(r"\[[0-9A-Fa-f:.]+\](?::[0-9]+)?", re.ASCII)
 
 
 def check_no_password(text: str) -> None:
     """Raise InputError, which does not quote it, if a text has what may be a password before @."""
-    name, at, digest = text.partition("@")
-    if at and ":" in name and not digest.startswith("sha"):
+    if _WITH_USER.match(text) and not _WITH_DIGEST.fullmatch(text):
         raise InputError(
             "an image reference contains no user name or password, and what follows @ is a digest:"
             " expected [HOST/]REPOSITORY[:TAG][@sha256:…]; `nixdock login HOST` stores credentials"

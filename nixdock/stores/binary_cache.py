@@ -151,7 +151,7 @@ class BinaryCache:
         raw = self.files.open(found.url, path)
         # A thread decompresses, and this one hashes: the NAR together with the layer made from it.
         stream = ReadAhead(decompressed(raw, found, failure))
-        return PromisedNar(stream, found, self.content_address(found), failure)
+        return PromisedNar(stream, found, self._address_to_compare(found), failure)
 
     def listing(self, found: NarInfo) -> list[NarEntry] | None:
         """Return what is in a path as the cache says, or None if it does not.
@@ -180,6 +180,18 @@ class BinaryCache:
         if address is None or not address.names(info.path, info.references):
             return None
         return None if _is_nar_hash(address, info) and address.hash != info.nar_hash else address
+
+    def _address_to_compare(self, found: NarInfo) -> ContentAddress | None:
+        """Return the content address with which a NAR is compared.
+
+        Versions of Nix differ on that of a path that refers to itself: who has signed it counts.
+        """
+        refers_to_itself = found.info.path in found.info.references
+        if refers_to_itself and (
+            self._keys is None or self._keys.trusts(found.info, found.signatures)
+        ):
+            return None
+        return self.content_address(found)
 
     def must_be_read(self, found: NarInfo) -> bool:
         """Tell whether only the NAR of a path that is trusted can tell whether its hash is right.

@@ -115,6 +115,9 @@ class ContinuedNar(ReadOnlyStream):
             left -= len(piece)
         state.update(piece[:left])
         if self._passed and state.digest() != self._digest:
+            # If this copy is the damaged one, that shows at its end.
+            while nar.next_piece():
+                pass
             raise _OtherBytesError
         return piece[left:]
 

@@ -71,7 +71,8 @@ class PromisedNar:
         self._size = 0
         self._promised_size = found.info.nar_size
         nar_hash = known_nar_hash(found.info)
-        self._hashes = [(nar_hash, _new_hash(nar_hash.algorithm))]
+        self._state = _new_hash(nar_hash.algorithm)
+        self._hashes: list[tuple[Hash, Sha256 | ModuloHash]] = [(nar_hash, self._state)]
         if ca is not None and ca.method == "nar":
             self._hashes.append((ca.hash, _hash_in_address(ca, found.info)))
         # The next piece, which is held back until it is known whether it is the last one.
@@ -91,7 +92,7 @@ class PromisedNar:
             return b""
         self._next = self._read() if piece else b""
         if not self._next:
-            self._before_last = self._hashes[0][1].digest()
+            self._before_last = self._state.digest()
         for _, state in self._hashes:
             state.update(piece)
         if not self._next:
@@ -101,7 +102,7 @@ class PromisedNar:
 
     def passed_digest(self) -> bytes:
         """Return the SHA-256 of the bytes that were returned, after an error."""
-        return self._hashes[0][1].digest() if self._before_last is None else self._before_last
+        return self._state.digest() if self._before_last is None else self._before_last
 
     def close(self) -> None:
         """Close the stream."""
@@ -109,6 +110,10 @@ class PromisedNar:
 
     def _read(self) -> bytes:
         data = self._stream.read(CHUNK) or b""
+        if not self._size:
+            # A small NAR is a single piece, so that all of it is verified before it is used.
+            while len(data) < CHUNK and (more := self._stream.read(CHUNK - len(data))):
+                data += more
         self._size += len(data)
         if self._size > self._promised_size:
             raise self._failure(
@@ -122,8 +127,8 @@ class PromisedNar:
                 f"its NAR has {self._size} bytes, not the {self._promised_size} that were promised"
             )
         for expected, state in self._hashes:
-            actual = Hash(expected.algorithm, state.digest())
-            if actual != expected:
+            if expected.digest not in _digests(state):
+                actual = Hash(expected.algorithm, _digests(state)[0])
                 raise self._failure(f"the hash of its NAR is {actual}, not {expected} as promised")
 
 
@@ -131,7 +136,11 @@ def _new_hash(algorithm: str) -> Sha256:
     return new_sha256() if algorithm == "sha256" else hashlib.new(algorithm, usedforsecurity=False)
 
 
-def _hash_in_address(ca: ContentAddress, info: PathInfo) -> Sha256:
+def _digests(state: Sha256 | ModuloHash) -> tuple[bytes, ...]:
+    return state.digests() if isinstance(state, ModuloHash) else (state.digest(),)
+
+
+def _hash_in_address(ca: ContentAddress, info: PathInfo) -> Sha256 | ModuloHash:
     if info.path in info.references:
         return ModuloHash(ca.hash.algorithm, info.path.hash_part.encode())
     return _new_hash(ca.hash.algorithm)

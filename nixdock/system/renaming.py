@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 __all__ = ["put_back", "put_directory", "put_files", "sync", "sync_tree"]
 
@@ -33,7 +33,7 @@ def sync(path: Path) -> None:
 
 def sync_tree(directory: Path) -> None:
     """Wait until all files and directories at and below `directory` are on disk."""
-    for parent, _, names in os.walk(directory, topdown=False):
+    for parent, _, names in os.walk(directory, topdown=False, onerror=_fail):
         for name in names:
             sync(Path(parent, name))
         sync(Path(parent))
@@ -99,7 +99,7 @@ def put_files(fresh: Path, target: Path, last: str) -> None:
 def _rename_below(fresh: Path, target: Path, last: str, new: list[Path]) -> list[Path]:
     """Rename all files but `last`, note what is new, and return the directories."""
     places = []
-    for parent, directories, names in os.walk(fresh):
+    for parent, directories, names in os.walk(fresh, onerror=_fail):
         place = target / Path(parent).relative_to(fresh)
         places.append(place)
         # The files come first: what marks the output is at the top.
@@ -114,6 +114,10 @@ def _rename_below(fresh: Path, target: Path, last: str, new: list[Path]) -> list
             else:
                 source.replace(path)
     return places
+
+
+def _fail(error: OSError) -> NoReturn:
+    raise error
 
 
 def _exchange(path: Path, other: Path) -> bool:

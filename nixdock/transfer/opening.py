@@ -27,6 +27,7 @@ from nixdock.registry.pull_places import access_to, find_image
 from nixdock.registry.referrers import list_referrers
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
+from nixdock.system.scratch import is_stream
 from nixdock.transfer.artifacts import artifact_in
 from nixdock.transfer.attachments import attachments_below
 from nixdock.transfer.destination import Destination, RegistryDestination
@@ -134,12 +135,17 @@ def _open_file(
 
 def _open_artifact(location: FileLocation, stack: ExitStack) -> Opened | None:
     """Open an artifact in a layout, which is no image, or return None if there is none."""
-    if location.form is Format.DOCKER_ARCHIVE or not location.path.exists():
+    # A pipe was read already.
+    if location.form is Format.DOCKER_ARCHIVE or is_stream(location.path):
         return None
-    members = open_members(location.path, refuse)
-    stack.callback(members.close)
-    source = LayoutSource(members, str(location.path))
-    if (found := artifact_in(members, source, location.name)) is None:
+    try:
+        members = open_members(location.path, refuse)
+        stack.callback(members.close)
+        source = LayoutSource(members, str(location.path))
+        found = artifact_in(members, source, location.name)
+    except (InputError, ImageError):
+        return None
+    if found is None:
         return None
     listed = partial(referrers_in_layout, members, source)
     return Opened(source, *found, partial(attachments_below, source, listed))

@@ -24,8 +24,8 @@ _SYSTEM_DIRECTORIES: Final = ("/dev", "/proc", "/sys")
 class Mount:
     """A bind mount of the host's file or directory `source` at the absolute path `target`.
 
-    With `recursive`, the mounts below `source` are mounted, too. A confined script can't write to
-    what is `read_only`.
+    With `recursive`, the mounts below `source` are mounted, too. A script can't write to what is
+    `read_only`.
     """
 
     source: str

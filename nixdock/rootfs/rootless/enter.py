@@ -103,6 +103,12 @@ def _become_program(job: dict[str, Any], library: str | None, parent: socket.soc
         _change_root(job, parent)
     elif owner != (0, 0):
         _become_root(job, owner)
+    else:
+        # Root may be allowed no mounts either, in a container.
+        with suppress(EnterError, OSError):
+            new_namespaces(NEW_MOUNTS)
+            keep_mounts_private()
+            _bind_all(job, "")
     _die_with_parent()
     environment = _environment(job["environment"])
     if library is not None:

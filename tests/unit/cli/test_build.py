@@ -166,6 +166,19 @@ def test_several_names(sample_spec: SampleSpec, tmp_path: Path, form: str) -> No
 # Errors.
 
 
+def test_the_metadata_can_not_be_within_the_image(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    spec, target = sample_spec(tmp_path), tmp_path / "layout"
+    for file in (target, target / "metadata.json"):
+        done = build(spec, target, "--format", "oci-layout", "--metadata-file", str(file))
+        assert done.returncode == 2
+        assert "the file for the metadata can't be within the image" in done.stderr
+    assert not target.exists()
+    missing = tmp_path / "none/metadata.json"
+    done = build(spec, target, "--format", "oci-layout", "--metadata-file", str(missing))
+    assert done.returncode == 1
+    assert not target.exists(), "before anything is built"
+
+
 def test_an_output_is_needed(sample_spec: SampleSpec, tmp_path: Path) -> None:
     done = build(sample_spec(tmp_path), None)
     assert done.returncode == 2

@@ -130,8 +130,13 @@ def test_roots_within_a_graph(closure: Sample, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "db/nix/var/nix/db/db.sqlite")) as database:
         paths = {path for (path,) in database.execute("SELECT path FROM ValidPaths")}
     assert paths == {LIBC, LINK}
-    error = nixdock(tmp_path, "db", graph, "--root", "link", "-o", tmp_path / "other", status=2)
-    assert "--root link is neither a store path nor a directory" in error
+    nixdock(tmp_path, "db", graph, "--root", "link", "-o", tmp_path / "other")
+    file = "nix/var/nix/db/db.sqlite"
+    assert (tmp_path / "db" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
+    error = nixdock(tmp_path, "db", graph, "--root", "none", "-o", tmp_path / "no", status=2)
+    assert "'none' is neither a store path nor the name of one in the closure" in error
+    error = nixdock(tmp_path, "db", "--root", "none", "-o", tmp_path / "no", status=2)
+    assert "--root none is neither a store path nor a directory" in error
     for command in ("registration", "plan"):
         error = nixdock(tmp_path, command, graph, "--root", TOOL, status=2)
         assert f"{TOOL} is not in the closure" in error

@@ -20,6 +20,13 @@ SELF = (
     "fixed:r:sha256:1ki3ndslhbzxpxnrdhcjxzwv56d03xmzpj0xbw572jkr92fwaab4",
     b"hi /nix/store/yshm6llnida87k47l0i0pyx6ixn4409l-selfref\n",
 )
+# As Nix 2.17 and later has made it.
+_LATER = "/nix/store/4mjsbf25l8s9z7dwj70dql9ccfhqan2m-selfref"
+SELF_LATER = (
+    StorePath.parse(_LATER),
+    "fixed:r:sha256:0is3nyc6ks1khjcsazx3zzsig40c4wwv4qs77z3dym01paxjfn0m",
+    f"{_LATER} and {_LATER}\n".encode(),
+)
 ADDRESSES = (
     (
         StorePath.parse("/nix/store/7zhvfwjnjjnqsmlsx0s63mbsm31m7y6b-other.txt"),
@@ -35,6 +42,7 @@ ADDRESSES = (
         b"hello\n",
     ),
     SELF,
+    SELF_LATER,
 )
 
 
@@ -54,7 +62,7 @@ def test_a_content_address_needs_no_signature_but_the_contents(
     tmp_path: Path, closure: Sample, path: StorePath, address: str, data: bytes
 ) -> None:
     directory = closure.cache(tmp_path / "cache")
-    references = (path,) if path == SELF[0] else ()
+    references = (path,) if path in {SELF[0], SELF_LATER[0]} else ()
     offer(directory, path, address, data, references)
     stores = open_sample(f"file://{directory}")
     assert len(stores.closure([path])) == 1

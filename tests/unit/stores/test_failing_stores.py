@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ from nixdock.errors import CacheError, MissingPathsError
 from nixdock.layers.compression import Compression
 from nixdock.layers.pack import pack_all
 from nixdock.layers.store import StoreLayer
+from nixdock.nix.cache_files import NarInfo
 from nixdock.nix.hashes import Hash
 from nixdock.stores.several import Stores
+from nixdock.stores.verified_nar import PromisedNar
 from tests.unit.registry.fake_registry import Fault
 
 from .fake_cache import FakeCache, fake_cache
@@ -225,6 +228,47 @@ def test_damage_that_was_used_is_an_error_that_says_what_to_do(
         f"{first.url}: {APP}: what was sent is not a valid NAR: at byte 0, expected the start of a"
         " NAR; a part of it has been used, so another store helps only without this one"
     )
+
+
+def test_a_second_copy_that_is_damaged_as_well_is_passed_over(
+    closure: Sample, first: FakeCache, expected: object, tmp_path: Path
+) -> None:
+    """What the first one has passed on is right: it only broke off."""
+    with (
+        fake_cache(closure.cache(tmp_path / "second", "none")) as second,
+        fake_cache(closure.cache(tmp_path / "third", "xz")) as third,
+    ):
+        file = nar(first, APP)
+        file.write_bytes(file.read_bytes()[: 2 * MEGABYTE])
+        damage(nar(second, APP), MEGABYTE // 2)
+        stores = open_sample([each.url for each in (first, second, third)], attempts=2)
+        assert everything(stores) == expected
+
+
+class Trickle(io.RawIOBase):
+    """A stream that gives a few bytes at once, as decompressors do."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self._data = io.BytesIO(data)
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._data.read(min(100, size))
+
+
+def test_a_small_nar_is_a_single_piece(closure: Sample) -> None:
+    info = closure.closure[LIBC]
+    data = closure.nars[LIBC]
+    found = NarInfo(info, "nar/x", "none")
+
+    def failure(message: str) -> CacheError:
+        return CacheError(message, place="here")
+
+    promised = PromisedNar(Trickle(data), found, None, failure)
+    assert promised.next_piece() == data
+    wrong = PromisedNar(Trickle(data[:-1] + b"x"), found, None, failure)
+    with pytest.raises(CacheError, match="as promised"):
+        wrong.next_piece()
 
 
 def test_the_next_copy_must_be_of_the_same_nar(

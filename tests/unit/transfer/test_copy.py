@@ -350,6 +350,20 @@ def test_an_artifact_goes_into_a_layout_and_out_of_it(
         nixdock.copy_image(f"oci:{tmp_path}/layout:none", f"oci:{tmp_path}/none")
 
 
+def test_the_error_of_an_image_that_is_not_there_stays(
+    fake: FakeRegistry, access: Access, tmp_path: Path
+) -> None:
+    """Also where an artifact would be looked for: in a layout with one platform of an index."""
+    platforms = Platforms()
+    platforms.store(fake, "x", "v1")
+    layout = tmp_path / "layout"
+    nixdock.copy_image(
+        f"docker://{fake.host}/x:v1", f"oci:{layout}:v1", platform="linux/amd64", access=access
+    )
+    with pytest.raises(nixdock.InputError, match="no image for linux/arm64"):
+        nixdock.copy_image(f"oci:{layout}:v1", str(tmp_path / "out"), platform="linux/arm64")
+
+
 def test_a_damaged_image_is_no_artifact(tmp_path: Path) -> None:
     spec = tmp_path / "spec.json"
     spec.write_text('{"version": 1, "name": "x"}')
