@@ -114,6 +114,28 @@ def test_a_script_without_a_root_of_its_own_can_not_change_the_store(
     assert (tree / "new").read_text() == "new\n"
 
 
+def test_a_script_in_a_nix_build_finds_the_store_read_only(tmp_path: Path) -> None:
+    """Also that of root, whom no user namespace holds back."""
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "file").write_text("original")
+    spec = tmp_path / "spec.json"
+    document = {"version": 1, "name": "x", "store": {"directory": str(store)}}
+    spec.write_text(json.dumps({**document, "fake_root_commands": f"echo changed > {store}/file"}))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "nixdock", "top-layer", str(spec)),
+            *("-o", str(tmp_path / "out"), "--in-nix-build"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Read-only file system" in done.stderr
+    assert (store / "file").read_text() == "original"
+
+
 @pytest.mark.parametrize("key", ["fake_root_commands", "run_as_root"])
 def test_an_interrupt_ends_the_script(tmp_path: Path, key: str) -> None:
     shell = shutil.which("busybox")
