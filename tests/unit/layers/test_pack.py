@@ -114,7 +114,10 @@ def test_processes_and_compressors_share_the_cores(
     threads: dict[int, int] = {}
 
     @contextmanager
-    def recorded(compression: Compression, write: Write, workers: int) -> Iterator[Compressor]:
+    def recorded(
+        compression: Compression, write: Write, workers: int, *, checksum: bool
+    ) -> Iterator[Compressor]:
+        assert not checksum
         threads[len(threads)] = workers
         with compressor(compression, write, 1) as stream:
             yield stream
