@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
 import tempfile
@@ -10,24 +11,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from .closure import Closure
 from .figure import Figure
 from .figures import MANY, Bench
 from .record import last_values, save_figures, this_machine
-from .synthetic import Closure, Shape, synthetic_closure
+from .science import can_build_science, science_closure
+from .synthetic import Shape, synthetic_closure
 
 _UNITS: Final = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table and return the exit status."""
-    options = _parser().parse_args(arguments)
-    if options.graph is not None:
-        closure = Closure(options.graph, options.root)
-        settings: dict[str, object] = {"graph": str(options.graph.resolve())}
-    else:
-        shape = Shape(paths=options.paths, files=options.files, size=options.bytes)
-        closure = synthetic_closure(shape, options.cache)
-        settings = {"paths": options.paths, "files": options.files, "bytes": options.bytes}
+    options = bench_parser().parse_args(arguments)
+    closure, settings = closure_of(options)
     record = options.record or options.cache / "figures.json"
     last = last_values(record, settings)
     figures: list[Figure] = []
@@ -48,15 +45,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if options.check and any(figure.ok is False for figure in figures) else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    shape = Shape()
+def closure_of(options: argparse.Namespace) -> tuple[Closure, dict[str, object]]:
+    """Return what to measure, and what tells it from others in the record."""
+    if options.graph is not None:
+        return Closure(options.graph, options.root), {"graph": str(options.graph.resolve())}
+    given = {name: getattr(options, name) for name in ("paths", "files", "size")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.made_up or given or not can_build_science():
+        shape = Shape(**given)
+        settings: dict[str, object] = {"paths": shape.paths, "files": shape.files}
+        return synthetic_closure(shape, options.cache), settings | {"bytes": shape.size}
+    closure = science_closure(options.cache)
+    infos = closure.infos
+    digest = hashlib.sha256("".join(sorted(info["path"] for info in infos)).encode())
+    return closure, {
+        "science": digest.hexdigest()[:16],
+        "paths": len(infos),
+        "bytes": sum(info["narSize"] for info in infos),
+    }
+
+
+def bench_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--graph", type=Path, help="a closure that exists, as Nix exports it")
     parser.add_argument("--root", default="", help="the directory that holds its /nix/store")
-    parser.add_argument("--paths", type=int, default=shape.paths, help="of a made-up closure")
-    parser.add_argument("--files", type=int, default=shape.files, help="of a made-up closure")
-    parser.add_argument("--bytes", type=_size, default=shape.size, help="such as 3MB")
-    parser.add_argument("--cache", type=Path, default=_cache(), help="where it is kept")
+    parser.add_argument(
+        "--made-up",
+        action="store_true",
+        help="measure a made-up closure, as where Nix is missing; by default, it is that of"
+        " Debian's Python with packages for science",
+    )
+    parser.add_argument("--paths", type=int, help="of a made-up closure")
+    parser.add_argument("--files", type=int, help="of a made-up closure")
+    parser.add_argument("--bytes", dest="size", type=_size, help="such as 3MB")
+    parser.add_argument("--cache", type=Path, default=_cache(), help="where closures are kept")
     parser.add_argument(
         "--record",
         type=Path,

@@ -17,9 +17,9 @@ from nixdock.coding.libzstd import zstd
 from nixdock.nix.hashes import Hash
 
 from ..runtime.registry import local_registry
+from .closure import Closure
 from .figure import Figure, nixdock, ratio_figure, seconds_figure
 from .measure import Ratio, Series, interleaved, run
-from .synthetic import Closure
 
 __all__ = ["cache_figures"]
 
@@ -143,7 +143,7 @@ def _at_home(directory: Path, command: Sequence[str]) -> list[str]:
 
 def _write_cache(closure: Closure, cache: Path) -> list[str]:
     """Write a cache of the closure, and return its roots."""
-    graph = json.loads(closure.graph.read_bytes())
+    graph = closure.infos
     (cache / "nar").mkdir(parents=True)
     (cache / "nix-cache-info").write_text("StoreDir: /nix/store\n")
     for info in graph:

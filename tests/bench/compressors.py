@@ -1,6 +1,6 @@
 """Time the compressors against zlib's level 6, one thread each, on the bytes of real files.
 
-    python compressors.py DIRECTORY BYTES REPEAT
+    python compressors.py BYTES REPEAT PATH...
 
 Prints a JSON object: for each compressor, the times and the compressed size.
 """
@@ -12,7 +12,8 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from nixdock.layers.compression import Compression
@@ -23,9 +24,9 @@ __all__ = ["compressed_size", "sample", "zlib_size"]
 _CHUNK = 1 << 20
 
 
-def main(directory: Path, size: int, repeat: int) -> None:
-    """Compress the first `size` bytes of the files below `directory`."""
-    data = sample(directory, size)
+def main(size: int, repeat: int, trees: Sequence[Path]) -> None:
+    """Compress the first `size` bytes of the files of `trees`."""
+    data = sample(trees, size)
     rivals: dict[str, Callable[[bytes], int]] = {
         "zlib": zlib_size,
         "gzip": lambda data: compressed_size(data, Compression.GZIP),
@@ -41,18 +42,24 @@ def main(directory: Path, size: int, repeat: int) -> None:
     print(json.dumps({"bytes": len(data), "seconds": seconds, "sizes": sizes}))
 
 
-def sample(directory: Path, size: int) -> bytes:
-    """Return the first `size` bytes of the files below `directory`, in the order of their names."""
+def sample(trees: Sequence[Path], size: int) -> bytes:
+    """Return the first `size` bytes of the files of `trees`, in the order of their names."""
     data = bytearray()
-    for parent, directories, names in os.walk(directory):
+    for file in chain.from_iterable(map(_files, trees)):
+        if not file.is_symlink():
+            data += file.read_bytes()
+        if len(data) >= size:
+            break
+    return bytes(data[:size])
+
+
+def _files(tree: Path) -> Iterator[Path]:
+    if not tree.is_dir():
+        yield tree
+    for parent, directories, names in os.walk(tree):
         directories.sort()
         for name in sorted(names):
-            file = Path(parent, name)
-            if not file.is_symlink():
-                data += file.read_bytes()
-            if len(data) >= size:
-                return bytes(data[:size])
-    return bytes(data)
+            yield Path(parent, name)
 
 
 def zlib_size(data: bytes) -> int:
@@ -77,4 +84,4 @@ def compressed_size(data: bytes, compression: Compression) -> int:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(int(sys.argv[1]), int(sys.argv[2]), [Path(tree) for tree in sys.argv[3:]])

@@ -12,13 +12,13 @@ from pathlib import Path
 from nixdock.native.library import native_library
 
 from .caches import cache_figures
+from .closure import Closure
 from .figure import Figure, nixdock, ratio_figure, seconds_figure
 from .large import JOBS
 from .loads import load_figures
 from .measure import Ratio, Series, interleaved, run, run_watched
 from .packers import packer_figures
 from .peers import peer_figures
-from .synthetic import Closure
 from .transfers import transfer_figures
 
 __all__ = ["MANY", "Bench"]
@@ -131,7 +131,7 @@ class Bench:
 
     def _stacking(self) -> Iterator[Figure]:
         """Build images on top of each other, each with as many store paths of its own."""
-        graph = json.loads(self.closure.graph.read_bytes())
+        graph = self.closure.infos
         paths = sorted(info["path"] for info in graph)
         share = -(-len(paths) // _DEPTH)
         base: Path | None = None
@@ -161,8 +161,8 @@ class Bench:
             yield Figure(name, measured, ratio.value)
 
     def _compressing(self) -> Iterator[Figure]:
-        store = f"{self.closure.root}/nix/store"
-        command = _script("compressors.py", store, str(_SAMPLE), str(self.repeat))
+        trees = map(str, self.closure.trees)
+        command = _script("compressors.py", str(_SAMPLE), str(self.repeat), *trees)
         found = json.loads(run(command).output)
         seconds = {name: Series(tuple(times)) for name, times in found["seconds"].items()}
         for name in ("gzip", "zstd"):

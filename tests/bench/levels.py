@@ -51,5 +51,5 @@ def _row(name: str, data: bytes, compress: Callable[[bytes], int]) -> str:
 
 
 if __name__ == "__main__":
-    for row in rows(sample(Path(sys.argv[1]), _SIZE)):
+    for row in rows(sample([Path(sys.argv[1])], _SIZE)):
         print(row, flush=True)

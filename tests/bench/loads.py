@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.engine import Docker, docker_daemon
+from .closure import Closure
 from .figure import Figure, nixdock, ratio_figure, seconds_figure
 from .measure import Ratio, interleaved, run
-from .synthetic import Closure
 
 __all__ = ["load_figures"]
 
@@ -42,10 +42,9 @@ class _Loads:
 
     def figures(self) -> Iterator[Figure]:
         root = self.directory / "loads"
-        # The store of the closure, with the app in it.
-        shutil.copytree(
-            f"{self.closure.root}/nix", root / "nix", symlinks=True, copy_function=_link
-        )
+        # A store of the closure, with the app in it.
+        for tree in self.closure.trees:
+            _link_tree(tree, root / tree.relative_to(self.closure.root or "/"))
         spec = self._spec(root, 0)
         started = time.perf_counter()
         first = self._load(spec)
@@ -88,7 +87,7 @@ class _Loads:
         app = Path(f"{root}{_APP}")
         app.mkdir(parents=True, exist_ok=True)
         (app / "data").write_bytes(sha256(b"%d" % turn).digest() * (_APP_SIZE // 32))
-        graph = json.loads(self.closure.graph.read_bytes())
+        graph = self.closure.infos
         referred = {path for info in graph for path in info["references"] if path != info["path"]}
         graph.append(
             {
@@ -134,5 +133,17 @@ class _Loads:
         return seconds
 
 
+def _link_tree(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir() and not source.is_symlink():
+        shutil.copytree(source, target, symlinks=True, copy_function=_link)
+    else:
+        _link(str(source), str(target))
+
+
 def _link(source: str, target: str) -> None:
-    os.link(source, target, follow_symlinks=False)
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        # The store may be on another file system, and a file has only so many links.
+        shutil.copy2(source, target, follow_symlinks=False)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from nixdock.native.library import PACKER_VARIABLE, native_library
 
+from .closure import Closure
 from .figure import Figure, nixdock, ratio_figure
 from .measure import Ratio, interleaved, run
-from .synthetic import Closure, Shape, synthetic_closure
+from .synthetic import Shape, synthetic_closure
 
 __all__ = ["packer_figures"]
 

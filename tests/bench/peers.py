@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from .closure import Closure
 from .figure import Figure, ratio_figure
 from .measure import Ratio, interleaved, run
-from .synthetic import Closure
 
 __all__ = ["peer_figures"]
 
@@ -33,7 +33,7 @@ def peer_figures(
         f"{closure.root}{info['path']}": [
             f"{closure.root}{path}" for path in info["references"] if path != info["path"]
         ]
-        for info in json.loads(closure.graph.read_bytes())
+        for info in closure.infos
     }
     graph, layers = directory / "nix2container-graph.json", directory / "nix2container.json"
     infos = [{"path": path, "references": found} for path, found in references.items()]

@@ -17,7 +17,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["Closure", "Shape", "synthetic_closure"]
+from .closure import Closure
+
+__all__ = ["Shape", "synthetic_closure"]
 
 _FORMAT = 1
 _STORE = "/nix/store"
@@ -62,14 +64,6 @@ class Shape:
         """A name for the closure of this shape from this version of the module."""
         text = json.dumps([_FORMAT, asdict(self)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Closure:
-    """A reference graph, and the directory below which its store lies."""
-
-    graph: Path
-    root: str
 
 
 def synthetic_closure(shape: Shape, cache: Path) -> Closure:

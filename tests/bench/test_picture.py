@@ -11,12 +11,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from .closure import Closure
 from .figure import Figure, ratio_figure
 from .measure import Ratio, Series
 from .peers import peer_figures
 from .picture import PICTURE, RECORD, drawn, main
 from .record import Run, last_run, last_values, save_figures
-from .synthetic import Closure, Shape, synthetic_closure
+from .synthetic import Shape, synthetic_closure
 
 SVG = "{http://www.w3.org/2000/svg}"
 SETTINGS = {"paths": 200, "files": 38_000, "bytes": 1_020_000_000}

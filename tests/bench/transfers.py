@@ -8,11 +8,15 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from urllib.request import Request, urlopen
+
+from nixdock.oci.media_types import MANIFEST_MEDIA_TYPE
 
 from ..runtime.registry import Registry, local_registry
 from .figure import Figure, nixdock, ratio_figure, seconds_figure
-from .measure import Ratio, interleaved, run
+from .measure import Ratio, Run, interleaved, run
 
 __all__ = ["transfer_figures"]
 
@@ -105,27 +109,43 @@ class _Transfers:
         build = nixdock("build", str(self.spec), "-o", str(layout), "-q")
         run([*build, "--format", "oci-layout", "--compression", "none"], keep=False)
         for compression, least in (("gzip", 1.0), ("zstd", 2.0)):
-            # Each time another registry: for root, skopeo remembers which blobs a registry has.
-            def ours(compression: str = compression) -> float:
-                with local_registry() as registry:
-                    cold = replace(self, registry=registry)
-                    return cold._seconds(cold._push("new", "--compression", compression))
-
-            def theirs(compression: str = compression) -> float:
-                with local_registry() as registry:
-                    return self._skopeo(
-                        "--dest-tls-verify=false",
-                        "--format=oci",
-                        "--dest-compress",
-                        f"--dest-compress-format={compression}",
-                        f"oci:{layout}",
-                        f"docker://{registry.address}/new:latest",
-                    )
-
-            skopeo, push = interleaved(self.repeat, theirs, ours)
-            yield ratio_figure(
-                f"skopeo / push, cold, {compression}", Ratio(skopeo, push), least=least
+            # Of a push each: its CPU time, and the bytes of its layers.
+            theirs: list[tuple[float, int]] = []
+            ours: list[tuple[float, int]] = []
+            skopeo, push = interleaved(
+                self.repeat,
+                partial(self._pushed_by_skopeo, layout, compression, theirs),
+                partial(self._pushed, compression, ours),
             )
+            name = f"skopeo / push, cold, {compression}"
+            figure = ratio_figure(name, Ratio(skopeo, push), least=least)
+            (cpu, size), (own_cpu, own_size) = map(min, (theirs, ours))
+            more = f"CPU time {cpu / own_cpu:.2f}x, bytes {size / own_size:.2f}x"
+            yield replace(figure, measured=f"{figure.measured}; {more}")
+
+    # Each time another registry: for root, skopeo remembers which blobs a registry has.
+
+    def _pushed(self, compression: str, seen: list[tuple[float, int]]) -> float:
+        with local_registry() as registry:
+            cold = replace(self, registry=registry)
+            done = run(cold._push("new", "--compression", compression), keep=False)
+            seen.append((done.cpu_seconds, _layers_size(registry)))
+            return done.seconds
+
+    def _pushed_by_skopeo(
+        self, layout: Path, compression: str, seen: list[tuple[float, int]]
+    ) -> float:
+        with local_registry() as registry:
+            done = self._skopeo(
+                "--dest-tls-verify=false",
+                "--format=oci",
+                "--dest-compress",
+                f"--dest-compress-format={compression}",
+                f"oci:{layout}",
+                f"docker://{registry.address}/new:latest",
+            )
+            seen.append((done.cpu_seconds, _layers_size(registry)))
+            return done.seconds
 
     def _pulling(self) -> Figure:
         source = f"{self.registry.address}/kept:latest"
@@ -137,20 +157,18 @@ class _Transfers:
 
         def theirs() -> float:
             target = self.directory / f"copied-{uuid.uuid4().hex}"
-            seconds = self._skopeo(
-                "--src-tls-verify=false", f"docker://{source}", f"oci:{target}:x"
-            )
+            done = self._skopeo("--src-tls-verify=false", f"docker://{source}", f"oci:{target}:x")
             shutil.rmtree(target)
-            return seconds
+            return done.seconds
 
         skopeo, pull = interleaved(self.repeat, theirs, ours)
         return ratio_figure("skopeo / pull", Ratio(skopeo, pull), least=1.0)
 
-    def _skopeo(self, *arguments: str) -> float:
+    def _skopeo(self, *arguments: str) -> Run:
         """Copy with skopeo, which remembers nothing of earlier copies."""
         with tempfile.TemporaryDirectory(prefix="nixdock-bench-") as home:
             command = ["env", f"HOME={home}", f"XDG_DATA_HOME={home}", "skopeo"]
-            return self._seconds([*command, "--insecure-policy", "copy", "-q", *arguments])
+            return run([*command, "--insecure-policy", "copy", "-q", *arguments], keep=False)
 
     @staticmethod
     def _new_repository() -> str:
@@ -162,3 +180,12 @@ class _Transfers:
         if target is not None:
             shutil.rmtree(target)
         return seconds
+
+
+def _layers_size(registry: Registry) -> int:
+    """Return how many bytes the layers of the image that was pushed have."""
+    request = Request(
+        f"{registry.url}/v2/new/manifests/latest", headers={"Accept": MANIFEST_MEDIA_TYPE}
+    )
+    with urlopen(request) as answer:
+        return sum(layer["size"] for layer in json.load(answer)["layers"])
