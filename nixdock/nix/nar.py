@@ -48,13 +48,15 @@ _CLOSE_ENTRY: Final = _strings(")", ")")
 # as a whole, because most of the time is spent on small files.
 _FILE: Final = _ENTRY_NODE + _NODE + _REGULAR + _CONTENTS
 _EXECUTABLE_FILE: Final = _ENTRY_NODE + _NODE + _REGULAR + _EXECUTABLE + _CONTENTS
+_LINK: Final = _ENTRY_NODE + _NODE + _SYMLINK
 _NEXT_ENTRY: Final = _CLOSE_ENTRY + _ENTRY
 # The same after so many bytes of padding.
 _FILES: Final = tuple(bytes(count) + _FILE for count in range(8))
 _EXECUTABLE_FILES: Final = tuple(bytes(count) + _EXECUTABLE_FILE for count in range(8))
+_LINKS: Final = tuple(bytes(count) + _LINK for count in range(8))
 _NEXT_ENTRIES: Final = tuple(bytes(count) + _NEXT_ENTRY for count in range(8))
 _MOST_COMMON_NAME: Final = 255
-# No file whose name is not longer has more bytes before its contents.
+# No file whose name is not longer has more bytes before its contents, nor a link before its target.
 _MOST_BEFORE_CONTENTS: Final = (
     len(_NEXT_ENTRIES[7]) + 8 + _MOST_COMMON_NAME + len(_EXECUTABLE_FILES[7]) + 8
 )
@@ -94,7 +96,7 @@ class NarReader(StringReader):
             while self._left:
                 self.read(self._left)
             padding = -entry.size % 8
-            common = self._common_file(_ENTRY if is_open else _NEXT_ENTRIES[padding])
+            common = self._common_entry(_ENTRY if is_open else _NEXT_ENTRIES[padding])
             if common is not None:
                 entry = common
                 continue
@@ -126,11 +128,11 @@ class NarReader(StringReader):
         self._left -= len(piece)
         return piece
 
-    def _common_file(self, before: bytes) -> NarEntry | None:
+    def _common_entry(self, before: bytes) -> NarEntry | None:
         """Return the next entry, which comes after the bytes `before`, if it is most common.
 
-        That is a file of the last directory, of which all but the contents is in the window. What
-        is anything else, or not valid, is not taken, and None is returned.
+        That is a file or symlink of the last directory, of which all but a file's contents is in
+        the window. What is anything else, or not valid, is not taken, and None is returned.
         """
         window, at = self._window, self._at
         if len(window) - at < _MOST_BEFORE_CONTENTS:
@@ -150,22 +152,43 @@ class NarReader(StringReader):
             or name in _NO_NAMES
         ):
             return None
-        middle = _FILES[-length % 8]
+        path = directory + b"/" + name if directory else name
+        if len(path) > _MOST_PATH:
+            return None
+        padding = -length % 8
+        middle = _FILES[padding]
         executable = not window.startswith(middle, end)
         if executable:
-            middle = _EXECUTABLE_FILES[-length % 8]
+            middle = _EXECUTABLE_FILES[padding]
             if not window.startswith(middle, end):
-                return None
+                return self._common_link(path, end, padding)
         end += len(middle)
         size = int.from_bytes(window[end : end + 8], "little")
-        path = directory + b"/" + name if directory else name
-        if size >= _SIZE_LIMIT or len(path) > _MOST_PATH:
+        if size >= _SIZE_LIMIT:
             return None
         self._open_directories[-1] = directory, name
         self._at = end + 8
         self._left = size
         # Calling the class takes twice the time.
         return tuple.__new__(NarEntry, (path, "regular", executable, size, b""))
+
+    def _common_link(self, path: bytes, at: int, padding: int) -> NarEntry | None:
+        """Return the entry of a symlink, whose name ends at `at` in the window, as above."""
+        window = self._window
+        if not window.startswith(_LINKS[padding], at):
+            return None
+        at += len(_LINKS[padding])
+        length = int.from_bytes(window[at : at + 8], "little")
+        end = at + 8 + length
+        target = window[at + 8 : end]
+        zeros = bytes(-length % 8)
+        # Even no zeros are found behind the end of the window, so all of the target is in it.
+        if not 0 < length <= _MOST_TARGET or b"\0" in target or not window.startswith(zeros, end):
+            return None
+        directory, _ = self._open_directories[-1]
+        self._open_directories[-1] = directory, path[len(directory) + 1 if directory else 0 :]
+        self._at = end + len(zeros)
+        return tuple.__new__(NarEntry, (path, "symlink", False, 0, target))
 
     def _next_path(self, *, is_open: bool) -> bytes | None:
         """Return the path of the next entry, or None at the end; `is_open` after a directory."""

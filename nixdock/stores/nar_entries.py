@@ -46,7 +46,7 @@ def entries_of_nar(
         elif kind == "directory":
             yield Entry(name + b"/", Kind.DIRECTORY, _EXECUTABLE)
         else:
-            yield Entry(name, Kind.SYMLINK, _SYMLINK, target=target)
+            yield tuple.__new__(Entry, (name, Kind.SYMLINK, _SYMLINK, 0, target, b"", None, None))
 
 
 def _check_order(top: bytes, before: bytes, relative: bytes) -> None:

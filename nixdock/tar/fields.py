@@ -10,16 +10,20 @@ import zlib
 from typing import Final
 
 __all__ = [
+    "BLANK_CHECKSUM",
     "BLOCK",
     "CHECKSUM",
     "MAGIC",
     "RECORD",
     "SPARSE_MAP",
     "SPARSE_PAIR",
+    "USTAR",
     "XATTR_PREFIX",
     "ascii_sum",
     "padded_size",
     "parse_number",
+    "text_field",
+    "with_checksum",
 ]
 
 BLOCK: Final = 512
@@ -31,8 +35,14 @@ RECORD: Final = 10240
 CHECKSUM: Final = slice(148, 156)
 """The field of the checksum, which counts its own bytes as spaces."""
 
+BLANK_CHECKSUM: Final = b"        "
+"""What the checksum takes its own field for. A space remains, behind six digits and a NUL."""
+
 MAGIC: Final = slice(257, 262)
 """The field with the name of the format, which begins with "ustar"."""
+
+USTAR: Final = b"ustar\x0000"
+"""That name, with its NUL, and the version."""
 
 XATTR_PREFIX: Final = b"SCHILY.xattr."
 """The prefix of the keys of extended attributes in PAX records."""
@@ -57,6 +67,16 @@ def ascii_sum(data: bytes) -> int:
     The sum is less than the modulus of Adler-32, so the lower half of that is the sum plus one.
     """
     return (zlib.adler32(data) & 0xFFFF) - 1
+
+
+def text_field(value: str, width: int) -> bytes:
+    """Return a field of `width` bytes with a text, cut off if it is too long."""
+    return value.encode("ascii", "replace")[:width].ljust(width, b"\0")
+
+
+def with_checksum(header: bytes) -> bytes:
+    """Return a header, in which the checksum is blank, with its checksum."""
+    return b"%b%06o\0%b" % (header[: CHECKSUM.start], sum(header), header[CHECKSUM.stop - 1 :])
 
 
 def parse_number(field: bytes) -> int | None:

@@ -68,6 +68,15 @@ def test_entries_are_those_of_the_tree(tree: Tree, most: int) -> None:
     assert read(dump(among_others(tree)), most) == list(expected(among_others(tree)))
 
 
+@pytest.mark.parametrize("most", [*range(700, 1500, 37), 1 << 20])
+def test_symlinks_may_be_cut_anywhere(most: int) -> None:
+    tree: Tree = {
+        b"%03d" % size: {name: Link(b"t" * (size + 1)) for name in (b"a", b"b" * (size % 256 or 1))}
+        for size in range(0, 600, 7)
+    } | {b"%d-link" % size: Link(b"t" * size) for size in (1, 2, 7, 8, 9, 300, 4096)}
+    assert read(dump(tree), most) == list(expected(tree))
+
+
 @given(trees(any_bytes=True))
 def test_contents_may_be_skipped_or_read_in_part(tree: Tree) -> None:
     reader = NarReader(io.BytesIO(dump(tree)), "the NAR")
