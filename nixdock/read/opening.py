@@ -16,7 +16,7 @@ from nixdock.read.docker_archive import DockerView, read_docker_archive
 from nixdock.read.layout_view import LayoutView
 from nixdock.read.members import Members
 from nixdock.read.oci_layout import read_layout
-from nixdock.read.problem import Complain, Problem, refuse
+from nixdock.read.problem import Complain, Problem, naming, refuse
 from nixdock.read.stored import StoredImage
 
 __all__ = ["REGISTRY", "ImageFile", "familiar_name", "open_image", "read_images"]
@@ -58,6 +58,7 @@ def open_image(path: Path, complain: Complain = refuse) -> Iterator[ImageFile]:
     is no image, and ImageError for the first problem. If `complain` returns instead of raising,
     the damaged part is left out.
     """
+    complain = naming(str(path), complain)
     members = open_members(path, complain)
     try:
         yield read_images(members, str(path), complain)
@@ -73,6 +74,7 @@ def read_images(members: Members, path: str, complain: Complain = refuse) -> Ima
             f" read; convert it with `skopeo copy dir:{path} oci:NEW:TAG`",
             path=path,
         )
+    complain = naming(path, complain)
     has_layout = MARKER in members or INDEX in members
     has_docker = DOCKER_MANIFEST in members
     if not (has_layout or has_docker):

@@ -12,12 +12,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from nixdock.errors import ImageError
 from nixdock.system.text import shown
 
-__all__ = ["Complain", "Problem", "pass_on", "refuse"]
+__all__ = ["Complain", "Problem", "naming", "pass_on", "refuse"]
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +51,25 @@ class _RefusedError(ImageError):
     """A problem that `refuse` raised; its message names the place already."""
 
 
-def refuse(problem: Problem) -> None:
-    """Log a warning; raise ImageError for any other problem."""
+def refuse(problem: Problem, path: str | None = None) -> None:
+    """Log a warning; raise ImageError for any other problem. `path` is the image's location."""
+    # What is wrong with an archive as a whole names it already.
+    before = "" if path is None or path in problem.message else f"{path}: "
     if problem.warning:
-        log.warning("%s", shown(f"{problem.place}: {problem.message}", _MOST_SHOWN))
+        log.warning("%s", shown(f"{before}{problem.place}: {problem.message}", _MOST_SHOWN))
         return
-    raise _RefusedError(str(problem), place=problem.place, digest=problem.digest, key=problem.key)
+    raise _RefusedError(
+        f"{before}{problem}",
+        path=path,
+        place=problem.place,
+        digest=problem.digest,
+        key=problem.key,
+    )
+
+
+def naming(path: str, complain: Complain) -> Complain:
+    """Return `complain` for the image at `path`, which `refuse` names."""
+    return partial(refuse, path=path) if complain is refuse else complain
 
 
 def pass_on(error: ImageError, place: str, complain: Complain) -> None:
