@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["find_obstacle", "make_directories"]
+__all__ = ["find_obstacle", "make_directories", "parent_within"]
 
 
 def find_obstacle(top: Path, path: str) -> Path | None:
@@ -18,6 +21,24 @@ def find_obstacle(top: Path, path: str) -> Path | None:
         if current.is_symlink() or (current.exists() and not current.is_dir()):
             return current
     return None
+
+
+@contextmanager
+def parent_within(top: Path, path: Path) -> Iterator[int]:
+    """Yield a descriptor of the directory of `path`, which is below `top`.
+
+    Raise OSError if there is none now, or if a part of its path below `top` is a symlink.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    descriptor = os.open(top, flags)
+    try:
+        for part in path.parent.relative_to(top).parts:
+            child = os.open(part, flags | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = child
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def make_directories(path: Path) -> None:

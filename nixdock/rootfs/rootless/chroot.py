@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from nixdock.errors import ScriptError
-from nixdock.rootfs.obstacles import find_obstacle
+from nixdock.rootfs.obstacles import find_obstacle, parent_within
 from nixdock.rootfs.rootless.enter import INSIDE
 from nixdock.rootfs.store_view import StoreView
 
@@ -116,12 +117,14 @@ class Mounts:
             self.add(str(path), f"{self.store_dir}/{target.name}", read_only=True)
 
     def remove_mount_points(self) -> None:
-        """Remove the created mount points, except directories that are no longer empty."""
+        """Remove the created mount points, except directories that are no longer empty.
+
+        A script may have moved them, and put something else in their place, such as a symlink out
+        of the root: what is not in the root, or has contents, stays.
+        """
         for mount_point in reversed(self.mount_points):
-            if mount_point.is_symlink() or not mount_point.is_dir():
-                mount_point.unlink(missing_ok=True)
-            elif not any(mount_point.iterdir()):
-                mount_point.rmdir()
+            with suppress(OSError), parent_within(self.root, mount_point) as parent:
+                _remove_empty(mount_point.name, parent)
 
 
 @contextmanager
@@ -158,6 +161,15 @@ def mounts_for(
         if view is not None:
             view.note_use()
         mounts.remove_mount_points()
+
+
+def _remove_empty(name: str, parent: int) -> None:
+    """Remove a symlink, an empty file or an empty directory; raise OSError if it is not empty."""
+    info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    if stat.S_ISDIR(info.st_mode):
+        os.rmdir(name, dir_fd=parent)
+    elif stat.S_ISLNK(info.st_mode) or not info.st_size:
+        os.unlink(name, dir_fd=parent)
 
 
 def shell_inside(script: str, root: Path, store_dir: str, path: str | None) -> str:

@@ -121,6 +121,23 @@ def test_a_script_writes_only_its_directory(tmp_path: Path, tools: Path, key: st
     assert not any(Path(place, "nixdock-test").exists() for place in places)
 
 
+@pytest.mark.parametrize("has_store", [False, True])
+def test_a_script_can_not_have_files_removed_elsewhere(
+    tmp_path: Path, tools: Path, has_store: bool
+) -> None:
+    """By a link in the place of the mount points that are removed after it."""
+    store = tmp_path / "victim/store"
+    store.mkdir(parents=True)
+    if has_store:
+        (tools / "nix/store").mkdir(parents=True)
+        (tools / "nix/store/own").touch()
+        for path in [*Path("/nix/store").iterdir()][:9]:
+            (store / path.name).touch()
+    before = [*store.iterdir()]
+    made(tmp_path, tools, run_as_root=f"busybox mv /nix /old; busybox ln -s {store.parent} /nix")
+    assert [*store.iterdir()] == before
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_a_script_sees_nothing_of_its_caller(
     tmp_path: Path, tools: Path, monkeypatch: pytest.MonkeyPatch, key: str

@@ -270,6 +270,27 @@ def test_mount_points_never_lead_through_links(tmp_path: Path, target: str) -> N
     assert not any((tmp_path / "outside").iterdir())
 
 
+def test_mount_points_are_not_removed_through_links(tmp_path: Path) -> None:
+    """A script may put links in the place of the directories that had the mount points."""
+    root, source, victim = (tmp_path / name for name in ("root", "source", "victim"))
+    for path in (root, source, victim / "b", victim / "c/d"):
+        path.mkdir(parents=True)
+    (tmp_path / "file").touch()
+    (victim / "f").touch()
+    mounts = Mounts("run_as_root", root, "/nowhere")
+    for target in ("/a/b", "/a/c/d", "/e/b"):
+        mounts.add(str(source), target)
+    for target in ("/a/f", "/e/f"):
+        mounts.add(str(tmp_path / "file"), target)
+    (root / "a").rename(root / "moved")
+    (root / "a").symlink_to(victim)
+    (root / "e/f").write_text("of the script")
+    mounts.remove_mount_points()
+    assert sorted(path.name for path in victim.rglob("*")) == ["b", "c", "d", "f"]
+    assert (root / "e/f").read_text() == "of the script"
+    assert not (root / "e/b").exists()
+
+
 def test_no_shell(tmp_path: Path) -> None:
     with pytest.raises(ScriptError, match="there is none in the image") as caught:
         shell_inside("run_as_root", tmp_path, "/nix/store", "/usr/bin:/bin")
