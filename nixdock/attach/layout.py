@@ -14,6 +14,7 @@ from nixdock.oci.layout import BLOBS, INDEX
 from nixdock.oci.referrers import referrer_entry
 from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.system.atomic import putting
+from nixdock.system.presence import exists
 from nixdock.system.renaming import put_files, sync_tree
 from nixdock.system.scratch import temporary_directory
 from nixdock.system.writers import FileWriter
@@ -48,7 +49,7 @@ def _write_new_blobs(directory: Path, attachments: Iterable[Attachment], fresh: 
     (fresh / BLOBS).mkdir(parents=True)
     for blob in (blob for each in attachments for blob in (*each.blobs, each.manifest)):
         name = f"{BLOBS}/{hex_of(blob.digest)}"
-        if not (directory / name).exists():
+        if not exists(directory / name):
             _write(fresh / name, blob.data)
 
 

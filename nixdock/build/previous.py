@@ -17,6 +17,7 @@ from nixdock.oci.location import (
     parse_location,
     registry_hint,
 )
+from nixdock.system.presence import is_directory, is_file
 
 if TYPE_CHECKING:
     from nixdock.layering.plan_history import PreviousPlan
@@ -57,7 +58,7 @@ def replaced_plan(config: ConfigDocument, origin: str) -> PreviousPlan | None:
 
 
 def _is_image(path: Path) -> bool:
-    return path.is_dir() or (path.is_file() and not _is_json(path))
+    return is_directory(path) or (is_file(path) and not _is_json(path))
 
 
 def read_previous(

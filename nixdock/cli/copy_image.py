@@ -19,6 +19,7 @@ from nixdock.oci.location import FileLocation, parse_location
 from nixdock.oci.registry_reference import RegistryReference, check_no_password
 from nixdock.spec.annotations import with_own_annotations
 from nixdock.spec.times import source_date_epoch
+from nixdock.system.presence import exists, is_directory
 
 if TYPE_CHECKING:
     from nixdock import Access, ImageSpec
@@ -73,7 +74,7 @@ def command(
         return
     image = read_source(source)
     match parse_location(destination):
-        case FileLocation(path, None) if ":" in destination and not path.exists():
+        case FileLocation(path, None) if ":" in destination and not exists(path):
             # The name of a file may have @, but hardly what may be a user and a password.
             check_no_password(destination)
     if not isinstance(image, str):
@@ -115,7 +116,7 @@ def _build(
             case FileLocation(path, form, name):
                 # The image is the same at every destination, whatever its name is there.
                 spec = overridden(with_own_annotations(spec), None, [name] if name else [])
-                chosen = form or (Format.OCI_LAYOUT if path.is_dir() else Format.ARCHIVE)
+                chosen = form or (Format.OCI_LAYOUT if is_directory(path) else Format.ARCHIVE)
                 built = build_image(spec, path, form=chosen, access=access, progress=progress)
                 result = BuildResult(built, chosen, path)
                 document, digest = result.document(), result.digest

@@ -21,6 +21,7 @@ from nixdock.cli.progress import wrote
 from nixdock.cli.store_paths import path_named
 from nixdock.cli.stores import ChosenStores, store_options
 from nixdock.spec.times import source_date_epoch
+from nixdock.system.presence import is_directory
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _without_directory(chosen: ChosenStores, graph: Path | None) -> tuple[Chosen
         try:
             roots.append(str(StorePath.parse(text)))
         except InputError:
-            if Path(text).is_dir():
+            if is_directory(text):
                 directories.append(text)
             elif graph is None:
                 raise click.UsageError(

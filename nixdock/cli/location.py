@@ -11,6 +11,7 @@ import click
 from nixdock.errors import InputError
 from nixdock.oci.location import FileLocation, Location, is_file_name, location_of
 from nixdock.oci.registry_reference import RegistryReference, check_no_password
+from nixdock.system.presence import exists
 
 __all__ = ["LOCATION", "named_location"]
 
@@ -27,7 +28,7 @@ def named_location(text: str) -> Location:
     location = location_of(text)
     if not isinstance(location, FileLocation) or location.form is not None:
         return location
-    if location.path.exists():
+    if exists(location.path):
         return location
     # It would be repeated as the name of a missing file.
     check_no_password(text)

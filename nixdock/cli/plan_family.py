@@ -33,6 +33,7 @@ from nixdock.read.selection import select_image
 from nixdock.registry.opening import open_location
 from nixdock.system.atomic import whole_directory
 from nixdock.system.directory_form import DirectoryForm
+from nixdock.system.presence import is_file
 
 if TYPE_CHECKING:
     from nixdock import Access
@@ -182,7 +183,7 @@ def _closure(graph: str) -> Closure:
 
 def _images_of(location: Location) -> list[Location]:
     """Return the plan files of a directory of a family's plans, or else the location itself."""
-    if not isinstance(location, FileLocation) or not (location.path / _MARKER).is_file():
+    if not isinstance(location, FileLocation) or not is_file(location.path / _MARKER):
         return [location]
     return [FileLocation(file) for file in sorted(location.path.glob(f"*{_PLAN}"))]
 

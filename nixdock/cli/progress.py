@@ -15,6 +15,7 @@ import click
 
 from nixdock import Progress
 from nixdock.cli.output import is_standard_output, size_text
+from nixdock.system.presence import is_file
 from nixdock.system.text import printable
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def say(text: str) -> None:
 def wrote(target: Path, what: str) -> None:
     """Tell a person that a command has written `what` to `target`, and its size if it is a file."""
     if _on_terminal() and not is_standard_output(target):
-        size = f", {size_text(target.stat().st_size)}" if target.is_file() else ""
+        size = f", {size_text(target.stat().st_size)}" if is_file(target) else ""
         say(f"wrote {target}: {what}{size}")
 
 

@@ -11,6 +11,7 @@ from nixdock.cli.options import overridden
 from nixdock.errors import InputError
 from nixdock.oci.location import FileLocation, parse_location
 from nixdock.oci.registry_reference import check_no_password
+from nixdock.system.presence import exists, is_directory, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ def read_source(
         raise click.UsageError("--previous and --no-previous are mutually exclusive")
     location = parse_location(text)
     match location:
-        case FileLocation(path, None) if not path.exists():
+        case FileLocation(path, None) if not exists(path):
             # It would be repeated as the name of a missing file.
             check_no_password(text)
     spec = spec_at(location)
@@ -61,9 +62,9 @@ def spec_at(location: Location) -> ImageSpec | None:
 
 def _is_json(path: Path) -> bool:
     """Tell whether a file has a JSON document, which no image starts with."""
-    if path.is_dir() or not path.exists():
+    if is_directory(path) or not exists(path):
         return False
-    if not path.is_file():
+    if not is_file(path):
         # A FIFO can be read only once, so it can't be an image.
         return True
     try:

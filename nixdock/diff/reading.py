@@ -21,6 +21,7 @@ from nixdock.oci.location import FileLocation, Location, location_text, registry
 from nixdock.oci.platforms import best_fitting
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.system.input_files import read_bytes
+from nixdock.system.presence import exists, is_directory, is_file
 
 if TYPE_CHECKING:
     from nixdock.layering import Layering, LayerPlan
@@ -107,7 +108,7 @@ def is_image(location: Location) -> bool:
     """Tell whether there is an image at a location, if anything; raise InputError if not."""
     if not isinstance(location, FileLocation) or location.form is not None:
         return True
-    return location.path.is_dir() or not _is_text(location.path)
+    return is_directory(location.path) or not _is_text(location.path)
 
 
 def _is_text(path: Path) -> bool:
@@ -115,7 +116,7 @@ def _is_text(path: Path) -> bool:
 
     Standard input and FIFOs, which can be read only once, can't be images, so they are not read.
     """
-    if str(path) == "-" or (path.exists() and not path.is_file()):
+    if str(path) == "-" or (exists(path) and not is_file(path)):
         return True
     try:
         with path.open("rb") as stream:

@@ -17,6 +17,7 @@ from nixdock.oci.location import FileLocation, Location
 from nixdock.read.selection import images_for
 from nixdock.registry.opening import open_location
 from nixdock.system.buffers import Write
+from nixdock.system.presence import is_file
 
 if TYPE_CHECKING:
     from nixdock.registry.access import Access
@@ -35,7 +36,7 @@ def compression_like(locations: Sequence[Location]) -> Compression:
     if not isinstance(location, FileLocation):
         return Compression.NONE
     last = location.path
-    if not last.is_file():
+    if not is_file(last):
         return Compression.NONE
     try:
         with last.open("rb") as file:

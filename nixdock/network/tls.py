@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import RemoteError
+from nixdock.system.presence import exists, is_directory
 
 __all__ = ["About", "certificate_directory", "tls_context"]
 
@@ -74,7 +75,7 @@ def _trust_roots(context: ssl.SSLContext, about: About, environment: Mapping[str
 def certificate_directory(host: str, environment: Mapping[str, str]) -> Path | None:
     """Return the first directory with certificates for a host, with its port if it has one."""
     parents = _certificate_parents(environment)
-    return next((each / host for each in parents if (each / host).is_dir()), None)
+    return next((each / host for each in parents if is_directory(each / host)), None)
 
 
 def _certificate_parents(environment: Mapping[str, str]) -> Iterator[Path]:
@@ -92,7 +93,7 @@ def _use_own(context: ssl.SSLContext, about: About, directory: Path) -> None:
                 context.load_verify_locations(file)
             elif file.suffix == ".cert":
                 context.load_cert_chain(file, file.with_suffix(".key"))
-            elif file.suffix == ".key" and not file.with_suffix(".cert").exists():
+            elif file.suffix == ".key" and not exists(file.with_suffix(".cert")):
                 raise about(
                     f"{file} is the key of a certificate that is missing:"
                     f" {file.with_suffix('.cert')}"

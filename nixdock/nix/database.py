@@ -21,6 +21,7 @@ from nixdock.nix.closure import Closure
 from nixdock.nix.derivation import outputs_of_derivation
 from nixdock.nix.registrations import known_nar_hash
 from nixdock.nix.store_path import StorePath
+from nixdock.system.presence import exists
 from nixdock.system.renaming import sync, sync_tree
 from nixdock.system.scratch import temporary_directory
 
@@ -107,7 +108,7 @@ def write_nix_db(
     rows = _Rows(closure, registration_time, outputs_of)
     database = directory / DB_DIRECTORY
     try:
-        if database.exists():
+        if exists(database):
             raise OutputError(
                 f"{database} already exists; remove it or choose another directory", path=database
             )

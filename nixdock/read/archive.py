@@ -21,6 +21,7 @@ from nixdock.read.directory import Directory
 from nixdock.read.members import MOST_FILES, Members, missing_error
 from nixdock.read.problem import Complain, Problem, pass_on
 from nixdock.system.file_range import Range
+from nixdock.system.presence import is_directory
 from nixdock.system.scratch import temporary_file
 from nixdock.system.text import shown
 from nixdock.tar.fields import BLOCK
@@ -138,7 +139,7 @@ def open_members(path: Path, complain: Complain) -> Members:
     `complain` raises.
     """
     try:
-        if path.is_dir():
+        if is_directory(path):
             return Directory(path)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:

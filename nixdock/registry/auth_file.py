@@ -20,6 +20,7 @@ from nixdock.registry.credential_helper import helper_of
 from nixdock.registry.credentials import Credentials, encoded, has_credentials
 from nixdock.registry.registry_name import RegistryName
 from nixdock.system.atomic import whole_file
+from nixdock.system.presence import exists, is_directory, is_file
 
 __all__ = ["remove_all_credentials", "remove_credentials", "store_credentials"]
 
@@ -139,7 +140,7 @@ def _make_private_directories(directory: Path) -> None:
     try:
         # Path.mkdir would give the parents the usual mode.
         for each in reversed([directory, *directory.parents]):
-            if not each.is_dir():
+            if not is_directory(each):
                 each.mkdir(0o700, exist_ok=True)
     except OSError as error:
         message = f"can't create {directory}: {error.strerror}"
@@ -158,7 +159,7 @@ def _real_file(file: Path) -> Path:
                 message = f"{file} is a symlink that belongs to another user; name another file"
                 raise OutputError(message, path=file)
             file = file.resolve(strict=False)
-        if file.exists() and not file.is_file():
+        if exists(file) and not is_file(file):
             raise OutputError(f"{file} is not a regular file; name another", path=file)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "its symlinks lead in a circle"

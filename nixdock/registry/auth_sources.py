@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import InputError
+from nixdock.system.presence import is_directory
 
 __all__ = ["RUN", "AuthSource", "auth_sources", "home_directory", "login_file"]
 
@@ -53,7 +54,7 @@ def login_file(environment: Mapping[str, str], *, run: Path = RUN, user: int | N
     else:
         # Root creates its directory in /run, as podman does; others can't.
         needed = file.parent if user else run
-    if needed.is_dir():
+    if is_directory(needed):
         return file
     config = _config_directory(environment, user)
     if config is None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from nixdock.errors import InputError
 from nixdock.registry.auth_sources import home_directory
+from nixdock.system.presence import is_file
 
 __all__ = ["ETC", "Mirror", "RegistryTable", "parse_registries", "registry_tables"]
 
@@ -75,7 +76,7 @@ def registry_tables(environment: Mapping[str, str], etc: Path = ETC) -> list[Reg
     main, homes = etc / _FILE, [etc, *([own] if own is not None else [])]
     if explicit := environment.get(_VARIABLE):
         main = Path(explicit)
-    elif own is not None and _read(own / _FILE) is not None:
+    elif own is not None and is_file(own / _FILE):
         main, homes = own / _FILE, [own]
     found = [(main, _read(main, is_needed=bool(explicit)))]
     for each in homes:

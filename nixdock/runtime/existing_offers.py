@@ -22,6 +22,7 @@ from nixdock.read.opening import ImageFile
 from nixdock.registry.opening import open_location
 from nixdock.runtime.catalogue import Offer
 from nixdock.runtime.shelf import Shelf
+from nixdock.system.presence import exists, is_directory
 from nixdock.system.writers import FileWriter
 from nixdock.transfer.opening import Selection, open_source
 from nixdock.transfer.platforms import choose
@@ -60,7 +61,7 @@ def offer_all(
 
 
 def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not any((path / name).exists() for name in _OF_IMAGES)
+    return is_directory(path) and not any(exists(path / name) for name in _OF_IMAGES)
 
 
 def _of_folder(folder: Path, shelf: Shelf, stack: ExitStack, access: Access | None) -> list[Offer]:

@@ -16,6 +16,7 @@ from nixdock.system.directory_form import (
 )
 from nixdock.system.directory_lock import directory_lock
 from nixdock.system.mounts import is_mount_point
+from nixdock.system.presence import is_directory, is_link
 from nixdock.system.renaming import put_directory, put_files, sync, sync_tree
 from nixdock.system.scratch import is_stream, temporary_directory
 from nixdock.system.writers import FileWriter, StreamWriter, descriptor_of
@@ -37,7 +38,7 @@ def whole_file(target: Path, mode: int = 0o666) -> Iterator[StreamWriter]:
     if descriptor is not None:
         yield StreamWriter(descriptor, str(target), target)
         return
-    if target.is_dir() and not target.is_symlink():
+    if is_directory(target) and not is_link(target):
         raise OutputError(f"{target} is a directory; name a file", path=target)
     if is_stream(target):
         with FileWriter(target) as writer:

@@ -18,6 +18,7 @@ from typing import IO, Any, Final, NoReturn, cast
 from nixdock.errors import ToolError
 from nixdock.system import supervise
 from nixdock.system.buffers import Write
+from nixdock.system.presence import is_directory
 
 __all__ = ["CommandResult", "become_command", "feed_command", "run_command"]
 
@@ -152,7 +153,7 @@ def _write_all(descriptor: int, data: memoryview | bytes) -> None:
 
 def _not_started(program: str, error: OSError, directory: Path | None = None) -> ToolError:
     name = Path(program).name
-    if directory is not None and not directory.is_dir():
+    if directory is not None and not is_directory(directory):
         message = f"{name} can't be started in {directory}, which is not a directory"
     elif isinstance(error, FileNotFoundError) and "/" not in program:
         message = f"{name} is not in PATH: install it, or add it to PATH"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import OutputError
+from nixdock.system.presence import exists, is_directory, is_link
 from nixdock.system.scratch import is_temporary
 
 __all__ = ["DirectoryForm", "check_is_output", "check_replaceable", "own_files", "real_directory"]
@@ -49,7 +50,7 @@ def real_directory(target: Path) -> Path:
     """
     if target.name in {"", ".."}:
         return target.resolve()
-    if not target.is_symlink() or not target.is_dir():
+    if not is_link(target) or not is_directory(target):
         return target
     real = target.resolve()
     if not real.stat().st_mode & 0o222:
@@ -62,10 +63,10 @@ def check_is_output(target: Path, form: DirectoryForm) -> None:
     """Raise OutputError unless there is no `target`, or an empty directory or earlier output."""
     if not os.path.lexists(target):
         return
-    if not target.is_dir() or target.is_symlink():
+    if not is_directory(target) or is_link(target):
         message = f"{target} exists and is not a directory; remove it or name another"
         raise OutputError(message, path=target)
-    if _names(target) and not (target / form.marker).exists():
+    if _names(target) and not exists(target / form.marker):
         message = (
             f"{target} exists and is not an earlier output (it has no {form.marker}); name another"
         )
@@ -112,4 +113,4 @@ def _names(directory: Path) -> list[str]:
 
 
 def _is_directory(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
+    return is_directory(path) and not is_link(path)

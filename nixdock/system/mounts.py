@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from nixdock.system.presence import is_directory, is_link
+
 __all__ = ["is_mount_point", "mount_points"]
 
 # In mountinfo, spaces and other characters are written as octal numbers.
@@ -23,7 +25,7 @@ def mount_points() -> Iterator[bytes]:
 
 def is_mount_point(directory: Path) -> bool:
     """Tell whether something is mounted at a directory, not at the target of a symlink."""
-    if directory.is_symlink() or not directory.is_dir():
+    if is_link(directory) or not is_directory(directory):
         return False
     if os.path.ismount(directory):
         return True

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from nixdock.system.presence import exists, is_directory
+
 __all__ = ["put_back", "put_directory", "put_files", "sync", "sync_tree"]
 
 _AT_FDCWD: Final = -100
@@ -46,7 +48,7 @@ def put_directory(fresh: Path, target: Path, beside: Path) -> None:
     gives the earlier directory or the fresh one. Raise OSError if that fails; the earlier directory
     is then in its place.
     """
-    if not target.is_dir():
+    if not is_directory(target):
         fresh.rename(target)
         return
     if _exchange(fresh, target):
@@ -88,10 +90,10 @@ def put_files(fresh: Path, target: Path, last: str) -> None:
         (fresh / last).replace(target / last)
     except BaseException:
         # An interrupt may have come after the last step.
-        if (fresh / last).exists():
+        if exists(fresh / last):
             for path in reversed(new):
                 with suppress(OSError):
-                    path.rmdir() if path.is_dir() else path.unlink()
+                    path.rmdir() if is_directory(path) else path.unlink()
         raise
     sync(target)
 

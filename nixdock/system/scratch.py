@@ -19,6 +19,7 @@ from typing import Final
 
 from nixdock.errors import OutputError
 from nixdock.system.mounts import is_mount_point
+from nixdock.system.presence import exists, is_directory, is_file
 from nixdock.system.removal import remove_tree
 from nixdock.system.renaming import put_back
 from nixdock.system.writers import descriptor_of
@@ -40,7 +41,7 @@ def is_stream(target: Path) -> bool:
     """Return whether `target` is written to and not replaced: a descriptor, device or FIFO."""
     if descriptor_of(target) is not None:
         return True
-    return target.exists() and not target.is_file() and not target.is_dir()
+    return exists(target) and not is_file(target) and not is_directory(target)
 
 
 def is_temporary(name: str) -> bool:
@@ -96,7 +97,7 @@ def _locked_directory(parent: Path, prefix: str) -> tuple[Path, int]:
             # On a file system without locks, nobody can lock the directory, so nobody removes it.
             with suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            if directory.exists():
+            if exists(directory):
                 return directory, lock
             os.close(lock)
 

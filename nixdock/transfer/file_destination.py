@@ -18,6 +18,7 @@ from nixdock.oci.digests import hex_of
 from nixdock.oci.layout import BLOBS, INDEX, MARKER, Format
 from nixdock.system.atomic import whole_file
 from nixdock.system.directory_form import real_directory
+from nixdock.system.presence import is_directory, is_file
 from nixdock.transfer.archives import write_docker_archive, write_oci_archive
 from nixdock.transfer.destination import Destination, Outcome
 from nixdock.transfer.file_content import FileContent, blob_name
@@ -113,9 +114,9 @@ def open_file_destination(target: Path, how: FileForm) -> Iterator[FileDestinati
         if how.form is Format.OCI_LAYOUT:
             target = real_directory(target)
             # What is added to a directory is at first in it: it may be on another file system.
-            beside = target / INDEX if how.adding and target.is_dir() else target
+            beside = target / INDEX if how.adding and is_directory(target) else target
             staging = _staging(beside, how, stack)
-            earlier = target if (target / MARKER).is_file() else None
+            earlier = target if is_file(target / MARKER) else None
             opened = grown_layout(target) if how.adding else replaced_layout(target)
             layout = stack.enter_context(opened)
             destination = FileDestination(staging, layout.fresh, earlier)

@@ -16,6 +16,7 @@ from nixdock.oci.layout import BLOBS, DOCKER_MANIFEST, INDEX, LAYOUT, MARKER
 from nixdock.system.atomic import putting, whole_directory
 from nixdock.system.directory_form import check_is_output
 from nixdock.system.directory_lock import directory_lock
+from nixdock.system.presence import exists, is_directory
 from nixdock.system.renaming import put_files, sync, sync_tree
 from nixdock.system.scratch import temporary_directory
 from nixdock.system.writers import FileWriter
@@ -58,7 +59,7 @@ def grown_layout(target: Path) -> Iterator[LayoutOutput]:
     OutputError if `target` is not a layout or can't be written; nothing new is then in it.
     """
     _check_is_layout(target)
-    inside = target.is_dir()
+    inside = is_directory(target)
     with temporary_directory(target / INDEX if inside else target) as beside:
         fresh = beside / target.name
         (fresh / BLOBS).mkdir(parents=True)
@@ -107,7 +108,7 @@ class _Grown:
     def _add(self, content: FileContent) -> None:
         extended = extended_index(self.target, content)
         _write(self.fresh / INDEX, extended.data)
-        if (self.target / MARKER).exists():
+        if exists(self.target / MARKER):
             (self.fresh / MARKER).unlink()
         with putting(self.target):
             sync(self.fresh / INDEX)

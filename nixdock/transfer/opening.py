@@ -27,6 +27,7 @@ from nixdock.registry.pull_places import access_to, find_image
 from nixdock.registry.referrers import list_referrers
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
+from nixdock.system.presence import is_directory
 from nixdock.system.scratch import is_stream
 from nixdock.transfer.artifacts import artifact_in
 from nixdock.transfer.attachments import attachments_below
@@ -81,7 +82,7 @@ class Opened:
 
 def form_of(location: FileLocation) -> Format:
     """Return the format in which a file is written: a layout if there is a directory already."""
-    return location.form or (Format.OCI_LAYOUT if location.path.is_dir() else Format.ARCHIVE)
+    return location.form or (Format.OCI_LAYOUT if is_directory(location.path) else Format.ARCHIVE)
 
 
 def how_to_write(source: Location, destination: Location, mtime: int) -> FileForm:

@@ -14,6 +14,7 @@ from nixdock.errors import ImageError, OutputError
 from nixdock.layers.hashed import CHUNK
 from nixdock.network.body import Body
 from nixdock.oci.digests import Hashing, hex_of
+from nixdock.system.presence import is_directory, is_file
 from nixdock.system.scratch import temporary_directory
 from nixdock.system.writers import write_all
 
@@ -49,7 +50,7 @@ def partial_directory() -> Path | None:
         state = directory.lstat()
     except OSError:
         return None
-    own = state.st_uid == os.geteuid() and directory.is_dir() and not directory.is_symlink()
+    own = state.st_uid == os.geteuid() and is_directory(directory) and not directory.is_symlink()
     return directory if own and os.access(directory, os.W_OK | os.X_OK) else None
 
 
@@ -226,7 +227,7 @@ def _trim(directory: Path, most: int) -> None:
     for part in directory.iterdir():
         with suppress(OSError):
             state = part.lstat()
-            if part.is_file() and not part.is_symlink() and state.st_uid == os.geteuid():
+            if is_file(part) and not part.is_symlink() and state.st_uid == os.geteuid():
                 parts.append((state.st_mtime_ns, state.st_size, part))
     size = sum(each for _, each, _ in parts)
     for _, each, part in sorted(parts):

@@ -14,6 +14,7 @@ from nixdock.registry.pull_places import access_to, place_to_read
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
 from nixdock.system.parallel import map_in_threads
+from nixdock.system.presence import exists
 from nixdock.transfer.known import Known
 from nixdock.transfer.lookup import Seen, look_at
 from nixdock.transfer.push_target import PushTarget
@@ -48,7 +49,7 @@ def reused_location(text: str) -> Location:
     """
     location = parse_location(text)
     match location:
-        case FileLocation(path, None) if not is_file_name(text) and not path.exists():
+        case FileLocation(path, None) if not is_file_name(text) and not exists(path):
             return RegistryReference.parse(text)
     return location
 
