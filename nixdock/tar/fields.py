@@ -14,6 +14,7 @@ __all__ = [
     "BLOCK",
     "CHECKSUM",
     "MAGIC",
+    "NUMBER_LIMIT",
     "RECORD",
     "SPARSE_MAP",
     "SPARSE_PAIR",
@@ -46,6 +47,9 @@ USTAR: Final = b"ustar\x0000"
 
 XATTR_PREFIX: Final = b"SCHILY.xattr."
 """The prefix of the keys of extended attributes in PAX records."""
+
+NUMBER_LIMIT: Final = 1 << 63
+"""What numbers are below: those that do not fit into 64 bits are refused by all runtimes."""
 
 SPARSE_MAP: Final = b"GNU.sparse.map"
 """The key of the extents of a sparse file in PAX records (GNU tar's form 0.1)."""
@@ -80,12 +84,13 @@ def with_checksum(header: bytes) -> bytes:
 
 
 def parse_number(field: bytes) -> int | None:
-    """Parse octal digits or GNU's base-256; return None if `field` is neither."""
+    """Parse octal digits or GNU's base-256; return None if `field` is neither, or is too large."""
     if field[0] & 0x80:
         # The first bit marks base-256; the others are a number in two's complement.
         bits = 8 * len(field) - 1
         value = int.from_bytes(field, "big") - (1 << bits)
-        return value - (1 << bits) if field[0] & 0x40 else value
+        value -= (1 << bits) if field[0] & 0x40 else 0
+        return value if -NUMBER_LIMIT <= value < NUMBER_LIMIT else None
     digits = field.partition(b"\0")[0].strip(b" ")
     if not digits:
         return 0

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from nixdock.system.text import shown
-from nixdock.tar.fields import SPARSE_MAP, SPARSE_PAIR, XATTR_PREFIX
+from nixdock.tar.fields import NUMBER_LIMIT, SPARSE_MAP, SPARSE_PAIR, XATTR_PREFIX
 
 __all__ = ["parse_records", "record_integer", "record_time"]
 
@@ -54,6 +54,7 @@ def record_integer(records: Mapping[bytes, bytes], key: bytes, default: int) -> 
         return default
     if not _INTEGER.fullmatch(text):
         raise ValueError(f"the {key.decode()} {shown(text)!r} is not a number")
+    _check_range(key, text)
     return int(text)
 
 
@@ -67,4 +68,10 @@ def record_time(records: Mapping[bytes, bytes], default: float) -> float:
         return default
     if not _TIME.fullmatch(text):
         raise ValueError(f"the mtime {shown(text)!r} is not a number")
+    _check_range(b"mtime", text)
     return float(text) if b"." in text else int(text)
+
+
+def _check_range(key: bytes, text: bytes) -> None:
+    if not -NUMBER_LIMIT <= int(text.partition(b".")[0]) < NUMBER_LIMIT:
+        raise ValueError(f"the {key.decode()} {shown(text)!r} is too large")

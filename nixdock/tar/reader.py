@@ -142,7 +142,7 @@ class TarReader:
     def _number(self, data: bytes, name: str, parse: _Parse = parse_number) -> int:
         number = parse(data)
         if number is None:
-            self._fail(f"the {name} {shown(data)!r} is not an octal number")
+            self._fail(f"the {name} {shown(data)!r} is not an octal number, or is too large")
         return number
 
     def _checked_size(self, size: int) -> int:

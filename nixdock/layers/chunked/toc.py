@@ -54,7 +54,7 @@ def member_entry(member: Member) -> dict[str, Any]:
         "size": member.size,
         "uid": member.uid,
         "gid": member.gid,
-        "modtime": _time(member.pax.get(b"mtime"), member) or _rfc3339(int(member.mtime), 0),
+        "modtime": _time(member.pax.get(b"mtime", b"%d" % int(member.mtime)), member),
         "accesstime": _time(member.pax.get(b"atime"), member),
         "changetime": _time(member.pax.get(b"ctime"), member),
         "devMajor": member.device[0],
@@ -120,8 +120,8 @@ def _time(seconds: bytes | None, member: Member) -> str | None:
     if seconds is None:
         return None
     whole, _, fraction = seconds.decode("ascii", "replace").partition(".")
-    nanoseconds = int(f"{fraction[:9]:0<9}") if fraction else 0
     try:
+        nanoseconds = int(f"{fraction[:9]:0<9}") if fraction else 0
         number = int(whole)
         return _rfc3339(number, -nanoseconds if whole.startswith("-") else nanoseconds)
     except (ValueError, OverflowError):

@@ -28,6 +28,7 @@ _FILE_TYPES: Final = {
     Kind.CHARACTER_DEVICE: stat.S_IFCHR,
     Kind.BLOCK_DEVICE: stat.S_IFBLK,
 }
+_LAST_TIME: Final = (1 << 63) // 10**9
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -82,7 +83,9 @@ def _create_file(tree: MergedTree, node: Node, path: bytes) -> None:
                     shutil.copyfileobj(stream, file, 1 << 20)
     # The owner must be able to read the file to pack it.
     os.chmod(path, node.mode & 0o777 | 0o400)
-    os.utime(path, (node.mtime, node.mtime))
+    # Docker, too, takes a time that it can't count the nanoseconds of for 1970.
+    time = node.mtime if 0 <= node.mtime < _LAST_TIME else 0
+    os.utime(path, (time, time))
 
 
 def _state(path: bytes, node: Node) -> tuple[Inode, FakeFile]:

@@ -49,6 +49,14 @@ def test_malformed_integers(text: bytes) -> None:
         record_integer({b"uid": text}, b"uid", 0)
 
 
+def test_integers_of_more_than_64_bits() -> None:
+    assert record_integer({b"uid": b"-9223372036854775808"}, b"uid", 0) == -(1 << 63)
+    with pytest.raises(ValueError, match=r"^the uid '9223372036854775808' is too large$"):
+        record_integer({b"uid": b"9223372036854775808"}, b"uid", 0)
+    with pytest.raises(ValueError, match=r"^the mtime '9999999999999999999\.5' is too large$"):
+        record_time({b"mtime": b"9999999999999999999.5"}, 0)
+
+
 def test_times() -> None:
     # A float can't represent this number.
     assert record_time({b"mtime": b"9007199254740993"}, 0) == 9007199254740993

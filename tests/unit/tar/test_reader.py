@@ -186,7 +186,7 @@ def raw(name: bytes = b"f", size: bytes = b"0", flag: bytes = b"0", **fields: by
     block[108:116] = fields.get("uid", b"0000000\0").ljust(8, b"\0")
     block[116:124] = b"0000000\0"
     block[124:136] = size.ljust(12, b"\0")
-    block[136:148] = b"00000000000\0"
+    block[136:148] = fields.get("mtime", b"00000000000\0")
     block[156:157] = flag
     block[257:265] = b"ustar\x0000"
     block[148:156] = b" " * 8
@@ -219,7 +219,8 @@ def extension(flag: bytes, data: bytes) -> bytes:
         (raw(size=b"1000") + b"abc", "middle of 'f', after 3 of its 512 bytes"),
         (raw()[:20] + b"x" + raw()[21:] + END, "checksum"),
         (raw(size=b"\xff" * 12) + END, "the size -1 is impossible"),
-        (raw(size=b"\x80" + b"\x7f" * 11) + END, "is impossible"),
+        (raw(size=b"\x80" + b"\x7f" * 11) + END, "is too large"),
+        (raw(mtime=b"\x80" + b"\0" * 2 + b"\x40" + b"\0" * 8) + END, "the mtime .* is too large"),
         (raw(size=b"12x") + END, "not an octal number"),
         (raw(size=b"-1") + END, "not an octal number"),
         (raw(size=b"0o7") + END, "not an octal number"),
@@ -229,7 +230,9 @@ def extension(flag: bytes, data: bytes) -> bytes:
         (pax(record("GNU.sparse.major", 1)) + raw() + END, "sparse"),
         (pax(b"10 size=-1\n") + raw() + END, "LENGTH KEY=VALUE"),
         (pax(record("size", -1)) + raw() + END, "impossible"),
-        (pax(record("size", 1 << 63)) + raw() + END, "impossible"),
+        (pax(record("size", 1 << 63)) + raw() + END, "the size .* is too large"),
+        (pax(record("uid", 1 << 63)) + raw() + END, "the uid .* is too large"),
+        (pax(record("mtime", f"-{(1 << 63) + 1}.5")) + raw() + END, "the mtime .* is too large"),
         (pax(record("size", "0x1")) + raw() + END, "not a number"),
         (pax(record("mtime", "nan")) + raw() + END, "not a number"),
         (pax(record("uid", "1_")) + raw() + END, "not a number"),

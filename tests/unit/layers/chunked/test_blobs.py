@@ -237,9 +237,15 @@ def test_names_that_are_not_text(compression: Compression, member: Item) -> None
 
 @both
 def test_times_that_are_no_dates(compression: Compression) -> None:
-    tar = tar_of([item("a", mtime=10**15)])
-    with pytest.raises(PackError, match="the time '1000000000000000' is none that"):
-        encoded(compression, tar)
+    in_base_256 = item("a", mtime=10**15).info.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+    for tar, time in (
+        (tar_of([item("a", mtime=10**15)]), "1000000000000000"),
+        (in_base_256, "1000000000000000"),
+        (tar_of([item("a", pax_headers={"atime": "1.x"})]), "1\\.x"),
+        (tar_of([item("a", pax_headers={"ctime": "inf"})]), "inf"),
+    ):
+        with pytest.raises(PackError, match=f"the time '{time}' is none that"):
+            encoded(compression, tar)
 
 
 @pytest.mark.parametrize("name", [INDEX, f"./{LANDMARK}", "/.prefetch.landmark"])

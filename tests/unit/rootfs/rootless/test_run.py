@@ -227,6 +227,24 @@ def test_a_base_image_is_extracted_with_its_attributes_as_state(tmp_path: Path) 
     assert (tmp_path / "root/bin/su").stat().st_mode & 0o7000 == 0
 
 
+@pytest.mark.parametrize(
+    ("time", "extracted"), [(1 << 62, 0), (-5, 0), (1.5, 1.5), ((1 << 63) // 10**9 - 1, None)]
+)
+def test_times_that_the_system_may_not_know(
+    tmp_path: Path, time: float, extracted: float | None
+) -> None:
+    (tmp_path / "root").mkdir()
+    lower = layer(entry("file", mtime=time))
+    with (
+        open_image(archive(tmp_path / "base.tar", [lower])) as file,
+        merged_tree(file.images[0].layers) as tree,
+    ):
+        extract(tree, tmp_path / "root")
+    found = (tmp_path / "root/file").stat().st_mtime
+    # File systems end in different years.
+    assert found == extracted if extracted is not None else found > 0
+
+
 def test_names_that_the_file_system_can_not_hold(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     deep = layer((("d" * 200 + "/") * 20 + "f" * 70, ""))
