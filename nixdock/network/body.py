@@ -7,9 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Body"]
+from nixdock.errors import NixdockError
+
+__all__ = ["Body", "ContentError"]
 
 _CHUNK: Final = 1 << 20
+
+
+class ContentError(Exception):
+    """What is to be sent can't be read; `error` says why.
+
+    It is no error of whom it is sent to, although it may be one of the same class.
+    """
+
+    def __init__(self, error: NixdockError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from urllib.parse import unquote
 
 import urllib3
 
-from nixdock.errors import RemoteError
+from nixdock.errors import NixdockError, RemoteError
 from nixdock.network.addresses import is_local_name
 from nixdock.network.answers import Flow, Response
-from nixdock.network.body import Body
+from nixdock.network.body import Body, ContentError
 from nixdock.network.causes import Cause, Route, cause_of
 from nixdock.network.proxies import proxy_of
 from nixdock.network.redirects import Origin, shown_url
@@ -205,17 +205,22 @@ def setback_of(cause: Cause, subject: Subject) -> Setback:
 
 
 def _pieces(body: Body, subject: Subject) -> Iterator[bytes]:
-    """Give exactly the bytes that the request announces: others would be taken for a new one."""
+    """Give exactly the bytes that the request announces: others would be taken for a new one.
+
+    Raise ContentError if they can't be read: other errors would be taken for those of the
+    connection, or of the answer.
+    """
     left = body.size
-    with body.open() as stream:
-        while left:
-            try:
+    try:
+        with body.open() as stream:
+            while left:
                 piece = stream.read(min(_PIECE, left))
-            except OSError as error:
-                # urllib3 would take it for an error of the connection.
-                reason = error.strerror or str(error)
-                raise subject.error(f"the content can't be read: {reason}") from None
-            if not piece:
-                raise subject.error(f"the content ends {left} bytes early")
-            left -= len(piece)
-            yield piece
+                if not piece:
+                    raise subject.error(f"the content ends {left} bytes early")
+                left -= len(piece)
+                yield piece
+    except NixdockError as error:
+        raise ContentError(error) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ContentError(subject.error(f"the content can't be read: {reason}")) from None

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import io
-import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from nixdock.errors import RegistryError
-from nixdock.network.body import Body
+from nixdock.network.body import Body, ContentError
+from nixdock.network.resumed import CONTENT_RANGE, ResumedReader
 from nixdock.registry.repository import Repository
 from nixdock.registry.request import Request
 from nixdock.registry.transport import Response
-from nixdock.system.readers import ReadOnlyStream
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 __all__ = ["BlobReader", "has_blob", "mount_blob", "start_of_blob", "upload_blob"]
 
-_CONTENT_RANGE: Final = re.compile(r"(?:bytes )?([0-9]{1,18})-([0-9]{1,18})(?:/.*)?", re.ASCII)
 _DATA: Final = "application/octet-stream"
-_SKIPPED: Final = 1 << 20
-# A registry that breaks the transfer after every few bytes must not be asked for ever.
-_MUCH: Final = 1 << 16
 
 
 def has_blob(repository: Repository, digest: str) -> bool:
@@ -62,21 +54,23 @@ def _get(repository: Repository, digest: str, byte_range: str | None) -> Respons
     )
 
 
-class BlobReader(ReadOnlyStream):
-    """The bytes of a blob from `start` on, unverified.
-
-    When a transfer breaks, it goes on where it stopped; that it broke counts as an attempt unless
-    many bytes have come since the last one.
-    """
+class BlobReader(ResumedReader):
+    """The bytes of a blob from `start` on, unverified; reading may raise RegistryError."""
 
     def __init__(self, repository: Repository, digest: str, start: int = 0) -> None:
-        super().__init__()
-        self._repository = repository
-        self._digest = digest
-        self._at = start
-        self._attempts = 0
-        self._gained = 0
-        self._response: Response | None = None
+        def ask(at: int) -> Response:
+            return _get(repository, digest, f"bytes={at}-" if at else None)
+
+        def lacking(at: int) -> RegistryError:
+            return RegistryError(
+                f"{repository.place}: the blob {digest}: the registry does not send the bytes from"
+                f" {at} on",
+                place=repository.place,
+                digest=digest,
+            )
+
+        transport = repository.transport
+        super().__init__(ask, transport.attempts, transport.wait, lacking, at=start)
 
     def seekable(self) -> bool:
         """Return True: the registry is asked for the bytes from any position on."""
@@ -86,73 +80,12 @@ class BlobReader(ReadOnlyStream):
         """Move the position, counted from the start of the blob or from the position before."""
         if whence == io.SEEK_END:
             raise io.UnsupportedOperation("the end of the blob is not known")
-        at = offset + (self._at if whence == io.SEEK_CUR else 0)
-        if at != self._at:
-            self._end()
-            self._at = at
-        return at
+        self.move(offset + (self.at if whence == io.SEEK_CUR else 0))
+        return self.at
 
     def tell(self) -> int:
         """Return the position."""
-        return self._at
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read the next bytes; raise RegistryError if the registry does not send them."""
-        view = memoryview(buffer).cast("B")
-        while True:
-            try:
-                if self._response is None:
-                    self._response = self._open()
-                count = self._response.readinto(view)
-            except RegistryError as error:
-                self._end()
-                self._attempts = 1 if self._gained >= _MUCH else self._attempts + 1
-                self._gained = 0
-                transport = self._repository.transport
-                if not error.is_broken or self._attempts >= transport.attempts:
-                    raise
-                if self._attempts > 1:
-                    transport.wait(self._attempts - 1)
-                continue
-            self._gained += count
-            self._at += count
-            return count
-
-    def close(self) -> None:
-        """End the transfer."""
-        self._end()
-        super().close()
-
-    def _end(self) -> None:
-        if self._response is not None:
-            self._response.close()
-            self._response = None
-
-    def _open(self) -> Response:
-        response = _get(self._repository, self._digest, f"bytes={self._at}-" if self._at else None)
-        first = _first_of(response) if response.status == 206 else 0
-        if first > self._at or not self._skip(response, self._at - first):
-            response.close()
-            raise RegistryError(
-                f"{self._repository.place}: the blob {self._digest}: the registry does not send the"
-                f" bytes from {self._at} on",
-                place=self._repository.place,
-                digest=self._digest,
-            )
-        return response
-
-    @staticmethod
-    def _skip(response: Response, size: int) -> bool:
-        """Read what has come before, if the registry ignores ranges; tell whether it is there."""
-        buffer = memoryview(bytearray(min(size, _SKIPPED)))
-        while size and (count := response.readinto(buffer[:size])):
-            size -= count
-        return not size
-
-
-def _first_of(response: Response) -> int:
-    match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
-    return int(match[1]) if match else 0
+        return self.at
 
 
 def mount_blob(repository: Repository, digest: str, mount_from: str) -> str | None:
@@ -182,8 +115,16 @@ def upload_blob(
     """Upload a blob, at the location of an upload that has begun or else of a new one.
 
     It is sent as a whole. If the transfer breaks, the rest is sent in pieces, from where the
-    registry says that it stopped. Raise RegistryError if that fails, too.
+    registry says that it stopped. Raise RegistryError if that fails, too, and at once what reading
+    the body raises.
     """
+    try:
+        _upload(repository, digest, body, location)
+    except ContentError as error:
+        raise error.error from None
+
+
+def _upload(repository: Repository, digest: str, body: Body, location: str | None) -> None:
     attempts = repository.transport.attempts
     sent = 0
     for attempt in range(1, attempts + 1):
@@ -264,7 +205,7 @@ def _progress(repository: Repository, location: str, digest: str) -> tuple[str, 
             subject=f"the upload of the blob {digest}",
         )
     ) as response:
-        match = _CONTENT_RANGE.match(response.headers.get("Range", ""))
+        match = CONTENT_RANGE.match(response.headers.get("Range", ""))
         # `0-0` says that nothing has come, or a single byte: registries don't tell which.
         sent = int(match[2]) + 1 if match and match[2] != "0" else 0
         return _location(repository, response, location), sent

@@ -84,7 +84,8 @@ class Transport:
         """Send a request and return the answer; its status is an expected one.
 
         Raise RegistryError if the registry can't be reached or answers with another status. The
-        error is `is_broken` if the request may be sent again, when `retry` was False.
+        error is `is_broken` if the request may be sent again, when `retry` was False. Raise
+        ContentError if the body can't be read.
         """
         attempts = 1 if request.once else self.attempts
         try:

@@ -7,10 +7,9 @@ import io
 import itertools
 import logging
 import netrc
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
@@ -21,15 +20,13 @@ from nixdock.errors import CacheError, InputError
 from nixdock.network.addresses import is_local_name
 from nixdock.network.following import Outgoing, check_target, follow
 from nixdock.network.redirects import Origin, UnsafeTargetError
+from nixdock.network.resumed import ResumedReader
 from nixdock.network.retrying import TRANSIENT, Setback, persist, retry_after
 from nixdock.nix.store_path import StorePath
 from nixdock.stores.cache_files import cache_error
-from nixdock.system.readers import ReadOnlyStream
 from nixdock.system.text import shown
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
     from nixdock.network.answers import Response
     from nixdock.network.connections import Connections
     from nixdock.network.subject import Settings
@@ -48,8 +45,6 @@ _CODINGS: Final = {
     "xz": Coding.XZ,
     "zstd": Coding.ZSTD,
 }
-_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-", re.ASCII)
-_SKIPPED: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +105,9 @@ class HttpFiles:
                 found = self._read(file, most)
                 break
             except CacheError as error:
-                if not error.is_broken or not self.wait(attempt):
+                if not error.is_broken or attempt >= self._settings.attempts:
                     raise
+                self._pause(attempt)
         if found is None:
             return None
         data, coding = found
@@ -136,7 +132,13 @@ class HttpFiles:
                     f"the cache answers {response.status}, although it has a narinfo of the path",
                     status=response.status,
                 )
-        body = _Body(self, file, response)
+        body = ResumedReader(
+            partial(self._rest, file),
+            self._settings.attempts,
+            self._pause,
+            lambda at: file.error(f"the cache does not send the bytes from {at} on"),
+            response=response,
+        )
         coding = _coding_of(response, file)
         return (
             body if coding is Coding.NONE else DecompressedReader(body, coding, failure=file.error)
@@ -155,12 +157,16 @@ class HttpFiles:
             error.is_broken = False
             raise
 
-    def wait(self, attempt: int) -> bool:
-        """Wait before the attempt after `attempt`; return False if it was the last one."""
-        if attempt >= self._settings.attempts:
-            return False
+    def _rest(self, file: _File, start: int) -> Response:
+        response = self.send(file, start)
+        if response.status in {200, 206}:
+            return response
+        with response:
+            raise file.error(f"the cache answers {response.status}, not with the rest of the file")
+
+    def _pause(self, attempt: int) -> None:
+        """Wait before the attempt after `attempt`."""
         self._settings.pace.sleep(self._settings.pace.delay(attempt))
-        return True
 
     def _attempt(self, file: _File, headers: Mapping[str, str]) -> Response:
         try:
@@ -223,65 +229,6 @@ class HttpFiles:
             return None
         username, _, password = found
         return "Basic " + base64.b64encode(f"{username}:{password or ''}".encode()).decode()
-
-
-class _Body(ReadOnlyStream):
-    """The body of an answer; if the transfer breaks, the rest is asked for."""
-
-    def __init__(self, files: HttpFiles, file: _File, response: Response) -> None:
-        super().__init__()
-        self._files = files
-        self._file = file
-        self._response = response
-        self._size = 0
-        # How often it broke since bytes came last.
-        self._broken = 0
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read the next bytes."""
-        view = memoryview(buffer).cast("B")
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return at most `size` of the next bytes, none at the end."""
-        if size < 0:
-            return self.readall()
-        while True:
-            try:
-                data = self._response.read(size)
-            except CacheError as error:
-                self._response.close()
-                self._broken += 1
-                if not error.is_broken or not self._files.wait(self._broken):
-                    raise
-                self._response = self._files.send(self._file, self._size)
-                self._skip_to(self._size)
-            else:
-                self._broken = 0 if data else self._broken
-                self._size += len(data)
-                return data
-
-    def _skip_to(self, start: int) -> None:
-        match = _CONTENT_RANGE.match(self._response.headers.get("Content-Range", ""))
-        status = self._response.status
-        if status == 206 and match is not None and int(match[1]) == start:
-            return
-        if status != 200:
-            raise self._file.error(f"the cache answers {status}, not with the rest of the file")
-        buffer = memoryview(bytearray(_SKIPPED))
-        while start:
-            count = self._response.readinto(buffer[: min(start, _SKIPPED)])
-            if not count:
-                raise self._file.error("the file is shorter than it was")
-            start -= count
-
-    def close(self) -> None:
-        """Close the connection, or keep it if the body was read."""
-        if not self.closed:
-            self._response.close()
-        super().close()
 
 
 def _coding_of(response: Response, file: _File) -> Coding:

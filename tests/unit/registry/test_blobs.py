@@ -101,6 +101,24 @@ def test_an_upload_that_always_breaks_is_an_error(
     assert len(fake.requests("PUT|PATCH")) == repository.transport.attempts
 
 
+def test_what_the_source_lacks_is_no_fault_of_the_upload(
+    fake: FakeRegistry, repository: Repository
+) -> None:
+    """Its errors have statuses as well, and may be of a transfer that breaks."""
+    elsewhere = Repository(repository.transport, "elsewhere")
+    body = Body(len(DATA), lambda: BlobReader(elsewhere, DIGEST))
+    with pytest.raises(RegistryError, match="elsewhere") as caught:
+        upload_blob(repository, DIGEST, body)
+    assert caught.value.status == 404
+    assert len(fake.requests("POST")) == len(fake.requests("PUT")) == 1
+    fake.add_blob("elsewhere", DATA)
+    fake.faults.append(Fault("GET", "blobs", cut=0, times=99))
+    with pytest.raises(RegistryError, match="elsewhere"):
+        upload_blob(repository, DIGEST, body)
+    assert len(fake.requests("GET", "elsewhere/blobs")) == 1 + repository.transport.attempts
+    assert len(fake.requests("POST")) == 2
+
+
 def test_another_digest_is_refused(fake: FakeRegistry, repository: Repository) -> None:
     with pytest.raises(RegistryError, match="DIGEST_INVALID"):
         upload_blob(repository, DIGEST, Body.of(DATA[:-1]))

@@ -14,7 +14,7 @@ from email.utils import formatdate
 import pytest
 
 from nixdock.errors import RegistryError
-from nixdock.network.body import Body
+from nixdock.network.body import Body, ContentError
 from nixdock.registry.request import Request, Scope
 from nixdock.registry.transport import Response, Transport
 
@@ -211,7 +211,7 @@ def test_content_that_is_not_as_long_as_announced_is_not_sent(fake: FakeRegistry
         request = Request("PUT", "/v2/x/manifests/v1", body=body, subject="the manifest v1")
         reach(fake).send(request)
 
-    with pytest.raises(RegistryError, match=r"the manifest v1: the content ends 6 bytes early"):
+    with pytest.raises(ContentError, match=r"the manifest v1: the content ends 6 bytes early"):
         send(Body(10, lambda: io.BytesIO(b"four")))
     with pytest.raises(RegistryError):
         send(Body(2, lambda: io.BytesIO(b"{}GET /v2/smuggled HTTP/1.1\r\n\r\n")))
@@ -224,10 +224,15 @@ def test_content_that_cannot_be_read_is_no_broken_connection(fake: FakeRegistry)
         def read(self, _size: int | None = -1, /) -> bytes:
             raise OSError(5, "Input/output error")
 
-    request = Request("PUT", "/v2/x/manifests/v1", body=Body(10, Broken))
-    with pytest.raises(RegistryError, match="can't be read: Input/output error") as caught:
-        reach(fake).send(request)
-    assert not caught.value.is_broken
+    def missing() -> io.BytesIO:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    for open_it, reason in ((Broken, "Input/output error"), (missing, "No such file")):
+        request = Request("PUT", "/v2/x/manifests/v1", body=Body(10, open_it))
+        with pytest.raises(ContentError, match=f"can't be read: {reason}") as caught:
+            reach(fake).send(request)
+        assert isinstance(caught.value.error, RegistryError)
+        assert not caught.value.error.is_broken
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,131 @@
+"""Reading a body that a server sends, and going on where a transfer breaks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from nixdock.errors import RemoteError
+from nixdock.system.readers import ReadOnlyStream
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+    from nixdock.network.answers import Response
+
+__all__ = ["CONTENT_RANGE", "ResumedReader"]
+
+Taken = TypeVar("Taken")
+
+CONTENT_RANGE: Final = re.compile(r"(?:bytes )?([0-9]{1,18})-([0-9]{1,18})(?:/.*)?", re.ASCII)
+"""A range of bytes in a header, as servers write it."""
+
+_SKIPPED: Final = 1 << 20
+# A server that breaks the transfer after every few bytes must not be asked for ever.
+_MUCH: Final = 1 << 16
+
+
+class ResumedReader(ReadOnlyStream):
+    """The bytes of a body from `at` on, unverified.
+
+    `ask` sends the request for the bytes from a position on; the answer may have all bytes, and has
+    the status 206 if not. When a transfer breaks, it goes on where it stopped; that it broke counts
+    as one of `attempts` unless many bytes have come since the last one. `wait` waits after an
+    attempt, the longer the more there were. `lacking` returns the error that a server does not send
+    the bytes from a position on.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[int], Response],
+        attempts: int,
+        wait: Callable[[int], object],
+        lacking: Callable[[int], RemoteError],
+        *,
+        at: int = 0,
+        response: Response | None = None,
+    ) -> None:
+        super().__init__()
+        self.at = at
+        self._ask = ask
+        self._most_attempts = attempts
+        self._wait = wait
+        self._lacking = lacking
+        self._response = response
+        self._attempts = 0
+        self._gained = 0
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read the next bytes; raise the error of the last attempt if the server fails again."""
+        view = memoryview(buffer).cast("B")
+        count = self._taken(lambda response: response.readinto(view))
+        self._count(count)
+        return count
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most `size` of the next bytes, none at the end; raise as `readinto` does."""
+        if size < 0:
+            return self.readall()
+        data = self._taken(lambda response: response.read(size))
+        self._count(len(data))
+        return data
+
+    def move(self, at: int) -> None:
+        """Let the byte at this position be the next one."""
+        if at != self.at:
+            self._end()
+            self.at = at
+
+    def close(self) -> None:
+        """End the transfer; a connection whose body was read is kept."""
+        self._end()
+        super().close()
+
+    def _count(self, size: int) -> None:
+        self._gained += size
+        self.at += size
+
+    def _taken(self, take: Callable[[Response], Taken]) -> Taken:
+        while True:
+            try:
+                if self._response is None:
+                    self._response = self._open()
+                return take(self._response)
+            except RemoteError as error:
+                self._end()
+                self._attempts = 1 if self._gained >= _MUCH else self._attempts + 1
+                self._gained = 0
+                if not error.is_broken or self._attempts >= self._most_attempts:
+                    raise
+                if self._attempts > 1:
+                    self._wait(self._attempts - 1)
+
+    def _open(self) -> Response:
+        response = self._ask(self.at)
+        try:
+            first = _first_of(response) if response.status == 206 else 0
+            if first > self.at or not _skip(response, self.at - first):
+                raise self._lacking(self.at)
+        except RemoteError:
+            response.close()
+            raise
+        return response
+
+    def _end(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+
+
+def _first_of(response: Response) -> int:
+    match = CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+    return int(match[1]) if match else 0
+
+
+def _skip(response: Response, size: int) -> bool:
+    """Read what has come before, if the server ignores ranges; tell whether it is there."""
+    buffer = memoryview(bytearray(min(size, _SKIPPED)))
+    while size and (count := response.readinto(buffer[:size])):
+        size -= count
+    return not size

@@ -1,0 +1,111 @@
+"""Bodies whose transfer breaks, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from nixdock.errors import RegistryError
+from nixdock.network.answers import Response
+from nixdock.network.resumed import ResumedReader
+
+DATA = bytes(range(256)) * 4096
+
+
+class Answer:
+    """An answer with the data from `first` on, which breaks after so many bytes."""
+
+    def __init__(self, first: int, breaks_after: int) -> None:
+        self.status = 206 if first else 200
+        self.headers = {"Content-Range": f"bytes {first}-{len(DATA) - 1}/{len(DATA)}"}
+        self._at = first
+        self._end = first + breaks_after
+        self.closed = False
+
+    def read(self, size: int) -> bytes:
+        if self._at == self._end < len(DATA):
+            raise RegistryError("broken", place="r.example", is_broken=True)
+        piece = DATA[self._at : min(self._at + size, self._end)]
+        self._at += len(piece)
+        return piece
+
+    def readinto(self, buffer: memoryview) -> int:
+        piece = self.read(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Server:
+    """Breaks each transfer after what `breaks_after` says of the number of the request."""
+
+    def __init__(self, breaks_after: Callable[[int], int], *, ignores_range: bool = False) -> None:
+        self.breaks_after = breaks_after
+        # Where each answer begins, whatever is asked for.
+        self.first: int | None = 0 if ignores_range else None
+        self.answers: list[Answer] = []
+        self.waited: list[int] = []
+
+    def ask(self, start: int) -> Response:
+        first = start if self.first is None else self.first
+        self.answers.append(Answer(first, self.breaks_after(len(self.answers))))
+        return cast("Response", self.answers[-1])
+
+    def reader(self, attempts: int = 5) -> ResumedReader:
+        return ResumedReader(
+            self.ask,
+            attempts,
+            self.waited.append,
+            lambda at: RegistryError(f"no byte {at}", place="r.example"),
+        )
+
+
+def whole(reader: ResumedReader, *, into: bool) -> bytes:
+    if not into:
+        return reader.readall()
+    data, buffer = b"", bytearray(70_000)
+    while count := reader.readinto(buffer):
+        data += buffer[:count]
+    return data
+
+
+@pytest.mark.parametrize("into", [False, True])
+@pytest.mark.parametrize("ignores_range", [False, True])
+def test_it_goes_on_where_it_stopped(into: bool, ignores_range: bool) -> None:
+    """Also if the transfer breaks while what has come before is skipped."""
+    sizes = [300_000, 200_000, 0, 310_000, 1 << 30]
+    server = Server(sizes.__getitem__, ignores_range=ignores_range)
+    with server.reader() as reader:
+        assert whole(reader, into=into) == DATA
+    assert all(answer.closed for answer in server.answers)
+
+
+def test_a_server_that_drips_is_given_up() -> None:
+    server = Server(lambda _: 1)
+    with server.reader(attempts=5) as reader, pytest.raises(RegistryError, match="broken"):
+        reader.readall()
+    assert len(server.answers) == 5
+    assert server.waited == [1, 2, 3]
+
+
+def test_progress_makes_up_for_breaks() -> None:
+    server = Server(lambda _: 1 << 17)
+    with server.reader(attempts=2) as reader:
+        assert reader.readall() == DATA
+    assert len(server.answers) == 8
+    assert server.waited == []
+
+
+def test_a_server_that_sends_later_bytes() -> None:
+    server = Server(lambda _: 300_000)
+    with server.reader() as reader:
+        assert len(reader.read(300_000)) == 300_000
+        server.first = 400_000
+        with pytest.raises(RegistryError, match="no byte 300000"):
+            reader.read(1)
+    assert len(server.answers) == 2
+    assert all(answer.closed for answer in server.answers)
