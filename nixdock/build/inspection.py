@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from nixdock.build.build import Build
@@ -14,6 +13,7 @@ from nixdock.oci.layer_blob import LayerBlob
 from nixdock.read.contents import store_paths_among
 from nixdock.read.report import ImageReport, LayerReport, of_one_store
 from nixdock.system.cores import available_cores
+from nixdock.system.parallel import map_in_threads
 
 __all__ = ["inspect_build", "outline_build"]
 
@@ -23,9 +23,10 @@ def inspect_build(build: Build, blobs: Mapping[int, LayerBlob]) -> ImageReport:
 
     Existing layers are read, and verified, to list their store paths; of new ones, no file is.
     """
-    with ThreadPoolExecutor(available_cores()) as pool:
-        found = pool.map(lambda layer: store_paths_among(layer.names()), build.layers)
-        paths = of_one_store(list(found))
+    found = map_in_threads(
+        lambda layer: store_paths_among(layer.names()), build.layers, available_cores()
+    )
+    paths = of_one_store(found)
     return _report(
         build,
         blobs,

@@ -6,14 +6,15 @@ processes, those in a registry in threads, because connections can't be shared b
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
 
 from nixdock.errors import ImageError
 from nixdock.layers.progress import NO_PROGRESS, Progress, advance_of
 from nixdock.system.forked import CAN_FORK
+from nixdock.system.parallel import run_in_threads
 from nixdock.system.processes import KilledWorkerError, map_in_processes, shared_numbers
 
 __all__ = ["Advance", "read_side_by_side"]
@@ -37,8 +38,8 @@ def read_side_by_side(
 ) -> list[Result]:
     """Return the results of jobs, in their order; the first ones read layers with these sizes.
 
-    `is_local` says that the layers are in files. Raise the error of the first job that fails, and
-    ImageError if a worker process is killed.
+    `is_local` says that the layers are in files. Raise the error of a job that fails, of the first
+    in order if they are local, and ImageError if a worker process is killed.
     """
     progress.start(sizes)
     cores = min(cores, 1 + sum(sizes) // _WORTH_A_PROCESS) if is_local else cores
@@ -46,8 +47,9 @@ def read_side_by_side(
         return _in_processes(jobs, sizes, cores, progress)
     advances = [advance_of(progress, i) for i in range(len(sizes))]
     advances += [None] * (len(jobs) - len(sizes))
-    with ThreadPoolExecutor(cores) as pool:
-        return [*pool.map(lambda job, advance: job(advance), jobs, advances)]
+    # After an error or an interrupt, nobody waits for what a silent registry may still send.
+    begun = [partial(job, advance) for job, advance in zip(jobs, advances, strict=True)]
+    return run_in_threads(begun, cores, threading.Event())
 
 
 def _in_processes(

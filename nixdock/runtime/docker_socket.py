@@ -55,19 +55,21 @@ class DaemonBySocket:
 
     def version(self, timeout: float) -> Mapping[str, Any]:
         """Return what the daemon is; raise ToolError if it does not answer within some seconds."""
-        found: Mapping[str, Any] = json.loads(self._ask("GET", "/version", timeout))
+        found: Mapping[str, Any] = self._asked("/version", dict, timeout)
         return found
 
     def images(self) -> Sequence[ListedImage]:
         """Return all images."""
-        return [
-            ListedImage(
-                each["Id"],
-                frozenset(name for name in each.get("RepoTags") or [] if NONE not in name),
-                frozenset(name.rpartition("@")[2] for name in each.get("RepoDigests") or []),
-            )
-            for each in json.loads(self._ask("GET", "/images/json?all=true"))
-        ]
+        path = "/images/json?all=true"
+        with self._understood(path):
+            return [
+                ListedImage(
+                    each["Id"],
+                    frozenset(name for name in each.get("RepoTags") or [] if NONE not in name),
+                    frozenset(name.rpartition("@")[2] for name in each.get("RepoDigests") or []),
+                )
+                for each in self._asked(path, list)
+            ]
 
     def chains(self, identities: Sequence[str]) -> Iterator[list[str]]:
         """Give the layers of images."""
@@ -77,12 +79,15 @@ class DaemonBySocket:
 
     def image(self, name: str) -> tuple[str, list[str]]:
         """Return the ID and the layers of an image."""
-        found = json.loads(self._ask("GET", f"/images/{quote(name)}/json"))
-        return found["Id"], found["RootFS"].get("Layers") or []
+        path = f"/images/{quote(name)}/json"
+        with self._understood(path):
+            found = self._asked(path, dict)
+            return found["Id"], found["RootFS"].get("Layers") or []
 
     def is_in_containerd(self) -> bool:
         """Tell whether it keeps images in containerd."""
-        return CONTAINERD_STORE in json.dumps(json.loads(self._ask("GET", "/info"))["DriverStatus"])
+        # Not every version and storage driver has something to say there.
+        return CONTAINERD_STORE in json.dumps(self._asked("/info", dict).get("DriverStatus"))
 
     def tag(self, identity: str, name: Reference) -> None:
         """Give an image another name."""
@@ -104,9 +109,32 @@ class DaemonBySocket:
                 _send(connection, b"0\r\n\r\n")
             with self._heard():
                 answer = self._answer(connection, "load")
-        for line in answer.splitlines():
-            if (error := json.loads(line).get("error")) is not None:
+        with self._understood("/images/load"):
+            errors = [json.loads(line).get("error") for line in answer.splitlines()]
+        for error in errors:
+            if error is not None:
                 raise ToolError(f"docker load failed: {error}", path=str(self._path))
+
+    def _asked(self, path: str, kind: type, timeout: float | None = None) -> Any:
+        """Return the document that the daemon has at `path`, an object or array as `kind` says."""
+        data = self._ask("GET", path, timeout)
+        with self._understood(path):
+            document = json.loads(data)
+            if not isinstance(document, kind):
+                raise TypeError
+            return document
+
+    @contextmanager
+    def _understood(self, path: str) -> Iterator[None]:
+        """Raise ToolError if an answer has not the form that it should have."""
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ToolError(
+                f"what answers at {self._path} is not a Docker daemon: its answer to {path} has"
+                " another form",
+                path=str(self._path),
+            ) from None
 
     def _ask(self, method: str, path: str, timeout: float | None = None) -> bytes:
         with self._heard(), closing(_UnixConnection(self._path, timeout)) as connection:

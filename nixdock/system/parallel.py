@@ -75,7 +75,8 @@ def map_in_threads(
 class JobThreads:
     """Threads for jobs that come one after another, and whose results are waited for elsewhere.
 
-    The `with` block does not wait for the jobs at its end: those that have not begun are dropped,
+    They start with the first job, so that processes may be forked before. One thread submits the
+    jobs. The `with` block does not wait for them at its end: those that have not begun are dropped,
     and those that do not end soon are abandoned, as by `run_in_threads`.
     """
 
@@ -89,8 +90,6 @@ class JobThreads:
         ]
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
         return self
 
     def __exit__(
@@ -102,12 +101,15 @@ class JobThreads:
         self._ended.set()
         for _ in self._threads:
             self._waiting.put(None)
-        _wait_for(self._threads)
+        _wait_for(thread for thread in self._threads if thread.ident is not None)
 
     def submit(self, job: Callable[[], Result]) -> Future[Result]:
         """Let a thread do a job when one is free."""
         future: Future[Result] = Future()
         self._waiting.put((future, job))
+        if self._threads[-1].ident is None:
+            for thread in self._threads:
+                thread.start()
         return future
 
     def _run(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -61,14 +63,33 @@ def fail(number: int, _: Advance) -> None:
         raise ImageError(f"layer {number} is damaged", digest=f"sha256:{number}")
 
 
-@pytest.mark.parametrize("is_local", [True, False])
-def test_the_first_error_in_order_is_raised(is_local: bool) -> None:
+def test_the_first_error_in_order_is_raised() -> None:
     jobs = [partial(fail, i) for i in range(4)]
     # The last is the largest, and begun first.
     sizes = [LARGE, LARGE, LARGE, 2 * LARGE]
     with pytest.raises(ImageError, match="layer 1 is damaged") as caught:
-        read_side_by_side(jobs, sizes, 2, is_local=is_local)
+        read_side_by_side(jobs, sizes, 2, is_local=True)
     assert caught.value.digest == "sha256:1"
+
+
+def test_nobody_waits_for_a_registry_after_an_error() -> None:
+    """Neither does the interpreter at its end, which joins the threads of executors."""
+    program = (
+        "import threading\n"
+        "from nixdock.errors import ImageError\n"
+        "from nixdock.read.side_by_side import read_side_by_side\n"
+        "begun = threading.Event()\n"
+        "def fail(_):\n"
+        "    begun.wait()\n"
+        "    raise ImageError('damaged')\n"
+        "def hang(_):\n"
+        "    begun.set()\n"
+        "    threading.Event().wait()\n"
+        "read_side_by_side([fail, hang], [1, 1], 2, is_local=False)\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr.splitlines()[-1] == "nixdock.errors.ImageError: damaged"
 
 
 def test_a_killed_worker() -> None:

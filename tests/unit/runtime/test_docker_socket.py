@@ -127,6 +127,22 @@ def test_errors_are_those_of_the_daemon(fake: FakeDaemon, daemon: DaemonBySocket
         daemon.image("x")
 
 
+@pytest.mark.parametrize("answer", ["<html>", [], {"RootFS": {}}, {"Id": "a", "RootFS": None}])
+def test_what_is_no_docker_daemon(fake: FakeDaemon, daemon: DaemonBySocket, answer: object) -> None:
+    fake.answers |= dict.fromkeys(("/images/x/json", "/images/json"), (200, answer))
+    with pytest.raises(ToolError, match=f"what answers at {fake.path} is not a Docker daemon"):
+        daemon.image("x")
+    if answer:
+        with pytest.raises(ToolError, match="its answer to /images/json.* has another form"):
+            daemon.images()
+    fake.answers["/version"] = 200, "<html>"
+    with pytest.raises(ToolError, match="its answer to /version has another form"):
+        daemon.version(60)
+    fake.answers["/images/load"] = 200, "<html>"
+    with pytest.raises(ToolError, match="its answer to /images/load has another form"):
+        daemon.load(lambda write: write(b"x"))
+
+
 @pytest.mark.parametrize(
     ("status", "found"),
     [([["driver-type", "io.containerd.snapshotter.v1"]], True), ([], False), (None, False)],

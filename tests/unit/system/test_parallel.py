@@ -52,6 +52,15 @@ def test_jobs_are_submitted_one_after_another() -> None:
         assert isinstance(failed.exception(60), ValueError)
 
 
+def test_threads_start_with_the_first_job() -> None:
+    """A process that is forked before has none of their locks."""
+    before = threading.active_count()
+    with JobThreads(3) as threads:
+        assert threading.active_count() == before
+        assert threads.submit(lambda: 5).result(60) == 5
+        assert threading.active_count() == before + 3
+
+
 def test_submitted_jobs_that_hang_are_abandoned() -> None:
     begun, released = threading.Event(), threading.Event()
     done: list[int] = []
