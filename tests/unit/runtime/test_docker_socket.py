@@ -133,7 +133,7 @@ def test_what_is_no_docker_daemon(fake: FakeDaemon, daemon: DaemonBySocket, answ
     with pytest.raises(ToolError, match=f"what answers at {fake.path} is not a Docker daemon"):
         daemon.image("x")
     if answer:
-        with pytest.raises(ToolError, match="its answer to /images/json.* has another form"):
+        with pytest.raises(ToolError, match=r"its answer to /images/json.* has another form"):
             daemon.images()
     fake.answers["/version"] = 200, "<html>"
     with pytest.raises(ToolError, match="its answer to /version has another form"):
