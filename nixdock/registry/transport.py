@@ -47,9 +47,15 @@ class Transport:
         self.access = access or Access()
         self._tokens = Tokens(host, self.access, self._ask_realm)
         self._warnings: set[str] = set()
+        self._made: dict[str, Connections] = {}
 
-    @cached_property
+    @property
     def _connections(self) -> Connections:
+        # Of those that several threads make at once, all take the first: a cached property has no
+        # lock, and one would stay locked in a process that is forked meanwhile.
+        return self._made.get("") or self._made.setdefault("", self._new_connections())
+
+    def _new_connections(self) -> Connections:
         # urllib3 is slow to import, and not needed before the first request.
         from nixdock.network.connections import Connections  # noqa: PLC0415
 

@@ -9,7 +9,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from nixdock.errors import ToolError
+from nixdock.errors import NixdockError, PackError, ToolError
 from nixdock.oci.reference import Reference
 from nixdock.runtime.catalogue import Offer, catalogue
 from nixdock.runtime.parts import ImageParts, parts_of
@@ -105,6 +105,13 @@ def _brought(offer: Offer, runtime: Runtime, names: Sequence[Reference]) -> Load
     return _loaded(offer, runtime.name, names, total, is_streamed=True)
 
 
+def _reason(failure: Exception) -> NixdockError:
+    """Return why a part of the image could not be served."""
+    if isinstance(failure, NixdockError):
+        return failure
+    return PackError(f"a part of the image can't be read: {failure}")
+
+
 def _pulled(
     offer: Offer, puller: Puller, names: Sequence[Reference], runtime: str
 ) -> Mapping[str, int] | None:
@@ -116,7 +123,7 @@ def _pulled(
     except ToolError as error:
         # The runtime only knows that something could not be had.
         if failures:
-            raise failures[0] from None
+            raise _reason(failures[0]) from None
         if tally.answers:
             raise
         log.warning(

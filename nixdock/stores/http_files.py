@@ -76,9 +76,14 @@ class HttpFiles:
         self._settings = settings
         self._netrc_file = netrc_file
         self._home = Origin.of(url)
+        self._made: dict[str, Connections] = {}
 
-    @cached_property
+    @property
     def _connections(self) -> Connections:
+        # Of those that several threads make at once, all take the first (see Transport).
+        return self._made.get("") or self._made.setdefault("", self._new_connections())
+
+    def _new_connections(self) -> Connections:
         # urllib3 is slow to import, and not needed before the first request.
         from nixdock.network.connections import Connections  # noqa: PLC0415
 

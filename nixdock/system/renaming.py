@@ -22,8 +22,14 @@ _REPLACED: Final = "replaced"
 
 
 def sync(path: Path) -> None:
-    """Wait until the file or directory `path` is on disk, where the file system can do that."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Wait until the file or directory `path` is on disk, where the file system can do that.
+
+    It can't for a directory that may be written to but not read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        return
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -77,13 +77,20 @@ def _end_all(child: int) -> None:
         except ChildProcessError:
             return
         late = time.monotonic() > deadline
-        for process in _children() or {child}:
+        processes = _children() or {child}
+        # Set-id programs may be those of another user, who alone can end them.
+        foreign = set()
+        for process in processes:
             if late or process not in asked:
                 asked.add(process)
                 try:
                     os.kill(process, signal.SIGKILL if late else signal.SIGTERM)
                 except ProcessLookupError:
                     return
+                except PermissionError:
+                    foreign.add(process)
+        if late and foreign == processes:
+            return
         time.sleep(0.01)
 
 
