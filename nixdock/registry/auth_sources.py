@@ -68,7 +68,9 @@ def login_file(environment: Mapping[str, str], *, run: Path = RUN, user: int | N
 def _sources(environment: Mapping[str, str], run: Path, user: int) -> Iterator[AuthSource]:
     if explicit := environment.get("REGISTRY_AUTH_FILE"):
         yield AuthSource(Path(explicit).absolute())
-    yield AuthSource(_runtime_file(environment, run, user))
+    runtime = _runtime_file(environment, run, user)
+    if _may_be_searched(runtime.parent):
+        yield AuthSource(runtime)
     if config := _config_directory(environment, user):
         yield AuthSource(config / _AUTH_FILE)
     home = home_directory(environment, user)
@@ -78,6 +80,15 @@ def _sources(environment: Mapping[str, str], run: Path, user: int) -> Iterator[A
         yield AuthSource(home / ".docker/config.json")
     if home:
         yield AuthSource(home / ".dockercfg", flat=True)
+
+
+def _may_be_searched(directory: Path) -> bool:
+    """Return False if there may be files that this user can't see, as in /run/containers of root.
+
+    The directory need not exist.
+    """
+    nearest = next((each for each in (directory, *directory.parents) if is_directory(each)), None)
+    return nearest is None or os.access(nearest, os.X_OK)
 
 
 def _runtime_file(environment: Mapping[str, str], run: Path, user: int) -> Path:

@@ -14,7 +14,8 @@ from nixdock.registry.request import Request
 
 __all__ = ["Page", "read_pages"]
 
-_MOST_PAGES: Final = 10_000
+# With the 100 tags that registries have on a page, for ten times as many as any repository has.
+_MOST_PAGES: Final = 1000
 # In bytes of all pages.
 _MOST_LIST: Final = 64 << 20
 

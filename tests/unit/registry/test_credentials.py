@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -406,3 +408,29 @@ def test_the_log_has_no_secrets(home: Home, caplog: pytest.LogCaptureFixture) ->
     assert "run: docker-credential-keys get" in caplog.messages
     assert SECRET not in caplog.text
     assert basic()["auth"] not in caplog.text
+
+
+def test_a_runtime_directory_of_root_alone(home: Home) -> None:
+    """It is /run/containers on some systems, and not for other users."""
+    home.write("home/.config/containers/auth.json", auths(a_io="config"))
+    closed = home.root / "run/containers"
+    closed.mkdir(parents=True)
+    closed.chmod(0)
+    program = (
+        "import ctypes, os, sys\n"
+        "from pathlib import Path\n"
+        "libc = ctypes.CDLL(None)\n"
+        "class Rights(ctypes.Structure):\n"
+        "    _fields_ = [('words', ctypes.c_uint32 * 6)]\n"
+        # Give up all rights of root: capset, with the version of the kernel's interface.
+        "header = (ctypes.c_uint32 * 2)(0x20080522, 0)\n"
+        "assert libc.capset(header, ctypes.byref(Rights())) == 0\n"
+        "from nixdock.registry.auth_sources import auth_sources, login_file\n"
+        "run, environment = Path(sys.argv[1]), {'HOME': sys.argv[2]}\n"
+        "print(auth_sources(environment, run=run, user=1001)[0].file)\n"
+        "print(login_file(environment, run=run, user=1001))\n"
+    )
+    command = [sys.executable, "-c", program, str(home.root / "run"), str(home.root / "home")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    file = str(home.root / "home/.config/containers/auth.json")
+    assert done.stdout.splitlines() == [file, file]
