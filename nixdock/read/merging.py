@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from nixdock.coding.decompression import MOST_EXPANDED
-from nixdock.errors import ImageError
+from nixdock.errors import ImageError, NixdockError
 from nixdock.layers.hashed import buffered
 from nixdock.read.layer_rules import OVERLAY, LayerRules
 from nixdock.read.opened_tars import opened_tars
 from nixdock.read.stored_layer import StoredLayer
 from nixdock.read.tree import MergedTree, Node
+from nixdock.read.whole_tars import OpenedTar
 from nixdock.system.file_range import Range
 from nixdock.system.text import shown
 from nixdock.tar.kinds import KIND_NAMES, Kind
@@ -36,29 +37,47 @@ _MOST_TEXT: Final = 1 << 30
 
 
 @contextmanager
-def merged_tree(layers: Sequence[StoredLayer], *, verified: bool = True) -> Iterator[MergedTree]:
+def merged_tree(
+    layers: Sequence[StoredLayer], *, verified: bool = True, may_fork: bool = False
+) -> Iterator[MergedTree]:
     """Yield the merged tree of `layers`, bottom to top; its files can be read within the block.
 
     With `verified`, every layer is first read once and checked against its diff_id. Otherwise, only
     the headers of an uncompressed layer are read, and the code that copies the layer must verify
-    it. Raise ImageError if a layer is damaged or if runtimes can't unpack it.
+    it. Raise ImageError if a layer is damaged or if runtimes can't unpack it. `may_fork` says that
+    the layers are in files and that the caller has no threads.
     """
-    with opened_tars(layers, verified=verified) as opened:
-        merging = _Merging(MergedTree())
-        tars = []
-        for number, (layer, tar) in enumerate(zip(layers, opened, strict=True)):
-            tars.append(tar)
-            for warning in merging.add(number, tar, layer.place):
-                log.warning("%s: %s", layer.place, warning)
-        yield replace(merging.tree, tars=tuple(tars))
+    with opened_tars(layers, verified=verified, may_fork=may_fork) as opened:
+        yield _merged(layers, opened)
 
 
 def check_merging(layers: Sequence[StoredLayer]) -> None:
     """Raise ImageError if runtimes can't unpack `layers` one above the other."""
     with opened_tars(layers, verified=False) as opened:
         merging = _Merging(MergedTree())
-        for number, (layer, tar) in enumerate(zip(layers, opened, strict=True)):
-            merging.add(number, tar, layer.place)
+        for number, (layer, each) in enumerate(zip(layers, opened, strict=True)):
+            merging.add(number, each.tar, layer.place)
+
+
+def _merged(layers: Sequence[StoredLayer], opened: Iterator[OpenedTar]) -> MergedTree:
+    merging = _Merging(MergedTree())
+    read: list[tuple[StoredLayer, OpenedTar, list[str]]] = []
+    failure: NixdockError | None = None
+    try:
+        for number, (layer, each) in enumerate(zip(layers, opened, strict=True)):
+            warnings: list[str] = []
+            read.append((layer, each, warnings))
+            warnings += merging.add(number, each.tar, layer.place)
+    except NixdockError as error:
+        failure = error
+    # What else is wrong with a damaged layer, and all above it, counts for nothing.
+    for layer, each, warnings in read:
+        each.verify()
+        for warning in warnings:
+            log.warning("%s: %s", layer.place, warning)
+    if failure is not None:
+        raise failure
+    return replace(merging.tree, tars=tuple(each.tar for _, each, _ in read))
 
 
 @dataclass(slots=True)

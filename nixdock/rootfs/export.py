@@ -47,7 +47,7 @@ def export_image(
     # An uncompressed layer is read twice: to verify it, and to copy its files.
     with open_location(location, access, platform=platform or Platform(), keep=True) as file:
         image = select_image(file, name, tag, platform)
-        with merged_tree(image.layers) as tree:
+        with merged_tree(image.layers, may_fork=file.is_local) as tree:
             write_tree(tree, write, mtime=mtime)
 
 
