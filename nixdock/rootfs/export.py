@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["export_image", "write_tree"]
 
 _ZEROS: Final = bytes(BLOCK)
-# Of this size and above, passing a piece on by itself takes less than copying it.
-_LEAST_PASSED_ON: Final = 1 << 16
+# Of this size and above, passing a piece on by itself, often to another thread, takes less than
+# copying it.
+_LEAST_PASSED_ON: Final = 1 << 18
 
 
 def export_image(
