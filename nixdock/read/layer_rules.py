@@ -68,34 +68,39 @@ class LayerRules:
         except ImageError as error:
             self.complain(f"a member has an invalid name: {error}")
             return b""
-        if self._kinds.get(name) == Kind.DIRECTORY == member.kind:
+        kind = member.kind
+        earlier = self._kinds.get(name)
+        if earlier is None:
+            pass
+        elif earlier == Kind.DIRECTORY == kind:
             self._warn(
                 "twice",
                 f"the directory {shown(name)!r} appears twice: containerd takes the last one, but"
                 " Docker and Podman refuse it",
             )
-        elif name in self._kinds:
+        else:
             self.complain(f"{shown(name)!r} appears twice, which Docker and Podman refuse")
         parent, _, base = name.rpartition(b"/")
         if parent not in self._directories:
             self._check_parents(name, parent)
-        if member.kind == Kind.DIRECTORY:
+        if kind == Kind.DIRECTORY:
             self._directories.add(name)
         elif name in self._directories:
             what = repr(shown(name)) if name else "the root"
             self.complain(
-                f"{what} is a {KIND_NAMES[member.kind]}, but earlier members need a directory there"
+                f"{what} is a {KIND_NAMES[kind]}, but earlier members need a directory there"
             )
         if base.startswith(WHITEOUT):
             self._check_whiteout(member, name, base)
         elif is_hidden(name) and not is_aufs(name):
             self.complain(f"{shown(name)!r} is below a whiteout")
-        if member.kind == Kind.HARD_LINK:
+        if kind == Kind.HARD_LINK:
             self._check_hard_link(member, name)
-        elif member.kind == Kind.SYMLINK:
+        elif kind == Kind.SYMLINK:
             self._check_target(member, name)
         self._check_attributes(member, name)
-        self._kinds.setdefault(name, member.kind)
+        if earlier is None:
+            self._kinds[name] = kind
         return name
 
     def _warn(self, sort: str, message: str) -> None:

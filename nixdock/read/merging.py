@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from nixdock.coding.decompression import MOST_EXPANDED
-from nixdock.errors import ImageError
+from nixdock.errors import ImageError, NixdockError
 from nixdock.layers.hashed import buffered
 from nixdock.read.layer_rules import OVERLAY, LayerRules
 from nixdock.read.opened_tars import opened_tars
 from nixdock.read.stored_layer import StoredLayer
 from nixdock.read.tree import MergedTree, Node
+from nixdock.read.whole_tars import OpenedTar
 from nixdock.system.file_range import Range
 from nixdock.system.text import shown
 from nixdock.tar.kinds import KIND_NAMES, Kind
@@ -36,29 +37,47 @@ _MOST_TEXT: Final = 1 << 30
 
 
 @contextmanager
-def merged_tree(layers: Sequence[StoredLayer], *, verified: bool = True) -> Iterator[MergedTree]:
+def merged_tree(
+    layers: Sequence[StoredLayer], *, verified: bool = True, may_fork: bool = False
+) -> Iterator[MergedTree]:
     """Yield the merged tree of `layers`, bottom to top; its files can be read within the block.
 
     With `verified`, every layer is first read once and checked against its diff_id. Otherwise, only
     the headers of an uncompressed layer are read, and the code that copies the layer must verify
-    it. Raise ImageError if a layer is damaged or if runtimes can't unpack it.
+    it. Raise ImageError if a layer is damaged or if runtimes can't unpack it. `may_fork` says that
+    the layers are in files and that the caller has no threads.
     """
-    with opened_tars(layers, verified=verified) as opened:
-        merging = _Merging(MergedTree())
-        tars = []
-        for number, (layer, tar) in enumerate(zip(layers, opened, strict=True)):
-            tars.append(tar)
-            for warning in merging.add(number, tar, layer.place):
-                log.warning("%s: %s", layer.place, warning)
-        yield replace(merging.tree, tars=tuple(tars))
+    with opened_tars(layers, verified=verified, may_fork=may_fork) as opened:
+        yield _merged(layers, opened)
 
 
 def check_merging(layers: Sequence[StoredLayer]) -> None:
     """Raise ImageError if runtimes can't unpack `layers` one above the other."""
     with opened_tars(layers, verified=False) as opened:
         merging = _Merging(MergedTree())
-        for number, (layer, tar) in enumerate(zip(layers, opened, strict=True)):
-            merging.add(number, tar, layer.place)
+        for number, (layer, each) in enumerate(zip(layers, opened, strict=True)):
+            merging.add(number, each.tar, layer.place)
+
+
+def _merged(layers: Sequence[StoredLayer], opened: Iterator[OpenedTar]) -> MergedTree:
+    merging = _Merging(MergedTree())
+    read: list[tuple[StoredLayer, OpenedTar, list[str]]] = []
+    failure: NixdockError | None = None
+    try:
+        for number, (layer, each) in enumerate(zip(layers, opened, strict=True)):
+            warnings: list[str] = []
+            read.append((layer, each, warnings))
+            warnings += merging.add(number, each.tar, layer.place)
+    except NixdockError as error:
+        failure = error
+    # What else is wrong with a damaged layer, and all above it, counts for nothing.
+    for layer, each, warnings in read:
+        each.verify()
+        for warning in warnings:
+            log.warning("%s: %s", layer.place, warning)
+    if failure is not None:
+        raise failure
+    return replace(merging.tree, tars=tuple(each.tar for _, each, _ in read))
 
 
 @dataclass(slots=True)
@@ -87,13 +106,13 @@ class _Merging:
     nodes: int = 0
     text: int = 0
     sparse: int = 0
-    # The directory of the last file: most files have the same one as the file before.
-    last: tuple[bytes, Node] | None = None
+    # Directories by names in this layer that lead there: looking them up for each file takes long.
+    found: dict[bytes, Node] = field(default_factory=dict)
 
     def add(self, number: int, tar: Range, place: str) -> list[str]:
         """Add a layer; return warnings about it."""
         layer = self._read(number, tar, place)
-        self.last = None
+        self.found.clear()
         # Whiteouts delete files of lower layers only, so apply them first.
         for name in layer.whiteouts:
             self._delete(name)
@@ -167,9 +186,11 @@ class _Merging:
             _copy_attributes(node, old)
             return
         if old is not None:
-            # The last directory may have been found through it.
-            self.last = None
+            # Some directories may have been found through it.
+            self.found.clear()
         siblings[base] = node
+        if node.is_directory:
+            self.found[name] = node
 
     def _target(self, name: bytes, target: bytes, hidden: dict[bytes, Node], place: str) -> Node:
         """Return the file to which the hard link `name` leads, perhaps in a lower layer."""
@@ -184,8 +205,9 @@ class _Merging:
 
     def _directory(self, name: bytes, place: str) -> Node:
         """Return the directory `name`; create missing ones."""
-        if self.last is not None and self.last[0] == name:
-            return self.last[1]
+        known = self.found.get(name)
+        if known is not None:
+            return known
         node = self.tree.lookup(name, follow=True)
         if node is None:
             node = self._create_directories(name, place)
@@ -195,7 +217,7 @@ class _Merging:
                 f" {KIND_NAMES[node.kind]}",
                 place=place,
             )
-        self.last = (name, node)
+        self.found[name] = node
         return node
 
     def _create_directories(self, name: bytes, place: str) -> Node:
@@ -224,27 +246,21 @@ _NO_CHILDREN: Final[dict[bytes, Node]] = {}
 
 
 def _node(number: int, member: Member) -> Node:
+    _, kind, mode, uid, gid, size, mtime, target, device, offset, pax, extents = member
+    xattrs = _visible_xattrs(member) if pax else ()
+    children = {} if kind == Kind.DIRECTORY else _NO_CHILDREN
     return Node(
-        kind=member.kind,
-        mode=member.mode & 0o7777,
-        uid=member.uid,
-        gid=member.gid,
-        mtime=member.mtime,
-        size=member.size,
-        target=member.target,
-        device=member.device,
-        xattrs=_visible_xattrs(member) if member.pax else (),
-        layer=number,
-        offset=member.offset,
-        extents=member.extents,
-        children={} if member.kind == Kind.DIRECTORY else _NO_CHILDREN,
+        *(kind, mode & 0o7777, uid, gid, mtime, size, target, device),
+        *(xattrs, number, offset, extents, children),
     )
 
 
 def _visible_xattrs(member: Member) -> tuple[tuple[bytes, bytes], ...]:
     """Return the extended attributes, without those that a container can't see."""
-    pairs = sorted(member.xattrs.items())
-    return tuple((key, value) for key, value in pairs if not key.startswith(OVERLAY))
+    xattrs = member.xattrs
+    if not xattrs:
+        return ()
+    return tuple(pair for pair in sorted(xattrs.items()) if not pair[0].startswith(OVERLAY))
 
 
 def _copy_attributes(new: Node, old: Node) -> None:

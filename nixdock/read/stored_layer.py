@@ -73,14 +73,18 @@ class StoredLayer:
 
         Raise ImageError at once if the media type is wrong.
         """
+        return buffered(self.open_unbuffered_tar())
+
+    def open_unbuffered_tar(self) -> io.RawIOBase:
+        """Open the tar as `open_tar` does, for reading large pieces without a copy."""
         if error := self.media_type_error():
             raise ImageError(f"{self.place}: {error}", place=self.place, key="mediaType")
         if self.coding is Coding.NONE and self.declared_digest in {None, self.diff_id}:
-            return buffered(self._open_verified())
+            return self._open_verified()
         stream = self._open_verified()
         if self.coding is not Coding.NONE:
             stream = DecompressedReader(stream, self.coding, self.place)
-        return buffered(VerifiedReader(stream, self.place, self.diff_id, None, uncompressed=True))
+        return VerifiedReader(stream, self.place, self.diff_id, None, uncompressed=True)
 
     def open_range(self) -> Range:
         """Open the blob for reading at any position, unverified."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import ImageError
@@ -14,6 +14,7 @@ from nixdock.read.selection import select_image
 from nixdock.read.tree import MergedTree, Node
 from nixdock.registry.opening import open_location
 from nixdock.system.buffers import Write
+from nixdock.system.freed_memory import keep_freed_memory
 from nixdock.system.text import shown
 from nixdock.tar.fields import BLOCK, padded_size
 from nixdock.tar.header import Attributes, Entry, Headers, MemberMeta
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["export_image", "write_tree"]
 
 _ZEROS: Final = bytes(BLOCK)
-# Of this size and above, passing a piece on by itself takes less than copying it.
-_LEAST_PASSED_ON: Final = 1 << 16
+# Of this size and above, passing a piece on by itself, often to another thread, takes less than
+# copying it.
+_LEAST_PASSED_ON: Final = 1 << 18
 
 
 def export_image(
@@ -44,10 +46,11 @@ def export_image(
     Every layer is verified before the first byte is written. `mtime` is the time of all members,
     in seconds. Raise what `open_location` raises, and InputError if there is no such image.
     """
+    keep_freed_memory()
     # An uncompressed layer is read twice: to verify it, and to copy its files.
     with open_location(location, access, platform=platform or Platform(), keep=True) as file:
         image = select_image(file, name, tag, platform)
-        with merged_tree(image.layers) as tree:
+        with merged_tree(image.layers, may_fork=file.is_local) as tree:
             write_tree(tree, write, mtime=mtime)
 
 
@@ -100,27 +103,23 @@ def _attributes(node: Node) -> Attributes | None:
 
 
 def _write_file(tree: MergedTree, node: Node, entry: Entry, output: _BufferedOutput) -> None:
-    read = _reading(tree, node)
+    size = node.size
     done = 0
-    while done < node.size:
-        chunk = read(done, min(node.size - done, CHUNK))
+    file = None if node.extents is None else tree.open(node)
+    while done < size:
+        most = min(size - done, CHUNK)
+        if file is None:
+            # Opening each of many small files would take longer than reading it.
+            chunk = tree.tars[node.layer].read_at(node.offset + done, most)
+        else:
+            chunk = file.read(most)
         if not chunk:
             name = shown(entry.name)
             raise ImageError(f"{name!r} in the image changed while it was read", place=name)
         output.write(chunk)
         done += len(chunk)
-    if padding := -node.size % BLOCK:
+    if padding := -size % BLOCK:
         output.write(_ZEROS[:padding])
-
-
-def _reading(tree: MergedTree, node: Node) -> Callable[[int, int], bytes]:
-    """Return what reads a file, from one byte on, at most so many; it is called for all in turn."""
-    if node.extents is None:
-        # Opening each of many small files would take longer than reading it.
-        tar, offset = tree.tars[node.layer], node.offset
-        return lambda start, size: tar.read_at(offset + start, size)
-    file = tree.open(node)
-    return lambda _, size: file.read(size)
 
 
 class _BufferedOutput:

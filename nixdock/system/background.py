@@ -21,7 +21,8 @@ _PATIENCE: Final = 0.5
 class Background:
     """Call functions with bytes in another thread, in order.
 
-    At most one call runs and one waits. An error that a function raises is raised again by the
+    At most one call runs and one waits. The thread starts with the first one, so that a process
+    without other threads may fork before. An error that a function raises is raised again by the
     next use of this object, or when the `with` block ends, and no function is called after it.
     The end of the block waits for all calls. If the block itself fails, the waiting call is
     dropped and one that hangs is abandoned: a pipe whose reader has stopped must not keep the
@@ -32,11 +33,15 @@ class Background:
         self._waiting: queue.Queue[tuple[Write, memoryview | bytes] | None] = queue.Queue(1)
         self._errors: list[BaseException] = []
         self._thread = threading.Thread(target=self._run, name="background", daemon=True)
+        self._started = False
 
     def later(self, function: Write, data: memoryview | bytes) -> None:
         """Call `function` with `data` in the other thread, after all earlier calls."""
         if self._errors:
             raise self._errors[0]
+        if not self._started:
+            self._thread.start()
+            self._started = True
         self._waiting.put((function, data))
 
     def wait(self) -> None:
@@ -60,7 +65,6 @@ class Background:
             self._errors.append(error)
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(
@@ -69,6 +73,8 @@ class Background:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
+        if not self._started:
+            return
         if error is not None:
             self._errors.append(error)
             with suppress(queue.Full):

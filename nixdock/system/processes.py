@@ -6,6 +6,7 @@ import gc
 import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -15,7 +16,7 @@ from nixdock.system.workers import end_with_parent, termination_signals_blocked
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["KilledWorkerError", "map_in_processes", "shared_numbers"]
+__all__ = ["KilledWorkerError", "map_in_processes", "shared_lock", "shared_numbers"]
 
 Result = TypeVar("Result")
 
@@ -74,6 +75,13 @@ def map_in_processes(
             if not isinstance(error, BrokenProcessPool):
                 raise
             raise KilledWorkerError from None
+
+
+def shared_lock() -> AbstractContextManager[object]:
+    """Return a lock that this process shares with those that it forks."""
+    from multiprocessing import get_context  # noqa: PLC0415 (slow)
+
+    return get_context("fork").Lock()
 
 
 def shared_numbers(count: int) -> memoryview:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from nixdock.tar.fields import XATTR_PREFIX
 
 __all__ = ["Member"]
+
+# The most common records are a long path and nothing else.
+_LONG_PATH: Final = frozenset({b"path"})
 
 
 class Member(NamedTuple):
@@ -35,6 +38,8 @@ class Member(NamedTuple):
     @property
     def xattrs(self) -> dict[bytes, bytes]:
         """The extended attributes by name."""
+        if not self.pax or self.pax.keys() == _LONG_PATH:
+            return {}
         return {
             key.removeprefix(XATTR_PREFIX): value
             for key, value in self.pax.items()

@@ -9,48 +9,34 @@ end-of-archive marker. A missing marker is remarked.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import BinaryIO, Final, NoReturn
 
 from nixdock.errors import ImageError
 from nixdock.system.text import shown
 from nixdock.tar.buffered_input import BufferedInput
-from nixdock.tar.fields import BLOCK, CHECKSUM, ascii_sum, parse_number
+from nixdock.tar.fields import BLOCK, CHECKSUM, ascii_sum
 from nixdock.tar.kinds import Kind
 from nixdock.tar.member import Member
 from nixdock.tar.pax_records import parse_records, record_integer, record_time
+from nixdock.tar.shared_fields import (
+    EXTENSIONS,
+    SharedFields,
+    number_of,
+    parse_shared,
+    shared_bytes,
+)
 from nixdock.tar.sparse import check_extents, is_sparse, read_extents, sparse_records
 
 __all__ = ["TarReader"]
 
-_Parse = Callable[[bytes], int | None]
-
-_HEADER: Final = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12s")
 _ZEROS: Final = bytes(BLOCK)
-_USTAR: Final = b"ustar\x0000"
 # Limits in bytes: extended attributes of 64 KiB each fit easily, but memory stays bounded.
 _MOST_EXTENSION: Final = 1 << 20
 _MOST_EXTENSIONS: Final = 256 << 20
 _SIZE_LIMIT: Final = 1 << 63
 _MOST_MEMBERS: Final = 2_000_000
-
-_KINDS: Final = {
-    b"\0": Kind.FILE,
-    b"0": Kind.FILE,
-    b"1": Kind.HARD_LINK,
-    b"2": Kind.SYMLINK,
-    b"3": Kind.CHARACTER_DEVICE,
-    b"4": Kind.BLOCK_DEVICE,
-    b"5": Kind.DIRECTORY,
-    b"6": Kind.FIFO,
-    b"7": Kind.FILE,
-}
-
-# Most members have the mode, the owner and the time of many others.
-_parse_common_number: Final = lru_cache(maxsize=1024)(parse_number)
 
 _NO_RECORDS: Final[Mapping[bytes, bytes]] = {}
 
@@ -89,7 +75,7 @@ class TarReader:
 
     def __iter__(self) -> Iterator[Member]:
         read, skip = self._input.read, self._input.skip
-        extension = _Extension()
+        extension: _Extension | None = None
         members = 0
         while True:
             self._offset = self._input.position
@@ -98,15 +84,14 @@ class TarReader:
                 break
             if len(block) != BLOCK:
                 self._fail("it ends in the middle of a header")
-            fields = _HEADER.unpack(block)
-            self._check_sum(block, fields[6])
-            flag = fields[7]
-            if flag in {b"x", b"g", b"L", b"K"}:
-                self._extend(extension, flag, self._extension_data(fields))
+            shared = self._shared_fields(block)
+            size = self._checked_size(self._number(block[124:136], "size"))
+            if shared.flag in EXTENSIONS:
+                extension = extension or _Extension()
+                self._extend(extension, shared.flag, self._extension_data(size))
                 continue
-            member = self._member(fields, extension)
-            if extension:
-                extension = _Extension()
+            member = self._member(block[:100], size, shared, extension)
+            extension = None
             members += 1
             if members > _MOST_MEMBERS:
                 self._fail(f"it has more than {_MOST_MEMBERS} members")
@@ -128,7 +113,25 @@ class TarReader:
             place=f"byte {self._offset} of {self._what}",
         ) from None
 
-    def _check_sum(self, block: bytes, stored: bytes) -> None:
+    def _shared_fields(self, block: bytes) -> SharedFields:
+        """Return the fields that other headers may share, after the checksum was checked."""
+        try:
+            shared = parse_shared(shared_bytes(block))
+        except ValueError as error:
+            # A wrong checksum says more than a malformed field.
+            self._check_sum(block)
+            self._fail(str(error))
+        others = block[:100] + block[124:136]
+        # Nearly all programs write the checksum in this way.
+        if not (
+            shared.ascii_sum is not None
+            and others.isascii()
+            and block[CHECKSUM] == b"%06o\0 " % (shared.ascii_sum + ascii_sum(others) + 8 * 0x20)
+        ):
+            self._check_sum(block)
+        return shared
+
+    def _check_sum(self, block: bytes) -> None:
         rest = block[: CHECKSUM.start] + block[CHECKSUM.stop :]
         if rest.isascii():
             sums = {ascii_sum(rest) + 8 * 0x20}
@@ -136,22 +139,21 @@ class TarReader:
             unsigned = sum(rest) + 8 * 0x20
             # Some old programs add up signed bytes.
             sums = {unsigned, unsigned - 256 * sum(byte > 127 for byte in rest)}
-        if self._number(stored, "checksum") not in sums:
+        if self._number(block[CHECKSUM], "checksum") not in sums:
             self._fail("a header has a wrong checksum")
 
-    def _number(self, data: bytes, name: str, parse: _Parse = parse_number) -> int:
-        number = parse(data)
-        if number is None:
-            self._fail(f"the {name} {shown(data)!r} is not an octal number, or is too large")
-        return number
+    def _number(self, data: bytes, name: str) -> int:
+        try:
+            return number_of(data, name)
+        except ValueError as error:
+            self._fail(str(error))
 
     def _checked_size(self, size: int) -> int:
         if not 0 <= size < _SIZE_LIMIT:
             self._fail(f"the size {size} is impossible")
         return size
 
-    def _extension_data(self, fields: tuple[bytes, ...]) -> bytes:
-        size = self._checked_size(self._number(fields[4], "size"))
+    def _extension_data(self, size: int) -> bytes:
         if size > _MOST_EXTENSION:
             self._fail(f"an extended header has {size} bytes, more than {_MOST_EXTENSION}")
         self._extensions_size += size
@@ -188,43 +190,32 @@ class TarReader:
         except ValueError as error:
             self._fail(str(error))
 
-    def _member(self, fields: tuple[bytes, ...], extension: _Extension) -> Member:
-        name, mode, uid, gid, size, mtime, _, flag, target, magic, major, minor, prefix, tail = (
-            fields
-        )
-        kind = _KINDS.get(flag)
-        if kind is None:
-            meaning = "a sparse file" if flag == b"S" else "an unknown kind of member"
-            self._fail(f"{meaning} (type flag {shown(flag)!r}) is not supported")
+    def _member(
+        self, name: bytes, size: int, shared: SharedFields, extension: _Extension | None
+    ) -> Member:
+        flag, kind, mode, uid, gid, mtime, target, prefix, device, _ = shared
         name = name.partition(b"\0")[0]
-        if magic == _USTAR and prefix[:1] != b"\0":
-            # star keeps times after byte 131, and marks its headers at the end of the block.
-            prefix = prefix[:131] if tail[-4:] == b"tar\0" else prefix
-            name = prefix.partition(b"\0")[0] + b"/" + name
-        target = target.partition(b"\0")[0]
-        if extension.name is not None:
-            name = extension.name
-        if extension.target is not None:
-            target = extension.target
+        if prefix:
+            name = prefix + b"/" + name
+        pax = _NO_RECORDS
+        has_only_path = False
+        if extension is not None:
+            name = name if extension.name is None else extension.name
+            target = target if extension.target is None else extension.target
+            pax = extension.pax
+            # Common: most members of a store with Python modules have long paths.
+            has_only_path = len(pax) == 1 and b"path" in pax and extension.name is None
+        if has_only_path:
+            name = pax[b"path"]
         member = Member(
-            name=name,
-            kind=kind,
-            mode=self._number(mode, "mode", _parse_common_number) & 0o7777,
-            uid=self._number(uid, "uid", _parse_common_number),
-            gid=self._number(gid, "gid", _parse_common_number),
-            size=self._checked_size(self._number(size, "size")),
-            mtime=self._number(mtime, "mtime", _parse_common_number),
-            target=target,
-            device=(0, 0),
-            offset=self._input.position,
-            pax=extension.pax,
+            name, kind, mode, uid, gid, size, mtime, target, (0, 0), self._input.position, pax
         )
-        if extension.pax:
+        if extension is not None and pax and not has_only_path:
             member = self._with_records(member, extension)
-            if kind == Kind.FILE and is_sparse(extension.pax):
+            if kind == Kind.FILE and is_sparse(pax):
                 return self._sparse_file(member)
         if kind != Kind.FILE:
-            return self._without_data(member, major, minor)
+            return self._without_data(member, device)
         # Tars that are older than the type flag of directories mark them by a trailing slash.
         if flag == b"\0" and member.name.endswith(b"/"):
             return member._replace(kind=Kind.DIRECTORY, size=0)
@@ -271,12 +262,12 @@ class TarReader:
             offset=self._input.position,
         )
 
-    def _without_data(self, member: Member, major: bytes, minor: bytes) -> Member:
+    def _without_data(self, member: Member, device: tuple[bytes, bytes]) -> Member:
         """Return `member` without its size: some programs set it although no data follows."""
-        device = (0, 0)
         if member.kind in {Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE}:
-            device = (self._number(major, "device"), self._number(minor, "device"))
-        return member._replace(size=0, device=device)
+            major, minor = (self._number(number, "device") for number in device)
+            return member._replace(size=0, device=(major, minor))
+        return member._replace(size=0) if member.size else member
 
     def _check_end(self, has_marker: bool) -> None:
         """Remark an end-of-archive marker of less than two blocks; check that only zeros follow."""

@@ -145,3 +145,20 @@ def test_no_layers_are_an_empty_root() -> None:
     with merged_tree(()) as tree:
         assert names(tree) == []
         assert tree.root.is_directory
+
+
+def test_files_go_where_their_directory_is_by_then(path: Path) -> None:
+    """A link to a directory, below which a layer has files, is replaced later in that layer."""
+    lower = layer(("a/b/old", ""), ("m/old", ""), link("l", "a"))
+    upper = layer(("l/b/x", ""), ("m/x", ""), directory("l"), ("l/b/y", ""), ("l/z", ""))
+    with merged(path, lower, upper) as tree:
+        assert names(tree) == [
+            *("a", "a/b", "a/b/old", "a/b/x"),
+            *("l", "l/b", "l/b/y", "l/z", "m", "m/old", "m/x"),
+        ]
+
+
+def test_a_directory_that_was_deleted_is_made_again(path: Path) -> None:
+    layers = layer(("a/b/x", "")), layer((".wh.a", "")), layer(("a/b/y", ""))
+    with merged(path, *layers) as tree:
+        assert names(tree) == ["a", "a/b", "a/b/y"]

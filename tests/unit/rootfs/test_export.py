@@ -283,6 +283,21 @@ def test_all_or_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["image.tar"]
 
 
+def test_much_data_gives_the_same_from_processes(tmp_path: Path) -> None:
+    """Of small images, threads verify the layers."""
+    large = layer(("a", "0123456789abcdef" * (3 << 20)))
+    path = archive(tmp_path / "image.tar", [large, layer(("b", "one"), ("c/d", "x"))])
+    done = [nixdock("export", path, NIX_BUILD_CORES=cores) for cores in ("1", "2")]
+    assert [each.returncode for each in done] == [0, 0]
+    assert done[0].stdout == done[1].stdout == exported(path)
+    path.write_bytes(path.read_bytes().replace(b"one", b"eno"))
+    done = [nixdock("export", path, NIX_BUILD_CORES=cores) for cores in ("1", "2")]
+    assert [each.stdout for each in done] == [b"", b""]
+    assert [each.returncode for each in done] == [1, 1]
+    assert done[0].stderr == done[1].stderr
+    assert b"manifest.json[0]: Layers[1] is damaged" in done[0].stderr
+
+
 def test_a_terminal_is_refused(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     path = archive(tmp_path / "image.tar", [layer()])

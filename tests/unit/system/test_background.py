@@ -34,6 +34,19 @@ def test_no_calls() -> None:
     assert calls == []
 
 
+def test_the_thread_starts_with_the_first_call() -> None:
+    before = threading.active_count()
+    with in_background(lambda data: None) as write:
+        assert threading.active_count() == before
+        write(b"x")
+        assert threading.active_count() == before + 1
+
+
+def test_an_error_of_the_block_before_the_first_call_is_passed_on() -> None:
+    with pytest.raises(KeyError), in_background(lambda data: None):
+        raise KeyError
+
+
 def test_calls_are_in_another_thread() -> None:
     threads = set()
     before = threading.active_count()

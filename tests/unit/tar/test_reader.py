@@ -218,6 +218,9 @@ def extension(flag: bytes, data: bytes) -> bytes:
         (raw()[:300], "middle of a header"),
         (raw(size=b"1000") + b"abc", "middle of 'f', after 3 of its 512 bytes"),
         (raw()[:20] + b"x" + raw()[21:] + END, "checksum"),
+        (raw(b"a") + raw()[:20] + b"x" + raw()[21:] + END, "checksum"),
+        (raw() + raw()[:130] + b"1" + raw()[131:] + END, "checksum"),
+        (raw()[:110] + b"x" + raw()[111:] + END, "checksum"),
         (raw(size=b"\xff" * 12) + END, "the size -1 is impossible"),
         (raw(size=b"\x80" + b"\x7f" * 11) + END, "is too large"),
         (raw(mtime=b"\x80" + b"\0" * 2 + b"\x40" + b"\0" * 8) + END, "the mtime .* is too large"),
@@ -275,6 +278,21 @@ def test_a_missing_end_is_remarked(end: bytes, remarks: list[str], members: int)
     reader = TarReader(io.BytesIO(raw() * members + end))
     assert len(list(reader)) == members
     assert reader.remarks == remarks
+
+
+def test_a_checksum_is_not_taken_modulo_that_of_ascii_bytes() -> None:
+    block = bytearray(raw())
+    block[157:257] = b"\xff" * 100
+    block[345:500] = b"\xff" * 155
+    block[148:156] = b" " * 8
+    total = sum(block)
+    assert total > 65521
+    block[148:156] = b"%06o\0 " % total
+    (member,) = read(bytes(block) + END)
+    assert member.target == b"\xff" * 100
+    block[148:156] = b"%06o\0 " % (total - 65521)
+    with pytest.raises(ImageError, match="wrong checksum"):
+        read(bytes(block) + END)
 
 
 def test_unusual_but_unambiguous_headers() -> None:

@@ -1,0 +1,94 @@
+"""The fields of a header that many members have in common: all but name, size and checksum."""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from nixdock.system.text import shown
+from nixdock.tar.fields import BLOCK, ascii_sum, parse_number
+from nixdock.tar.kinds import Kind
+
+__all__ = ["EXTENSIONS", "SharedFields", "number_of", "parse_shared", "shared_bytes"]
+
+EXTENSIONS: Final = frozenset({b"x", b"g", b"L", b"K"})
+"""The type flags of extended headers, of which only the size counts."""
+
+_FIELDS: Final = struct.Struct("8s8s8s12sc100s8s64x8s8s155s12s")
+_USTAR: Final = b"ustar\x0000"
+_KINDS: Final = {
+    b"\0": Kind.FILE,
+    b"0": Kind.FILE,
+    b"1": Kind.HARD_LINK,
+    b"2": Kind.SYMLINK,
+    b"3": Kind.CHARACTER_DEVICE,
+    b"4": Kind.BLOCK_DEVICE,
+    b"5": Kind.DIRECTORY,
+    b"6": Kind.FIFO,
+    b"7": Kind.FILE,
+}
+
+
+class SharedFields(NamedTuple):
+    """The shared fields of a header.
+
+    `flag` is the type flag, and `prefix` what goes before the name. The device numbers, which only
+    devices have, are as in the header. `ascii_sum` is the sum of the bytes, or None if some are not
+    ASCII.
+    """
+
+    flag: bytes
+    kind: bytes
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    target: bytes
+    prefix: bytes
+    device: tuple[bytes, bytes]
+    ascii_sum: int | None
+
+
+def shared_bytes(block: bytes) -> bytes:
+    """Return the bytes of the shared fields of a header."""
+    return block[100:124] + block[136:148] + block[156:BLOCK]
+
+
+# Most members are like many others here, and long targets are rare.
+@lru_cache(maxsize=1024)
+def parse_shared(data: bytes) -> SharedFields:
+    """Parse what `shared_bytes` returns; raise ValueError if it is malformed or not supported."""
+    mode, uid, gid, mtime, flag, target, magic, major, minor, prefix, tail = _FIELDS.unpack(data)
+    total = ascii_sum(data) if data.isascii() else None
+    if flag in EXTENSIONS:
+        return SharedFields(flag, flag, 0, 0, 0, 0, b"", b"", (major, minor), total)
+    kind = _KINDS.get(flag)
+    if kind is None:
+        meaning = "a sparse file" if flag == b"S" else "an unknown kind of member"
+        raise ValueError(f"{meaning} (type flag {shown(flag)!r}) is not supported")
+    if magic != _USTAR:
+        prefix = b""
+    elif tail[-4:] == b"tar\0":
+        # star keeps times after byte 131, and marks its headers at the end of the block.
+        prefix = prefix[:131]
+    return SharedFields(
+        flag=flag,
+        kind=kind,
+        mode=number_of(mode, "mode") & 0o7777,
+        uid=number_of(uid, "uid"),
+        gid=number_of(gid, "gid"),
+        mtime=number_of(mtime, "mtime"),
+        target=target.partition(b"\0")[0],
+        prefix=prefix.partition(b"\0")[0],
+        device=(major, minor),
+        ascii_sum=total,
+    )
+
+
+def number_of(field: bytes, name: str) -> int:
+    """Return the number in a field; raise ValueError, which names it, if it is malformed."""
+    number = parse_number(field)
+    if number is None:
+        raise ValueError(f"the {name} {shown(field)!r} is not an octal number, or is too large")
+    return number
