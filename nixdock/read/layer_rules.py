@@ -7,6 +7,7 @@ or not in the same way, is a warning, which names them.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,6 +27,8 @@ _MOST_PROBLEMS: Final = 20
 
 # The length in bytes of the longest target that Linux accepts.
 _MOST_TARGET: Final = 4095
+# That of the longest name of an extended attribute.
+_MOST_XATTR_NAME: Final = 255
 # The largest 32-bit number, -1 as an ID, means "no owner".
 _MOST_ID: Final = (1 << 32) - 2
 _MOST_MAJOR: Final = (1 << 12) - 1
@@ -120,6 +123,8 @@ class LayerRules:
             if kind is not None:
                 self.complain(f"{shown(name)!r} is below {shown(parent)!r}, a {KIND_NAMES[kind]}")
                 return
+            # Lower layers may have something else there.
+            self.needs_lower = True
             self._directories.add(parent)
             self._directory_bytes += len(parent)
             if self._directory_bytes > _MOST_DIRECTORY_BYTES:
@@ -145,7 +150,22 @@ class LayerRules:
             self.complain(f"{shown(name)!r} is a device {major}:{minor}, which is out of range")
         elif member.kind == Kind.CHARACTER_DEVICE and member.device == (0, 0):
             self.complain(f"{shown(name)!r} is a device 0:0, which overlayfs takes for a whiteout")
-        if member.pax and any(key.startswith(OVERLAY) for key in member.xattrs):
+        if member.pax and (xattrs := member.xattrs):
+            self._check_xattrs(member, name, xattrs)
+
+    def _check_xattrs(self, member: Member, name: bytes, xattrs: Iterable[bytes]) -> None:
+        if any(len(key) > _MOST_XATTR_NAME for key in xattrs):
+            self.complain(
+                f"{shown(name)!r} has an extended attribute whose name is longer than"
+                f" {_MOST_XATTR_NAME} bytes"
+            )
+        if member.kind == Kind.SYMLINK and any(key.startswith(b"user.") for key in xattrs):
+            self._warn(
+                "user",
+                f"the symbolic link {shown(name)!r} has extended attributes of users, which Linux"
+                " does not allow: Docker leaves them out, but Podman refuses the layer",
+            )
+        if any(key.startswith(OVERLAY) for key in xattrs):
             self._warn(
                 "overlay",
                 f"{shown(name)!r} has extended attributes that overlayfs reserves: Docker may store"

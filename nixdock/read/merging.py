@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from nixdock.coding.decompression import MOST_EXPANDED
 from nixdock.errors import ImageError, NixdockError
@@ -80,9 +80,27 @@ def _merged(layers: Sequence[StoredLayer], opened: Iterator[OpenedTar]) -> Merge
     return replace(merging.tree, tars=tuple(each.tar for _, each, _ in read))
 
 
+class _Link(NamedTuple):
+    """A hard link, whose attributes the file has from then on: they are in one inode."""
+
+    target: bytes
+    mode: int
+    uid: int
+    gid: int
+    xattrs: tuple[tuple[bytes, bytes], ...]
+
+    def give_to(self, node: Node) -> None:
+        """Give them to the file; like Docker, Podman and containerd, and unlike umoci."""
+        if node.kind != Kind.SYMLINK:
+            node.mode = self.mode
+        node.uid, node.gid = self.uid, self.gid
+        if self.xattrs:
+            node.xattrs = tuple(sorted({**dict(node.xattrs), **dict(self.xattrs)}.items()))
+
+
 @dataclass(slots=True)
 class _LayerFiles:
-    """The files of a layer by name, in its order, with their nodes or the targets of hard links.
+    """The files of a layer by name, in its order, with their nodes or as hard links.
 
     `hidden` are AUFS's own files: it stores the targets of hard links in the directory
     `.wh..wh.plnk`.
@@ -90,7 +108,7 @@ class _LayerFiles:
 
     whiteouts: list[bytes] = field(default_factory=list)
     hidden: dict[bytes, Node] = field(default_factory=dict)
-    files: list[tuple[bytes, Node | bytes]] = field(default_factory=list)
+    files: list[tuple[bytes, Node | _Link]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -133,7 +151,7 @@ class _Merging:
                 if member.kind == Kind.FILE:
                     layer.hidden[name] = _node(number, member)
             elif member.kind == Kind.HARD_LINK:
-                layer.files.append((name, normalised(member.target)))
+                layer.files.append((name, _link(member)))
             else:
                 layer.files.append((name, _node(number, member)))
             self._count(member, place)
@@ -173,8 +191,12 @@ class _Merging:
         elif not base.startswith(AUFS):
             parent.children.pop(base.removeprefix(WHITEOUT), None)
 
-    def _put(self, name: bytes, file: Node | bytes, hidden: dict[bytes, Node], place: str) -> None:
-        node = self._target(name, file, hidden, place) if isinstance(file, bytes) else file
+    def _put(self, name: bytes, file: Node | _Link, hidden: dict[bytes, Node], place: str) -> None:
+        if isinstance(file, _Link):
+            node = self._target(name, file.target, hidden, place)
+            file.give_to(node)
+        else:
+            node = file
         if not name:
             node.children = self.tree.root.children
             _copy_attributes(node, self.tree.root)
@@ -253,6 +275,11 @@ def _node(number: int, member: Member) -> Node:
         *(kind, mode & 0o7777, uid, gid, mtime, size, target, device),
         *(xattrs, number, offset, extents, children),
     )
+
+
+def _link(member: Member) -> _Link:
+    xattrs = _visible_xattrs(member) if member.pax else ()
+    return _Link(normalised(member.target), member.mode & 0o7777, member.uid, member.gid, xattrs)
 
 
 def _visible_xattrs(member: Member) -> tuple[tuple[bytes, bytes], ...]:

@@ -16,7 +16,12 @@ from nixdock.oci.documents import (
     PlatformDocument,
 )
 from nixdock.oci.layout import BLOBS, CONTAINERD_NAME, INDEX, MARKER, REF_NAME
-from nixdock.oci.media_types import CONFIG_MEDIA_TYPES, INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
+from nixdock.oci.media_types import (
+    CONFIG_MEDIA_TYPES,
+    INDEX_MEDIA_TYPES,
+    LAYER_CODINGS,
+    MANIFEST_MEDIA_TYPES,
+)
 from nixdock.oci.own_keys import LAYER_KEY
 from nixdock.oci.untrusted_json import MOST_JSON, JsonBudget, converted, parse_json
 from nixdock.read.layout_view import BlobUse, LayoutView
@@ -224,11 +229,17 @@ class _Reader:
     ) -> None:
         self._count(1 + len(manifest.layers))
         config_type = manifest.config.media_type
-        is_artifact = context.attestation or manifest.artifact_type is not None
-        if not is_artifact and config_type not in CONFIG_MEDIA_TYPES:
+        is_artifact = config_type not in CONFIG_MEDIA_TYPES
+        if is_artifact:
             message = f"the config's media type {config_type!r} is not that of an image's config"
             self._artifacts.append(Problem(place, message, key="config.mediaType"))
+        elif (context.attestation or manifest.artifact_type is not None) and not any(
+            layer.media_type in LAYER_CODINGS for layer in manifest.layers
+        ):
+            # What only says that it is something else, and has layers, is unpacked by runtimes.
             is_artifact = True
+            message = f"it is an artifact ({manifest.artifact_type or 'an attestation'}), no image"
+            self._artifacts.append(Problem(place, message, key="artifactType"))
         config_data = self._read_blob(manifest.config, f"{place}: config")
         entries: list[LayerEntry | None] = []
         for i, layer in enumerate(manifest.layers):

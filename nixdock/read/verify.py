@@ -109,6 +109,8 @@ def _verify(
         problems += _check_names(file)
         problems += _check_references(file)
         problems += _check_directories(file)
+        if not file.images and all(problem.warning for problem in problems):
+            problems.append(Problem(INDEX, "there is no image"))
         layers = _unique_layers(file, problems.append)
         checks = [*_blob_checks(file, layers)]
         sizes = [layer.size for layer in layers]

@@ -12,6 +12,8 @@ from nixdock.tar.fields import NUMBER_LIMIT, SPARSE_MAP, SPARSE_PAIR, XATTR_PREF
 __all__ = ["parse_records", "record_integer", "record_time"]
 
 _INTEGER: Final = re.compile(rb"-?[0-9]{1,19}")
+_TEXTS: Final = frozenset({b"path", b"linkpath", b"uname", b"gname"})
+_TIMES: Final = frozenset({b"atime", b"ctime"})
 _TIME: Final = re.compile(rb"-?[0-9]{1,19}(\.[0-9]*)?")
 
 
@@ -39,6 +41,10 @@ def parse_records(data: bytes) -> dict[bytes, bytes]:
                 raise ValueError("the extents of a sparse file are not pairs")
             extents.append(value)
             continue
+        if b"\0" in key or (key in _TEXTS and b"\0" in value):
+            raise ValueError(f"the value of {shown(key)!r} in an extended header has a NUL")
+        if key in _TIMES and value and not _TIME.fullmatch(value):
+            raise ValueError(f"the {key.decode()} {shown(value)!r} is not a number")
         if key in records:
             raise ValueError(f"the key {shown(key)!r} appears twice in an extended header")
         records[key] = value

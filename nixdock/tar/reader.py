@@ -167,6 +167,9 @@ class TarReader:
     def _extend(self, extension: _Extension, flag: bytes, data: bytes) -> None:
         """Add the contents of an extended header to `extension`."""
         if flag == b"g":
+            if extension:
+                # Some readers forget the other one then, and take the member for another file.
+                self._fail("a global header is between an extended header and its member")
             self.global_headers += 1
             if keys := {b"path", b"linkpath", b"size"} & self._records(data).keys():
                 names = ", ".join(sorted(map(shown, keys)))
@@ -212,7 +215,7 @@ class TarReader:
         )
         if extension is not None and pax and not has_only_path:
             member = self._with_records(member, extension)
-            if kind == Kind.FILE and is_sparse(pax):
+            if self._is_sparse(member):
                 return self._sparse_file(member)
         if kind != Kind.FILE:
             return self._without_data(member, device)
@@ -240,6 +243,15 @@ class TarReader:
             )
         except ValueError as error:
             self._fail(str(error))
+
+    def _is_sparse(self, member: Member) -> bool:
+        try:
+            found = is_sparse(member.pax)
+        except ValueError as error:
+            self._fail(f"{shown(member.name)!r} may be a sparse file, but {error}")
+        if found and member.kind != Kind.FILE:
+            self._fail(f"{shown(member.name)!r} has the records of a sparse file, but is no file")
+        return found
 
     def _sparse_file(self, member: Member) -> Member:
         """Return `member` with its name, size and extents; its contents may begin with these."""

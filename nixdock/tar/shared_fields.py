@@ -16,7 +16,9 @@ EXTENSIONS: Final = frozenset({b"x", b"g", b"L", b"K"})
 """The type flags of extended headers, of which only the size counts."""
 
 _FIELDS: Final = struct.Struct("8s8s8s12sc100s8s64x8s8s155s12s")
-_USTAR: Final = b"ustar\x0000"
+# Readers do not look at the version.
+_USTAR: Final = b"ustar\0"
+_GNU: Final = b"ustar  \0"
 _KINDS: Final = {
     b"\0": Kind.FILE,
     b"0": Kind.FILE,
@@ -26,7 +28,6 @@ _KINDS: Final = {
     b"4": Kind.BLOCK_DEVICE,
     b"5": Kind.DIRECTORY,
     b"6": Kind.FIFO,
-    b"7": Kind.FILE,
 }
 
 
@@ -67,10 +68,14 @@ def parse_shared(data: bytes) -> SharedFields:
     if kind is None:
         meaning = "a sparse file" if flag == b"S" else "an unknown kind of member"
         raise ValueError(f"{meaning} (type flag {shown(flag)!r}) is not supported")
-    if magic != _USTAR:
+    if not magic.startswith(_USTAR):
+        if magic == _GNU and not _are_times(prefix[:24]):
+            raise ValueError("it is not clear whether a prefix is part of the name")
         prefix = b""
     elif tail[-4:] == b"tar\0":
         # star keeps times after byte 131, and marks its headers at the end of the block.
+        if not _are_times(prefix[131:]):
+            raise ValueError("a time is not an octal number, or is too large")
         prefix = prefix[:131]
     return SharedFields(
         flag=flag,
@@ -84,6 +89,11 @@ def parse_shared(data: bytes) -> SharedFields:
         device=(major, minor),
         ascii_sum=total,
     )
+
+
+def _are_times(fields: bytes) -> bool:
+    """Tell whether two fields are times; GNU tar has them where others have a prefix."""
+    return None not in {parse_number(fields[:12]), parse_number(fields[12:24])}
 
 
 def number_of(field: bytes, name: str) -> int:

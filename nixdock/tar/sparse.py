@@ -71,8 +71,13 @@ class SparseReader(ForwardReader):
 
 
 def is_sparse(pax: Mapping[bytes, bytes]) -> bool:
-    """Tell whether the records are those of a sparse file."""
-    return _MAJOR in pax or _MINOR in pax or SPARSE_MAP in pax
+    """Tell whether the records are those of a sparse file; raise ValueError if that is not clear.
+
+    Without both numbers of the form, other readers take the file for an ordinary one.
+    """
+    if (_MAJOR in pax) != (_MINOR in pax):
+        raise ValueError("its form is unknown")
+    return _MAJOR in pax or SPARSE_MAP in pax
 
 
 def sparse_records(pax: Mapping[bytes, bytes]) -> tuple[bytes | None, int, Extents | None]:

@@ -15,7 +15,7 @@ OPAQUE: Final = b".wh..wh..opq"
 """The file that deletes everything that lower layers have in its directory."""
 
 AUFS: Final = b".wh..wh."
-"""The prefix of the metadata files of AUFS, which all runtimes ignore, and of OPAQUE."""
+"""The prefix of OPAQUE, and of what AUFS keeps in the root directory, which runtimes ignore."""
 
 
 def whiteout_error(path: str) -> PackError:
@@ -33,5 +33,5 @@ def is_hidden(name: bytes) -> bool:
 
 
 def is_aufs(name: bytes) -> bool:
-    """Return whether a component of the normalised `name` starts with AUFS."""
-    return name.startswith(AUFS) or b"/" + AUFS in name
+    """Return whether the normalised `name` is that of metadata: at the root, or below it."""
+    return name.startswith(AUFS)

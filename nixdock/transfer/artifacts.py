@@ -5,7 +5,7 @@ from __future__ import annotations
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.documents import DescriptorDocument, IndexDocument
 from nixdock.oci.layout import CONTAINERD_NAME, INDEX, REF_NAME
-from nixdock.oci.media_types import CONFIG_MEDIA_TYPES
+from nixdock.oci.media_types import CONFIG_MEDIA_TYPES, LAYER_CODINGS
 from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
 from nixdock.read.members import Members, read_whole
 from nixdock.transfer.source import LayoutSource
@@ -44,4 +44,7 @@ def _is_image(manifest: Blob) -> bool:
     if parse_index(manifest) is not None:
         return False
     document = parse_manifest(manifest)
-    return document.artifact_type is None and document.config.media_type in CONFIG_MEDIA_TYPES
+    if document.config.media_type not in CONFIG_MEDIA_TYPES:
+        return False
+    has_layers = any(layer.media_type in LAYER_CODINGS for layer in document.layers)
+    return document.artifact_type is None or has_layers

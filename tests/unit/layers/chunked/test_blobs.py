@@ -241,8 +241,8 @@ def test_times_that_are_no_dates(compression: Compression) -> None:
     for tar, time in (
         (tar_of([item("a", mtime=10**15)]), "1000000000000000"),
         (in_base_256, "1000000000000000"),
-        (tar_of([item("a", pax_headers={"atime": "1.x"})]), "1\\.x"),
-        (tar_of([item("a", pax_headers={"ctime": "inf"})]), "inf"),
+        (tar_of([item("a", pax_headers={"atime": "1000000000000000.5"})]), "1000000000000000.5"),
+        (tar_of([item("a", pax_headers={"ctime": "-1000000000000000"})]), "-1000000000000000"),
     ):
         with pytest.raises(PackError, match=f"the time '{time}' is none that"):
             encoded(compression, tar)
