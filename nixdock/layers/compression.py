@@ -30,7 +30,7 @@ _FORMATS: Final = {
 _NAMES: Final = {form: name for name, form in _FORMATS.items()}
 # libzstd's levels above 19 need as much memory to decompress as some readers refuse.
 _MOST_LEVEL: Final = {Coding.NONE: 0, Coding.GZIP: 12, Coding.ZSTD: 19}
-# docs/compression.md tells why.
+# docs/formats.md tells why.
 _DEFAULT_LEVEL: Final = {Coding.NONE: 0, Coding.GZIP: 5, Coding.ZSTD: 3}
 
 

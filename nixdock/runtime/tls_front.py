@@ -160,10 +160,10 @@ class _Front:
         self._yield_slot(task)
         outer = await self._decrypted(connection)
         self._yielding.pop(task)
-        ours, theirs = socket.socketpair()
-        self._hand_over(theirs)
-        inner = await asyncio.open_connection(sock=ours, limit=_CHUNK)
+        pairs = [outer]
         try:
+            inner = await self._handed_over()
+            pairs.append(inner)
             await _first_end(_pump(outer[0], inner[1]), _pump(inner[0], outer[1]))
             self._yield_slot(task)
             for _, writer in (inner, outer):
@@ -171,8 +171,17 @@ class _Front:
                 async with asyncio.timeout(_SECONDS_TO_READ):
                     await writer.wait_closed()
         finally:
-            for _, writer in (inner, outer):
+            for _, writer in pairs:
                 writer.transport.abort()
+
+    async def _handed_over(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        ours, theirs = socket.socketpair()
+        self._hand_over(theirs)
+        try:
+            return await asyncio.open_connection(sock=ours, limit=_CHUNK)
+        except BaseException:
+            ours.close()
+            raise
 
     async def _decrypted(
         self, connection: socket.socket

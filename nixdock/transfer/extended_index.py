@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,17 +11,20 @@ from pathlib import Path
 from nixdock.errors import ImageError, OutputError
 from nixdock.oci.digests import check_digest
 from nixdock.oci.documents import DescriptorDocument, IndexDocument
-from nixdock.oci.layout import INDEX
+from nixdock.oci.layout import CONTAINERD_NAME, INDEX
 from nixdock.oci.media_types import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
 from nixdock.oci.untrusted_json import MOST_JSON, JsonBudget, converted, parse_json
 from nixdock.read.directory import Directory
 from nixdock.read.members import read_whole
+from nixdock.system.text import shown
 from nixdock.transfer.file_content import FileContent, blob_name
 from nixdock.transfer.names import annotations_of
 from nixdock.transfer.source import LayoutSource
 from nixdock.transfer.tree import parse_index, parse_manifest
 
 __all__ = ["ExtendedIndex", "extended_index"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,9 @@ def extended_index(layout: Path, content: FileContent) -> ExtendedIndex:
     replaced = [_is_replaced(entry, content) for entry in entries]
     pairs = zip(value["manifests"], replaced, strict=True)
     document = {**value, "manifests": [entry for entry, gone in pairs if not gone]}
+    for entry, gone in zip(entries, replaced, strict=True):
+        if gone and (name := _other_name(entry, content)):
+            log.warning("%s: %s, which has the same tag, is replaced", layout, shown(name))
     unneeded = _unneeded(LayoutSource(members, str(layout)), entries, replaced)
     new = {*content.documents(), *content.blobs()}
     return ExtendedIndex(content.index(document), frozenset(unneeded - new))
@@ -61,6 +68,13 @@ def _is_replaced(entry: DescriptorDocument, content: FileContent) -> bool:
     written = {content.root.digest, *(each.manifest.digest for each in content.attachments)}
     unnamed = not (names and new) and entry.digest in written
     return same_name or unnamed
+
+
+def _other_name(entry: DescriptorDocument, content: FileContent) -> str | None:
+    """Return the full name of an entry, if it is not one of those that replace it."""
+    name = (entry.annotations or {}).get(CONTAINERD_NAME)
+    new = {annotations_of(each).get(CONTAINERD_NAME) for each in content.names}
+    return None if name in new else name
 
 
 def _unneeded(

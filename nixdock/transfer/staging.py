@@ -14,6 +14,7 @@ from nixdock.errors import ImageError, OutputError
 from nixdock.layers.hashed import CHUNK
 from nixdock.network.body import Body
 from nixdock.oci.digests import Hashing, hex_of
+from nixdock.system.cache_directory import cache_directory
 from nixdock.system.presence import is_directory, is_file
 from nixdock.system.scratch import temporary_directory
 from nixdock.system.writers import write_all
@@ -38,13 +39,10 @@ class Staging(Protocol):
 
 def partial_directory() -> Path | None:
     """Return the directory for parts of blobs in the user's cache, or None if there is none."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(cache):  # noqa: PTH117 (an empty text is no path)
-        home = os.environ.get("HOME", "")
-        if not os.path.isabs(home):  # noqa: PTH117
-            return None
-        cache = f"{home}/.cache"
-    directory = Path(cache, "nixdock", "partial")
+    cache = cache_directory(os.environ)
+    if cache is None:
+        return None
+    directory = cache / "partial"
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         state = directory.lstat()

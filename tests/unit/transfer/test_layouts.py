@@ -203,6 +203,26 @@ def test_only_blobs_of_a_replaced_image_are_removed(
     assert layout_blobs(layout) == kept
 
 
+@pytest.mark.parametrize("name", ["docker.io/library/other:one", None])
+def test_another_image_with_the_same_tag_is_not_replaced_in_silence(
+    fake: FakeRegistry,
+    one: Sample,
+    two: Sample,
+    layout: Path,
+    access: Access,
+    caplog: pytest.LogCaptureFixture,
+    name: str | None,
+) -> None:
+    document = index_of(layout)
+    if name is not None:
+        document["manifests"][0]["annotations"]["io.containerd.image.name"] = name
+        (layout / "index.json").write_text(json.dumps(document))
+    nixdock.copy_image(f"docker://{fake.host}/x:two", f"oci:{layout}:one", access=access)
+    assert names_in(layout) == ["one"]
+    said = [] if name is None else [f"{layout}: {name}, which has the same tag, is replaced"]
+    assert caplog.messages == said
+
+
 @pytest.mark.parametrize("how", ["damaged", "unknown"])
 def test_what_can_not_be_read_may_need_any_blob(
     fake: FakeRegistry, one: Sample, two: Sample, layout: Path, access: Access, how: str
