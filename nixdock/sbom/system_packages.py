@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass, field
 from typing import Final
 
 from nixdock.errors import ImageError
 from nixdock.read.tree import MergedTree
 from nixdock.sbom.bill import BasePart, SystemPackage
 from nixdock.sbom.rpm import RPM_DATABASES, RPM_DIRECTORIES, RPM_SQLITE, rpm_packages
+from nixdock.sbom.text_databases import apk_packages, dpkg_packages, os_release
 from nixdock.sbom.unknown_format import UnknownFormatError
 from nixdock.system.text import shown
 from nixdock.tar.kinds import Kind
@@ -25,25 +24,29 @@ _APK: Final = (b"lib/apk/db/installed", b"usr/lib/apk/db/installed")
 _OS_RELEASE: Final = (b"etc/os-release", b"usr/lib/os-release")
 _UNREAD: Final = "no database of dpkg, apk or rpm was found in its layers"
 
-_MOST_BYTES: Final = 256 << 20
-# NAME, or NAME (VERSION).
-_DPKG_SOURCE: Final = re.compile(r"(\S+)(?: \((\S+)\))?")
+# The bytes of a database of rpm, or of the log of one.
+_MOST_RPM: Final = 256 << 20
+# The bytes of all databases of dpkg and apk: a desktop's has 10 MB.
+_MOST_DATABASES: Final = 64 << 20
+_MOST_OS_RELEASE: Final = 64 << 10
+# In all databases together: Debian has 70,000 packages. Their texts are several times in memory
+# while a document is written.
+_MOST_PACKAGES: Final = 100_000
+_MOST_TEXT: Final = 32 << 20
 
 
 def read_base_part(tree: MergedTree, diff_ids: tuple[str, ...]) -> BasePart:
     """Return what the layers with `diff_ids`, which `tree` has merged, contain.
 
     Databases whose format is not known are left out, and named. Raise ImageError if one of a known
-    format is too large or is damaged.
+    format is too large or is damaged, or if they have too many packages.
     """
     release = _os_release(tree)
     found = _Found(tree)
-    for name in (_DPKG, *_names_in(tree, _DPKG_PARTS)):
-        # Beside the description of a package, a file with its checksums may lie.
-        if not name.endswith(b".md5sums"):
-            found.add(name, _dpkg_packages)
+    for name in (_DPKG, *_dpkg_parts(tree)):
+        found.add_text(name, dpkg_packages)
     for name in _APK:
-        found.add(name, _apk_packages)
+        found.add_text(name, apk_packages)
     for directory in RPM_DIRECTORIES:
         found.add_rpm(directory)
     return BasePart(
@@ -58,32 +61,70 @@ def read_base_part(tree: MergedTree, diff_ids: tuple[str, ...]) -> BasePart:
 
 @dataclass(slots=True)
 class _Found:
-    """The packages that were found, and why databases were left out; `read` says if any was not."""
+    """The packages that were found, and why databases were left out; `read` says if any was not.
+
+    `text` counts the characters of all packages, and `database_bytes` the bytes of the databases of
+    dpkg and apk.
+    """
 
     tree: MergedTree
     packages: set[SystemPackage] = field(default_factory=set)
     unknown: list[str] = field(default_factory=list)
     read: bool = False
+    text: int = 0
+    database_bytes: int = 0
 
-    def add(self, name: bytes, packages_in: Callable[[bytes], Iterable[SystemPackage]]) -> bool:
-        """Add the packages in a file; return whether there is such a file."""
-        data = _contents(self.tree, name)
-        if data is None:
-            return False
-        try:
-            self.packages.update(packages_in(data))
-            self.read = True
-        except UnknownFormatError as error:
-            self.unknown.append(f"{_place(name)} has a format that is not known: {error}")
-        return True
+    def add_text(
+        self, name: bytes, packages_in: Callable[[bytes], Iterable[SystemPackage]]
+    ) -> None:
+        """Add the packages in a file of dpkg or apk, if there is one."""
+        data = _contents(
+            self.tree,
+            name,
+            _MOST_DATABASES - self.database_bytes,
+            f"the databases of dpkg and apk may have at most {_MOST_DATABASES} bytes in total",
+        )
+        if data is not None:
+            self.database_bytes += len(data)
+            self._add(name, packages_in(data))
 
     def add_rpm(self, directory: bytes) -> None:
         """Add the packages of the database that rpm would open."""
+        limit = f"a database of rpm may have at most {_MOST_RPM}"
         for name in RPM_DATABASES:
             file = directory + b"/" + name
-            log = _contents(self.tree, file + b"-wal") if name == RPM_SQLITE else None
-            if self.add(file, partial(rpm_packages, name, log=log, place=_place(file))):
+            log = (
+                _contents(self.tree, file + b"-wal", _MOST_RPM, limit)
+                if name == RPM_SQLITE
+                else None
+            )
+            data = _contents(self.tree, file, _MOST_RPM, limit)
+            if data is not None:
+                self._add(file, rpm_packages(name, data, log, _place(file)))
                 return
+
+    def _add(self, name: bytes, packages: Iterable[SystemPackage]) -> None:
+        place = _place(name)
+        try:
+            for package in packages:
+                self._add_package(package, place)
+            self.read = True
+        except UnknownFormatError as error:
+            self.unknown.append(f"{place} has a format that is not known: {error}")
+        except ValueError as error:
+            raise ImageError(f"{place} is damaged: {error}", place=place) from None
+
+    def _add_package(self, package: SystemPackage, place: str) -> None:
+        if package in self.packages:
+            return
+        self.packages.add(package)
+        self.text += sum(map(len, astuple(package)))
+        if len(self.packages) > _MOST_PACKAGES or self.text > _MOST_TEXT:
+            raise ImageError(
+                f"{place} has too many packages: the databases of an image may have at most"
+                f" {_MOST_PACKAGES} packages with {_MOST_TEXT} characters in total",
+                place=place,
+            )
 
 
 def _distinct(packages: Iterable[SystemPackage]) -> Iterable[SystemPackage]:
@@ -97,21 +138,32 @@ def _distinct(packages: Iterable[SystemPackage]) -> Iterable[SystemPackage]:
     }.values()
 
 
-def _names_in(tree: MergedTree, directory: bytes) -> Iterator[bytes]:
-    node = tree.lookup(directory, follow=True)
-    return (directory + b"/" + name for name in sorted(node.children if node else ()))
+def _dpkg_parts(tree: MergedTree) -> list[bytes]:
+    """Return the names of the files that each have a package of dpkg."""
+    node = tree.lookup(_DPKG_PARTS, follow=True)
+    # Beside the description of a package, a file with its checksums may lie.
+    names = sorted(
+        name for name in (node.children if node else ()) if not name.endswith(b".md5sums")
+    )
+    if len(names) > _MOST_PACKAGES:
+        place = _place(_DPKG_PARTS)
+        raise ImageError(
+            f"{place} has {len(names)} files, but may have at most {_MOST_PACKAGES}", place=place
+        )
+    return [_DPKG_PARTS + b"/" + name for name in names]
 
 
-def _contents(tree: MergedTree, name: bytes) -> bytes | None:
-    """Return the contents of a regular file, or None if there is none with that name."""
+def _contents(tree: MergedTree, name: bytes, most: int, limit: str) -> bytes | None:
+    """Return the contents of a regular file, or None if there is none with that name.
+
+    Raise ImageError if it has more than `most` bytes, with `limit` as what is allowed.
+    """
     node = tree.lookup(name, follow=True)
     if node is None or node.kind != Kind.FILE:
         return None
-    if node.size > _MOST_BYTES:
+    if node.size > most:
         place = _place(name)
-        raise ImageError(
-            f"{place} has {node.size} bytes, but may have at most {_MOST_BYTES}", place=place
-        )
+        raise ImageError(f"{place} has {node.size} bytes, but {limit}", place=place)
     with tree.open(node) as stream:
         return stream.read()
 
@@ -121,71 +173,8 @@ def _place(name: bytes) -> str:
 
 
 def _os_release(tree: MergedTree) -> dict[str, str]:
+    limit = f"it may have at most {_MOST_OS_RELEASE}"
     for name in _OS_RELEASE:
-        if (data := _contents(tree, name)) is not None:
-            pairs = (line.partition("=") for line in _lines(data))
-            return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
+        if (data := _contents(tree, name, _MOST_OS_RELEASE, limit)) is not None:
+            return os_release(data)
     return {}
-
-
-def _lines(data: bytes) -> list[str]:
-    # Not str.splitlines, which also splits at characters that these formats don't know.
-    return data.decode("utf-8", "replace").split("\n")
-
-
-def _stanzas(data: bytes) -> Iterator[dict[str, str]]:
-    """Yield the fields of each paragraph: `Key: value`; lines that continue a value are left out.
-
-    dpkg's keys do not depend on case, and apk's, of one letter, do. Raise UnknownFormatError unless
-    it is text.
-    """
-    if b"\0" in data:
-        raise UnknownFormatError("it is no text")
-    fields: dict[str, str] = {}
-    for line in [*_lines(data), ""]:
-        if not line.strip():
-            if fields:
-                yield fields
-            fields = {}
-        elif not line[0].isspace():
-            key, colon, value = line.partition(":")
-            if colon:
-                name = key if len(key) == 1 else key.lower()
-                fields.setdefault(name, " ".join(value.split()))
-
-
-def _dpkg_packages(data: bytes) -> Iterator[SystemPackage]:
-    for fields in _stanzas(data):
-        # A package that was removed may have left its configuration.
-        status = fields.get("status", "install ok installed").split()
-        if _has_name(fields, "package", "version") and status[-1:] == ["installed"]:
-            source = _DPKG_SOURCE.match(fields.get("source", ""))
-            yield SystemPackage(
-                kind="deb",
-                name=fields["package"],
-                version=fields["version"],
-                architecture=fields.get("architecture", ""),
-                source="@".join(filter(None, source.groups())) if source else "",
-                homepage=fields.get("homepage", ""),
-                description=fields.get("description", ""),
-            )
-
-
-def _apk_packages(data: bytes) -> Iterator[SystemPackage]:
-    for fields in _stanzas(data):
-        if _has_name(fields, "P", "V"):
-            source = fields.get("o", "")
-            yield SystemPackage(
-                kind="apk",
-                name=fields["P"],
-                version=fields["V"],
-                architecture=fields.get("A", ""),
-                source="" if source == fields["P"] else source,
-                license=fields.get("L", ""),
-                homepage=fields.get("U", ""),
-                description=fields.get("T", ""),
-            )
-
-
-def _has_name(fields: Mapping[str, str], *keys: str) -> bool:
-    return all(fields.get(key) for key in keys)

@@ -62,6 +62,59 @@ def test_a_package_that_two_databases_describe_is_one(tmp_path: Path) -> None:
     cyclonedx(bill)
 
 
+STATUS = "var/lib/dpkg/status"
+INSTALLED = "lib/apk/db/installed"
+PACKAGES = "".join(f"Package: p{i}\nVersion: 1\n\n" for i in range(3))
+PARTS = [f"{STATUS}.d/{i}" for i in range(3)]
+TOTAL = "bytes, but the databases of dpkg and apk may have at most 40 bytes in total"
+
+
+@pytest.mark.parametrize(
+    ("limit", "files", "message"),
+    [
+        ("_MOST_OS_RELEASE", {"etc/os-release": 41}, "has 41 bytes, but it may have at most 40"),
+        ("_MOST_DATABASES", {STATUS: 41}, f"/{STATUS} has 41 {TOTAL}"),
+        ("_MOST_DATABASES", dict.fromkeys(PARTS, 15), f"/{PARTS[2]} has 15 {TOTAL}"),
+        ("_MOST_DATABASES", {STATUS: 30, INSTALLED: 30}, f"/{INSTALLED} has 30 {TOTAL}"),
+        ("_MOST_RPM", {"var/lib/rpm/Packages": 41}, "rpm/Packages has 41 .* may have at most 40"),
+    ],
+)
+def test_sizes_of_files(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    files: dict[str, int],
+    message: str,
+) -> None:
+    """What is read is bounded, each file and all together, and the error names file and limit."""
+    monkeypatch.setattr(f"nixdock.sbom.system_packages.{limit}", 40)
+    base_of(tmp_path, [(name, "\n" * 10) for name in files])
+    with pytest.raises(ImageError, match=message):
+        base_of(tmp_path, [(name, "\n" * size) for name, size in files.items()])
+
+
+@pytest.mark.parametrize(
+    ("limit", "files", "message"),
+    [
+        ("_MOST_PACKAGES", dict.fromkeys(PARTS, ""), f"/{STATUS}.d has 3 files, but .* at most 2"),
+        ("_MOST_PACKAGES", {STATUS: PACKAGES}, f"/{STATUS} has too many packages: .* at most 2"),
+        ("_MOST_TEXT", {INSTALLED: "P:a\nV:1\nL:b\n"}, f"/{INSTALLED} .* with 2 characters"),
+    ],
+)
+def test_numbers_of_packages(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    files: dict[str, str],
+    message: str,
+) -> None:
+    """Millions of stanzas are no packages of a distribution."""
+    base_of(tmp_path, [*files.items()])
+    monkeypatch.setattr(f"nixdock.sbom.system_packages.{limit}", 2)
+    with pytest.raises(ImageError, match=message):
+        base_of(tmp_path, [*files.items()])
+
+
 @pytest.mark.parametrize("name", ["lib/apk/db/installed", "usr/lib/apk/db/installed"])
 def test_apk(tmp_path: Path, name: str) -> None:
     base = base_of(tmp_path, [(name, APK)])
