@@ -23,6 +23,9 @@ _DPKG_KEYS: Final = frozenset(
 )
 _APK_KEYS: Final = frozenset({b"P", b"V", b"A", b"o", b"L", b"U", b"T"})
 _OS_RELEASE_KEYS: Final = frozenset({"ID", "VERSION_ID", "PRETTY_NAME"})
+# The states in which no file of a package is there. In all others, also that of an installation
+# that was not finished, files are.
+_WITHOUT_FILES: Final = frozenset({"not-installed", "config-files"})
 # NAME, or NAME (VERSION).
 _DPKG_SOURCE: Final = re.compile(r"(\S+)(?: \((\S+)\))?")
 
@@ -43,9 +46,8 @@ def dpkg_packages(data: bytes) -> Iterator[SystemPackage]:
     Raise UnknownFormatError if it is no text, and ValueError if a value is too long.
     """
     for fields in _stanzas(data, _DPKG_KEYS, ignore_case=True):
-        # A package that was removed may have left its configuration.
-        status = fields.get(b"status", "install ok installed").split()
-        if _has_name(fields, b"package", b"version") and status[-1:] == ["installed"]:
+        *_, state = ["", *fields.get(b"status", "").split()]
+        if _has_name(fields, b"package", b"version") and state not in _WITHOUT_FILES:
             source = _DPKG_SOURCE.match(fields.get(b"source", ""))
             yield SystemPackage(
                 kind="deb",

@@ -58,3 +58,24 @@ def test_no_text() -> None:
 def test_os_release() -> None:
     data = b"# \xff\nNAME=x\nID='debian'\n VERSION_ID = \"12\"\nID=last"
     assert os_release(data) == {"ID": "last", "VERSION_ID": "12"}
+
+
+@pytest.mark.parametrize(
+    ("state", "has_files"),
+    [
+        ("install ok installed", True),
+        ("hold ok installed", True),
+        ("install ok triggers-pending", True),
+        ("install ok triggers-awaited", True),
+        ("install ok unpacked", True),
+        ("install reinstreq half-installed", True),
+        ("install ok half-configured", True),
+        ("", True),
+        ("deinstall ok config-files", False),
+        ("purge ok not-installed", False),
+    ],
+)
+def test_packages_whose_files_are_there(state: str, has_files: bool) -> None:
+    """Also if their installation was not finished, as in an image that was made in steps."""
+    data = f"Package: a\nStatus: {state}\nVersion: 1\n".encode()
+    assert [*dpkg_packages(data)] == [SystemPackage("deb", "a", "1", "")] * has_files
