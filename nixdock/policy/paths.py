@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from nixdock.layers.hashed import buffered, drain
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.policy.findings import Finding
+from nixdock.policy.names import read_names, with_directories
 from nixdock.policy.patterns import Patterns
 from nixdock.policy.policy import Rule
-from nixdock.read.side_by_side import Advance, read_side_by_side
-from nixdock.read.watched import CountedReader, watched
-from nixdock.system.cores import available_cores
 from nixdock.system.text import path_text
 from nixdock.tar.header import name_text
-from nixdock.tar.names import normalised
-from nixdock.tar.reader import TarReader
 from nixdock.tar.whiteouts import is_hidden
 
 if TYPE_CHECKING:
@@ -30,7 +24,6 @@ __all__ = [
     "path_finding",
     "path_findings",
     "read_contents",
-    "with_directories",
 ]
 
 
@@ -54,49 +47,17 @@ def read_contents(
 ) -> list[LayerContents]:
     """Read and verify each layer, and return what is in them; equal layers are read once.
 
-    `is_local` says that the layers are in files. Raise ImageError if one is damaged, and InputError
-    if a comparison takes too long.
+    `is_local` says that the layers are in files. Raise ImageError if one is damaged or has too many
+    names, and InputError if a comparison takes too long.
     """
     unique = [*dict.fromkeys(layers)]
-    jobs = [partial(_listed, layer, with_names=bool(patterns.compiled)) for layer in unique]
-    sizes = [layer.size for layer in unique]
-    listed = read_side_by_side(jobs, sizes, available_cores(), progress, is_local=is_local)
+    found = read_names(unique, progress, with_names=bool(patterns.compiled), is_local=is_local)
     # Here, because only the main thread can interrupt a comparison that takes too long.
     contents = {
-        layer: LayerContents(size, denied_names(names, patterns))
-        for layer, (size, names) in zip(unique, listed, strict=True)
+        layer: LayerContents(size, denied_names(with_directories(names, layer.place), patterns))
+        for layer, (size, names) in zip(unique, found, strict=True)
     }
     return [contents[layer] for layer in layers]
-
-
-def _listed(
-    layer: StoredLayer, advance: Advance, *, with_names: bool
-) -> tuple[int, frozenset[bytes]]:
-    """Return the size of a layer's tar, and the normalised names in it if they are wanted."""
-    with CountedReader(watched(layer, advance).open_tar()) as counting:
-        stream = buffered(counting)
-        names = {
-            normalised(member.name)
-            for member in TarReader(stream, layer.place, sparse=True)
-            if with_names
-        }
-        drain(stream)
-        return counting.size, with_directories(names)
-
-
-def with_directories(names: Iterable[bytes]) -> frozenset[bytes]:
-    """Return a layer's normalised names, and those of directories that have no entry of their own.
-
-    Runtimes make such directories when they unpack what is in them.
-    """
-    own = frozenset(names)
-    found = set(own)
-    for name in own:
-        end = -1 if is_hidden(name) else name.rfind(b"/")
-        while end > 0 and name[:end] not in found:
-            found.add(name[:end])
-            end = name.rfind(b"/", 0, end)
-    return frozenset(found)
 
 
 def denied_names(names: Iterable[bytes], patterns: Patterns) -> dict[bytes, str]:
@@ -107,22 +68,15 @@ def denied_names(names: Iterable[bytes], patterns: Patterns) -> dict[bytes, str]
     denied: dict[bytes, str] = {}
     if not patterns.compiled:
         return denied
-    for name in sorted(names):
-        if not name or is_hidden(name) or (denied and _is_inside(name, denied)):
+    inside: bytes | None = None
+    # In this order, everything in a directory comes right after it: no name has a NUL.
+    for name in sorted(names, key=lambda name: name.replace(b"/", b"\0")):
+        if not name or is_hidden(name) or (inside is not None and name.startswith(inside)):
             continue
         if (pattern := patterns.within(f"/{name_text(name)}")) is not None:
             denied[name] = pattern
+            inside = name + b"/"
     return denied
-
-
-def _is_inside(name: bytes, directories: Mapping[bytes, str]) -> bool:
-    """Tell whether a directory above `name` is among `directories`."""
-    end = name.rfind(b"/")
-    while end > 0:
-        if name[:end] in directories:
-            return True
-        end = name.rfind(b"/", 0, end)
-    return False
 
 
 def path_findings(layers: Sequence[LayerContents]) -> Iterator[Finding]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import given
@@ -16,7 +15,7 @@ from nixdock.errors import InputError
 from nixdock.nix.closure import PathInfo
 from nixdock.policy.findings import Finding
 from nixdock.policy.licenses import license_findings, unlicensed_count
-from nixdock.policy.paths import denied_names, with_directories
+from nixdock.policy.paths import denied_names
 from nixdock.policy.patterns import Patterns
 from nixdock.policy.permissions import permission_findings
 from nixdock.policy.policy import Policy, Rule
@@ -204,19 +203,6 @@ def test_denied_names_cover_all_that_match(texts: list[str], pattern: str) -> No
         covered = name in denied or not above.isdisjoint(denied)
         assert covered or pattern not in f"/{name.decode()}"
         assert name not in denied or (pattern in f"/{name.decode()}" and above.isdisjoint(denied))
-
-
-@given(st.sets(st.text("ab/", min_size=1, max_size=6), max_size=8))
-def test_directories_without_an_entry(texts: set[str]) -> None:
-    root = PurePosixPath()
-    paths = {PurePosixPath(text.strip("/")) for text in texts} - {root}
-    expected = {each for path in paths for each in (path, *path.parents)} - {root}
-    found = with_directories({bytes(path) for path in paths})
-    assert found == {bytes(path) for path in expected}
-
-
-def test_what_a_layer_removes_makes_no_directory() -> None:
-    assert with_directories({b"a/b/.wh.c"}) == {b"a/b/.wh.c"}
 
 
 def test_bad_patterns() -> None:
