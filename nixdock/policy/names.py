@@ -91,7 +91,12 @@ class _Names:
 
     def add(self, raw_name: bytes) -> None:
         """Add the name of a member; raise ImageError if it is not valid or is one too many."""
-        name = normalised(raw_name)
+        try:
+            name = normalised(raw_name)
+        except ImageError as error:
+            raise ImageError(
+                f"{self.place}: a member has an invalid name: {error}", place=self.place
+            ) from None
         if name in self.names:
             return
         self.names.add(name)

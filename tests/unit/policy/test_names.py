@@ -60,6 +60,11 @@ def test_names_of_all_layers_are_limited_together(
         contents(tmp_path, names, [*names, "d"])
 
 
+def test_an_invalid_name_is_one_of_a_layer(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"Layers\[1\]: a member has an invalid name: .*'\.\.'"):
+        contents(tmp_path, ["a"], ["b", "../c"])
+
+
 def test_what_is_in_denied_directories_takes_little_time() -> None:
     """Names are compared with the last denied directory alone, not with all above them."""
     names = [*with_directories(DEEP[:20]), b"a-", b"a/c"]
