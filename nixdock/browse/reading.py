@@ -9,7 +9,7 @@ from textual.message import Message
 
 from nixdock.errors import NixdockError
 from nixdock.system.text import shown
-from nixdock.view.file_tree import FileNode, file_tree
+from nixdock.view.file_tree import FileNode, ImpliedDirectories, file_tree
 
 if TYPE_CHECKING:
     from textual.message_pump import MessagePump
@@ -39,7 +39,7 @@ def read_later(read_files: ReadFiles, layer: int, receiver: MessagePump) -> None
     def read() -> None:
         result: FileNode | str
         try:
-            result = file_tree(read_files(layer))
+            result = file_tree(read_files(layer), ImpliedDirectories(layer))
         except NixdockError as error:
             result = f"error: {shown(str(error), _LONGEST_ERROR)}"
         except Exception as error:

@@ -13,7 +13,7 @@ from nixdock.cli.path_lines import path_cell
 from nixdock.cli.screen import Screen, cut_text
 from nixdock.cli.table import Cell
 from nixdock.system.text import shown
-from nixdock.view.file_tree import FileNode, file_tree
+from nixdock.view.file_tree import FileNode, ImpliedDirectories, file_tree
 from nixdock.view.order import sorted_layers
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def tree_lines(
     """Yield the tree of a view with files; in each directory, at most `top` entries.
 
     With the order `size`, the largest entries come first, else they are in the order of names.
+    Raise ImageError if a layer has too many directories.
     """
     for layer in sorted_layers(view, order):
         branch = _layer(layer)
@@ -96,15 +97,16 @@ def _line(branch: _Branch, lead: str, screen: Screen) -> str:
 
 def _layer(layer: LayerView) -> _Branch:
     files_of, others = _divided(layer)
+    implied = ImpliedDirectories(layer.number)
     branches = []
     for path in layer.paths:
-        node = file_tree(files_of[path.path]).at(path.path)
+        node = file_tree(files_of[path.path], implied).at(path.path)
         cell = path_cell(path)
         label = Cell(f"{path.short_hash} {cell.text}", cell.style, cell.tail)
         size = path.size or (node.size if node else 0)
         nodes = tuple(node.children) if node else ()
         branches.append(_Branch(label, known_size(path.size), size, nodes=nodes))
-    branches += map(_branch, file_tree(others).children)
+    branches += map(_branch, file_tree(others, implied).children)
     cell = layer_cell(layer)
     label = Cell(f"layer {layer.number}: {cell.text}", cell.style, cell.tail)
     return _Branch(label, known_size(layer.size), layer.size or 0, tuple(branches))

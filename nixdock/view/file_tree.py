@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from nixdock.errors import ImageError
 
 if TYPE_CHECKING:
     from nixdock.view.model import FileView
 
-__all__ = ["FileNode", "file_tree"]
+__all__ = ["FileNode", "ImpliedDirectories", "file_tree"]
 
 _DIRECTORY = "directory"
+# The memory in bytes of a directory, beside that of its path.
+_NODE_SIZE: Final = 500
+_MOST_DIRECTORIES: Final = 512 << 20
 
 
 @dataclass(slots=True)
@@ -69,19 +74,44 @@ class FileNode:
             waiting.extend(reversed(node.inside.values()))
 
 
-def file_tree(files: Iterable[FileView]) -> FileNode:
+@dataclass(slots=True)
+class ImpliedDirectories:
+    """The directories of a layer that have no entry of their own, counted in all trees of it.
+
+    `size` is the memory in bytes that they take.
+    """
+
+    layer: int
+    size: int = 0
+
+    def add(self, path: str) -> None:
+        """Count a directory; raise ImageError if it is one too many."""
+        self.size += len(path) + _NODE_SIZE
+        if self.size > _MOST_DIRECTORIES:
+            raise ImageError(
+                f"layer {self.layer}: the directories that have no entry of their own take more"
+                f" than {_MOST_DIRECTORIES} bytes"
+            )
+
+
+def file_tree(files: Iterable[FileView], implied: ImpliedDirectories) -> FileNode:
     """Return the root of the tree of `files`; of several entries with one path, the last counts.
 
-    Directories without an entry of their own are there, too. A hard link has no size of its own.
+    Directories without an entry of their own are there, too. One path can imply thousands of them,
+    so they are counted by `implied`; raise ImageError if they are too many. A hard link has no size
+    of its own.
     """
     root = FileNode("/", "/")
     for file in files:
         node = root
-        for name in _names(file.path):
+        names = _names(file.path)
+        for depth, name in enumerate(names, 1):
             child = node.inside.get(name)
             if child is None:
                 child = FileNode(name, f"{node.path.rstrip('/')}/{name}")
                 node.inside[name] = child
+                if depth < len(names):
+                    implied.add(child.path)
             node = child
         node.file = file
     _add_up(root)

@@ -23,7 +23,7 @@ from nixdock.browse.levels import (
     references,
     referrers,
 )
-from nixdock.view.file_tree import file_tree
+from nixdock.view.file_tree import ImpliedDirectories, file_tree
 
 from .views import APP, FILES, LIBC, TLS, view
 
@@ -81,7 +81,7 @@ def test_what_is_not_known_comes_last() -> None:
 
 
 def test_directories_have_the_sizes_of_what_is_in_them() -> None:
-    tree = file_tree(FILES[1])
+    tree = file_tree(FILES[1], ImpliedDirectories(1))
     level = files_in(tree, LIBC, 1)
     assert [(row.name, row.size, row.count) for row in level.rows] == [
         ("lib/", 900, 2),
@@ -97,7 +97,7 @@ def test_directories_have_the_sizes_of_what_is_in_them() -> None:
 
 
 def test_files_are_found_below_a_directory() -> None:
-    tree = file_tree(FILES[1])
+    tree = file_tree(FILES[1], ImpliedDirectories(1))
     assert names(found_files(tree, LIBC, 1, "LIBC.so")) == ["lib/libc.so", "lib/libc.so.6"]
     assert names(found_files(tree, f"{LIBC}/share", 1, "libc")) == []
     assert names(found_files(tree, "/nowhere", 1, "")) == []
@@ -133,5 +133,5 @@ def test_explanations() -> None:
     texts = [line.text for line in explanation(image, tls)]
     assert texts[0] == TLS
     assert "closure       1.1 kB (1050 bytes)" in texts
-    file = files_in(file_tree(FILES[1]), f"{LIBC}/lib", 1).rows[0]
+    file = files_in(file_tree(FILES[1], ImpliedDirectories(1)), f"{LIBC}/lib", 1).rows[0]
     assert "file, mode 0555" in [line.text for line in explanation(image, file)]
