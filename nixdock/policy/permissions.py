@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from nixdock.policy.findings import Finding
@@ -27,10 +28,12 @@ _OTHERS_WRITE: Final = 0o002
 def permission_findings(policy: Policy, tree: MergedTree) -> Iterator[Finding]:
     """Yield the files of an image, as a container sees them, that give rights away.
 
+    The root is one of them: whoever may write to it can replace what is in it.
+
     Raise InputError if comparing a path with an allowed one takes too long.
     """
     allowed = Patterns.of(policy.allowed_setuid)
-    for name, node in tree.walk():
+    for name, node in chain([(b"", tree.root)], tree.walk()):
         rights = _rights(node) if policy.deny_setuid else ""
         if rights and allowed.covering(f"/{name_text(name)}") is None:
             yield _finding(Rule.DENY_SETUID, name, node, f"has {rights}")

@@ -219,7 +219,7 @@ def test_slow_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tree(**files: tuple[int, bytes]) -> MergedTree:
-    root = Node(Kind.DIRECTORY, 0o777)
+    root = Node(Kind.DIRECTORY, 0o755)
     for name, (mode, kind) in files.items():
         xattrs = ((b"security.capability", b"x"),) if name.startswith("cap") else ()
         root.children[name.encode()] = Node(kind, mode, layer=2, xattrs=xattrs)
@@ -254,3 +254,17 @@ def test_permissions() -> None:
         "/writable",
         "/writable_dir",
     ]
+
+
+def test_the_root_counts() -> None:
+    """Nothing but a tar's entry for it says what its permissions are."""
+    files = tree(etc=(0o755, Kind.DIRECTORY))
+    policy = Policy(deny_setuid=True, deny_world_writable=True)
+    assert not [*permission_findings(policy, files)]
+    files.root.layer, files.root.mode = 0, 0o6777
+    (finding,) = permission_findings(policy, files)
+    assert (finding.rule, finding.path, finding.layers) == (Rule.DENY_WORLD_WRITABLE, "/", (1,))
+    text = "/ is a directory that everybody can write to (mode 6777, owner 0:0)"
+    assert finding.message == text
+    files.root.mode = 0o1777
+    assert not [*permission_findings(policy, files)]
