@@ -24,6 +24,8 @@ _CPE: Final = re.compile(
 )
 _PURL: Final = re.compile(r"pkg:[a-z][a-z0-9.+-]*/[!-~]+", re.ASCII)
 _SPDX_ID: Final = re.compile(r"[A-Za-z0-9.-]+\+?", re.ASCII)
+# The deepest lists of licences in lists; Nixpkgs has a list of licences.
+_MOST_NESTED: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +95,23 @@ def _meta(meta: Mapping[str, Any], patches: Iterable[object]) -> Meta:
     return Meta(
         description=_text(meta.get("description")),
         homepage=_first_text(meta.get("homepage")),
-        licenses=tuple(_licenses(meta.get("license"))),
+        licenses=tuple(_licenses(meta.get("license"), _MOST_NESTED)),
         cpe=cpe if _CPE.fullmatch(cpe) else None,
         purls=tuple(dict.fromkeys(text for text in (purl, *listed) if _PURL.fullmatch(text))),
         patched=tuple(sorted(_cves(patches))),
     )
 
 
-def _licenses(value: object) -> Iterator[License]:
-    """Yield the licences of a `meta.license`: an object or a name, or a list of these."""
+def _licenses(value: object, most_nested: int) -> Iterator[License]:
+    """Yield the licences of a `meta.license`: an object or a name, or a list of these.
+
+    Raise InputError if more than `most_nested` lists are one in another.
+    """
     if isinstance(value, list):
+        if not most_nested:
+            raise InputError(f"`meta.license` has more than {_MOST_NESTED} lists one in another")
         for each in value:
-            yield from _licenses(each)
+            yield from _licenses(each, most_nested - 1)
     elif isinstance(value, str) and value:
         yield License(value)
     elif isinstance(value, dict):

@@ -68,6 +68,20 @@ def test_licenses(value: object, licenses: list[License]) -> None:
     assert meta_of({"license": value}).licenses == tuple(licenses)
 
 
+def nested(depth: int) -> object:
+    value: object = "free"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_lists_in_lists() -> None:
+    """They may be deeper than Python's stack."""
+    assert meta_of({"license": nested(10)}).licenses == (License("free"),)
+    with pytest.raises(InputError, match=r"hello: `meta\.license` has more than 10 lists one in"):
+        meta_of({"license": nested(100_000)})
+
+
 def test_identifiers() -> None:
     cpe = "cpe:2.3:a:gnu:hello:2.12:*:*:*:*:*:*:*"
     first = {"cpe": cpe, "purl": "pkg:a/b@1"}
