@@ -11,6 +11,7 @@ from typing import Any, Final
 from nixdock.errors import InputError
 from nixdock.nix.store_path import StorePath
 from nixdock.sbom.bill import License, Meta
+from nixdock.sbom.license_ids import is_license_id
 from nixdock.system.input_files import parse_json_file
 
 __all__ = ["PackageMeta", "parse_metas", "read_metas"]
@@ -23,7 +24,6 @@ _CPE: Final = re.compile(
     re.ASCII,
 )
 _PURL: Final = re.compile(r"pkg:[a-z][a-z0-9.+-]*/[!-~]+", re.ASCII)
-_SPDX_ID: Final = re.compile(r"[A-Za-z0-9.-]+\+?", re.ASCII)
 # The deepest lists of licences in lists; Nixpkgs has a list of licences.
 _MOST_NESTED: Final = 10
 
@@ -115,11 +115,14 @@ def _licenses(value: object, most_nested: int) -> Iterator[License]:
     elif isinstance(value, str) and value:
         yield License(value)
     elif isinstance(value, dict):
-        spdx_id = _text(value.get("spdxId"))
-        name = _text(value.get("fullName")) or _text(value.get("shortName")) or spdx_id
+        stated = _text(value.get("spdxId"))
+        name = _text(value.get("fullName")) or _text(value.get("shortName")) or stated
+        spdx_id = stated if is_license_id(stated) else None
+        if stated not in {spdx_id, "", name}:
+            # By it, too, a policy may deny the licence.
+            name = f"{name} ({stated})"
         if name:
-            valid = _SPDX_ID.fullmatch(spdx_id) is not None
-            yield License(name, spdx_id if valid else None, _text(value.get("url")) or None)
+            yield License(name, spdx_id, _text(value.get("url")) or None)
 
 
 def _cves(patches: Iterable[object]) -> set[str]:

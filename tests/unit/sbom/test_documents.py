@@ -17,6 +17,7 @@ from nixdock import Bill, InputError, list_packages, sbom_json
 from nixdock.nix.closure import PathInfo
 from nixdock.nix.hashes import Hash
 from nixdock.sbom.bill import BasePart, License, Meta, Package, Subject, SubjectKind, SystemPackage
+from nixdock.sbom.metadata import parse_metas
 from tests.unit.closures import store_path
 from tests.unit.docker_archive import archive, layer
 from tests.unit.registry.fake_registry import fake_registry
@@ -202,6 +203,24 @@ def test_no_text_makes_a_document_invalid(meta: list[Meta], system: list[SystemP
     bill = Bill(subject(), packages, replace(BASE, packages=tuple(sorted({*system}))))
     cyclonedx(bill)
     spdx(bill)
+
+
+@pytest.mark.parametrize(
+    "stated", ["AND", "or", "LicenseRef-foo", "DocumentRef-x", "NOASSERTION", "LLVM-exception"]
+)
+def test_words_that_are_no_licenses_are_not_in_expressions(stated: str) -> None:
+    """They have a meaning of their own there, or refer to what is in no document."""
+    path = store_path("a-1")
+    licenses = [{"spdxId": "MIT"}, {"spdxId": stated, "fullName": "Foo"}]
+    metas = parse_metas({"a": {"outputs": {"out": path}, "meta": {"license": licenses}}})
+    bill = Bill(subject(), (Package("a", "1", (PathInfo(path),), (), metas[path].meta),))
+    document = spdx(bill)
+    (other,) = document["hasExtractedLicensingInfos"]
+    assert other["extractedText"] == f"Foo ({stated})"
+    declared = by_name(document["packages"], "a")["licenseDeclared"]
+    assert declared == f"MIT AND {other['licenseId']}"
+    (component,) = cyclonedx(bill)["components"]
+    assert [each["license"]["name"] for each in component["licenses"]] == ["MIT", f"Foo ({stated})"]
 
 
 @pytest.fixture
