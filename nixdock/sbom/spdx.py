@@ -127,7 +127,16 @@ def _package(package: Package) -> _Object:
 
 
 def _identifier(path: StorePath) -> str:
-    return f"SPDXRef-nix-{path.hash_part}-{_NOT_IN_ID.sub('-', path.name)}"
+    return f"SPDXRef-nix-{path.hash_part}-{_unique(path.name, path)}"
+
+
+def _unique(name: str, *parts: str) -> str:
+    """Return `name` as it may be in an identifier, with a digest of all `parts` that it is for.
+
+    Replaced characters could make two names equal.
+    """
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    return f"{_NOT_IN_ID.sub('-', name)}-{digest}"
 
 
 def _checksums(info: PathInfo) -> list[_Object]:
@@ -189,10 +198,8 @@ def _system_package(package: SystemPackage, base: BasePart) -> _Object:
 
 
 def _system_identifier(package: SystemPackage) -> str:
-    # Replaced characters could make two names equal.
     parts = [package.kind, package.name, package.epoch, package.version, package.architecture]
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    return f"SPDXRef-{package.kind}-{_NOT_IN_ID.sub('-', package.name)}-{digest}"
+    return f"SPDXRef-{package.kind}-{_unique(package.name, *parts)}"
 
 
 def _declared(licenses: tuple[License, ...]) -> str:

@@ -16,6 +16,7 @@ import nixdock
 from nixdock import Bill, InputError, list_packages, sbom_json
 from nixdock.nix.closure import PathInfo
 from nixdock.nix.hashes import Hash
+from nixdock.nix.store_path import StorePath
 from nixdock.sbom.bill import BasePart, License, Meta, Package, Subject, SubjectKind, SystemPackage
 from nixdock.sbom.metadata import parse_metas
 from tests.unit.closures import store_path
@@ -136,6 +137,20 @@ def test_spdx() -> None:
         ("glibc", "DEPENDS_ON", "NONE"),
         ("lost", "DEPENDS_ON", "NOASSERTION"),
     }
+
+
+def test_names_that_differ_only_in_characters_that_no_identifier_has() -> None:
+    """Hostile images have such store paths, and identifiers in a document are unique."""
+    paths = [StorePath(f"/nix/store/{'a' * 32}-{name}") for name in ("a+b", "a_b", "a-b", "a=b")]
+    paths.append(StorePath(f"/gnu/store/{'a' * 32}-a-b"))
+    packages = [Package(path, "", (PathInfo(path),), tuple(paths)) for path in sorted(paths)]
+    document = spdx(Bill(subject(), tuple(packages)))
+    ids = {each["SPDXID"] for each in document["packages"]}
+    assert len(ids) == 1 + len(paths)
+    depending = {
+        (each["spdxElementId"], each["relatedSpdxElement"]) for each in document["relationships"]
+    }
+    assert len(depending) == 1 + len(paths) + len(paths) ** 2
 
 
 def test_an_unexamined_base_is_said_to_be_one() -> None:
