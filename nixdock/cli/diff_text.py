@@ -189,8 +189,6 @@ def _reasons(layers: Sequence[LayerView]) -> list[str]:
     reasons = [*layer.changes[:_MOST_REASONS]]
     if more := len(layer.changes) - len(reasons):
         reasons.append(f"and {more} more")
-    if not layer.paths and layer.comment:
-        reasons = []
     if layer.other_layer not in {None, layer.number}:
         reasons.append(f"in place of layer {layer.other_layer}")
     return reasons or [""]

@@ -225,7 +225,9 @@ class _Comparison:
                 yield Change(Cause.LEFT, path, layer=layer)
             elif path not in new_paths and path not in successors:
                 yield Change(Cause.GONE, path)
-        if old_index is not None and new_paths == old_paths:
+        if not after:
+            yield Change(Cause.NEW if old_index is None else Cause.FILES)
+        elif old_index is not None and new_paths == old_paths:
             yield Change(Cause.BYTES if before == after else Cause.ORDER)
 
     def _new_path(

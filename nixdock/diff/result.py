@@ -36,7 +36,10 @@ class Status(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a layer differs from the one that it replaces."""
+    """Why a layer differs from the one that it replaces.
+
+    FILES is the cause in layers without store paths, of which no more is known.
+    """
 
     NEW = "new"
     ARRIVED = "arrived"
@@ -44,6 +47,7 @@ class Cause(StrEnum):
     LEFT = "left"
     ORDER = "order"
     BYTES = "bytes"
+    FILES = "files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ class Change:
     """One difference between a layer and the one that it replaces.
 
     `path` is new, arrived from or left for another `layer`, or is gone. `replaces` is the path of
-    the same package that a new path replaces. `path` is None if only the order or the bytes differ.
+    the same package that a new path replaces. `path` is None if only the order or the bytes differ,
+    and for layers without store paths: one that is new itself, or one with other files.
     """
 
     cause: Cause
@@ -71,7 +76,7 @@ class Change:
 
     def __str__(self) -> str:
         """Describe the change of the layer."""
-        name = self.path.name if self.path else ""
+        name = self.path.name if self.path else "the layer"
         match self.cause:
             case Cause.NEW:
                 return f"{name} is new{self._in_place}"
@@ -85,6 +90,8 @@ class Change:
                 return "the same store paths in another order"
             case Cause.BYTES:
                 return "the same store paths with different bytes"
+            case Cause.FILES:
+                return "different bytes"
 
     def of_neighbour(self) -> str:
         """Describe the change for a store path of the layer that is unchanged."""
@@ -102,6 +109,8 @@ class Change:
                 return "its layer has the same store paths in another order"
             case Cause.BYTES:
                 return "its layer has the same store paths with different bytes"
+            case Cause.FILES:
+                return "its layer has different bytes"
 
     @property
     def _in_place(self) -> str:

@@ -222,7 +222,8 @@ def test_images_by_digest(build: Callable[..., Path]) -> None:
     assert transfer["manifest_bytes"] > 0
     assert transfer["bytes"] == sum(v for k, v in transfer.items() if k.endswith("_bytes"))
     text = diff(old, new)
-    assert re.search(r"    5  \+ new   the image's own files +[0-9.]+ k?B  [█▏▎▍▌▋▊▉]+ +0\n", text)
+    line = r"    5  \+ new   the image's own files +[0-9.]+ k?B  [█▏▎▍▌▋▊▉]+ +0  different bytes\n"
+    assert re.search(line, text)
     total, config, manifest = (
         size_text(transfer[key]) for key in ("bytes", "config_bytes", "manifest_bytes")
     )

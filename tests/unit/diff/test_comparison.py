@@ -195,7 +195,16 @@ def test_images_are_compared_by_digest() -> None:
     assert found.layers[2].old_layer == 3, (
         "layers without store paths are matched by their comments"
     )
+    assert changes(found, 3) == ["different bytes"]
     assert found.transfers.registry.layer_bytes == 18
+
+
+def test_a_new_layer_without_store_paths() -> None:
+    """Nothing but the layer itself can be new in it, and it replaces none."""
+    old = image(("a", "libc", 5))
+    found = compare_sides(old, image(("a", "libc", 5), ("b", "", 9)))
+    assert found.layers[1].old_layer is None
+    assert changes(found, 2) == ["the layer is new"]
 
 
 def test_a_blob_of_two_layers_is_fetched_once() -> None:

@@ -118,7 +118,7 @@ def test_an_update() -> None:
     assert text.startswith("**An update moves 125 B of 125 B (100 %): `app` `1` → `2`**\n")
     assert "| `app` | `1` | `2` | ? |" in text
     assert "| `lib-1` | 1 | 1 of 2 | ? | `its layer also holds app-2, which is new, in pl" in text
-    assert re.search(r"\| 2 \| new \| `base` \| 5 B \| █ \|  \|", text)
+    assert re.search(r"\| 2 \| new \| `base` \| 5 B \| █ \| `the layer is new` \|", text)
     assert text.endswith(
         "Store paths: 1 new, 1 gone, 1 kept, 0 moved. Registries, containerd and Podman transfer"
         " 125 B in 2 layers, classic Docker 125 B in 2 layers.\n"
