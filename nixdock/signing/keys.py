@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -32,6 +33,9 @@ AskPassword = Callable[[], bytes]
 _Key = TypeVar("_Key")
 
 _PRIVATE: Final = b"PRIVATE KEY-----"
+# How a key in PEM starts, whatever its form.
+_PRIVATE_START: Final = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
+_PUBLIC_START: Final = re.compile(rb"-----BEGIN [A-Z0-9 ]*PUBLIC KEY-----")
 _ENCRYPTED: Final = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 
 
@@ -96,9 +100,10 @@ class SigningKey:
 def parse_signing_key(data: bytes, origin: str, ask_password: AskPassword) -> SigningKey:
     """Return the private key in a file: encrypted by cosign, or PKCS#8 or SEC 1 in PEM.
 
-    Raise InputError, with `origin` as its subject, if it is none, if the password is wrong, or if
-    the key is of another kind. No message has a part of the file.
+    Raise InputError, with `origin` as its subject, if it is none or has several, if the password is
+    wrong, or if the key is of another kind. No message has a part of the file.
     """
+    _check_single(data, _PRIVATE_START, "private", origin)
     if is_encrypted_key(data):
         der = decrypted_key(data, origin, ask_password())
         key = _loaded(lambda: load_der_private_key(der, None))
@@ -118,17 +123,32 @@ def parse_signing_key(data: bytes, origin: str, ask_password: AskPassword) -> Si
 
 
 def parse_public_key(data: bytes, origin: str) -> PublicKey:
-    """Return the public key in a file, in PEM; raise InputError if it is none, or another kind."""
+    """Return the public key in a file, in PEM.
+
+    Raise InputError if it is none, has several keys, or has one of another kind.
+    """
     if _PRIVATE in data:
         raise InputError(
             f"{origin} is a private key; signatures are verified with the public one", path=origin
         )
+    _check_single(data, _PUBLIC_START, "public", origin)
     key = _loaded(lambda: load_pem_public_key(data))
     if key is None:
         raise InputError(f"{origin} is not a public key in PEM", path=origin)
     if not isinstance(key, ec.EllipticCurvePublicKey) or not _is_p256(key.curve):
         raise _wrong_kind(origin)
     return PublicKey(key)
+
+
+def _check_single(data: bytes, start: re.Pattern[bytes], kind: str, origin: str) -> None:
+    """Raise InputError if a file has several keys of a kind: only the first would count."""
+    count = len(start.findall(data))
+    if count > 1:
+        raise InputError(
+            f"{origin} has {count} {kind} keys, but may have only one; write the one that is meant"
+            " into a file of its own",
+            path=origin,
+        )
 
 
 def _loaded(load: Callable[[], _Key]) -> _Key | None:

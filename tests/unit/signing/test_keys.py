@@ -8,6 +8,7 @@ from typing import Any
 
 import nacl.secret
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -141,6 +142,27 @@ def test_the_other_key_of_the_pair() -> None:
         parsed(KEY.public.pem)
     with pytest.raises(InputError, match="is a private key; signatures are verified with the"):
         parse_public_key(KEY.encrypted_pem(PASSWORD), "the file")
+
+
+@pytest.mark.parametrize("between", [b"", b"\r\n", b"second: "])
+def test_several_keys_in_a_file(between: bytes) -> None:
+    """Only the first would count, and nobody would know."""
+    other = SigningKey.generate()
+    public = KEY.public.pem + between + other.public.pem
+    with pytest.raises(InputError, match="the file has 2 public keys, but may have only one; wr"):
+        parse_public_key(public, "the file")
+    encrypted = KEY.encrypted_pem(PASSWORD) + between + other.encrypted_pem(PASSWORD)
+    plain, second = (
+        key.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        for key in (KEY, other)
+    )
+    for private in (encrypted, plain + between + second, plain + between + encrypted):
+        with pytest.raises(
+            InputError, match=r"the file has \d private keys, but may have only one"
+        ):
+            parse_signing_key(private, "the file", never)
+    # A key pair is no choice.
+    assert parsed(plain + between + KEY.public.pem).public == KEY.public
 
 
 @pytest.mark.tools
