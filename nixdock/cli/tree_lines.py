@@ -117,13 +117,15 @@ def _divided(layer: LayerView) -> tuple[dict[str, list[FileView]], list[FileView
     files_of: dict[str, list[FileView]] = defaultdict(list)
     others: list[FileView] = []
     names = {path.path for path in layer.paths}
+    # A layer may have as many store paths as files.
+    above = {name[:end] for name in names for end, character in enumerate(name) if character == "/"}
     depth = next((name.count("/") for name in names), 0)
     for file in layer.files or ():
         parts = file.path.split("/", depth + 1)
         name = "/".join(parts[: depth + 1])
         if name in names:
             files_of[name].append(file)
-        elif not any(each.startswith(f"{file.path.rstrip('/')}/") for each in names):
+        elif file.path.rstrip("/") not in above:
             others.append(file)
     return files_of, others
 

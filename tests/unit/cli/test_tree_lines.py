@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from nixdock.cli.screen import PLAIN
 from nixdock.cli.tree_lines import tree_lines
-from nixdock.view.model import FileView
+from nixdock.view.model import FileView, PathView
 from tests.unit.browse.views import FILES, view
 
 
@@ -32,3 +33,19 @@ def test_the_largest_first_and_no_more_than_asked_for() -> None:
         "           │   └── and 1 more, 100 B",
         "           └── and 1 more, 50 B",
     ]
+
+
+def test_many_store_paths_take_little_time() -> None:
+    """Each file is looked for above store paths once, not above each of them."""
+    names = [f"/nix/store/{i:032}-p" for i in range(5000)]
+    files = ["/", "/nix", "/nix/store", "/nix/store2", *(f"/{i}" for i in range(5000)), *names]
+    layer = replace(
+        view().layers[0],
+        paths=tuple(PathView(name, 1) for name in names),
+        files=tuple(FileView(name, "directory") for name in files),
+    )
+    start = time.process_time()
+    lines = [*tree_lines(replace(view(), layers=(layer,)), PLAIN)]
+    assert time.process_time() - start < 2
+    # Directories above store paths are not shown; others beside them are.
+    assert len(lines) == 1 + 5000 + 5000 + 2
