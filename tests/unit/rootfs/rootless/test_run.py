@@ -197,7 +197,7 @@ def test_a_base_image_is_extracted_with_its_attributes_as_state(tmp_path: Path) 
         directory("bin", mode=0o555, uid=3),
         entry("bin/su", mode=0o4755, size=0),
         entry("null", tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o666),
-        entry("hard", tarfile.LNKTYPE, linkname="bin/su"),
+        entry("hard", tarfile.LNKTYPE, linkname="bin/su", mode=0o4755),
         link("abs", "/etc/passwd"),
         directory("etc"),
         ("etc/passwd", "root"),
