@@ -124,7 +124,12 @@ class _LazyGroup(click.Group):
         name = _MODULES.get(cmd_name, cmd_name.replace("-", "_"))
         command: click.Command = importlib.import_module(f"nixdock.cli.{name}").command
         if not any(param.name == "debug" for param in command.params):
+            # Slow to load, and not needed to show the help.
+            from nixdock.cli.overwriting import keeping_inputs
+
             command.params += _diagnostic_options()
+            if command.callback is not None:
+                command.callback = keeping_inputs(command.callback)
         return command
 
     def resolve_command(

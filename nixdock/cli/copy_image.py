@@ -11,8 +11,9 @@ from nixdock.cli.access import access_options
 from nixdock.cli.build_result import BuildResult
 from nixdock.cli.copy_report import copied_lines, copy_options
 from nixdock.cli.loading import load_source
-from nixdock.cli.options import overridden, quiet_option
+from nixdock.cli.options import SOURCE, overridden, quiet_option
 from nixdock.cli.output import is_standard_output, pretty_json, standard_output
+from nixdock.cli.overwriting import Destination
 from nixdock.cli.progress import packing_progress, reading_progress
 from nixdock.cli.source import read_source
 from nixdock.oci.location import FileLocation, parse_location
@@ -38,8 +39,8 @@ Examples:
 
 
 @click.command("copy", epilog=_EXAMPLES)
-@click.argument("source")
-@click.argument("destination")
+@click.argument("source", type=SOURCE)
+@click.argument("destination", type=Destination())
 @copy_options
 @access_options
 @quiet_option
