@@ -15,7 +15,6 @@ error that nixdock reports is a `NixdockError`.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, Final
 
 from nixdock.errors import (
     CacheError,
@@ -37,7 +36,12 @@ from nixdock.errors import (
     ToolError,
 )
 
+# As the constant of `typing`, which is slow to load: Ctrl-C would meanwhile show a traceback.
+TYPE_CHECKING = False
+
 if TYPE_CHECKING:
+    from typing import Any, Final
+
     from nixdock.attach.subject import Attached, Referrer
     from nixdock.build.resolve import Resolution
     from nixdock.diff.result import Diff

@@ -176,13 +176,13 @@ def main() -> None:
 
 def run() -> NoReturn:
     """Run the command line and exit: 0 after success, 1 if the job failed, 2 for wrong input."""
-    handle_termination()
-    prepare_streams()
-    # The process is short-lived, and reference counts free nearly all garbage. Collecting cycles
-    # would visit every object of a large closure again and again.
-    gc.disable()
-    logging.basicConfig(format="%(message)s", handlers=[_LogLines()], level=logging.INFO)
     try:
+        handle_termination()
+        prepare_streams()
+        # The process is short-lived, and reference counts free nearly all garbage. Collecting
+        # cycles would visit every object of a large closure again and again.
+        gc.disable()
+        logging.basicConfig(format="%(message)s", handlers=[_LogLines()], level=logging.INFO)
         status = main.main(prog_name="nixdock", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
