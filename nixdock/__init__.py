@@ -389,13 +389,16 @@ _MODULES: Final = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Load a name of the public interface when it is first used (PEP 562)."""
-    if name not in _MODULES:
-        raise AttributeError(f"module 'nixdock' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
+# Type checkers would take every name for one that exists.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Load a name of the public interface when it is first used (PEP 562)."""
+        if name not in _MODULES:
+            raise AttributeError(f"module 'nixdock' has no attribute {name!r}")
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import io
 import json
+import os
 import pkgutil
 import re
 import subprocess
@@ -178,14 +179,34 @@ def test_every_name_is_loaded_from_where_it_is_defined() -> None:
         assert inspect.getdoc(value)
         assert value.__module__ == nixdock._MODULES.get(name, "nixdock.errors")
     with pytest.raises(AttributeError, match="module 'nixdock' has no attribute 'none'"):
-        nixdock.none  # noqa: B018
+        nixdock.none  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.slow
+def test_type_checkers_know_names_that_do_not_exist(tmp_path: Path) -> None:
+    file = tmp_path / "typo.py"
+    file.write_text("import nixdock\nnixdock.read_spec\nnixdock.SpecError\nnixdock.nope\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--follow-imports=silent", "--config-file=", str(file)],
+        cwd=tmp_path,
+        env=os.environ | {"MYPYPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert len(errors) == 1, done.stdout + done.stderr
+    assert 'Module has no attribute "nope"' in errors[0]
 
 
 def test_names_for_type_checkers_are_those_that_are_loaded() -> None:
     assert nixdock.__file__
     tree = ast.parse(Path(nixdock.__file__).read_bytes())
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
-    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    (block,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
     imported = {
         alias.name: node.module
         for node in block.body
