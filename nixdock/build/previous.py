@@ -19,6 +19,7 @@ from nixdock.oci.location import (
     parse_location,
     registry_hint,
 )
+from nixdock.spec.problem import below_key
 from nixdock.system.presence import exists, is_directory, is_file
 
 if TYPE_CHECKING:
@@ -51,9 +52,11 @@ def check_previous(spec: ImageSpec) -> None:
 
     That is no less an error if there is nothing to plan, and so no use for it yet.
     """
-    for location in map(parse_location, spec.layering.previous_locations):
+    for key, text in spec.layering.previous_by_key.items():
+        location = parse_location(text)
         if isinstance(location, FileLocation) and not exists(location.path):
-            raise _unreadable(location.path, missing=True, reason=os.strerror(errno.ENOENT))
+            with below_key(key):
+                raise _unreadable(location.path, missing=True, reason=os.strerror(errno.ENOENT))
 
 
 def may_continue(spec: ImageSpec) -> bool:

@@ -126,10 +126,11 @@ class _LazyGroup(click.Group):
         if not any(param.name == "debug" for param in command.params):
             # Slow to load, and not needed to show the help.
             from nixdock.cli.overwriting import keeping_inputs
+            from nixdock.cli.spec_errors import naming_specs
 
             command.params += _diagnostic_options()
             if command.callback is not None:
-                command.callback = keeping_inputs(command.callback)
+                command.callback = naming_specs(keeping_inputs(command.callback))
         return command
 
     def resolve_command(

@@ -20,7 +20,7 @@ from nixdock.system.writers import descriptor_of
 if TYPE_CHECKING:
     from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["Destination", "OutputPath", "keep_files_of", "keeping_inputs"]
+__all__ = ["Destination", "OutputPath", "input_files", "keep_files_of", "keeping_inputs"]
 
 # What these options write may replace the previous image, or the plan of it.
 _RENEWING: Final = frozenset({"-o", "--plan"})
@@ -43,16 +43,19 @@ def keeping_inputs(callback: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(callback)
     def checked(*args: Any, **values: Any) -> Any:
-        context = click.get_current_context()
-        _check_outputs(
-            (param.name == "previous", file)
-            for param in context.command.params
-            if isinstance(param.type, click.Path) and not isinstance(param.type, OutputPath)
-            for file in _files(context.params.get(param.name or ""))
-        )
+        _check_outputs((name == "previous", file) for name, file in input_files())
         return callback(*args, **values)
 
     return checked
+
+
+def input_files() -> Iterator[tuple[str, Path]]:
+    """Yield the parameter's name and the path of each file that the command that runs reads."""
+    context = click.get_current_context()
+    for param in context.command.params:
+        if isinstance(param.type, click.Path) and not isinstance(param.type, OutputPath):
+            for file in _files(context.params.get(param.name or "")):
+                yield param.name or "", file
 
 
 def keep_files_of(spec: ImageSpec) -> None:

@@ -43,8 +43,9 @@ def read_top_layer(directory: Path) -> TarLayer:
         checksum = (directory / _CHECKSUM).read_text(encoding="ascii", errors="replace")
         digest = check_digest(f"sha256:{checksum.strip()}")
     except (OSError, NixdockError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise SpecError(
-            f"{directory} is not a top layer with {_TAR} and {_CHECKSUM}: {error}",
+            f"top_layer: {directory} is not a top layer with {_TAR} and {_CHECKSUM}: {reason}",
             path=directory,
             key="top_layer",
         ) from None

@@ -113,9 +113,8 @@ def _check_files(spec: ImageSpec, origin: str) -> None:
         if spec.from_image.reference is not None:
             with errors_at_key("from_image.reference", origin):
                 RegistryReference.parse(spec.from_image.reference)
-    for i, text in enumerate(spec.layering.previous_locations):
-        is_list = isinstance(spec.layering.previous, list)
-        with errors_at_key(f"layering.previous[{i}]" if is_list else "layering.previous", origin):
+    for key, text in spec.layering.previous_by_key.items():
+        with errors_at_key(key, origin):
             parse_location(text)
 
 

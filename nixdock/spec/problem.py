@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from nixdock.errors import InputError, SpecError
 from nixdock.system.typed import MisfitError
 
-__all__ = ["errors_at_key", "spec_error", "type_error"]
+__all__ = ["below_key", "errors_at_key", "spec_error", "type_error"]
 
 
 @contextmanager
@@ -18,6 +18,24 @@ def errors_at_key(key: str, origin: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise spec_error(str(error), origin, key) from None
+
+
+@contextmanager
+def below_key(key: str) -> Iterator[None]:
+    """Let InputErrors in the block begin with the key, whose value they are about.
+
+    If they begin with a key already, that is relative to `key`. The spec's file is not known here;
+    the command line names it.
+    """
+    try:
+        yield
+    except InputError as error:
+        message, inner = str(error), error.key
+        if inner and message.startswith(f"{inner}: "):
+            error.args, error.key = (f"{key}.{message}",), f"{key}.{inner}"
+        else:
+            error.args, error.key = (f"{key}: {message}",), key
+        raise
 
 
 def type_error(error: MisfitError, origin: str | None, parent: str = "") -> SpecError:

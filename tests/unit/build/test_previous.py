@@ -288,5 +288,7 @@ def test_a_missing_previous_image_is_an_error_without_use_for_it(
     for previous in ("nope.tar", ["nope.json"], "oci:nope:v1"):
         layering = {"previous": previous}
         spec = sample_spec(tmp_path, contents=[], layering=layering, **changes)
-        with pytest.raises(InputError, match=r"can't read the previous plan .*nope.*: No such file"):
+        with pytest.raises(
+            InputError, match=r"can't read the previous plan .*nope.*: No such file"
+        ):
             nixdock.build_image(nixdock.read_spec(spec), tmp_path / "x")
