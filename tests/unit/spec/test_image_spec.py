@@ -11,7 +11,9 @@ import jsonschema
 import msgspec
 import pytest
 
-from nixdock.errors import SpecError
+from nixdock.errors import InputError, SpecError
+from nixdock.face.sources import read_source
+from nixdock.oci.location import FileLocation
 from nixdock.spec.checks import parse_spec
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.reading import read_spec
@@ -375,3 +377,20 @@ def test_flakes_that_nobody_should_know(flake: str, message: str) -> None:
     with pytest.raises(SpecError, match=message) as caught:
         parse({**LEAST, "provenance": {"flake": flake}})
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('{"version": 1, "name": "x", "tag": "a", "tag": "b"}', "tag"),
+        ('{"version": 1, "name": "x", "config": {"Cmd": ["a"], "Env": [], "Cmd": ["a"]}}', "Cmd"),
+        ('{"version": 1, "name": "x", "perms": [{"path": "/a", "\\u0070ath": "/b"}]}', "path"),
+    ],
+)
+def test_a_key_that_appears_twice(tmp_path: Path, text: str, key: str) -> None:
+    file = tmp_path / "spec.json"
+    file.write_text(text)
+    message = f"spec.json is not valid JSON: the key '{key}' appears twice in an object"
+    for read in (read_spec, lambda path: read_source(FileLocation(path))):
+        with pytest.raises(InputError, match=message):
+            read(file)
