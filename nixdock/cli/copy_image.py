@@ -13,7 +13,7 @@ from nixdock.cli.copy_report import copied_lines, copy_options
 from nixdock.cli.loading import load_source
 from nixdock.cli.options import SOURCE, overridden, quiet_option
 from nixdock.cli.output import is_standard_output, pretty_json, standard_output
-from nixdock.cli.overwriting import Destination
+from nixdock.cli.path_types import Destination
 from nixdock.cli.progress import packing_progress, reading_progress
 from nixdock.cli.source import read_source
 from nixdock.oci.location import FileLocation, parse_location

@@ -13,7 +13,7 @@ import msgspec
 
 from nixdock import Compression
 from nixdock.cli.location import LOCATION
-from nixdock.cli.overwriting import OutputPath
+from nixdock.cli.path_types import InputPath, OutputPath
 from nixdock.errors import InputError
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layout import Format
@@ -55,13 +55,13 @@ __all__ = [
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-FILE: Final = click.Path(path_type=Path)
+FILE: Final = InputPath(path_type=Path)
 """The path of a file or directory."""
 
-FILE_OR_STDIN: Final = click.Path(path_type=Path, allow_dash=True)
+FILE_OR_STDIN: Final = InputPath(path_type=Path, allow_dash=True)
 """The path of a file; `-` is standard input."""
 
-SOURCE: Final = click.Path()
+SOURCE: Final = InputPath()
 """The location of a spec or an image, or a path, as text that the command parses."""
 
 

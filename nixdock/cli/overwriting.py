@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from nixdock.cli.path_types import Destination, OutputPath
 from nixdock.errors import InputError
 from nixdock.oci.location import FileLocation, location_of
 from nixdock.system.presence import is_directory
@@ -20,18 +21,10 @@ from nixdock.system.writers import descriptor_of
 if TYPE_CHECKING:
     from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["Destination", "OutputPath", "input_files", "keep_files_of", "keeping_inputs"]
+__all__ = ["input_files", "keep_files_of", "keeping_inputs"]
 
 # What these options write may replace the previous image, or the plan of it.
 _RENEWING: Final = frozenset({"-o", "--plan"})
-
-
-class OutputPath(click.Path):
-    """The type of parameters that name a file or directory to write."""
-
-
-class Destination(OutputPath):
-    """The type of parameters that name a place for an image, whose text the command parses."""
 
 
 def keeping_inputs(callback: Callable[..., Any]) -> Callable[..., Any]:
