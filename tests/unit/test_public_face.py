@@ -622,3 +622,39 @@ def test_credentials_are_stored_checked_and_removed(
         assert list(json.loads(file.read_text())["auths"]) == ["ghcr.io/me", fake.host]
     assert nixdock.logout_registry("ghcr.io/me") == nixdock.logout_registry(None) == file
     assert json.loads(file.read_text()) == {"auths": {}}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda spec: nixdock.build_image(spec, "x", form="gip"),
+            "there is no format 'gip'; choose from archive, docker-archive, oci-archive, oci-",
+        ),
+        (
+            lambda spec: nixdock.build_image(spec, "x", confinement="none"),
+            "there is no confinement 'none'; choose from required, preferred, nix-build",
+        ),
+        (lambda _: nixdock.tarsum(io.BytesIO(), version="v9"), "there is no version 'v9' of TarS"),
+        (
+            lambda spec: nixdock.push_image(spec, "localhost:1/x"),
+            "destinations is 'localhost:1/x', but should be a list, such as ['localhost:1/x']",
+        ),
+        (lambda spec: nixdock.push_image(spec, ["localhost:1/x"], reuse="y"), "reuse is 'y', but"),
+        (lambda spec: nixdock.image_digests(spec, reuse="y"), "reuse is 'y', but"),
+        (lambda spec: nixdock.build_index("y", "x"), "images is 'y', but"),
+        (lambda spec: nixdock.push_index([spec], "y"), "destinations is 'y', but"),
+        (lambda _: nixdock.merge_images("y.tar", print), "paths is 'y.tar', but"),
+        (lambda _: nixdock.query_closure(f"/nix/store/{'0' * 32}-x"), "roots is '/nix/store/"),
+        (lambda _: nixdock.query_closure([], stores="https://x"), "stores is 'https://x', but"),
+        (lambda _: nixdock.parse_closure(b"{}", "key"), "keys is 'key', but"),
+        (lambda spec: nixdock.load_image(spec, names="x:y"), "names is 'x:y', but"),
+    ],
+)
+def test_values_that_no_type_checker_has_seen(
+    tmp_path: Path, sample_spec: SampleSpec, call: Callable[[Any], object], message: str
+) -> None:
+    spec = nixdock.read_spec(sample_spec(tmp_path))
+    with pytest.raises(nixdock.InputError) as error:
+        call(spec)
+    assert str(error.value).startswith(message)
