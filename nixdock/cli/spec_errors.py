@@ -45,17 +45,23 @@ def naming_specs(callback: Callable[..., Any]) -> Callable[..., Any]:
                         raise
                 specs = list(_specs())
                 if len(specs) == 1:
-                    error.args = (f"{specs[0]}: {message}",)
+                    file, has_keys = specs[0]
+                    rest = message if has_keys else message.removeprefix(f"{key}: ")
+                    error.args = (f"{file}: {rest}",)
             raise
 
     return named
 
 
-def _specs() -> Iterator[str]:
-    """Yield the names of the specs among the files that the command has been given."""
+def _specs() -> Iterator[tuple[str, bool]]:
+    """Yield the names of the specs among the files that the command has been given.
+
+    With each name stands whether the keys are its own: dockerTools' configurations have others.
+    """
     import orjson
 
     from nixdock.spec.reading import is_spec
+    from nixdock.spec.stream_conf import is_stream_conf
 
     for name, file in input_files():
         if name in _OPTIONS.values():
@@ -68,4 +74,4 @@ def _specs() -> Iterator[str]:
             continue
         is_spec_input = str(file) == "-" and name in {"source", "spec"}
         if is_spec_input or (isinstance(document, dict) and is_spec(document)):
-            yield str(file)
+            yield str(file), not is_stream_conf(document)
