@@ -119,7 +119,13 @@ def _check_files(spec: ImageSpec, origin: str) -> None:
 
 
 def _check_contents(spec: ImageSpec, origin: str) -> None:
-    """Refuse contents outside of the store, unless they are copied: links to them would dangle."""
+    """Refuse contents outside of the store, unless they are copied: links to them would dangle.
+
+    An empty name would be the spec's own directory.
+    """
+    if "" in spec.contents:
+        key = f"contents[{spec.contents.index('')}]"
+        raise spec_error("is empty, and so names no file", origin, key)
     if spec.copy_contents:
         return
     for i, content in enumerate(spec.contents):

@@ -413,6 +413,7 @@ def test_a_key_that_appears_twice(tmp_path: Path, text: str, key: str) -> None:
         ({"contnts": []}, "FILE: Object contains unknown field `contnts`; did you mean contents?"),
         ({"closure": {"grph": ""}}, "FILE: closure: Object contains unknown field `grph`; did you"),
         ({"perms": [{"pth": "/"}]}, "unknown field `pth`; did you mean path?"),
+        ({"contents": [PATH, ""], "copy_contents": True}, "FILE: contents[1]: is empty"),
         ({"maxLayers": 5}, "unknown field `maxLayers`; did you mean max_layers?"),
         ({"fromImage": "x"}, "unknown field `fromImage`; did you mean from_image?"),
         ({"fromImageName": "x"}, "field `fromImageName`; a spec has from_image.name for it"),
