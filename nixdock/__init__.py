@@ -15,7 +15,6 @@ error that nixdock reports is a `NixdockError`.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, Final
 
 from nixdock.errors import (
     CacheError,
@@ -37,7 +36,12 @@ from nixdock.errors import (
     ToolError,
 )
 
+# As the constant of `typing`, which is slow to load: Ctrl-C would meanwhile show a traceback.
+TYPE_CHECKING = False
+
 if TYPE_CHECKING:
+    from typing import Any, Final
+
     from nixdock.attach.subject import Attached, Referrer
     from nixdock.build.resolve import Resolution
     from nixdock.diff.result import Diff
@@ -385,13 +389,16 @@ _MODULES: Final = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Load a name of the public interface when it is first used (PEP 562)."""
-    if name not in _MODULES:
-        raise AttributeError(f"module 'nixdock' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
+# Type checkers would take every name for one that exists.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Load a name of the public interface when it is first used (PEP 562)."""
+        if name not in _MODULES:
+            raise AttributeError(f"module 'nixdock' has no attribute {name!r}")
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

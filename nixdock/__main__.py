@@ -1,5 +1,24 @@
-"""`python -m nixdock`."""
+"""The program, also as `python -m nixdock`: until it is loaded, Ctrl-C ends it without a word."""
 
-from nixdock.cli import run
+import signal
+from typing import NoReturn
 
-run()
+__all__ = ["main"]
+
+
+def main() -> NoReturn:
+    """Load the command line and run it.
+
+    Python would show a traceback for a KeyboardInterrupt while modules are loaded; the signal's own
+    action ends the process silently, and there is nothing to clean up yet.
+    """
+    # A signal that is ignored stays ignored, as with nohup.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from nixdock.cli import run  # noqa: PLC0415 (after the signal's action is set)
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -27,8 +27,13 @@ in fields: `path`, `key`, `digest` and `place`, each None where it does not appl
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import ClassVar
+
+# As the constant of `typing`, which is slow to load: Ctrl-C would meanwhile show a traceback.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import ClassVar
 
 __all__ = [
     "CacheError",

@@ -35,6 +35,7 @@ from nixdock.oci.reference import Reference
 from nixdock.rootfs.confinement import Confinement
 from nixdock.spec.config_checks import checked_config, undefined_keys, with_labels
 from nixdock.spec.image_spec import ImageSpec
+from nixdock.spec.problem import below_key
 from nixdock.spec.times import parse_time, rfc3339
 from nixdock.system.text import listed
 
@@ -219,7 +220,8 @@ def _open_base(spec: ImageSpec, access: Access | None, stack: ExitStack) -> Base
 
     location = parse_location(spec.from_image.path)
     name, tag = spec.from_image.name, spec.from_image.tag
-    return stack.enter_context(open_base_image(location, name, tag, spec.platform, access))
+    with below_key("from_image.path"):
+        return stack.enter_context(open_base_image(location, name, tag, spec.platform, access))
 
 
 def _inherited(spec: ImageSpec, config: ContainerConfig, base: BaseImage | None) -> ContainerConfig:

@@ -10,6 +10,7 @@ from nixdock.errors import InputError, SpecError
 from nixdock.nix.closure import Closure
 from nixdock.nix.reference_graph import parse_closure
 from nixdock.nix.store_path import StorePath
+from nixdock.spec.problem import below_key
 from nixdock.system.input_files import read_bytes
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def read_closure(spec: ClosureSpec, source: Store, store_dir: str, *, registered
 
 
 def _of_graph(spec: ClosureSpec, graph: Path, store_dir: str) -> Closure:
-    closure = parse_closure(read_bytes(graph, "the closure's graph"), spec.keys, str(graph))
+    with below_key("closure.graph"):
+        data = read_bytes(graph, "the closure's graph")
+        closure = parse_closure(data, spec.keys, str(graph))
     for path in closure.infos:
         if path.store_dir != store_dir:
             raise SpecError(

@@ -15,6 +15,7 @@ from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.location import parse_location
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.layering_spec import CountsSpec, HistorySpec, LayeringSpec
+from nixdock.spec.problem import below_key
 from nixdock.system.input_files import parse_json_file, read_bytes
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def plan_of(
 def _given_plan(spec: LayeringSpec) -> PreviousPlan | None:
     if spec.plan is None:
         return None
-    return parse_plan(read_bytes(Path(spec.plan), "the plan"), spec.plan)
+    with below_key("layering.plan"):
+        return parse_plan(read_bytes(Path(spec.plan), "the plan"), spec.plan)
 
 
 def _layering(
@@ -67,23 +69,26 @@ def _layering(
     access: Access | None,
     previous: Sequence[PreviousPlan],
 ) -> Layering:
-    named = [
-        read_previous(parse_location(text), platform, access) for text in spec.previous_locations
-    ]
+    named = []
+    for key, text in spec.previous_by_key.items():
+        with below_key(key):
+            named.append(read_previous(parse_location(text), platform, access))
     groups = list(spec.groups)
     if given is not None:
         groups += [[str(path) for path in layer] for layer in given.layers]
     pipeline = spec.pipeline
     if isinstance(pipeline, str):
-        pipeline = parse_json_file(Path(pipeline), "the pipeline")
-    return layering_of(
-        spec.strategy,
-        volatile=spec.volatile,
-        previous=named or previous,
-        groups=groups,
-        rest=spec.rest,
-        pipeline=pipeline,
-    )
+        with below_key("layering.pipeline"):
+            pipeline = parse_json_file(Path(pipeline), "the pipeline")
+    with below_key("layering"):
+        return layering_of(
+            spec.strategy,
+            volatile=spec.volatile,
+            previous=named or previous,
+            groups=groups,
+            rest=spec.rest,
+            pipeline=pipeline,
+        )
 
 
 def history_of(spec: ImageSpec, plan: LayerPlan) -> HistorySpec | None:

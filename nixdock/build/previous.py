@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +19,8 @@ from nixdock.oci.location import (
     parse_location,
     registry_hint,
 )
-from nixdock.system.presence import is_directory, is_file
+from nixdock.spec.problem import below_key
+from nixdock.system.presence import exists, is_directory, is_file
 
 if TYPE_CHECKING:
     from nixdock.layering.plan_history import PreviousPlan
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from nixdock.registry.access import Access
     from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["may_continue", "previous_images", "read_previous", "replaced_plan"]
+__all__ = ["check_previous", "may_continue", "previous_images", "read_previous", "replaced_plan"]
 
 
 def previous_images(spec: ImageSpec) -> list[Location]:
@@ -42,6 +45,18 @@ def previous_images(spec: ImageSpec) -> list[Location]:
         for location in map(parse_location, spec.layering.previous_locations)
         if not isinstance(location, FileLocation) or _is_image(location.path)
     ]
+
+
+def check_previous(spec: ImageSpec) -> None:
+    """Raise InputError if the file of a previous image is missing.
+
+    That is no less an error if there is nothing to plan, and so no use for it yet.
+    """
+    for key, text in spec.layering.previous_by_key.items():
+        location = parse_location(text)
+        if isinstance(location, FileLocation) and not exists(location.path):
+            with below_key(key):
+                raise _unreadable(location.path, missing=True, reason=os.strerror(errno.ENOENT))
 
 
 def may_continue(spec: ImageSpec) -> bool:
@@ -97,10 +112,13 @@ def _is_json(path: Path) -> bool:
     except IsADirectoryError:
         return False
     except OSError as error:
-        hint = registry_hint(path) if isinstance(error, FileNotFoundError) else ""
-        raise InputError(
-            f"can't read the previous plan {path}: {error.strerror}{hint}", path=path
-        ) from None
+        missing, reason = isinstance(error, FileNotFoundError), error.strerror or str(error)
+        raise _unreadable(path, missing=missing, reason=reason) from None
+
+
+def _unreadable(path: Path, *, missing: bool, reason: str) -> InputError:
+    hint = registry_hint(path) if missing else ""
+    return InputError(f"can't read the previous plan {path}: {reason}{hint}", path=path)
 
 
 def _layers_of(file: ImageFile) -> tuple[tuple[StorePath, ...], ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from nixdock.build.closure import read_closure
+from nixdock.build.previous import check_previous
 from nixdock.oci.location import location_text
 from nixdock.spec.closure_spec import ClosureSpec, StorePathSpec
 from nixdock.spec.image_spec import FromImageSpec, ImageSpec
@@ -60,6 +61,7 @@ def resolve_on_base(
     InputError if the closure or a file of the layering can't be read or is not valid, and PlanError
     if no plan fits.
     """
+    check_previous(spec)
     if base is not None and base.pinned is not None:
         pinned = FromImageSpec(location_text(base.pinned))
         spec = msgspec.structs.replace(spec, from_image=pinned)

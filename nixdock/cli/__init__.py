@@ -124,7 +124,13 @@ class _LazyGroup(click.Group):
         name = _MODULES.get(cmd_name, cmd_name.replace("-", "_"))
         command: click.Command = importlib.import_module(f"nixdock.cli.{name}").command
         if not any(param.name == "debug" for param in command.params):
+            # Slow to load, and not needed to show the help.
+            from nixdock.cli.overwriting import keeping_inputs
+            from nixdock.cli.spec_errors import naming_specs
+
             command.params += _diagnostic_options()
+            if command.callback is not None:
+                command.callback = naming_specs(keeping_inputs(command.callback))
         return command
 
     def resolve_command(
@@ -171,13 +177,13 @@ def main() -> None:
 
 def run() -> NoReturn:
     """Run the command line and exit: 0 after success, 1 if the job failed, 2 for wrong input."""
-    handle_termination()
-    prepare_streams()
-    # The process is short-lived, and reference counts free nearly all garbage. Collecting cycles
-    # would visit every object of a large closure again and again.
-    gc.disable()
-    logging.basicConfig(format="%(message)s", handlers=[_LogLines()], level=logging.INFO)
     try:
+        handle_termination()
+        prepare_streams()
+        # The process is short-lived, and reference counts free nearly all garbage. Collecting
+        # cycles would visit every object of a large closure again and again.
+        gc.disable()
+        logging.basicConfig(format="%(message)s", handlers=[_LogLines()], level=logging.INFO)
         status = main.main(prog_name="nixdock", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()

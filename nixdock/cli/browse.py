@@ -77,7 +77,7 @@ def command(
     to OTHER keeps, moves and brings. The files of a layer are read when they are looked at.
 
     The keys are those of ncdu and nix-tree; ? shows them. nixdock browse needs a terminal and the
-    Python package textual: pip install 'nixdock[browse]'.
+    Python package textual, which `pipx install '.[browse]'` in a clone of nixdock installs, too.
     """
     _check_terminal()
     browser = _browser()
@@ -138,8 +138,8 @@ def _browser() -> type[Browser]:
         if (error.name or "").partition(".")[0] != "textual":
             raise
         raise ToolError(
-            "nixdock browse needs the Python package textual, which is not installed:"
-            " pip install 'nixdock[browse]', pipx install 'nixdock[browse]', or in Nix"
-            " nixdock.override { withBrowser = true; }"
+            "nixdock browse needs the Python package textual, which is not installed. In a clone"
+            " of nixdock, pip install '.[browse]' or pipx install --force '.[browse]' installs"
+            " both; in Nix, nixdock.override { withBrowser = true; } has it"
         ) from None
     return Browser

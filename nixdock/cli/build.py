@@ -35,6 +35,7 @@ from nixdock.cli.options import (
     spec_argument,
 )
 from nixdock.cli.output import check_not_terminal, is_standard_output, is_within, pretty_json
+from nixdock.cli.overwriting import keep_files_of
 from nixdock.cli.progress import packing_progress, say
 from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.atomic import whole_file
@@ -144,6 +145,7 @@ def command(
     started = time.monotonic()
     parsed = chosen.applied_to(overridden(read_spec(spec), graph, tags, previous), access)
     parsed = annotated(parsed, annotations, default=default_annotations)
+    keep_files_of(parsed)
     if not quiet:
         say(f"planning {names_text(parsed)}")
     with ExitStack() as stack:

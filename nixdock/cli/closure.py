@@ -9,6 +9,7 @@ import click
 from nixdock import query_closure
 from nixdock.cli.access import access_options
 from nixdock.cli.output import pretty_json, size_text
+from nixdock.cli.store_paths import store_path_at
 from nixdock.cli.stores import ChosenStores, store_options
 from nixdock.system.text import counted
 
@@ -32,12 +33,12 @@ Examples:
 def command(
     more_roots: tuple[str, ...], chosen: ChosenStores, access: Access | None, *, as_json: bool
 ) -> None:
-    """Print the closure of each ROOT, a store path, with the sizes of the NARs.
+    """Print the closure of each ROOT, a store path or a link to one, with the sizes of the NARs.
 
     The closure is that in the local store, as far as Nix knows the paths there, and in the binary
     caches of --store, of which only narinfos are fetched.
     """
-    roots = (*chosen.roots, *more_roots)
+    roots = [store_path_at(text) for text in (*chosen.roots, *more_roots)]
     if not roots:
         raise click.UsageError("expected at least one ROOT")
     closure = query_closure(

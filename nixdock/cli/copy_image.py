@@ -11,10 +11,13 @@ from nixdock.cli.access import access_options
 from nixdock.cli.build_result import BuildResult
 from nixdock.cli.copy_report import copied_lines, copy_options
 from nixdock.cli.loading import load_source
-from nixdock.cli.options import overridden, quiet_option
+from nixdock.cli.location import named_location
+from nixdock.cli.options import SOURCE, overridden, quiet_option
 from nixdock.cli.output import is_standard_output, pretty_json, standard_output
+from nixdock.cli.path_types import Destination
 from nixdock.cli.progress import packing_progress, reading_progress
 from nixdock.cli.source import read_source
+from nixdock.errors import InputError
 from nixdock.oci.location import FileLocation, parse_location
 from nixdock.oci.registry_reference import RegistryReference, check_no_password
 from nixdock.spec.annotations import with_own_annotations
@@ -38,8 +41,8 @@ Examples:
 
 
 @click.command("copy", epilog=_EXAMPLES)
-@click.argument("source")
-@click.argument("destination")
+@click.argument("source", type=SOURCE)
+@click.argument("destination", type=Destination())
 @copy_options
 @access_options
 @quiet_option
@@ -77,6 +80,7 @@ def command(
         case FileLocation(path, None) if ":" in destination and not exists(path):
             # The name of a file may have @, but hardly what may be a user and a password.
             check_no_password(destination)
+    _check_directory(destination)
     if not isinstance(image, str):
         if platform is not None or all_platforms:
             raise click.UsageError("a spec is for one platform, which it states itself")
@@ -102,6 +106,18 @@ def command(
         click.echo(line, err=True)
     text = pretty_json(result.document()) if as_json else f"{result.digest_reference}\n"
     click.echo(text, nl=False, err=binary)
+
+
+def _check_directory(destination: str) -> None:
+    """Raise InputError if there is no directory for a file that may be meant for a registry."""
+    match parse_location(destination):
+        case FileLocation(path, None) if not exists(path.parent):
+            if isinstance(named_location(destination), RegistryReference):
+                raise InputError(
+                    f"there is no directory {path.parent}; if {destination} is an image in a"
+                    f" registry, write docker://{destination}",
+                    path=path.parent,
+                )
 
 
 def _build(

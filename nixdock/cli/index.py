@@ -15,6 +15,7 @@ from nixdock.cli.options import (
     COMPRESSION,
     OUTPUT,
     OUTPUT_PATH,
+    SOURCE,
     confinement_options,
     format_option,
     no_cache_option,
@@ -53,7 +54,7 @@ Examples:
 
 
 @click.command("index", epilog=_EXAMPLES)
-@click.argument("arguments", nargs=-1, metavar="IMAGE...")
+@click.argument("arguments", nargs=-1, type=SOURCE, metavar="IMAGE...")
 @click.option(
     "-o",
     "--output",
@@ -72,6 +73,7 @@ Examples:
     "--of",
     "images",
     multiple=True,
+    type=SOURCE,
     metavar="IMAGE",
     help="An image of the index; the arguments are then destinations, as of nixdock push."
     " Repeatable.",

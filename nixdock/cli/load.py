@@ -10,6 +10,7 @@ import click
 from nixdock.cli.access import access_options
 from nixdock.cli.loading import into_option, load_source, runtime_platform_option, tag_option
 from nixdock.cli.options import (
+    SOURCE,
     confinement_options,
     no_cache_option,
     no_previous_option,
@@ -34,7 +35,7 @@ Examples:
 
 
 @click.command("load", epilog=_EXAMPLES)
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.argument("sources", nargs=-1, type=SOURCE, required=True, metavar="SOURCE...")
 @into_option()
 @tag_option
 @runtime_platform_option

@@ -13,6 +13,7 @@ import msgspec
 
 from nixdock import Compression
 from nixdock.cli.location import LOCATION
+from nixdock.cli.path_types import InputPath, OutputPath
 from nixdock.errors import InputError
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layout import Format
@@ -29,6 +30,7 @@ __all__ = [
     "OUTPUT",
     "OUTPUT_PATH",
     "SIZE",
+    "SOURCE",
     "all_platforms_option",
     "confinement_options",
     "format_option",
@@ -53,11 +55,14 @@ __all__ = [
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-FILE: Final = click.Path(path_type=Path)
+FILE: Final = InputPath(path_type=Path)
 """The path of a file or directory."""
 
-FILE_OR_STDIN: Final = click.Path(path_type=Path, allow_dash=True)
+FILE_OR_STDIN: Final = InputPath(path_type=Path, allow_dash=True)
 """The path of a file; `-` is standard input."""
+
+SOURCE: Final = InputPath()
+"""The location of a spec or an image, or a path, as text that the command parses."""
 
 
 class _Compression(click.ParamType):  # type: ignore[type-arg]
@@ -86,7 +91,7 @@ def is_stdin(location: Location) -> bool:
     return location == FileLocation(Path("-"))
 
 
-class _Output(click.Path):
+class _Output(OutputPath):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return super().convert("/dev/stdout" if value == "-" else value, param, ctx)
 
@@ -95,7 +100,7 @@ class _Output(click.Path):
 OUTPUT: Final = _Output(path_type=Path, readable=False)
 """The path of a file to write; `-` is standard output, which has the path /dev/stdout."""
 
-OUTPUT_PATH: Final = click.Path(path_type=Path, readable=False)
+OUTPUT_PATH: Final = OutputPath(path_type=Path, readable=False)
 """The path of a file or directory to write."""
 
 spec_argument = click.argument("spec", type=FILE_OR_STDIN)
@@ -207,7 +212,9 @@ def override_options(command: _Command) -> _Command:
             help="Use the hash in the store path of the output as the image's tag.",
         ),
         tag_option,
-        click.option("--graph", help="File with the closure's graph, in place of the spec's."),
+        click.option(
+            "--graph", type=SOURCE, help="File with the closure's graph, in place of the spec's."
+        ),
     ):
         command = option(command)
     return command

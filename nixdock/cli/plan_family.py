@@ -34,6 +34,8 @@ from nixdock.registry.opening import open_location
 from nixdock.system.atomic import whole_directory
 from nixdock.system.directory_form import DirectoryForm
 from nixdock.system.presence import is_file
+from nixdock.system.text import counted
+from nixdock.system.writers import FileWriter
 
 if TYPE_CHECKING:
     from nixdock import Access
@@ -159,9 +161,11 @@ def command(
     with whole_directory(target, _FORM) as directory:
         for name, plan in plans.items():
             document = plan_document(plan, "family")
-            (directory / f"{name}{_PLAN}").write_bytes(pretty_json(document))
+            with FileWriter(directory / f"{name}{_PLAN}") as file:
+                file.write(pretty_json(document))
         counts = {name: len(plan.layers) for name, plan in plans.items()}
-        (directory / _MARKER).write_bytes(pretty_json({"layers": counts}))
+        with FileWriter(directory / _MARKER) as file:
+            file.write(pretty_json({"layers": counts}))
     click.echo(_summary(plans))
 
 
@@ -241,4 +245,5 @@ def _read_base(text: str, platform: str | None, closure: Closure, access: Access
 
 def _summary(plans: Mapping[str, LayerPlan]) -> str:
     layers = [layer.paths for plan in plans.values() for layer in plan.layers]
-    return f"{len(plans)} images, {len(layers)} layers, {len(set(layers))} of them different"
+    images = counted(len(plans), "image")
+    return f"{images}, {counted(len(layers), 'layer')}, {len(set(layers))} of them different"

@@ -15,6 +15,7 @@ from nixdock.cli.attaching import attaching_options
 from nixdock.cli.options import (
     COMPRESSION,
     OUTPUT_PATH,
+    SOURCE,
     all_platforms_option,
     confinement_options,
     no_cache_option,
@@ -46,7 +47,7 @@ Examples:
 
 
 @click.command("push", epilog=_EXAMPLES)
-@click.argument("source")
+@click.argument("source", type=SOURCE)
 @click.argument("destinations", nargs=-1, metavar="DEST...")
 @click.option(
     "--compression",
@@ -58,7 +59,7 @@ Examples:
 @reuse_option
 @previous_option
 @no_previous_option
-@click.option("--graph", help="File with the closure's graph, in place of the spec's.")
+@click.option("--graph", type=SOURCE, help="File with the closure's graph, in place of the spec's.")
 @image_annotation_options
 @store_options
 @realise_option

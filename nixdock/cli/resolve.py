@@ -18,6 +18,7 @@ from nixdock.cli.options import (
     spec_argument,
 )
 from nixdock.cli.output import is_standard_output, pretty_json
+from nixdock.cli.overwriting import keep_files_of
 from nixdock.cli.progress import wrote
 from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.atomic import whole_file
@@ -77,6 +78,7 @@ def command(
     if plan is not None and is_standard_output(target) and is_standard_output(plan):
         raise click.UsageError("the spec and the plan can't both go to standard output")
     parsed = chosen.applied_to(overridden(read_spec(spec), graph, tags, previous), access)
+    keep_files_of(parsed)
     resolution = resolve_spec(parsed, access=access)
     with whole_file(target) as file:
         file.write(spec_json(resolution.spec))

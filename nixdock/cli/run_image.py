@@ -10,6 +10,7 @@ import click
 from nixdock.cli.access import access_options
 from nixdock.cli.loading import into_option, load_source, runtime_platform_option, tag_option
 from nixdock.cli.options import (
+    SOURCE,
     confinement_options,
     no_previous_option,
     previous_option,
@@ -31,7 +32,7 @@ Examples:
 
 
 @click.command("run", epilog=_EXAMPLES)
-@click.argument("source")
+@click.argument("source", type=SOURCE)
 @click.argument("arguments", nargs=-1, metavar="[-- ARGS...]")
 @into_option(running=True)
 @tag_option

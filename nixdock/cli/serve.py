@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from nixdock.cli.access import access_options
-from nixdock.cli.options import COMPRESSION, FILE, confinement_options, quiet_option
+from nixdock.cli.options import COMPRESSION, FILE, SOURCE, confinement_options, quiet_option
 from nixdock.cli.output import size_text
 from nixdock.cli.progress import packing_progress
 from nixdock.cli.source import read_source
@@ -63,7 +63,7 @@ _SECONDS: Final = _Seconds()
 
 
 @click.command("serve", epilog=_EXAMPLES)
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.argument("sources", nargs=-1, type=SOURCE, required=True, metavar="SOURCE...")
 @click.option(
     "--listen",
     metavar="HOST:PORT|unix:PATH",

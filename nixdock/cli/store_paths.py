@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Collection, Iterable
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from nixdock import InputError, StorePath
 from nixdock.layering.package_keys import split_name
 from nixdock.system.text import listed
 
-__all__ = ["member_named", "members_named", "path_named"]
+__all__ = ["member_named", "members_named", "path_named", "store_path_at"]
 
 _SHORTEST_HASH: Final = 4
 _MOST_LISTED: Final = 10
@@ -36,6 +39,23 @@ def path_named(text: str, paths: Collection[StorePath]) -> StorePath:
     raise InputError(
         f"{text!r} is neither a store path nor the name of one in the closure{_hint(text, paths)}"
     )
+
+
+def store_path_at(text: str) -> StorePath:
+    """Return the store path `text`, or the one to which it leads, as the link `result` does.
+
+    Raise InputError if it is neither.
+    """
+    try:
+        return StorePath.parse(text)
+    except InputError:
+        if not text or not os.path.lexists(text):
+            raise
+        file = Path(text).resolve()
+        for path in (file, *file.parents):
+            with suppress(InputError):
+                return StorePath.parse(str(path))
+        raise
 
 
 def member_named(text: str, paths: Collection[StorePath]) -> StorePath:

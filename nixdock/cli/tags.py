@@ -9,7 +9,7 @@ import click
 from nixdock import list_tags
 from nixdock.cli.access import access_options
 from nixdock.cli.output import pretty_json
-from nixdock.system.text import printable
+from nixdock.system.text import shown
 
 if TYPE_CHECKING:
     from nixdock import Access
@@ -37,4 +37,4 @@ def command(repository: str, access: Access | None, *, as_json: bool) -> None:
         click.echo(pretty_json(tags), nl=False)
         return
     for tag in tags:
-        click.echo(printable(tag))
+        click.echo(shown(tag, len(tag)))

@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from nixdock import tarsum
+from nixdock.cli.path_types import InputPath
 from nixdock.tar.tarsum import ALGORITHMS, TarSumVersion
 
 __all__ = ["command"]
@@ -27,7 +28,7 @@ Examples:
 @click.command("tarsum", epilog=_EXAMPLES)
 @click.argument(
     "file",
-    type=click.Path(path_type=Path, allow_dash=True, exists=True, dir_okay=False),
+    type=InputPath(path_type=Path, allow_dash=True, exists=True, dir_okay=False),
     default="-",
 )
 @click.option(

@@ -11,6 +11,7 @@ from nixdock import pack_top_layer, read_spec
 from nixdock.cli.access import access_options
 from nixdock.cli.options import (
     OUTPUT_PATH,
+    SOURCE,
     confinement_options,
     overridden,
     spec_argument,
@@ -36,7 +37,9 @@ Examples:
     "-o", "--output", "target", type=OUTPUT_PATH, required=True, help="Directory to write."
 )
 @click.option(
-    "--graph", help="File with the closure's graph, in place of the spec's; only for nix_db."
+    "--graph",
+    type=SOURCE,
+    help="File with the closure's graph, in place of the spec's; only for nix_db.",
 )
 @store_options
 @realise_option

@@ -12,6 +12,7 @@ from nixdock.build.build import prepared_build, prepared_top_layer
 from nixdock.errors import InputError
 from nixdock.face.build_attachments import Attaching, attacher
 from nixdock.face.known_layers import Sources, known_to, packed_blobs, user_cache
+from nixdock.face.several import several
 from nixdock.layers.compression import Compression
 from nixdock.layers.known import known_layers
 from nixdock.layers.progress import NO_PROGRESS, Progress
@@ -101,7 +102,7 @@ def image_digests(
     user's cache, which learns what is packed. `progress` and `confinement` are as for
     `build_image`, and so are the errors, except OutputError.
     """
-    sources = Sources.of(reuse, use_cache=use_cache)
+    sources = Sources.of(several(reuse, "reuse"), use_cache=use_cache)
     chosen = _compression(compression, Format(form))
     with prepared_build(spec, Confinement(confinement), access) as build:
         known = known_layers(build.layers, chosen, known_to(sources, build, chosen, access).blobs)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nixdock.face.several import several
 from nixdock.nix import reference_graph
 from nixdock.nix.store_path import StorePath
 from nixdock.system.input_files import read_bytes
@@ -38,7 +39,7 @@ def parse_closure(data: bytes, keys: Iterable[str] = (), origin: str = "the grap
     graphs to read from a structured-attrs file; without keys, all are read. `origin` names the data
     in error messages. Raise ClosureError if the data is not valid.
     """
-    return reference_graph.parse_closure(data, tuple(keys), origin)
+    return reference_graph.parse_closure(data, several(keys, "keys"), origin)
 
 
 def read_closure(file: str | os.PathLike[str], keys: Iterable[str] = ()) -> Closure:
@@ -71,12 +72,12 @@ def query_closure(
     from nixdock.stores.local import LocalStore
     from nixdock.stores.opening import StoreChoice, open_stores
 
-    paths = [StorePath.parse(text) for text in roots]
+    paths = [StorePath.parse(text) for text in several(roots, "roots")]
     local = LocalStore(root)
-    urls = tuple(stores)
+    urls = several(stores, "stores")
     if not urls:
         return local.closure(paths)
-    choice = StoreChoice(urls, tuple(trusted_public_keys))
+    choice = StoreChoice(urls, several(trusted_public_keys, "trusted_public_keys"))
     return open_stores(choice, access or Access(), os.environ, local).closure(paths)
 
 
@@ -121,14 +122,16 @@ def write_database(
     from nixdock.oci.platforms import wanted_platform
 
     wanted = wanted_platform(platform)
-    stores = [_store_of(location_of(base), wanted, access) for base in base_images]
+    stores = [
+        _store_of(location_of(base), wanted, access) for base in several(base_images, "base_images")
+    ]
     registrations = merge_registrations(stores, closure)
     for warning in registrations.warnings:
         log.warning("%s", warning)
     write_nix_db(
         registrations.closure,
         Path(directory),
-        gc_roots=gc_roots,
+        gc_roots=several(gc_roots, "gc_roots"),
         registration_time=registration_time,
         root=root,
         derivation_outputs=registrations.derivation_outputs,

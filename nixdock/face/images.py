@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from nixdock.errors import InputError
+from nixdock.face.several import several
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -238,7 +241,7 @@ def merge_images(
     from nixdock.system.cores import available_cores
 
     wanted = wanted_platform(platform)
-    places = [location_of(path) for path in paths]
+    places = [location_of(path) for path in several(paths, "paths")]
     chosen = images.compression_like(places) if compression is None else Compression.of(compression)
     with compressor(chosen, write, available_cores()) as stream:
         images.merge_images(places, stream.write, mtime=mtime, platform=wanted, access=access)
@@ -260,6 +263,9 @@ def tarsum(
     """
     from nixdock.tar import tarsum as sums
 
+    if version.upper() not in sums.TarSumVersion.__members__:
+        versions = ", ".join(each.name.lower() for each in sums.TarSumVersion)
+        raise InputError(f"there is no version {version!r} of TarSum; choose from {versions}")
     return sums.tarsum(
         stream, sums.TarSumVersion[version.upper()], algorithm, names=names, what=origin
     )

@@ -13,6 +13,7 @@ from nixdock.build.build import prepared_build
 from nixdock.errors import InputError
 from nixdock.face.known_layers import user_cache
 from nixdock.face.pushing import push_spec
+from nixdock.face.several import several
 from nixdock.index.entries import IndexEntry, entries_of, entry_of
 from nixdock.index.indexing import Indexing
 from nixdock.index.joining import (
@@ -101,7 +102,7 @@ def build_index(
     how, watching = options or Indexing(), progress or NO_PROGRESS
     read = 0
     with ExitStack() as stack:
-        specs, found = _opened(images, access, stack, referrers=how.referrers)
+        specs, found = _opened(several(images, "images"), access, stack, referrers=how.referrers)
         directory = stack.enter_context(temporary_directory(path))
         file = FileForm(chosen, mtime=how.mtime)
         place = stack.enter_context(open_file_destination(path, file))
@@ -153,9 +154,10 @@ def push_index(
     are pushed by digest, then the index, and the tags are set last. Raise what `build_index` and
     `push_image` raise.
     """
-    references = [target_reference(text) for text in destinations]
+    references = [target_reference(text) for text in several(destinations, "destinations")]
     if not references:
         raise InputError("there is no destination; name at least one, as HOST/REPOSITORY:TAG")
+    reused = several(reuse, "reuse")
     # The tags are those of the index.
     chosen = replace(pushing or Pushing(), tags=False)
     if chosen.dry_run:
@@ -163,10 +165,10 @@ def push_index(
     read = sent = 0
     with ExitStack() as stack:
         how = options or Indexing()
-        specs, found = _opened(images, access, stack, referrers=how.referrers)
+        specs, found = _opened(several(images, "images"), access, stack, referrers=how.referrers)
         for origin, spec in specs.items():
             pushed = push_spec(
-                spec, references, chosen, reuse, access, progress, Confinement(confinement)
+                spec, references, chosen, reused, access, progress, Confinement(confinement)
             )
             assert pushed.manifest is not None  # It was built.
             found.append(_Found([entry_of(origin, pushed.manifest, spec.platform)], ()))

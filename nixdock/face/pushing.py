@@ -12,6 +12,7 @@ from nixdock.build.previous import may_continue, previous_images, replaced_plan
 from nixdock.errors import InputError
 from nixdock.face.build_attachments import Attaching, attacher
 from nixdock.face.known_layers import Sources
+from nixdock.face.several import several
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.registry.access import Access
 from nixdock.rootfs.confinement import Confinement
@@ -56,10 +57,10 @@ def push_image(
     is always that of a whole image. Raise what `build_image` raises, and RegistryError if a
     registry can't be reached or refuses a request.
     """
-    references = [target_reference(text) for text in destinations]
+    references = [target_reference(text) for text in several(destinations, "destinations")]
     if not references:
         raise InputError("there is no destination; name at least one, as HOST/REPOSITORY:TAG")
-    pushing = options or Pushing()
+    pushing, reused = options or Pushing(), several(reuse, "reuse")
     if not isinstance(source, ImageSpec):
         if attaching:
             raise InputError(
@@ -70,7 +71,8 @@ def push_image(
     if pushing.platform is not None or pushing.all_platforms:
         raise InputError("a spec is for one platform, which it states itself")
     return push_spec(
-        *(source, references, pushing, reuse, access, progress, Confinement(confinement)), attaching
+        *(source, references, pushing, reused, access, progress, Confinement(confinement)),
+        attaching,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nixdock.build.previous import may_continue, replaced_plan
 from nixdock.errors import InputError
 from nixdock.face.known_layers import user_cache
+from nixdock.face.several import several
 from nixdock.layers.compression import Compression
 from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.progress import NO_PROGRESS, Progress
@@ -87,7 +88,7 @@ def serve_images(
             progress=watching,
             confinement=Confinement(confinement),
         )
-        images = [image for source in sources for image in offered(source)]
+        images = [image for source in several(sources, "sources") for image in offered(source)]
         if not images:
             raise InputError("there is no image to serve; name at least one")
         builds = [image for image in images if isinstance(image, ServedBuild)]
@@ -131,8 +132,8 @@ def load_image(  # noqa: PLR0913 (a keyword for each choice)
     chosen = wanted_platform(platform)
     if chosen is not None and isinstance(source, ImageSpec):
         raise InputError("a spec is for one platform, which it states itself")
+    wanted = [Reference.parse(name) for name in several(names, "names")]
     runtime = find_runtime(into)
-    wanted = [Reference.parse(name) for name in names]
     documents = DocumentCache.of_user() if use_cache else DocumentCache(None)
     with ExitStack() as stack:
         shelf = _shelf(stack)

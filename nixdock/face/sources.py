@@ -27,14 +27,18 @@ def read_source(location: Location) -> Closure | ImageSpec | Location:
     from nixdock.oci.location import FileLocation
     from nixdock.spec.reading import is_spec, spec_of
     from nixdock.system.input_files import read_bytes
+    from nixdock.system.strict_json import parse_strictly
 
     if not isinstance(location, FileLocation) or is_image(location):
         return location
     data = read_bytes(location.path, "the spec or graph")
     if data.lstrip().startswith(b"{"):
         try:
+            # Graphs may be large, so the second look is for specs alone.
             document = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
+            if is_spec(document):
+                document = parse_strictly(data)
+        except ValueError as error:
             raise InputError(
                 f"{location.path} is not valid JSON: {error}", path=location.path
             ) from None

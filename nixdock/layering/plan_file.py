@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import msgspec
-import orjson
 
 from nixdock.errors import InputError, LayeringError
 from nixdock.layering.plan_history import ChangeCounts, PlanHistory, PreviousPlan
 from nixdock.nix.store_path import StorePath
+from nixdock.system.strict_json import parse_strictly
 from nixdock.system.typed import MisfitError, convert
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def parse_plan(data: bytes, origin: str) -> PreviousPlan:
 def parse_versioned(data: bytes, kind: type[_Document], origin: str) -> _Document:
     """Read JSON as `kind`; raise LayeringError if it is not that, or has another version."""
     try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
+        document = parse_strictly(data)
+    except ValueError as error:
         raise LayeringError(f"{origin} is not valid JSON: {error}") from None
     return convert_versioned(document, kind, origin)
 

@@ -64,7 +64,7 @@ class Closure:
                 if reference not in by_path:
                     raise ClosureError(
                         f"{info.path} refers to {reference}, which is not in the closure;"
-                        " export the graph of all roots",
+                        " export the whole closure, as nix path-info --json --recursive does",
                         path=info.path,
                     )
         closure = cls({path: by_path[path] for path in sorted(by_path)})

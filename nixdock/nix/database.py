@@ -21,7 +21,8 @@ from nixdock.nix.closure import Closure
 from nixdock.nix.derivation import outputs_of_derivation
 from nixdock.nix.registrations import known_nar_hash
 from nixdock.nix.store_path import StorePath
-from nixdock.system.presence import exists
+from nixdock.system.presence import exists, is_directory
+from nixdock.system.removal import remove_tree
 from nixdock.system.renaming import sync, sync_tree
 from nixdock.system.scratch import temporary_directory
 
@@ -112,8 +113,7 @@ def write_nix_db(
             raise OutputError(
                 f"{database} already exists; remove it or choose another directory", path=database
             )
-        directory.mkdir(exist_ok=True)
-        with temporary_directory(directory / "db") as fresh:
+        with _made_directory(directory), temporary_directory(directory / "db") as fresh:
             _write_database(fresh / "db.sqlite", rows)
             (fresh / "schema").write_text(str(SCHEMA_VERSION))
             for file in fresh.iterdir():
@@ -131,6 +131,23 @@ def write_nix_db(
         raise OutputError(
             f"can't write the Nix database below {directory}: {error}", path=directory
         ) from None
+
+
+@contextmanager
+def _made_directory(directory: Path) -> Iterator[None]:
+    """Make a directory, if there is none, and remove it again if the block fails."""
+    if is_directory(directory):
+        yield
+        return
+    directory.mkdir()
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield
+    except BaseException:
+        remove_tree(directory, descriptor)
+        raise
+    finally:
+        os.close(descriptor)
 
 
 _OutputsOf = Callable[[StorePath], Mapping[str, str]]

@@ -35,7 +35,10 @@ def parse_registration(data: bytes) -> Iterator[RegistrationRecord]:
     try:
         text = data.decode("ascii")
     except UnicodeDecodeError as error:
-        raise ClosureError(f"the graph is neither JSON nor registration text: {error}") from None
+        raise ClosureError(
+            f"the graph is neither JSON nor registration text: the byte at {error.start} is not"
+            " ASCII; nix path-info --json --recursive STORE_PATH prints a graph"
+        ) from None
     lines = text.split("\n")
     while lines and not lines[-1]:
         lines.pop()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Final
+from typing import Final, NoReturn
 
+from nixdock.errors import InputError
 from nixdock.system.directory_form import DirectoryForm
 
 __all__ = [
@@ -54,9 +55,13 @@ CONTAINERD_NAME: Final = "io.containerd.image.name"
 
 
 class Format(StrEnum):
-    """The forms in which an image can be written."""
+    """The forms in which an image can be written; of another text, InputError is raised."""
 
     ARCHIVE = "archive"
     DOCKER_ARCHIVE = "docker-archive"
     OCI_ARCHIVE = "oci-archive"
     OCI_LAYOUT = "oci-layout"
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise InputError(f"there is no format {value!r}; choose from {', '.join(cls)}")

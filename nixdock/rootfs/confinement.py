@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NoReturn
+
+from nixdock.errors import InputError
 
 __all__ = ["Confinement"]
 
@@ -18,3 +21,7 @@ class Confinement(StrEnum):
     REQUIRED = "required"
     PREFERRED = "preferred"
     NIX_BUILD = "nix-build"
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise InputError(f"there is no confinement {value!r}; choose from {', '.join(cls)}")

@@ -76,10 +76,14 @@ class JoinedTree:
 
         A content that is not a directory is ignored, with a warning.
         """
-        for content in dict.fromkeys(path.rstrip("/") for path in contents):
+        places: dict[str, int] = {}
+        for i, content in enumerate(contents):
+            places.setdefault(content.rstrip("/"), i)
+        for content, i in places.items():
             path = Path(self.source(content))
             if not path.exists():
-                raise SpecError(f"contents: {content} does not exist", key="contents", path=content)
+                key = f"contents[{i}]"
+                raise SpecError(f"{key}: {content} does not exist", key=key, path=content)
             if not path.is_dir():
                 log.warning("contents: %s is ignored, because it is not a directory", content)
                 continue

@@ -15,6 +15,7 @@ from nixdock.oci.digests import check_digest, hex_of
 from nixdock.system.atomic import whole_directory
 from nixdock.system.directory_form import DirectoryForm
 from nixdock.system.scratch import temporary_directory
+from nixdock.system.writers import FileWriter
 
 __all__ = ["pack_to_temporary_tar", "read_top_layer", "write_top_layer"]
 
@@ -34,7 +35,8 @@ def write_top_layer(layer: Layer, target: Path) -> None:
     """Pack `layer` into the directory `target`, which `read_top_layer` reads."""
     with whole_directory(target, _FORM) as directory:
         blob = pack(layer, directory / _TAR)
-        (directory / _CHECKSUM).write_text(f"{hex_of(blob.diff_id)}\n")
+        with FileWriter(directory / _CHECKSUM) as file:
+            file.write(f"{hex_of(blob.diff_id)}\n".encode())
 
 
 def read_top_layer(directory: Path) -> TarLayer:
@@ -43,8 +45,9 @@ def read_top_layer(directory: Path) -> TarLayer:
         checksum = (directory / _CHECKSUM).read_text(encoding="ascii", errors="replace")
         digest = check_digest(f"sha256:{checksum.strip()}")
     except (OSError, NixdockError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise SpecError(
-            f"{directory} is not a top layer with {_TAR} and {_CHECKSUM}: {error}",
+            f"top_layer: {directory} is not a top layer with {_TAR} and {_CHECKSUM}: {reason}",
             path=directory,
             key="top_layer",
         ) from None

@@ -113,14 +113,19 @@ def _check_files(spec: ImageSpec, origin: str) -> None:
         if spec.from_image.reference is not None:
             with errors_at_key("from_image.reference", origin):
                 RegistryReference.parse(spec.from_image.reference)
-    for i, text in enumerate(spec.layering.previous_locations):
-        is_list = isinstance(spec.layering.previous, list)
-        with errors_at_key(f"layering.previous[{i}]" if is_list else "layering.previous", origin):
+    for key, text in spec.layering.previous_by_key.items():
+        with errors_at_key(key, origin):
             parse_location(text)
 
 
 def _check_contents(spec: ImageSpec, origin: str) -> None:
-    """Refuse contents outside of the store, unless they are copied: links to them would dangle."""
+    """Refuse contents outside of the store, unless they are copied: links to them would dangle.
+
+    An empty name would be the spec's own directory.
+    """
+    if "" in spec.contents:
+        key = f"contents[{spec.contents.index('')}]"
+        raise spec_error("is empty, and so names no file", origin, key)
     if spec.copy_contents:
         return
     for i, content in enumerate(spec.contents):

@@ -54,9 +54,17 @@ class LayeringSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     @property
     def previous_locations(self) -> list[str]:
         """The locations of the previous images, the newest first."""
+        return list(self.previous_by_key.values())
+
+    @property
+    def previous_by_key(self) -> dict[str, str]:
+        """The same locations, with their keys in the spec."""
+        key = "layering.previous"
         if self.previous is None:
-            return []
-        return [self.previous] if isinstance(self.previous, str) else self.previous
+            return {}
+        if isinstance(self.previous, str):
+            return {key: self.previous}
+        return {f"{key}[{i}]": text for i, text in enumerate(self.previous)}
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]

@@ -15,6 +15,7 @@ from nixdock.spec.paths import rebase_file_names
 from nixdock.spec.stream_conf import is_stream_conf, parse_stream_conf
 from nixdock.system.input_files import read_bytes
 from nixdock.system.magic import kind_of_data
+from nixdock.system.strict_json import parse_strictly
 
 __all__ = ["is_spec", "read_spec", "spec_of"]
 
@@ -33,8 +34,8 @@ def read_spec(file: Path) -> ImageSpec:
             path=file,
         )
     try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
+        document = parse_strictly(data)
+    except ValueError as error:
         raise SpecError(f"{origin} is not valid JSON: {error}", path=file) from None
     if _is_graph(document):
         spec = {"version": 1, "name": "NAME", "closure": {"graph": origin}}

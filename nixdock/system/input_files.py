@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from nixdock.errors import InputError
 from nixdock.system.readers import DescriptorReader
+from nixdock.system.strict_json import parse_strictly
 from nixdock.system.writers import descriptor_of
 
 __all__ = ["parse_json_file", "read_bytes"]
@@ -29,6 +28,6 @@ def read_bytes(file: Path, what: str) -> bytes:
 def parse_json_file(file: Path, what: str) -> Any:
     """Return the JSON value in `file`; raise InputError if it can't be read or is not JSON."""
     try:
-        return orjson.loads(read_bytes(file, what))
-    except orjson.JSONDecodeError as error:
+        return parse_strictly(read_bytes(file, what))
+    except ValueError as error:
         raise InputError(f"{what} {file} is not valid JSON: {error}", path=file) from None

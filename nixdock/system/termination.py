@@ -32,7 +32,9 @@ def handle_termination() -> None:
     A signal that was ignored stays ignored, as with nohup. Python drops exceptions in callbacks
     and finalizers; the exceptions of signals are raised again after them.
     """
-    # Python makes a KeyboardInterrupt of SIGINT.
+    # Python makes a KeyboardInterrupt of SIGINT, which ended the process while it was loaded.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in TERMINATION - {signal.SIGINT}:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _terminate)

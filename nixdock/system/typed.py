@@ -34,7 +34,14 @@ def convert(value: Any, kind: type[_Typed], *, strict: bool = True) -> _Typed:
         if not path and (missing := _missing(value, kind)):
             noun = "field" if len(missing) == 1 else "fields"
             message = f"Object missing required {noun} {', '.join(missing)}"
-        raise MisfitError(message, _key(value, kind, path, strict=strict)) from None
+        steps, key = _place(value, kind, path, strict=strict)
+        raise MisfitError(message + _hint(message, kind, steps), key) from None
+
+
+def _hint(message: str, kind: type[Any], steps: Sequence[str | int]) -> str:
+    from nixdock.system.type_hints import hint  # noqa: PLC0415 (slow to load, and for errors alone)
+
+    return hint(message, kind, steps)
 
 
 def _parts(error: msgspec.ValidationError) -> tuple[str, str]:
@@ -51,8 +58,8 @@ def _missing(value: Any, kind: type[Any]) -> list[str]:
     return [f"`{f.encode_name}`" for f in fields if f.required and f.encode_name not in value]
 
 
-def _key(value: Any, kind: type[Any], path: str, *, strict: bool) -> str:
-    """Return `path` with the actual key in place of each `[...]`."""
+def _place(value: Any, kind: type[Any], path: str, *, strict: bool) -> tuple[list[str | int], str]:
+    """Return the steps of `path`, and their text, with the actual key in place of each `[...]`."""
     steps: list[str | int] = []
     text = ""
     for name, index in _STEP.findall(path):
@@ -66,7 +73,7 @@ def _key(value: Any, kind: type[Any], path: str, *, strict: bool) -> str:
             step = name
             text += f".{step}"
         steps.append(step)
-    return text.removeprefix(".")
+    return steps, text.removeprefix(".")
 
 
 def _misfit(

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import io
 import json
+import os
 import pkgutil
 import re
 import subprocess
@@ -178,18 +179,38 @@ def test_every_name_is_loaded_from_where_it_is_defined() -> None:
         assert inspect.getdoc(value)
         assert value.__module__ == nixdock._MODULES.get(name, "nixdock.errors")
     with pytest.raises(AttributeError, match="module 'nixdock' has no attribute 'none'"):
-        nixdock.none  # noqa: B018
+        nixdock.none  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.slow
+def test_type_checkers_know_names_that_do_not_exist(tmp_path: Path) -> None:
+    file = tmp_path / "typo.py"
+    file.write_text("import nixdock\nnixdock.read_spec\nnixdock.SpecError\nnixdock.nope\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--follow-imports=silent", "--config-file=", str(file)],
+        cwd=tmp_path,
+        env=os.environ | {"MYPYPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert len(errors) == 1, done.stdout + done.stderr
+    assert 'Module has no attribute "nope"' in errors[0]
 
 
 def test_names_for_type_checkers_are_those_that_are_loaded() -> None:
     assert nixdock.__file__
     tree = ast.parse(Path(nixdock.__file__).read_bytes())
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
-    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    (block,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
     imported = {
         alias.name: node.module
         for node in block.body
-        if isinstance(node, ast.ImportFrom)
+        if isinstance(node, ast.ImportFrom) and node.module != "typing"
         for alias in node.names
     }
     assert imported == nixdock._MODULES
@@ -601,3 +622,39 @@ def test_credentials_are_stored_checked_and_removed(
         assert list(json.loads(file.read_text())["auths"]) == ["ghcr.io/me", fake.host]
     assert nixdock.logout_registry("ghcr.io/me") == nixdock.logout_registry(None) == file
     assert json.loads(file.read_text()) == {"auths": {}}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda spec: nixdock.build_image(spec, "x", form="gip"),
+            "there is no format 'gip'; choose from archive, docker-archive, oci-archive, oci-",
+        ),
+        (
+            lambda spec: nixdock.build_image(spec, "x", confinement="none"),
+            "there is no confinement 'none'; choose from required, preferred, nix-build",
+        ),
+        (lambda _: nixdock.tarsum(io.BytesIO(), version="v9"), "there is no version 'v9' of TarS"),
+        (
+            lambda spec: nixdock.push_image(spec, "localhost:1/x"),
+            "destinations is 'localhost:1/x', but should be a list, such as ['localhost:1/x']",
+        ),
+        (lambda spec: nixdock.push_image(spec, ["localhost:1/x"], reuse="y"), "reuse is 'y', but"),
+        (lambda spec: nixdock.image_digests(spec, reuse="y"), "reuse is 'y', but"),
+        (lambda spec: nixdock.build_index("y", "x"), "images is 'y', but"),
+        (lambda spec: nixdock.push_index([spec], "y"), "destinations is 'y', but"),
+        (lambda _: nixdock.merge_images("y.tar", print), "paths is 'y.tar', but"),
+        (lambda _: nixdock.query_closure(f"/nix/store/{'0' * 32}-x"), "roots is '/nix/store/"),
+        (lambda _: nixdock.query_closure([], stores="https://x"), "stores is 'https://x', but"),
+        (lambda _: nixdock.parse_closure(b"{}", "key"), "keys is 'key', but"),
+        (lambda spec: nixdock.load_image(spec, names="x:y"), "names is 'x:y', but"),
+    ],
+)
+def test_values_that_no_type_checker_has_seen(
+    tmp_path: Path, sample_spec: SampleSpec, call: Callable[[Any], object], message: str
+) -> None:
+    spec = nixdock.read_spec(sample_spec(tmp_path))
+    with pytest.raises(nixdock.InputError) as error:
+        call(spec)
+    assert str(error.value).startswith(message)

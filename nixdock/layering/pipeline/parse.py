@@ -7,12 +7,11 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from nixdock.errors import InputError, LayeringError
 from nixdock.layering.pipeline import operations as op
 from nixdock.layering.pipeline.operations import Operation, Paths
 from nixdock.nix.store_path import StorePath
+from nixdock.system.strict_json import parse_strictly
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -29,8 +28,8 @@ def read_pipeline(data: bytes, origin: str) -> tuple[Operation, ...]:
     Raise LayeringError, which names `origin` and the key, if it is not JSON or not a pipeline.
     """
     try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
+        document = parse_strictly(data)
+    except ValueError as error:
         raise LayeringError(f"{origin} is not valid JSON: {error}") from None
     try:
         return parse_pipeline(document)

@@ -184,4 +184,6 @@ def test_without_textual(images: tuple[Path, Path], tmp_path: Path) -> None:
     env = environment(PYTHONPATH=f"{tmp_path}:{root}")
     with terminal(command, env, columns=200) as shown:
         assert shown.end() == 1
-        assert "pip install 'nixdock[browse]'" in shown.text
+        assert "In a clone of nixdock, pip install '.[browse]'" in shown.text
+        # Nobody owns this name in the Python package index.
+        assert "nixdock[browse]" not in shown.text

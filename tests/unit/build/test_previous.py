@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import nixdock
 from nixdock.cli import main
 from nixdock.errors import ImageError, InputError, SpecError
 from nixdock.face.plans import read_previous
@@ -253,7 +254,7 @@ def test_a_path_in_two_layers_belongs_to_the_upper_one(tmp_path: Path) -> None:
 
 def test_files_that_are_neither_a_plan_nor_an_image(tmp_path: Path) -> None:
     file = tmp_path / "file"
-    with pytest.raises(InputError, match="can't read the previous plan"):
+    with pytest.raises(InputError, match=r"can't read the previous plan"):
         read_previous(file)
     file.write_bytes(b"")
     with pytest.raises((InputError, ImageError)):
@@ -278,3 +279,16 @@ def test_several_images_are_refused(tmp_path: Path, sample_spec: Write) -> None:
     (layout / "index.json").write_text(json.dumps(index))
     with pytest.raises(InputError, match="contains 0 images; specify a file with a single image"):
         read_previous(layout)
+
+
+@pytest.mark.parametrize("changes", [{"closure": None}, {"single_layer": True}, {}])
+def test_a_missing_previous_image_is_an_error_without_use_for_it(
+    tmp_path: Path, sample_spec: Write, changes: dict[str, object]
+) -> None:
+    for previous in ("nope.tar", ["nope.json"], "oci:nope:v1"):
+        layering = {"previous": previous}
+        spec = sample_spec(tmp_path, contents=[], layering=layering, **changes)
+        with pytest.raises(
+            InputError, match=r"can't read the previous plan .*nope.*: No such file"
+        ):
+            nixdock.build_image(nixdock.read_spec(spec), tmp_path / "x")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from nixdock.cli import tags
 from tests.runtime.command import wait_until
 from tests.unit.cli.program import PROGRAM, environment
 from tests.unit.registry.fake_registry import FakeRegistry, Fault, fake_registry
@@ -85,6 +86,14 @@ def test_a_copy_says_what_was_sent(fake: FakeRegistry, image: Sample, tmp_path: 
 def test_tags_are_lines(fake: FakeRegistry, tmp_path: Path) -> None:
     assert nixdock(tmp_path, "tags", f"{fake.host}/x")[1] == "v1\nv2\n"
     assert json.loads(nixdock(tmp_path, "tags", f"{fake.host}/x", "--json")[1]) == ["v1", "v2"]
+
+
+def test_a_tag_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tags, "list_tags", lambda *_, **__: ["v1\nv2", "v" * 300])
+    tags.command.main(["localhost:1/x"], standalone_mode=False)
+    assert capsys.readouterr().out.splitlines() == [r"v1\nv2", "v" * 300]
 
 
 @pytest.mark.usefixtures("image")

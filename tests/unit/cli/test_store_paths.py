@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from nixdock import InputError, StorePath
-from nixdock.cli.store_paths import member_named, path_named
+from nixdock.cli.store_paths import member_named, path_named, store_path_at
 
 HELLO, GLIBC, DEV, SSL, OLD_SSL, NAMED_LIKE_A_HASH = PATHS = [
     StorePath(f"/nix/store/{letter * 32}-{name}")
@@ -66,3 +68,13 @@ def test_a_complete_path_may_be_elsewhere() -> None:
     assert str(caught.value) == f"{other} is not in the closure; it contains {HELLO.base_name}"
     with pytest.raises(InputError, match="'/nix/hello' is not a store path"):
         path_named("/nix/hello", PATHS)
+
+
+def test_what_leads_into_the_store_is_the_store_path_there(tmp_path: Path) -> None:
+    (tmp_path / "result").symlink_to(HELLO)
+    (tmp_path / "program").symlink_to(f"{HELLO}/bin/hello")
+    for text in (HELLO, f"{tmp_path}/result", f"{tmp_path}/program"):
+        assert store_path_at(str(text)) == HELLO
+    for text in (str(tmp_path), f"{tmp_path}/none", ""):
+        with pytest.raises(InputError, match="is not a store path"):
+            store_path_at(text)

@@ -362,4 +362,5 @@ def test_a_missing_base_image(conf: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "conf.json").write_text(json.dumps(conf | {"from_image": "/nowhere.tar"}))
     done = stream(tmp_path / "conf.json")
     assert done.returncode == 2
-    assert done.stderr == b"error: can't open /nowhere.tar: No such file or directory\n"
+    message = f"error: {tmp_path}/conf.json: can't open /nowhere.tar: No such file or directory\n"
+    assert done.stderr.decode() == message

@@ -55,7 +55,7 @@ def test_lines_of_a_record() -> None:
         (b"/p\nh\n\n", "line 3: expected a NAR size, not the end of the text"),
         (b"/p\nh\n1\n\n999999999\n/q\n", "line 7: expected a reference, not the end of the text"),
         (b"/p\nh\n1\n\n0\n/q\nh\nx\n", "line 8: expected a NAR size, not '"),
-        (b"/\xff", "the graph is neither JSON nor registration text"),
+        (b"/\xff", "neither JSON nor registration text: the byte at 1 is not ASCII; nix path-info"),
     ],
 )
 def test_errors_name_the_line(text: bytes, message: str) -> None:

@@ -156,7 +156,7 @@ def test_a_family_on_a_base(location: str, tmp_path: Path) -> None:
     graph = tmp_path / "graph.json"
     bases = ["--from-image", f"app={location}"]
     assert output("plan-family", f"app={graph}", *bases, "-o", tmp_path / "plans") == (
-        "1 images, 0 layers, 0 of them different\n"
+        "1 image, 0 layers, 0 of them different\n"
     )
 
 

@@ -225,9 +225,9 @@ def test_a_content_that_is_a_file(
 
 def test_a_content_that_does_not_exist(store: Store, tree: Path) -> None:
     missing = f"/nix/store/{'d' * 32}-missing"
-    with pytest.raises(SpecError, match=f"contents: {missing} does not exist") as caught:
+    with pytest.raises(SpecError, match=rf"contents\[0\]: {missing} does not exist") as caught:
         link_contents([missing], tree, store.root)
-    assert (caught.value.key, caught.value.path) == ("contents", missing)
+    assert (caught.value.key, caught.value.path) == ("contents[0]", missing)
 
 
 def test_a_content_that_is_a_link_to_a_directory(store: Store, tree: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,10 @@ import jsonschema
 import msgspec
 import pytest
 
-from nixdock.errors import SpecError
+from nixdock.errors import InputError, SpecError
+from nixdock.face.sources import read_source
+from nixdock.oci.location import FileLocation
+from nixdock.spec import problem
 from nixdock.spec.checks import parse_spec
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.reading import read_spec
@@ -375,3 +379,68 @@ def test_flakes_that_nobody_should_know(flake: str, message: str) -> None:
     with pytest.raises(SpecError, match=message) as caught:
         parse({**LEAST, "provenance": {"flake": flake}})
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('{"version": 1, "name": "x", "tag": "a", "tag": "b"}', "tag"),
+        ('{"version": 1, "name": "x", "config": {"Cmd": ["a"], "Env": [], "Cmd": ["a"]}}', "Cmd"),
+        ('{"version": 1, "name": "x", "perms": [{"path": "/a", "\\u0070ath": "/b"}]}', "path"),
+    ],
+)
+def test_a_key_that_appears_twice(tmp_path: Path, text: str, key: str) -> None:
+    file = tmp_path / "spec.json"
+    file.write_text(text)
+    message = f"spec.json is not valid JSON: the key '{key}' appears twice in an object"
+    for read in (read_spec, lambda path: read_source(FileLocation(path))):
+        with pytest.raises(InputError, match=message):
+            read(file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, "FILE: version: this nixdock reads specs of version 1"),
+        (
+            {"layering": {"strategy": "stabel"}},
+            (
+                "FILE: layering.strategy: Invalid enum value 'stabel'; it must be auto, explicit,"
+                " pipeline, popularity or stable"
+            ),
+        ),
+        ({"inherit_config": "some"}, "Invalid enum value 'some'; it must be all or env"),
+        ({"contnts": []}, "FILE: Object contains unknown field `contnts`; did you mean contents?"),
+        ({"closure": {"grph": ""}}, "FILE: closure: Object contains unknown field `grph`; did you"),
+        ({"perms": [{"pth": "/"}]}, "unknown field `pth`; did you mean path?"),
+        ({"contents": [PATH, ""], "copy_contents": True}, "FILE: contents[1]: is empty"),
+        ({"maxLayers": 5}, "unknown field `maxLayers`; did you mean max_layers?"),
+        ({"fromImage": "x"}, "unknown field `fromImage`; did you mean from_image?"),
+        ({"fromImageName": "x"}, "field `fromImageName`; a spec has from_image.name for it"),
+        ({"copyToRoot": []}, "unknown field `copyToRoot`; a spec has contents for it"),
+        ({"perms": [{"path": "x"}]}, "FILE: perms[0].path: Expected a path that starts with /"),
+        ({"perms": [{"mode": "789"}]}, 'Expected an octal mode such as "0755"'),
+        ({"store": {"directory": "nix"}}, "Expected an absolute path, without a slash at its end"),
+    ],
+)
+def test_mistakes_are_explained(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError) as error:
+        parse({**LEAST, **changes})
+    assert message in str(error.value)
+    assert "regex" not in str(error.value)
+
+
+def test_patterns_of_types_have_words() -> None:
+    patterns = set(re.findall(r'"pattern": "((?:[^"\\\\]|\\\\.)*)"', json.dumps(spec_schema())))
+    assert patterns <= set(problem._PATTERNS)
+
+
+def test_other_names_are_those_of_keys_that_there_are() -> None:
+    names = {name for text in problem._DOCKER_TOOLS.values() for name in text.split(", and ")}
+    for name in names:
+        properties = spec_schema()["$defs"]["ImageSpec"]["properties"]
+        for part in name.split("."):
+            assert part in properties, name
+            value = properties[part]
+            (kind,) = re.findall(r"#/\$defs/(\w+)", json.dumps(value)) or [""]
+            properties = spec_schema()["$defs"].get(kind, {}).get("properties", {})

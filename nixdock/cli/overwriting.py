@@ -1,0 +1,117 @@
+"""No command overwrites its input: a slip such as `-o` with the name of the spec loses no file."""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from nixdock.cli.path_types import Destination, OutputPath
+from nixdock.errors import InputError
+from nixdock.oci.location import FileLocation, location_of
+from nixdock.system.presence import is_directory
+from nixdock.system.writers import descriptor_of
+
+if TYPE_CHECKING:
+    from nixdock.spec.image_spec import ImageSpec
+
+__all__ = ["input_files", "keep_files_of", "keeping_inputs"]
+
+# What these options write may replace the previous image, or the plan of it.
+_RENEWING: Final = frozenset({"-o", "--plan"})
+
+
+def keeping_inputs(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the callback of a command, which runs only if no output of it is an input.
+
+    Inputs are all parameters whose type is a path or location. A previous image may be replaced,
+    and an OCI layout may get more images of its own.
+    """
+
+    @functools.wraps(callback)
+    def checked(*args: Any, **values: Any) -> Any:
+        _check_outputs((name == "previous", file) for name, file in input_files())
+        return callback(*args, **values)
+
+    return checked
+
+
+def input_files() -> Iterator[tuple[str, Path]]:
+    """Yield the parameter's name and the path of each file that the command that runs reads."""
+    context = click.get_current_context()
+    for param in context.command.params:
+        if isinstance(param.type, click.Path) and not isinstance(param.type, OutputPath):
+            for file in _files(context.params.get(param.name or "")):
+                yield param.name or "", file
+
+
+def keep_files_of(spec: ImageSpec) -> None:
+    """Raise UsageError if an output of the command that runs is a file that `spec` names."""
+    # Slow to load, and not needed to show the help.
+    from nixdock.spec.paths import file_names
+
+    _check_outputs(
+        (key.startswith("layering.previous"), file)
+        for key, text in file_names(spec)
+        for file in _files(text)
+    )
+
+
+def _check_outputs(inputs: Iterable[tuple[bool, Path]]) -> None:
+    """Raise UsageError if an output of the command that runs is one of `inputs`.
+
+    With each input stands whether it is a previous image.
+    """
+    context = click.get_current_context()
+    existing = [(previous, file, _status(file, 0)) for previous, file in inputs]
+    for param in context.command.params:
+        if not isinstance(param.type, OutputPath):
+            continue
+        renews = not _RENEWING.isdisjoint(param.opts)
+        for target in _files(context.params.get(param.name or "")):
+            written = _status(target, 1)
+            if written is None or (isinstance(param.type, Destination) and is_directory(target)):
+                continue
+            for previous, file, read in existing:
+                if read and os.path.samestat(read, written) and not (previous and renews):
+                    text = "standard input" if str(file) == "-" else str(file)
+                    raise click.UsageError(
+                        f"the output {target} is also the input {text}, which would be lost; name"
+                        " another output"
+                    )
+
+
+def _files(value: object) -> Iterator[Path]:
+    """Yield the files that the value of a parameter names, which may be one of several."""
+    match value:
+        case Path():
+            yield value
+        case FileLocation(path):
+            yield path
+        case str():
+            # What is no location is refused by the command itself.
+            with suppress(InputError):
+                yield from _files(location_of(value))
+        case tuple():
+            for item in value:
+                yield from _files(item)
+
+
+def _status(path: Path, standard: int) -> os.stat_result | None:
+    """Return the status of a file or directory, or None if nothing can be lost there.
+
+    `standard` is the descriptor that `-` stands for.
+    """
+    descriptor = standard if str(path) == "-" else descriptor_of(path)
+    try:
+        status = path.stat() if descriptor is None else os.fstat(descriptor)
+    except OSError:
+        return None
+    is_kept = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+    return status if is_kept else None

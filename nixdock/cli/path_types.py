@@ -1,0 +1,27 @@
+"""The types of parameters that name files: which are read, and which are written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+__all__ = ["Destination", "InputPath", "OutputPath"]
+
+
+class InputPath(click.Path):
+    """The type of parameters that name a file or directory; an empty text is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; raise BadParameter if it is empty, which would be the directory `.`."""
+        if value == "":
+            self.fail("the name of a file is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class OutputPath(InputPath):
+    """The type of parameters that name a file or directory to write."""
+
+
+class Destination(OutputPath):
+    """The type of parameters that name a place for an image, whose text the command parses."""
