@@ -18,9 +18,9 @@ def test_the_browser_in_nix(library: Library, tmp_path: Path) -> None:
     )
     env = {"HOME": str(tmp_path), "PATH": "/no", "LANG": "C.UTF-8"}
     without = library.build("nixdock.package")
-    with terminal([without / "bin/nixdock", "browse", image], env, columns=200) as shown:
+    with terminal([without / "bin/nixdock", "browse", image], env, columns=300) as shown:
         assert shown.end() == 1
-        assert "in Nix nixdock.override { withBrowser = true; }" in shown.text
+        assert "in Nix, nixdock.override { withBrowser = true; } has it" in shown.text
     program = library.build("nixdock.package.override { withBrowser = true; }")
     with terminal([program / "bin/nixdock", "browse", image], env) as shown:
         shown.wait("? help")
