@@ -303,8 +303,8 @@ def test_a_base_for_another_machine_is_an_error(write: Write, tmp_path: Path) ->
     with pytest.raises(InputError) as error:
         built(spec, tmp_path / "out")
     assert str(error.value) == (
-        f"{base} has no image for linux/arm64; it has images for linux/amd64: choose one of these"
-        " platforms"
+        f"from_image.path: {base} has no image for linux/arm64; it has images for linux/amd64:"
+        " choose one of these platforms"
     )
 
 
