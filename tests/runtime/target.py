@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .command import ToolError, wait_until
 from .containerd import Containerd
 from .engine import Docker, Engine
 
@@ -76,11 +78,18 @@ def containerd_target(runtime: Containerd) -> Target:
     def names() -> str:
         return runtime("images", "ls").stdout
 
+    def active() -> list[str]:
+        # The first line is the title.
+        return runtime("content", "active").stdout.splitlines()[1:]
+
     def passing() -> set[str]:
-        lists = (("leases", "ls", "--quiet"), ("content", "active"), ("images", "ls", "--quiet"))
-        leases, active, images = (runtime(*words).stdout.splitlines() for words in lists)
-        # The first line of what is active is the title.
-        return {*leases, *active[1:], *(name for name in images if "127.0.0.1" in name)}
+        lists = (("leases", "ls", "--quiet"), ("images", "ls", "--quiet"))
+        leases, images = (runtime(*words).stdout.splitlines() for words in lists)
+        if not leases:
+            # containerd collects what a lease kept a moment after the lease has gone.
+            with suppress(ToolError):
+                wait_until(lambda: not active())
+        return {*leases, *active(), *(name for name in images if "127.0.0.1" in name)}
 
     options = [f"--option=--cgroup={runtime.cgroup}/load"]
     return Target("containerd", runtime.program, env, options, names, image, passing)
