@@ -152,11 +152,10 @@ def command(
         counts = ", ".join(
             f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(sorted(outcomes))
         )
-        requests = "" if result.requests is None else f" in {counted(result.requests, 'request')}"
         verb = "would send" if dry_run else "sent"
         click.echo(
             f"{counted(len(outcomes), 'layer')}: {counts}; {verb} {size_text(result.sent)}"
-            f"{requests}, {seconds:.1f} s",
+            f" in {counted(result.requests, 'request')}, {seconds:.1f} s",
             err=True,
         )
     if as_json:

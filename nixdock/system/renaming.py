@@ -29,7 +29,9 @@ def sync(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError:
-        return
+        if is_directory(path):
+            return
+        raise
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -13,7 +13,7 @@ from nixdock.oci.location import FileLocation, Location, location_text
 from nixdock.oci.media_types import LAYER_CODINGS
 from nixdock.registry.access import Access
 from nixdock.transfer.copying import CopiedBlob, CopiedManifest, transfer
-from nixdock.transfer.destination import Outcome
+from nixdock.transfer.destination import Destination, Outcome, RegistryDestination
 from nixdock.transfer.file_destination import FileForm
 from nixdock.transfer.opening import (
     Opened,
@@ -24,6 +24,7 @@ from nixdock.transfer.opening import (
     open_source,
     repository_name,
 )
+from nixdock.transfer.source import RegistrySource, Source
 
 __all__ = ["Copied", "copy_image"]
 
@@ -35,6 +36,7 @@ class Copied:
     `manifests` are all of its manifests and indexes; the last one is that with `digest`.
     `attachments` are what was copied along, or was there already.
     `repository` is the one in a registry that has it, preferably at the destination, or empty.
+    `requests` is the number of requests to registries.
     """
 
     source: str
@@ -44,6 +46,7 @@ class Copied:
     blobs: tuple[CopiedBlob, ...]
     manifests: tuple[CopiedManifest, ...]
     attachments: tuple[Attachment, ...] = ()
+    requests: int = 0
 
     @property
     def digest(self) -> str:
@@ -129,6 +132,7 @@ def copy_image(
             blobs, manifests = transfer(
                 opened.source, opened.tree, place, names, progress, attached
             )
+            requests = _requests(opened.source) + _requests(place)
     return Copied(
         source=location_text(source),
         destination=location_text(destination),
@@ -137,7 +141,13 @@ def copy_image(
         blobs=blobs,
         manifests=manifests,
         attachments=tuple(attached),
+        requests=requests,
     )
+
+
+def _requests(place: Source | Destination) -> int:
+    """Return how many requests a registry has answered; of files, there are none."""
+    return place.requests if isinstance(place, RegistrySource | RegistryDestination) else 0
 
 
 def _attached(opened: Opened) -> list[Attachment]:

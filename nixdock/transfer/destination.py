@@ -100,6 +100,11 @@ class RegistryDestination:
         """The host of the registry."""
         return self.repository.host
 
+    @property
+    def requests(self) -> int:
+        """How many requests the registry has answered."""
+        return self.repository.transport.request_count
+
     def has(self, digest: str) -> bool:
         """Ask for a blob."""
         return has_blob(self.repository, digest)

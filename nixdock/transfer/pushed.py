@@ -63,7 +63,7 @@ class PushedImage:
     """A pushed image, by the digest of its manifest or index, and the references to it by digest.
 
     `read` and `sent` are in bytes: of the layers that were packed or read, and of what was sent to
-    registries. `requests` is the number of requests to all registries, if it is known.
+    registries. `requests` is the number of requests to all registries.
     `attachments` are what was attached to the image, and `manifest` is that of an image that was
     built.
     """
@@ -73,7 +73,7 @@ class PushedImage:
     layers: tuple[PushedLayer, ...]
     read: int
     sent: int
-    requests: int | None = None
+    requests: int = 0
     attachments: tuple[Attachment, ...] = ()
     manifest: Blob | None = None
 

@@ -32,6 +32,7 @@ def pushed_copies(copies: Sequence[Copied]) -> PushedImage:
         ),
         read=sum(copy.read for copy in copies),
         sent=sum(bytes_sent(copy.blobs, copy.manifests) for copy in copies),
+        requests=sum(copy.requests for copy in copies),
     )
 
 

@@ -56,6 +56,11 @@ class RegistrySource:
         self._repository = repository
 
     @property
+    def requests(self) -> int:
+        """How many requests the registry has answered."""
+        return self._repository.transport.request_count
+
+    @property
     def place(self) -> str:
         """The host and the repository."""
         return self._repository.place

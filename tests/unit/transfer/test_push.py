@@ -479,8 +479,10 @@ def test_an_image_that_exists_is_copied(
     assert fake.tags == {"a": dict.fromkeys("12", result.digest), "b": {"1": result.digest}}
     assert outcomes(result) == {"uploaded": len(built.layers)}
     assert result.references == tuple(f"{fake.host}/{name}@{result.digest}" for name in "ab")
+    assert result.requests == len(fake.log)
     again = nixdock.push_image(str(tmp_path / "image"), names)
     assert (outcomes(again), again.sent) == ({"present": len(built.layers)}, 0)
+    assert result.requests + again.requests == len(fake.log)
 
 
 def test_one_token_does_for_a_whole_push(
