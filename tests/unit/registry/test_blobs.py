@@ -110,7 +110,9 @@ def test_what_the_source_lacks_is_no_fault_of_the_upload(
     with pytest.raises(RegistryError, match="elsewhere") as caught:
         upload_blob(repository, DIGEST, body)
     assert caught.value.status == 404
-    assert len(fake.requests("POST")) == len(fake.requests("PUT")) == 1
+    # The registry may not have read the headers of the PUT that broke yet.
+    assert len(fake.requests("POST")) == 1
+    assert len(fake.requests("PUT|PATCH")) <= 1
     fake.add_blob("elsewhere", DATA)
     fake.faults.append(Fault("GET", "blobs", cut=0, times=99))
     with pytest.raises(RegistryError, match="elsewhere"):
