@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from nixdock.nix.nar_entry import NarEntry
-from nixdock.nix.nar_strings import CHUNK, StringReader
+from nixdock.nix.nar_strings import StringReader
 from nixdock.system.text import shown
 
 __all__ = ["NarReader"]
@@ -117,13 +117,11 @@ class NarReader(StringReader):
         wanted = min(most, self._left)
         if not wanted:
             return _NOTHING
-        at = self._at
-        if at == len(self._window):
-            self._start += at
-            self._window, self._at, at = self._stream.read(CHUNK) or b"", 0, 0
-            if not self._window:
-                raise self._truncated()
-        piece = memoryview(self._window)[at : at + wanted]
+        if 0 < self._bridged <= self._at:
+            self._cross()
+        if self._at == len(self._window) and not self._available(1):
+            raise self._truncated()
+        piece = memoryview(self._window)[self._at : self._at + wanted]
         self._at += len(piece)
         self._left -= len(piece)
         return piece
@@ -134,6 +132,8 @@ class NarReader(StringReader):
         That is a file or symlink of the last directory, of which all but a file's contents is in
         the window. What is anything else, or not valid, is not taken, and None is returned.
         """
+        if 0 < self._bridged <= self._at:
+            self._cross()
         window, at = self._window, self._at
         if len(window) - at < _MOST_BEFORE_CONTENTS:
             return None

@@ -17,6 +17,8 @@ CHUNK: Final = 1 << 20
 """How many bytes of the stream are read at once."""
 
 _ZEROS: Final = bytes(8)
+# How much of the next piece is copied behind the rest of the last one, at least.
+_BRIDGE: Final = 1 << 12
 
 
 class StringReader:
@@ -32,6 +34,10 @@ class StringReader:
         self._window = b""
         self._at = 0
         self._start = 0
+        # The window may be a bridge: the last so many bytes of one piece, and the first of
+        # `_piece`, which is not copied as a whole. There is none if this is 0.
+        self._bridged = 0
+        self._piece = b""
 
     def _skip_padding(self, size: int) -> None:
         if size and not self._follows(_ZEROS[:size]):
@@ -80,13 +86,32 @@ class StringReader:
     def _available(self, size: int) -> int:
         """Return how many bytes are in the window: at least `size`, unless the stream ends."""
         while (count := len(self._window) - self._at) < size:
+            if self._bridged:
+                self._cross()
+                continue
             more = self._stream.read(CHUNK)
             if not more:
                 return count
             self._start += self._at
-            self._window = self._window[self._at :] + more
             self._at = 0
+            if not count:
+                self._window = more
+                continue
+            head = more[: max(_BRIDGE, size)]
+            self._window = self._window[-count:] + head
+            if len(head) < len(more):
+                self._bridged, self._piece = count, more
         return count
+
+    def _cross(self) -> None:
+        """Make the piece behind a bridge the window, with what is left before it."""
+        left = self._bridged - self._at
+        self._start += min(self._at, self._bridged)
+        self._window = (
+            self._piece if left <= 0 else self._window[self._at : self._bridged] + self._piece
+        )
+        self._at = max(-left, 0)
+        self._bridged, self._piece = 0, b""
 
     def _truncated(self) -> StoreError:
         end = self._start + len(self._window)

@@ -77,6 +77,25 @@ def test_symlinks_may_be_cut_anywhere(most: int) -> None:
     assert read(dump(tree), most) == list(expected(tree))
 
 
+@pytest.mark.parametrize("most", [*range(4090, 20_000, 731), 30_000])
+def test_pieces_of_any_size_are_joined_where_an_entry_crosses_them(most: int) -> None:
+    tree: Tree = {
+        b"%03d" % size: {
+            b"f": File(bytes([size % 251]) * (size * size % 9999)),
+            b"n" * 255: Link(b"t"),
+        }
+        for size in range(200)
+    }
+    data = dump(tree)
+    assert read(data, most) == list(expected(tree))
+    for ending, problem in (
+        (b"x", f"not a valid NAR: at byte {len(data)}, other bytes follow"),
+        (b"", f"truncated NAR: it ends after {len(data) - 1} bytes"),
+    ):
+        with pytest.raises(StoreError, match=problem):
+            read(data + ending if ending else data[:-1], most)
+
+
 @given(trees(any_bytes=True))
 def test_contents_may_be_skipped_or_read_in_part(tree: Tree) -> None:
     reader = NarReader(io.BytesIO(dump(tree)), "the NAR")
