@@ -10,7 +10,6 @@ import importlib
 import io
 import random
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,8 @@ from nixdock.errors import ToolError
 from nixdock.layers import compressors, libdeflate
 from nixdock.layers.compression import COMPRESSIONS, Compression
 from nixdock.layers.compressors import compressor
+
+from ..threads import new_threads
 
 MIB = 1 << 20
 BOTH = [Compression.GZIP, Compression.ZSTD]
@@ -203,22 +204,22 @@ def test_errors_of_writing_are_passed_on(compression: Compression, workers: int)
     def write(data: bytes | memoryview) -> None:
         raise OSError(28, "No space left on device")
 
-    threads = threading.active_count()
+    started = new_threads()
     with (
         pytest.raises(OSError, match="No space left"),
         compressor(compression, write, workers) as compressing,
     ):
         for _ in range(20):
             compressing.write(SAMPLE[:MIB])
-    assert threading.active_count() == threads, "a thread of the pool still waits for work"
+    assert not started(), "a thread of the pool still waits for work"
 
 
 def test_no_thread_is_left_if_the_block_fails() -> None:
-    threads = threading.active_count()
+    started = new_threads()
     with pytest.raises(KeyError), compressor(Compression.GZIP, lambda data: None, 4) as compressing:
         compressing.write(SAMPLE[: 3 * MIB])
         raise KeyError
-    assert threading.active_count() == threads
+    assert not started()
 
 
 # The pinned generation of libdeflate, from a library that is named, the wheel or the system.

@@ -10,6 +10,8 @@ import pytest
 
 from nixdock.system.parallel import JobThreads, run_in_threads
 
+from ..threads import new_threads
+
 
 @pytest.mark.parametrize("threads", [1, 3, 10])
 def test_results_are_in_the_order_of_the_jobs(threads: int) -> None:
@@ -54,11 +56,11 @@ def test_jobs_are_submitted_one_after_another() -> None:
 
 def test_threads_start_with_the_first_job() -> None:
     """A process that is forked before has none of their locks."""
-    before = threading.active_count()
+    started = new_threads()
     with JobThreads(3) as threads:
-        assert threading.active_count() == before
+        assert not started()
         assert threads.submit(lambda: 5).result(60) == 5
-        assert threading.active_count() == before + 3
+        assert len(started()) == 3
 
 
 def test_submitted_jobs_that_hang_are_abandoned() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import threading
 
 import pytest
 from hypothesis import given
@@ -9,6 +8,8 @@ from hypothesis import strategies as st
 
 from nixdock.system.read_ahead import ReadAhead
 from nixdock.system.readers import ReadOnlyStream
+
+from ..threads import new_threads
 
 
 class Failing(ReadOnlyStream):
@@ -73,10 +74,10 @@ def test_an_error_comes_after_the_bytes_before_it() -> None:
 
 
 def test_an_early_end_stops_the_thread() -> None:
-    before = threading.active_count()
+    started = new_threads()
     source = Failing(None)
     with ReadAhead(source) as stream:
         assert len(stream.read(10)) == 10
-    assert threading.active_count() == before
+    assert not started()
     assert source.closed
     assert source.reads <= 6
