@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
+from queue import SimpleQueue
 from types import MappingProxyType
 from typing import Final
 
@@ -72,6 +73,8 @@ class Stores:
         seen = set(roots)
         waiting = sorted(seen)
         futures: dict[Future[PathInfo | None], Search] = {}
+        # To wait for any of many futures takes time for each of them, again and again.
+        done: SimpleQueue[Future[PathInfo | None]] = SimpleQueue()
 
         def reached(info: PathInfo) -> None:
             infos[info.path] = info
@@ -91,8 +94,11 @@ class Stores:
                         continue
                     search = Search(self.caches, path)
                     threads = threads or stack.enter_context(JobThreads(_MOST_REQUESTS))
-                    futures[threads.submit(partial(_info, search))] = search
-                for future in wait(futures, return_when=FIRST_COMPLETED).done if futures else ():
+                    future = threads.submit(partial(_info, search))
+                    futures[future] = search
+                    future.add_done_callback(done.put)
+                if futures:
+                    future = done.get()
                     search = futures.pop(future)
                     if (info := future.result()) is not None:
                         reached(info)
