@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from nixdock.layering.change_model import LAYER_OVERHEAD
 from nixdock.layering.clusters import Cluster, union_of
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["Merger", "merge", "merge_neighbours", "mergers"]
 
 _DEAD: Final = -1
+
+_Entry: TypeAlias = tuple[float, bool, int, int]
+# The size, probability, cost and price of a cluster.
+_Figures: TypeAlias = tuple[int, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,61 +55,79 @@ def mergers(
     `clusters` are numbered from 0; each merger adds a cluster with the next number. The first of
     them have `prices`, which their first merger costs besides what it raises.
 
-    The heap has an entry (rise, exact, first, second) for every pair of clusters that are alive,
-    and outdated ones, which are skipped. A rise that is not exact is a lower bound. So when an
-    exact entry is the least, no pair is cheaper; of equal entries, a bound comes first, because it
-    may stand for a pair that is as cheap and has lower numbers.
+    Each cluster has a row of entries (rise, exact, first, second), one for its pair with each
+    cluster that was there before it, and the heap has the least entry of each row. A rise that is
+    not exact is a lower bound: its exact value is added to the heap when nothing in there is less.
+    So when an exact entry is the least, no pair is cheaper; of equal entries, a bound comes first,
+    because it may stand for a pair that is as cheap and has lower numbers.
     """
     alive: dict[int, Cluster] = {}
-    heap: list[tuple[float, bool, int, int]] = []
+    figures: dict[int, _Figures] = {}
+    rows: dict[int, list[_Entry]] = {}
+    heap: list[_Entry] = []
+
+    def next_of_row(number: int) -> None:
+        row = rows[number]
+        while row:
+            entry = heappop(row)
+            if entry[2] in alive:
+                heappush(heap, entry)
+                return
+
+    def add(number: int, cluster: Cluster, price: float) -> None:
+        own = (cluster.size, cluster.probability, cluster.cost, price)
+        rows[number] = _bounds(figures, number, own)
+        heapify(rows[number])
+        alive[number], figures[number] = cluster, own
+        next_of_row(number)
+
+    number = -1
     for number, cluster in enumerate(clusters):
-        heap += _bounds(alive, number, cluster, prices)
-        alive[number] = cluster
-    heapify(heap)
-    price_of = dict(enumerate(prices))
+        add(number, cluster, prices[number] if number < len(prices) else 0.0)
     probability = model.probability
     while heap:
         rise, exact, first, second = heappop(heap)
-        left, right = alive.get(first), alive.get(second)
-        if left is None or right is None:
+        right = alive.get(second)
+        if right is None:
+            continue
+        if not exact:
+            next_of_row(second)
+        left = alive.get(first)
+        if left is None:
             continue
         if not exact:
             # The costly probability is needed for few pairs: the bound rules out the others.
             rise = _rise(left, right, probability(left.cone | right.cone))
-            rise += price_of.get(first, 0.0) + price_of.get(second, 0.0)
+            rise += figures[first][3] + figures[second][3]
             heappush(heap, (rise, True, first, second))
             continue
         merged = union_of(model, (left, right))
         yield Merger(rise, first, second, merged)
-        del alive[first], alive[second]
+        for gone in (first, second):
+            del alive[gone], figures[gone], rows[gone]
         number += 1
-        for bound in _bounds(alive, number, merged, prices):
-            heappush(heap, bound)
-        alive[number] = merged
+        add(number, merged, 0.0)
 
 
-def _bounds(
-    alive: Mapping[int, Cluster], number: int, cluster: Cluster, prices: Sequence[float]
-) -> list[tuple[float, bool, int, int]]:
-    """Return heap entries with lower bounds for the mergers of `cluster` with all of `alive`.
+def _bounds(figures: Mapping[int, _Figures], number: int, own: _Figures) -> list[_Entry]:
+    """Return entries with lower bounds for the mergers of a cluster with all in `figures`.
 
     The union of two cones is at least as likely to change as the likelier of the two.
     """
-    likely, size, cost = cluster.probability, cluster.size + LAYER_OVERHEAD, cluster.cost
-    price = prices[number] if number < len(prices) else 0.0
-    priced = len(prices)
+    own_size, likely, own_cost, own_price = own
+    added = own_size + LAYER_OVERHEAD
     # Written out, because there are many: what `_rise` returns for the likelier of the two.
     return [
         (
-            (other.size + size) * max(likely, other.probability)
-            - (other.size + LAYER_OVERHEAD) * other.probability
+            (size + added) * (probability if probability > likely else likely)  # noqa: FURB136 (faster)
             - cost
-            + ((prices[i] if i < priced else 0.0) + price),
+            - own_cost
+            + (price + own_price),
             False,
             i,
             number,
         )
-        for i, other in alive.items()
+        for i, (size, probability, cost, price) in figures.items()
     ]
 
 
