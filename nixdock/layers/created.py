@@ -73,6 +73,11 @@ class CreatedLayer(ABC):
         return None
 
     @property
+    def is_remote(self) -> bool:
+        """False: the files are on this machine."""
+        return False
+
+    @property
     def existing_digest(self) -> str | None:
         """None: the layer is new."""
         return None

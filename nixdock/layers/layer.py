@@ -86,6 +86,10 @@ class Layer(Protocol):
         """What determines the tar, as a digest, or None if only the tar itself does."""
 
     @property
+    def is_remote(self) -> bool:
+        """Whether packing waits for files that another machine sends."""
+
+    @property
     def existing_digest(self) -> str | None:
         """The digest of the blob of an existing layer, or None if only reading it would tell."""
 

@@ -30,6 +30,10 @@ __all__ = ["pack", "pack_all", "pack_each"]
 
 # A worker process takes as long to start as many bytes take to pack.
 _WORTH_A_PROCESS: Final = 4 << 20
+# As long as it takes to pack so many bytes, a layer from another machine is waited for at least.
+_WAITED: Final = 2 << 20
+# So many more layers than there are cores are packed at the same time if some are waited for.
+_MORE_IF_WAITING: Final = 4
 # Layers are packed in twos only if a core has several turns: it would be idle for long at the end.
 _TURNS_FOR_A_CORE: Final = 4
 
@@ -100,7 +104,7 @@ def pack_each(
     if not order:
         return
     if cores is None:
-        weight = sum(layers[i].weight for i in order)
+        weight = sum(max(layers[i].weight, _WAITED * layers[i].is_remote) for i in order)
         cores = min(available_cores(), 1 + weight // _WORTH_A_PROCESS)
     job = _Job(tuple(layers), directory, compression, cores, tuple(order))
     if progress is not NO_PROGRESS and CAN_FORK:
@@ -140,10 +144,13 @@ class _Job:
     order: tuple[int, ...]
     sizes: memoryview | None = None
 
-    @property
+    @cached_property
     def processes(self) -> int:
         """The number of turns that are packed at the same time."""
-        return max(1, min(self.cores, len(self.turns)))
+        most = self.cores
+        if most > 1 and any(self.layers[i].is_remote for i in self.order):
+            most += _MORE_IF_WAITING
+        return max(1, min(most, len(self.turns)))
 
     @cached_property
     def turns(self) -> tuple[tuple[int, ...], ...]:

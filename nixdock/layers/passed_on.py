@@ -102,6 +102,11 @@ class PassedOnLayer:
         return None
 
     @property
+    def is_remote(self) -> bool:
+        """False: of the blobs of a base image, each comes as a whole, and there are few."""
+        return False
+
+    @property
     def existing_digest(self) -> str | None:
         """The digest that the existing image's manifest declares, if it has a manifest."""
         return self.blob.declared_digest

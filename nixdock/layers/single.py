@@ -30,6 +30,11 @@ class SingleLayer(CreatedLayer):
     store: StoreLayer
 
     @property
+    def is_remote(self) -> bool:
+        """Whether a store path comes from a binary cache."""
+        return self.store.is_remote
+
+    @property
     def weight(self) -> int:
         """The sum of both weights."""
         return self.top.weight + self.store.weight

@@ -54,6 +54,11 @@ class StoreLayer(EntryLayer):
         return self.nar_size
 
     @property
+    def is_remote(self) -> bool:
+        """Whether a store path comes from a binary cache."""
+        return any(map(self.store.lacks, self.paths))
+
+    @property
     def key(self) -> str | None:
         """A digest of everything that determines the tar, or None if a NAR hash is missing.
 

@@ -25,6 +25,7 @@ from nixdock.layers.created import CreatedLayer, SizedTar
 from nixdock.layers.keys import blob_key
 from nixdock.layers.pack import _Job, pack, pack_all
 from nixdock.layers.progress import Progress
+from nixdock.oci.digests import sha256_digest
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE
 from nixdock.system.buffers import Write
@@ -43,6 +44,7 @@ class Bytes(CreatedLayer):
     weight: int = 0
     before: Callable[[], object] = lambda: None
     history: LayerHistory = HISTORY
+    is_remote: bool = False
 
     def write_tar(self, write: Write) -> None:
         self.before()
@@ -135,6 +137,29 @@ def test_no_more_than_two_threads_for_each_core(cores: int, weights: list[int]) 
     job = _Job(layers, None, Compression.GZIP, cores, tuple(range(len(weights))))
     threads = sorted((job.threads(i) for i in range(len(weights))), reverse=True)
     assert sum(threads[: job.processes]) <= 2 * cores
+
+
+def test_more_layers_than_cores_wait_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each waits until all have begun, as for an answer: the barrier breaks if some can't."""
+    barrier = multiprocessing.get_context("fork").Barrier(6)
+
+    def wait() -> None:
+        barrier.wait(60)
+
+    remote = [Bytes(b"%d" % i, before=wait, is_remote=True) for i in range(6)]
+    expected = [sha256_digest(layer.data) for layer in remote]
+    assert [blob.digest for blob in pack_all(remote, cores=2)] == expected
+    # By default, such light layers are packed in one process if they need not be waited for.
+    monkeypatch.setattr("nixdock.layers.pack.available_cores", lambda: 2)
+    assert [blob.digest for blob in pack_all(remote)] == expected
+
+
+@pytest.mark.parametrize("is_remote", [True, False])
+def test_only_waiting_takes_more_processes_than_cores(is_remote: bool) -> None:
+    layers = tuple(Bytes(b"", 1, is_remote=is_remote) for _ in range(50))
+    for cores in (1, 2, 16):
+        job = _Job(layers, None, Compression.NONE, cores, tuple(range(50)))
+        assert job.processes == cores + (4 if is_remote and cores > 1 else 0)
 
 
 def test_equal_layers_are_kept_once(tmp_path: Path) -> None:

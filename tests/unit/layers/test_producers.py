@@ -126,6 +126,10 @@ class KeyedLayer:
         return self.known[self.key].diff_id if self.key in self.known else self.new.diff_id
 
     @property
+    def is_remote(self) -> bool:
+        return self.new.is_remote
+
+    @property
     def existing_digest(self) -> str | None:
         return self.new.existing_digest
 

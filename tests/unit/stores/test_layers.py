@@ -52,6 +52,8 @@ def test_digests_are_those_of_the_local_store(
     with fake_cache(closure.cache(tmp_path / "cache", compression)) as fake:
         remote = layers(closure, open_sample(fake.url))
         assert [layer.key for layer in remote] == [layer.key for layer in local]
+        assert all(layer.is_remote for layer in remote)
+        assert not any(layer.is_remote for layer in local)
         packed = pack_all(remote, None, Compression.GZIP, cores)
         assert packed == pack_all(local, None, Compression.GZIP, cores)
         assert len(fake.requests(path=r"\.nar")) == 4 + 4
