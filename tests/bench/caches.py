@@ -35,33 +35,53 @@ def cache_figures(closure: Closure, directory: Path, repeat: int) -> Iterator[Fi
     """Measure a dry run, and the push of an unchanged image, with a cache of zstd."""
     cache = directory / "binary-cache"
     roots = _write_cache(closure, cache)
+    spec = directory / "remote.json"
     with _served(cache) as (url, log):
-        spec = directory / "remote.json"
-        spec.write_text(
-            json.dumps(
-                {
-                    "version": 1,
-                    "name": "bench",
-                    "closure": {"roots": roots, "stores": [f"{url}?trusted=1"]},
-                    "store": {"root": str(directory / "nothing")},
-                }
-            )
-        )
+        _write_spec(spec, roots, url)
         yield from _dry_run(spec, cache, directory, repeat)
         if shutil.which("docker-registry") is None:
             yield Figure("push without the closure", "not measured: docker-registry missing")
             return
         with local_registry() as registry:
             yield _unchanged(spec, f"{registry.address}/remote:latest", directory, log, repeat)
+    yield _distant(roots, cache, directory, repeat)
     shutil.rmtree(cache)
     yield _distant_closure(directory, repeat)
 
 
+def _write_spec(spec: Path, roots: Sequence[str], url: str) -> None:
+    document = {
+        "version": 1,
+        "name": "bench",
+        "closure": {"roots": roots, "stores": [f"{url}?trusted=1"]},
+        "store": {"root": str(spec.parent / "nothing")},
+    }
+    spec.write_text(json.dumps(document))
+
+
+def _dry_run_of(spec: Path) -> list[str]:
+    command = nixdock("build", str(spec), "--dry-run", "--no-cache", "--format", "docker-archive")
+    return _at_home(spec.parent, command)
+
+
+def _distant(roots: Sequence[str], cache: Path, directory: Path, repeat: int) -> Figure:
+    """Compare a dry run from a cache that is far away with one from a cache that is not."""
+    near, far = directory / "near.json", directory / "far.json"
+    with _served(cache) as (near_url, _), _served(cache, _LATENCY) as (far_url, _):
+        _write_spec(near, roots, near_url)
+        _write_spec(far, roots, far_url)
+
+        def measure(spec: Path) -> float:
+            shutil.rmtree(directory / "home", ignore_errors=True)
+            return run(_dry_run_of(spec)).seconds
+
+        theirs, ours = interleaved(repeat, lambda: measure(far), lambda: measure(near))
+    name = f"dry run of a cache at {_LATENCY * 1000:.0f} ms / at 0 ms"
+    return ratio_figure(name, Ratio(theirs, ours), most=1.5)
+
+
 def _dry_run(spec: Path, cache: Path, directory: Path, repeat: int) -> Iterator[Figure]:
-    build = _at_home(
-        directory,
-        nixdock("build", str(spec), "--dry-run", "--no-cache", "--format", "docker-archive"),
-    )
+    build = _dry_run_of(spec)
     nars = sorted(map(str, (cache / "nar").iterdir()))
     alone = [sys.executable, "-P", str(_HERE / "nar_alone.py"), *nars]
     cpu: dict[str, list[float]] = {"ours": [], "theirs": []}
