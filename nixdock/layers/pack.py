@@ -28,10 +28,9 @@ from nixdock.system.writers import FileWriter
 __all__ = ["pack", "pack_all", "pack_each"]
 
 
-# A worker process takes as long to start as many bytes take to pack.
-_WORTH_A_PROCESS: Final = 4 << 20
-# As long as it takes to pack so many bytes, a layer from another machine is waited for at least.
-_WAITED: Final = 2 << 20
+# A worker process takes as long to start as so many bytes take to pack, or to compress as well.
+_WORTH_A_PROCESS: Final = 32 << 20
+_WORTH_A_PROCESS_IF_COMPRESSED: Final = 4 << 20
 # So many more layers than there are cores are packed at the same time if some are waited for.
 _MORE_IF_WAITING: Final = 4
 # Layers are packed in twos only if a core has several turns: it would be idle for long at the end.
@@ -104,8 +103,11 @@ def pack_each(
     if not order:
         return
     if cores is None:
-        weight = sum(max(layers[i].weight, _WAITED * layers[i].is_remote) for i in order)
-        cores = min(available_cores(), 1 + weight // _WORTH_A_PROCESS)
+        is_plain = compression == Compression.NONE
+        worth = _WORTH_A_PROCESS if is_plain else _WORTH_A_PROCESS_IF_COMPRESSED
+        # Two layers from another machine are waited for longer than that.
+        weight = sum(max(layers[i].weight, worth // 2 * layers[i].is_remote) for i in order)
+        cores = min(available_cores(), 1 + weight // worth)
     job = _Job(tuple(layers), directory, compression, cores, tuple(order))
     if progress is not NO_PROGRESS and CAN_FORK:
         job = replace(job, sizes=shared_numbers(len(layers)))
