@@ -76,7 +76,7 @@ def _distant(roots: Sequence[str], cache: Path, directory: Path, repeat: int) ->
             return run(_dry_run_of(spec)).seconds
 
         theirs, ours = interleaved(repeat, lambda: measure(far), lambda: measure(near))
-    name = f"dry run of a cache at {_LATENCY * 1000:.0f} ms / at 0 ms"
+    name = f"dry run of a cache, {_LATENCY * 1000:.0f} ms / 0 ms"
     return ratio_figure(name, Ratio(theirs, ours), most=1.5)
 
 
