@@ -85,7 +85,7 @@ def endless(cache: FakeCache, _: Sample) -> None:
 
 
 def in_a_circle(cache: FakeCache, _: Sample) -> None:
-    cache.faults = [Fault(path=r"\.nar\.", status=302, headers={"Location": "x.nar.xz"}, times=9999)]
+    cache.faults = [Fault(path=r"\.nar\.", status=302, headers={"Location": "x.nar.xz"}, times=999)]
 
 
 def lacking(cache: FakeCache, _: Sample) -> None:
