@@ -20,7 +20,6 @@ from nixdock.spec.image_spec import ImageSpec
 from nixdock.transfer.known import Known
 from nixdock.transfer.push import Pushing, push_build
 from nixdock.transfer.pushed import PushedImage
-from nixdock.transfer.pushed_copies import pushed_copies
 from nixdock.transfer.targets import Registries, add_base, target_reference
 
 if TYPE_CHECKING:
@@ -132,7 +131,9 @@ def _push_existing(
     access: Access | None,
     progress: Progress | None,
 ) -> PushedImage:
+    # What is built needs nothing of these, nor of what they load.
     from nixdock.face.transfers import copy_image
+    from nixdock.transfer.pushed_copies import pushed_copies
 
     if pushing.dry_run or pushing.verify_known:
         raise InputError("a dry run, and the verification of known layers, are for specs only")
