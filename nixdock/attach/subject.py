@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.attach.layout import add_to_layout
 from nixdock.errors import ImageError, InputError
@@ -46,8 +48,7 @@ __all__ = [
 _MOST_NAMED: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Referrer:
+class Referrer(Struct, frozen=True):
     """A manifest or an index that refers to an image, as it is listed."""
 
     digest: str
@@ -83,8 +84,7 @@ class Referrer:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Attached:
+class Attached(Struct, frozen=True):
     """What was attached: the digests of its manifest and of the one to which that refers.
 
     `reference` is the reference to it in a registry, by its digest; else it is the digest.
@@ -173,8 +173,7 @@ def open_subject(
                 yield _in_file(file, location, platform)
 
 
-@dataclass(frozen=True, slots=True)
-class _InRegistry:
+class _InRegistry(Struct, frozen=True):
     repository: Repository
     source: Source
     manifest: Blob
@@ -198,8 +197,7 @@ class _InRegistry:
         put_referrers(self.repository, attachments)
 
 
-@dataclass(frozen=True, slots=True)
-class _InLayout:
+class _InLayout(Struct, frozen=True):
     """An image in a layout; `directory` is None if the layout is in an archive."""
 
     file: ImageFile

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from nixdock.browse.levels import FileTarget, LayerTarget, PathTarget, layer_at
 from nixdock.system.text import counted, shown, size_text
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Line", "explanation", "titled_path", "why"]
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A line, which may lead somewhere."""
 
     text: str

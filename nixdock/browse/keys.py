@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 __all__ = ["HINTS", "HINTS_OF_TWO", "KEYS", "Key", "help_lines"]
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """Keys that do the same, by Textual's names and as people know them, and what that is."""
 
     names: str

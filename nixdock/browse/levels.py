@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.system.text import counted, shown
 from nixdock.view.chains import referrers_of
@@ -53,23 +55,20 @@ class Order(StrEnum):
     NAME = "name"
 
 
-@dataclass(frozen=True, slots=True)
-class LayerTarget:
+class LayerTarget(Struct, frozen=True):
     """The layer with a number."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class PathTarget:
+class PathTarget(Struct, frozen=True):
     """A store path, in the layer with a number."""
 
     path: str
     layer: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileTarget:
+class FileTarget(Struct, frozen=True):
     """A file or directory in the layer with a number."""
 
     path: str
@@ -80,8 +79,7 @@ class FileTarget:
 Target: TypeAlias = LayerTarget | PathTarget | FileTarget
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A row; `name` is safe to show, and the texts of `details` are, too, one for each line.
 
     `size` and `added` are in bytes; `count` is how many things are in it, and `changed_by` how many
@@ -100,8 +98,7 @@ class Row:
     details: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(Struct, frozen=True):
     """A list; `title` says what is in it, and `of` is the directory whose files it has."""
 
     kind: LevelKind

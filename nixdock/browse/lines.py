@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
@@ -39,8 +39,7 @@ _SIZE: Final = 8
 _NARROW, _WIDE = 44, 84
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(Struct, frozen=True):
     """What all lines of a list have in common: their width, what bars are of, and the most of it.
 
     `has_status` says that there is another image to compare with, and `has_added` that added sizes

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from msgspec import Struct
 from rich.segment import Segment
 from rich.style import Style
 from textual.message import Message
@@ -41,8 +41,7 @@ _CHOSEN: Final = Style(reverse=True)
 _CHOSEN_ELSEWHERE: Final = Style(underline=True)
 
 
-@dataclass(slots=True)
-class _Place:
+class _Place(Struct):
     """A list on the way, in the order of the image, and the number of its chosen row."""
 
     level: Level

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
 
 from nixdock.system.text import counted, shown, size_text
 
@@ -17,8 +18,7 @@ ReadFiles: TypeAlias = "Callable[[int], Sequence[FileView]]"
 """Returns the files of the layer with a number, or raises NixdockError; it may take long."""
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(Struct, frozen=True, dict=True):
     """An image, and what reads the files of its layers when somebody looks at them.
 
     Of two images, `role` is "old" or "new".

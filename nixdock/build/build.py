@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from nixdock.build.annotations import annotations_of
 from nixdock.build.memory import memory_of
@@ -56,8 +57,7 @@ log = logging.getLogger(__name__)
 _MOST_NAMED: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
+class Build(Struct, frozen=True):
     """A prepared image: its layers, bottom to top, and its description.
 
     `mtime` is the time, in seconds, of the files that the build itself creates; `base_history` is

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.build.closure import read_closure
 from nixdock.build.fetched_contents import contents_of
@@ -42,8 +45,7 @@ log = logging.getLogger(__name__)
 _FILE: Final = b"nix/var/nix/db/db.sqlite"
 
 
-@dataclass(frozen=True, slots=True)
-class Database:
+class Database(Struct, frozen=True):
     """A database with garbage collector roots, below `tree`, and the paths that it registers."""
 
     tree: Path
@@ -79,7 +81,7 @@ class Database:
             is_in = self._is_in(Path(spec.top_layer), store.directory)
         if is_in:
             return None
-        return replace(layer, attributes=self._with_modes_of(members))
+        return dataclasses.replace(layer, attributes=self._with_modes_of(members))
 
     def _is_in(self, top_layer: Path, store_dir: str) -> bool:
         registered = read_image_store([read_top_layer(top_layer)], store_dir).registered

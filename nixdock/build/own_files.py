@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from nixdock.build.fetched_contents import fetched_contents
 from nixdock.layers.layer import ListedLayer
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["OwnFiles", "creation_time", "own_files", "top_layer", "written_database"]
 
 
-@dataclass(frozen=True, slots=True)
-class OwnFiles:
+class OwnFiles(Struct, frozen=True):
     """The layer `top`, made as the resolved `spec` says, and the `database` of that spec."""
 
     spec: ImageSpec

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from nixdock.build.closure import read_closure
 from nixdock.build.previous import check_previous
@@ -30,8 +30,7 @@ __all__ = ["Resolution", "resolve_on_base"]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(Struct, frozen=True):
     """A resolved spec, and its plan unless the spec had been resolved before."""
 
     spec: ImageSpec

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from nixdock import Format
 from nixdock.cli.output import is_standard_output, size_text
@@ -24,8 +25,7 @@ _TRANSPORTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class BuildResult:
+class BuildResult(Struct, frozen=True):
     """An image and its place; `target` is None if the image was not written."""
 
     image: Image

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
+from msgspec import Struct
 
 from nixdock import (
     Closure,
@@ -218,8 +218,7 @@ def _by_name(option: str, texts: Iterable[str], names: Iterable[str]) -> dict[st
     return values
 
 
-@dataclass(frozen=True, slots=True)
-class _Base:
+class _Base(Struct, frozen=True):
     """What a base image has of a closure, and the number of its layers."""
 
     paths: frozenset[StorePath]

@@ -7,11 +7,11 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 import click
+from msgspec import Struct
 
 __all__ = ["PLAIN", "Screen", "Style", "columns_of", "cut_text", "standard_screen"]
 
@@ -47,8 +47,7 @@ _STYLES: Final[Mapping[Style, Mapping[str, object]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Screen:
+class Screen(Struct, frozen=True):
     """A terminal of `width` columns, or a file or pipe, whose lines may have any length.
 
     `has_blocks` says that it can show the block characters of Unicode, and arrows.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from nixdock import Access, Closure, ImageSpec
@@ -25,8 +25,7 @@ realise_option = click.option(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ChosenStores:
+class ChosenStores(Struct, frozen=True):
     """Binary caches by their URLs, keys that are trusted, and perhaps the roots of a closure."""
 
     urls: tuple[str, ...] = ()

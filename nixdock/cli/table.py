@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.cli.screen import Screen, Style, columns_of, cut_text
 
@@ -17,8 +19,7 @@ _NARROWEST: Final = 12
 _HASH: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """A column: numbers are aligned `right`, and long texts, which may be cut, are `flexible`.
 
     It is left out of terminals that are narrower than `above` columns and, if it is `optional`,
@@ -32,8 +33,7 @@ class Column:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Struct, frozen=True):
     """A text in a style; `tail` follows the text, and stays if that is cut."""
 
     text: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from nixdock.cli.layer_lines import known_size, layer_cell, more_text
 from nixdock.cli.output import size_text
@@ -24,8 +25,7 @@ __all__ = ["tree_lines"]
 _SIZE: Final = 9
 
 
-@dataclass(frozen=True, slots=True)
-class _Branch:
+class _Branch(Struct, frozen=True):
     """A line of the tree; `size` orders it among its neighbours.
 
     Below it are `branches`, and branches of `nodes`, which are made when they are shown: nothing

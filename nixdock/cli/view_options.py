@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
+from msgspec import Struct
 
 from nixdock.cli.options import FILE_OR_STDIN, OUTPUT
 from nixdock.cli.output import is_standard_output
@@ -27,8 +27,7 @@ FORMATS: Final = ("text", "json", "markdown")
 _ORDERS: Final = ("layer", "size", "added", "name")
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """What is listed: layers, or `paths`, or the whole `tree`, or the reason `why` a path is there.
 
     `form` is one of FORMATS. At most `top` things are listed, in the order `sort`. `html` is the

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.diff.result import (
     Cause,
@@ -79,8 +81,7 @@ def _size(document: Document | None, known: Document | None) -> int:
     return 0 if document is None or document == known else document.size
 
 
-@dataclass(frozen=True)
-class _Comparison:
+class _Comparison(Struct, frozen=True, dict=True):
     """The layers of both sides, without unplanned ones; layers are identified by their indices."""
 
     old: tuple[SideLayer, ...]

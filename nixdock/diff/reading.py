@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.diff.side import Document, Side, SideKind, SideLayer
 from nixdock.errors import InputError, LayeringError
@@ -44,8 +46,7 @@ _TEXT: Final = re.compile(rb"\s*[\[{/]")
 _START: Final = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Planning:
+class Planning(Struct, frozen=True):
     """How a reference graph is planned; `max_layers` includes the top layer."""
 
     layering: Layering
@@ -180,7 +181,7 @@ def _image(
         for number, (layer, found) in enumerate(zip(image.layers, report.layers, strict=True), 1)
     )
     side = image_side(image, location)
-    return replace(side, layers=tuple(layers), report=report, stated=stated)
+    return dataclasses.replace(side, layers=tuple(layers), report=report, stated=stated)
 
 
 def image_side(image: StoredImage, location: Location) -> Side:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from nixdock.diff.side import Side
 from nixdock.errors import InputError
@@ -70,4 +72,4 @@ def with_whole_hashes(side: Side, other: Side) -> Side:
         replace(layer, paths=tuple(known.get(path, path) for path in layer.paths))
         for layer in side.layers
     )
-    return replace(side, layers=tuple(layers))
+    return dataclasses.replace(side, layers=tuple(layers))

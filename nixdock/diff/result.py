@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from nixdock.diff.side import Basis, Side, SideLayer
 
@@ -50,8 +51,7 @@ class Cause(StrEnum):
     FILES = "files"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One difference between a layer and the one that it replaces.
 
     `path` is new, arrived from or left for another `layer`, or is gone. `replaces` is the path of
@@ -120,8 +120,7 @@ class Change:
         return f", in place of {'another build' if same else self.replaces.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class PathStatus:
+class PathStatus(Struct, frozen=True):
     """The status of a store path in a layer.
 
     `layer` is the number of its layer on the other side, if any. `reason` says why an old store
@@ -145,8 +144,7 @@ class PathStatus:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class NewLayer:
+class NewLayer(Struct, frozen=True):
     """A layer of the new side.
 
     `old_layer` is the number of the same layer on the old side or, for a new layer, of the layer
@@ -179,8 +177,7 @@ class NewLayer:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class GoneLayer:
+class GoneLayer(Struct, frozen=True):
     """A layer only on the old side; `new_layer` is the number of its replacement, if any."""
 
     layer: SideLayer
@@ -201,8 +198,7 @@ class GoneLayer:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(Struct, frozen=True):
     """What a client with the old image fetches: the number of layers, and bytes; each blob once."""
 
     layers: int
@@ -226,8 +222,7 @@ class Transfer:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Transfers:
+class Transfers(Struct, frozen=True):
     """What an update transfers, by client.
 
     Registries, containerd and Podman identify a layer by its digest; Docker's classic storage
@@ -251,8 +246,7 @@ class Transfers:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(Struct, frozen=True):
     """The comparison of two sides: all layers of the new side, and those only on the old side.
 
     `unplanned` are an image's layers without store paths; they are left out of a comparison with a

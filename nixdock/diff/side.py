@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from nixdock.nix.stated_references import StatedReferences
     from nixdock.nix.store_path import StorePath
@@ -30,8 +32,7 @@ class SideKind(StrEnum):
         return self in {SideKind.IMAGE, SideKind.SPEC}
 
 
-@dataclass(frozen=True, slots=True)
-class SideLayer:
+class SideLayer(Struct, frozen=True):
     """A layer; `number` counts from 1 at the bottom.
 
     `size` is in bytes: the size of an image's blob, or of the NARs in a plan or graph. Only layers
@@ -46,8 +47,7 @@ class SideLayer:
     comment: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """A config or manifest: a blob in a registry, with its size in bytes."""
 
     digest: str

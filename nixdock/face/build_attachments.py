@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.errors import InputError
 
@@ -31,8 +32,7 @@ class AttachAs(StrEnum):
     INDEX = "index"
 
 
-@dataclass(frozen=True, slots=True)
-class Attaching:
+class Attaching(Struct, frozen=True):
     """What to attach to an image: a bill of materials, and a statement of its provenance.
 
     `sbom` is `spdx`, `cyclonedx` or None, and `meta` a file with metadata of packages, as for
@@ -51,8 +51,7 @@ class Attaching:
         return self.sbom is not None or self.provenance
 
 
-@dataclass(frozen=True, slots=True)
-class _Document:
+class _Document(Struct, frozen=True):
     """Something to attach: as it is, and what returns it as an in-toto statement."""
 
     content: Blob

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.build.build import prepared_build
 from nixdock.build.inspection import inspect_build, outline_build
@@ -49,8 +51,7 @@ _COMPRESSION: Final = default_compression(Format.ARCHIVE)
 _SPEC: Final = "spec"
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(Struct, frozen=True):
     """A spec whose image is described.
 
     `others` are images whose layers are known, besides those that `describing` names; `platform` is

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from nixdock.rootfs.confinement import Confinement
 
 __all__ = ["Describing"]
 
 
-@dataclass(frozen=True, slots=True)
-class Describing:
+class Describing(Struct, frozen=True):
     """How to find out what the image of a spec is like, without writing it.
 
     Its layers are packed to compute their digests, except those that the images at the locations

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.build.build import prepared_build
 from nixdock.errors import InputError
@@ -62,8 +64,7 @@ if TYPE_CHECKING:
 __all__ = ["build_index", "push_index"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(Struct, frozen=True):
     """The entries of an image or index, its names, and what is attached to the entries."""
 
     entries: Sequence[IndexEntry]

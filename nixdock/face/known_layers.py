@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from nixdock.layers.known_cache import KnownCache
 from nixdock.layers.pack import pack_all
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Sources", "known_to", "packed_blobs", "user_cache"]
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(Struct, frozen=True):
     """Where layers may be known: in images, and in the user's cache."""
 
     images: tuple[Location, ...]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.errors import InputError
 from nixdock.policy.findings import Finding, PolicyReport
@@ -32,8 +34,7 @@ _OF_PERMISSIONS: Final = frozenset({Rule.DENY_SETUID, Rule.DENY_WORLD_WRITABLE})
 _OF_CLOSURES: Final = _OF_LICENSES | _OF_CONTENTS
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyCheck:
+class PolicyCheck(Struct, frozen=True):
     """A check, and how to read what is checked; the fields are those of `check_policy`."""
 
     policy: Policy

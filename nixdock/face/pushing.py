@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from nixdock.build.build import prepared_build
 from nixdock.build.previous import may_continue, previous_images, replaced_plan
@@ -93,7 +95,7 @@ def push_spec(
     targets = registries.targets(references, [*sources.images, *previous_images(spec)], known)
     memories = _memories(targets) if pushing.use_memory and may_continue(spec) else []
     if not pushing.tags:
-        targets = [replace(target, tags=()) for target in targets]
+        targets = [dataclasses.replace(target, tags=()) for target in targets]
     with prepared_build(spec, confinement, access, previous=memories) as build:
         if build.spec is not spec:
             # It has more store paths than could be known before.

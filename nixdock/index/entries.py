@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.oci.attestation import ATTESTATION_TYPE
@@ -23,8 +23,7 @@ __all__ = ["IndexEntry", "entries_of", "entry_of"]
 _UNKNOWN: Final = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
+class IndexEntry(Struct, frozen=True):
     """A manifest of an index, with its descriptor there; `origin` says where it was found.
 
     `platform` is that of an image. It is None for what goes along with images, such as BuildKit's

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from nixdock.layers.compression import Compression
 
 __all__ = ["Indexing"]
 
 
-@dataclass(frozen=True, slots=True)
-class Indexing:
+class Indexing(Struct, frozen=True):
     """What an index is like, and how it is written.
 
     `names`, each NAME:TAG, are those of an index in a file; by default, those that all of its

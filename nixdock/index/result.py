@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from nixdock.index.entries import IndexEntry
 from nixdock.oci.attachment import Attachment
@@ -14,8 +15,7 @@ from nixdock.oci.platforms import platform_text
 __all__ = ["ImageIndex", "IndexedImage"]
 
 
-@dataclass(frozen=True, slots=True)
-class IndexedImage:
+class IndexedImage(Struct, frozen=True):
     """A manifest in an index, and where it came from.
 
     `platform` is None for what is no image, such as an attestation; `size` is that of the manifest,
@@ -37,8 +37,7 @@ class IndexedImage:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class ImageIndex:
+class ImageIndex(Struct, frozen=True):
     """An index of images, in the order in which it lists them.
 
     `names` are those that it has in a file, or its tags in full; `references` are its references by

@@ -14,10 +14,12 @@ makes the same plan.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from math import fsum
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.layering.reach import Reach
 
@@ -43,16 +45,14 @@ _DEEPEST_TOP: Final = 2
 _CLASS_BOUNDS: Final = (0.003, 0.006, 0.0125, 0.025, 0.05, 0.1, 0.25, 0.5)
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True):
     """The probabilities that an update of the app, or any other update, changes a path itself."""
 
     app: float
     other: float
 
 
-@dataclass(frozen=True, slots=True)
-class RateClass:
+class RateClass(Struct, frozen=True):
     """The paths of one rate.
 
     `app_unchanged[n]` and `other_unchanged[n]` are the probabilities that an update changes none of
@@ -66,8 +66,7 @@ class RateClass:
     other_unchanged: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class ChangeModel:
+class ChangeModel(Struct, frozen=True, dict=True):
     """The probabilities with which the paths of a closure change.
 
     `sizes` are the sizes to plan with, in the order of `reach`. `app_share` is the share of updates

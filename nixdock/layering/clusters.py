@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from nixdock.layering.change_model import LAYER_OVERHEAD
 from nixdock.layering.reach import name_then_path
@@ -24,8 +25,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Cluster:
+class Cluster(Struct, frozen=True, eq=False):
     """Paths that share a layer.
 
     `members` are their positions in the model's `reach`, `size` is the sum of their sizes, `cone`

@@ -16,8 +16,10 @@ classic storage downloads these. No plan can transfer less than the changed path
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from nixdock.layering.reach import Reach, name_then_path
 from nixdock.layering.top import LARGEST_WRAPPER
@@ -32,8 +34,7 @@ __all__ = ["Comparison", "Figures", "app_of", "compare_plans"]
 _MOST_WRAPPED: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(Struct, frozen=True):
     """The number of layers of a plan, and sizes in bytes of NAR; those of a rebuild are means."""
 
     layers: int
@@ -44,8 +45,7 @@ class Figures:
     app_chain: int
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """The figures of each plan by its name; `least` are the figures that no plan can beat.
 
     `app` are the paths that an update of the app changes.

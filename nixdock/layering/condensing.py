@@ -11,9 +11,10 @@ that come out of it have exact cones again.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
+
+from msgspec.structs import replace
 
 from nixdock.layering.clusters import Cluster, clusters_of, joint_clusters
 from nixdock.layering.merging import merge_neighbours

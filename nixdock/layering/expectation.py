@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.layering.change_model import model_of, prior_model, prior_rates
 from nixdock.layering.history import app_share, learn, learned_rates
@@ -23,8 +25,7 @@ __all__ = ["Expectation", "guessed_changes", "learned_changes"]
 _TOP_RATE: Final = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(Struct, frozen=True):
     """How an image is expected to change.
 
     `rates` are those of all paths, and `top` the paths that change with the app. `depths` are paths

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from nixdock.errors import ClosureError
 from nixdock.layering.auto import split_by_primaries
@@ -27,8 +29,7 @@ __all__ = ["Explanation", "explain"]
 _MOST_NAMED: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """The layer of a path, and the reasons for it.
 
     `layer` counts from 1, at the bottom; it is None if the path is left out of the image.
@@ -80,8 +81,7 @@ def explain(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(Struct, frozen=True):
     """The path to explain and the paths of its layer, in the whole closure.
 
     `explicit` plans part of the closure by another strategy; the question stays the same then.

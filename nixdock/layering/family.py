@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from math import fsum
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.errors import ClosureError, PlanError
 from nixdock.layering.change_model import ChangeModel, model_of, prior_model
@@ -80,8 +82,7 @@ def plan_family(
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Image:
+class _Image(Struct, frozen=True):
     """An image to plan: `clean` are the layers of previous images that it could keep."""
 
     closure: Closure

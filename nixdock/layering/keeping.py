@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+from msgspec import Struct
 
 from nixdock.layering.clusters import layer_clusters
 from nixdock.layering.condensing import condense
@@ -45,8 +46,7 @@ _MOST_PAIRED: Final = 300
 Layer: TypeAlias = "tuple[StorePath, ...]"
 
 
-@dataclass(frozen=True, slots=True)
-class CleanLayers:
+class CleanLayers(Struct, frozen=True):
     """Layers of previous images whose paths are all still in the closure, bottom to top.
 
     The first `unbroken` are the unbroken bottom of the newest image. `shares` are the shares of the

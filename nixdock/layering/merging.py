@@ -7,9 +7,10 @@ that follow each other when clusters are sorted by how likely they change.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+from msgspec import Struct
 
 from nixdock.layering.change_model import LAYER_OVERHEAD
 from nixdock.layering.clusters import Cluster, union_of
@@ -26,8 +27,7 @@ _Entry: TypeAlias = tuple[float, bool, int, int]
 _Figures: TypeAlias = tuple[int, float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Merger:
+class Merger(Struct, frozen=True):
     """The merger of the clusters with the numbers `first` and `second`, which costs `rise` more."""
 
     rise: float

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from nixdock.layering.pipeline.operations import Operation
@@ -16,16 +18,14 @@ __all__ = ["DEFAULT_OPTIONS", "DEFAULT_STRATEGY", "Group", "LayeringOptions"]
 DEFAULT_STRATEGY: Final = "stable"
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """The store paths of one layer of `explicit`: `paths`, and the closures of `closure_of`."""
 
     paths: tuple[StorePath, ...] = ()
     closure_of: tuple[StorePath, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LayeringOptions:
+class LayeringOptions(Struct, frozen=True):
     """The options of all strategies; each strategy ignores those that it doesn't use.
 
     `volatile` are paths that are known to change often, and `previous` is the plan of the image

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from nixdock.errors import PlanError
 
@@ -17,16 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["LayerPlan", "PlannedLayer", "Planner", "store_layer_budget"]
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedLayer:
+class PlannedLayer(Struct, frozen=True):
     """The store paths of one layer, in the order in which they are packed."""
 
     paths: tuple[StorePath, ...]
     nar_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class LayerPlan:
+class LayerPlan(Struct, frozen=True):
     """The store layers of an image, bottom to top; `removed` paths are left out of the image."""
 
     layers: tuple[PlannedLayer, ...]

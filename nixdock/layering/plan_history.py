@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.errors import LayeringError
 from nixdock.nix.store_path import StorePath
@@ -28,8 +31,7 @@ def abbreviated(path: StorePath) -> StorePath:
     return StorePath(f"{path[: start + ABBREVIATION]:0<{start + 32}}{path[start + 32 :]}")
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeCounts:
+class ChangeCounts(Struct, frozen=True):
     """The number of updates before and after which the image had a package.
 
     `changed` of these `seen` updates changed the package itself.
@@ -66,8 +68,7 @@ class PlanHistory:
         return self.counts.get(key) or ChangeCounts(self.steps, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class PreviousPlan:
+class PreviousPlan(Struct, frozen=True):
     """The store layers of an image, bottom to top, with paths in order of packing; and its history.
 
     The hashes of paths may be abbreviated. Raise LayeringError if a store path is in the layers

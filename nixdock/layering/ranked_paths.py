@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from nixdock.layering.ranking import popularity_ranking
 
@@ -15,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["RankedPath", "ranked_paths"]
 
 
-@dataclass(frozen=True, slots=True)
-class RankedPath:
+class RankedPath(Struct, frozen=True):
     """A store path with its rank by popularity, from 1, and its exact score.
 
     `layer` is the number of its layer in a plan, from 1 at the bottom, or None if the plan leaves

@@ -8,8 +8,9 @@ Images for several platforms consist of the same packages; common store paths te
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from nixdock.layering.package_keys import package_keys
 
@@ -51,8 +52,7 @@ def previous_by_image(
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
+class _Content(Struct, frozen=True):
     """What is in an image: the keys of its packages, and its store paths."""
 
     packages: frozenset[str]

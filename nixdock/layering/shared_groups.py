@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from nixdock.layering.change_model import LAYER_OVERHEAD
 from nixdock.layering.clusters import Cluster, layer_clusters
@@ -34,8 +35,7 @@ _HORIZON: Final = 20
 _MOST_PAIRED: Final = 300
 
 
-@dataclass(slots=True)
-class SharedGroup:
+class SharedGroup(Struct):
     """The paths that exactly `images`, a bit set, need, and how to split them into layers.
 
     `steps` merge `pieces`, cheapest first, until all are one. To split the group into `parts`, the

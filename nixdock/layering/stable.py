@@ -13,9 +13,10 @@ than it saves, because every layer would change.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec.structs import replace
 
 from nixdock.layering.clusters import clusters_of, joint_clusters, layer_clusters, paths_of
 from nixdock.layering.expectation import guessed_changes, learned_changes

@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError, LayeringError
 from nixdock.layering.options import DEFAULT_OPTIONS, DEFAULT_STRATEGY, Group, LayeringOptions
@@ -68,8 +69,7 @@ def _plan_explicit(
     return plan_explicit(closure, budget, options, planner(options.rest))
 
 
-@dataclass(frozen=True, slots=True)
-class Layering:
+class Layering(Struct, frozen=True):
     """A strategy with its options."""
 
     strategy: str = DEFAULT_STRATEGY

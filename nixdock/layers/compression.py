@@ -10,8 +10,9 @@ Layers of the last two formats can be fetched in part.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import ClassVar, Final
+
+from msgspec import Struct
 
 from nixdock.coding.codings import Coding
 from nixdock.errors import InputError
@@ -34,8 +35,7 @@ _MOST_LEVEL: Final = {Coding.NONE: 0, Coding.GZIP: 12, Coding.ZSTD: 19}
 _DEFAULT_LEVEL: Final = {Coding.NONE: 0, Coding.GZIP: 5, Coding.ZSTD: 3}
 
 
-@dataclass(frozen=True, slots=True)
-class Compression:
+class Compression(Struct, frozen=True):
     """A compression of layers and archives that nixdock writes.
 
     `level` is libdeflate's or libzstd's; `long` lets zstd look for matches up to 128 MiB back.

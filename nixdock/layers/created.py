@@ -6,8 +6,10 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from nixdock.errors import PackError
 from nixdock.layers.compression import Compression
@@ -32,8 +34,7 @@ __all__ = ["CreatedLayer", "EntryLayer", "SizedTar", "check_size", "measured"]
 _MOST_ENTRIES_IN_MEMORY: Final = 200_000
 
 
-@dataclass(frozen=True, slots=True)
-class SizedTar:
+class SizedTar(Struct, frozen=True):
     """The uncompressed tar of a new layer; `write_to` writes exactly `size` bytes."""
 
     size: int

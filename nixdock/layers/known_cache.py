@@ -8,12 +8,12 @@ over other layers, but could as well replace nixdock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import orjson
+from msgspec import Struct
 
 from nixdock.errors import ImageError
 from nixdock.oci.blob_annotations import blob_annotations
@@ -31,8 +31,7 @@ _MOST_SIZE: Final = 16_384
 _NO_HISTORY: Final = LayerHistory("", "")
 
 
-@dataclass(frozen=True, slots=True)
-class CachedBlob:
+class CachedBlob(Struct, frozen=True):
     """A blob, and the repositories, as HOST/NAME, that had it when nixdock last sent it there."""
 
     blob: LayerBlob

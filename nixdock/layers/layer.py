@@ -7,8 +7,10 @@ unchanged. Code that assembles or writes images does not need to know which kind
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from nixdock.layers.compression import Compression
 from nixdock.layers.keys import blob_key
@@ -30,8 +32,7 @@ __all__ = [
 OWN_FILES_HISTORY: Final = LayerHistory("nixdock: the image's own files", "the image's own files")
 
 
-@dataclass(frozen=True, slots=True)
-class Packing:
+class Packing(Struct, frozen=True):
     """How to pack a layer.
 
     `compression`, which uses `threads` threads, applies to new layers; an existing layer keeps its

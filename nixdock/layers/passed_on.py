@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import DecompressedReader
@@ -64,8 +65,7 @@ class ExistingBlob(Protocol):
         """Open the uncompressed tar; reading its end raises ImageError if the blob is damaged."""
 
 
-@dataclass(frozen=True, slots=True)
-class PassedOnLayer:
+class PassedOnLayer(Struct, frozen=True):
     """An existing layer as part of another image.
 
     Its media type becomes that of the image-spec for the blob's compression; if there is none, the
@@ -202,8 +202,7 @@ class _BlobCopy:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _ExpandedBlob:
+class _ExpandedBlob(Struct, frozen=True):
     """The tar in a compressed blob."""
 
     blob: ExistingBlob

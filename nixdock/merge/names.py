@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from nixdock.errors import InputError
 from nixdock.oci.reference import Reference
@@ -17,16 +18,14 @@ __all__ = ["NamedImage", "named_images"]
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class NamedImage:
+class NamedImage(Struct):
     """An image and its names in the merged archive, as NAME:TAG."""
 
     image: StoredImage
     tags: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Owner:
+class _Owner(Struct, frozen=True):
     """The image that has a name, by the digest of its config, and the file that gives the name."""
 
     digest: str

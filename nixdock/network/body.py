@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import NixdockError
 
@@ -25,8 +26,7 @@ class ContentError(Exception):
         self.error = error
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(Struct, frozen=True):
     """What a request sends: `size` bytes, which `open` opens anew for each attempt."""
 
     size: int

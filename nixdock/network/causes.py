@@ -6,10 +6,10 @@ import http.client
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import urllib3.exceptions
+from msgspec import Struct
 
 from nixdock.network.answers import TooSlowError
 from nixdock.network.redirects import Origin, shown_url
@@ -36,8 +36,7 @@ _BREAKS: Final = (
 _TOO_LONG: Final = (http.client.LineTooLong, http.client.HTTPException)
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """Where a connection leads: to an origin, perhaps by a proxy.
 
     `timeout` is how many seconds it may be silent. With `own_certificates`, those in the
@@ -56,8 +55,7 @@ class Route:
         return f"{f'[{host}]' if ':' in host else host}:{self.origin.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(Struct, frozen=True):
     """What went wrong: `kind` for programs, and `text` for people."""
 
     kind: Kind

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.network.addresses import address_of, is_local_name, refused_address, resolve
 from nixdock.network.answers import Response
@@ -18,8 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Outgoing", "check_target", "follow"]
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True):
     """A request to one URL."""
 
     method: str

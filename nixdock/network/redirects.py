@@ -6,9 +6,10 @@ say, the account's credentials and tokens only go to the server itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urldefrag, urljoin, urlsplit
+
+from msgspec import Struct
 
 __all__ = ["MOST_REDIRECTS", "Origin", "UnsafeTargetError", "joined", "next_target", "shown_url"]
 
@@ -23,8 +24,7 @@ class UnsafeTargetError(Exception):
     """A redirect or location is not followed; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """The scheme, host and port of a URL: who it is that is asked."""
 
     scheme: str

@@ -6,10 +6,11 @@ import itertools
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
+
+from msgspec import Struct
 
 from nixdock.errors import RemoteError
 
@@ -21,8 +22,7 @@ TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """How long to wait between attempts, in seconds, and the clock that measures it.
 
     The first wait takes about `base`, each one twice as long as the last, and none more than

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError, StoreError
 from nixdock.nix.closure import PathInfo
@@ -31,8 +32,7 @@ _UNKNOWN: Final = "unknown-deriver"
 _TRUE: Final = "1"
 
 
-@dataclass(frozen=True, slots=True)
-class CacheInfo:
+class CacheInfo(Struct, frozen=True):
     """What a cache says of itself; caches with a lower `priority` are asked first."""
 
     store_dir: str = DEFAULT_STORE_DIR
@@ -40,8 +40,7 @@ class CacheInfo:
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class NarInfo:
+class NarInfo(Struct, frozen=True):
     """What a cache says of a store path: its info, and where its NAR is.
 
     `url` is relative to the cache, or absolute. `file_hash` and `file_size`, in bytes, are those of
@@ -103,21 +102,19 @@ def parse_narinfo(data: bytes, path: StorePath, origin: str) -> NarInfo:
     )
 
 
-@dataclass(slots=True)
 class _Fields:
     """The fields of such a file; `problem` begins the message of each error."""
 
-    data: bytes
-    problem: str
-    origin: str
-    path: StorePath | None = None
-    values: Mapping[str, Sequence[str]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        if len(self.data) > _MOST_BYTES:
+    def __init__(
+        self, data: bytes, problem: str, origin: str, path: StorePath | None = None
+    ) -> None:
+        self.problem = problem
+        self.origin = origin
+        self.path = path
+        if len(data) > _MOST_BYTES:
             raise self.error(f"it has more than {_MOST_BYTES} bytes")
         try:
-            text = self.data.decode()
+            text = data.decode()
         except UnicodeDecodeError:
             raise self.error("it is not UTF-8 text") from None
         values: dict[str, list[str]] = defaultdict(list)

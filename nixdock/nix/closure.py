@@ -8,6 +8,8 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from nixdock.errors import ClosureError
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
@@ -23,8 +25,7 @@ EXPORT_COMMAND: Final = (
 """What exports a reference graph, for messages. Nix warns of the missing option, and will fail."""
 
 
-@dataclass(frozen=True, slots=True)
-class PathInfo:
+class PathInfo(Struct, frozen=True):
     """The metadata of a valid store path, as `nix path-info` reports it; sizes are in bytes."""
 
     path: StorePath

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError
 
@@ -20,8 +21,7 @@ _ALIASES: Final = {"binary-cache-public-keys": _KEYS}
 _MOST_INCLUDES: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class NixSettings:
+class NixSettings(Struct, frozen=True):
     """The keys that Nix trusts, as NAME:BASE64, and the file with passwords for caches.
 
     Unless `require_signatures` is set, Nix takes paths that nobody has signed.

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from nixdock.nix.hashes import Hash, base32_encode
 from nixdock.nix.store_path import StorePath
@@ -20,8 +21,7 @@ Method = Literal["text", "flat", "nar"]
 _HASH_SIZE: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class ContentAddress:
+class ContentAddress(Struct, frozen=True):
     """The `hash` of a file (of a `text`, which may have references, or `flat`) or of a NAR."""
 
     method: Method

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError
 
@@ -37,8 +38,7 @@ def base32_decode(text: str, size: int) -> bytes:
     return number.to_bytes(size, "little")
 
 
-@dataclass(frozen=True, slots=True)
-class Hash:
+class Hash(Struct, frozen=True):
     """A hash: the name of its algorithm and the digest as bytes."""
 
     algorithm: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import orjson
+from msgspec import Struct, field
 
 from nixdock.errors import ClosureError, InputError
 from nixdock.nix.closure import EXPORT_COMMAND, Closure, PathInfo
@@ -111,8 +111,7 @@ def _looks_like_graph(value: object) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class _EntryReader:
+class _EntryReader(Struct, frozen=True, dict=True):
     """Turns JSON path infos into PathInfos, and parses each store path only once."""
 
     store_dir: str = DEFAULT_STORE_DIR

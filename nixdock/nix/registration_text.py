@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import ClosureError
 
@@ -14,8 +15,7 @@ __all__ = ["RegistrationRecord", "format_registration", "parse_registration"]
 _NUMBER: Final = re.compile(r"[0-9]{1,30}")
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrationRecord:
+class RegistrationRecord(Struct, frozen=True):
     """The registration of one path, unchecked; `deriver` is empty if there is none."""
 
     path: str

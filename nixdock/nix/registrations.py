@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Protocol
+
+from msgspec import Struct, field
 
 from nixdock.errors import ClosureError
 from nixdock.nix.closure import EXPORT_COMMAND, Closure, PathInfo
@@ -76,8 +77,7 @@ class ExistingStore(Protocol):
         """The outputs of each registered derivation, by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Registrations:
+class Registrations(Struct, frozen=True):
     """The registrations of a whole image, and warnings about paths that can't be registered."""
 
     closure: Closure

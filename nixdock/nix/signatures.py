@@ -6,8 +6,9 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.nix.closure import PathInfo
@@ -36,8 +37,7 @@ def signer_of(signature: str) -> str:
     return shown(signature.partition(":")[0])
 
 
-@dataclass(frozen=True, slots=True)
-class TrustedKeys:
+class TrustedKeys(Struct, frozen=True):
     """Public keys, of 32 bytes each, by their names."""
 
     keys: Mapping[str, bytes]

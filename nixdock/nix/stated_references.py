@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from nixdock.nix.closure import Closure, PathInfo
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["StatedReferences"]
 
 
-@dataclass(frozen=True, slots=True)
-class StatedReferences:
+class StatedReferences(Struct, frozen=True):
     """Infos of store paths; only those of `known` state the references of their paths.
 
     `origin` says what stated them, in words that follow "from": "the reference graph".

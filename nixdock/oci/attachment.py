@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.oci.descriptor import Blob, Descriptor, canonical_json
@@ -20,8 +21,7 @@ _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _TYPE: Final = re.compile(rf"{_NAME}/{_NAME}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(Struct, frozen=True):
     """A manifest that refers to an image, and its blobs: the config, and what is attached."""
 
     manifest: Blob

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from msgspec import Struct, field
 
 from nixdock.oci.digests import sha256_digest
 
@@ -23,8 +23,7 @@ def without_none(document: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(Struct, frozen=True):
     """The platform that an image runs on; architecture and OS have Go's names (GOARCH, GOOS).
 
     `os_version` is that of Windows, on which its images depend.
@@ -47,8 +46,7 @@ class Platform:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(Struct, frozen=True):
     """A reference to a blob: its media type, its digest and its size in bytes."""
 
     media_type: str
@@ -70,8 +68,7 @@ class Descriptor:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(Struct, frozen=True):
     """A small blob in memory: a config or a manifest."""
 
     media_type: str

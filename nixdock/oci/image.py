@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from nixdock.oci.attachment import Attachment
 from nixdock.oci.attestation import index_with_attestation
@@ -18,8 +19,7 @@ from nixdock.oci.reference import Reference
 __all__ = ["Annotations", "HistoryEntry", "Image", "ImageConfig", "manifest_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
+class HistoryEntry(Struct, frozen=True):
     """The history of a layer, or of a build step that created none; `created` is RFC 3339."""
 
     created: str | None
@@ -41,8 +41,7 @@ class HistoryEntry:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
+class ImageConfig(Struct, frozen=True):
     """An image config (image-spec, config.md); `container` is its `config` object.
 
     `memory` is what nixdock remembers of the image, if it remembers anything.
@@ -69,8 +68,7 @@ class ImageConfig:
         return Blob(CONFIG_MEDIA_TYPE, canonical_json(document))
 
 
-@dataclass(frozen=True, slots=True)
-class Annotations:
+class Annotations(Struct, frozen=True):
     """The annotations of a manifest, and those of each layer that is not the base image's."""
 
     manifest: Mapping[str, str] = field(default_factory=dict)
@@ -109,8 +107,7 @@ def _descriptor(layer: LayerBlob, annotations: Mapping[str, str]) -> Descriptor:
     return Descriptor(layer.media_type, layer.digest, layer.size, own)
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """Layers whose digests are known, bottom to top, with their config and manifest.
 
     `attachments` are what refers to the manifest, and is kept beside it. With an `attestation`, the

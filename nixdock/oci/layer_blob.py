@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 __all__ = ["LayerBlob", "LayerHistory"]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerHistory:
+class LayerHistory(Struct, frozen=True):
     """Who created a layer and, as a comment, its contents (image-spec, config.md, history)."""
 
     created_by: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.oci.layout import Format
@@ -34,8 +35,7 @@ _FILE_SUFFIXES: Final = (".json", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
 _LOCATION: Final = re.compile(r"([a-z-]+):(.*)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class FileLocation:
+class FileLocation(Struct, frozen=True):
     """Images in a file or directory.
 
     `form` is the form that they must have, or None if their content is to tell. `name` selects one

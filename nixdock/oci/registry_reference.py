@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import ImageError, InputError
 from nixdock.oci.digests import check_digest
@@ -32,8 +33,7 @@ def check_no_password(text: str) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryReference:
+class RegistryReference(Struct, frozen=True):
     """An image in a registry; the digest, if there is one, counts more than the tag.
 
     `host` may have a port. Images of Docker Hub have the host `docker.io`, and those without an

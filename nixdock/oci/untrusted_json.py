@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from nixdock.errors import ImageError
 from nixdock.system.text import shown
@@ -26,8 +27,7 @@ _MOST_VALUES_IN_ALL: Final = 500_000
 Document = TypeVar("Document")
 
 
-@dataclass(slots=True)
-class JsonBudget:
+class JsonBudget(Struct):
     """How much JSON may still be read from an image file: bytes, and values in documents.
 
     A value is an object, a list, a text, a number or a word; small ones take far more memory than

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.page.geometry import Span, segments
 from nixdock.page.markup import element, isolated, name
@@ -26,8 +27,7 @@ _RIBBON_WIDTH: Final = 1000
 _RIBBON_HEIGHT: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """A layer in a bar; `key` is unique in the page, and `style` the class that gives the pattern.
 
     `title` and `said` are texts: the name of the layer, and all that is to say of it. `link` is the
@@ -43,8 +43,7 @@ class Segment:
     same: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(Struct, frozen=True):
     """An image as a bar: its label and its layers, bottom first."""
 
     label: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 __all__ = ["Rectangle", "Span", "segments", "tiles"]
 
@@ -17,8 +18,7 @@ __all__ = ["Rectangle", "Span", "segments", "tiles"]
 _MOST_LEAST: Final = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """A part of a bar, as fractions of the longest bar."""
 
     start: float
@@ -30,8 +30,7 @@ class Span:
         return self.start + self.length
 
 
-@dataclass(frozen=True, slots=True)
-class Rectangle:
+class Rectangle(Struct, frozen=True):
     """A part of an area; the units are the caller's."""
 
     left: float

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.page.markup import element, name
 from nixdock.page.styles import status_mark
@@ -30,8 +31,7 @@ def old_layer_key(prefix: str, number: int) -> str:
     return f"{prefix}old{number}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(Struct, frozen=True):
     layer: LayerView
     is_old: bool = False
 

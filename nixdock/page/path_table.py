@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from nixdock.page.layer_table import layer_key
 from nixdock.page.markup import element, name, text
@@ -41,8 +42,7 @@ def path_table(prefix: str, image: ImageView, references: References) -> str:
     return table("Store paths, the largest first", columns, rows, "paths")
 
 
-@dataclass(frozen=True, slots=True)
-class _Cells:
+class _Cells(Struct, frozen=True):
     """Makes the cells that need more than their store path."""
 
     prefix: str

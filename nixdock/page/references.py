@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from nixdock.view.chains import steps
 from nixdock.view.model import ImageView, PathView
@@ -11,8 +12,7 @@ from nixdock.view.model import ImageView, PathView
 __all__ = ["References", "references_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class References:
+class References(Struct, frozen=True):
     """The references of an image, in both directions; `keys` name the rows of the store paths.
 
     `through` is the referrer of each path that comes before it on the shortest chain from the app.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 __all__ = ["Sheet"]
 
 
-@dataclass
-class Sheet:
+class Sheet(Struct, dict=True):
     """The rules of one page, in the order in which they were added."""
 
     rules: list[str] = field(default_factory=list)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from msgspec import Struct, field
 
 from nixdock.page.markup import element, text
 
@@ -13,16 +14,14 @@ __all__ = ["Cell", "Column", "Row", "table"]
 _Item = TypeVar("_Item")
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Struct, frozen=True):
     """A cell with HTML; `number` is what it is sorted by in a column of numbers."""
 
     html: str
     number: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Column(Generic[_Item]):
+class Column(Struct, Generic[_Item], frozen=True):
     """A column, which makes a cell of each item; `key` names it for the script.
 
     One of numbers is aligned right, and sorted by `Cell.number`, the largest first. A cell of a
@@ -36,8 +35,7 @@ class Column(Generic[_Item]):
     is_head: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Row(Generic[_Item]):
+class Row(Struct, Generic[_Item], frozen=True):
     """The row of an item, with its identifier in the page and other attributes."""
 
     key: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.page.geometry import Rectangle, tiles
 from nixdock.page.markup import element, name, text
@@ -26,8 +27,7 @@ _TILE_WITH_SIZE: Final = (64, 40)
 _WIDTH_ON_PHONES: Final = 190
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
+class Tile(Struct, frozen=True):
     """A store path, or what else is in a layer.
 
     `title` and `said` are texts: its name, and all that is to say of it. `link` is the fragment
@@ -42,8 +42,7 @@ class Tile:
     link: str
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """A layer with its tiles."""
 
     key: str

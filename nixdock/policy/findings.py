@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from nixdock.policy.policy import Rule
 
 __all__ = ["Finding", "PolicyReport"]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing that breaks a rule.
 
     `path` is the file or store path at fault and `package` the package, each None where it does not
@@ -51,8 +51,7 @@ class Finding:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyReport:
+class PolicyReport(Struct, frozen=True):
     """The rules that were checked, and everything that breaks one of them.
 
     `origin` is the text of what was checked. `unlicensed` is the number of packages whose licence

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from nixdock.errors import ImageError
 from nixdock.layers.hashed import buffered, drain
@@ -79,8 +80,7 @@ def with_directories(names: Iterable[bytes], place: str = "the layer") -> frozen
     return own | found
 
 
-@dataclass(slots=True)
-class _Names:
+class _Names(Struct):
     """The names in a layer; `used` has, at `number`, the size of its names, which others see."""
 
     place: str

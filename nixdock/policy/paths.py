@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.policy.findings import Finding
@@ -27,8 +28,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerContents:
+class LayerContents(Struct, frozen=True):
     """A layer that has been read: the size of its tar, and the denied names in it.
 
     Names have no slash at the start; each has the expression that denies it.

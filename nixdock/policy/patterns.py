@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.system.cpu_limit import CpuTimeExceededError, within_cpu_time
@@ -17,8 +18,7 @@ __all__ = ["Patterns"]
 _MOST_SECONDS: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Patterns:
+class Patterns(Struct, frozen=True):
     """Regular expressions, in an order; a dot matches newlines, too."""
 
     compiled: tuple[re.Pattern[str], ...]

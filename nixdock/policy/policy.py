@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import fields
 
 __all__ = ["Policy", "Rule"]
 
@@ -44,8 +46,7 @@ _DESCRIPTIONS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """The rules that an image must keep to; those that are None, empty or False do not apply.
 
     Sizes are in bytes. `max_size` is the limit for what a registry stores of the image, each blob

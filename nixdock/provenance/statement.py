@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from nixdock.oci.descriptor import Blob, canonical_json, without_none
 from nixdock.oci.digests import hex_of
@@ -37,8 +38,7 @@ STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 """The type of a statement."""
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
+class Material(Struct, frozen=True):
     """Something that went into an image: a ResourceDescriptor of in-toto.
 
     `digest` is by algorithm, in hexadecimal digits.
@@ -63,8 +63,7 @@ class Material:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Builder:
+class Builder(Struct, frozen=True):
     """What built an image: a URI, and the versions of programs by their names."""
 
     id: str

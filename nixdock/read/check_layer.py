@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import DecompressedReader
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Checked", "check_blob", "check_layer"]
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """The problems of a blob; `needs_lower` says that only lower layers can show all of them."""
 
     problems: list[Problem]

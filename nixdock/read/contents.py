@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import BinaryIO, Final, NamedTuple
+
+from msgspec import Struct, field
 
 from nixdock.nix.nar_size import (
     NAR_START,
@@ -48,8 +49,7 @@ class FileEntry(NamedTuple):
     target: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class LayerContents:
+class LayerContents(Struct, frozen=True):
     """What looks like store paths of any store, in the tar's order, with the sizes of their NARs.
 
     The NAR is that of the store path as far as it is in this layer. `files` are all members, if

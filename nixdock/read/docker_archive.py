@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from nixdock.errors import ImageError
 from nixdock.oci.digests import sha256_digest
@@ -26,8 +27,7 @@ _BLOB: Final = re.compile(r"blobs/sha256/([0-9a-f]{64})", re.ASCII)
 _CONFIG: Final = re.compile(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?", re.ASCII)
 
 
-@dataclass(slots=True)
-class DockerView:
+class DockerView(Struct):
     """The images, and the names of all files that belong to them.
 
     `budget` is how much JSON may still be read.

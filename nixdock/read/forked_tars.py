@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import MOST_EXPANDED
@@ -71,8 +72,7 @@ def _is_compressed(layer: StoredLayer) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
+class _Work(Struct, frozen=True):
     """What the processes do: each takes the next layer, again and again.
 
     `numbers` are shared: the index of the next layer, and the size of each decompressed layer so

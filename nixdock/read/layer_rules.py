@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from nixdock.errors import ImageError
 from nixdock.system.text import shown
@@ -37,8 +38,7 @@ _MOST_MINOR: Final = (1 << 20) - 1
 _MOST_DIRECTORY_BYTES: Final = 256 << 20
 
 
-@dataclass(slots=True)
-class LayerRules:
+class LayerRules(Struct):
     """Check the members of a layer one by one, each against the members before it.
 
     `messages` are the first problems; `unlisted` is the number of the others. `warnings` has the

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from nixdock.read.stored import StoredImage
 
 __all__ = ["BlobUse", "LayoutView"]
 
 
-@dataclass(frozen=True, slots=True)
-class BlobUse:
+class BlobUse(Struct, frozen=True):
     """A blob to which a descriptor at `place` refers, with the descriptor's digest and size."""
 
     name: str
@@ -19,8 +18,7 @@ class BlobUse:
     place: str
 
 
-@dataclass(slots=True)
-class LayoutView:
+class LayoutView(Struct):
     """The images of a layout, and everything to which its documents refer.
 
     `blobs` are the layers and other blobs that have not been read; `files` are the names of these

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from nixdock.coding.decompression import MOST_EXPANDED
 from nixdock.errors import ImageError, NixdockError
@@ -98,8 +100,7 @@ class _Link(NamedTuple):
             node.xattrs = tuple(sorted({**dict(node.xattrs), **dict(self.xattrs)}.items()))
 
 
-@dataclass(slots=True)
-class _LayerFiles:
+class _LayerFiles(Struct):
     """The files of a layer by name, in its order, with their nodes or as hard links.
 
     `hidden` are AUFS's own files: it stores the targets of hard links in the directory
@@ -112,8 +113,7 @@ class _LayerFiles:
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Merging:
+class _Merging(Struct):
     """A tree to which layers are added, bottom to top.
 
     `nodes` and `text` count the files and the bytes of their names and attributes so far, `sparse`

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
+
+from msgspec import Struct, field
 
 from nixdock.errors import ImageError, InputError
 from nixdock.layers.hashed import CHUNK
@@ -36,8 +37,7 @@ class TarOpener(Protocol):
         """Open the uncompressed tar."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageStore:
+class ImageStore(Struct, frozen=True):
     """A Nix store in an image.
 
     `paths` are complete in the merged layers; an upper layer deleted files in the `damaged` ones.
@@ -50,8 +50,7 @@ class ImageStore:
     derivation_outputs: Mapping[StorePath, Mapping[str, str]] = field(default_factory=dict)
 
 
-@dataclass
-class _Changes:
+class _Changes(Struct, dict=True):
     """The changes that one layer makes to the store.
 
     `removed` files and `emptied` directories are those of lower layers, wherever in the tar the
@@ -88,8 +87,7 @@ class _Changes:
             self.removed.add(name)
 
 
-@dataclass
-class _Merged:
+class _Merged(Struct, dict=True):
     """The store in the layers that were merged so far."""
 
     store: bytes

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.errors import InputError
 from nixdock.oci.layout import DIR_VERSION, DOCKER_MANIFEST, INDEX, MARKER, Format
@@ -27,8 +29,7 @@ REGISTRY: Final = "registry"
 _HUB: Sequence[str] = ("docker.io/library/", "docker.io/")
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFile:
+class ImageFile(Struct, frozen=True):
     """The images at a location: in a file or directory, or in a registry.
 
     `path` is the location and `format` is a `Format` or, for a registry, REGISTRY. `layout` is the

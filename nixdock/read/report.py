@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
+from msgspec import Struct, field
 
 from nixdock.coding.codings import Coding
 from nixdock.layers.hashed import buffered, drain
@@ -31,8 +32,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerReport:
+class LayerReport(Struct, frozen=True):
     """A layer: its size in bytes, and the store paths in its tar, in the tar's order.
 
     If the layer was not `read`, its store paths are not known, and `digest` is empty if the image
@@ -72,8 +72,7 @@ class LayerReport:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class ImageReport:
+class ImageReport(Struct, frozen=True):
     """An image; `digest` is that of the manifest, or None in a docker-archive.
 
     Both digests are None for an image of which a layer has not been packed. `index` is the index
@@ -118,8 +117,7 @@ class ImageReport:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class FileReport:
+class FileReport(Struct, frozen=True):
     """The images at a location; `format` is a `Format`, `registry` or, before a build, `spec`."""
 
     format: str
@@ -130,8 +128,7 @@ class FileReport:
         return {"format": str(self.format), "images": [image.document() for image in self.images]}
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+class _Read(Struct, frozen=True):
     """What was found in a layer, and the size of its tar."""
 
     contents: LayerContents

@@ -6,8 +6,9 @@ Symlinks are followed as in a container with the tree as its root, so they never
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import BinaryIO, Final
+
+from msgspec import Struct, field
 
 from nixdock.layers.hashed import buffered
 from nixdock.system.file_range import Range
@@ -20,8 +21,7 @@ __all__ = ["MergedTree", "Node"]
 _MOST_LINKS: Final = 40
 
 
-@dataclass(slots=True, eq=False)
-class Node:
+class Node(Struct, eq=False):
     """A file of the tree; hard links are several names of one node.
 
     `layer` is the index of the layer that the file is from, or -1 for a directory that is in no
@@ -49,8 +49,7 @@ class Node:
         return self.kind == Kind.DIRECTORY
 
 
-@dataclass(frozen=True, slots=True)
-class MergedTree:
+class MergedTree(Struct, frozen=True):
     """A tree of files. Names have no leading or trailing slash; that of the root is empty."""
 
     root: Node = field(default_factory=lambda: Node(Kind.DIRECTORY))

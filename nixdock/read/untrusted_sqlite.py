@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from nixdock.errors import ImageError, InputError
 from nixdock.system.text import shown
@@ -48,8 +49,7 @@ class _LacksTableError(ValueError):
     pass
 
 
-@dataclass(slots=True)
-class Rows:
+class Rows(Struct):
     """Queries whose results are counted, so that a hostile file can't use up the memory."""
 
     connection: sqlite3.Connection

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.errors import ImageError, InputError
 from nixdock.layers.hashed import HashedReader, drain
@@ -39,8 +42,7 @@ _REF_COMPONENT: Final = r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
 _REF: Final = re.compile(rf"{_REF_COMPONENT}(?:/{_REF_COMPONENT})*", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(Struct, frozen=True):
     """The problems of an image file, and what was checked.
 
     `size` is the total size of the layers in bytes. `format` is None if the file is too damaged.
@@ -85,7 +87,7 @@ def verify(
     found = _verify_leniently(open_file, available_cores() if cores is None else cores, progress)
     if not strict:
         return found
-    warnings = (replace(problem, warning=False) for problem in found.warnings)
+    warnings = (dataclasses.replace(problem, warning=False) for problem in found.warnings)
     return replace(found, problems=(*found.problems, *warnings), warnings=())
 
 
@@ -248,8 +250,7 @@ def _blob_checks(file: ImageFile, layers: list[StoredLayer]) -> Iterator[_Check]
             yield _Check(use.place, partial(_check_blob_use, use, file.members))
 
 
-@dataclass(frozen=True, slots=True)
-class _Check:
+class _Check(Struct, frozen=True):
     """A check to be run; an ImageError that it raises becomes a problem."""
 
     place: str

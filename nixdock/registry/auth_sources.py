@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.system.presence import is_directory
@@ -20,8 +21,7 @@ RUN: Final = Path("/run")
 _AUTH_FILE: Final = Path("containers/auth.json")
 
 
-@dataclass(frozen=True, slots=True)
-class AuthSource:
+class AuthSource(Struct, frozen=True):
     """A credential file; a `flat` one, as Docker wrote them before 2015, has entries alone."""
 
     file: Path

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 __all__ = ["Challenge", "parse_challenges"]
 
@@ -21,8 +22,7 @@ _BETWEEN: Final = re.compile(r"[\s,]*")
 _MOST: Final = 1 << 14
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(Struct, frozen=True):
     """A scheme, such as `bearer`, and its parameters; schemes and keys are in lower case."""
 
     scheme: str

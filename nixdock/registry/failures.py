@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+from msgspec import Struct
 
 from nixdock.errors import RegistryError
 from nixdock.system.text import shown
@@ -38,8 +38,7 @@ _WITHOUT_ACCOUNT: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """What a request is about: a registry, perhaps a repository, and something in it."""
 
     host: str

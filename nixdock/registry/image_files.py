@@ -6,8 +6,9 @@ import io
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from nixdock.coding.codings import MAGIC_SIZE
 from nixdock.errors import ImageError, RegistryError
@@ -39,8 +40,7 @@ _MOST_NESTING: Final = 4
 _DOCUMENTS: Final = MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES
 
 
-@dataclass(frozen=True, slots=True)
-class _Blob:
+class _Blob(Struct, frozen=True):
     digest: str
     size: int
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from nixdock.errors import ImageError, RegistryError
 from nixdock.network.body import Body
@@ -36,8 +36,7 @@ _BLOB_UNKNOWN: Final = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
 _MOST_PUTS: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteManifest:
+class RemoteManifest(Struct, frozen=True):
     """A manifest or an index, exactly as the registry sends it."""
 
     media_type: str

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.errors import RegistryError
 from nixdock.oci.untrusted_json import MOST_JSON
@@ -20,8 +22,7 @@ _MOST_PAGES: Final = 1000
 _MOST_LIST: Final = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """A page of a list, with the status and the headers of the answer."""
 
     status: int

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from msgspec import Struct
 
 from nixdock.errors import ImageError, InputError, NixdockError, OutputError
 from nixdock.nix.hashes import Hash
@@ -31,8 +31,7 @@ __all__ = ["Prefetched", "Remote", "prefetch"]
 _MOST_NESTED: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(Struct, frozen=True):
     """An image in a registry, by its `digest` or else its `tag`, for one platform."""
 
     name: str
@@ -53,8 +52,7 @@ class Remote:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
 
-@dataclass(frozen=True, slots=True)
-class Prefetched:
+class Prefetched(Struct, frozen=True):
     """An image that is in the Nix store at `path`, and the arguments that `pullImage` needs."""
 
     name: str

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError, RegistryError, ToolError
 from nixdock.oci.registry_reference import RegistryReference
@@ -25,8 +27,7 @@ log = logging.getLogger(__name__)
 _ATTEMPTS_AT_MIRRORS: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class PullPlace:
+class PullPlace(Struct, frozen=True):
     """A place of an image: what is asked for, and whether it need not be secure."""
 
     reference: RegistryReference

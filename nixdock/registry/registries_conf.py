@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.registry.auth_sources import home_directory
@@ -30,8 +31,7 @@ _PULLS: Final = {"": (True, True), "all": (True, True)} | {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Mirror:
+class Mirror(Struct, frozen=True):
     """Another place that has the images below a prefix, if it is asked by digest, or by tag."""
 
     location: str
@@ -40,8 +40,7 @@ class Mirror:
     by_tag: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryTable:
+class RegistryTable(Struct, frozen=True):
     """What the configuration `file` says of the images whose names begin with `prefix`.
 
     They are at `location` in its place; it is empty if they are where their names say.

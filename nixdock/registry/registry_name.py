@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.oci.registry_reference import DOCKER_HUB
@@ -26,8 +27,7 @@ _SCHEME: Final = re.compile(r"https?://", re.IGNORECASE)
 _API: Final = re.compile(r"v[12]/?")
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryName:
+class RegistryName(Struct, frozen=True):
     """The host of a registry, with its port, and a repository or the start of one, or nothing."""
 
     host: str

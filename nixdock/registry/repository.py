@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.registry.request import Scope
@@ -11,8 +11,7 @@ from nixdock.registry.transport import Transport
 __all__ = ["Repository"]
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(Struct, frozen=True):
     """A repository, and the connections to its registry.
 
     If it is to be pushed to, its tokens allow that from the first request on: one does for all, and

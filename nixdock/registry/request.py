@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from nixdock.network.body import Body
 
 __all__ = ["Request", "Scope"]
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """What a request needs to be allowed to do: pull from `repository`, and push if `push` is set.
 
     `mount_from` is another repository of the registry, to be pulled from as well. Without a
@@ -23,8 +23,7 @@ class Scope:
     mount_from: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A request; `target` is a path below the registry's root, or a URL that it has given.
 
     The status of the answer must be one of `expected`. `subject` says what is asked for, for error

@@ -9,12 +9,12 @@ import base64
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
 from urllib.parse import urlencode
 
 import msgspec
+from msgspec import Struct
 
 from nixdock.errors import RegistryError
 from nixdock.network.answers import Response
@@ -49,16 +49,14 @@ class Ask(Protocol):
         """Return the answer, whatever its status; raise Setback or RegistryError if none comes."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Realm:
+class _Realm(Struct, frozen=True):
     """Where tokens come from, and for which service."""
 
     url: str
     service: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Grant:
+class _Grant(Struct, frozen=True):
     """A token in its header, to be renewed after a time."""
 
     header: str

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 from collections.abc import Container, Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urljoin, urlsplit
+
+from msgspec.structs import replace
 
 from nixdock.errors import RegistryError
 from nixdock.network.addresses import is_local_name
@@ -106,7 +108,7 @@ class Transport:
 
     def check_login(self, credentials: Account) -> None:
         """Raise RegistryError, with the status 401, if the registry refuses credentials."""
-        asking = Transport(self.host, replace(self.access, credentials=credentials))
+        asking = Transport(self.host, dataclasses.replace(self.access, credentials=credentials))
         asking._check_login()
 
     def _check_login(self) -> None:

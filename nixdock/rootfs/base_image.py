@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.coding.codings import Coding
 from nixdock.errors import ImageError, PlanError
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["BaseImage", "inherit", "merged_env", "open_base_image"]
 
 
-@dataclass(frozen=True, slots=True)
-class BaseImage:
+class BaseImage(Struct, frozen=True):
     """A base image; its layers can be read while it is open.
 
     `container` is the `config` object of its image configuration, not yet validated. `pinned` is
@@ -64,8 +64,7 @@ class BaseImage:
         return read_image_store([_UnverifiedLayer(layer) for layer in self.layers], store_dir)
 
 
-@dataclass(frozen=True, slots=True)
-class _UnverifiedLayer:
+class _UnverifiedLayer(Struct, frozen=True):
     """A layer whose tar headers are read; an uncompressed one is neither read whole nor hashed."""
 
     layer: StoredLayer

@@ -8,9 +8,10 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from nixdock.errors import PackError, SpecError
 from nixdock.rootfs.underlay import Underlay
@@ -29,8 +30,7 @@ Reach = Callable[[str], None]
 """A function that lets the store path of a file be in the store, if it can be had."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """The place of a file: its directory in the content, its real directory, and its name."""
 
     parent: str
@@ -48,8 +48,7 @@ class Place:
         return f"{self.real_parent}/{self.name}" if self.real_parent else self.name
 
 
-@dataclass
-class JoinedTree:
+class JoinedTree(Struct, dict=True):
     """The tree that contents are joined in.
 
     `directory` holds the tree. The store `store_dir` is below `root`; contents that are not in the

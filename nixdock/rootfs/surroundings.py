@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from nixdock.rootfs.confinement import Confinement
 from nixdock.rootfs.store_view import StoreView
@@ -11,8 +12,7 @@ from nixdock.rootfs.store_view import StoreView
 __all__ = ["Surroundings"]
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """The machine as scripts find it.
 
     They are confined as `confinement` says, and find the Nix database that is below the directory

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from nixdock.errors import PackError
 from nixdock.read.tree import MergedTree, Node
@@ -22,8 +23,7 @@ from nixdock.tar.kinds import Kind
 __all__ = ["Underlay"]
 
 
-@dataclass(frozen=True, slots=True)
-class Underlay:
+class Underlay(Struct, frozen=True):
     """The root file system of a base image, empty if there is none; paths are relative to `/`."""
 
     base_tree: MergedTree = field(default_factory=MergedTree)

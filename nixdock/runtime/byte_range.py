@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 __all__ = ["Part", "UnsatisfiableError", "part_of", "several_parts_of"]
 
@@ -21,8 +22,7 @@ class UnsatisfiableError(Exception):
     """A range is malformed, or begins after the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """`size` bytes from `start`."""
 
     start: int

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+
+from msgspec import Struct, field
 
 from nixdock.errors import InputError
 from nixdock.oci.descriptor import Blob
@@ -42,8 +43,7 @@ class ServedBlob(Protocol):
         """Open it for reading; the stream is seekable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """A small blob in memory, such as a config."""
 
     data: bytes
@@ -73,8 +73,7 @@ class _SeekableBytes(BytesReader):
         return offset
 
 
-@dataclass(frozen=True, slots=True)
-class ServedName:
+class ServedName(Struct, frozen=True):
     """A repository of this registry, which has no host, and a tag, or None for the digest alone."""
 
     repository: str
@@ -97,8 +96,7 @@ class ServedName:
         return cls(reference.repository.removeprefix("library/"), reference.tag)
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """An image, or an index of images, that can be served: its own names, and all that it has.
 
     `manifest` is what its names stand for, and one of `manifests`. `config` is the digest of the
@@ -117,8 +115,7 @@ class Offer:
         return _served_names(self.names)
 
 
-@dataclass(frozen=True, slots=True)
-class UnsettledOffer:
+class UnsettledOffer(Struct, frozen=True):
     """An image whose digests are not known yet: its own names, and the offer that it will be."""
 
     names: tuple[str, ...]
@@ -133,8 +130,7 @@ def _served_names(names: tuple[str, ...]) -> tuple[ServedName, ...]:
     return tuple(dict.fromkeys(map(ServedName.of, names or (f"{_UNNAMED}:latest",))))
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(Struct, frozen=True):
     """A repository: the digest of each tag, manifests by their digests, blobs by theirs.
 
     `referrers` are the descriptors of manifests that have a subject, such as signatures, by the

@@ -7,9 +7,10 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError, ToolError
 from nixdock.oci.descriptor import Platform
@@ -28,8 +29,7 @@ _DIGEST: Final = re.compile(r"\bsha256:[0-9a-f]{64}\b")
 _SNAPSHOTTER: Final = re.compile(r"snapshotter\s*=\s*[\"']([a-z0-9-]+)[\"']")
 
 
-@dataclass(frozen=True, slots=True)
-class Containerd:
+class Containerd(Struct, frozen=True):
     """containerd by its program, ctr; CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE say which.
 
     `options` are those with which it imports images.
@@ -122,8 +122,7 @@ class Containerd:
         return [*self.ctr.words, "run", *own, *options, name.canonical, container, *arguments]
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(Struct, frozen=True, dict=True):
     """The nodes of a cluster that kind has made: containers with a containerd in each.
 
     KIND_CLUSTER_NAME says which cluster, and KIND_EXPERIMENTAL_PROVIDER where its nodes are.

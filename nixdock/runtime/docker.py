@@ -8,10 +8,11 @@ and waits until that is on the disk.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import takewhile
 from typing import Final
+
+from msgspec import field
 
 from nixdock.oci.reference import Reference
 from nixdock.runtime.docker_daemon import Daemon, ListedImage
@@ -26,13 +27,12 @@ __all__ = ["Docker"]
 _LITTLE: Final = 32_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Docker(DockerLike):
+class Docker(DockerLike, frozen=True, kw_only=True, dict=True):
     """A daemon, for the time in which one image is loaded."""
 
     name: str = "docker"
-    daemon: Daemon = field(repr=False)
-    memory: LoadMemory = field(default_factory=LoadMemory.of_user, repr=False)
+    daemon: Daemon
+    memory: LoadMemory = field(default_factory=LoadMemory.of_user)
 
     @property
     def shortcut(self) -> Shortcut:

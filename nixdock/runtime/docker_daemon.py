@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from nixdock.errors import ToolError
 from nixdock.oci.reference import Reference
@@ -24,8 +25,7 @@ _IMAGES_AT_ONCE: Final = 200
 _LISTED: Final = "{{.ID}} {{.Digest}} {{.Repository}}:{{.Tag}}"
 
 
-@dataclass(frozen=True, slots=True)
-class ListedImage:
+class ListedImage(Struct, frozen=True):
     """An image of a daemon: its ID, its names, and the digests that it was pulled by."""
 
     identity: str
@@ -55,8 +55,7 @@ class Daemon(Protocol):
         """Take the images in an archive, which `write_stream` writes."""
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonByProgram:
+class DaemonByProgram(Struct, frozen=True):
     """The daemon that Docker's program finds, wherever it is."""
 
     program: Program

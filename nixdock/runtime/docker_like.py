@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import ToolError
 from nixdock.oci.descriptor import Platform
@@ -23,8 +24,7 @@ _PLATFORM: Final = "{{.OSType}}/{{.Architecture}}"
 _PLATFORM_OF_PODMAN: Final = "{{.Host.OS}}/{{.Host.Arch}}"
 
 
-@dataclass(frozen=True)
-class DockerLike:
+class DockerLike(Struct, frozen=True, dict=True):
     """A runtime that `program` leads.
 
     With `has_ids`, the ID of an image is the digest of its config. `loses_names` is that of

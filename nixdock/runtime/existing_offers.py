@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.layers.hashed import CHUNK, VerifiedReader
@@ -170,8 +171,7 @@ def _offer(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _CopiedBlob:
+class _CopiedBlob(Struct, frozen=True):
     """A blob of an existing image; one from a registry goes through a file of the shelf."""
 
     source: Source

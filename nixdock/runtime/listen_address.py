@@ -9,9 +9,10 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError
 
@@ -22,8 +23,7 @@ _UNIX: Final = "unix:"
 _BACKLOG: Final = 128
 
 
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
+class ListenAddress(Struct, frozen=True):
     """A host, without the brackets of an IPv6 address, and a port, which is 0 for a free one."""
 
     host: str
@@ -41,8 +41,7 @@ class ListenAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
+class UnixAddress(Struct, frozen=True):
     """The path of a unix socket, which only this machine can reach."""
 
     path: Path

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.runtime.listen_address import LOOPBACK, Address, parse_address
@@ -19,8 +20,7 @@ __all__ = ["Listening"]
 _File = str | os.PathLike[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
+class Listening(Struct, frozen=True):
     """Where to listen, HOST:PORT or unix:PATH; the port 0 means a free one.
 
     With the files of a certificate and its key, in PEM, clients must use HTTPS. `htpasswd` is a

@@ -6,8 +6,9 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from nixdock.errors import NixdockError, PackError, ToolError
 from nixdock.oci.reference import Reference
@@ -22,8 +23,7 @@ __all__ = ["Loaded", "LoadedLayer", "load_offer"]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedLayer:
+class LoadedLayer(Struct, frozen=True):
     """A layer, and how many bytes of its blob the runtime got: none if it had the layer."""
 
     digest: str
@@ -41,8 +41,7 @@ class LoadedLayer:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """An image that a runtime has now, under `names`.
 
     `image` is the digest of its config, by which Docker and Podman know it, and `digest` that of

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from nixdock.errors import InputError, ToolError
 from nixdock.oci.descriptor import Platform
@@ -21,8 +22,7 @@ from nixdock.runtime.runtime import Puller, Receiver, Shortcut
 __all__ = ["Minikube"]
 
 
-@dataclass(frozen=True, slots=True)
-class Minikube:
+class Minikube(Struct, frozen=True):
     """The cluster that `minikube profile` says, or MINIKUBE_PROFILE."""
 
     program: Program
@@ -71,8 +71,7 @@ class Minikube:
         raise InputError(f"minikube runs no containers; use `kubectl run NAME --image={name}`")
 
 
-@dataclass(frozen=True, slots=True)
-class _Loader:
+class _Loader(Struct, frozen=True):
     """`minikube image load`, which knows nothing of layers."""
 
     program: Program

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
+
+from msgspec import Struct
 
 from nixdock.errors import ImageError
 from nixdock.layers.compression import Compression
@@ -41,16 +42,14 @@ class NamedBuildable(Buildable, Protocol):
         """The names of the image."""
 
 
-@dataclass(frozen=True, slots=True)
-class PackedLayers:
+class PackedLayers(Struct, frozen=True):
     """The layers of an image; `files` has the sizes, by digest, of those in the shelf's files."""
 
     blobs: tuple[LayerBlob, ...]
     files: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class ServedBuild:
+class ServedBuild(Struct, frozen=True):
     """An image that is being built; a layer is packed when it is first asked for.
 
     The digests of layers that `cache` knows are taken from there, and no file of theirs is read.
@@ -121,8 +120,7 @@ class ServedBuild:
         return expected | existing_layers(self.build.layers, expected)
 
 
-@dataclass(frozen=True, slots=True)
-class _PackedBlob:
+class _PackedBlob(Struct, frozen=True):
     """A layer that is packed into a file of the shelf when it is asked for."""
 
     layer: Layer

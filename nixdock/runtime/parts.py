@@ -6,8 +6,9 @@ A stream may leave out layers: the ones that the runtime has.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from nixdock.errors import ImageError
 from nixdock.layers.hashed import CHUNK, VerifiedReader
@@ -29,8 +30,7 @@ _MTIME: Final = 1
 _MARKER: Final = canonical_json({"imageLayoutVersion": "1.0.0"})
 
 
-@dataclass(frozen=True, slots=True)
-class LayerPart:
+class LayerPart(Struct, frozen=True):
     """A layer: its blob, the blob's digest, and that of the uncompressed layer."""
 
     digest: str
@@ -38,8 +38,7 @@ class LayerPart:
     blob: ServedBlob
 
 
-@dataclass(frozen=True, slots=True)
-class ImageParts:
+class ImageParts(Struct, frozen=True):
     """A manifest, a config, and the layers, bottom to top."""
 
     manifest: Blob

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, field
 
 from nixdock.oci.descriptor import canonical_json
 from nixdock.runtime.byte_range import Part
@@ -40,8 +41,7 @@ STATUS: Final = {
 """The status lines of all answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """What to answer; `part` is the part of `body` that is sent, or None for all of it.
 
     `blob` is the digest of the blob that was asked for.

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from nixdock.runtime.app import application
 from nixdock.runtime.catalogue import Offer, ServedName, UnsettledOffer, catalogue
@@ -36,8 +38,7 @@ def _nothing_to_settle() -> Future[None]:
     return done
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
+class Serving(Struct, frozen=True):
     """A registry at `address`, HOST:PORT or unix:PATH, and the references of the images in it.
 
     The references of a registry at a unix socket have no host.

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from nixdock.errors import OutputError, PackError
 from nixdock.layers.progress import NO_PROGRESS, Progress
@@ -95,8 +96,7 @@ def settling(images: Sequence[ServedBuild], progress: Progress = NO_PROGRESS) ->
         yield Settling(images, packing, progress)
 
 
-@dataclass(frozen=True, slots=True)
-class _Report:
+class _Report(Struct, frozen=True):
     """A call of a method of Progress."""
 
     method: str

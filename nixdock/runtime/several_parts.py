@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from nixdock.runtime.byte_range import Part
 from nixdock.runtime.catalogue import ServedBlob
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["SeveralParts"]
 
 
-@dataclass(frozen=True)
-class SeveralParts:
+class SeveralParts(Struct, frozen=True, dict=True):
     """The `parts` of `blob`, each after a head that names it; `boundary` is not in the blob."""
 
     blob: ServedBlob

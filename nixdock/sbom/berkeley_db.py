@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from nixdock.sbom.unknown_format import UnknownFormatError
 
@@ -82,8 +83,7 @@ def _byte_order(data: bytes) -> str:
     raise UnknownFormatError("no hash database of Berkeley DB")
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
+class _Page(Struct, frozen=True):
     kind: int
     next: int
     entries: int
@@ -91,8 +91,7 @@ class _Page:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Pages:
+class _Pages(Struct, frozen=True):
     data: bytes
     order: str
     size: int

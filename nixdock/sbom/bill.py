@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from nixdock.nix.closure import PathInfo
 from nixdock.nix.store_path import StorePath
@@ -28,8 +29,7 @@ class SubjectKind(StrEnum):
     CLOSURE = "closure"
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """The image or closure that a bill describes.
 
     `created` is in RFC 3339, in UTC. `digest` is that of the image's manifest, if it is known, and
@@ -46,8 +46,7 @@ class Subject:
     architecture: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class License:
+class License(Struct, frozen=True):
     """A licence; `spdx_id` is its identifier in the SPDX License List, if it has one."""
 
     name: str
@@ -55,8 +54,7 @@ class License:
     url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(Struct, frozen=True):
     """What a package set says of a package.
 
     All `licenses` apply. `cpe` is in the form of CPE 2.3, `purls` name the software upstream, and
@@ -71,8 +69,7 @@ class Meta:
     patched: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(Struct, frozen=True):
     """A Nix package: outputs of one derivation, the default output first.
 
     `dependencies` are the paths of the packages to which its outputs refer, or None if the
@@ -96,8 +93,7 @@ class Package:
         return sum(info.nar_size for info in self.outputs)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class SystemPackage:
+class SystemPackage(Struct, frozen=True, order=True):
     """A package that the package manager of a distribution has installed.
 
     `kind` is the type of its package URL: deb, apk or rpm. `source` is the source
@@ -116,8 +112,7 @@ class SystemPackage:
     epoch: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class BasePart:
+class BasePart(Struct, frozen=True):
     """What an image has below the layers of nixdock: the base image, or all of a foreign image.
 
     `distribution` and `release` are the ID and VERSION_ID of its os-release file, `title` the
@@ -133,8 +128,7 @@ class BasePart:
     unread: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(Struct, frozen=True):
     """A bill of materials; the packages are in the order of their paths."""
 
     subject: Subject

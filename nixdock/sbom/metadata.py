@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.nix.store_path import StorePath
@@ -28,8 +29,7 @@ _PURL: Final = re.compile(r"pkg:[a-z][a-z0-9.+-]*/[!-~]+", re.ASCII)
 _MOST_NESTED: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class PackageMeta:
+class PackageMeta(Struct, frozen=True):
     """A package of a package set; `outputs` has the name of each output by its store path."""
 
     pname: str

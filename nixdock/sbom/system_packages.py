@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import astuple, dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import astuple
 
 from nixdock.errors import ImageError
 from nixdock.read.tree import MergedTree
@@ -59,8 +61,7 @@ def read_base_part(tree: MergedTree, diff_ids: tuple[str, ...]) -> BasePart:
     )
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(Struct):
     """The packages that were found, and why databases were left out; `read` says if any was not.
 
     `text` counts the characters of all packages, and `database_bytes` the bytes of the databases of

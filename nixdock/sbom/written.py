@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
 import orjson
+from msgspec import Struct
 
 from nixdock.sbom.bill import License
 
@@ -27,8 +27,7 @@ __all__ = [
 PROGRAM: Final = "nixdock"
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentKind:
+class DocumentKind(Struct, frozen=True):
     """How documents of a format are known: their media type, and the end of their files' names.
 
     `predicate_type` is that of in-toto statements with such a document.

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
+from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.signing.encoding import base64_text
@@ -39,8 +40,7 @@ _PUBLIC_START: Final = re.compile(rb"-----BEGIN [A-Z0-9 ]*PUBLIC KEY-----")
 _ENCRYPTED: Final = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(Struct, frozen=True):
     """A key with which signatures are verified."""
 
     key: ec.EllipticCurvePublicKey

@@ -6,8 +6,10 @@ Its tag follows from the digest of the manifest, and annotations of the layers h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.errors import ImageError
 from nixdock.oci.descriptor import Blob, canonical_json
@@ -31,8 +33,7 @@ def signature_tag(digest: str) -> str:
     return f"{digest.replace(':', '-')}.sig"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A signature: the digest and the size of its payload, and the signature in DER."""
 
     digest: str
@@ -40,8 +41,7 @@ class Entry:
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SignatureList:
+class SignatureList(Struct, frozen=True):
     """The documents of the image with the signatures, with all that others have written there."""
 
     manifest: Mapping[str, Any]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 __all__ = ["SignedImage"]
 
 
-@dataclass(frozen=True, slots=True)
-class SignedImage:
+class SignedImage(Struct, frozen=True):
     """A manifest or an index that a key has signed.
 
     `place` is its reference by its digest, or the location of its layout. `forms` are those of the

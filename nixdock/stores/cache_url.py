@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.system.text import shown
@@ -17,8 +18,7 @@ _SCHEMES: Final = frozenset({"https", "http", "file"})
 _NUMBER: Final = re.compile("[0-9]{1,9}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class CacheUrl:
+class CacheUrl(Struct, frozen=True):
     """The URL of a cache, without a slash at its end.
 
     `priority` takes the place of the cache's own; a `trusted` cache needs no signatures.

@@ -8,11 +8,12 @@ import itertools
 import logging
 import netrc
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
+
+from msgspec import Struct
 
 from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import DecompressedReader
@@ -47,8 +48,7 @@ _CODINGS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(Struct, frozen=True):
     """What a request is about: a file of a cache, perhaps about a store path."""
 
     url: str

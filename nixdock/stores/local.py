@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from nixdock.errors import PackError
 from nixdock.nix.closure import Closure
@@ -16,8 +17,7 @@ from nixdock.tar.walk import walk
 __all__ = ["LocalStore"]
 
 
-@dataclass(frozen=True, slots=True)
-class LocalStore:
+class LocalStore(Struct, frozen=True):
     """The store below the directory `root`, as with Nix's `local?root=` stores; by default `/`.
 
     Its files are trusted: their NAR hashes are not computed.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from nixdock.nix.configuration import nix_settings
 from nixdock.nix.signatures import TrustedKeys
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["StoreChoice", "open_stores"]
 
 
-@dataclass(frozen=True, slots=True)
-class StoreChoice:
+class StoreChoice(Struct, frozen=True):
     """Which stores to read from, besides the local one, and whom to trust.
 
     `urls` are those of binary caches. `trusted_public_keys`, NAME:BASE64, are trusted besides those

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import CacheError, MissingPathsError
 from nixdock.nix.cache_files import NarInfo
@@ -18,8 +19,7 @@ __all__ = ["Copy", "Search", "missing_error"]
 _MOST_NAMED: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(Struct, frozen=True):
     """A store path in a cache, with a narinfo that is trusted."""
 
     cache: BinaryCache

@@ -10,10 +10,11 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn, cast
+
+from msgspec import Struct
 
 from nixdock.errors import ToolError
 from nixdock.system import supervise
@@ -27,8 +28,7 @@ log = logging.getLogger(__name__)
 _MOST_SECONDS_TO_END: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class CommandResult:
+class CommandResult(Struct, frozen=True):
     """The exit status of a command and its output, which is empty if it was not captured.
 
     The status is negative if a signal ended the command.

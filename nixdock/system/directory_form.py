@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import OutputError
 from nixdock.system.presence import exists, is_directory, is_link
@@ -20,8 +21,7 @@ _RECOVERED: Final = "lost+found"
 _NOTHING: Final = re.compile(r"(?!)")
 
 
-@dataclass(frozen=True, slots=True)
-class DirectoryForm:
+class DirectoryForm(Struct, frozen=True):
     """The files of an output that is a directory.
 
     Each output has the file `marker`. The names of all else that an output may have, relative to

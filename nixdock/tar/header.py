@@ -7,8 +7,9 @@ needs no extended header, or one with a long path or target, is assembled from p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
+
+from msgspec import Struct
 
 from nixdock.tar.extended_header import (
     WIDTH,
@@ -41,8 +42,7 @@ _NO_TARGET: Final = bytes(WIDTH)
 _Constants = tuple[bytes, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(Struct, frozen=True):
     """The attributes of one member that differ from those of its layer.
 
     None means the layer's value. `mtime` is in seconds, `device` is the major and minor number,
@@ -94,8 +94,7 @@ class Entry(NamedTuple):
     content: Content | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MemberMeta:
+class MemberMeta(Struct, frozen=True):
     """The mtime in seconds and the owner that all members of a layer share."""
 
     mtime: int = 1

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.errors import PackError
 from nixdock.system.cpu_limit import CpuTimeExceededError, within_cpu_time
@@ -24,8 +26,7 @@ __all__ = ["PermissionRule", "Rules", "apply_rules"]
 _MOST_SECONDS: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class PermissionRule:
+class PermissionRule(Struct, frozen=True):
     """Overrides the owner, mode and capabilities of matching files.
 
     Without `regex`, the rule matches the file at `path`. With `regex`, it matches the files at and
@@ -45,7 +46,7 @@ class PermissionRule:
 
     def document(self) -> dict[str, Any]:
         """Return the fields by name, for the key of a layer, which `optional` does not change."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "optional"}
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name != "optional"}
 
     def concerns(self, directory: str, *, parents: bool = True) -> bool:
         """Return whether the rule may match a file at or below `directory`, or one of its parents.
@@ -96,8 +97,7 @@ def _plain_name(name: bytes) -> str:
     return text if text == "/" else text.rstrip("/")
 
 
-@dataclass(frozen=True, slots=True)
-class _CompiledRule:
+class _CompiledRule(Struct, frozen=True):
     rule: PermissionRule
     path: str | None
     pattern: re.Pattern[str] | None

@@ -10,8 +10,9 @@ end-of-archive marker. A missing marker is remarked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import BinaryIO, Final, NoReturn
+
+from msgspec import Struct, field
 
 from nixdock.errors import ImageError
 from nixdock.system.text import shown
@@ -41,8 +42,7 @@ _MOST_MEMBERS: Final = 2_000_000
 _NO_RECORDS: Final[Mapping[bytes, bytes]] = {}
 
 
-@dataclass(slots=True)
-class _Extension:
+class _Extension(Struct):
     """The extended headers before a member: GNU's long name and long target, and PAX records."""
 
     name: bytes | None = None

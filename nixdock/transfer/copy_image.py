@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.layers.progress import NO_PROGRESS, Progress
@@ -29,8 +30,7 @@ from nixdock.transfer.source import RegistrySource, Source
 __all__ = ["Copied", "copy_image"]
 
 
-@dataclass(frozen=True, slots=True)
-class Copied:
+class Copied(Struct, frozen=True):
     """An image or an index of images that is now at a location, byte for byte.
 
     `manifests` are all of its manifests and indexes; the last one is that with `digest`.

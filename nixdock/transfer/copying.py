@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from nixdock.errors import NixdockError
 from nixdock.layers.progress import NO_PROGRESS, Progress
@@ -30,8 +31,7 @@ __all__ = ["CopiedBlob", "CopiedManifest", "transfer"]
 _THREADS: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class CopiedBlob:
+class CopiedBlob(Struct, frozen=True):
     """A blob at the destination: how it got there, and how many bytes were read for that."""
 
     digest: str
@@ -51,8 +51,7 @@ class CopiedBlob:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class CopiedManifest:
+class CopiedManifest(Struct, frozen=True):
     """A manifest or an index at the destination; `outcome` says how it got there."""
 
     digest: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
+
+from msgspec import Struct
 
 from nixdock.errors import RegistryError
 from nixdock.layers.hashed import VerifiedReader
@@ -68,8 +69,7 @@ class Destination(Protocol):
         """Give a manifest or an index a name, unless it has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Struct, frozen=True):
     """Whether a blob was mounted, and else the location of an upload that has begun, if one has."""
 
     done: bool

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from nixdock.errors import ImageError, OutputError
 from nixdock.oci.digests import check_digest
@@ -27,8 +28,7 @@ __all__ = ["ExtendedIndex", "extended_index"]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ExtendedIndex:
+class ExtendedIndex(Struct, frozen=True):
     """An index, and the names of the blobs that only images had which it lists no longer."""
 
     data: bytes

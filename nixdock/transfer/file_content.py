@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from nixdock.coding.codings import MAGIC_SIZE
 from nixdock.errors import ImageError
@@ -33,8 +34,7 @@ def blob_name(digest: str) -> str:
     return f"{BLOBS}/{hex_of(digest)}"
 
 
-@dataclass(slots=True)
-class FileContent:
+class FileContent(Struct):
     """An image or an index of images as the `Members` of an OCI layout.
 
     `manifests` are all manifests and indexes by their digests, the one that `index.json` lists

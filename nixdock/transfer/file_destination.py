@@ -6,9 +6,10 @@ import hashlib
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from nixdock.errors import OutputError
 from nixdock.network.body import Body
@@ -30,8 +31,7 @@ __all__ = ["FileDestination", "FileForm", "open_file_destination"]
 _NO_FILE: Final = Path("/dev/null/none")
 
 
-@dataclass(frozen=True, slots=True)
-class FileForm:
+class FileForm(Struct, frozen=True):
     """How a file is written: its format and the time of its members, in seconds since 1970.
 
     With `resumable`, parts of blobs are kept if the transfer breaks. With `adding`, a layout keeps

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from nixdock.coding.codings import Coding
 from nixdock.layers.known import key_of
@@ -24,8 +25,7 @@ _MEDIA_TYPES: Final = frozenset(
 )
 
 
-@dataclass(slots=True)
-class Known:
+class Known(Struct):
     """What is known of blobs: each by its key, existing ones by their digests, and who has them.
 
     `homes` are the repositories, as HOST/NAME, that are said to have a blob. What was added first

@@ -7,9 +7,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from nixdock.errors import OutputError
 from nixdock.oci.layout import BLOBS, DOCKER_MANIFEST, INDEX, LAYOUT, MARKER
@@ -66,16 +67,14 @@ def grown_layout(target: Path) -> Iterator[LayoutOutput]:
         yield _Grown(fresh, target, target.stat() if inside else None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Replaced:
+class _Replaced(Struct, frozen=True):
     fresh: Path
 
     def put(self, content: FileContent) -> None:
         _fill(self.fresh, content)
 
 
-@dataclass(frozen=True, slots=True)
-class _Grown:
+class _Grown(Struct, frozen=True):
     """What is added to `target`; `earlier` is the state of that directory, if there was one."""
 
     fresh: Path

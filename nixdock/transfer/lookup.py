@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from nixdock.errors import ImageError, InputError, RegistryError
 from nixdock.read.opening import read_images
@@ -23,8 +24,7 @@ __all__ = ["Seen", "look_at"]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """An image that a repository has now; `manifest` is the digest of its manifest.
 
     `index` is the digest of what the name stands for, which may be an index with the image, and

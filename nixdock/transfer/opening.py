@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from nixdock.errors import ImageError, InputError
 from nixdock.oci.attachment import Attachment
@@ -54,8 +55,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """Which images of a location are meant: that for a platform, or, with `every`, all.
 
     Without `platform`, `default` gives the platform that is meant, if there are several.
@@ -66,8 +66,7 @@ class Selection:
     default: Callable[[], Platform] = Platform
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """What is copied: a source, the manifests and blobs in it, and their names there.
 
     `attachments` returns what is attached to the manifests with some digests, and to that; see

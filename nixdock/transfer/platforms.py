@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from nixdock.errors import ImageError, InputError
 from nixdock.oci.attestation import ATTESTATION_TYPE
@@ -25,8 +26,7 @@ from nixdock.transfer.tree import (
 __all__ = ["choose", "completed_platform", "platform_of"]
 
 
-@dataclass(slots=True)
-class _Budget:
+class _Budget(Struct):
     """How many descriptors may still be looked at: indexes of indexes could have any number."""
 
     left: int = MOST_DESCRIPTORS

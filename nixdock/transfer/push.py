@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.errors import ImageError, RegistryError
 from nixdock.layers.compression import Compression
@@ -32,8 +34,7 @@ log = logging.getLogger(__name__)
 _LOOKUPS: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Pushing:
+class Pushing(Struct, frozen=True):
     """How to push: `compression` is that of new layers, packed on `cores`.
 
     With `verify_known`, layers that are known are packed all the same, and compared. With

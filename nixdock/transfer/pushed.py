@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob
@@ -14,8 +15,7 @@ from nixdock.transfer.destination import Outcome
 __all__ = ["PushedImage", "PushedLayer"]
 
 
-@dataclass(frozen=True, slots=True)
-class PushedLayer:
+class PushedLayer(Struct, frozen=True):
     """A layer and how it got to each target, by the target's HOST/REPOSITORY.
 
     An image that was not built, but copied, does not tell the last two.
@@ -58,8 +58,7 @@ class PushedLayer:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class PushedImage:
+class PushedImage(Struct, frozen=True):
     """A pushed image, by the digest of its manifest or index, and the references to it by digest.
 
     `read` and `sent` are in bytes: of the layers that were packed or read, and of what was sent to

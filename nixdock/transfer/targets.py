@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from nixdock.errors import InputError
 from nixdock.oci.location import FileLocation, Location, is_file_name, parse_location

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from nixdock.errors import ImageError
 from nixdock.layers.hashed import VerifiedReader
@@ -34,8 +35,7 @@ MOST_DESCRIPTORS: Final = 1000
 """The largest number of descriptors in all manifests and indexes that are read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(Struct, frozen=True):
     """A manifest with its blobs, or an index with the trees that it lists; the bytes are exact.
 
     The config is the last of the blobs, because it refers to the others.

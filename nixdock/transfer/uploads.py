@@ -7,11 +7,12 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
+
+from msgspec import Struct
 
 from nixdock.network.body import Body
 from nixdock.oci.digests import hex_of
@@ -32,8 +33,7 @@ _AT_ONCE: Final = 4
 _MOST_WAITING: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Uploaded:
+class Uploaded(Struct, frozen=True):
     """A layer, by its number, and how it got to the targets, by HOST/REPOSITORY."""
 
     number: int

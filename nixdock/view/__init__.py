@@ -9,7 +9,7 @@ The terminal, JSON, Markdown and HTML are renderings of it, so that all of them 
     document = view_document(update)           # for JSON
     assert parse_update(document) == update
 
-`model` and `update` have the dataclasses; the other modules make and read them, as pure functions.
+`model` and `update` have the values; the other modules make and read them, as pure functions.
 """
 
 from nixdock.view.document import parse_update, parse_view, view_document

@@ -6,8 +6,9 @@ Paths may be deeper than Python's stack, so nothing here is recursive.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from nixdock.errors import ImageError
 
@@ -22,8 +23,7 @@ _NODE_SIZE: Final = 500
 _MOST_DIRECTORIES: Final = 512 << 20
 
 
-@dataclass(slots=True)
-class FileNode:
+class FileNode(Struct):
     """A file or directory at an absolute path.
 
     `size` is the sum of the sizes of the files in it, and `items` the number of things in it, with
@@ -74,8 +74,7 @@ class FileNode:
             waiting.extend(reversed(node.inside.values()))
 
 
-@dataclass(slots=True)
-class ImpliedDirectories:
+class ImpliedDirectories(Struct):
     """The directories of a layer that have no entry of their own, counted in all trees of it.
 
     `size` is the memory in bytes that they take.

@@ -7,8 +7,9 @@ states, and statuses without another image to compare with.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from nixdock.diff.result import Status
 from nixdock.diff.side import SideKind as ViewKind
@@ -35,8 +36,7 @@ class LayerKind(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class FileView:
+class FileView(Struct, frozen=True):
     """A member of a layer's tar: `path` is absolute, with bytes that are not UTF-8 escaped.
 
     `kind` is "file", "directory", "symbolic link", "hard link", "character device", "block device"
@@ -50,8 +50,7 @@ class FileView:
     target: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PathView:
+class PathView(Struct, frozen=True):
     """A store path in the layer with the number `layer`.
 
     `size` is that of its NAR, `closure_size` that of the NARs of it and everything that it refers
@@ -87,8 +86,7 @@ class PathView:
         return self.path.rpartition("/")[2][:_HASH]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerView:
+class LayerView(Struct, frozen=True):
     """A layer; `number` counts from 1 at the bottom.
 
     `title` is a short text that says what is in it: the name of its most important store path, or
@@ -128,8 +126,7 @@ class LayerView:
     changes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ImageView:
+class ImageView(Struct, frozen=True):
     """An image, or the plan of one; `layers` are bottom to top.
 
     `origin` is the text of what was read, and `kind` what that is. `size` counts what a registry

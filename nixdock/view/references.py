@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.layering.comparison import app_of
 from nixdock.layering.reach import Reach
@@ -90,8 +92,7 @@ def _common(
     return one
 
 
-@dataclass(frozen=True, slots=True)
-class _Graph:
+class _Graph(Struct, frozen=True):
     """What is computed from the graph; the sizes of closures are empty if they are not known."""
 
     stated: StatedReferences

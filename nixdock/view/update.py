@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from nixdock.view.model import ImageView
 
@@ -19,8 +20,7 @@ class PackageStatus(StrEnum):
     REMOVED = "removed"
 
 
-@dataclass(frozen=True, slots=True)
-class PackageChange:
+class PackageChange(Struct, frozen=True):
     """The change of a package, of which the outputs count apart: `package` is openssl-dev, too.
 
     `old` and `new` are the store paths, with their versions, which may be empty, and NAR sizes; of
@@ -44,8 +44,7 @@ class PackageChange:
         return None if old is None or new is None else new - old
 
 
-@dataclass(frozen=True, slots=True)
-class Needless:
+class Needless(Struct, frozen=True):
     """A new layer with store paths that the old image has, too, so that they move without need.
 
     `paths` is their number of the layer's `of`, and `size` that of their NARs, if it is known. The
@@ -60,8 +59,7 @@ class Needless:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class TransferView:
+class TransferView(Struct, frozen=True):
     """What a client with the old image fetches: layers, and bytes, of which each blob once."""
 
     size: int
@@ -71,8 +69,7 @@ class TransferView:
     manifest_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateView:
+class UpdateView(Struct, frozen=True):
     """An update from `old` to `new`, whose layers and store paths have their statuses.
 
     In `old`, a status says what became of a layer or store path: it is kept, moved or gone.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias, Union
+
+from msgspec import Struct
 
 from nixdock.layering.reach import name_then_path
 from nixdock.system.text import counted
@@ -19,8 +20,7 @@ __all__ = ["Data", "Graph", "address", "graphs_of", "kind_of"]
 Data: TypeAlias = Union["Graph", list["Data"], dict[str, "Data"]]
 
 
-@dataclass(frozen=True)
-class Graph:
+class Graph(Struct, frozen=True, dict=True):
     """A part of the closure: store paths, smallest first, and the references among them.
 
     `nodes` and `members` are the same paths, as a sequence and as a set. `references` may contain

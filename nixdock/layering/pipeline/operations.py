@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
+
+from msgspec import Struct
 
 from nixdock.errors import LayeringError
 from nixdock.layering.pipeline.graph import Data, Graph, graphs_of, kind_of
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Operation", "Paths"]
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """An operation with its checked arguments; `place` is its key in the pipeline."""
 
     place: str
@@ -28,8 +28,7 @@ class Operation:
         return self.run(self.place, data, *self.arguments)
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
+class Paths(Struct, frozen=True):
     """The store paths that an argument names, or the direct references of these paths."""
 
     names: tuple[StorePath, ...]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from nixdock.layers.chunked.frames import CHUNK_SIZE, Compress, Frame, Frames
 from nixdock.layers.chunked.tar_parts import TarParts
@@ -57,8 +58,7 @@ class BlobFormat(Protocol):
         """
 
 
-@dataclass(slots=True, eq=False)
-class _File:
+class _File(Struct, eq=False):
     """A member whose frames are not all written."""
 
     member: Member

@@ -7,9 +7,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.coding.codings import Coding
 from nixdock.coding.libzstd import compression_errors, zstd
@@ -69,8 +70,7 @@ class _ZstdFrames:
             return compressor.compress(data, mode=compressor.FLUSH_FRAME)
 
 
-@dataclass(slots=True, eq=False)
-class Frame:
+class Frame(Struct, eq=False):
     """A frame of `size` bytes when decompressed, whose `digest` is known if it was asked for.
 
     It is in the bytes of the blob from `start` to `end`; before it is written, `end` is 0.
@@ -82,8 +82,7 @@ class Frame:
     end: int = 0
 
 
-@dataclass(slots=True)
-class _Job:
+class _Job(Struct):
     pieces: list[tuple[Frame, bytes, bool]]
     result: Future[list[bytes]]
 

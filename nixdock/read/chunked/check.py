@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+from msgspec import Struct, field
 
 from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import DecompressedReader
@@ -52,8 +53,7 @@ class _Position(NamedTuple):
         return position
 
 
-@dataclass(slots=True)
-class _Captured:
+class _Captured(Struct):
     """The bytes of a part of the blob."""
 
     position: _Position

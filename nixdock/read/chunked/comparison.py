@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct, field
 
 from nixdock.errors import ImageError
 from nixdock.layers.chunked.toc import CHUNK, TYPES
@@ -25,8 +25,7 @@ _TIMES: Final = ("modtime", "accesstime", "changetime")
 _FILE: Final = TYPES[Kind.FILE]
 
 
-@dataclass(slots=True)
-class _Listed:
+class _Listed(Struct):
     """An entry of a member with those of its chunks."""
 
     entry: TocEntry

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, field
 
 from nixdock.errors import ImageError, PackError
 from nixdock.layers.chunked.crc64 import crc64
@@ -24,8 +25,7 @@ MOST_TOC: Final = 150 << 20
 _MOST_FILES: Final = 500_000
 
 
-@dataclass(slots=True, eq=False)
-class SeenFile:
+class SeenFile(Struct, eq=False):
     """A member: its entry, the digest of its contents, and the frames that begin in these.
 
     The frames are listed by where that is; the `size` of each is that of the contents in it. `raw`

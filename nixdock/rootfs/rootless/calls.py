@@ -17,8 +17,9 @@ import struct
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 __all__ = ["Notification", "install_filter", "is_waiting", "receive", "respond"]
 
@@ -49,8 +50,7 @@ _CALL_NUMBER: Final = 0
 _ARCHITECTURE: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class _Machine:
+class _Machine(Struct, frozen=True):
     """An architecture: its AUDIT_ARCH, its number of seccomp(2), and the calls to notify of."""
 
     audit: int

@@ -7,9 +7,10 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from nixdock.errors import ScriptError
 from nixdock.rootfs.obstacles import find_obstacle, parent_within
@@ -21,8 +22,7 @@ __all__ = ["Mount", "Mounts", "mounts_for", "shell_inside"]
 _SYSTEM_DIRECTORIES: Final = ("/dev", "/proc", "/sys")
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Struct, frozen=True):
     """A bind mount of the host's file or directory `source` at the absolute path `target`.
 
     With `recursive`, the mounts below `source` are mounted, too. A script can't write to what is
@@ -35,8 +35,7 @@ class Mount:
     read_only: bool = False
 
 
-@dataclass(slots=True)
-class Mounts:
+class Mounts(Struct):
     """The mounts in the root directory of a script, and the mount points that were created for it.
 
     `script` is the script's key in the spec. With a `view`, the store is what that says.

@@ -10,9 +10,10 @@ import logging
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from nixdock.errors import PackError
 from nixdock.rootfs.rootless.fakeroot import FakeFile, Inode
@@ -35,8 +36,7 @@ _MEMBER_KINDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(Struct, frozen=True):
     """A file on disk, with its attributes under fakeroot.
 
     `stamp` is its change and modification time, in nanoseconds, and its size: it differs after any
@@ -62,8 +62,7 @@ class _File:
         return same and (self.is_directory or self.stamp == before.stamp)
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """The files of a tree at one time, by name, parents first; the root's name is empty."""
 
     files: Mapping[bytes, _File] = field(default_factory=dict)

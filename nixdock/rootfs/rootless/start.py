@@ -7,9 +7,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
+
+from msgspec import Struct
 
 from nixdock.errors import ScriptError
 from nixdock.rootfs.confinement import Confinement
@@ -46,8 +47,7 @@ class _RefusedError(ScriptError):
         self.runs_unconfined = runs_unconfined
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """A program of a script, whose key in the spec is `script`.
 
     `root` is its `/` with the `mounts`, or None if it keeps that of this process. `user` are its

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from nixdock.browse.explanation import explanation, why
 from nixdock.browse.levels import (

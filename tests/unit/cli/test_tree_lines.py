@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from nixdock.cli.screen import PLAIN
 from nixdock.cli.tree_lines import tree_lines

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from nixdock.diff import Diff, Document, Side, SideLayer, Status
 from nixdock.diff.comparison import compare_sides
@@ -53,7 +54,7 @@ def image(*layers: tuple[str, str, int]) -> Side:
 
 
 def updated(side: Side) -> Side:
-    return replace(side, config=NEW_CONFIG, manifest=NEW_MANIFEST)
+    return dataclasses.replace(side, config=NEW_CONFIG, manifest=NEW_MANIFEST)
 
 
 def statuses(diff: Diff) -> list[str]:
@@ -182,7 +183,7 @@ def test_documents_count_when_they_differ() -> None:
     both = compare_sides(old, updated(image(("a", "libc", 5), ("c", "app:2", 8))))
     assert both.transfers.registry.total == 228
     assert both.transfers.docker.total == 228
-    same_config = compare_sides(old, replace(updated(old), config=OLD_CONFIG))
+    same_config = compare_sides(old, dataclasses.replace(updated(old), config=OLD_CONFIG))
     assert same_config.transfers.registry.total == 20
 
 
@@ -219,13 +220,13 @@ def test_a_docker_archive_is_compared_by_diff_ids() -> None:
     old = image(("a", "libc", 5), ("b", "app", 7))
     other = tuple(replace(layer, digest="another", size=100) for layer in old.layers)
     for one, two in (
-        (replace(old, manifest=None), replace(old, layers=other)),
-        (old, replace(old, layers=other, manifest=None)),
+        (dataclasses.replace(old, manifest=None), dataclasses.replace(old, layers=other)),
+        (old, dataclasses.replace(old, layers=other, manifest=None)),
     ):
         found = compare_sides(one, two)
         assert statuses(found) == ["kept", "kept"]
         assert found.transfers.registry.layers == 0
-    assert set(statuses(compare_sides(old, replace(old, layers=other)))) == {"new"}
+    assert set(statuses(compare_sides(old, dataclasses.replace(old, layers=other)))) == {"new"}
 
 
 def test_layers_without_store_paths_are_left_out_of_a_comparison_with_a_plan() -> None:

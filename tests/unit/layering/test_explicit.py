@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from nixdock.errors import LayeringError, PlanError
 from nixdock.layering import LayeringOptions, LayerPlan, parse_groups

@@ -11,12 +11,12 @@ import io
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from nixdock.coding.codings import Coding
 from nixdock.coding.libzstd import zstd

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 import pytest
+from msgspec.structs import replace
 
 from nixdock.errors import InputError
 from nixdock.nix.content_address import ContentAddress

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from nixdock.errors import ClosureError, InputError
 from nixdock.nix.closure import PathInfo

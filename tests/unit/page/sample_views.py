@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from nixdock import Closure, diff_images, plan_layers
 from nixdock.face.viewing import view_diff, view_plan

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from nixdock.cli.layer_lines import changes_with
 from nixdock.page.layer_table import layer_table

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields
 
 from nixdock.diff.comparison import compare_sides
 from nixdock.diff.side import Document, Side, SideKind, SideLayer
@@ -55,7 +55,7 @@ def rules_of(findings: Sequence[Finding]) -> list[Rule]:
 def test_every_field_has_a_rule_in_its_order() -> None:
     values = {"max_size": 0, "denied_licenses": ("a",), "denied_paths": ("a",)}
     for rule, field in zip(
-        Rule, [f for f in dataclasses.fields(Policy) if f.name != "allowed_setuid"], strict=True
+        Rule, [f for f in fields(Policy) if f.name != "allowed_setuid"], strict=True
     ):
         value = values.get(field.name, 0 if field.name.startswith("max_") else True)
         policy = Policy(**{field.name: value})  # type: ignore[arg-type]

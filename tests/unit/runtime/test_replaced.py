@@ -159,11 +159,11 @@ def test_only_what_helps_is_kept(tmp_path: Path, gives_out: bool, remembers: boo
 def test_a_config_that_can_not_be_read_is_not_kept(tmp_path: Path) -> None:
     """The image is loaded already."""
 
-    class Gone(Document):
+    class Gone(Document, frozen=True):
         def open(self) -> io.RawIOBase:
             raise RegistryError("gone", place="host")
 
-    class Large(Document):
+    class Large(Document, frozen=True):
         @property
         def size(self) -> int:
             return 1 << 30

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import nixdock
 from nixdock import Bill, InputError, list_packages, sbom_json
@@ -31,7 +31,7 @@ CPE = "cpe:2.3:a:gnu:hello:2.12:*:*:*:*:*:*:*"
 
 def subject(**changes: object) -> Subject:
     created = "2026-01-31T12:00:00Z"
-    return replace(Subject(SubjectKind.IMAGE, "me/app", "v1", created), **changes)  # type: ignore[arg-type]
+    return replace(Subject(SubjectKind.IMAGE, "me/app", "v1", created), **changes)
 
 
 def output(name: str, *references: str) -> PathInfo:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from nixdock.errors import CacheError, MissingPathsError, NixdockError
 from nixdock.nix.hashes import Hash
@@ -216,10 +217,10 @@ def test_a_nar_that_is_promised_but_not_valid(
     closure: Sample, fake: FakeCache, tmp_path: Path
 ) -> None:
     nar = closure.nars[SCRIPT][:-16] + bytes(16)
-    bad = replace(closure, nars={**closure.nars, SCRIPT: nar})
+    bad = dataclasses.replace(closure, nars={**closure.nars, SCRIPT: nar})
     infos = {**closure.closure.infos}
     infos[SCRIPT] = replace(infos[SCRIPT], nar_hash=hash_of(nar))
-    bad = replace(bad, closure=type(closure.closure)(infos))
+    bad = dataclasses.replace(bad, closure=type(closure.closure)(infos))
     with fake_cache(bad.cache(tmp_path / "bad")) as other:
         assert str(failure(other)) == (
             f"{other.url}: {SCRIPT}: what was sent is not a valid NAR: at byte {len(nar) - 16},"
@@ -299,7 +300,9 @@ def test_redirects_end_and_lead_nowhere_unsafe(fake: FakeCache) -> None:
     assert str(failure(fake)).endswith(
         "the cache's word is not followed: there are more than 10 redirects"
     )
-    fake.faults = [replace(loop, headers={"Location": "http://169.254.169.254/x"}, times=99)]
+    fake.faults = [
+        dataclasses.replace(loop, headers={"Location": "http://169.254.169.254/x"}, times=99)
+    ]
     assert "an address for this machine or network alone" in str(failure(fake))
 
 
