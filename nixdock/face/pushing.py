@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -95,7 +94,7 @@ def push_spec(
     targets = registries.targets(references, [*sources.images, *previous_images(spec)], known)
     memories = _memories(targets) if pushing.use_memory and may_continue(spec) else []
     if not pushing.tags:
-        targets = [dataclasses.replace(target, tags=()) for target in targets]
+        targets = [replace(target, tags=()) for target in targets]
     with prepared_build(spec, confinement, access, previous=memories) as build:
         if build.spec is not spec:
             # It has more store paths than could be known before.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
+
+from msgspec import Struct
 
 from nixdock.network.body import Body
 from nixdock.oci.descriptor import Blob
@@ -22,8 +24,7 @@ __all__ = ["PushTarget"]
 _MOST_SOURCES: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class PushTarget:
+class PushTarget(Struct, frozen=True, dict=True):
     """A repository, the tags to set there, and the images that were `seen` in it before.
 
     Without tags, an image is stored by its digest alone. A registry keeps the blobs of the
@@ -33,11 +34,11 @@ class PushTarget:
     repository: Repository
     tags: tuple[str, ...]
     seen: tuple[Seen, ...] = ()
-    named: frozenset[str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        named = frozenset(blob.digest for seen in self.seen for blob in seen.blobs)
-        object.__setattr__(self, "named", named)
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """The digests of all blobs that `seen` names."""
+        return frozenset(blob.digest for seen in self.seen for blob in seen.blobs)
 
     @property
     def replaced(self) -> list[Seen]:
