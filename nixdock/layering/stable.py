@@ -46,9 +46,9 @@ def plan_stable(
 ) -> LayerPlan:
     """Keep the layers of the previous plan, and plan the other paths by their expected cost."""
     guess = guessed_changes(closure, options.volatile)
-    fresh = partition_fresh(guess.model, [*closure.infos], budget, guess.top)
     previous = options.previous
     if previous is None:
+        fresh = _fresh(guess, budget)
         order = layer_order(guess.model, fresh, guess.model.reach.bits(guess.top))
         layers = [paths_of(guess.model, cluster) for cluster in order]
         return replace(LayerPlan.of(closure, layers), history=guess.history)
@@ -59,21 +59,28 @@ def plan_stable(
     kept = layers_to_keep(model, clean, newcomers(history, closure), budget)
     # Clients have none of several previous images only if all these memories fail.
     risk = prod(memory_risk(history) for _ in images)
-    new = _replanned(model, kept, fresh, budget, risk)
+    new = _replanned(guess, model, kept, budget, risk)
     layers = stacked(expected, kept, clean.layers[: clean.unbroken], new)
     return replace(LayerPlan.of(closure, layers), history=history)
 
 
+def _fresh(guess: Expectation, budget: int) -> list[Cluster]:
+    """Return the clusters of a plan without memory."""
+    return partition_fresh(guess.model, [*guess.model.reach.closure.infos], budget, guess.top)
+
+
 def _replanned(
-    model: ChangeModel, kept: Collection[Layer], fresh: Sequence[Cluster], budget: int, risk: float
+    guess: Expectation, model: ChangeModel, kept: Collection[Layer], budget: int, risk: float
 ) -> list[Cluster]:
-    """Return clusters for the paths that are not in `kept`; `fresh` is the plan without memory."""
+    """Return clusters for the paths that are not in `kept`."""
     reach = model.reach
     settled = frozenset(reach.index[path] for layer in kept for path in layer)
     others = [path for path in reach.closure.infos if reach.index[path] not in settled]
-    if len(reach.order) <= budget or not others:
+    # A single path, such as a changed app, shares its layer with none, whatever a fresh plan says.
+    if len(reach.order) <= budget or len(others) <= 1:
         return clusters_of(model, others)
     clusters = partition(model, others, budget - len(kept))
+    fresh = _fresh(guess, budget)
     groups = joint_clusters(model, [c.members for c in fresh if settled.isdisjoint(c.members)])
     return insure(model, clusters, groups, budget - len(kept), risk)
 
