@@ -28,6 +28,8 @@ def encoder_digest(compress: Callable[[bytes], bytes]) -> str:
 def _pieces() -> Iterator[bytes]:
     for size in _SIZES:
         noise = hashlib.shake_256(size.to_bytes(4, "big")).digest(size)
-        yield "".join([_WORDS[byte % 97] for byte in noise]).encode()[:size]
+        # So many words are enough: most have more than four bytes.
+        words = [_WORDS[byte % 97] for byte in noise[: max(16, size // 4)]]
+        yield "".join(words).encode()[:size]
         yield noise.translate(bytes(byte.bit_count() for byte in range(256)))
         yield bytes(len(noise) // 2) + noise[: size // 8] * 2
