@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -81,7 +80,7 @@ class Database(Struct, frozen=True):
             is_in = self._is_in(Path(spec.top_layer), store.directory)
         if is_in:
             return None
-        return dataclasses.replace(layer, attributes=self._with_modes_of(members))
+        return replace(layer, attributes=self._with_modes_of(members))
 
     def _is_in(self, top_layer: Path, store_dir: str) -> bool:
         registered = read_image_store([read_top_layer(top_layer)], store_dir).registered

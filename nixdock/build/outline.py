@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from nixdock.build.store_layers import layers_of_store
 from nixdock.layers.layer import OWN_FILES_HISTORY, Layer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -48,20 +48,18 @@ class SizedTar(Struct, frozen=True):
         return replace(blob, key=blob_key(self.key, Compression.NONE, digest), tar_size=self.size)
 
 
-class CreatedLayer(ABC):
+class CreatedLayer(Struct, frozen=True):
     """A new layer, packed from a tar."""
 
-    __slots__ = ()
+    @property
+    @abstractmethod
+    def history(self) -> LayerHistory:
+        """The layer's history entry: its creator, and a comment on its contents."""
 
-    if TYPE_CHECKING:
-        # At run time, a dataclass would take these properties for the default values of fields.
-        @property
-        def history(self) -> LayerHistory:
-            """The layer's history entry: its creator, and a comment on its contents."""
-
-        @property
-        def weight(self) -> int:
-            """Roughly the number of bytes that packing reads."""
+    @property
+    @abstractmethod
+    def weight(self) -> int:
+        """Roughly the number of bytes that packing reads."""
 
     @property
     def diff_id(self) -> str | None:
@@ -134,16 +132,13 @@ class CreatedLayer(ABC):
         )
 
 
-class EntryLayer(CreatedLayer):
+class EntryLayer(CreatedLayer, frozen=True):
     """A layer whose tar consists of entries."""
 
-    __slots__ = ()
-
-    if TYPE_CHECKING:
-
-        @property
-        def meta(self) -> MemberMeta:
-            """The modification time and owner that all members share."""
+    @property
+    @abstractmethod
+    def meta(self) -> MemberMeta:
+        """The modification time and owner that all members share."""
 
     @abstractmethod
     def entries(self) -> Iterable[Entry]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from nixdock.layers.created import EntryLayer
 from nixdock.layers.layer import OWN_FILES_HISTORY
@@ -14,8 +13,7 @@ from nixdock.tar.permissions import PermissionRule, apply_rules
 __all__ = ["MemberLayer"]
 
 
-@dataclass(frozen=True, slots=True)
-class MemberLayer(EntryLayer):
+class MemberLayer(EntryLayer, frozen=True):
     """A layer with the given members."""
 
     members: tuple[Entry, ...]

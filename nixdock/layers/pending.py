@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NoReturn
 
 from nixdock.layers.created import CreatedLayer
@@ -12,8 +11,7 @@ from nixdock.system.buffers import Write
 __all__ = ["PendingLayer"]
 
 
-@dataclass(frozen=True, slots=True)
-class PendingLayer(CreatedLayer):
+class PendingLayer(CreatedLayer, frozen=True):
     """A layer of which nothing is known but its history, so that it can't be packed."""
 
     history: LayerHistory

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 
 from nixdock.errors import PackError
@@ -22,8 +21,7 @@ from nixdock.tar.write import write_end, write_members
 __all__ = ["SingleLayer"]
 
 
-@dataclass(frozen=True, slots=True)
-class SingleLayer(CreatedLayer):
+class SingleLayer(CreatedLayer, frozen=True):
     """The members of `top`, then the members of `store` that are not in `top`."""
 
     top: TarLayer

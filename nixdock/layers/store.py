@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from msgspec import field
 
 from nixdock.layers.created import EntryLayer
 from nixdock.nix.hashes import Hash
@@ -32,8 +33,7 @@ _LONGEST_COMMENT: Final = 79
 _EntriesOf = Callable[[StorePath, Hash | None], Iterator[Entry]]
 
 
-@dataclass(frozen=True, slots=True)
-class StoreLayer(EntryLayer):
+class StoreLayer(EntryLayer, frozen=True):
     """Store paths, packed in the given order after the entries of the store directory.
 
     They are read from `store`. `nar_hashes` are in the order of `paths`; `key` is computed from
@@ -114,8 +114,7 @@ class StoreLayer(EntryLayer):
         """Yield the bytes of the members, by the native packer if no header is special."""
         directory = None if self.perms else self.store.directory_of(self.paths)
         if directory is None:
-            # `super()` does not work in a class with slots that a decorator made.
-            yield from EntryLayer.member_pieces(self, listed)
+            yield from super().member_pieces(listed)
             return
         headers = Headers(self.meta)
         yield from member_pieces(self._parents(), headers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,8 +19,7 @@ from nixdock.tar.reader import TarReader
 __all__ = ["TarLayer"]
 
 
-@dataclass(frozen=True, slots=True)
-class TarLayer(CreatedLayer):
+class TarLayer(CreatedLayer, frozen=True):
     """The uncompressed tar in `file`, whose digest must be `tar_digest`."""
 
     file: Path

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import field
 
 from nixdock.layers.created import EntryLayer
 from nixdock.layers.layer import OWN_FILES_HISTORY
@@ -24,8 +25,7 @@ DirectoryAttributes = Mapping[bytes, tuple[int, Attributes]]
 """The modes and attributes of directories, by the names of their tar members."""
 
 
-@dataclass(frozen=True, slots=True)
-class TreeLayer(EntryLayer):
+class TreeLayer(EntryLayer, frozen=True):
     """A directory whose contents are put at `/` of the image.
 
     `directories` has the modes and attributes of directories in the base image. They replace the

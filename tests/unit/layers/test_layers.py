@@ -7,10 +7,10 @@ import io
 import itertools
 import os
 import tarfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from nixdock.errors import PackError
 from nixdock.layers.layer import Layer

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -36,8 +35,7 @@ from tests.unit.layers.blobs import Packed
 HISTORY = LayerHistory("a test", "bytes")
 
 
-@dataclass(frozen=True)
-class Bytes(CreatedLayer):
+class Bytes(CreatedLayer, frozen=True):
     """A layer with the given bytes as its tar; packing it calls `before` first."""
 
     data: bytes
@@ -207,7 +205,7 @@ class Sizes(Progress):
 @pytest.mark.parametrize("cores", [1, 2])
 @pytest.mark.parametrize("compression", [Compression.NONE, Compression.GZIP])
 def test_bytes_are_reported_while_a_layer_is_packed(cores: int, compression: Compression) -> None:
-    class Slow(Bytes):
+    class Slow(Bytes, frozen=True):
         def write_tar(self, write: Write) -> None:
             for _ in range(4):
                 write(bytes(1 << 20))

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from nixdock.coding.codings import Coding
 from nixdock.layers.created import CreatedLayer, SizedTar
 from nixdock.layers.layer import PLAIN_PACKING, Layer, Packing, SizedBlob
@@ -155,12 +157,11 @@ class KeyedLayer:
         return self.known.setdefault(self.key, self.new.pack(write, packing))
 
 
-@dataclass(frozen=True)
-class CountedTar(CreatedLayer):
+class CountedTar(CreatedLayer, frozen=True):
     """A new layer; `reads` has an item for each time that its tar was read."""
 
     tar: bytes
-    reads: list[None] = field(default_factory=list)
+    reads: list[None] = msgspec.field(default_factory=list)
     history: LayerHistory = HISTORY
 
     @property
@@ -199,8 +200,7 @@ def test_a_layer_that_is_known_by_its_key_is_not_read(tmp_path: Path) -> None:
 # A store path that comes as a stream, as a NAR from a binary cache does, with a listing before it.
 
 
-@dataclass(frozen=True)
-class StreamedLayer(CreatedLayer):
+class StreamedLayer(CreatedLayer, frozen=True):
     """Files whose sizes are known, and whose contents come one after the other, once."""
 
     listing: tuple[tuple[bytes, int], ...]

@@ -8,7 +8,6 @@ import json
 import os
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -95,8 +94,7 @@ def test_without_layers() -> None:
         assert [member.name for member in tar][1:] == ["manifest.json"]
 
 
-@dataclass(frozen=True)
-class Wrong(CreatedLayer):
+class Wrong(CreatedLayer, frozen=True):
     """A layer whose tar does not have the declared size."""
 
     history: LayerHistory
