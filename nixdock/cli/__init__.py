@@ -6,7 +6,6 @@ and text for people.
 
 from __future__ import annotations
 
-import difflib
 import errno
 import gc
 import importlib
@@ -14,15 +13,17 @@ import logging
 import os
 import sys
 from contextvars import ContextVar
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
-from click.shell_completion import CompletionItem
 
 from nixdock.cli.streams import prepare_streams, say_at_end
 from nixdock.errors import NixdockError
 from nixdock.system.termination import TerminatedError, handle_termination
 from nixdock.system.text import printable
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["SECTIONS", "main", "run"]
 
@@ -139,12 +140,16 @@ class _LazyGroup(click.Group):
         name = args[0]
         # While a shell completes a line, click parses it resiliently, and there is nobody to tell.
         if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            import difflib
+
             similar = difflib.get_close_matches(name, sorted(_COMMANDS))
             hint = f" Did you mean {' or '.join(map(repr, similar))}?" if similar else ""
             ctx.fail(f"No such command {name!r}.{hint}")
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
         summaries = {name: text for section in SECTIONS.values() for name, text in section.items()}
         found = [
             CompletionItem(name, help=text)
