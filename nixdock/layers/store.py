@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import field
 
 from nixdock.layers.created import EntryLayer
+from nixdock.nix.case_hack import name_in_nar
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
 from nixdock.oci.descriptor import canonical_json
@@ -120,7 +121,7 @@ class StoreLayer(EntryLayer, frozen=True):
         yield from member_pieces(self._parents(), headers)
         prefix = os.fsencode(f"{self.store_dir.rstrip('/')}/")
         names = [os.fsencode(path)[len(prefix) :] for path in self.paths]
-        yield from tree_pieces(os.fsencode(directory), prefix, names, headers)
+        yield from tree_pieces(os.fsencode(directory), prefix, names, headers, name_in_nar())
 
     def _with_rules(self, entries: Iterator[Entry]) -> Iterator[Entry]:
         if not self.perms:

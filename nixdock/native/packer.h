@@ -22,8 +22,8 @@ enum nixdock_fault {
     NIXDOCK_FILE_FAULT = 2, /* A file can't be read; there is an errno. */
     NIXDOCK_GREW = 3,       /* A file has more bytes than when it was opened. */
     NIXDOCK_SHRANK = 4,     /* A file has fewer bytes than when it was opened. */
-    NIXDOCK_UNUSUAL = 5,    /* This member is left to the reference: its name or a name beside it is
-                               not ASCII or that of a whiteout, it is large, deep or a device. */
+    NIXDOCK_UNUSUAL = 5,    /* This member is left to the reference: it is large, deep or a device,
+                               or a name in its directory is no ASCII, a whiteout's or a hack's. */
 };
 
 /* Where a stream is, and why it ended if that is not its end. */

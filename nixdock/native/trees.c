@@ -21,6 +21,7 @@ enum {
     WIDTH = 100,            /* Of a name or a target in a header. */
     MODE_AT = 100, SIZE_AT = 124, TIME_AT = 136, CHECKSUM_AT = 148, KIND_AT = 156, TARGET_AT = 157,
     MAGIC_AT = 257,
+    LINK_MODE = 0777,       /* Of each symlink on Linux; elsewhere it depends on the umask. */
     MOST_RECORD = LONGEST + 32, /* With the digits and the key. */
     MOST_HEADER = 2 * MOST_RECORD + 3 * BLOCK,
 };
@@ -184,7 +185,8 @@ static bool list_files(struct nixdock_trees *trees, struct directory *directory)
         const char *name = found->d_name;
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
             continue;
-        if (strncmp(name, ".wh.", 4) == 0 || !is_ascii(name, strlen(name)))
+        if (strncmp(name, ".wh.", 4) == 0 || strstr(name, "~nix~case~hack~") != NULL
+            || !is_ascii(name, strlen(name)))
             return fail(trees, NIXDOCK_UNUSUAL, 0);
         if (directory->count % MORE_FILES == 0) {
             size_t room = directory->count + MORE_FILES;
@@ -264,13 +266,13 @@ static bool begin_file(struct nixdock_trees *trees, int parent, const char *file
 static bool begin_member(struct nixdock_trees *trees, int parent, const char *file,
                          unsigned char type)
 {
-    struct stat info;
+    struct stat info = {.st_mode = S_IFLNK};
     char target[LONGEST + 1];
     if (type == DT_REG)
         return begin_file(trees, parent, file);
     if (type == DT_DIR)
         return begin_directory(trees, parent, file);
-    if (fstatat(parent, file, &info, AT_SYMLINK_NOFOLLOW) != 0)
+    if (type != DT_LNK && fstatat(parent, file, &info, AT_SYMLINK_NOFOLLOW) != 0)
         return fail(trees, NIXDOCK_TREE_FAULT, errno);
     if (S_ISREG(info.st_mode))
         return begin_file(trees, parent, file);
@@ -281,7 +283,7 @@ static bool begin_member(struct nixdock_trees *trees, int parent, const char *fi
     ssize_t size = readlinkat(parent, file, target, sizeof target);
     if (size < 0)
         return fail(trees, NIXDOCK_TREE_FAULT, errno);
-    return make_header(trees, '2', info.st_mode, 0, target, (size_t)size);
+    return make_header(trees, '2', LINK_MODE, 0, target, (size_t)size);
 }
 
 /* Begin the next member; return false if there is none, or on failure. */

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from nixdock.errors import PackError
+from nixdock.nix.case_hack import name_in_nar
 from nixdock.nix.closure import Closure
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
@@ -49,7 +50,7 @@ class LocalStore(Struct, frozen=True):
         Raise PackError if the path does not exist, or as `walk` does.
         """
         self._check(path)
-        return walk(os.fsencode(self.file(path)), os.fsencode(path))
+        return walk(os.fsencode(self.file(path)), os.fsencode(path), name_in_nar())
 
     def listing(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:
         """Yield the same entries."""

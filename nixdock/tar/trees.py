@@ -21,7 +21,7 @@ from nixdock.system.text import path_text
 from nixdock.tar.faults import file_error, size_error, tree_error
 from nixdock.tar.fields import MAGIC
 from nixdock.tar.header import Headers
-from nixdock.tar.walk import walk
+from nixdock.tar.walk import Rename, walk
 from nixdock.tar.write import member_pieces
 
 __all__ = ["tree_pieces"]
@@ -31,17 +31,22 @@ _MAGIC: Final = b"ustar"
 
 
 def tree_pieces(
-    directory: bytes, prefix: bytes, names: Sequence[bytes], headers: Headers
+    directory: bytes,
+    prefix: bytes,
+    names: Sequence[bytes],
+    headers: Headers,
+    rename: Rename | None = None,
 ) -> Iterator[memoryview]:
     """Yield the bytes of the trees `names` in a directory as members of a tar, without its end.
 
     A member's name is `prefix`, which ends with a slash, and its path below the directory. A piece
-    may be kept. Raise PackError as `walk` and `write_tar` do.
+    may be kept. `rename` is that of `walk`; it must change no names but those with the suffix of
+    `nixdock.nix.case_hack`. Raise PackError as `walk` and `write_tar` do.
     """
     template = headers.template
     if template is None or native_library() is None:
         for name in names:
-            yield from _in_python(directory, prefix, name, headers)
+            yield from _in_python(directory, prefix, name, headers, rename)
         return
     try:
         parent = open_directory(os.path.realpath(directory))
@@ -59,7 +64,8 @@ def tree_pieces(
                     raise _error(directory, prefix, place)
                 begun, written = place.begun, place.written
             name = left[begun - 1]
-            yield from _without_start(_in_python(directory, prefix, name, headers), written, name)
+            whole = _in_python(directory, prefix, name, headers, rename)
+            yield from _without_start(whole, written, name)
             left = left[begun:]
     finally:
         os.close(parent)
@@ -76,9 +82,10 @@ def _filled(stream: TreeStream) -> Iterator[memoryview]:
 
 
 def _in_python(
-    directory: bytes, prefix: bytes, name: bytes, headers: Headers
+    directory: bytes, prefix: bytes, name: bytes, headers: Headers, rename: Rename | None
 ) -> Iterator[memoryview]:
-    return member_pieces(walk(os.path.join(directory, name), prefix + name), headers)  # noqa: PTH118 (bytes)
+    entries = walk(os.path.join(directory, name), prefix + name, rename)  # noqa: PTH118 (bytes)
+    return member_pieces(entries, headers)
 
 
 def _without_start(pieces: Iterator[memoryview], size: int, name: bytes) -> Iterator[memoryview]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from nixdock.errors import PackError
@@ -15,13 +15,20 @@ from nixdock.tar.header import Entry, name_text
 from nixdock.tar.kinds import Kind
 from nixdock.tar.whiteouts import WHITEOUT, whiteout_error
 
-__all__ = ["walk"]
+__all__ = ["Rename", "walk"]
+
+Rename = Callable[[str], str]
+"""Returns the name in an archive of a file that has another one on the disk."""
 
 _TYPE_MASK: Final = 0o170000
+# What Linux says of each symlink; what other systems say depends on the umask.
+_MODE_OF_SYMLINK: Final = 0o777
 
 
-def walk(source: bytes, name: bytes) -> Iterator[Entry]:
+def walk(source: bytes, name: bytes, rename: Rename | None = None) -> Iterator[Entry]:
     """Yield the entries of the tree at `source`, with `name` as the name of its root.
+
+    With `rename`, the files below that have other names than on the disk.
 
     The order is depth first, with a directory before its contents and siblings sorted by their
     names as text. Symlinks are not followed, not even if they replace directories meanwhile; only
@@ -33,12 +40,12 @@ def walk(source: bytes, name: bytes) -> Iterator[Entry]:
         source = os.path.join(os.path.realpath(directory), base)  # noqa: PTH118 (bytes)
         root = _entry(source, name, os.lstat(source))
         yield root
-        pending = [iter(_children(root))] if root.kind == Kind.DIRECTORY else []
+        pending = [iter(_children(root, rename))] if root.kind == Kind.DIRECTORY else []
         while pending:
             for entry in pending[-1]:
                 yield entry
                 if entry[1] == Kind.DIRECTORY:
-                    pending.append(iter(_children(entry)))
+                    pending.append(iter(_children(entry, rename)))
                     break
             else:
                 pending.pop()
@@ -46,34 +53,40 @@ def walk(source: bytes, name: bytes) -> Iterator[Entry]:
         raise tree_error(os.fsencode(error.filename), error.errno or 0) from None
 
 
-def _children(directory: Entry) -> list[Entry]:
+def _children(directory: Entry, rename: Rename | None) -> list[Entry]:
     source = directory.source
     # All is read through one descriptor: the path may lead to another directory by now.
     descriptor = open_directory(source)
     try:
         with os.scandir(descriptor) as scan:
             children = {child.name: child for child in scan}
+        if rename is not None:
+            children = _renamed(children, rename, source)
         names = sorted(children) if "/".join(children).isascii() else _by_text(children)
         # To encode all names together takes less time.
         all_names = os.fsencode("/".join(names))
         bases = all_names.split(b"/") if names else []
+        files = bases
+        if rename is not None:
+            files = [os.fsencode(children[name].name) for name in names]
         if WHITEOUT in all_names:
             _refuse_whiteouts(source, bases)
         entries = []
         source += b"/" * (source != b"/")
         prefix = directory.name
         in_place = prefix == source
-        for name, base in zip(names, bases, strict=True):
-            path = source + base
+        for name, base, file in zip(names, bases, files, strict=True):
+            path = source + file
             # In a store at its usual place both paths are equal: share one object.
-            member = path if in_place else prefix + base
-            info = children[name].stat(follow_symlinks=False)
+            member = path if in_place and file == base else prefix + base
+            child = children[name]
+            info = child.stat(follow_symlinks=False)
             mode = info.st_mode
             # Nearly all entries are files: avoid a function call for them.
             if mode & _TYPE_MASK == stat.S_IFREG:
                 entry = Entry(member, b"0", mode & 0o7777, info.st_size, b"", path)
             else:
-                entry = _entry(path, member, info, name, descriptor)
+                entry = _entry(path, member, info, child.name, descriptor)
             entries.append(entry)
     except OSError as error:
         # What was read through the open directory has a name, or the directory's number.
@@ -85,6 +98,20 @@ def _children(directory: Entry) -> list[Entry]:
     finally:
         os.close(descriptor)
     return entries
+
+
+def _renamed(
+    children: Mapping[str, os.DirEntry[str]], rename: Rename, directory: bytes
+) -> dict[str, os.DirEntry[str]]:
+    renamed: dict[str, os.DirEntry[str]] = {}
+    for file, child in children.items():
+        other = renamed.setdefault(rename(file), child)
+        if other is not child:
+            text = path_text(directory)
+            raise PackError(
+                f"{text}: {other.name} and {file} have the same name in a layer", path=text
+            )
+    return renamed
 
 
 def _by_text(names: Iterable[str]) -> list[str]:
@@ -109,7 +136,7 @@ def _entry(
             target = os.readlink(path)
         else:
             target = os.fsencode(os.readlink(name, dir_fd=directory))
-        return Entry(member, Kind.SYMLINK, mode & 0o7777, 0, target)
+        return Entry(member, Kind.SYMLINK, _MODE_OF_SYMLINK, 0, target)
     if kind == stat.S_IFDIR:
         slashed = member if member.endswith(b"/") else member + b"/"
         return Entry(slashed, Kind.DIRECTORY, mode & 0o7777, 0, b"", path)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from nixdock.errors import PackError
+from nixdock.layers.pack import pack
+from nixdock.layers.store import StoreLayer
+from nixdock.nix import case_hack
 from nixdock.nix.store_path import StorePath
 from nixdock.stores.local import LocalStore
 from nixdock.tar.kinds import Kind
@@ -34,6 +38,23 @@ def test_entries_have_the_names_of_the_store_and_the_files_below_the_root(
     ]
     assert Path(entries[2].source.decode()).read_bytes() == b"program"
     assert list(store.listing(PATH)) == entries
+
+
+def test_names_that_nix_changes_on_macos_because_of_their_case(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path(f"{store.root}{PATH}/bin/App~nix~case~hack~1")
+    file.write_bytes(b"another program")
+    name = PATH.encode() + b"/bin/App"
+    layer = StoreLayer((PATH,), store=store)
+    assert name not in [entry.name for entry in store.entries(PATH)], "Linux has names with that"
+    monkeypatch.setattr(case_hack, "_is_used", True)
+    (entry,) = (entry for entry in store.entries(PATH) if entry.name == name)
+    assert entry.source == os.fsencode(file)
+    changed = pack(layer).digest
+    monkeypatch.setattr(case_hack, "_is_used", False)
+    file.rename(file.with_name("App"))
+    assert pack(layer).digest == changed
 
 
 def test_a_path_that_does_not_exist_is_an_error_that_says_what_to_do(store: LocalStore) -> None:

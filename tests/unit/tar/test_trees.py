@@ -65,6 +65,45 @@ def test_any_trees(forest: list[Tree], mtime: int, uid: int) -> None:
         check(Path(directory), names, MemberMeta(mtime, uid, 5, "someone", "some"))
 
 
+def test_names_that_nix_has_changed_because_of_their_case(tmp_path: Path) -> None:
+    """They are in the places that their names in a NAR have."""
+    hacked, plain = tmp_path / "hacked", tmp_path / "plain"
+    hacked.mkdir()
+    plain.mkdir()
+    first, upper, lower = ({name: (name, 0o444)} for name in (b"1", b"2", b"3"))
+    second = {b"E": upper, b"e~nix~case~hack~1": lower, b"f": b"e"}
+    make(hacked / "tree", {b"first": first, b"second": second})
+    make(plain / "tree", {b"first": first, b"second": {b"E": upper, b"e": lower, b"f": b"e"}})
+
+    def rename(name: str) -> str:
+        return name.partition("~nix~case~hack~")[0]
+
+    headers = Headers(MemberMeta())
+    pieces = tree_pieces(os.fsencode(hacked), STORE, [b"tree"], headers, rename)
+    assert b"".join(pieces) == expected(plain, [b"tree"])
+
+
+def test_two_files_whose_names_become_the_same(tmp_path: Path) -> None:
+    make(tmp_path / "tree", {b"a~nix~case~hack~1": (b"1", 0o444), b"a": (b"2", 0o444)})
+    pieces = tree_pieces(
+        os.fsencode(tmp_path), STORE, [b"tree"], Headers(MemberMeta()), lambda name: name[0]
+    )
+    with pytest.raises(PackError, match=r"tree: .* have the same name in a layer$") as caught:
+        b"".join(pieces)
+    assert "a~nix~case~hack~1" in str(caught.value)
+
+
+def test_symlinks_of_systems_where_they_have_modes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to("target")
+    status = os.stat_result((0o120755, *os.lstat(tmp_path / "link")[1:]))
+    really = os.lstat
+    monkeypatch.setattr(os, "lstat", lambda path: status if b"/link" in path else really(path))
+    (entry,) = walk(os.fsencode(tmp_path / "link"), b"/link")
+    assert entry.mode == 0o777
+
+
 @pytest.mark.parametrize(
     "meta", [MemberMeta(mtime=-1), MemberMeta(uid=2**40), MemberMeta(uname="é")]
 )
