@@ -18,7 +18,7 @@ ReadFiles: TypeAlias = "Callable[[int], Sequence[FileView]]"
 """Returns the files of the layer with a number, or raises NixdockError; it may take long."""
 
 
-class Side(Struct, frozen=True, dict=True):
+class Side(Struct, frozen=True):
     """An image, and what reads the files of its layers when somebody looks at them.
 
     Of two images, `role` is "old" or "new".

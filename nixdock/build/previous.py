@@ -101,9 +101,9 @@ def read_previous(
         if remembered is not None and remembered.layers:
             return remembered
         layers = _layers_of(replace(file, images=(image,)))
-    from nixdock.layering.plan_history import PreviousPlan  # noqa: PLC0415 (as above)
+    from nixdock.layering.plan_history import PlanHistory, PreviousPlan  # noqa: PLC0415 (as above)
 
-    return PreviousPlan(layers) if remembered is None else replace(remembered, layers=layers)
+    return PreviousPlan(layers, PlanHistory() if remembered is None else remembered.history)
 
 
 def _is_json(path: Path) -> bool:

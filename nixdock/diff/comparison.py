@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from nixdock.diff.result import (
@@ -81,7 +81,8 @@ def _size(document: Document | None, known: Document | None) -> int:
     return 0 if document is None or document == known else document.size
 
 
-class _Comparison(Struct, frozen=True, dict=True):
+@dataclass(frozen=True)
+class _Comparison:
     """The layers of both sides, without unplanned ones; layers are identified by their indices."""
 
     old: tuple[SideLayer, ...]

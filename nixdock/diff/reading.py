@@ -202,7 +202,7 @@ def _report(
         (report,) = inspect_images(replace(file, images=(image,))).images
         return report
     unknown = tuple(layer for i, layer in enumerate(image.layers) if i not in known)
-    read = replace(file, images=(replace(image, layers=unknown),))
+    read = replace(file, images=(dataclasses.replace(image, layers=unknown),))
     reports = iter(inspect_images(read).images[0].layers)
     (report,) = list_images(replace(file, images=(image,))).images
     layers = (

@@ -14,12 +14,12 @@ makes the same plan.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import fsum
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from nixdock.layering.reach import Reach
 
@@ -66,7 +66,8 @@ class RateClass(Struct, frozen=True):
     other_unchanged: tuple[float, ...]
 
 
-class ChangeModel(Struct, frozen=True, dict=True):
+@dataclass(frozen=True)
+class ChangeModel:
     """The probabilities with which the paths of a closure change.
 
     `sizes` are the sizes to plan with, in the order of `reach`. `app_share` is the share of updates

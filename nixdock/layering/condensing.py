@@ -10,6 +10,7 @@ that come out of it have exact cones again.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
@@ -79,7 +80,7 @@ def sketched(model: ChangeModel, columns: int) -> tuple[ChangeModel, list[int]]:
             top |= sketch.members
         classes.append(sketch)
         start += used
-    return replace(model, classes=tuple(classes), top=top), marks
+    return dataclasses.replace(model, classes=tuple(classes), top=top), marks
 
 
 def _sketched_class(rates: RateClass, count: int, used: int, start: int) -> RateClass:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from nixdock.errors import LayeringError
 from nixdock.nix.store_path import StorePath
@@ -93,9 +92,8 @@ class PreviousPlan(Struct, frozen=True):
         """Return the plan with those of `paths` that it has only abbreviated."""
         whole = {path for layer in self.layers for path in layer}
         complete = {abbreviated(path): path for path in paths if path not in whole}
-        return replace(
-            self,
-            layers=tuple(
-                tuple(complete.get(path, path) for path in layer) for layer in self.layers
-            ),
+        # Not by `replace`, which checks nothing with older releases of msgspec.
+        return PreviousPlan(
+            tuple(tuple(complete.get(path, path) for path in layer) for layer in self.layers),
+            self.history,
         )

@@ -10,12 +10,11 @@ To hold a set for each path takes a bit for each pair of paths. So only closures
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import compress
 from operator import or_
 from typing import TYPE_CHECKING, Final, TypeVar
-
-from msgspec import Struct
 
 from nixdock.layering.reach_sums import sums_of_some, sums_over_ancestors
 
@@ -47,7 +46,8 @@ def select(items: Sequence[Item], bits: int) -> Iterator[Item]:
     return compress(items, bin(bits)[:1:-1].encode().translate(_TRUTHS))
 
 
-class Reach(Struct, frozen=True, dict=True):
+@dataclass(frozen=True)
+class Reach:
     """For each path of a closure, its direct and indirect references and referrers."""
 
     closure: Closure

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
-
-from msgspec import Struct
-from msgspec.structs import replace
 
 from nixdock.errors import PackError
 from nixdock.layers.compression import Compression
@@ -134,7 +132,8 @@ def _can_be_sent(job: _Job) -> bool:
     return True
 
 
-class _Job(Struct, frozen=True, dict=True):
+@dataclass(frozen=True)
+class _Job:
     """The layers to pack, in `order`.
 
     `sizes` has the bytes so far of each, in memory that processes share.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Final
@@ -34,17 +35,14 @@ class PathInfo(Struct, frozen=True):
     deriver: str | None = None
 
 
-class Closure(Struct, frozen=True, dict=True):
+@dataclass(frozen=True)
+class Closure:
     """A set of store paths that contains every path its members refer to.
 
     Use `of` to create one from unchecked infos. Iteration is in ascending order of the paths.
     """
 
-    infos: Mapping[StorePath, PathInfo]
-
-    def __repr__(self) -> str:
-        """Return the number of the paths, of which there may be many thousands."""
-        return f"Closure(<{len(self.infos)} store paths>)"
+    infos: Mapping[StorePath, PathInfo] = field(repr=False)
 
     @classmethod
     def of(cls, infos: Iterable[PathInfo]) -> Closure:

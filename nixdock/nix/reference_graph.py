@@ -111,7 +111,7 @@ def _looks_like_graph(value: object) -> bool:
     )
 
 
-class _EntryReader(Struct, frozen=True, dict=True):
+class _EntryReader(Struct, frozen=True):
     """Turns JSON path infos into PathInfos, and parses each store path only once."""
 
     store_dir: str = DEFAULT_STORE_DIR

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 __all__ = ["Sheet"]
 
 
-class Sheet(Struct, dict=True):
+class Sheet(Struct):
     """The rules of one page, in the order in which they were added."""
 
     rules: list[str] = field(default_factory=list)

@@ -50,7 +50,7 @@ class ImageStore(Struct, frozen=True):
     derivation_outputs: Mapping[StorePath, Mapping[str, str]] = field(default_factory=dict)
 
 
-class _Changes(Struct, dict=True):
+class _Changes(Struct):
     """The changes that one layer makes to the store.
 
     `removed` files and `emptied` directories are those of lower layers, wherever in the tar the
@@ -87,7 +87,7 @@ class _Changes(Struct, dict=True):
             self.removed.add(name)
 
 
-class _Merged(Struct, dict=True):
+class _Merged(Struct):
     """The store in the layers that were merged so far."""
 
     store: bytes

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from nixdock.errors import InputError
 from nixdock.oci.layout import DIR_VERSION, DOCKER_MANIFEST, INDEX, MARKER, Format

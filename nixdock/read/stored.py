@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec import Struct
 
 from nixdock.oci.attestation import ATTESTATION_TYPE
 from nixdock.oci.descriptor import Platform
@@ -17,7 +17,7 @@ from nixdock.read.stored_layer import StoredLayer
 __all__ = ["StoredImage", "StoredIndex", "has_image_layers", "with_all_names"]
 
 
-class StoredIndex(Struct, frozen=True, dict=True):
+class StoredIndex(Struct, frozen=True):
     """An index of images, by its digest, its annotations, and the platforms that it states."""
 
     digest: str
@@ -36,7 +36,8 @@ class StoredIndex(Struct, frozen=True, dict=True):
         return cls(digest, index.annotations or {}, platforms)
 
 
-class StoredImage(Struct, frozen=True, dict=True):
+@dataclass(frozen=True)
+class StoredImage:
     """An image: its names, config and layers; in a docker-archive, it has no manifest.
 
     `index` is the index below the layout's `index.json` that leads to the image, if there is one.

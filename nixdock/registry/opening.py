@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ def _open_remote(
         file = replace(read_images(files, place, complain), format=REGISTRY)
         if manifest is not found:
             index = stored_index(found)
-            images = tuple(replace(image, index=index) for image in file.images)
+            images = tuple(dataclasses.replace(image, index=index) for image in file.images)
             file = replace(file, images=images)
         yield file
     finally:

@@ -48,7 +48,7 @@ class Place(Struct, frozen=True):
         return f"{self.real_parent}/{self.name}" if self.real_parent else self.name
 
 
-class JoinedTree(Struct, dict=True):
+class JoinedTree(Struct):
     """The tree that contents are joined in.
 
     `directory` holds the tree. The store `store_dir` is below `root`; contents that are not in the

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Final
 
@@ -122,7 +123,8 @@ class Containerd(Struct, frozen=True):
         return [*self.ctr.words, "run", *own, *options, name.canonical, container, *arguments]
 
 
-class Kind(Struct, frozen=True, dict=True):
+@dataclass(frozen=True)
+class Kind:
     """The nodes of a cluster that kind has made: containers with a containerd in each.
 
     KIND_CLUSTER_NAME says which cluster, and KIND_EXPERIMENTAL_PROVIDER where its nodes are.

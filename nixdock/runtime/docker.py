@@ -8,11 +8,10 @@ and waits until that is on the disk.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import takewhile
 from typing import Final
-
-from msgspec import field
 
 from nixdock.oci.reference import Reference
 from nixdock.runtime.docker_daemon import Daemon, ListedImage
@@ -27,12 +26,13 @@ __all__ = ["Docker"]
 _LITTLE: Final = 32_000_000
 
 
-class Docker(DockerLike, frozen=True, kw_only=True, dict=True):
+@dataclass(frozen=True, kw_only=True)
+class Docker(DockerLike):
     """A daemon, for the time in which one image is loaded."""
 
     name: str = "docker"
-    daemon: Daemon
-    memory: LoadMemory = field(default_factory=LoadMemory.of_user)
+    daemon: Daemon = field(repr=False)
+    memory: LoadMemory = field(default_factory=LoadMemory.of_user, repr=False)
 
     @property
     def shortcut(self) -> Shortcut:

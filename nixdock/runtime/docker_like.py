@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
-
-from msgspec import Struct
 
 from nixdock.errors import ToolError
 from nixdock.oci.descriptor import Platform
@@ -24,7 +23,8 @@ _PLATFORM: Final = "{{.OSType}}/{{.Architecture}}"
 _PLATFORM_OF_PODMAN: Final = "{{.Host.OS}}/{{.Host.Arch}}"
 
 
-class DockerLike(Struct, frozen=True, dict=True):
+@dataclass(frozen=True)
+class DockerLike:
     """A runtime that `program` leads.
 
     With `has_ids`, the ID of an image is the digest of its config. `loses_names` is that of

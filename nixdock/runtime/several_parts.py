@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING
-
-from msgspec import Struct
 
 from nixdock.runtime.byte_range import Part
 from nixdock.runtime.catalogue import ServedBlob
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["SeveralParts"]
 
 
-class SeveralParts(Struct, frozen=True, dict=True):
+@dataclass(frozen=True)
+class SeveralParts:
     """The `parts` of `blob`, each after a head that names it; `boundary` is not in the blob."""
 
     blob: ServedBlob

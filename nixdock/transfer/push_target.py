@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 from typing import Final
 
 from msgspec import Struct
@@ -24,7 +23,7 @@ __all__ = ["PushTarget"]
 _MOST_SOURCES: Final = 2
 
 
-class PushTarget(Struct, frozen=True, dict=True):
+class PushTarget(Struct, frozen=True):
     """A repository, the tags to set there, and the images that were `seen` in it before.
 
     Without tags, an image is stored by its digest alone. A registry keeps the blobs of the
@@ -34,11 +33,6 @@ class PushTarget(Struct, frozen=True, dict=True):
     repository: Repository
     tags: tuple[str, ...]
     seen: tuple[Seen, ...] = ()
-
-    @cached_property
-    def named(self) -> frozenset[str]:
-        """The digests of all blobs that `seen` names."""
-        return frozenset(blob.digest for seen in self.seen for blob in seen.blobs)
 
     @property
     def replaced(self) -> list[Seen]:
@@ -62,7 +56,7 @@ class PushTarget(Struct, frozen=True, dict=True):
         It is mounted from another repository of the registry if one of `homes`, as HOST/NAME, is
         that; a dry run only asks.
         """
-        if digest in self.named:
+        if any(digest == blob.digest for seen in self.seen for blob in seen.blobs):
             return Outcome.KNOWN
         sources = self._mountable(homes)
         if dry_run:

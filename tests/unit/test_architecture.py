@@ -164,17 +164,16 @@ def test_modules_say_what_they_are_for_and_what_is_public() -> None:
 
 def test_values_are_structs_where_these_can_do_what_is_needed() -> None:
     """A dataclass takes thirty times as long to define, whenever a command starts."""
-    left_out = {"compare", "hash", "repr"}
+    needed = ("compare=False", "hash=False", "repr=False", "cached_property")
     for module, tree in TREES.items():
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.ClassDef):
-                continue
-            decorators = [d for d in node.decorator_list if "dataclass" in ast.unparse(d)]
-            # Classes with abstract methods have another metaclass than structs.
-            if decorators and not node.bases:
-                calls = [n for n in ast.walk(node) if isinstance(n, ast.Call)]
-                given = {keyword.arg for call in calls for keyword in call.keywords}
-                assert given & left_out, f"{module}.{node.name} can be a Struct"
+        for node in (each for each in ast.walk(tree) if isinstance(each, ast.ClassDef)):
+            # With older releases of msgspec, Python 3.13 crashes over structs with a `__dict__`.
+            assert "dict" not in {keyword.arg for keyword in node.keywords}, node.name
+            if any("dataclass" in ast.unparse(each) for each in node.decorator_list):
+                text = ast.unparse(node)
+                # The base of `Docker`, which has cached properties.
+                is_base = node.name == "DockerLike"
+                assert is_base or any(word in text for word in needed), f"{module}.{node.name}"
 
 
 def test_layers_are_not_asked_for_their_class() -> None:

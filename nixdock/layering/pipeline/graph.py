@@ -20,7 +20,7 @@ __all__ = ["Data", "Graph", "address", "graphs_of", "kind_of"]
 Data: TypeAlias = Union["Graph", list["Data"], dict[str, "Data"]]
 
 
-class Graph(Struct, frozen=True, dict=True):
+class Graph(Struct, frozen=True):
     """A part of the closure: store paths, smallest first, and the references among them.
 
     `nodes` and `members` are the same paths, as a sequence and as a set. `references` may contain
