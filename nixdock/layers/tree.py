@@ -11,6 +11,7 @@ from msgspec import field
 
 from nixdock.layers.created import EntryLayer
 from nixdock.layers.layer import OWN_FILES_HISTORY
+from nixdock.nix.case_hack import name_in_nar, target_in_nar
 from nixdock.oci.layer_blob import LayerHistory
 from nixdock.tar.header import Attributes, Entry, MemberMeta
 from nixdock.tar.kinds import Kind
@@ -70,6 +71,12 @@ class TreeLayer(EntryLayer, frozen=True):
         # `/` must not get the mode of the directory in which the tree was prepared.
         if self.root_entry:
             yield Entry(b"/", Kind.DIRECTORY, 0o755)
-        tree = walk(os.fsencode(self.directory), b"/")
+        rename = name_in_nar()
+        tree = walk(os.fsencode(self.directory), b"/", rename)
         next(tree)
-        yield from tree
+        yield from tree if rename is None else map(_with_target_in_nar, tree)
+
+
+def _with_target_in_nar(entry: Entry) -> Entry:
+    """Let a link to a file of the store lead to the name that the file has in the image."""
+    return entry._replace(target=target_in_nar(entry.target)) if entry.target else entry

@@ -282,7 +282,7 @@ static bool begin_member(struct nixdock_trees *trees, int parent, const char *fi
         return fail(trees, NIXDOCK_UNUSUAL, 0);
     ssize_t size = readlinkat(parent, file, target, sizeof target);
     if (size < 0)
-        return fail(trees, NIXDOCK_TREE_FAULT, errno);
+        return fail(trees, NIXDOCK_TREE_FAULT, errno == EINVAL ? ESTALE : errno);
     return make_header(trees, '2', LINK_MODE, 0, target, (size_t)size);
 }
 

@@ -23,6 +23,7 @@ Rename = Callable[[str], str]
 _TYPE_MASK: Final = 0o170000
 # What Linux says of each symlink; what other systems say depends on the umask.
 _MODE_OF_SYMLINK: Final = 0o777
+_NO_NAMES: Final = frozenset({"", ".", ".."})
 
 
 def walk(source: bytes, name: bytes, rename: Rename | None = None) -> Iterator[Entry]:
@@ -105,12 +106,12 @@ def _renamed(
 ) -> dict[str, os.DirEntry[str]]:
     renamed: dict[str, os.DirEntry[str]] = {}
     for file, child in children.items():
-        other = renamed.setdefault(rename(file), child)
-        if other is not child:
-            text = path_text(directory)
-            raise PackError(
-                f"{text}: {other.name} and {file} have the same name in a layer", path=text
-            )
+        name = rename(file)
+        other = renamed.setdefault(name, child)
+        if other is not child or name in _NO_NAMES:
+            path = path_text(directory + b"/" + os.fsencode(file))
+            problem = "no name" if other is child else "the same name as a file beside it"
+            raise PackError(f"{path} would have {problem} in a layer", path=path)
     return renamed
 
 

@@ -18,6 +18,7 @@ from nixdock.layers.store import StoreLayer
 from nixdock.layers.tar_file import TarLayer
 from nixdock.layers.tree import TreeLayer
 from nixdock.native.library import PACKER_VARIABLE
+from nixdock.nix import case_hack
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layer_blob import LayerHistory
@@ -255,6 +256,19 @@ def test_a_tree_has_no_name_twice(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     found = names(TreeLayer(tmp_path, MemberMeta()))
     assert found == ["", "/a", "/a/b", "/a/b/d", "/a-c"]
+
+
+def test_links_to_files_whose_names_nix_changes_on_macos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have the names that the layers of store paths give to their targets."""
+    (tmp_path / "e~nix~case~hack~1").mkdir()
+    link = tmp_path / "e~nix~case~hack~1/f~nix~case~hack~2"
+    link.symlink_to("/nix/store/x/e~nix~case~hack~1/f~nix~case~hack~2")
+    (tmp_path / "E").mkdir()
+    monkeypatch.setattr(case_hack, "_is_used", True)
+    *_, found = members(TreeLayer(tmp_path, MemberMeta()))
+    assert (found.name, found.linkname) == ("/e/f", "/nix/store/x/e/f")
 
 
 # Layers of a tar in a file.
