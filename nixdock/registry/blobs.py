@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import Final
 
+from msgspec import Struct
+
 from nixdock.errors import RegistryError
 from nixdock.network.body import Body, ContentError
 from nixdock.network.resumed import CONTENT_RANGE, ResumedReader
@@ -15,6 +17,8 @@ from nixdock.registry.transport import Response
 __all__ = ["BlobReader", "has_blob", "mount_blob", "start_of_blob", "upload_blob"]
 
 _DATA: Final = "application/octet-stream"
+# More than of any number of bytes.
+_MOST_DIGITS: Final = 18
 
 
 def has_blob(repository: Repository, digest: str) -> bool:
@@ -114,9 +118,9 @@ def upload_blob(
 ) -> None:
     """Upload a blob, at the location of an upload that has begun or else of a new one.
 
-    It is sent as a whole. If the transfer breaks, the rest is sent in pieces, from where the
-    registry says that it stopped. Raise RegistryError if that fails, too, and at once what reading
-    the body raises.
+    It is sent as a whole. If the transfer breaks, the rest is sent alone, from where the registry
+    says that it stopped; all of it is sent again to registries that know no such thing. Raise
+    RegistryError if that fails, too, and at once what reading the body raises.
     """
     try:
         _upload(repository, digest, body, location)
@@ -124,39 +128,54 @@ def upload_blob(
         raise error.error from None
 
 
-def _upload(repository: Repository, digest: str, body: Body, location: str | None) -> None:
-    attempts = repository.transport.attempts
-    sent = 0
-    for attempt in range(1, attempts + 1):
-        try:
-            if location is not None and attempt > 1:
-                location, sent = _progress(repository, location, digest)
-                # Without a byte, or with more than there are, the upload is better begun anew.
-                location = location if 0 < sent <= body.size else None
-            if location is None:
-                # It may have arrived all the same, and only the answer that says so has not.
-                if attempt > 1 and has_blob(repository, digest):
-                    return
-                location, sent = _begin(repository, digest), 0
-            if 0 < sent < body.size:
-                location = _send_rest(repository, location, digest, body, sent)
-                sent = body.size
-            _finish(repository, location, digest, Body.of(b"") if sent else body)
-        except RegistryError as error:
-            if attempt == attempts or not (error.is_broken or error.status in _NEW_UPLOAD):
-                raise
-            repository.transport.wait(attempt)
-            if error.status in _NEW_UPLOAD:
-                location = None
-        else:
-            return
+class _Session(Struct, frozen=True):
+    """An upload that has begun: where it goes on, and how many bytes a piece has at least.
+
+    Only the last piece, with which the upload ends, may have fewer.
+    """
+
+    location: str
+    least: int = 0
 
 
 # The upload is unknown, or its state is not what it should be: begin another one.
 _NEW_UPLOAD: Final = frozenset({404, 416})
+# The registry does not say what has come, or takes no pieces (Google's and Amazon's, for example).
+_NO_PIECES: Final = frozenset({400, 405, 411, 413, 415, 501})
 
 
-def _begin(repository: Repository, digest: str) -> str:
+def _upload(repository: Repository, digest: str, body: Body, location: str | None) -> None:
+    attempts = repository.transport.attempts
+    session = None if location is None else _Session(location)
+    sent = 0
+    for attempt in range(1, attempts + 1):
+        goes_on = session is not None and attempt > 1
+        try:
+            if session is not None and attempt > 1:
+                session, sent = _progress(repository, session, digest)
+                # Without a byte, or with more than there are, the upload is better begun anew.
+                session = session if 0 < sent <= body.size else None
+            if session is None:
+                # It may have arrived all the same, and only the answer that says so has not.
+                if attempt > 1 and has_blob(repository, digest):
+                    return
+                session, sent = _begin(repository, digest), 0
+            if 0 < sent < body.size and body.size - sent >= session.least:
+                session = _send_rest(repository, session, digest, body, sent)
+                sent = body.size
+            _finish(repository, session, digest, body, sent)
+        except RegistryError as error:
+            is_lost = error.status in _NEW_UPLOAD or (goes_on and error.status in _NO_PIECES)
+            if attempt == attempts or not (error.is_broken or is_lost):
+                raise
+            repository.transport.wait(attempt)
+            if is_lost:
+                session = None
+        else:
+            return
+
+
+def _begin(repository: Repository, digest: str) -> _Session:
     with repository.transport.send(
         Request(
             "POST",
@@ -167,18 +186,25 @@ def _begin(repository: Repository, digest: str) -> str:
             subject=f"the upload of the blob {digest}",
         )
     ) as response:
-        return _location(repository, response)
+        return _session(repository, response)
 
 
-def _finish(repository: Repository, location: str, digest: str, body: Body) -> None:
-    separator = "&" if "?" in location else "?"
+def _finish(repository: Repository, session: _Session, digest: str, body: Body, sent: int) -> None:
+    """End an upload with what is left of the body, after the bytes that were sent."""
+    separator = "&" if "?" in session.location else "?"
+    rest, headers = body, {"Content-Type": _DATA}
+    if sent == body.size:
+        rest = Body.of(b"")
+    elif sent:
+        rest = body.rest(sent)
+        headers["Content-Range"] = f"{sent}-{body.size - 1}"
     with repository.transport.send(
         Request(
             "PUT",
-            f"{location}{separator}digest={digest}",
+            f"{session.location}{separator}digest={digest}",
             repository.pushing(),
-            headers={"Content-Type": _DATA},
-            body=body,
+            headers=headers,
+            body=rest,
             expected=(201, 204),
             subject=f"the upload of the blob {digest}",
             # A part may have arrived: the registry is asked first.
@@ -194,12 +220,12 @@ def _finish(repository: Repository, location: str, digest: str, body: Body) -> N
         )
 
 
-def _progress(repository: Repository, location: str, digest: str) -> tuple[str, int]:
+def _progress(repository: Repository, session: _Session, digest: str) -> tuple[_Session, int]:
     """Ask how many bytes of an upload have come, and where it goes on."""
     with repository.transport.send(
         Request(
             "GET",
-            location,
+            session.location,
             repository.pushing(),
             expected=(200, 202, 204),
             subject=f"the upload of the blob {digest}",
@@ -208,15 +234,17 @@ def _progress(repository: Repository, location: str, digest: str) -> tuple[str, 
         match = CONTENT_RANGE.match(response.headers.get("Range", ""))
         # `0-0` says that nothing has come, or a single byte: registries don't tell which.
         sent = int(match[2]) + 1 if match and match[2] != "0" else 0
-        return _location(repository, response, location), sent
+        return _session(repository, response, session), sent
 
 
-def _send_rest(repository: Repository, location: str, digest: str, body: Body, start: int) -> str:
+def _send_rest(
+    repository: Repository, session: _Session, digest: str, body: Body, start: int
+) -> _Session:
     rest = body.rest(start)
     with repository.transport.send(
         Request(
             "PATCH",
-            location,
+            session.location,
             repository.pushing(),
             headers={"Content-Type": _DATA, "Content-Range": f"{start}-{body.size - 1}"},
             body=rest,
@@ -225,7 +253,19 @@ def _send_rest(repository: Repository, location: str, digest: str, body: Body, s
             retry=False,
         )
     ) as response:
-        return _location(repository, response, location)
+        return _session(repository, response, session)
+
+
+def _session(
+    repository: Repository, response: Response, before: _Session | None = None
+) -> _Session:
+    """Return how an upload goes on, as an answer says, or else as was said `before`."""
+    stated = response.headers.get("OCI-Chunk-Min-Length", "")
+    is_number = stated.isascii() and stated.isdecimal() and len(stated) <= _MOST_DIGITS
+    if before is None:
+        return _Session(_location(repository, response), int(stated) if is_number else 0)
+    least = int(stated) if is_number else before.least
+    return _Session(_location(repository, response, before.location), least)
 
 
 def _location(repository: Repository, response: Response, default: str | None = None) -> str:

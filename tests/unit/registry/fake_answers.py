@@ -167,6 +167,8 @@ def _misplaced(
         return failure(411, "SIZE_INVALID", "a Content-Length is required")
     if received.method == "PATCH" and registry.refuses_chunks:
         return failure(405, "UNSUPPORTED", "no chunks here")
+    if received.method == "PATCH" and len(received.body) < registry.chunk_min:
+        return failure(400, "SIZE_INVALID", "the chunk is too small")
     sent = re.fullmatch(r"(\d+)-(\d+)", received.headers.get("Content-Range", ""))
     if sent is not None:
         if int(sent[1]) != len(upload):

@@ -78,18 +78,47 @@ def test_an_upload_that_is_forgotten_begins_anew(
     assert len(fake.requests("POST")) == 2
 
 
+@pytest.mark.parametrize("where", ["relative", "query"])
+def test_the_rest_may_be_smaller_than_a_piece(
+    fake: FakeRegistry, repository: Repository, where: Where
+) -> None:
+    """It is then sent with the request that ends the upload, where it is surely the last piece."""
+    fake.location = where
+    fake.chunk_min = 200_000
+    fake.faults.append(Fault("PUT", cut=250_000))
+    upload(repository)
+    assert stored(fake) == DATA
+    assert fake.requests("PATCH") == []
+    received = sum(each.received for each in fake.requests("PUT"))
+    assert received == len(DATA) + (0 if where == "relative" else 250_000)
+
+
+def test_a_piece_that_is_large_enough(fake: FakeRegistry, repository: Repository) -> None:
+    fake.chunk_min = 200_000
+    fake.faults.append(Fault("PUT", cut=1000))
+    upload(repository)
+    assert stored(fake) == DATA
+    assert len(fake.requests("PATCH")) == 1
+
+
 def test_a_registry_without_pieces_gets_the_blob_again(
     fake: FakeRegistry, repository: Repository
 ) -> None:
     fake.refuses_chunks = True
     fake.faults.append(Fault("PUT", cut=1000))
-    try:
-        upload(repository)
-    except RegistryError as error:
-        # It refuses for good: nothing else than another push helps.
-        assert error.status is not None
-    else:
-        assert stored(fake) == DATA
+    upload(repository)
+    assert stored(fake) == DATA
+    assert sum(each.received for each in fake.requests("PUT")) == 1000 + len(DATA)
+
+
+@pytest.mark.parametrize("status", [400, 405, 501])
+def test_a_registry_that_does_not_say_what_has_come_gets_the_blob_again(
+    fake: FakeRegistry, repository: Repository, status: int
+) -> None:
+    fake.faults += [Fault("PUT", cut=1000), Fault("GET", "uploads", status=status)]
+    upload(repository)
+    assert stored(fake) == DATA
+    assert len(fake.requests("POST")) == 2
 
 
 def test_an_upload_that_always_breaks_is_an_error(
