@@ -7,7 +7,6 @@ and text for people.
 from __future__ import annotations
 
 import errno
-import gc
 import importlib
 import logging
 import os
@@ -185,9 +184,6 @@ def run() -> NoReturn:
     try:
         handle_termination()
         prepare_streams()
-        # The process is short-lived, and reference counts free nearly all garbage. Collecting
-        # cycles would visit every object of a large closure again and again.
-        gc.disable()
         logging.basicConfig(format="%(message)s", handlers=[_LogLines()], level=logging.INFO)
         status = main.main(prog_name="nixdock", standalone_mode=False)
         if sys.stdout is not None:
