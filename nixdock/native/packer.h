@@ -23,7 +23,7 @@ enum nixdock_fault {
     NIXDOCK_GREW = 3,       /* A file has more bytes than when it was opened. */
     NIXDOCK_SHRANK = 4,     /* A file has fewer bytes than when it was opened. */
     NIXDOCK_UNUSUAL = 5,    /* This member is left to the reference: it is large, deep or a device,
-                               or a name in its directory is no ASCII, a whiteout's or a hack's. */
+                               or a name beside it is not ASCII, a whiteout or changed by Nix. */
 };
 
 /* Where a stream is, and why it ended if that is not its end. */

@@ -156,6 +156,7 @@ def _upload(repository: Repository, digest: str, body: Body, location: str | Non
                 # Without a byte, or with more than there are, the upload is better begun anew.
                 session = session if 0 < sent <= body.size else None
             if session is None:
+                goes_on = False
                 # It may have arrived all the same, and only the answer that says so has not.
                 if attempt > 1 and has_blob(repository, digest):
                     return
@@ -262,10 +263,10 @@ def _session(
     """Return how an upload goes on, as an answer says, or else as was said `before`."""
     stated = response.headers.get("OCI-Chunk-Min-Length", "")
     is_number = stated.isascii() and stated.isdecimal() and len(stated) <= _MOST_DIGITS
-    if before is None:
-        return _Session(_location(repository, response), int(stated) if is_number else 0)
-    least = int(stated) if is_number else before.least
-    return _Session(_location(repository, response, before.location), least)
+    known = 0 if before is None else before.least
+    default = None if before is None else before.location
+    location = _location(repository, response, default)
+    return _Session(location, int(stated) if is_number else known)
 
 
 def _location(repository: Repository, response: Response, default: str | None = None) -> str:

@@ -121,6 +121,17 @@ def test_a_registry_that_does_not_say_what_has_come_gets_the_blob_again(
     assert len(fake.requests("POST")) == 2
 
 
+def test_a_whole_blob_that_is_refused_is_not_sent_again(
+    fake: FakeRegistry, repository: Repository
+) -> None:
+    """It is the blob that is wrong then, and no piece of it."""
+    fake.faults += [Fault("PUT", cut=0), Fault("PUT", status=413, times=9)]
+    with pytest.raises(RegistryError) as caught:
+        upload(repository)
+    assert caught.value.status == 413
+    assert len(fake.requests("PUT")) == 2
+
+
 def test_an_upload_that_always_breaks_is_an_error(
     fake: FakeRegistry, repository: Repository
 ) -> None:
