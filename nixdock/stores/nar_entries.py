@@ -21,7 +21,7 @@ _SYMLINK: Final = 0o777
 
 
 def entries_of_nar(
-    found: Iterable[NarEntry], path: StorePath, content: Content | None
+    found: Iterable[NarEntry], path: StorePath, content: Content | None, before: bytes = b""
 ) -> Iterator[Entry]:
     """Yield the entries of a store path, as `walk` does; files are read from `content`.
 
@@ -29,8 +29,7 @@ def entries_of_nar(
     in a NAR: that is by text there, where bytes that are not UTF-8 come before some letters.
     """
     top = path.encode()
-    before = b""
-    is_text = True
+    is_text = before.isascii()
     for relative, kind, executable, size, target in found:
         name = top + b"/" + relative if relative else top
         if WHITEOUT in relative and relative.rpartition(b"/")[2].startswith(WHITEOUT):

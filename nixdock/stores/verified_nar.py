@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import DecompressedReader
@@ -21,6 +21,9 @@ from nixdock.nix.nar_entry import NarEntry
 from nixdock.nix.nar_strings import CHUNK
 from nixdock.nix.registrations import known_nar_hash
 from nixdock.system.text import shown
+
+if TYPE_CHECKING:
+    from nixdock.native.nar import NarStream
 
 __all__ = ["PromisedNar", "VerifiedNar", "coding_of_nar", "decompressed"]
 
@@ -161,6 +164,7 @@ class VerifiedNar:
         self._expected = ca.hash if is_file and ca is not None else None
         algorithm = "sha256" if self._expected is None else self._expected.algorithm
         self._state = hashlib.new(algorithm, usedforsecurity=False)
+        self._entries = iter(self)
 
     def __iter__(self) -> Iterator[NarEntry]:
         """Yield the entries, once."""
@@ -181,6 +185,27 @@ class VerifiedNar:
         if self._expected is not None:
             self._state.update(data)
         return data
+
+    def next_entry(self) -> NarEntry | None:
+        """Return the next entry, or None at the end."""
+        return next(self._entries, None)
+
+    def members_into(self, out: memoryview, native: NarStream) -> int:
+        """Let the native packer write the next entries to `out`, as NarReader does."""
+        try:
+            return self._reader.members_into(out, native)
+        except StoreError as error:
+            raise self._failure(str(error)) from None
+
+    @property
+    def left(self) -> int:
+        """How much of the last file has not been read."""
+        return self._reader.left
+
+    @property
+    def last(self) -> bytes:
+        """The path of the last entry, as NarReader has it."""
+        return self._reader.last
 
     def _single_file(self, expected: Hash) -> Iterator[NarEntry]:
         for entry in self._reader:
