@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from nixdock.network.retrying import Pace
-from nixdock.registry.credentials import find_credentials
 
 __all__ = ["Access", "Account"]
 
@@ -28,6 +27,13 @@ class Account(Protocol):
         """A token that the registry's token server exchanges for others."""
 
 
+def _stored_account(host: str, repository: str) -> Account | None:
+    # Binary caches are reached in the same way, but never as an account of a registry.
+    from nixdock.registry.credentials import find_credentials  # noqa: PLC0415
+
+    return find_credentials(host, repository)
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """The choices of a caller; the others come from the environment.
@@ -44,6 +50,6 @@ class Access:
     timeout: float = 60.0
     # A repr may end up in a log.
     credentials: Account | None = field(default=None, repr=False)
-    find: Callable[[str, str], Account | None] = find_credentials
+    find: Callable[[str, str], Account | None] = _stored_account
     pace: Pace = field(default_factory=Pace, repr=False)
     elsewhere: Access | None = None
