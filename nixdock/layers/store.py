@@ -112,7 +112,10 @@ class StoreLayer(EntryLayer, frozen=True):
         return self._with_rules(self._plain_entries(self.store.listing))
 
     def member_pieces(self, listed: Iterable[Entry] | None = None) -> Iterator[memoryview]:
-        """Yield the bytes of the members, by the native packer if no header is special."""
+        """Yield the bytes of the members, by the native packer if no header is special.
+
+        Then `listed` is not used: each member is read from the store.
+        """
         if self.perms:
             yield from super().member_pieces(listed)
             return

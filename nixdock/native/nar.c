@@ -146,7 +146,7 @@ static size_t pass_on(struct nixdock_nar *nar, struct input *in, uint8_t *out, s
     uint64_t contents = member.size;
     size_t padding = (size_t)(-contents % NIXDOCK_BLOCK);
     bool is_whole = contents < LEAST_PASSED_ON && contents + padding <= room - written
-        && contents + 8 + sizeof(CLOSE CLOSE) <= left_of(in);
+        && contents + 7 + sizeof(CLOSE CLOSE) - 1 <= left_of(in);
     if (member.kind == '0' && is_whole) {
         memcpy(out + written, in->at, contents);
         memset(out + written + contents, 0, padding);

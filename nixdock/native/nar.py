@@ -57,18 +57,20 @@ class NarStream:
         `directories` are the paths of those that are open, from the root down, each with the name
         of its last entry so far. `padding` is that of the last file, unless the NAR is behind it.
         """
-        paths = [self._top + b"/" + path if path else self._top for path, _ in directories]
-        if not 0 < len(paths) <= _MOST_DIRECTORIES:
+        if not 0 < len(directories) <= _MOST_DIRECTORIES:
             return False
-        last = directories[-1][1]
-        name = paths[-1] + b"/" + last if last else paths[-1]
+        path, last = directories[-1]
+        name = b"/".join(filter(None, (self._top, path, last)))
         if len(name) > _LONGEST:
             return False
         nar = self._nar
         nar.name = name
         nar.name_size = len(name)
-        nar.depth = len(paths)
-        nar.directories[: len(paths)] = [*map(len, paths)]
+        nar.depth = len(directories)
+        top = len(self._top)
+        nar.directories[: len(directories)] = [
+            top + 1 + len(path) if path else top for path, _ in directories
+        ]
         nar.at_entry = at_entry
         nar.padding = padding
         return True

@@ -1,9 +1,10 @@
 /*
  * The packer: trees of files and NARs as tar members, and SHA-256 of two streams at once.
  *
- * It does what nixdock/nix/nar.py and, in nixdock/tar, walk.py, header.py and write.py do, to the
- * same bytes, for members whose headers are of the usual kinds. Those modules are the reference, and
- * this library is optional. It is called through ctypes and is not tied to a version of Python.
+ * It does what walk.py, header.py and write.py do in nixdock/tar, and with NARs nix/nar.py and
+ * stores/nar_entries.py, to the same bytes, for members whose headers are of the usual kinds. Those
+ * modules are the reference, and this library is optional. It is called through ctypes and is not
+ * tied to a version of Python.
  */
 #ifndef NIXDOCK_PACKER_H
 #define NIXDOCK_PACKER_H
@@ -71,14 +72,14 @@ struct nixdock_nar {
     uint32_t depth;    /* How many directories are open, of which the root is the first. */
     uint32_t directories[NIXDOCK_MOST_DIRECTORIES]; /* The sizes of their names. */
     uint32_t name_size;
-    char name[NIXDOCK_LONGEST + 1]; /* The member of the last directory, or its last entry's. */
+    char name[NIXDOCK_LONGEST + 1]; /* Of the last directory, with a slash and its last entry's. */
     uint8_t header[NIXDOCK_BLOCK];  /* It has the owner and time of all members. */
 };
 
 /*
  * Write the next entries as members to `out`; return their size. `data` are the next bytes of the
- * NAR. Stop before an entry that is not valid, of the usual kinds, and whole in `data` and `out`; of
- * a file that is large or not whole, write the header alone, which leaves room for a block.
+ * NAR. Stop before the first entry that is invalid, unusual, or not whole in `data` and `out`. Of a
+ * file that is large or not whole, write the header alone, and leave room for a block.
  */
 size_t nixdock_nar_read(struct nixdock_nar *nar, const uint8_t *data, size_t size, uint8_t *out,
                         size_t room);

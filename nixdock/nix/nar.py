@@ -73,15 +73,16 @@ class NarReader(StringReader):
 
     def __init__(self, stream: io.RawIOBase | io.BufferedIOBase, place: str) -> None:
         super().__init__(stream, place)
+        self._is_begun = False
+        self._is_ended = False
         # How much of the last file has not been read, and what padding follows it.
         self._left = 0
         self._padding = 0
-        self._is_begun = False
         # The directories that are not complete, from the root down: path, and last name so far.
         self._open_directories: list[tuple[bytes, bytes]] = []
         # Whether an entry of the last one comes next, or its end, and not the end of an entry.
         self._at_entry = False
-        # What knows better than the last three where the NAR is, if there is something.
+        # What knows the padding, the directories and what comes next, if they are not known here.
         self._native: NarStream | None = None
 
     def __iter__(self) -> Iterator[NarEntry]:
@@ -91,8 +92,9 @@ class NarReader(StringReader):
 
     def next_entry(self) -> NarEntry | None:
         """Return the next entry, or None at the end."""
-        if self._native is not None:
-            self._take_over(self._native)
+        self._take_over()
+        if self._is_ended:
+            return None
         if not self._is_begun:
             self._is_begun = True
             self._expect(_MAGIC, "the start of a NAR")
@@ -109,6 +111,7 @@ class NarReader(StringReader):
                 if path is None:
                     if self._available(1):
                         raise self._error("other bytes follow its end")
+                    self._is_ended = True
                     return None
                 self._expect(_ENTRY_NODE, "the node of a directory's entry")
                 entry = self._node(path)
@@ -121,8 +124,9 @@ class NarReader(StringReader):
     def members_into(self, out: memoryview, native: NarStream) -> int:
         """Let the native packer write the next entries to `out`, as members; return their size.
 
-        It stops before one that is not common, and after the header of a file of which `left` bytes
-        are to be read next. `out` has room for the largest header, and `native` is always the same.
+        It stops before one that is invalid or not common, which is for `next_entry`, and after the
+        header of a file of which `left` bytes are to be read next. `out` has room for the largest
+        header, and `native` is always the same.
         """
         if self._native is None and not native.go_on(
             self._open_directories, at_entry=self._at_entry, padding=self._padding
@@ -144,18 +148,17 @@ class NarReader(StringReader):
         """How much of the last file has not been read."""
         return self._left
 
-    @property
     def last(self) -> bytes:
-        """The path of the last entry in the last directory, or of that if there is none yet."""
-        if self._native is not None:
-            self._take_over(self._native)
+        """Return the path of the last entry in the last directory, or of that if it has none."""
+        self._take_over()
         directory, name = self._open_directories[-1] if self._open_directories else (b"", b"")
-        return directory + b"/" + name if directory and name else directory or name
+        return b"/".join(filter(None, (directory, name)))
 
-    def _take_over(self, native: NarStream) -> None:
-        self._open_directories = native.directories
-        self._at_entry, self._padding = native.at_entry, native.padding
-        self._native = None
+    def _take_over(self) -> None:
+        if (native := self._native) is not None:
+            self._open_directories = native.directories
+            self._at_entry, self._padding = native.at_entry, native.padding
+            self._native = None
 
     def read(self, most: int, /) -> memoryview:
         """Return the next bytes of the last file, at most so many; none at its end.

@@ -25,6 +25,7 @@ def entries_of_nar(
 ) -> Iterator[Entry]:
     """Yield the entries of a store path, as `walk` does; files are read from `content`.
 
+    `before` is the path of the entry before, if `found` are not all entries, or of their directory.
     Raise PackError for names of whiteouts, and for names whose order in a layer is another one than
     in a NAR: that is by text there, where bytes that are not UTF-8 come before some letters.
     """

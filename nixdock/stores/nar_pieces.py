@@ -1,7 +1,7 @@
 """NARs of store paths as the pieces of a tar, by the native packer where it is there.
 
 The native packer stops before an entry that is not valid or not of the usual kinds. That one is
-left to `NarReader`, and packed in Python.
+left to `NarReader`, and gets its header in Python.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Final
 
 from nixdock.native.library import native_library
 from nixdock.native.nar import NarStream
-from nixdock.nix.nar_entry import NarEntry
 from nixdock.nix.store_path import StorePath
 from nixdock.stores.nar_entries import entries_of_nar
 from nixdock.stores.verified_nar import VerifiedNar
@@ -25,7 +24,7 @@ __all__ = ["nar_pieces"]
 _POOL: Final = BufferPool()
 # Of this size and above, passing a file on by itself takes less than copying it into a buffer.
 _LEAST_PASSED_ON: Final = 1 << 18
-# With less room than this, a buffer is passed on. It is more than the largest header takes.
+# With less room than this, a buffer is passed on. It is more than any header takes.
 _LEAST_ROOM: Final = 1 << 17
 
 
@@ -46,13 +45,23 @@ def nar_pieces(nar: VerifiedNar, path: StorePath, headers: Headers) -> Iterator[
             yield buffer[start:at]
             buffer, start, at = _POOL.free_buffer(), 0, 0
         written = nar.members_into(buffer[at:], native)
+        if not written:
+            before = nar.last()
+            found = nar.next_entry()
+            if found is None:
+                break
+            (entry,) = entries_of_nar([found], path, nar, before)
+            header = headers.encode(entry)
+            written = len(header)
+            buffer[at : at + written] = header
         at += written
+        # The contents of the last file are not written yet, if there are any.
         size = nar.left
         if size >= _LEAST_PASSED_ON or at + size + BLOCK > BUFFER_SIZE:
             yield buffer[start:at]
+            start = at
             while piece := nar.read(size):
                 yield piece
-            start = at
         else:
             while piece := nar.read(size):
                 buffer[at : at + len(piece)] = piece
@@ -60,21 +69,5 @@ def nar_pieces(nar: VerifiedNar, path: StorePath, headers: Headers) -> Iterator[
         padding = -size % BLOCK
         buffer[at : at + padding] = bytes(padding)
         at += padding
-        if not written:
-            before = nar.last
-            entry = nar.next_entry()
-            if start < at:
-                yield buffer[start:at]
-                start = at
-            if entry is None:
-                return
-            yield from member_pieces(
-                entries_of_nar(_unusual(entry, nar), path, nar, before), headers
-            )
-
-
-def _unusual(entry: NarEntry | None, nar: VerifiedNar) -> Iterator[NarEntry]:
-    """Yield an entry, and those after it as long as their names are not of the usual kind."""
-    while entry is not None:
-        yield entry
-        entry = None if entry.path.isascii() else nar.next_entry()
+    if start < at:
+        yield buffer[start:at]

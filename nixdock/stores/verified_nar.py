@@ -164,31 +164,23 @@ class VerifiedNar:
         self._expected = ca.hash if is_file and ca is not None else None
         algorithm = "sha256" if self._expected is None else self._expected.algorithm
         self._state = hashlib.new(algorithm, usedforsecurity=False)
-        self._entries = iter(self)
 
     def __iter__(self) -> Iterator[NarEntry]:
         """Yield the entries, once."""
-        try:
-            if self._expected is None:
-                yield from self._reader
-            else:
-                yield from self._single_file(self._expected)
-        except StoreError as error:
-            raise self._failure(str(error)) from None
-
-    def read(self, most: int, /) -> memoryview:
-        """Return the next bytes of the last file, at most so many; none at its end."""
-        try:
-            data = self._reader.read(most)
-        except StoreError as error:
-            raise self._failure(str(error)) from None
-        if self._expected is not None:
-            self._state.update(data)
-        return data
+        while (entry := self.next_entry()) is not None:
+            yield entry
 
     def next_entry(self) -> NarEntry | None:
         """Return the next entry, or None at the end."""
-        return next(self._entries, None)
+        while self._expected is not None and self.read(CHUNK):
+            pass
+        try:
+            entry = self._reader.next_entry()
+        except StoreError as error:
+            raise self._failure(str(error)) from None
+        if self._expected is not None:
+            self._check_file(entry, self._expected)
+        return entry
 
     def members_into(self, out: memoryview, native: NarStream) -> int:
         """Let the native packer write the next entries to `out`, as NarReader does."""
@@ -202,18 +194,26 @@ class VerifiedNar:
         """How much of the last file has not been read."""
         return self._reader.left
 
-    @property
     def last(self) -> bytes:
-        """The path of the last entry, as NarReader has it."""
-        return self._reader.last
+        """Return the path of the last entry, as NarReader does."""
+        return self._reader.last()
 
-    def _single_file(self, expected: Hash) -> Iterator[NarEntry]:
-        for entry in self._reader:
+    def read(self, most: int, /) -> memoryview:
+        """Return the next bytes of the last file, at most so many; none at its end."""
+        try:
+            data = self._reader.read(most)
+        except StoreError as error:
+            raise self._failure(str(error)) from None
+        if self._expected is not None:
+            self._state.update(data)
+        return data
+
+    def _check_file(self, entry: NarEntry | None, expected: Hash) -> None:
+        """Check that the only entry is a file, or at the end, that it is the expected one."""
+        if entry is not None:
             if entry.kind != "regular":
                 raise self._failure("it is not the single file that its content address is of")
-            yield entry
-            while self.read(CHUNK):
-                pass
+            return
         actual = Hash(expected.algorithm, self._state.digest())
         if actual != expected:
             raise self._failure(

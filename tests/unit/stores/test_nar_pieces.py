@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from nixdock.errors import CacheError, NixdockError
 from nixdock.native.library import PACKER_VARIABLE
+from nixdock.native.nar import NarStream
 from nixdock.nix.store_path import StorePath
 from nixdock.stores.nar_pieces import nar_pieces
 from nixdock.stores.verified_nar import VerifiedNar
@@ -92,7 +95,7 @@ def test_both_packers_say_the_same_of_damaged_nars(tree: Tree, data: st.DataObje
             case "insert":
                 nar[at:at] = data.draw(st.sampled_from([bytes(8), b"/", strings(")"), b"\xff" * 8]))
             case "delete":
-                del nar[at : at + 8]
+                del nar[at + 1 : at + 9]
             case _:
                 nar[at:at] = nar[max(0, at - 64) : at]
     size = data.draw(st.sampled_from([64, 1000, 1 << 20]))
@@ -139,6 +142,21 @@ def test_deep_trees(depth: int) -> None:
     assert packed(nar, "native") == expected
 
 
+class NeverRead(list[tuple[bytes, bytes]]):
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        raise AssertionError("the paths of many directories are read")
+
+
+def test_deep_trees_take_no_more_time_than_in_python() -> None:
+    """Each entry below many directories is tried again, so that must not take time for each."""
+    header = Headers(USER).template
+    assert header is not None
+    native = NarStream(header, PATH.encode())
+    deep = NeverRead((b"/".join([b"d"] * depth), b"d") for depth in range(129))
+    assert not native.go_on(deep, at_entry=True, padding=0)
+    assert native.go_on(deep[:128], at_entry=True, padding=0)
+
+
 def test_more_members_than_a_buffer_holds() -> None:
     """Links take five times as many bytes in a tar."""
     nar = dump({b"%05d" % number: Link(b"x") for number in range(9000)})
@@ -175,6 +193,41 @@ def test_what_is_left_to_python(
     tree: Tree, left: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [path.decode() for path in read_in_python(dump(tree), monkeypatch)] == ["", *left]
+
+
+def test_many_unusual_entries_are_not_as_many_pieces() -> None:
+    links = {b"%05d" % number: Link("é".encode()) for number in range(3000)}
+    names = {f"é{number:05}".encode(): File(b"x") for number in range(3000)}
+    for tree in (links, names):
+        reader = VerifiedNar(Pieces(dump(tree), 1 << 20), None, failure)
+        assert len(list(nar_pieces(reader, PATH, Headers(USER)))) < 10
+
+
+@pytest.mark.parametrize("packer", ["native", "python"])
+def test_nars_that_are_given_up_are_forgotten_at_once(
+    packer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have some megabytes each, and cycles are not collected for a while."""
+    monkeypatch.setenv(PACKER_VARIABLE, packer)
+    gc.collect()
+    gc.disable()
+    try:
+        reader = VerifiedNar(Pieces(dump({b"a": File(b"x"), b"b": {}}), 64), None, failure)
+        pieces = nar_pieces(reader, PATH, Headers(USER))
+        next(pieces)
+        pieces.close()  # type: ignore[attr-defined]
+        forgotten = weakref.ref(reader)
+        del reader, pieces
+        assert forgotten() is None
+    finally:
+        gc.enable()
+
+
+def test_after_the_end_comes_nothing() -> None:
+    reader = VerifiedNar(Pieces(dump({b"a": {}}), 64), None, failure)
+    assert [entry.path for entry in reader] == [b"", b"a"]
+    assert reader.next_entry() is None
+    assert [*reader] == []
 
 
 @pytest.mark.parametrize(
