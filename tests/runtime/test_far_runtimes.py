@@ -91,7 +91,9 @@ def test_a_daemon_elsewhere_gets_what_it_lacks(home: Home, far_docker: Docker) -
         identity = "digest" if far_docker.is_in_containerd else "image"
         assert far_docker.inspect(f"test/far:{tag}")["Id"] == changed[identity]
         assert far_docker.run(f"test/far:{tag}", check=False).stdout == "two\n"
-    assert "127.0.0.1" not in far_docker("images", "--all", "--digests").stdout
+    listed = far_docker("images", "--all", "--digests").stdout
+    assert "127.0.0.1" not in listed
+    assert "nixdock.invalid" not in listed
     # Nothing of it is missing.
     far_docker.save("test/far:v2", home.directory / "saved.tar")
     home("inspect", home.directory / "saved.tar", env=os.environ)

@@ -105,7 +105,6 @@ def load(state: dict[str, Any]) -> int:
 
 def load_layout(state: dict[str, Any], contents: dict[str, bytes]) -> int:
     """Load an image as containerd does, for which the digest of the manifest is the ID."""
-    there = {layer for image in state["images"].values() for layer in image}
 
     def blob(descriptor: dict[str, Any]) -> dict[str, Any]:
         data = contents[f"blobs/{descriptor['digest'].replace(':', '/')}"]
@@ -113,6 +112,13 @@ def load_layout(state: dict[str, Any], contents: dict[str, bytes]) -> int:
         return found
 
     for entry in json.loads(contents["index.json"])["manifests"]:
+        name = entry["annotations"]["io.containerd.image.name"]
+        familiar = name.removeprefix("docker.io/").removeprefix("library/")
+        replaced = state["names"].pop(familiar, None)
+        if replaced is not None and replaced not in state["names"].values():
+            # Garbage may be collected just before the layers are used.
+            del state["images"][replaced]
+        there = {layer for image in state["images"].values() for layer in image}
         manifest = blob(entry)
         chain = blob(manifest["config"])["rootfs"]["diff_ids"]
         # The layers are not compressed.
@@ -122,8 +128,6 @@ def load_layout(state: dict[str, Any], contents: dict[str, bytes]) -> int:
                 print(f"content digest {layer}: not found", file=sys.stderr)
                 return 1
         state["images"][entry["digest"]] = chain
-        name = entry["annotations"]["io.containerd.image.name"]
-        familiar = name.removeprefix("docker.io/").removeprefix("library/")
         state["names"][familiar] = state.get("mistakes", entry["digest"])
     return 0
 
