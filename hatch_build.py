@@ -18,7 +18,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import sys_tags
 
-SOURCES = ("header.c", "trees.c", "nar.c", "sha256.c")
+SOURCES = ("trees.c", "sha256.c")
 LIBRARY = "nixdock/native/packer.so"
 FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=default", "-Wall", "-Wextra")
 

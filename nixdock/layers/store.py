@@ -112,20 +112,13 @@ class StoreLayer(EntryLayer, frozen=True):
         return self._with_rules(self._plain_entries(self.store.listing))
 
     def member_pieces(self, listed: Iterable[Entry] | None = None) -> Iterator[memoryview]:
-        """Yield the bytes of the members, by the native packer if no header is special.
-
-        Then `listed` is not used: each member is read from the store.
-        """
-        if self.perms:
+        """Yield the bytes of the members, by the native packer if no header is special."""
+        directory = None if self.perms else self.store.directory_of(self.paths)
+        if directory is None:
             yield from super().member_pieces(listed)
             return
         headers = Headers(self.meta)
         yield from member_pieces(self._parents(), headers)
-        directory = self.store.directory_of(self.paths)
-        if directory is None:
-            for path, nar_hash in self._hashed_paths():
-                yield from self.store.member_pieces(path, nar_hash, headers)
-            return
         prefix = os.fsencode(f"{self.store_dir.rstrip('/')}/")
         names = [os.fsencode(path)[len(prefix) :] for path in self.paths]
         yield from tree_pieces(os.fsencode(directory), prefix, names, headers, name_in_nar())
@@ -139,11 +132,9 @@ class StoreLayer(EntryLayer, frozen=True):
 
     def _plain_entries(self, entries_of: _EntriesOf) -> Iterator[Entry]:
         yield from self._parents()
-        for path, nar_hash in self._hashed_paths():
+        hashes = self.nar_hashes or (None,) * len(self.paths)
+        for path, nar_hash in zip(self.paths, hashes, strict=True):
             yield from entries_of(path, nar_hash)
-
-    def _hashed_paths(self) -> Iterator[tuple[StorePath, Hash | None]]:
-        return zip(self.paths, self.nar_hashes or (None,) * len(self.paths), strict=True)
 
     def _parents(self) -> Iterator[Entry]:
         parts = self.store_dir.strip("/").split("/")

@@ -18,7 +18,7 @@ PACKER_VARIABLE: Final = "NIXDOCK_PACKER"
 FILE: Final = Path(__file__).with_name("packer.so")
 """Where the library is put when nixdock is installed, on all systems."""
 
-_VERSION: Final = 2
+_VERSION: Final = 1
 
 
 class Place(ctypes.Structure):
@@ -74,7 +74,6 @@ def _loaded() -> ctypes.CDLL | None:
         ("trees_read", (pointer, pointer, size), size),
         ("trees_place", (pointer,), Place),
         ("trees_close", (pointer,), None),
-        ("nar_read", (pointer, pointer, size, pointer, size), size),
         ("sha256_is_there", (), ctypes.c_int),
         ("sha256_blocks", (pointer, pointer, pointer, pointer, size), None),
     ):

@@ -1,10 +1,9 @@
 /*
- * The packer: trees of files and NARs as tar members, and SHA-256 of two streams at once.
+ * The packer: trees of files as tar members, and SHA-256 of two streams at once.
  *
- * It does what walk.py, header.py and write.py do in nixdock/tar, and with NARs nix/nar.py and
- * stores/nar_entries.py, to the same bytes, for members whose headers are of the usual kinds. Those
- * modules are the reference, and this library is optional. It is called through ctypes and is not
- * tied to a version of Python.
+ * It does what nixdock/tar/walk.py, header.py and write.py do, to the same bytes, for members whose
+ * headers are of the usual kinds. Those modules are the reference, and this library is optional. It
+ * is called through ctypes and is not tied to a version of Python.
  */
 #ifndef NIXDOCK_PACKER_H
 #define NIXDOCK_PACKER_H
@@ -13,12 +12,7 @@
 #include <stdint.h>
 
 /* What nixdock/native/library.py expects; count it up with each change of what follows. */
-enum {
-    NIXDOCK_PACKER_VERSION = 2,
-    NIXDOCK_BLOCK = 512,
-    NIXDOCK_LONGEST = 4095,         /* A name or a target, in bytes. */
-    NIXDOCK_MOST_DIRECTORIES = 128, /* Inside one another. */
-};
+enum { NIXDOCK_PACKER_VERSION = 1, NIXDOCK_BLOCK = 512 };
 
 extern const int nixdock_packer_version;
 
@@ -61,28 +55,6 @@ size_t nixdock_trees_read(struct nixdock_trees *trees, uint8_t *out, size_t size
 struct nixdock_place nixdock_trees_place(const struct nixdock_trees *trees);
 
 void nixdock_trees_close(struct nixdock_trees *trees);
-
-/* Where the reader of a NAR is, whose root is a directory. */
-struct nixdock_nar {
-    uint64_t read;     /* How many bytes the last call has taken. */
-    uint64_t left;     /* The size of the file whose contents are next, or 0. */
-    uint32_t padding;  /* Of the last file, behind its contents; at most 7 bytes. */
-    uint32_t at_entry; /* 1 if the next entry of the last directory comes next, or its end; 0 if the
-                          padding and the end of an entry come before that. */
-    uint32_t depth;    /* How many directories are open, of which the root is the first. */
-    uint32_t directories[NIXDOCK_MOST_DIRECTORIES]; /* The sizes of their names. */
-    uint32_t name_size;
-    char name[NIXDOCK_LONGEST + 1]; /* Of the last directory, with a slash and its last entry's. */
-    uint8_t header[NIXDOCK_BLOCK];  /* It has the owner and time of all members. */
-};
-
-/*
- * Write the next entries as members to `out`; return their size. `data` are the next bytes of the
- * NAR. Stop before the first entry that is invalid, unusual, or not whole in `data` and `out`. Of a
- * file that is large or not whole, write the header alone, and leave room for a block.
- */
-size_t nixdock_nar_read(struct nixdock_nar *nar, const uint8_t *data, size_t size, uint8_t *out,
-                        size_t room);
 
 /* Return 1 if this CPU can do what follows. */
 int nixdock_sha256_is_there(void);

@@ -1,11 +1,13 @@
 /* Trees of files as tar members; packer.h says what this is. */
 #define _DEFAULT_SOURCE
 
-#include "header.h"
+#include "packer.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,9 +15,18 @@
 
 enum {
     BLOCK = NIXDOCK_BLOCK,
+    LONGEST = 4095,         /* A name or a target, in bytes. */
+    MOST_DIRECTORIES = 128, /* Inside one another; all of them are open. */
     MORE_FILES = 64,        /* For so many more, a directory's list is enlarged at once. */
+    WIDTH = 100,            /* Of a name or a target in a header. */
+    MODE_AT = 100, SIZE_AT = 124, TIME_AT = 136, CHECKSUM_AT = 148, KIND_AT = 156, TARGET_AT = 157,
+    MAGIC_AT = 257,
     LINK_MODE = 0777,       /* Of each symlink on Linux; elsewhere it depends on the umask. */
+    MOST_RECORD = LONGEST + 32, /* With the digits and the key. */
+    MOST_HEADER = 2 * MOST_RECORD + 3 * BLOCK,
 };
+
+static const uint64_t SIZE_LIMIT = UINT64_C(1) << 33; /* Eleven octal digits. */
 
 const int nixdock_packer_version = NIXDOCK_PACKER_VERSION;
 
@@ -34,7 +45,7 @@ struct nixdock_trees {
     size_t count;
     int root; /* The directory that has the trees. */
     size_t prefix_size;
-    char name[NIXDOCK_LONGEST + 1]; /* Of the current member. */
+    char name[LONGEST + 1]; /* The current member, without the slash of a directory. */
 
     uint8_t template[BLOCK];
     uint8_t header[MOST_HEADER];
@@ -46,7 +57,7 @@ struct nixdock_trees {
     size_t padding;
 
     size_t depth;
-    struct directory directories[NIXDOCK_MOST_DIRECTORIES]; /* All of them are open. */
+    struct directory directories[MOST_DIRECTORIES];
 };
 
 static bool fail(struct nixdock_trees *trees, enum nixdock_fault fault, int number)
@@ -56,15 +67,96 @@ static bool fail(struct nixdock_trees *trees, enum nixdock_fault fault, int numb
     return false;
 }
 
-/* Make the header of the current member, whose name ends with a slash if it is a directory. */
+static void put_octal(uint8_t *field, int digits, uint64_t value)
+{
+    for (int i = digits - 1; i >= 0; i--, value >>= 3)
+        field[i] = (uint8_t)('0' + (value & 7));
+}
+
+static void put_checksum(uint8_t *block)
+{
+    unsigned int sum = 0;
+    memset(block + CHECKSUM_AT, ' ', 8);
+    for (size_t i = 0; i < BLOCK; i++)
+        sum += block[i];
+    put_octal(block + CHECKSUM_AT, 6, sum);
+    block[CHECKSUM_AT + 6] = 0;
+}
+
+/* Write a record "LENGTH KEY=VALUE\n", whose length counts its own digits; return its size. */
+static size_t put_record(uint8_t *out, const char *key, const char *value, size_t size)
+{
+    char start[32];
+    size_t rest = strlen(key) + size + 3;
+    size_t length = rest + 1;
+    /* A length with one more digit may need one digit more. */
+    for (int i = 0; i < 2; i++)
+        length = rest + (size_t)snprintf(NULL, 0, "%zu", length);
+    int start_size = snprintf(start, sizeof start, "%zu %s=", length, key);
+    memcpy(out, start, (size_t)start_size);
+    memcpy(out + start_size, value, size);
+    out[length - 1] = '\n';
+    return length;
+}
+
+/* Write an extended header, whose records are written already, behind its block. */
+static size_t put_extension(uint8_t *block, size_t records_size)
+{
+    size_t padding = -records_size % BLOCK;
+    memset(block, 0, BLOCK);
+    memcpy(block, "././@PaxHeader", 14);
+    for (int at = MODE_AT; at < SIZE_AT; at += 8)
+        put_octal(block + at, 7, 0);
+    put_octal(block + SIZE_AT, 11, records_size);
+    put_octal(block + TIME_AT, 11, 0);
+    block[KIND_AT] = 'x';
+    memcpy(block + MAGIC_AT, "ustar\0" "00", 8);
+    put_checksum(block);
+    memset(block + BLOCK + records_size, 0, padding);
+    return BLOCK + records_size + padding;
+}
+
+static bool is_ascii(const char *text, size_t size)
+{
+    unsigned char all = 0;
+    for (size_t i = 0; i < size; i++)
+        all |= (unsigned char)text[i];
+    return all < 0x80;
+}
+
+/* Make the header of the current member, preceded by an extended header if it needs one. */
 static bool make_header(struct nixdock_trees *trees, char kind, mode_t mode, uint64_t size,
                         const char *target, size_t target_size)
 {
+    char name[LONGEST + 2];
     size_t name_size = strlen(trees->name);
-    struct member member = {trees->name, name_size, kind, mode, size, target, target_size};
+    size_t records_size = 0;
+    uint8_t *block = trees->header;
+
+    memcpy(name, trees->name, name_size + 1);
+    if (kind == '5')
+        name[name_size++] = '/';
+    if (size >= SIZE_LIMIT || name_size > LONGEST || target_size > LONGEST
+        || !is_ascii(name, name_size) || !is_ascii(target, target_size))
+        return fail(trees, NIXDOCK_UNUSUAL, 0);
+    if (name_size > WIDTH)
+        records_size += put_record(block + BLOCK, "path", name, name_size);
+    if (target_size > WIDTH)
+        records_size += put_record(block + BLOCK + records_size, "linkpath", target, target_size);
+    if (records_size > 0)
+        block += put_extension(block, records_size);
+
+    memcpy(block, trees->template, BLOCK);
+    memset(block, 0, WIDTH);
+    memcpy(block, name, name_size < WIDTH ? name_size : WIDTH);
+    memcpy(block + TARGET_AT, target, target_size < WIDTH ? target_size : WIDTH);
+    put_octal(block + MODE_AT, 7, mode & 07777);
+    put_octal(block + SIZE_AT, 11, size);
+    block[KIND_AT] = (uint8_t)kind;
+    put_checksum(block);
     trees->header_at = 0;
-    trees->header_size = nixdock_header(trees->header, trees->template, &member);
-    return trees->header_size > 0 || fail(trees, NIXDOCK_UNUSUAL, 0);
+    trees->header_size = (size_t)(block - trees->header) + BLOCK;
+    return true;
 }
 
 static int by_name(const void *left, const void *right)
@@ -94,7 +186,7 @@ static bool list_files(struct nixdock_trees *trees, struct directory *directory)
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
             continue;
         if (strncmp(name, ".wh.", 4) == 0 || strstr(name, "~nix~case~hack~") != NULL
-            || !nixdock_is_ascii(name, strlen(name)))
+            || !is_ascii(name, strlen(name)))
             return fail(trees, NIXDOCK_UNUSUAL, 0);
         if (directory->count % MORE_FILES == 0) {
             size_t room = directory->count + MORE_FILES;
@@ -118,7 +210,7 @@ static bool list_files(struct nixdock_trees *trees, struct directory *directory)
 static bool set_name(struct nixdock_trees *trees, size_t size, const char *file)
 {
     size_t file_size = strlen(file);
-    if (size + file_size > NIXDOCK_LONGEST)
+    if (size + file_size > LONGEST)
         return fail(trees, NIXDOCK_UNUSUAL, 0);
     memcpy(trees->name + size, file, file_size + 1);
     return true;
@@ -131,7 +223,7 @@ static bool begin_directory(struct nixdock_trees *trees, int parent, const char 
     int opened = openat(parent, file, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (opened < 0)
         return fail(trees, NIXDOCK_TREE_FAULT, errno);
-    if (trees->depth == NIXDOCK_MOST_DIRECTORIES) {
+    if (trees->depth == MOST_DIRECTORIES || strlen(trees->name) == LONGEST) {
         close(opened);
         return fail(trees, NIXDOCK_UNUSUAL, 0);
     }
@@ -141,13 +233,13 @@ static bool begin_directory(struct nixdock_trees *trees, int parent, const char 
         (void)(directory.open == NULL ? close(opened) : closedir(directory.open));
         return fail(trees, NIXDOCK_TREE_FAULT, number);
     }
-    /* Its files' names begin with its own and a slash. */
-    directory.name_size = strlen(trees->name) + 1;
-    if (!list_files(trees, &directory) || !set_name(trees, directory.name_size - 1, "/")
-        || !make_header(trees, '5', info.st_mode, 0, "", 0)) {
+    if (!list_files(trees, &directory) || !make_header(trees, '5', info.st_mode, 0, "", 0)) {
         end_directory(&directory);
         return false;
     }
+    /* Its files' names begin with its own and a slash. */
+    directory.name_size = strlen(trees->name);
+    trees->name[directory.name_size++] = '/';
     trees->directories[trees->depth++] = directory;
     return true;
 }
@@ -175,7 +267,7 @@ static bool begin_member(struct nixdock_trees *trees, int parent, const char *fi
                          unsigned char type)
 {
     struct stat info = {.st_mode = S_IFLNK};
-    char target[NIXDOCK_LONGEST + 1];
+    char target[LONGEST + 1];
     if (type == DT_REG)
         return begin_file(trees, parent, file);
     if (type == DT_DIR)
@@ -250,7 +342,7 @@ struct nixdock_trees *nixdock_trees_open(const uint8_t *header, int directory, c
     trees->file = -1;
     trees->prefix_size = strlen(prefix);
     memcpy(trees->template, header, BLOCK);
-    if (trees->prefix_size > NIXDOCK_LONGEST)
+    if (trees->prefix_size > LONGEST)
         fail(trees, NIXDOCK_UNUSUAL, 0);
     else
         memcpy(trees->name, prefix, trees->prefix_size + 1);

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from nixdock.nix.nar_entry import NarEntry
-from nixdock.nix.nar_strings import StringReader, strings
+from nixdock.nix.nar_strings import StringReader
 from nixdock.system.text import shown
-
-if TYPE_CHECKING:
-    from nixdock.native.nar import NarStream
 
 __all__ = ["NarReader"]
 
@@ -27,17 +24,26 @@ _MOST_PATH: Final = 1 << 14
 # The size of a file is a signed number of eight bytes for every system.
 _SIZE_LIMIT: Final = 2**63
 
-_MAGIC: Final = strings("nix-archive-1")
-_NODE: Final = strings("(", "type")
-_REGULAR: Final = strings("regular")
-_EXECUTABLE: Final = strings("executable", "")
-_CONTENTS: Final = strings("contents")
-_DIRECTORY: Final = strings("directory")
-_SYMLINK: Final = strings("symlink", "target")
-_ENTRY: Final = strings("entry", "(", "name")
-_ENTRY_NODE: Final = strings("node")
-_CLOSE: Final = strings(")")
-_CLOSE_ENTRY: Final = strings(")", ")")
+
+def _string(data: bytes) -> bytes:
+    return len(data).to_bytes(8, "little") + data + bytes(-len(data) % 8)
+
+
+def _strings(*texts: str) -> bytes:
+    return b"".join(_string(text.encode()) for text in texts)
+
+
+_MAGIC: Final = _strings("nix-archive-1")
+_NODE: Final = _strings("(", "type")
+_REGULAR: Final = _strings("regular")
+_EXECUTABLE: Final = _strings("executable", "")
+_CONTENTS: Final = _strings("contents")
+_DIRECTORY: Final = _strings("directory")
+_SYMLINK: Final = _strings("symlink", "target")
+_ENTRY: Final = _strings("entry", "(", "name")
+_ENTRY_NODE: Final = _strings("node")
+_CLOSE: Final = _strings(")")
+_CLOSE_ENTRY: Final = _strings(")", ")")
 # What most files of a directory begin with, and what comes before the next one. They are compared
 # as a whole, because most of the time is spent on small files.
 _FILE: Final = _ENTRY_NODE + _NODE + _REGULAR + _CONTENTS
@@ -73,92 +79,35 @@ class NarReader(StringReader):
 
     def __init__(self, stream: io.RawIOBase | io.BufferedIOBase, place: str) -> None:
         super().__init__(stream, place)
-        self._is_begun = False
-        self._is_ended = False
-        # How much of the last file has not been read, and what padding follows it.
+        # How much of the last file has not been read.
         self._left = 0
-        self._padding = 0
         # The directories that are not complete, from the root down: path, and last name so far.
         self._open_directories: list[tuple[bytes, bytes]] = []
-        # Whether an entry of the last one comes next, or its end, and not the end of an entry.
-        self._at_entry = False
-        # What knows the padding, the directories and what comes next, if they are not known here.
-        self._native: NarStream | None = None
 
     def __iter__(self) -> Iterator[NarEntry]:
         """Yield the entries, once."""
-        while (entry := self.next_entry()) is not None:
+        self._expect(_MAGIC, "the start of a NAR")
+        entry = self._node(b"")
+        while True:
             yield entry
-
-    def next_entry(self) -> NarEntry | None:
-        """Return the next entry, or None at the end."""
-        self._take_over()
-        if self._is_ended:
-            return None
-        if not self._is_begun:
-            self._is_begun = True
-            self._expect(_MAGIC, "the start of a NAR")
-            entry = self._node(b"")
-        else:
+            is_open = entry.kind == "directory"
+            if is_open:
+                self._open_directories.append((entry.path, b""))
             while self._left:
                 self.read(self._left)
-            common = self._common_entry(_ENTRY if self._at_entry else _NEXT_ENTRIES[self._padding])
+            padding = -entry.size % 8
+            common = self._common_entry(_ENTRY if is_open else _NEXT_ENTRIES[padding])
             if common is not None:
                 entry = common
-            else:
-                self._skip_padding(self._padding)
-                path = self._next_path()
-                if path is None:
-                    if self._available(1):
-                        raise self._error("other bytes follow its end")
-                    self._is_ended = True
-                    return None
-                self._expect(_ENTRY_NODE, "the node of a directory's entry")
-                entry = self._node(path)
-        self._at_entry = entry.kind == "directory"
-        self._padding = -entry.size % 8
-        if self._at_entry:
-            self._open_directories.append((entry.path, b""))
-        return entry
-
-    def members_into(self, out: memoryview, native: NarStream) -> int:
-        """Let the native packer write the next entries to `out`, as members; return their size.
-
-        It stops before one that is invalid or not common, which is for `next_entry`, and after the
-        header of a file of which `left` bytes are to be read next. `out` has room for the largest
-        header, and `native` is always the same.
-        """
-        if self._native is None and not native.go_on(
-            self._open_directories, at_entry=self._at_entry, padding=self._padding
-        ):
-            return 0
-        self._native = native
-        while self._left:
-            self.read(self._left)
-        self._available(_MOST_BEFORE_CONTENTS)
-        if 0 < self._bridged <= self._at:
-            self._cross()
-        written = native.readinto(out, memoryview(self._window)[self._at :])
-        self._at += native.read
-        self._left = native.left
-        return written
-
-    @property
-    def left(self) -> int:
-        """How much of the last file has not been read."""
-        return self._left
-
-    def last(self) -> bytes:
-        """Return the path of the last entry in the last directory, or of that if it has none."""
-        self._take_over()
-        directory, name = self._open_directories[-1] if self._open_directories else (b"", b"")
-        return b"/".join(filter(None, (directory, name)))
-
-    def _take_over(self) -> None:
-        if (native := self._native) is not None:
-            self._open_directories = native.directories
-            self._at_entry, self._padding = native.at_entry, native.padding
-            self._native = None
+                continue
+            self._skip_padding(padding)
+            path = self._next_path(is_open=is_open)
+            if path is None:
+                break
+            self._expect(_ENTRY_NODE, "the node of a directory's entry")
+            entry = self._node(path)
+        if self._available(1):
+            raise self._error("other bytes follow its end")
 
     def read(self, most: int, /) -> memoryview:
         """Return the next bytes of the last file, at most so many; none at its end.
@@ -241,16 +190,16 @@ class NarReader(StringReader):
         self._at = end + len(zeros)
         return tuple.__new__(NarEntry, (path, "symlink", False, 0, target))
 
-    def _next_path(self) -> bytes | None:
-        """Return the path of the next entry, or None at the end."""
+    def _next_path(self, *, is_open: bool) -> bytes | None:
+        """Return the path of the next entry, or None at the end; `is_open` after a directory."""
         directories = self._open_directories
         if not directories:
             self._expect(_CLOSE, "the end of the root")
             return None
-        if not self._at_entry and self._window.startswith(_NEXT_ENTRY, self._at):
+        if not is_open and self._window.startswith(_NEXT_ENTRY, self._at):
             self._at += len(_NEXT_ENTRY)
         else:
-            if not self._at_entry:
+            if not is_open:
                 self._expect(_CLOSE_ENTRY, "the end of a directory's entry")
             while not self._follows(_ENTRY):
                 directories.pop()

@@ -11,7 +11,7 @@ from typing import Final
 
 from nixdock.errors import StoreError
 
-__all__ = ["CHUNK", "StringReader", "strings"]
+__all__ = ["CHUNK", "StringReader"]
 
 CHUNK: Final = 1 << 20
 """How many bytes of the stream are read at once."""
@@ -19,14 +19,6 @@ CHUNK: Final = 1 << 20
 _ZEROS: Final = bytes(8)
 # How much of the next piece is copied behind the rest of the last one, at least.
 _BRIDGE: Final = 1 << 12
-
-
-def strings(*texts: str) -> bytes:
-    """Return texts as they are in a NAR."""
-    encoded = (text.encode() for text in texts)
-    return b"".join(
-        len(text).to_bytes(8, "little") + text + bytes(-len(text) % 8) for text in encoded
-    )
 
 
 class StringReader:

@@ -12,9 +12,8 @@ from nixdock.nix.case_hack import name_in_nar
 from nixdock.nix.closure import Closure
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
-from nixdock.tar.header import Entry, Headers
+from nixdock.tar.header import Entry
 from nixdock.tar.walk import walk
-from nixdock.tar.write import member_pieces
 
 __all__ = ["LocalStore"]
 
@@ -52,12 +51,6 @@ class LocalStore(Struct, frozen=True):
         """
         self._check(path)
         return walk(os.fsencode(self.file(path)), os.fsencode(path), name_in_nar())
-
-    def member_pieces(
-        self, path: StorePath, nar_hash: Hash | None, headers: Headers
-    ) -> Iterator[memoryview]:
-        """Yield the bytes of the members that the entries are in a tar."""
-        return member_pieces(self.entries(path, nar_hash), headers)
 
     def listing(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:
         """Yield the same entries."""

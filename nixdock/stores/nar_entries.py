@@ -21,16 +21,16 @@ _SYMLINK: Final = 0o777
 
 
 def entries_of_nar(
-    found: Iterable[NarEntry], path: StorePath, content: Content | None, before: bytes = b""
+    found: Iterable[NarEntry], path: StorePath, content: Content | None
 ) -> Iterator[Entry]:
     """Yield the entries of a store path, as `walk` does; files are read from `content`.
 
-    `before` is the path of the entry before, if `found` are not all entries, or of their directory.
     Raise PackError for names of whiteouts, and for names whose order in a layer is another one than
     in a NAR: that is by text there, where bytes that are not UTF-8 come before some letters.
     """
     top = path.encode()
-    is_text = before.isascii()
+    before = b""
+    is_text = True
     for relative, kind, executable, size, target in found:
         name = top + b"/" + relative if relative else top
         if WHITEOUT in relative and relative.rpartition(b"/")[2].startswith(WHITEOUT):

@@ -20,11 +20,10 @@ from nixdock.stores.continued_nar import ContinuedNar
 from nixdock.stores.local import LocalStore
 from nixdock.stores.local_database import LocalDatabase
 from nixdock.stores.nar_entries import entries_of_nar
-from nixdock.stores.nar_pieces import nar_pieces
 from nixdock.stores.search import Search, missing_error
 from nixdock.stores.verified_nar import VerifiedNar
 from nixdock.system.parallel import JobThreads, map_in_threads
-from nixdock.tar.header import Entry, Headers
+from nixdock.tar.header import Entry
 
 __all__ = ["Stores"]
 
@@ -126,16 +125,6 @@ class Stores:
             return
         with self._nar(path, nar_hash) as nar:
             yield from entries_of_nar(nar, path, nar)
-
-    def member_pieces(
-        self, path: StorePath, nar_hash: Hash | None, headers: Headers
-    ) -> Iterator[memoryview]:
-        """Yield the bytes of the members that the entries are in a tar."""
-        if self._is_local(path):
-            yield from self.local.member_pieces(path, nar_hash, headers)
-            return
-        with self._nar(path, nar_hash) as nar:
-            yield from nar_pieces(nar, path, headers)
 
     def listing(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:
         """Yield the same entries, without contents, from a cache's listing if it has one."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from nixdock.nix.closure import Closure
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
-from nixdock.tar.header import Entry, Headers
+from nixdock.tar.header import Entry
 
 __all__ = ["Store"]
 
@@ -35,14 +35,6 @@ class Store(Protocol):
         and needs no signature. Raise PackError if a local file can't be read, MissingPathsError if
         the path is nowhere, and CacheError if a binary cache fails or sends other bytes, after the
         last entry at the latest.
-        """
-
-    def member_pieces(
-        self, path: StorePath, nar_hash: Hash | None, headers: Headers
-    ) -> Iterator[memoryview]:
-        """Yield the bytes of the members that the entries are in a tar; a piece may be kept.
-
-        Raise what `entries` raises.
         """
 
     def listing(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import DecompressedReader
@@ -21,9 +21,6 @@ from nixdock.nix.nar_entry import NarEntry
 from nixdock.nix.nar_strings import CHUNK
 from nixdock.nix.registrations import known_nar_hash
 from nixdock.system.text import shown
-
-if TYPE_CHECKING:
-    from nixdock.native.nar import NarStream
 
 __all__ = ["PromisedNar", "VerifiedNar", "coding_of_nar", "decompressed"]
 
@@ -167,36 +164,13 @@ class VerifiedNar:
 
     def __iter__(self) -> Iterator[NarEntry]:
         """Yield the entries, once."""
-        while (entry := self.next_entry()) is not None:
-            yield entry
-
-    def next_entry(self) -> NarEntry | None:
-        """Return the next entry, or None at the end."""
-        while self._expected is not None and self.read(CHUNK):
-            pass
         try:
-            entry = self._reader.next_entry()
+            if self._expected is None:
+                yield from self._reader
+            else:
+                yield from self._single_file(self._expected)
         except StoreError as error:
             raise self._failure(str(error)) from None
-        if self._expected is not None:
-            self._check_file(entry, self._expected)
-        return entry
-
-    def members_into(self, out: memoryview, native: NarStream) -> int:
-        """Let the native packer write the next entries to `out`, as NarReader does."""
-        try:
-            return self._reader.members_into(out, native)
-        except StoreError as error:
-            raise self._failure(str(error)) from None
-
-    @property
-    def left(self) -> int:
-        """How much of the last file has not been read."""
-        return self._reader.left
-
-    def last(self) -> bytes:
-        """Return the path of the last entry, as NarReader does."""
-        return self._reader.last()
 
     def read(self, most: int, /) -> memoryview:
         """Return the next bytes of the last file, at most so many; none at its end."""
@@ -208,12 +182,13 @@ class VerifiedNar:
             self._state.update(data)
         return data
 
-    def _check_file(self, entry: NarEntry | None, expected: Hash) -> None:
-        """Check that the only entry is a file, or at the end, that it is the expected one."""
-        if entry is not None:
+    def _single_file(self, expected: Hash) -> Iterator[NarEntry]:
+        for entry in self._reader:
             if entry.kind != "regular":
                 raise self._failure("it is not the single file that its content address is of")
-            return
+            yield entry
+            while self.read(CHUNK):
+                pass
         actual = Hash(expected.algorithm, self._state.digest())
         if actual != expected:
             raise self._failure(

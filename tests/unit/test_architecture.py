@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "oci": "errors system native coding",
     "native": "errors system",
     "tar": "errors system native",
-    "nix": "errors system native",
+    "nix": "errors system",
     "network": "errors system",
     "stores": "errors system native coding tar nix network",
     "spec": "errors system oci tar nix",
