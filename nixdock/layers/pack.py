@@ -156,18 +156,14 @@ class _Job:
 
     @cached_property
     def turns(self) -> tuple[tuple[int, ...], ...]:
-        """The layers in `order`, in twos where that saves time and leaves no core idle.
-
-        Those from binary caches have two hashes each, one of the NARs: they need no company.
-        """
+        """The layers in `order`, in twos where that saves time and leaves no core idle."""
         if not can_pack_two(self.compression):
             return tuple((i,) for i in self.order)
         turns: list[tuple[int, ...]] = []
         alone: list[int] = []
         for i in self.order:
             light = self.layers[i].weight * _TURNS_FOR_A_CORE * self.cores <= self._total_weight
-            layer = self.layers[i]
-            if not light or layer.is_remote or layer.tar_pieces() is None:
+            if not light or self.layers[i].tar_pieces() is None:
                 turns.append((i,))
             elif alone:
                 turns.append((alone.pop(), i))
