@@ -24,6 +24,7 @@ PARTS = {
     "base image": "nixdock.rootfs.base_image",
     "scripts": "nixdock.rootfs.rootless",
     "registry": "nixdock.registry.transport",
+    "accounts": "nixdock.registry.credentials",
     "urllib3": "urllib3",
     "processes": "multiprocessing",
     "server": "waitress",
@@ -101,6 +102,17 @@ def test_a_spec_loads_what_it_has(tmp_path: Path, sample_spec: SampleSpec) -> No
     ):
         spec = sample_spec(tmp_path, **{"extra_commands": "", **changes})
         assert loaded(tmp_path, "build", spec, *options, tmp_path / "image") >= parts
+
+
+def test_a_cache_is_no_registry(tmp_path: Path) -> None:
+    name = f"{'0' * 32}-root"
+    (tmp_path / "nix-cache-info").write_text("StoreDir: /nix/store\n")
+    (tmp_path / f"{'0' * 32}.narinfo").write_text(
+        f"StorePath: /nix/store/{name}\nURL: nar/x\nCompression: none\nNarSize: 120\n"
+        f"NarHash: sha256:{'0' * 52}\nReferences: \n"
+    )
+    store = ("--store", f"file://{tmp_path}?trusted=1")
+    assert loaded(tmp_path, "closure", f"/nix/store/{name}", *store) == {"sqlite"}
 
 
 def test_nothing_is_served_to_a_docker_that_has_the_image(
