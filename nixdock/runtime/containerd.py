@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Final
@@ -18,6 +17,7 @@ from nixdock.oci.descriptor import Platform
 from nixdock.oci.platforms import parse_platform
 from nixdock.oci.reference import Reference
 from nixdock.runtime.parts import ImageParts, write_oci_stream
+from nixdock.runtime.passing_name import passing_name
 from nixdock.runtime.program import Program, find_program, finish
 from nixdock.runtime.runtime import Puller, Receiver, Shortcut
 
@@ -94,17 +94,11 @@ class Containerd(Struct, frozen=True):
         self, parts: ImageParts, names: Sequence[Reference], known: Collection[str]
     ) -> None:
         """Take an image."""
-        # If it got its names at once, the layers of the image that has had them could go just when
-        # the new ones are to be unpacked on top.
-        passing = Reference.of("nixdock.invalid/load", secrets.token_hex(8))
-        write = partial(write_oci_stream, parts=parts, names=[passing], known=known)
-        try:
+        with passing_name(lambda name: self.remove(name.canonical)) as passing:
+            write = partial(write_oci_stream, parts=parts, names=[passing], known=known)
             self.ctr.feed(write, "images", "import", *self.options, "-")
             for name in names:
                 self.tag(passing.canonical, name)
-        finally:
-            with suppress(ToolError):
-                self.remove(passing.canonical)
 
     def check(self, parts: ImageParts, names: Sequence[Reference]) -> None:
         """Raise ToolError unless the image is there."""

@@ -7,20 +7,18 @@ and waits until that is on the disk.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import takewhile
 from typing import Final
 
-from nixdock.errors import ToolError
 from nixdock.oci.reference import Reference
 from nixdock.runtime.docker_daemon import Daemon, ListedImage
 from nixdock.runtime.docker_like import DockerLike
 from nixdock.runtime.load_memory import LoadMemory
 from nixdock.runtime.parts import ImageParts, write_docker_stream, write_oci_stream
+from nixdock.runtime.passing_name import passing_name
 from nixdock.runtime.runtime import Shortcut
 
 __all__ = ["Docker"]
@@ -84,18 +82,12 @@ class Docker(DockerLike):
             stream = partial(write_docker_stream, parts=parts, names=names, known=known)
             self.daemon.load(stream)
             return
-        # If it got its names at once, the layers of the image that has had them could go just when
-        # the new ones are to be unpacked on top.
-        passing = Reference.of("nixdock.invalid/load", secrets.token_hex(8))
-        try:
+        with passing_name(lambda name: self.remove(str(name))) as passing:
             # For a docker-archive, containerd would make a manifest, whose digest then is the ID.
             stream = partial(write_oci_stream, parts=parts, names=[passing], known=known)
             self.daemon.load(stream)
             for name in names:
                 self.daemon.tag(str(passing), name)
-        finally:
-            with suppress(ToolError):
-                self.remove(str(passing))
 
     def identity(self, parts: ImageParts) -> str:
         """Return the ID that an image has if it is there: in containerd, its manifest's digest."""
