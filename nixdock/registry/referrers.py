@@ -22,22 +22,18 @@ from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.registry.blobs import has_blob, upload_blob
 from nixdock.registry.manifests import (
     get_manifest,
-    is_blob_unknown,
     manifest_digest,
     put_manifest,
 )
 from nixdock.registry.pages import Page, read_pages
 from nixdock.registry.repository import Repository
 from nixdock.registry.request import Request
+from nixdock.registry.shared_tags import add_to_tag, lacks_something
 
 __all__ = ["list_referrers", "put_referrers"]
 
 # What registries answer that list no referrers.
 _NO_LISTS: Final = frozenset({400, 404, 405, 406})
-# How often a list is written if others write it at the same time.
-_MOST_WRITES: Final = 10
-# The number of the attempt after which waits get no longer.
-_LONGEST_WAIT: Final = 3
 _EMPTY_LIST: Final[Mapping[str, Any]] = {
     "schemaVersion": 2,
     "mediaType": INDEX_MEDIA_TYPE,
@@ -166,64 +162,30 @@ def _has(repository: Repository, digest: str) -> bool:
 
 
 def _list_in_tag(repository: Repository, digest: str, manifests: Sequence[Blob]) -> int:
-    """Add manifests to the list that clients keep, and return the bytes that were sent.
-
-    A registry can't be told to replace a list only if it is still the same. So another client that
-    has read the list before this one wrote it may write it afterwards, without these manifests.
-    They are looked for again after a while, in which whoever has read the list will have written
-    it, and added anew if they are missing.
-    """
+    """Add manifests to the list that clients keep, and return the bytes that were sent."""
     new = [referrer_entry(each) for each in manifests]
-    sent = 0
-    failure: RegistryError | None = None
-    for attempt in range(1, _MOST_WRITES + 1):
+
+    def extended(refusal: RegistryError | None) -> Blob | None:
         data = _tagged(repository, digest)
         index = _with_entries(repository, digest, data, new)
-        if failure is not None and _lacks_something(failure):
-            index = _without_lost(repository, index)
-        if index.data != data:
-            try:
-                # It is not sent again as it is: others may have written the list meanwhile.
-                put_manifest(repository, referrers_tag(digest), index, retry=False)
-                sent += len(index.data)
-                failure = None
-            except RegistryError as error:
-                if not (error.is_broken or _lacks_something(error)):
-                    raise
-                failure = error
-        elif attempt == 1:
-            return sent
-        repository.transport.wait(min(attempt, _LONGEST_WAIT))
-        if not _missing(_entries(repository, digest, _tagged(repository, digest)), new):
-            return sent
-    raise failure or _wrong(
-        repository,
-        digest,
-        f"it still lacks {new[0]['digest']} after {_MOST_WRITES} attempts to add it: others write"
-        " it at the same time, or the registry does not keep it; try again later",
-    )
+        if index is not None and refusal is not None and lacks_something(refusal):
+            return _without_lost(repository, index)
+        return index
 
+    def lasting_failure(why: str) -> RegistryError:
+        return _wrong(repository, digest, f"it still lacks {new[0]['digest']} {why}")
 
-def _lacks_something(error: RegistryError) -> bool:
-    """Tell whether a registry refused a list because it lacks, or can't find, a manifest of it."""
-    return is_blob_unknown(error) or "MANIFEST_UNKNOWN" in error.codes
-
-
-def _missing(
-    listed: Iterable[DescriptorDocument], new: Iterable[Mapping[str, Any]]
-) -> list[Mapping[str, Any]]:
-    digests = {each.digest for each in listed}
-    return [each for each in new if each["digest"] not in digests]
+    return add_to_tag(repository, referrers_tag(digest), extended, lasting_failure)
 
 
 def _with_entries(
     repository: Repository, digest: str, data: bytes | None, new: Iterable[Mapping[str, Any]]
-) -> Blob:
-    """Return a list with entries more; whatever else it has stays as it is."""
-    listed = _entries(repository, digest, data)
-    missing = _missing(listed, new)
-    if data is not None and not missing:
-        return Blob(INDEX_MEDIA_TYPE, data)
+) -> Blob | None:
+    """Return a list with entries more, or None if it has them; whatever else it has stays."""
+    listed = {each.digest for each in _entries(repository, digest, data)}
+    missing = [each for each in new if each["digest"] not in listed]
+    if not missing:
+        return None
     document = dict(_EMPTY_LIST if data is None else parse_json(data))
     document["manifests"] = [*document["manifests"], *missing]
     media_type = document.get("mediaType", INDEX_MEDIA_TYPE)

@@ -8,8 +8,8 @@ from nixdock.attach.subject import Subject
 from nixdock.errors import RegistryError
 from nixdock.oci.attachment import attach_content
 from nixdock.oci.descriptor import Blob
-from nixdock.registry.manifests import is_blob_unknown, put_manifest
 from nixdock.registry.repository import Repository
+from nixdock.registry.shared_tags import add_to_tag
 from nixdock.registry.small_blobs import put_small_blob, read_small_blob
 from nixdock.signing.bundle import BUNDLE, signed_bundle
 from nixdock.signing.finding import claims_in, read_list, signatures_in_bundles, statements_about
@@ -22,46 +22,38 @@ __all__ = ["add_attestation", "add_signature_bundle", "add_to_list"]
 
 _CONTENT: Final = "dev.sigstore.bundle.content"
 _PREDICATE: Final = "dev.sigstore.bundle.predicateType"
-_MOST_WRITES: Final = 10
-# The number of the attempt after which waits get no longer.
-_LONGEST_WAIT: Final = 3
 
 
 def add_to_list(repository: Repository, digest: str, identity: str, key: SigningKey) -> bool:
     """Add a signature to the list of a manifest; return False if the key has signed it already.
 
-    A registry can't be told to replace a list only if it is still the same. So the signature is
-    looked for again after a while, in which whoever has read the list will have written it, and
-    added anew if it is missing. Raise RegistryError if the registry refuses, or if others write the
-    list again and again, and ImageError if the list is malformed.
+    Raise RegistryError if the registry refuses, or if others write the list again and again, and
+    ImageError if the list is malformed.
     """
     claim = Claim(digest, identity)
     payload = payload_of(claim)
     signature = key.sign(payload)
-    failure: RegistryError | None = None
-    for attempt in range(1, _MOST_WRITES + 1):
+
+    def extended(_refusal: RegistryError | None) -> Blob | None:
         signatures = _whole_list(repository, digest)
         if claim in claims_in(repository, signatures, digest, key.public):
-            return attempt > 1
+            return None
         manifest, config = signatures.with_signature(payload, signature)
         put_small_blob(repository, Blob(SIMPLE_SIGNING, payload))
         put_small_blob(repository, config)
-        try:
-            put_manifest(repository, signature_tag(digest), manifest, retry=False)
-        except RegistryError as error:
-            # It is not sent again as it is: others may have written the list meanwhile.
-            if not (error.is_broken or is_blob_unknown(error)):
-                raise
-            failure = error
-        repository.transport.wait(min(attempt, _LONGEST_WAIT))
-    raise failure or RegistryError(
-        f"{repository.place}: the list of signatures {signature_tag(digest)} still lacks this one"
-        f" after {_MOST_WRITES} attempts to add it: others write it at the same time; try again"
-        " later",
-        place=repository.place,
-        digest=digest,
-        status=200,
-    )
+        return manifest
+
+    tag = signature_tag(digest)
+
+    def lasting_failure(why: str) -> RegistryError:
+        return RegistryError(
+            f"{repository.place}: the list of signatures {tag} still lacks this one {why}",
+            place=repository.place,
+            digest=digest,
+            status=200,
+        )
+
+    return add_to_tag(repository, tag, extended, lasting_failure) > 0
 
 
 def _whole_list(repository: Repository, digest: str) -> SignatureList:

@@ -16,7 +16,7 @@ from nixdock.network.retrying import Pace
 from nixdock.oci.attachment import Attachment, attach_content
 from nixdock.oci.descriptor import Blob, Descriptor
 from nixdock.oci.referrers import referrer_entry, referrers_tag
-from nixdock.registry import referrers
+from nixdock.registry import shared_tags
 from nixdock.registry.referrers import list_referrers, put_referrers
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
@@ -284,7 +284,7 @@ def test_a_list_that_the_registry_does_not_keep_is_an_error(fake: FakeRegistry) 
 
     with pytest.raises(RegistryError, match="still lacks sha256:"):
         put_referrers(repository(fake, pace=clock.pace(sleep=sleep)), [attached()])
-    assert len(fake.requests("PUT", TAG)) == referrers._MOST_WRITES
+    assert len(fake.requests("PUT", TAG)) == shared_tags._MOST_WRITES
     assert max(clock.slept) <= 8.0
 
 
