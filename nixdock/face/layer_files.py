@@ -95,7 +95,7 @@ def _of_place(
             raise InputError(f"{location_text(location)} has no layer {number}")
         layer = image.layers[number - 1]
         with layer.open_tar() as tar:
-            contents = read_contents(tar, f"the tar of {layer.place}", with_files=True)
+            contents = read_contents(tar, layer.subject, with_files=True)
             # The last bytes tell whether the layer is damaged.
             drain(tar)
     return contents.files or ()

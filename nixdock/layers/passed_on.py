@@ -28,8 +28,8 @@ class ExistingBlob(Protocol):
     """The blob of an existing layer, wherever it is: in an archive, a layout or a registry."""
 
     @property
-    def place(self) -> str:
-        """Where the blob is, for error messages."""
+    def subject(self) -> str:
+        """What error messages call the blob: the image that has it, and where."""
 
     @property
     def diff_id(self) -> str:
@@ -78,7 +78,7 @@ class PassedOnLayer(Struct, frozen=True):
     def of(cls, blob: ExistingBlob) -> PassedOnLayer:
         """Return the layer; raise ImageError if the declared media type does not fit the bytes."""
         if error := blob.media_type_error():
-            raise ImageError(f"{blob.place}: {error}", place=blob.place)
+            raise ImageError(f"{blob.subject}: {error}", place=blob.subject)
         return cls(blob)
 
     @property
@@ -134,7 +134,7 @@ class PassedOnLayer(Struct, frozen=True):
     def names(self) -> Iterator[bytes]:
         """Yield the names of the tar's members; the blob is read to its end, and verified."""
         with self.blob.open_tar() as stream:
-            for member in TarReader(stream, f"the tar of {self.blob.place}", sparse=True):
+            for member in TarReader(stream, self.blob.subject, sparse=True):
                 yield member.name
 
     def tar_pieces(self) -> None:
@@ -172,7 +172,7 @@ class _BlobCopy:
         blob = self._blob
         with CopyReader(blob.open_raw(), write) as copy:
             if blob.coding is not Coding.NONE:
-                tar = HashedReader(DecompressedReader(copy, blob.coding, blob.place))
+                tar = HashedReader(DecompressedReader(copy, blob.coding, blob.subject))
                 drain(tar)
                 self._tar_digest = tar.digest
             drain(copy)
@@ -182,15 +182,15 @@ class _BlobCopy:
         blob = self._blob
         if self._written != blob.size:
             raise ImageError(
-                f"{blob.place}: the layer has {self._written} bytes, but should have {blob.size}",
-                place=blob.place,
+                f"{blob.subject}: the layer has {self._written} bytes, but should have {blob.size}",
+                place=blob.subject,
                 digest=digest,
             )
         if blob.declared_digest not in {None, digest}:
             raise ImageError(
-                f"{blob.place}: the layer is damaged: its digest is {digest}, not"
+                f"{blob.subject}: the layer is damaged: its digest is {digest}, not"
                 f" {blob.declared_digest}",
-                place=blob.place,
+                place=blob.subject,
                 digest=digest,
             )
         diff_id = self._tar_digest or digest
@@ -216,7 +216,7 @@ class _ExpandedBlob(Struct, frozen=True):
 
     def write_to(self, write: Write) -> None:
         blob = self.blob
-        with DecompressedReader(blob.open_raw(), blob.coding, blob.place) as stream:
+        with DecompressedReader(blob.open_raw(), blob.coding, blob.subject) as stream:
             while chunk := stream.read(CHUNK):
                 write(chunk)
 
@@ -228,9 +228,9 @@ class _ExpandedBlob(Struct, frozen=True):
 
 def _diff_id_error(blob: ExistingBlob, digest: str) -> ImageError:
     return ImageError(
-        f"{blob.place}: the layer's diff_id is {blob.diff_id}, but its digest is {digest} when"
+        f"{blob.subject}: the layer's diff_id is {blob.diff_id}, but its digest is {digest} when"
         " uncompressed",
-        place=blob.place,
+        place=blob.subject,
         digest=digest,
     )
 

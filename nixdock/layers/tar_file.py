@@ -27,6 +27,11 @@ class TarLayer(CreatedLayer, frozen=True):
     history: LayerHistory
 
     @property
+    def subject(self) -> str:
+        """What error messages call the layer."""
+        return str(self.file)
+
+    @property
     def diff_id(self) -> str:
         """The digest that the tar must have."""
         return self.tar_digest
@@ -54,7 +59,7 @@ class TarLayer(CreatedLayer, frozen=True):
     def entries(self) -> Iterator[Entry]:
         """Yield the members; raise PackError or ImageError if the tar can't be read."""
         with self.open_tar() as stream:
-            for member in TarReader(stream, str(self.file)):
+            for member in TarReader(stream, self.subject):
                 xattrs = tuple(member.xattrs.items())
                 yield Entry(
                     member.name,

@@ -49,18 +49,18 @@ def read_names(
     """
     used = shared_numbers(len(layers))
     jobs = [
-        partial(_read, layer, _Names(layer.place, used, number) if with_names else None)
+        partial(_read, layer, _Names(layer.subject, used, number) if with_names else None)
         for number, layer in enumerate(layers)
     ]
     sizes = [layer.size for layer in layers]
     return read_side_by_side(jobs, sizes, available_cores(), progress, is_local=is_local)
 
 
-def with_directories(names: Iterable[bytes], place: str = "the layer") -> frozenset[bytes]:
+def with_directories(names: Iterable[bytes], subject: str = "the layer") -> frozenset[bytes]:
     """Return a layer's normalised names, and those of directories that have no entry of their own.
 
-    Runtimes make such directories when they unpack what is in them. Raise ImageError, with `place`
-    as its subject, if the names of these directories take too much memory.
+    Runtimes make such directories when they unpack what is in them. Raise ImageError, about
+    `subject`, if the names of these directories take too much memory.
     """
     own = frozenset(names)
     found: set[bytes] = set()
@@ -72,9 +72,9 @@ def with_directories(names: Iterable[bytes], place: str = "the layer") -> frozen
             size += end + _NAME_SIZE
             if size > _MOST_DIRECTORIES:
                 raise ImageError(
-                    f"{place}: the names of directories that have no entry of their own take more"
+                    f"{subject}: the names of directories that have no entry of their own take more"
                     f" than {_MOST_DIRECTORIES} bytes",
-                    place=place,
+                    place=subject,
                 )
             end = name.rfind(b"/", 0, end)
     return own | found
@@ -83,7 +83,7 @@ def with_directories(names: Iterable[bytes], place: str = "the layer") -> frozen
 class _Names(Struct):
     """The names in a layer; `used` has, at `number`, the size of its names, which others see."""
 
-    place: str
+    subject: str
     used: memoryview
     number: int
     names: set[bytes] = field(default_factory=set)
@@ -95,7 +95,7 @@ class _Names(Struct):
             name = normalised(raw_name)
         except ImageError as error:
             raise ImageError(
-                f"{self.place}: a member has an invalid name: {error}", place=self.place
+                f"{self.subject}: a member has an invalid name: {error}", place=self.subject
             ) from None
         if name in self.names:
             return
@@ -105,9 +105,9 @@ class _Names(Struct):
             self.used[self.number] = self.size
             if sum(self.used) > _MOST_NAMES:
                 raise ImageError(
-                    f"{self.place}: the names in this layer and in others take more than"
+                    f"{self.subject}: the names in this layer and in others take more than"
                     f" {_MOST_NAMES} bytes",
-                    place=self.place,
+                    place=self.subject,
                 )
 
 
@@ -116,7 +116,7 @@ def _read(
 ) -> tuple[int, frozenset[bytes]]:
     with CountedReader(watched(layer, advance).open_tar()) as counting:
         stream = buffered(counting)
-        for member in TarReader(stream, layer.place, sparse=True):
+        for member in TarReader(stream, layer.subject, sparse=True):
             if names is not None:
                 names.add(member.name)
         drain(stream)

@@ -54,7 +54,7 @@ def read_contents(
     found = read_names(unique, progress, with_names=bool(patterns.compiled), is_local=is_local)
     # Here, because only the main thread can interrupt a comparison that takes too long.
     contents = {
-        layer: LayerContents(size, denied_names(with_directories(names, layer.place), patterns))
+        layer: LayerContents(size, denied_names(with_directories(names, layer.subject), patterns))
         for layer, (size, names) in zip(unique, found, strict=True)
     }
     return [contents[layer] for layer in layers]

@@ -69,14 +69,14 @@ def _merged(layers: Sequence[StoredLayer], opened: Iterator[OpenedTar]) -> Merge
         for number, (layer, each) in enumerate(zip(layers, opened, strict=True)):
             warnings: list[str] = []
             read.append((layer, each, warnings))
-            warnings += merging.add(number, each.tar, layer.place)
+            warnings += merging.add(number, each.tar, layer.subject)
     except NixdockError as error:
         failure = error
     # What else is wrong with a damaged layer, and all above it, counts for nothing.
     for layer, each, warnings in read:
         each.verify()
         for warning in warnings:
-            log.warning("%s: %s", layer.place, warning)
+            log.warning("%s: %s", layer.subject, warning)
     if failure is not None:
         raise failure
     return replace(merging.tree, tars=tuple(each.tar for _, each, _ in read))

@@ -33,6 +33,10 @@ _MOST_DB: Final = 1 << 30
 class TarOpener(Protocol):
     """A layer whose tar can be opened several times."""
 
+    @property
+    def subject(self) -> str:
+        """What error messages call the layer."""
+
     def open_tar(self) -> BinaryIO:
         """Open the uncompressed tar."""
 
@@ -175,7 +179,7 @@ def read_image_store(
 def _changes(store: bytes, layer: TarOpener) -> _Changes:
     changes = _Changes(store)
     with layer.open_tar() as stream:
-        for member in TarReader(stream, sparse=True):
+        for member in TarReader(stream, layer.subject, sparse=True):
             changes.add(member)
     return changes
 
@@ -200,23 +204,28 @@ def _read_database(files: dict[bytes, tuple[TarOpener, Member]]) -> Database:
     with temporary_directory() as temporary:
         for name, (layer, member) in files.items():
             _extract(layer, member, temporary / Path(name.decode()).name)
-        return read_database(temporary / "db.sqlite", _DB_PLACE)
+        return read_database(temporary / "db.sqlite", _database_of(files[DATABASE][0]))
+
+
+def _database_of(layer: TarOpener) -> str:
+    return f"{layer.subject}: {_DB_PLACE}"
 
 
 def _extract(layer: TarOpener, member: Member, target: Path) -> None:
     if member.size > _MOST_DB:
         raise ImageError(
-            f"{_DB_PLACE} has {member.size} bytes, but may have at most {_MOST_DB}", place=_DB_PLACE
+            f"{_database_of(layer)} has {member.size} bytes, but may have at most {_MOST_DB}",
+            place=_DB_PLACE,
         )
     if member.extents is not None:
-        raise ImageError(f"{_DB_PLACE} is a sparse file", place=_DB_PLACE)
+        raise ImageError(f"{_database_of(layer)} is a sparse file", place=_DB_PLACE)
     with layer.open_tar() as stream, target.open("wb") as out:
         left = member.offset
         while left:
-            left -= len(_read_some(stream, left))
+            left -= len(_read_some(stream, left, layer))
         left = member.size
         while left:
-            chunk = _read_some(stream, left)
+            chunk = _read_some(stream, left, layer)
             out.write(chunk)
             left -= len(chunk)
         # Read to the end, because that verifies the layer.
@@ -224,9 +233,11 @@ def _extract(layer: TarOpener, member: Member, target: Path) -> None:
             pass
 
 
-def _read_some(stream: BinaryIO, most: int) -> bytes:
+def _read_some(stream: BinaryIO, most: int, layer: TarOpener) -> bytes:
     """Read at least one byte and at most `most`; raise ImageError at the end of the stream."""
     chunk = stream.read(min(most, CHUNK))
     if not chunk:
-        raise ImageError(f"{_DB_PLACE} is truncated: the layer ends too early", place=_DB_PLACE)
+        raise ImageError(
+            f"{_database_of(layer)} is truncated: the layer ends too early", place=_DB_PLACE
+        )
     return chunk

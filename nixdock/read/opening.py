@@ -85,6 +85,10 @@ def read_images(members: Members, path: str, complain: Complain = refuse) -> Ima
         )
     layout = read_layout(members, complain) if has_layout else None
     docker = read_docker_archive(members, complain) if has_docker else None
+    if layout:
+        layout.images = [image.at(path) for image in layout.images]
+    if docker:
+        docker.images = [image.at(path) for image in docker.images]
     if layout and docker:
         _check_same(layout, docker, complain)
     if not has_layout:

@@ -224,9 +224,8 @@ def _store_dir(paths: Iterable[str]) -> str:
 
 
 def _contents(layer: StoredLayer, advance: Advance, *, with_files: bool) -> _Read:
-    what = f"the tar of {layer.place}"
     with SearchedReader(watched(layer, advance).open_tar()) as searched:
         stream = buffered(searched)
-        contents = read_contents(stream, what, searched=searched, with_files=with_files)
+        contents = read_contents(stream, layer.subject, searched=searched, with_files=with_files)
         drain(stream)
         return _Read(contents, searched.size)

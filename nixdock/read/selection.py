@@ -59,8 +59,9 @@ def select_image(
     image = matching[0]
     if len(image.layers) > _MOST_LAYERS:
         raise ImageError(
-            f"{image.place}: the image has {len(image.layers)} layers, but may have at most"
-            f" {_MOST_LAYERS}",
+            f"{file.path}: {image.place}: the image has {len(image.layers)} layers, but may have at"
+            f" most {_MOST_LAYERS}",
+            path=file.path,
             place=image.place,
         )
     return image

@@ -76,6 +76,10 @@ class StoredImage:
         """The digest of the manifest, if there is one."""
         return None if self.manifest_data is None else sha256_digest(self.manifest_data)
 
+    def at(self, path: str) -> StoredImage:
+        """Return the image with layers that know the location of the image."""
+        return replace(self, layers=tuple(replace(layer, path=path) for layer in self.layers))
+
 
 def has_image_layers(image: StoredImage) -> bool:
     """Tell whether there are no layers, or one is a layer; cosign's signatures have none."""

@@ -30,7 +30,8 @@ class StoredLayer:
     `declared_digest` is the blob's digest in a manifest, or None in a docker-archive that does not
     state it, and `key` names the blob by what it was made from, if the manifest says so (see
     `nixdock.layers.keys`); nothing verifies it. `annotations` are those of the descriptor that
-    describe the blob. Layers are equal if they are the same blob, at whatever places in an image.
+    describe the blob. `path` is the location of the image, and `place` is where the image has the
+    layer. Layers are equal if they are the same blob, at whatever places in an image.
     """
 
     members: Members
@@ -43,6 +44,12 @@ class StoredLayer:
     declared_digest: str | None
     key: str | None = None
     annotations: Mapping[str, str] = field(default_factory=dict, compare=False)
+    path: str = field(default="", compare=False)
+
+    @property
+    def subject(self) -> str:
+        """What error messages call the layer: several images may be read for one job."""
+        return f"{self.path}: {self.place}" if self.path else self.place
 
     @cached_property
     def coding(self) -> Coding:
@@ -78,13 +85,13 @@ class StoredLayer:
     def open_unbuffered_tar(self) -> io.RawIOBase:
         """Open the tar as `open_tar` does, for reading large pieces without a copy."""
         if error := self.media_type_error():
-            raise ImageError(f"{self.place}: {error}", place=self.place, key="mediaType")
+            raise ImageError(f"{self.subject}: {error}", place=self.subject, key="mediaType")
         if self.coding is Coding.NONE and self.declared_digest in {None, self.diff_id}:
             return self._open_verified()
         stream = self._open_verified()
         if self.coding is not Coding.NONE:
-            stream = DecompressedReader(stream, self.coding, self.place)
-        return VerifiedReader(stream, self.place, self.diff_id, None, uncompressed=True)
+            stream = DecompressedReader(stream, self.coding, self.subject)
+        return VerifiedReader(stream, self.subject, self.diff_id, None, uncompressed=True)
 
     def open_range(self) -> Range:
         """Open the blob for reading at any position, unverified."""
@@ -114,7 +121,7 @@ class StoredLayer:
         return None
 
     def _open_verified(self) -> io.RawIOBase:
-        return VerifiedReader(self.members.open(self.name), self.place, self.digest, self.size)
+        return VerifiedReader(self.members.open(self.name), self.subject, self.digest, self.size)
 
 
 if TYPE_CHECKING:

@@ -69,6 +69,10 @@ class _UnverifiedLayer(Struct, frozen=True):
 
     layer: StoredLayer
 
+    @property
+    def subject(self) -> str:
+        return self.layer.subject
+
     def open_tar(self) -> BinaryIO:
         if self.layer.coding is Coding.NONE:
             return buffered(self.layer.open_range())
@@ -97,7 +101,7 @@ def open_base_image(
                 f" Docker takes at most {MOST_LAYERS}; use a base image with fewer layers",
                 path=location_text(location),
             )
-        _check_config(image)
+        _check_config(image, location)
         yield BaseImage(
             layers=image.layers,
             history=_history(image),
@@ -115,11 +119,13 @@ def _pinned(location: Location, image: StoredImage) -> RegistryReference | None:
     return None
 
 
-def _check_config(image: StoredImage) -> None:
+def _check_config(image: StoredImage, location: Location) -> None:
     """Raise ImageError for what other tools would refuse in the image that inherits it."""
     for fault in config_faults(image.config):
         place = f"config of {image.place}"
-        raise ImageError(f"{place}: {fault.message}", place=place, key=fault.key)
+        raise ImageError(
+            f"{location_text(location)}: {place}: {fault.message}", place=place, key=fault.key
+        )
 
 
 def _history(image: StoredImage) -> tuple[HistoryEntry, ...]:

@@ -58,7 +58,7 @@ class MemoryBlob:
     size: int
     coding: Coding = Coding.NONE
     wrong_media_type: str | None = None
-    place: str = "layer 7 of a test"
+    subject: str = "layer 7 of a test"
     history: LayerHistory = HISTORY
     annotations: Mapping[str, str] = field(default_factory=dict)
     opened: int = field(default=0, init=False)
@@ -78,10 +78,10 @@ class MemoryBlob:
 
     def open_tar(self) -> io.BufferedReader:
         expected = self.declared_digest or digest(self.data)
-        stream: io.RawIOBase = VerifiedReader(self.open_raw(), self.place, expected, self.size)
+        stream: io.RawIOBase = VerifiedReader(self.open_raw(), self.subject, expected, self.size)
         if self.coding is not Coding.NONE:
-            stream = DecompressedReader(stream, self.coding, self.place)
-        return buffered(VerifiedReader(stream, self.place, self.diff_id, None, uncompressed=True))
+            stream = DecompressedReader(stream, self.coding, self.subject)
+        return buffered(VerifiedReader(stream, self.subject, self.diff_id, None, uncompressed=True))
 
 
 if TYPE_CHECKING:

@@ -50,8 +50,8 @@ def written(layer: PassedOnLayer, media_types: list[str]) -> LayerBlob:
 def error_of(blob: MemoryBlob, copy: Copy) -> ImageError:
     with pytest.raises(ImageError) as caught:
         copy(PassedOnLayer.of(blob))
-    assert str(caught.value).startswith(f"{blob.place}")
-    assert caught.value.place == blob.place
+    assert str(caught.value).startswith(f"{blob.subject}")
+    assert caught.value.place == blob.subject
     return caught.value
 
 
@@ -112,7 +112,7 @@ def test_a_wrong_media_type() -> None:
     blob = replace(MemoryBlob.of(TAR), wrong_media_type="the media type is wrong")
     with pytest.raises(ImageError, match=r"^layer 7 of a test: the media type is wrong$") as caught:
         PassedOnLayer.of(blob)
-    assert caught.value.place == blob.place
+    assert caught.value.place == blob.subject
     assert blob.opened == 0
 
 
@@ -166,7 +166,7 @@ def test_damage_is_found_before_a_blob_is_expanded(
         setattr(blob, name, value)
     with pytest.raises(ImageError, match=message) as caught:
         PassedOnLayer.of(blob).sized(())
-    assert caught.value.place == blob.place
+    assert caught.value.place == blob.subject
 
 
 @pytest.mark.parametrize("coding", COMPRESSED)

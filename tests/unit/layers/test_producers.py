@@ -73,7 +73,7 @@ class RegistryBlob(MemoryBlob):
 
     @classmethod
     def described(cls, registry: Registry, name: str, size: int, diff_id: str) -> RegistryBlob:
-        blob = cls(b"", diff_id, name, size, Coding.GZIP, place=f"the blob {name}")
+        blob = cls(b"", diff_id, name, size, Coding.GZIP, subject=f"the blob {name}")
         blob.registry = registry
         return blob
 

@@ -30,6 +30,7 @@ class Layer:
     """A layer of files, by name, and of directories, whose names end in a slash."""
 
     members: Mapping[str, bytes | str]
+    subject = "the layer"
 
     def open_tar(self) -> BinaryIO:
         out = io.BytesIO()

@@ -279,7 +279,7 @@ def test_all_or_nothing(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"one", b"eno"))
     done = nixdock("export", path, "-o", tmp_path / "out")
     assert done.returncode == 1
-    assert done.stderr.startswith(b"error: manifest.json[0]: Layers[0] is damaged")
+    assert done.stderr.startswith(b"error: %b: manifest.json[0]: Layers[0] is dam" % bytes(path))
     assert os.listdir(tmp_path) == ["image.tar"]
 
 

@@ -582,7 +582,7 @@ def test_ten_thousand_layers(commands: Commands, distinct: bool) -> None:
     found = commands.refusals()
     assert found.keys() == READERS | {"verify"}
     assert found["export"] == (
-        "manifest.json[0]: the image has 10000 layers, but may have at most 1000"
+        f"{commands.image}: manifest.json[0]: the image has 10000 layers, but may have at most 1000"
     )
     assert "Docker and Podman run at most 125" in found["verify"]
 

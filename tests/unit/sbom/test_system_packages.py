@@ -196,12 +196,13 @@ def test_a_nix_database_of_another_format_is_left_out(
     """The references of store paths are not known then; one that is damaged is an error."""
     path = f"/nix/store/{'a' * 32}-hello-1"
     files = {f"{path}/file".lstrip("/"): b"", "nix/var/nix/db/db.sqlite": rpm_database(tmp_path)}
-    bill = list_packages(archive(tmp_path / "image.tar", [tar_of(files)]))
+    image = archive(tmp_path / "image.tar", [tar_of(files)])
+    bill = list_packages(image)
     assert [(each.name, each.dependencies) for each in bill.packages] == [("hello", None)]
     (warning,) = caplog.messages
     assert warning == (
-        "/nix/var/nix/db/db.sqlite is not a Nix database: it lacks the table DerivationOutputs; so"
-        " the references of store paths are not known"
+        f"{image}: manifest.json[0]: Layers[0]: /nix/var/nix/db/db.sqlite is not a Nix database: it"
+        " lacks the table DerivationOutputs; so the references of store paths are not known"
     )
     damaged = {**files, "nix/var/nix/db/db.sqlite": rpm_database(tmp_path)[:1000]}
     with pytest.raises(ImageError, match="is not a Nix database"):
