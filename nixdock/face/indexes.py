@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from nixdock.build.build import prepared_build
-from nixdock.errors import InputError
+from nixdock.errors import InputError, NixdockError, RemoteError
 from nixdock.face.known_layers import user_cache
 from nixdock.face.pushing import push_spec
 from nixdock.face.several import several
@@ -108,7 +108,10 @@ def build_index(
         file = FileForm(chosen, mtime=how.mtime)
         place = stack.enter_context(open_file_destination(path, file))
         for origin, spec in specs.items():
-            with prepared_build(spec, Confinement(confinement), access) as build:
+            with (
+                _named_among(specs, origin),
+                prepared_build(spec, Confinement(confinement), access) as build,
+            ):
                 watching.start([layer.weight for layer in build.layers])
                 blobs = pack_all(build.layers, directory, how.compression, progress=watching)
                 image = build.assemble(blobs)
@@ -168,9 +171,10 @@ def push_index(
         how = options or Indexing()
         specs, found = _opened(several(images, "images"), access, stack, referrers=how.referrers)
         for origin, spec in specs.items():
-            pushed = push_spec(
-                spec, references, chosen, reused, access, progress, Confinement(confinement)
-            )
+            with _named_among(specs, origin):
+                pushed = push_spec(
+                    spec, references, chosen, reused, access, progress, Confinement(confinement)
+                )
             assert pushed.manifest is not None  # It was built.
             found.append(_Found([entry_of(origin, pushed.manifest, spec.platform)], ()))
             read, sent = read + pushed.read, sent + pushed.sent
@@ -221,6 +225,17 @@ def _opened(
         ]
     )
     return specs, found
+
+
+@contextmanager
+def _named_among(specs: Collection[str], origin: str) -> Iterator[None]:
+    """Let errors name the spec if there are several; those of servers name where they are."""
+    try:
+        yield
+    except NixdockError as error:
+        if len(specs) > 1 and not isinstance(error, RemoteError):
+            error.args = (f"{origin}: {error}",)
+        raise
 
 
 def _found(origin: str, opened: Opened, *, referrers: bool) -> _Found:

@@ -15,7 +15,7 @@ import nixdock
 from nixdock import Access, ImageIndex, Indexing, InputError, Pushing
 
 from ..image_schemas import schema_errors
-from ..registry.fake_registry import FakeRegistry, digest_of
+from ..registry.fake_registry import FakeRegistry, Fault, digest_of
 from ..transfer.samples import (
     INDEX,
     Platforms,
@@ -328,6 +328,27 @@ def test_two_specs_of_a_name_for_a_platform(sample_spec: SampleSpec, tmp_path: P
     message = r"the spec of x/y:v1 for linux/amd64 and .* \(image 2\) are both for linux/amd64"
     with pytest.raises(InputError, match=message):
         nixdock.build_index(specs, tmp_path / "out")
+
+
+def test_what_is_wrong_with_a_spec_names_it(
+    sample_spec: SampleSpec, fake: FakeRegistry, access: Access, tmp_path: Path
+) -> None:
+    """Of one spec alone, the command line knows the file."""
+    whole = nixdock.read_spec(sample_spec(tmp_path, architecture="amd64"))
+    broken = sample_spec(tmp_path, architecture="arm64", extra_commands="exit 7")
+    failing = nixdock.read_spec(broken)
+    images = [whole, failing]
+    failure = "the spec of x/y:v1 for linux/arm64: extra_commands failed with exit status 7"
+    with pytest.raises(nixdock.ScriptError, match=f"^{failure}$"):
+        nixdock.build_index(images, tmp_path / "out", form="oci-layout")
+    with pytest.raises(nixdock.ScriptError, match=f"^{failure}$"):
+        nixdock.push_index(images, [f"{fake.host}/x:v1"], None, NO_CACHE, access=access)
+    with pytest.raises(nixdock.ScriptError, match=r"^extra_commands failed"):
+        nixdock.build_index([failing], tmp_path / "out", form="oci-layout")
+    fake.faults = [Fault("PUT", "", status=403)]
+    with pytest.raises(nixdock.RegistryError, match=f"^{fake.host}/x: "):
+        nixdock.push_index(images, [f"{fake.host}/x:v1"], None, NO_CACHE, access=access)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_same_image_twice_is_one(layouts: Sequence[Path], tmp_path: Path) -> None:
