@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,5 +76,36 @@ def sample_spec() -> Callable[..., Path]:
         file = directory / "spec.json"
         file.write_text(json.dumps(spec | changes))
         return file
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def sample_image(
+    sample_spec: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """Give a function that puts the image of such a spec at a path, as a copy: it is built once.
+
+    The keyword arguments are the options of the build, and what `sample_spec` takes.
+    """
+    built: dict[str, Path] = {}
+
+    def write(
+        target: Path, form: str = "archive", compression: str | None = None, **changes: object
+    ) -> Path:
+        # Loading it is not for tests that need none of it.
+        import nixdock
+
+        key = json.dumps([form, compression, changes], sort_keys=True)
+        if key not in built:
+            directory = tmp_path_factory.mktemp("sample")
+            spec = nixdock.read_spec(sample_spec(directory, **changes))
+            built[key] = directory / "image"
+            nixdock.build_image(spec, built[key], form=form, compression=compression)
+        if built[key].is_dir():
+            shutil.copytree(built[key], target)
+        else:
+            shutil.copy(built[key], target)
+        return target
 
     return write

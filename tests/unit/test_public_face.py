@@ -285,16 +285,13 @@ def closure(sample_spec: SampleSpec, tmp_path: Path) -> nixdock.Closure:
 
 
 @pytest.fixture
-def image(spec: nixdock.ImageSpec, tmp_path: Path) -> Path:
-    nixdock.build_image(spec, tmp_path / "image.tar")
-    return tmp_path / "image.tar"
+def image(sample_image: SampleSpec, tmp_path: Path) -> Path:
+    return sample_image(tmp_path / "image.tar")
 
 
 @pytest.fixture
-def other_image(sample_spec: SampleSpec, tmp_path: Path) -> Path:
-    spec = nixdock.read_spec(sample_spec(tmp_path, tag="v2", config={}))
-    nixdock.build_image(spec, tmp_path / "other.tar")
-    return tmp_path / "other.tar"
+def other_image(sample_image: SampleSpec, tmp_path: Path) -> Path:
+    return sample_image(tmp_path / "other.tar", tag="v2", config={})
 
 
 class Progress(nixdock.Progress):
@@ -404,7 +401,8 @@ def test_a_quick_look_reads_no_layer(image: Path) -> None:
         nixdock.inspect_image(image)
 
 
-def test_images_are_compared(image: Path, tmp_path: Path) -> None:
+def test_images_are_compared(image: Path, sample_spec: SampleSpec, tmp_path: Path) -> None:
+    sample_spec(tmp_path)
     diff = nixdock.diff_images(image, str(image))
     assert isinstance(diff, nixdock.Diff)
     assert diff.transfers.registry.total == 0

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import nixdock
-
 from ..registry.fake_registry import FakeRegistry, fake_registry
 
 __all__ = ["TYPE", "SampleSpec", "fake", "layout"]
@@ -25,7 +23,6 @@ def fake() -> Iterator[FakeRegistry]:
 
 
 @pytest.fixture
-def layout(sample_spec: SampleSpec, tmp_path: Path) -> Path:
-    target = tmp_path / "layout"
-    nixdock.build_image(nixdock.read_spec(sample_spec(tmp_path)), target, form="oci-layout")
-    return target
+def layout(sample_spec: SampleSpec, sample_image: SampleSpec, tmp_path: Path) -> Path:
+    sample_spec(tmp_path)
+    return sample_image(tmp_path / "layout", "oci-layout")

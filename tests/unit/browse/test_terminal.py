@@ -18,14 +18,12 @@ COLOUR = re.compile(rb"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;[0
 
 
 @pytest.fixture
-def images(tmp_path: Path, sample_spec: Callable[..., Path]) -> tuple[Path, Path]:
+def images(tmp_path: Path, sample_image: Callable[..., Path]) -> tuple[Path, Path]:
     """An image, and one whose own files are others; both are read-only."""
     made = []
     for name in ("old", "new"):
-        spec = sample_spec(tmp_path, extra_commands=f"echo {name} > note; mkdir {name}")
-        image = tmp_path / f"{name}.tar"
-        done = run_text("build", "-q", spec, "-o", image)
-        assert done.returncode == 0, done.stderr
+        commands = f"echo {name} > note; mkdir {name}"
+        image = sample_image(tmp_path / f"{name}.tar", extra_commands=commands)
         image.chmod(0o444)
         made.append(image)
     return made[0], made[1]

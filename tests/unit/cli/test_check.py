@@ -19,11 +19,10 @@ LIBC = f"/nix/store/{'a' * 32}-libc"
 
 
 @pytest.fixture
-def image(tmp_path: Path, sample_spec: SampleSpec) -> Path:
-    spec = sample_spec(tmp_path, extra_commands="mkdir -m 1777 tmp; mkdir -m 777 open")
-    target = tmp_path / "image.tar"
-    assert run("build", spec, "-q", "-o", target).returncode == 0
-    return target
+def image(tmp_path: Path, sample_spec: SampleSpec, sample_image: SampleSpec) -> Path:
+    changes = {"extra_commands": "mkdir -m 1777 tmp; mkdir -m 777 open"}
+    sample_spec(tmp_path, **changes)
+    return sample_image(tmp_path / "image.tar", **changes)
 
 
 @pytest.fixture

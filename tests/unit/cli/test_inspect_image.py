@@ -21,7 +21,7 @@ Build = Callable[..., Path]
 
 
 @pytest.fixture
-def build(tmp_path: Path, sample_spec: Callable[..., Path]) -> Build:
+def build(tmp_path: Path, sample_image: Callable[..., Path]) -> Build:
     config = {
         "Cmd": ["/bin/app", "two words"],
         "Env": ["A=b", "C=d\x1b[31m"],
@@ -29,14 +29,10 @@ def build(tmp_path: Path, sample_spec: Callable[..., Path]) -> Build:
         "Labels": {"key": "value"},
         "WorkingDir": "/tmp",
     }
-    spec = sample_spec(tmp_path, config=config)
 
     def run(form: Format, compression: Compression = Compression.NONE) -> Path:
         target = tmp_path / f"{form}-{compression}"
-        args = ["build", str(spec), "-q", "--format", form.value]
-        args += ["--compression", str(compression), "-o", str(target)]
-        main.main(args, standalone_mode=False)
-        return target
+        return sample_image(target, form.value, str(compression), config=config)
 
     return run
 
@@ -120,7 +116,8 @@ def test_a_damaged_layer(build: Build) -> None:
     path.write_bytes(path.read_bytes().replace(b"the same", b"The same"))
     done = run_text("inspect", path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.match("error: layer 1 of manifest sha256:.* is damaged: its digest", done.stderr)
+    start = re.escape(f"error: {path}: ")
+    assert re.match(f"{start}layer 1 of manifest sha256:.* is damaged: its digest", done.stderr)
 
 
 def test_no_image(tmp_path: Path) -> None:

@@ -19,12 +19,12 @@ def embedded(page: bytes) -> Any:
 
 
 @pytest.fixture
-def commands(tmp_path: Path, sample_spec: Callable[..., Path]) -> dict[str, list[Path | str]]:
+def commands(
+    tmp_path: Path, sample_spec: Callable[..., Path], sample_image: Callable[..., Path]
+) -> dict[str, list[Path | str]]:
     """Return the arguments of a command of each kind."""
-    spec = sample_spec(tmp_path)
-    images = [tmp_path / "old.tar", tmp_path / "new.tar"]
-    for image, tag in zip(images, ("v1", "v2"), strict=True):
-        assert run("build", spec, "-q", "--tag", f"x/y:{tag}", "-o", image).returncode == 0
+    sample_spec(tmp_path)
+    images = [sample_image(tmp_path / f"{tag}.tar", tag=tag) for tag in ("v1", "v2")]
     return {
         "inspect": ["inspect", "-q", images[1]],
         "plan": ["plan", tmp_path / "graph.json"],

@@ -37,9 +37,8 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def reference(tmp_path: Path, registry: FakeRegistry, sample_spec: Callable[..., Path]) -> str:
-    image = tmp_path / "image.tar"
-    assert run("build", sample_spec(tmp_path), "-q", "-o", image).returncode == 0
+def reference(tmp_path: Path, registry: FakeRegistry, sample_image: Callable[..., Path]) -> str:
+    image = sample_image(tmp_path / "image.tar")
     reference = f"docker://{registry.host}/app:v1"
     assert run("copy", image, reference, "-q").returncode == 0
     return reference

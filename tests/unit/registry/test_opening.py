@@ -57,8 +57,8 @@ def spec(tmp_path: Path, sample_spec: Write) -> Path:
 
 
 @pytest.fixture
-def layout(spec: Path) -> Path:
-    return build(spec, "layout")
+def layout(spec: Path, sample_image: Write) -> Path:
+    return image(sample_image, spec.with_name("layout"))
 
 
 @pytest.fixture
@@ -68,8 +68,13 @@ def remote(fake: FakeRegistry, layout: Path) -> str:
     return f"docker://{fake.host}/{REPOSITORY}:v1"
 
 
+def image(sample_image: Write, target: Path, form: str = "oci-layout") -> Path:
+    """Return the image of `spec`."""
+    return sample_image(target, form, "none", layering={"strategy": "stable"})
+
+
 @pytest.fixture(params=KINDS)
-def location(request: pytest.FixtureRequest, spec: Path) -> str:
+def location(request: pytest.FixtureRequest, spec: Path, sample_image: Write) -> str:
     """The location of the image, in every notation."""
     match request.param:
         case "docker":
@@ -77,10 +82,11 @@ def location(request: pytest.FixtureRequest, spec: Path) -> str:
         case "oci":
             return f"oci:{request.getfixturevalue('layout')}:v1"
         case "oci-archive":
-            return f"oci-archive:{build(spec, 'oci.tar', 'oci-archive')}:v1"
+            return f"oci-archive:{image(sample_image, spec.with_name('oci.tar'), 'oci-archive')}:v1"
         case "docker-archive":
-            return f"docker-archive:{build(spec, 'docker.tar', 'docker-archive')}:x/y:v1"
-    return str(build(spec, "image.tar", "archive"))
+            file = image(sample_image, spec.with_name("docker.tar"), "docker-archive")
+            return f"docker-archive:{file}:x/y:v1"
+    return str(image(sample_image, spec.with_name("image.tar"), "archive"))
 
 
 def fetched(fake: FakeRegistry) -> tuple[int, int]:
@@ -295,10 +301,13 @@ def fake_blob(layout: Path, digest: str) -> bytes:
 
 
 @pytest.fixture
-def index(fake: FakeRegistry, tmp_path: Path, sample_spec: Write) -> str:
+def index(fake: FakeRegistry, tmp_path: Path, sample_spec: Write, sample_image: Write) -> str:
     """The location of an index with images for two platforms."""
+    sample_spec(tmp_path)
     images = {
-        architecture: build(sample_spec(tmp_path, architecture=architecture), architecture)
+        architecture: sample_image(
+            tmp_path / architecture, "oci-layout", "none", architecture=architecture
+        )
         for architecture in ("arm64", "amd64")
     }
     fill_index(fake, REPOSITORY, "all", images)
