@@ -33,11 +33,14 @@ def add_to_list(repository: Repository, digest: str, identity: str, key: Signing
     claim = Claim(digest, identity)
     payload = payload_of(claim)
     signature = key.sign(payload)
+    was_missing = False
 
     def extended(_refusal: RegistryError | None) -> Blob | None:
+        nonlocal was_missing
         signatures = _whole_list(repository, digest)
         if claim in claims_in(repository, signatures, digest, key.public):
             return None
+        was_missing = True
         manifest, config = signatures.with_signature(payload, signature)
         put_small_blob(repository, Blob(SIMPLE_SIGNING, payload))
         put_small_blob(repository, config)
@@ -53,7 +56,8 @@ def add_to_list(repository: Repository, digest: str, identity: str, key: Signing
             status=200,
         )
 
-    return add_to_tag(repository, tag, extended, lasting_failure) > 0
+    add_to_tag(repository, tag, extended, lasting_failure)
+    return was_missing
 
 
 def _whole_list(repository: Repository, digest: str) -> SignatureList:

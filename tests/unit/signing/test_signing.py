@@ -26,6 +26,7 @@ from nixdock.errors import NixdockError
 from nixdock.signing.keys import parse_signing_key
 
 from ..registry.fake_registry import FakeRegistry, Fault, digest_of
+from ..registry.reaching import Clock, reach
 from ..registry.virtual_time import run_together
 from .conftest import INDEX, MANIFEST, PASSWORD, Pair, manifest_document
 from .independent import verifies
@@ -333,6 +334,30 @@ def test_a_list_is_sent_again_only_after_it_is_read_again(
     assert signed.added == ("tag",)
     routes = fake.routes("GET|PUT", r"\.sig$")
     assert [route.partition(" ")[0] for route in routes] == ["GET", "PUT"] * 3 + ["GET"]
+
+
+@one_registry
+def test_a_list_that_was_stored_though_the_answer_is_an_error_is_signed_now(
+    fake: FakeRegistry, digest: str
+) -> None:
+    from nixdock.registry.repository import Repository
+    from nixdock.signing.adding import add_to_list
+    from nixdock.signing.keys import SigningKey
+
+    key = SigningKey.generate()
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        if len(clock.slept) == 1:
+            assert add_to_list(Repository(reach(fake), "app", is_target=True), digest, "x", key)
+
+    fake.faults.append(Fault(method="PUT", path=r"\.sig$", status=503))
+    transport = reach(fake, pace=clock.pace(sleep=sleep))
+    own = Repository(transport, "app", is_target=True)
+    assert add_to_list(own, digest, "x", key)
+    assert not add_to_list(own, digest, "x", key)
+    assert len(signature_list(fake, digest)["layers"]) == 1
 
 
 @one_registry
