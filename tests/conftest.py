@@ -100,8 +100,8 @@ def sample_image(
         if key not in built:
             directory = tmp_path_factory.mktemp("sample")
             spec = nixdock.read_spec(sample_spec(directory, **changes))
+            nixdock.build_image(spec, directory / "image", form=form, compression=compression)
             built[key] = directory / "image"
-            nixdock.build_image(spec, built[key], form=form, compression=compression)
         if built[key].is_dir():
             shutil.copytree(built[key], target)
         else:

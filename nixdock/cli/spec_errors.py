@@ -27,7 +27,7 @@ _MOST_SIZE: Final = 1 << 26
 def naming_specs(callback: Callable[..., Any]) -> Callable[..., Any]:
     """Return the callback of a command, whose errors at a key name the spec, or the option.
 
-    If the command has several specs, the key stands alone.
+    If the command has several specs, what it calls has named the spec, or the key stands alone.
     """
 
     @functools.wraps(callback)

@@ -87,7 +87,7 @@ class Described(Struct, frozen=True):
             layout = directory / "image"
             write_image(build, layout, Format.OCI_LAYOUT, _COMPRESSION, progress)
             with open_location(FileLocation(layout)) as file:
-                report = inspect_images(file, with_files=True)
+                report = inspect_images(file.without_path(), with_files=True)
         return replace(report, format=_SPEC)
 
     def layer_files(self, number: int) -> tuple[FileEntry, ...]:

@@ -6,13 +6,21 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from nixdock.build.build import prepared_build
-from nixdock.errors import InputError, NixdockError, RemoteError
+from nixdock.errors import (
+    ImageError,
+    InputError,
+    NixdockError,
+    PackError,
+    PlanError,
+    ScriptError,
+    StoreError,
+)
 from nixdock.face.known_layers import user_cache
 from nixdock.face.pushing import push_spec
 from nixdock.face.several import several
@@ -62,6 +70,10 @@ if TYPE_CHECKING:
     from nixdock.transfer.tree import Tree
 
 __all__ = ["build_index", "push_index"]
+
+
+# Besides those at a key of the spec.
+_OF_SPECS: Final = (ImageError, PackError, PlanError, ScriptError, StoreError)
 
 
 class _Found(Struct, frozen=True):
@@ -229,11 +241,12 @@ def _opened(
 
 @contextmanager
 def _named_among(specs: Collection[str], origin: str) -> Iterator[None]:
-    """Let errors name the spec if there are several; those of servers name where they are."""
+    """Let errors name the spec if there are several, and if it is what is wrong."""
     try:
         yield
     except NixdockError as error:
-        if len(specs) > 1 and not isinstance(error, RemoteError):
+        # Where images go to, and with which account, is wrong for all specs.
+        if len(specs) > 1 and (error.key is not None or isinstance(error, _OF_SPECS)):
             error.args = (f"{origin}: {error}",)
         raise
 

@@ -119,7 +119,7 @@ class PolicyCheck(Struct, frozen=True):
                     access=self.access,
                 )
                 with open_location(FileLocation(layout)) as file:
-                    findings += self._files(select_image(file), is_local=True)
+                    findings += self._files(select_image(file.without_path()), is_local=True)
         return self._report(origin, [*findings, *self._licenses(bills)], bills)
 
     def _spec_side(self, spec: ImageSpec, how: Describing, origin: str) -> Side:

@@ -44,7 +44,8 @@ class VerifiedReader(HashedReader):
 
     With a size, the error is raised before the last bytes are returned. Without one, it is raised
     when the end of the stream is read: do not use any byte before then. `place` says where the
-    bytes are; with `uncompressed`, they are those of the blob there after decompression.
+    bytes are, in an image at `path` if there is one; with `uncompressed`, they are those of the
+    blob there after decompression.
     """
 
     def __init__(
@@ -54,11 +55,14 @@ class VerifiedReader(HashedReader):
         digest: str,
         size: int | None,
         *,
+        path: str | None = None,
         uncompressed: bool = False,
     ) -> None:
         super().__init__(stream)
         self._place = place
-        self._subject = f"{place}, uncompressed," if uncompressed else place
+        self._path = path
+        before = f"{path}: " if path else ""
+        self._subject = f"{before}{place}, uncompressed," if uncompressed else f"{before}{place}"
         self._expected_digest = digest
         self._expected_size = size
 
@@ -79,6 +83,7 @@ class VerifiedReader(HashedReader):
         if size is not None and self.size != size:
             raise ImageError(
                 f"{self._subject} has {self.size} bytes, but should have {size}",
+                path=self._path,
                 place=self._place,
                 digest=self.digest,
             )
@@ -86,6 +91,7 @@ class VerifiedReader(HashedReader):
             raise ImageError(
                 f"{self._subject} is damaged: its digest is {self.digest}, not"
                 f" {self._expected_digest}",
+                path=self._path,
                 place=self._place,
                 digest=self.digest,
             )
@@ -94,7 +100,9 @@ class VerifiedReader(HashedReader):
 
     def _surplus(self, size: int) -> ImageError:
         return ImageError(
-            f"{self._subject} has more than the {size} bytes that it should have", place=self._place
+            f"{self._subject} has more than the {size} bytes that it should have",
+            path=self._path,
+            place=self._place,
         )
 
 

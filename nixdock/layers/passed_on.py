@@ -31,6 +31,11 @@ class ExistingBlob(Protocol):
     def subject(self) -> str:
         """What error messages call the blob: the image that has it, and where."""
 
+    def fault(
+        self, message: str, *, digest: str | None = None, key: str | None = None
+    ) -> ImageError:
+        """Return the error that says what is wrong with the blob."""
+
     @property
     def diff_id(self) -> str:
         """The digest that the uncompressed tar must have."""
@@ -78,7 +83,7 @@ class PassedOnLayer(Struct, frozen=True):
     def of(cls, blob: ExistingBlob) -> PassedOnLayer:
         """Return the layer; raise ImageError if the declared media type does not fit the bytes."""
         if error := blob.media_type_error():
-            raise ImageError(f"{blob.subject}: {error}", place=blob.subject)
+            raise blob.fault(error)
         return cls(blob)
 
     @property
@@ -172,7 +177,7 @@ class _BlobCopy:
         blob = self._blob
         with CopyReader(blob.open_raw(), write) as copy:
             if blob.coding is not Coding.NONE:
-                tar = HashedReader(DecompressedReader(copy, blob.coding, blob.subject))
+                tar = HashedReader(DecompressedReader(copy, blob.coding, failure=blob.fault))
                 drain(tar)
                 self._tar_digest = tar.digest
             drain(copy)
@@ -181,16 +186,12 @@ class _BlobCopy:
     def described(self, digest: str) -> LayerBlob:
         blob = self._blob
         if self._written != blob.size:
-            raise ImageError(
-                f"{blob.subject}: the layer has {self._written} bytes, but should have {blob.size}",
-                place=blob.subject,
-                digest=digest,
+            raise blob.fault(
+                f"the layer has {self._written} bytes, but should have {blob.size}", digest=digest
             )
         if blob.declared_digest not in {None, digest}:
-            raise ImageError(
-                f"{blob.subject}: the layer is damaged: its digest is {digest}, not"
-                f" {blob.declared_digest}",
-                place=blob.subject,
+            raise blob.fault(
+                f"the layer is damaged: its digest is {digest}, not {blob.declared_digest}",
                 digest=digest,
             )
         diff_id = self._tar_digest or digest
@@ -216,7 +217,7 @@ class _ExpandedBlob(Struct, frozen=True):
 
     def write_to(self, write: Write) -> None:
         blob = self.blob
-        with DecompressedReader(blob.open_raw(), blob.coding, blob.subject) as stream:
+        with DecompressedReader(blob.open_raw(), blob.coding, failure=blob.fault) as stream:
             while chunk := stream.read(CHUNK):
                 write(chunk)
 
@@ -227,10 +228,8 @@ class _ExpandedBlob(Struct, frozen=True):
 
 
 def _diff_id_error(blob: ExistingBlob, digest: str) -> ImageError:
-    return ImageError(
-        f"{blob.subject}: the layer's diff_id is {blob.diff_id}, but its digest is {digest} when"
-        " uncompressed",
-        place=blob.subject,
+    return blob.fault(
+        f"the layer's diff_id is {blob.diff_id}, but its digest is {digest} when uncompressed",
         digest=digest,
     )
 

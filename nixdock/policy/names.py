@@ -49,7 +49,7 @@ def read_names(
     """
     used = shared_numbers(len(layers))
     jobs = [
-        partial(_read, layer, _Names(layer.subject, used, number) if with_names else None)
+        partial(_read, layer, _Names(layer, used, number) if with_names else None)
         for number, layer in enumerate(layers)
     ]
     sizes = [layer.size for layer in layers]
@@ -83,7 +83,7 @@ def with_directories(names: Iterable[bytes], subject: str = "the layer") -> froz
 class _Names(Struct):
     """The names in a layer; `used` has, at `number`, the size of its names, which others see."""
 
-    subject: str
+    layer: StoredLayer
     used: memoryview
     number: int
     names: set[bytes] = field(default_factory=set)
@@ -94,9 +94,7 @@ class _Names(Struct):
         try:
             name = normalised(raw_name)
         except ImageError as error:
-            raise ImageError(
-                f"{self.subject}: a member has an invalid name: {error}", place=self.subject
-            ) from None
+            raise self.layer.fault(f"a member has an invalid name: {error}") from None
         if name in self.names:
             return
         self.names.add(name)
@@ -104,10 +102,8 @@ class _Names(Struct):
         if self.size >= self.used[self.number] + _STEP:
             self.used[self.number] = self.size
             if sum(self.used) > _MOST_NAMES:
-                raise ImageError(
-                    f"{self.subject}: the names in this layer and in others take more than"
-                    f" {_MOST_NAMES} bytes",
-                    place=self.subject,
+                raise self.layer.fault(
+                    f"the names in this layer and in others take more than {_MOST_NAMES} bytes"
                 )
 
 

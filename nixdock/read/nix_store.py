@@ -180,7 +180,12 @@ def _changes(store: bytes, layer: TarOpener) -> _Changes:
     changes = _Changes(store)
     with layer.open_tar() as stream:
         for member in TarReader(stream, layer.subject, sparse=True):
-            changes.add(member)
+            try:
+                changes.add(member)
+            except ImageError as error:
+                raise ImageError(
+                    f"{layer.subject}: a member has an invalid name: {error}"
+                ) from None
     return changes
 
 
@@ -204,7 +209,12 @@ def _read_database(files: dict[bytes, tuple[TarOpener, Member]]) -> Database:
     with temporary_directory() as temporary:
         for name, (layer, member) in files.items():
             _extract(layer, member, temporary / Path(name.decode()).name)
-        return read_database(temporary / "db.sqlite", _database_of(files[DATABASE][0]))
+        try:
+            return read_database(temporary / "db.sqlite", _DB_PLACE)
+        except ImageError as error:
+            layer, _ = files[DATABASE]
+            error.args = (f"{layer.subject}: {error}",)
+            raise
 
 
 def _database_of(layer: TarOpener) -> str:

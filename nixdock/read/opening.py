@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace as replace_struct
 
 from nixdock.errors import InputError
 from nixdock.oci.layout import DIR_VERSION, DOCKER_MANIFEST, INDEX, MARKER, Format
@@ -44,6 +45,10 @@ class ImageFile(Struct, frozen=True):
     layout: LayoutView | None
     docker: DockerView | None
     images: tuple[StoredImage, ...]
+
+    def without_path(self) -> ImageFile:
+        """Return it with layers that do not name the location, as of an image in between."""
+        return replace_struct(self, images=tuple(image.at("") for image in self.images))
 
     @property
     def is_local(self) -> bool:

@@ -51,6 +51,18 @@ class StoredLayer:
         """What error messages call the layer: several images may be read for one job."""
         return f"{self.path}: {self.place}" if self.path else self.place
 
+    def fault(
+        self, message: str, *, digest: str | None = None, key: str | None = None
+    ) -> ImageError:
+        """Return the error that says what is wrong with the layer."""
+        return ImageError(
+            f"{self.subject}: {message}",
+            path=self.path or None,
+            place=self.place,
+            digest=digest,
+            key=key,
+        )
+
     @cached_property
     def coding(self) -> Coding:
         """The compression that the blob's first bytes show, which are read for that."""
@@ -85,13 +97,15 @@ class StoredLayer:
     def open_unbuffered_tar(self) -> io.RawIOBase:
         """Open the tar as `open_tar` does, for reading large pieces without a copy."""
         if error := self.media_type_error():
-            raise ImageError(f"{self.subject}: {error}", place=self.subject, key="mediaType")
+            raise self.fault(error, key="mediaType")
         if self.coding is Coding.NONE and self.declared_digest in {None, self.diff_id}:
             return self._open_verified()
         stream = self._open_verified()
         if self.coding is not Coding.NONE:
-            stream = DecompressedReader(stream, self.coding, self.subject)
-        return VerifiedReader(stream, self.subject, self.diff_id, None, uncompressed=True)
+            stream = DecompressedReader(stream, self.coding, failure=self.fault)
+        return VerifiedReader(
+            stream, self.place, self.diff_id, None, path=self.path or None, uncompressed=True
+        )
 
     def open_range(self) -> Range:
         """Open the blob for reading at any position, unverified."""
@@ -121,7 +135,8 @@ class StoredLayer:
         return None
 
     def _open_verified(self) -> io.RawIOBase:
-        return VerifiedReader(self.members.open(self.name), self.subject, self.digest, self.size)
+        stream = self.members.open(self.name)
+        return VerifiedReader(stream, self.place, self.digest, self.size, path=self.path or None)
 
 
 if TYPE_CHECKING:

@@ -221,7 +221,8 @@ def _check_merged(file: ImageFile, dependent: set[str]) -> Iterator[Problem]:
                 check_merging(image.layers)
             except ImageError as error:
                 place = error.place or image.place
-                yield Problem(place, str(error).removeprefix(f"{place}: "))
+                text = str(error).removeprefix(f"{error.path}: ").removeprefix(f"{place}: ")
+                yield Problem(place, text)
 
 
 def _unique_layers(file: ImageFile, complain: Complain) -> list[StoredLayer]:

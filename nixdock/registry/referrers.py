@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
+from msgspec import Struct
+
 from nixdock.errors import ImageError, RegistryError
 from nixdock.network.body import Body
 from nixdock.oci.attachment import Attachment
@@ -165,38 +167,42 @@ def _list_in_tag(repository: Repository, digest: str, manifests: Sequence[Blob])
     """Add manifests to the list that clients keep, and return the bytes that were sent."""
     new = [referrer_entry(each) for each in manifests]
 
-    def extended(refusal: RegistryError | None) -> Blob | None:
+    def read() -> _TaggedList:
         data = _tagged(repository, digest)
-        index = _with_entries(repository, digest, data, new)
-        if index is not None and refusal is not None and lacks_something(refusal):
-            return _without_lost(repository, index)
-        return index
+        listed = {each.digest for each in _entries(repository, digest, data)}
+        return _TaggedList(repository, data, [each for each in new if each["digest"] not in listed])
 
     def lasting_failure(why: str) -> RegistryError:
         return _wrong(repository, digest, f"it still lacks {new[0]['digest']} {why}")
 
-    return add_to_tag(repository, referrers_tag(digest), extended, lasting_failure)
+    return add_to_tag(repository, referrers_tag(digest), read, lasting_failure) or 0
 
 
-def _with_entries(
-    repository: Repository, digest: str, data: bytes | None, new: Iterable[Mapping[str, Any]]
-) -> Blob | None:
-    """Return a list with entries more, or None if it has them; whatever else it has stays."""
-    listed = {each.digest for each in _entries(repository, digest, data)}
-    missing = [each for each in new if each["digest"] not in listed]
-    if not missing:
-        return None
-    document = dict(_EMPTY_LIST if data is None else parse_json(data))
-    document["manifests"] = [*document["manifests"], *missing]
-    media_type = document.get("mediaType", INDEX_MEDIA_TYPE)
-    return Blob(media_type, canonical_json(document))
+class _TaggedList(Struct, frozen=True):
+    """The list that clients keep, if there is one, and the entries that it lacks."""
 
+    repository: Repository
+    data: bytes | None
+    missing: Sequence[Mapping[str, Any]]
 
-def _without_lost(repository: Repository, index: Blob) -> Blob:
-    """Return a list without entries whose manifests are gone: some registries want them all."""
-    document = parse_json(index.data)
-    kept = [each for each in document["manifests"] if _has(repository, each["digest"])]
-    return Blob(index.media_type, canonical_json(document | {"manifests": kept}))
+    @property
+    def is_complete(self) -> bool:
+        return not self.missing
+
+    def extended(self, refusal: RegistryError | None) -> Blob | None:
+        """Return it with the entries; whatever else it has stays, unless a registry refused that.
+
+        Some registries want that the manifests of all entries are there.
+        """
+        document = dict(_EMPTY_LIST if self.data is None else parse_json(self.data))
+        document["manifests"] = [*document["manifests"], *self.missing]
+        if refusal is not None and lacks_something(refusal):
+            kept = [each for each in document["manifests"] if _has(self.repository, each["digest"])]
+            if not any(each in kept for each in self.missing):
+                return None
+            document["manifests"] = kept
+        media_type = document.get("mediaType", INDEX_MEDIA_TYPE)
+        return Blob(media_type, canonical_json(document))
 
 
 def _subject(digest: str) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from nixdock.errors import RegistryError
 from nixdock.oci.descriptor import Blob
 from nixdock.registry.manifests import is_blob_unknown, put_manifest
 from nixdock.registry.repository import Repository
 
-__all__ = ["add_to_tag", "lacks_something"]
+__all__ = ["SharedList", "add_to_tag", "lacks_something"]
 
 # How often a list is written if others write it at the same time.
 _MOST_WRITES: Final = 10
@@ -18,19 +18,32 @@ _MOST_WRITES: Final = 10
 _LONGEST_WAIT: Final = 3
 
 
+class SharedList(Protocol):
+    """A list as it was read, to which something is to be added."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has that already."""
+
+    def extended(self, refusal: RegistryError | None) -> Blob | None:
+        """Return the list with what is missing, or None if it can't have that now.
+
+        `refusal` is why the one that was sent before was refused, if it was.
+        """
+
+
 def add_to_tag(
     repository: Repository,
     tag: str,
-    extended: Callable[[RegistryError | None], Blob | None],
+    read: Callable[[], SharedList],
     lasting_failure: Callable[[str], RegistryError],
-) -> int:
-    """Write the list that a tag stands for until it has what it is to have; return the bytes sent.
+) -> int | None:
+    """Write the list that a tag stands for until it is complete; return the bytes that were sent.
 
-    `extended` reads the list and returns the one to write, or None if nothing is missing; its
-    argument is why the last one was refused, if it was. A registry can't be told to replace a list
-    only if it is still the same. So another client that has read the list before this one wrote it
-    may write it afterwards, without what was added. That is looked for again after a while, in
-    which whoever has read the list will have written it, and added anew if it is missing.
+    Return None if it was complete before. A registry can't be told to replace a list only if it is
+    still the same. So another client that has read the list before this one wrote it may write it
+    afterwards, without what was added. That is looked for again after a while, in which whoever has
+    read the list will have written it, and added anew if it is missing.
 
     Raise RegistryError if the registry refuses, or what `lasting_failure` makes of the message if
     others write the same list again and again.
@@ -38,20 +51,22 @@ def add_to_tag(
     sent = 0
     failure: RegistryError | None = None
     for attempt in range(1, _MOST_WRITES + 1):
-        index = extended(failure)
-        if index is None:
-            return sent
-        try:
-            # It is not sent again as it is: others may have written the list meanwhile.
-            put_manifest(repository, tag, index, retry=False)
-            sent += len(index.data)
-            failure = None
-        except RegistryError as error:
-            if not (error.is_broken or lacks_something(error)):
-                raise
-            failure = error
+        found = read()
+        if found.is_complete:
+            return sent if attempt > 1 else None
+        index = found.extended(failure)
+        if index is not None:
+            try:
+                # It is not sent again as it is: others may have written the list meanwhile.
+                put_manifest(repository, tag, index, retry=False)
+                sent += len(index.data)
+                failure = None
+            except RegistryError as error:
+                if not (error.is_broken or lacks_something(error)):
+                    raise
+                failure = error
         repository.transport.wait(min(attempt, _LONGEST_WAIT))
-    if extended(failure) is None:
+    if read().is_complete:
         return sent
     raise failure or lasting_failure(
         f"after {_MOST_WRITES} attempts to add it: others write it at the same time, or the"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import Struct
+
 from nixdock.attach.subject import Subject
 from nixdock.errors import RegistryError
 from nixdock.oci.attachment import attach_content
@@ -33,20 +35,12 @@ def add_to_list(repository: Repository, digest: str, identity: str, key: Signing
     claim = Claim(digest, identity)
     payload = payload_of(claim)
     signature = key.sign(payload)
-    was_missing = False
-
-    def extended(_refusal: RegistryError | None) -> Blob | None:
-        nonlocal was_missing
-        signatures = _whole_list(repository, digest)
-        if claim in claims_in(repository, signatures, digest, key.public):
-            return None
-        was_missing = True
-        manifest, config = signatures.with_signature(payload, signature)
-        put_small_blob(repository, Blob(SIMPLE_SIGNING, payload))
-        put_small_blob(repository, config)
-        return manifest
-
     tag = signature_tag(digest)
+
+    def read() -> _ReadList:
+        signatures = _whole_list(repository, digest)
+        has_it = claim in claims_in(repository, signatures, digest, key.public)
+        return _ReadList(repository, signatures, has_it, payload, signature)
 
     def lasting_failure(why: str) -> RegistryError:
         return RegistryError(
@@ -56,8 +50,24 @@ def add_to_list(repository: Repository, digest: str, identity: str, key: Signing
             status=200,
         )
 
-    add_to_tag(repository, tag, extended, lasting_failure)
-    return was_missing
+    return add_to_tag(repository, tag, read, lasting_failure) is not None
+
+
+class _ReadList(Struct, frozen=True):
+    """The list of a manifest, and the signature that is to be in it."""
+
+    repository: Repository
+    signatures: SignatureList
+    is_complete: bool
+    payload: bytes
+    signature: bytes
+
+    def extended(self, _refusal: RegistryError | None) -> Blob:
+        """Return the list with the signature, and store what it refers to."""
+        manifest, config = self.signatures.with_signature(self.payload, self.signature)
+        put_small_blob(self.repository, Blob(SIMPLE_SIGNING, self.payload))
+        put_small_blob(self.repository, config)
+        return manifest
 
 
 def _whole_list(repository: Repository, digest: str) -> SignatureList:

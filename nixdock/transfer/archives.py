@@ -82,7 +82,7 @@ def _docker_list(content: FileContent, config_path: str, layer_paths: list[str])
 
 def _image(content: FileContent) -> StoredImage:
     """Return the image that Docker sees; raise ImageError if there is none."""
-    images = read_images(content.members(), "the image").images
+    images = read_images(content.members(), "the image").without_path().images
     if not images:
         raise ImageError(f"{content.root.digest} has no image for a docker-archive")
     fitting = best_fitting([(image.platform, image) for image in images], Platform())

@@ -68,6 +68,7 @@ def test_the_image_is_named(
     done = run(*(places.get(word, word) for word in command.split()))
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.startswith(b"error: %b: " % bytes(images[name]))
+    assert done.stderr.count(bytes(images[name])) == 1
     assert not (tmp_path / "out").exists()
 
 

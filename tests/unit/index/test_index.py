@@ -345,6 +345,8 @@ def test_what_is_wrong_with_a_spec_names_it(
         nixdock.push_index(images, [f"{fake.host}/x:v1"], None, NO_CACHE, access=access)
     with pytest.raises(nixdock.ScriptError, match=r"^extra_commands failed"):
         nixdock.build_index([failing], tmp_path / "out", form="oci-layout")
+    with pytest.raises(InputError, match=r"^'A B' is not an image reference"):
+        nixdock.push_index(images, [f"{fake.host}/x:v1"], reuse=["A B"], access=access)
     fake.faults = [Fault("PUT", "", status=403)]
     with pytest.raises(nixdock.RegistryError, match=f"^{fake.host}/x: "):
         nixdock.push_index(images, [f"{fake.host}/x:v1"], None, NO_CACHE, access=access)

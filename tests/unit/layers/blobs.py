@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from nixdock.coding.codings import Coding
 from nixdock.coding.decompression import DecompressedReader
 from nixdock.coding.libzstd import zstd
+from nixdock.errors import ImageError
 from nixdock.layers.hashed import VerifiedReader, buffered
 from nixdock.layers.progress import Progress
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
@@ -62,6 +63,11 @@ class MemoryBlob:
     history: LayerHistory = HISTORY
     annotations: Mapping[str, str] = field(default_factory=dict)
     opened: int = field(default=0, init=False)
+
+    def fault(
+        self, message: str, *, digest: str | None = None, key: str | None = None
+    ) -> ImageError:
+        return ImageError(f"{self.subject}: {message}", place=self.subject, digest=digest, key=key)
 
     @classmethod
     def of(cls, tar: bytes, coding: Coding = Coding.NONE) -> MemoryBlob:

@@ -310,6 +310,53 @@ def test_an_error_that_does_not_pass_is_raised_in_the_end(fake: FakeRegistry) ->
         put_referrers(repository(fake), [attached()])
 
 
+UNKNOWN = orjson.dumps({"errors": [{"code": "MANIFEST_UNKNOWN", "message": "not there"}]})
+
+
+def test_a_list_without_what_is_new_is_not_sent(fake: FakeRegistry) -> None:
+    """The registry does not find the new manifest: it is a replica, or has removed it again."""
+    theirs, ours = attached("theirs"), attached("ours")
+    fake.add_manifest("x", orjson.loads(theirs.manifest.data))
+    write_list(fake, referrer_entry(theirs.manifest))
+    fake.faults = [
+        Fault("HEAD", ours.manifest.digest, status=404, times=100),
+        Fault("PUT", TAG, status=404, body=UNKNOWN, times=100),
+    ]
+    with pytest.raises(RegistryError) as caught:
+        put_referrers(repository(fake), [ours])
+    assert "MANIFEST_UNKNOWN" in caught.value.codes
+    assert len(fake.requests("PUT", TAG)) == 1
+    assert listed(fake) == digests(theirs)
+
+
+def test_a_registry_may_say_that_it_lacks_a_manifest(fake: FakeRegistry) -> None:
+    """Of those that are in the way, some say so in other words."""
+    write_list(fake, {"mediaType": MANIFEST, "digest": f"sha256:{'6' * 64}", "size": 1})
+    fake.faults = [Fault("PUT", TAG, status=404, body=UNKNOWN)]
+    put_referrers(repository(fake), [attached()])
+    assert listed(fake) == digests(attached())
+    assert len(fake.requests("PUT", TAG)) == 2
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_what_counts_is_how_the_last_attempt_ended(fake: FakeRegistry, is_kept: bool) -> None:
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        if not is_kept or len(clock.slept) < shared_tags._MOST_WRITES:
+            write_list(fake)
+
+    fake.faults = [Fault("PUT", TAG, status=503)]
+    own = repository(fake, pace=clock.pace(sleep=sleep))
+    if is_kept:
+        put_referrers(own, [attached()])
+        assert listed(fake) == digests(attached())
+    else:
+        with pytest.raises(RegistryError, match="still lacks sha256:"):
+            put_referrers(own, [attached()])
+
+
 @pytest.fixture(scope="module")
 def shared() -> Iterator[FakeRegistry]:
     with fake_registry() as registry:
