@@ -211,7 +211,7 @@ def _read_database(files: dict[bytes, tuple[TarOpener, Member]]) -> Database:
             _extract(layer, member, temporary / Path(name.decode()).name)
         try:
             return read_database(temporary / "db.sqlite", _DB_PLACE)
-        except ImageError as error:
+        except (ImageError, OtherDatabaseError) as error:
             layer, _ = files[DATABASE]
             error.args = (f"{layer.subject}: {error}",)
             raise

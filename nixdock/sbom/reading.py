@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from nixdock.errors import ImageError
 from nixdock.nix.closure import PathInfo
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
 from nixdock.read.merging import merged_tree
@@ -71,4 +72,11 @@ def _base_part(layers: Sequence[StoredLayer]) -> BasePart | None:
         # Other tools make images of store paths, too.
         if tree.root.children.keys() <= {b"nix"}:
             return None
-        return read_base_part(tree, tuple(layer.diff_id for layer in foreign))
+        try:
+            return read_base_part(tree, tuple(layer.diff_id for layer in foreign))
+        except ImageError as error:
+            # A spec and its base image are read at once.
+            error.path = foreign[-1].path or None
+            if error.path:
+                error.args = (f"{error.path}: {error}",)
+            raise
