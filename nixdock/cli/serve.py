@@ -144,10 +144,11 @@ def command(
                 confinement=confinement or "required",
             )
         )
-        for reference in server.references:
-            click.echo(reference)
-        begun = time.monotonic()
         try:
+            # Who reads them may end the server at once.
+            for reference in server.references:
+                click.echo(reference)
+            begun = time.monotonic()
             server.settle(seconds)
             bar.close()
             left = None if seconds is None else seconds - (time.monotonic() - begun)
