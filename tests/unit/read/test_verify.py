@@ -645,3 +645,23 @@ def test_strange_documents_are_never_a_crash(
             pass
     except ImageError as error:
         assert str(error).isprintable()
+
+
+def test_no_problem_names_the_image(tmp_path: Path) -> None:
+    """It is known which image is verified; the layers are read again to be merged."""
+    layers = [gzip.compress(TARS[0]), gzip.compress(tar("d/f"))]
+    good = image(layers, media_type=f"{LAYER}+gzip")
+    bad = image(
+        layers,
+        media_type=f"{LAYER}+gzip",
+        manifest=lambda m: m["layers"][1].update(mediaType="application/x-unknown"),
+    )
+    both = json.loads(good["index.json"])
+    both["manifests"] += json.loads(bad["index.json"])["manifests"]
+    both["manifests"][1]["annotations"] = {}
+    files = without(good | bad | {"index.json": encoded(both)}, "manifest.json")
+    path = put(tmp_path, files)
+    found = problems(path)
+    unknown = [each for each in found if "the media type 'application/x-unknown'" in each]
+    assert [each.partition(" of ")[0] for each in unknown] == ["layer 2"]
+    assert not [each for each in found if str(path) in each]
