@@ -144,21 +144,31 @@ def attest_image(
     """Sign a statement about the image or index at a place, and attach it as a Sigstore bundle.
 
     The file `content` has the predicate, of the type `kind`, a URI or a short name such as spdx,
-    cyclonedx or provenance; or it has an in-toto statement about the image. Nothing is done if the
-    key has signed the same statement already. Raise what `sign_image` raises, and InputError if the
-    file is neither.
+    cyclonedx or provenance; or it has an in-toto statement about the image, and about nothing else.
+    Nothing is done if the key has signed the same statement already. Raise what `sign_image`
+    raises, and InputError if the file is neither.
     """
     from nixdock.attach.subject import open_subject
     from nixdock.oci.location import location_of
     from nixdock.oci.platforms import wanted_platform
     from nixdock.signing.adding import add_attestation
+    from nixdock.signing.statement import statement_to_sign
+    from nixdock.system.input_files import read_bytes
 
     signing = _signing_key(Path(key), password)
     wanted = wanted_platform(platform)
+    file = Path(content)
     with open_subject(location_of(place), wanted, access, attaching=True) as subject:
-        statement = _statement(Path(content), subject, kind)
+        digest, repository = subject.manifest.digest, subject.repository
+        data = read_bytes(file, "what is attested").strip()
+        name = None if repository is None else repository.place
+        try:
+            statement = statement_to_sign(data, digest, name, kind, str(file))
+        except InputError as error:
+            error.path = str(file)
+            raise
         added = ("bundle",) if add_attestation(subject, statement, signing) else ()
-        return SignedImage(subject.place, subject.manifest.digest, ("bundle",), added)
+        return SignedImage(subject.place, digest, ("bundle",), added)
 
 
 def _signing_key(file: Path, password: Password) -> SigningKey:
@@ -171,36 +181,3 @@ def _signing_key(file: Path, password: Password) -> SigningKey:
         return password if isinstance(password, bytes) else password()
 
     return parse_signing_key(read_bytes(file, "the private key"), str(file), given)
-
-
-def _statement(file: Path, subject: Subject, kind: str | None) -> bytes:
-    """Return the statement in a file, or one with the predicate in it."""
-    import orjson
-
-    from nixdock.errors import ImageError
-    from nixdock.signing.statement import parse_statement, predicate_type, statement_about
-    from nixdock.system.input_files import read_bytes
-
-    digest = subject.manifest.digest
-    data = read_bytes(file, "what is attested").strip()
-    try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise InputError(f"{file} is not valid JSON: {error}", path=file) from None
-    if not isinstance(document, dict) or "_type" not in document:
-        if kind is None:
-            raise InputError(
-                f"{file} is not an in-toto statement; say of which type the predicate in it is",
-                path=file,
-            )
-        name = None if subject.repository is None else subject.repository.place
-        return statement_about(digest, name, predicate_type(kind), data)
-    try:
-        statement = parse_statement(data, str(file))
-    except ImageError as error:
-        raise InputError(str(error), path=file) from None
-    if not statement.is_about(digest):
-        raise InputError(f"{file} is a statement about another image, not {digest}", path=file)
-    if kind is not None and statement.predicate_type != predicate_type(kind):
-        raise InputError(f"{file} is of the type {statement.predicate_type}", path=file)
-    return data

@@ -96,10 +96,12 @@ def _check_signature(bundle: Bundle, manifest: Blob, key: PublicKey) -> None:
     if not bundle.has_envelope:
         bundle.check_message(key, manifest.data)
         return
-    statement = bundle.verified_statement(key)
-    kind = _checked_statement(statement, manifest.digest).predicate_type
-    if kind != SIGNATURE_TYPE:
+    statement = _checked_statement(bundle.verified_statement(key), manifest.digest)
+    if statement.predicate_type != SIGNATURE_TYPE:
+        kind = statement.predicate_type
         raise ImageError(f"it is an attestation of the type {kind!r}, not a signature")
+    if not statement.is_about_no_other(manifest.digest):
+        raise ImageError("it is for other things, too")
 
 
 def statements_about(

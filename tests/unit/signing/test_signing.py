@@ -22,8 +22,15 @@ from nixdock import (
     verify_attestation,
     verify_signature,
 )
+from nixdock.attach.subject import open_subject
 from nixdock.errors import NixdockError
+from nixdock.oci.attachment import attach_content
+from nixdock.oci.descriptor import Blob
+from nixdock.oci.digests import hex_of
+from nixdock.oci.location import location_of
+from nixdock.signing.bundle import BUNDLE, signed_bundle
 from nixdock.signing.keys import parse_signing_key
+from nixdock.signing.statement import SIGNATURE_TYPE, predicate_type, signature_statement
 
 from ..registry.fake_registry import FakeRegistry, Fault, digest_of
 from ..registry.reaching import Clock, reach
@@ -34,6 +41,19 @@ from .independent import verifies
 FORMS = ["bundle", "tag"]
 # For what has nothing to do with who keeps the lists of referrers.
 one_registry = pytest.mark.parametrize("fake", [True], indirect=True, ids=["listed"])
+# Its digest stands for that of the image.
+_OWN: dict[str, Any] = {"digest": {"sha256": "f" * 64}}
+
+
+def _statement(kind: str = "x:y", **changes: Any) -> str:
+    """A statement about the image alone, but for the changes."""
+    document = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [_OWN],
+        "predicateType": kind if ":" in kind else predicate_type(kind),
+        "predicate": {},
+    }
+    return json.dumps(document | changes)
 
 
 def sign(reference: str, pair: Pair, access: Access, **options: Any) -> Any:
@@ -417,20 +437,31 @@ def test_attestations(
     ("text", "kind", "reason"),
     [
         ("{}", None, "say of which type"),
-        ("[1]", None, "say of which type"),
+        ("[1]", None, "has no JSON object"),
+        ("5", "spdx", "has no JSON object"),
         ("{", "spdx", "is not valid JSON"),
+        ('{"a": 1, "a": 2}', "spdx", "the key 'a' appears twice"),
         ("{}", "sbom", "is not a type of attestations"),
+        ("{}", SIGNATURE_TYPE, "would be a signature of the image"),
         ('{"_type": "x"}', None, "malformed"),
+        (_statement(subject=[{"digest": {"sha256": "00"}}]), None, "about another image"),
+        (_statement(predicateType=SIGNATURE_TYPE), None, "would be a signature of the image"),
+        (_statement(predicate=5), None, "a predicate that is not a JSON object"),
+        (_statement(note="x"), None, "a key that no statement has: 'note'"),
+        (_statement(Subject=[]), None, "is ambiguous: it has the key 'Subject'"),
+        (_statement("spdx"), "cyclonedx", "is of the type"),
+        # Whoever has these signed has signed something about another image.
+        (_statement(subject=[_OWN, {"digest": {"sha256": "00"}}]), None, "about other things"),
+        (_statement(subject=[_OWN, {"digest": {"sha512": "00"}}]), None, "about other things"),
         (
-            json.dumps(
-                {
-                    "_type": "https://in-toto.io/Statement/v1",
-                    "predicateType": "x:y",
-                    "subject": [{"digest": {"sha256": "00"}}],
-                }
-            ),
+            _statement(subject=[{"digest": {**_OWN["digest"], "sha512": "00"}}]),
             None,
-            "is a statement about another image",
+            "about other things",
+        ),
+        (
+            _statement().replace('"subject":', '"subject": [{"digest": {}}], "subject":'),
+            None,
+            "the key 'subject' appears twice",
         ),
     ],
 )
@@ -438,17 +469,35 @@ def test_wrong_attestations(
     text: str,
     kind: str | None,
     reason: str,
+    *,
     fake: FakeRegistry,
+    digest: str,
     reference: str,
     pair: Pair,
     access: Access,
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "file.json"
-    file.write_text(text)
-    with pytest.raises(InputError, match=reason):
+    file.write_text(text.replace(_OWN["digest"]["sha256"], hex_of(digest)))
+    with pytest.raises(InputError, match=reason) as caught:
         attest_image(reference, pair.private, file, kind, password=PASSWORD, access=access)
+    assert caught.value.path == str(file) or kind == "sbom"
     assert not fake.requests("PUT|POST")
+
+
+@one_registry
+def test_a_statement_about_several_images_is_no_signature(
+    fake: FakeRegistry, digest: str, reference: str, pair: Pair, access: Access
+) -> None:
+    """It could have been signed for the sake of another one."""
+    document = json.loads(signature_statement(digest))
+    document["subject"].append({"digest": {"sha256": "0" * 64}})
+    key = parse_signing_key(pair.private.read_bytes(), "the key", lambda: PASSWORD)
+    bundle = Blob(BUNDLE, signed_bundle(json.dumps(document).encode(), key))
+    with open_subject(location_of(reference), None, access, attaching=True) as subject:
+        subject.attach([attach_content(subject.manifest.descriptor(), bundle, {})])
+    with pytest.raises(SignatureError, match="it is for other things, too"):
+        verify_signature(reference, pair.public, access=access)
 
 
 @one_registry
