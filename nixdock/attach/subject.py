@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from nixdock.attach.layout import add_to_layout
-from nixdock.errors import ImageError, InputError
+from nixdock.errors import InputError
 from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob, Platform
 from nixdock.oci.documents import DescriptorDocument
@@ -25,7 +25,7 @@ from nixdock.registry.referrers import list_referrers, put_referrers
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
 from nixdock.system.directory_lock import directory_lock
-from nixdock.transfer.attachments import read_attachment
+from nixdock.transfer.attachments import MOST_CONTENT, read_only_content
 from nixdock.transfer.layout_referrers import referrers_in_layout
 from nixdock.transfer.opening import Selection, opened_layout
 from nixdock.transfer.platforms import choose
@@ -283,15 +283,6 @@ def only_referrer(subject: Subject, artifact_type: str | None, digest: str | Non
     return found[0]
 
 
-def read_content(subject: Subject, referrer: Referrer) -> bytes:
-    """Return the only content of an attachment; raise what `read_attachment` raises.
-
-    Raise ImageError if there are several contents.
-    """
-    attachment = read_attachment(subject.source, referrer.descriptor, subject.manifest.digest)
-    contents = len(attachment.blobs) - 1
-    if contents != 1:
-        raise ImageError(
-            f"{referrer.digest} has {contents} contents, and not one", digest=referrer.digest
-        )
-    return attachment.content.data
+def read_content(subject: Subject, referrer: Referrer, most: int = MOST_CONTENT) -> bytes:
+    """Return the only content of an attachment; raise what `read_only_content` raises."""
+    return read_only_content(subject.source, referrer.descriptor, subject.manifest.digest, most)

@@ -25,6 +25,7 @@ Complain = Callable[[str], object]
 
 _BUNDLES: Final = "application/vnd.dev.sigstore.bundle"
 _MOST_BUNDLES: Final = 1000
+_MOST_BUNDLE: Final = 128 << 20
 
 
 def _ignore(_reason: str) -> None:
@@ -138,7 +139,7 @@ def _bundles(subject: Subject, complain: Complain) -> Iterator[tuple[str, Bundle
         )
     for each in found:
         try:
-            bundle = parse_bundle(read_content(subject, each))
+            bundle = parse_bundle(read_content(subject, each, _MOST_BUNDLE))
         except (ImageError, RegistryError) as error:
             _pass_on(error, f"the bundle in {each.digest}", complain)
         else:

@@ -12,10 +12,11 @@ import pytest
 import nixdock
 from nixdock import Access
 from nixdock.errors import ImageError, InputError, RegistryError
+from nixdock.oci.digests import sha256_digest
 from nixdock.transfer import attachments
 
 from ..registry.fake_registry import FakeRegistry, Fault
-from .samples import INDEX, Platforms, sample, store
+from .samples import INDEX, MANIFEST, Platforms, sample, store
 
 TYPE = "application/vnd.example+json"
 
@@ -165,6 +166,58 @@ def test_too_many_attachments(
         attach(source, text)
     with pytest.raises(ImageError, match="more than 1 attachments"):
         nixdock.copy_image(source, f"oci:{tmp_path}/x", referrers=True, access=access)
+
+
+def attach_blobs(fake: FakeRegistry, *layers: bytes) -> None:
+    """Attach something that lists these blobs to the image."""
+    config, *contents = (fake.add_blob("x", data) for data in (b"{}", *layers))
+    descriptors = [
+        {"mediaType": TYPE, "digest": each, "size": len(data)}
+        for each, data in zip(contents, layers, strict=True)
+    ]
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": TYPE,
+        "config": {"mediaType": TYPE, "digest": config, "size": 2},
+        "layers": descriptors,
+        "subject": sample("one").descriptor(),
+    }
+    fake.add_manifest("x", document)
+
+
+def test_attachments_are_read_if_they_fit_into_memory(
+    fake: FakeRegistry, access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.referrers = True
+    store(fake, "x", sample("one"), "v1")
+    source = f"docker://{fake.host}/x:v1"
+    # A blob that is listed again takes no more memory.
+    attach_blobs(fake, *[b"1234567"] * 50)
+    monkeypatch.setattr(attachments, "MOST_CONTENT", 10)
+    monkeypatch.setattr(attachments, "_MOST_CONTENT_IN_ALL", 20)
+    target = f"oci:{tmp_path}/x"
+    assert nixdock.copy_image(source, target, referrers=True, access=access).attachments
+    assert len(fake.routes("GET", sha256_digest(b"1234567"))) == 1
+    attach_blobs(fake, b"7654321")
+    nixdock.copy_image(source, target, referrers=True, access=access)
+    attach_blobs(fake, b"7654320")
+    with pytest.raises(ImageError, match="more than 20 bytes of attachments"):
+        nixdock.copy_image(source, target, referrers=True, access=access)
+    attach_blobs(fake, b"12345", b"67890")
+    monkeypatch.setattr(attachments, "_MOST_CONTENT_IN_ALL", 1000)
+    with pytest.raises(ImageError, match="have 12 bytes in total, but those of an attachment may"):
+        nixdock.copy_image(source, target, referrers=True, access=access)
+    assert not fake.routes("GET", sha256_digest(b"67890"))
+
+
+def test_of_several_contents_none_is_read(fake: FakeRegistry, access: Access) -> None:
+    fake.referrers = True
+    store(fake, "x", sample("one"), "v1")
+    attach_blobs(fake, b"one", b"two")
+    with pytest.raises(ImageError, match="has 2 contents, and not one"):
+        nixdock.read_referrer(f"docker://{fake.host}/x:v1", access=access)
+    assert not fake.routes("GET", "/x/blobs/")
 
 
 def test_an_index_that_refers_to_an_image_is_left_out(
