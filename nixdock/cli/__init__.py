@@ -24,7 +24,10 @@ from nixdock.system.text import printable
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ["SECTIONS", "main", "run"]
+__all__ = ["KEY_PASSWORD", "SECTIONS", "main", "run"]
+
+KEY_PASSWORD: Final = "COSIGN_PASSWORD"
+"""The variable with the password of a private key, also with cosign; it is moved to the context."""
 
 # The commands with their summaries, in the order in which `--help` shows them.
 SECTIONS: Final = {
@@ -177,6 +180,8 @@ def main() -> None:
     `nixdock COMMAND --help` explains a command. The closure of any store path is the output of
     `nix path-info --json --recursive PATH`.
     """
+    # Programs that are started, such as credential helpers, need not know it.
+    click.get_current_context().meta[KEY_PASSWORD] = os.environ.pop(KEY_PASSWORD, None)
 
 
 def run() -> NoReturn:

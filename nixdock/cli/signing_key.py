@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Final
 
 import click
 
+from nixdock.cli import KEY_PASSWORD
 from nixdock.cli.options import FILE
 from nixdock.errors import InputError
 
 __all__ = ["asked_password", "new_password", "signing_key_option"]
-
-# The variable in which cosign finds the password, too.
-_VARIABLE: Final = "COSIGN_PASSWORD"
 
 signing_key_option = click.option(
     "--key",
@@ -39,15 +36,14 @@ def new_password() -> bytes:
 
 
 def _of_environment() -> bytes | None:
-    # Programs that are started later, such as credential helpers, need not know it.
-    text = os.environ.pop(_VARIABLE, None)
+    text = click.get_current_context().meta[KEY_PASSWORD]
     return None if text is None else os.fsencode(text)
 
 
 def _prompted(text: str, *, confirm: bool) -> bytes:
     if sys.stdin is None or not sys.stdin.isatty():
         raise InputError(
-            f"the private key has a password, and standard input is no terminal; set {_VARIABLE}"
+            f"the private key has a password, and standard input is no terminal; set {KEY_PASSWORD}"
         )
     password: str = click.prompt(
         text, hide_input=True, err=True, default="", show_default=False, confirmation_prompt=confirm

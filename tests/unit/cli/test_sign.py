@@ -178,8 +178,17 @@ def test_secrets_are_not_shown(tmp_path: Path, reference: str, keys: tuple[Path,
                 assert secret not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sign REF --key PRIVATE",
+        # These need no password.
+        "verify REF --signature --key PUBLIC",
+        "tags REF",
+    ],
+)
 def test_other_programs_do_not_get_the_password(
-    tmp_path: Path, reference: str, keys: tuple[Path, Path], registry: FakeRegistry
+    command: str, tmp_path: Path, reference: str, keys: tuple[Path, Path], registry: FakeRegistry
 ) -> None:
     seen = tmp_path / "seen"
     helper = tmp_path / "bin/docker-credential-spy"
@@ -191,7 +200,8 @@ def test_other_programs_do_not_get_the_password(
     registry.accounts.kind = "basic"
     path = f"{helper.parent}:{os.environ['PATH']}"
     env = {**ENV, "PATH": path, "REGISTRY_AUTH_FILE": str(auth)}
-    assert run("sign", reference, "--key", keys[0], env=env).returncode == 1
+    meant = {"REF": reference, "PRIVATE": keys[0], "PUBLIC": keys[1]}
+    assert run(*(meant.get(word, word) for word in command.split()), env=env).returncode == 1
     assert "PATH=" in seen.read_text()
     assert PASSWORD not in seen.read_text()
 
