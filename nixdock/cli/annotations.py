@@ -69,5 +69,7 @@ def _parsed(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
         key, equals, value = text.partition("=")
         if not (key and equals):
             raise click.BadParameter(f"{text!r} is not KEY=VALUE", ctx, param)
+        if key in annotations:
+            raise click.BadParameter(f"{key!r} is given twice", ctx, param)
         annotations[key] = value
     return annotations

@@ -41,8 +41,8 @@ def check_policy(
     how scripts are confined. A closure has no layers: of it, NARs are the uncompressed size, and
     store paths are the paths; other rules for sizes and for files are errors.
 
-    Of an index, the images for all platforms are checked, each for itself, unless there is a
-    `platform`; each is compared with the image of `against` for the same platform.
+    Of an index, all images are checked, each for itself, whatever the index says of them; with
+    `platform`, those for it. Each is compared with the image of `against` for the same platform.
 
     What need not be read for the rules is not: of an image, sizes alone take only its documents.
     `progress` is told how much of each layer has been read or packed.
@@ -64,6 +64,10 @@ def check_policy(
             f"{Rule.MAX_UPDATE}, the limit for an update, and the image that is updated belong"
             " together",
             key=Rule.MAX_UPDATE,
+        )
+    if meta is not None and not rules & {Rule.DENY_LICENSE, Rule.DENY_UNKNOWN_LICENSE}:
+        raise InputError(
+            f"no rule is about licences, for which {os.fspath(meta)} would be read", key="meta"
         )
     if not all(text.strip() for text in policy.denied_licenses):
         raise InputError(

@@ -53,7 +53,7 @@ def list_packages(
     StoreError or CacheError if the stores that a spec names do not have its closure.
     """
     from nixdock.face.sources import read_source
-    from nixdock.face.specs import check_platform
+    from nixdock.face.specs import check_no_platform, check_platform
     from nixdock.nix.closure import Closure
     from nixdock.oci.location import location_of
     from nixdock.oci.platforms import wanted_platform
@@ -67,6 +67,7 @@ def list_packages(
     known = source if isinstance(source, Closure | ImageSpec) else read_source(location_of(source))
     match known:
         case Closure():
+            check_no_platform(wanted)
             bill = _bill(subject_of_closure(()), _closure_contents(known), metas)
             return Bill(subject_of_closure([*bill.top_packages()]), bill.packages)
         case ImageSpec():

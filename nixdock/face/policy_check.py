@@ -49,7 +49,9 @@ class PolicyCheck(Struct, frozen=True):
     def of_closure(self, closure: Closure, origin: str) -> PolicyReport:
         """Check a closure; `origin` is what errors and the report call it."""
         from nixdock.face.materials import list_packages
+        from nixdock.face.specs import check_no_platform
 
+        check_no_platform(self._wanted())
         if unfit := [rule for rule in Rule if rule in self.rules - _OF_CLOSURES]:
             raise InputError(
                 f"{origin}: a closure has no layers and no permissions, so {', '.join(unfit)}"
@@ -87,6 +89,7 @@ class PolicyCheck(Struct, frozen=True):
         from nixdock.face.building import build_image
         from nixdock.face.describing import Describing
         from nixdock.face.materials import list_packages
+        from nixdock.face.specs import check_platform
         from nixdock.oci.layout import Format
         from nixdock.oci.location import FileLocation
         from nixdock.read.selection import select_image
@@ -94,6 +97,7 @@ class PolicyCheck(Struct, frozen=True):
         from nixdock.spec.chosen_stores import with_stores
         from nixdock.system.scratch import temporary_directory
 
+        check_platform(spec, self._wanted())
         how = self.describing or Describing()
         findings: list[Finding] = []
         if self.rules & _OF_SIZES:
@@ -137,7 +141,7 @@ class PolicyCheck(Struct, frozen=True):
         ).side(origin)
 
     def of_image(self, location: Location, origin: str) -> PolicyReport:
-        """Check the image at a location, or those for all platforms of an index."""
+        """Check the image at a location, or all images of an index."""
         from nixdock.face.materials import image_bill
         from nixdock.oci.platforms import platform_text
         from nixdock.read.selection import is_of_several, select_images
@@ -154,7 +158,7 @@ class PolicyCheck(Struct, frozen=True):
         with open_location(location, self.access, platform=wanted, keep=True) as file:
             for image in select_images(file, wanted):
                 own = [image_bill(image, location, metas)] if licensed else []
-                several = is_of_several(image)
+                several = is_of_several(file, image)
                 found = [*self._of_one(image, location, several=several, is_local=file.is_local)]
                 platform = platform_text(image.platform) if several else None
                 found = [*found, *self._licenses(own)]

@@ -73,6 +73,8 @@ def sign_image(
 
     location, wanted = location_of(place), wanted_platform(platform)
     chosen = _forms(location, forms)
+    if identity is not None and "tag" not in chosen:
+        raise InputError(f"only a signature under a tag has an identity, such as {identity!r}")
     signing = _signing_key(Path(key), password)
     with open_subject(location, wanted, access, attaching=True) as subject:
         # Before anything is signed: they may be refused.

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from nixdock.registry.access import Access
     from nixdock.spec.image_spec import ImageSpec
 
-__all__ = ["check_platform", "read_spec", "realise_closure", "resolve_spec", "spec_json"]
+__all__ = [
+    "check_no_platform",
+    "check_platform",
+    "read_spec",
+    "realise_closure",
+    "resolve_spec",
+    "spec_json",
+]
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +50,15 @@ def check_platform(spec: ImageSpec, platform: Platform | None) -> None:
         raise InputError(
             f"the spec describes {spec.references[0]} for {platform_text(own)}, not for"
             f" {platform_text(platform)}"
+        )
+
+
+def check_no_platform(platform: Platform | None) -> None:
+    """Raise InputError if a platform is given for a closure, which has none."""
+    if platform is not None:
+        raise InputError(
+            f"a reference graph is for no platform, so {platform_text(platform)} can't be chosen;"
+            " leave it out"
         )
 
 

@@ -68,24 +68,32 @@ def select_image(
 
 
 def select_images(file: ImageFile, platform: Platform | None = None) -> list[StoredImage]:
-    """Return the image that `select_image` does or, without a platform, all images of its index.
+    """Return all images that a runtime could choose, from one index or side by side.
 
-    An index counts if it is for several platforms. Raise what `select_image` raises.
+    With `platform`, return those for it. What an index says of an entry does not count, only
+    whether it leads to an image: readers differ in what they choose. Raise what `select_image`
+    raises, and InputError if there are several images that have different names.
     """
-    if platform is None and file.images and is_of_several(file.images[0]):
-        # None of its images need be for the platform that is preferred.
-        chosen = file.images[0]
-    else:
-        chosen = select_image(file, platform=platform)
-    if platform is not None or not is_of_several(chosen):
-        return [chosen]
-    own = [image for image in file.images if image.index == chosen.index]
-    return [select_image(replace(file, images=(image,))) for image in own]
+    apart = {(image.index and image.index.digest, image.names) for image in file.images}
+    if len(apart) > 1:
+        raise InputError(
+            f"{file.path} has {len(apart)} images: {_listed(file.images)}; name one of them",
+            path=file.path,
+        )
+    chosen = file.images
+    if platform is not None and chosen:
+        chosen = tuple(_for_platform(file, chosen, platform))
+    return [select_image(replace(file, images=(image,))) for image in chosen] or [
+        select_image(file, platform=platform)
+    ]
 
 
-def is_of_several(image: StoredImage) -> bool:
-    """Tell whether an image is one of an index for several platforms."""
-    return image.index is not None and len(image.index.platforms) > 1
+def is_of_several(file: ImageFile, image: StoredImage) -> bool:
+    """Tell whether an image is one of several that `select_images` chooses from.
+
+    The others need not be in the file: a copy of an image may have the whole index.
+    """
+    return len(file.images) > 1 or (image.index is not None and len(image.index.platforms) > 1)
 
 
 def named_images(file: ImageFile, name: str) -> list[StoredImage]:

@@ -225,6 +225,7 @@ def test_other_programs_do_not_get_the_password(
             ["sign", "oci:none", "--key", "K.key", "--only", "tag"],
             "can't have signatures under a tag",
         ),
+        (["sign", "oci:none", "--key", "K.key", "--identity", "x"], "under a tag has an identity"),
         (["sign", "REF", "--key", "K.key", "--recursive", "--platform", "linux/x"], "exclusive"),
         (["verify", "image.tar", "--platform", "linux/amd64"], "are for --signature"),
         (["generate-key-pair"], "set COSIGN_PASSWORD"),
