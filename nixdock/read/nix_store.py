@@ -45,13 +45,15 @@ class ImageStore(Struct, frozen=True):
     """A Nix store in an image.
 
     `paths` are complete in the merged layers; an upper layer deleted files in the `damaged` ones.
-    `registered` are the paths in the Nix database, or None if there is no database.
+    `registered` are the paths in the Nix database, or None if there is no database. `others` are
+    the numbers of the layers, from 0 at the bottom, that have or remove files somewhere else.
     """
 
     paths: frozenset[StorePath]
     damaged: frozenset[StorePath] = frozenset()
     registered: tuple[PathInfo, ...] | None = None
     derivation_outputs: Mapping[StorePath, Mapping[str, str]] = field(default_factory=dict)
+    others: frozenset[int] = frozenset()
 
 
 class _Changes(Struct):
@@ -66,9 +68,13 @@ class _Changes(Struct):
     removed: set[bytes] = field(default_factory=set)
     emptied: set[bytes] = field(default_factory=set)
     databases: dict[bytes, Member] = field(default_factory=dict)
+    has_others: bool = False
 
     def add(self, member: Member) -> None:
         name = normalised(member.name)
+        # The database is beside the store, as in /nix.
+        if member.kind != Kind.DIRECTORY and not _is_below(name, self.store.split(b"/")[0]):
+            self.has_others = True
         directory, _, base = name.rpartition(b"/")
         if base == OPAQUE:
             self.emptied.add(directory)
@@ -153,12 +159,15 @@ def read_image_store(
     merged = _Merged(store)
     # A layer that is in an image several times is read once.
     known: list[tuple[TarOpener, _Changes]] = []
-    for layer in layers:
+    others = set()
+    for number, layer in enumerate(layers):
         changes = next((changes for earlier, changes in known if earlier == layer), None)
         if changes is None:
             changes = _changes(store, layer)
             known.append((layer, changes))
         merged.apply(changes, layer)
+        if changes.has_others:
+            others.add(number)
     registered: tuple[PathInfo, ...] | None = None
     outputs: dict[StorePath, dict[str, str]] = {}
     if DATABASE in merged.databases:
@@ -173,6 +182,7 @@ def read_image_store(
         damaged=_store_paths(merged.damaged, store_dir),
         registered=registered,
         derivation_outputs=outputs,
+        others=frozenset(others),
     )
 
 

@@ -116,8 +116,9 @@ class BasePart(Struct, frozen=True):
     """What an image has below the layers of nixdock: the base image, or all of a foreign image.
 
     `distribution` and `release` are the ID and VERSION_ID of its os-release file, `title` the
-    PRETTY_NAME; each is empty if it is not known. `unread` says why the packages, or some of them,
-    are not known, and is empty if they are.
+    PRETTY_NAME; each is empty if it is not known. The packages are those of the whole image, as
+    scripts may have changed them. `unread` says why the packages, or some of them, are not known,
+    and is empty if they are; with `has_unknown`, there is a database that could not be read.
     """
 
     diff_ids: tuple[str, ...]
@@ -126,6 +127,7 @@ class BasePart(Struct, frozen=True):
     title: str = ""
     packages: tuple[SystemPackage, ...] = ()
     unread: str = ""
+    has_unknown: bool = False
 
 
 class Bill(Struct, frozen=True):

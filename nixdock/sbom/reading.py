@@ -48,35 +48,39 @@ class Contents(Struct, frozen=True):
 def read_layers(layers: Sequence[StoredLayer], store_dir: str = DEFAULT_STORE_DIR) -> Contents:
     """Return what is in the layers of an image, bottom to top; each is read and verified.
 
-    The references of a store path are known if the image has a Nix database with it. Layers that
-    nixdock has not made are searched for the packages of a distribution. Raise ImageError if a
-    layer or a database is damaged; log a warning for a Nix database whose format is not known.
+    The references of a store path are known if the image has a Nix database with it. All layers
+    with other files are searched for the packages of a distribution, whoever has made them: scripts
+    install packages, too, and what an image says of its layers need not be true. Raise ImageError
+    if a layer or a database is damaged; log a warning for a Nix database whose format is not known.
     """
     store = read_image_store(layers, store_dir, _pass_over)
     registered = {info.path: info for info in store.registered or ()}
     paths = store.paths | store.damaged
     infos = {path: registered.get(path, PathInfo(path)) for path in paths}
-    return Contents(infos, paths & registered.keys(), _base_part(layers))
+    return Contents(infos, paths & registered.keys(), _base_part(layers, store.others))
 
 
 def _pass_over(message: str) -> None:
     log.warning("%s; so the references of store paths are not known", message)
 
 
-def _base_part(layers: Sequence[StoredLayer]) -> BasePart | None:
-    foreign = [layer for layer in layers if not layer.history.created_by.startswith(_OWN)]
-    if not foreign:
+def _base_part(layers: Sequence[StoredLayer], others: Collection[int]) -> BasePart | None:
+    """Return what is outside of the store, in the layers with the numbers `others`.
+
+    Return None if all of that is nixdock's own.
+    """
+    if not others:
         return None
+    searched = [layers[number] for number in sorted(others)]
+    foreign = [layer for layer in layers if not layer.history.created_by.startswith(_OWN)]
     # `read_layers` has verified them.
-    with merged_tree(foreign, verified=False) as tree:
-        # Other tools make images of store paths, too.
-        if tree.root.children.keys() <= {b"nix"}:
-            return None
+    with merged_tree(searched, verified=False) as tree:
         try:
-            return read_base_part(tree, tuple(layer.diff_id for layer in foreign))
+            part = read_base_part(tree, tuple(layer.diff_id for layer in foreign or searched))
         except ImageError as error:
             # A spec and its base image are read at once.
-            error.path = foreign[-1].path or None
+            error.path = searched[-1].path or None
             if error.path:
                 error.args = (f"{error.path}: {error}",)
             raise
+    return part if foreign or part.packages or part.has_unknown else None

@@ -24,7 +24,7 @@ _DPKG: Final = b"var/lib/dpkg/status"
 _DPKG_PARTS: Final = b"var/lib/dpkg/status.d"
 _APK: Final = (b"lib/apk/db/installed", b"usr/lib/apk/db/installed")
 _OS_RELEASE: Final = (b"etc/os-release", b"usr/lib/os-release")
-_UNREAD: Final = "no database of dpkg, apk or rpm was found in its layers"
+_UNREAD: Final = "no database of dpkg, apk or rpm with a package was found in its layers"
 
 # The bytes of a database of rpm, or of the log of one.
 _MOST_RPM: Final = 256 << 20
@@ -45,8 +45,9 @@ def read_base_part(tree: MergedTree, diff_ids: tuple[str, ...]) -> BasePart:
     """
     release = _os_release(tree)
     found = _Found(tree)
-    for name in (_DPKG, *_dpkg_parts(tree)):
-        found.add_text(name, dpkg_packages)
+    found.add_text(_DPKG, dpkg_packages)
+    for name in _dpkg_parts(tree):
+        found.add_text(name, dpkg_packages, is_part=True)
     for name in _APK:
         found.add_text(name, apk_packages)
     for directory in RPM_DIRECTORIES:
@@ -57,12 +58,13 @@ def read_base_part(tree: MergedTree, diff_ids: tuple[str, ...]) -> BasePart:
         release=release.get("VERSION_ID", ""),
         title=release.get("PRETTY_NAME", ""),
         packages=tuple(_distinct(found.packages)),
-        unread="; ".join(found.unknown) or ("" if found.read else _UNREAD),
+        unread="; ".join(found.unknown) or ("" if found.packages else _UNREAD),
+        has_unknown=bool(found.unknown),
     )
 
 
 class _Found(Struct):
-    """The packages that were found, and why databases were left out; `read` says if any was not.
+    """The packages that were found, and why databases were left out.
 
     `text` counts the characters of all packages, and `database_bytes` the bytes of the databases of
     dpkg and apk.
@@ -71,14 +73,17 @@ class _Found(Struct):
     tree: MergedTree
     packages: set[SystemPackage] = field(default_factory=set)
     unknown: list[str] = field(default_factory=list)
-    read: bool = False
     text: int = 0
     database_bytes: int = 0
 
     def add_text(
-        self, name: bytes, packages_in: Callable[[bytes], Iterable[SystemPackage]]
+        self,
+        name: bytes,
+        packages_in: Callable[[bytes], Iterable[SystemPackage]],
+        *,
+        is_part: bool = False,
     ) -> None:
-        """Add the packages in a file of dpkg or apk, if there is one."""
+        """Add the packages in a file of dpkg or apk, if there is one; a part need not have any."""
         data = _contents(
             self.tree,
             name,
@@ -87,7 +92,7 @@ class _Found(Struct):
         )
         if data is not None:
             self.database_bytes += len(data)
-            self._add(name, packages_in(data))
+            self._add(name, packages_in(data), needed=bool(data.strip()) and not is_part)
 
     def add_rpm(self, directory: bytes) -> None:
         """Add the packages of the database that rpm would open."""
@@ -104,16 +109,23 @@ class _Found(Struct):
                 self._add(file, rpm_packages(name, data, log, _place(file)))
                 return
 
-    def _add(self, name: bytes, packages: Iterable[SystemPackage]) -> None:
+    def _add(self, name: bytes, packages: Iterable[SystemPackage], *, needed: bool = False) -> None:
+        """Add packages; with `needed`, a database without any is not one of a known format."""
         place = _place(name)
         try:
             for package in packages:
                 self._add_package(package, place)
-            self.read = True
+                needed = False
         except UnknownFormatError as error:
-            self.unknown.append(f"{place} has a format that is not known: {error}")
+            self._leave_out(place, str(error))
         except ValueError as error:
             raise ImageError(f"{place} is damaged: {error}", place=place) from None
+        else:
+            if needed:
+                self._leave_out(place, "it has no package")
+
+    def _leave_out(self, place: str, why: str) -> None:
+        self.unknown.append(f"{place} has a format that is not known: {why}")
 
     def _add_package(self, package: SystemPackage, place: str) -> None:
         if package in self.packages:

@@ -170,7 +170,7 @@ def test_licenses(image: Path, tmp_path: Path) -> None:
 
 
 def test_a_base_image_that_is_not_examined_is_no_silent_success(foreign: Path) -> None:
-    reason = "no database of dpkg, apk or rpm was found in its layers"
+    reason = "no database of dpkg, apk or rpm with a package was found in its layers"
     done = run_text("check", foreign, "--deny-license", "MIT", "--json")
     assert done.returncode == 0
     assert f"warning: packages of the base image, and their licences, are not known, as {reason}" in done.stderr  # fmt: skip # noqa: E501

@@ -47,6 +47,27 @@ def test_files_of_single_packages(tmp_path: Path) -> None:
     assert base.packages == (SystemPackage("deb", "tzdata", "2024a", "all"),)
 
 
+def test_empty_databases_tell_nothing(tmp_path: Path) -> None:
+    base = base_of(tmp_path, [("var/lib/dpkg/status", "\n"), ("lib/apk/db/installed", "")])
+    assert (base.packages, base.unread.startswith("no database")) == ((), True)
+
+
+def test_packages_are_found_whoever_has_made_the_layers(tmp_path: Path) -> None:
+    """A script may install some, and what an image says of its layers need not be true."""
+    below = {"var/lib/dpkg/status": DPKG.encode(), "etc/os-release": OS_RELEASE.encode()}
+    above = {"var/lib/dpkg/status": DPKG.replace("dash", "zsh").encode()}
+    own = {"created_by": "nixdock: the image's own files"}
+    for histories, layers in (([{}, own], 1), ([own, own], 2)):
+        tars = [tar_of(below), tar_of(above)]
+        file = archive(tmp_path / "image.tar", tars, history=histories)
+        base = list_packages(file).base
+        assert base is not None
+        assert [each.name for each in base.packages] == ["libc6", "zsh"]
+        assert len(base.diff_ids) == layers
+    empty = archive(tmp_path / "own.tar", [layer(("etc/passwd", "x"))], history=[own])
+    assert list_packages(empty).base is None
+
+
 def test_a_package_that_two_databases_describe_is_one(tmp_path: Path) -> None:
     """Its identifier in a document must be unique."""
     text = "Package: dash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n"
@@ -170,6 +191,8 @@ TREE_TEXT = f"/var/lib/rpm/Packages {UNKNOWN}: a B-tree of Berkeley DB, not a ha
             b"ADB.\0\0",
             f"/lib/apk/db/installed {UNKNOWN}: it is no text",
         ),
+        ("var/lib/dpkg/status", b"garbage\n", f"/var/lib/dpkg/status {UNKNOWN}: it has no package"),
+        ("lib/apk/db/installed", b"P:a\n", f"/lib/apk/db/installed {UNKNOWN}: it has no package"),
     ],
 )
 def test_a_database_of_an_unknown_format_is_not_examined(
