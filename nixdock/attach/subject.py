@@ -25,6 +25,7 @@ from nixdock.registry.referrers import list_referrers, put_referrers
 from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
 from nixdock.system.directory_lock import directory_lock
+from nixdock.system.text import shown
 from nixdock.transfer.attachments import MOST_CONTENT, read_only_content
 from nixdock.transfer.layout_referrers import referrers_in_layout
 from nixdock.transfer.opening import Selection, opened_layout
@@ -274,7 +275,9 @@ def only_referrer(subject: Subject, artifact_type: str | None, digest: str | Non
         ]
         raise InputError(f"{' '.join(wanted)} is attached to {subject.place}")
     if len(found) > 1:
-        several = ", ".join(f"{each.digest} ({each.artifact_type})" for each in found[:_MOST_NAMED])
+        several = ", ".join(
+            f"{each.digest} ({shown(each.artifact_type)})" for each in found[:_MOST_NAMED]
+        )
         more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
         raise InputError(
             f"{len(found)} things are attached to {subject.place}: {several}{more}; choose"

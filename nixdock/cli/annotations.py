@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
+from nixdock.system.text import shown
+
 if TYPE_CHECKING:
     from nixdock import ImageSpec
 
-__all__ = ["annotated", "annotation_options", "image_annotation_options"]
+__all__ = ["annotated", "annotation_options", "image_annotation_options", "parse_annotations"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -37,7 +39,7 @@ def annotation_options(what: str, default: str) -> Callable[[_Command], _Command
                 "annotations",
                 multiple=True,
                 metavar="KEY=VALUE",
-                callback=_parsed,
+                callback=parse_annotations,
                 help=f"Annotation of the {what}, such as org.opencontainers.image.revision=REV."
                 " Repeatable.",
             ),
@@ -63,13 +65,21 @@ def annotated(spec: ImageSpec, annotations: dict[str, str], *, default: bool) ->
     )
 
 
-def _parsed(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    annotations = {}
+def parse_annotations(
+    ctx: click.Context, param: click.Parameter, texts: Sequence[str]
+) -> dict[str, str]:
+    """Return the annotations that texts KEY=VALUE state; the callback of an option."""
+    annotations: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not (key and equals):
             raise click.BadParameter(f"{text!r} is not KEY=VALUE", ctx, param)
-        if key in annotations:
-            raise click.BadParameter(f"{key!r} is given twice", ctx, param)
-        annotations[key] = value
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise click.BadParameter(f"{shown(text)} is not UTF-8", ctx, param) from None
+        if annotations.setdefault(key, value) != value:
+            raise click.BadParameter(
+                f"{shown(key)} is given twice, with different values", ctx, param
+            )
     return annotations

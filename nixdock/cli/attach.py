@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,8 +13,9 @@ from nixdock.cli.access import access_options
 from nixdock.cli.attaching import annotation_option, platform_of_index_option, sbom_option
 from nixdock.cli.location import LOCATION
 from nixdock.cli.options import FILE_OR_STDIN
-from nixdock.cli.output import pretty_json
 from nixdock.system.input_files import read_bytes
+from nixdock.system.json_text import json_text
+from nixdock.system.text import path_text
 
 if TYPE_CHECKING:
     from nixdock import Access
@@ -80,9 +82,9 @@ def command(
             read_bytes(file, "the file"),
             artifact_type,
             annotations=annotations,
-            title=None if file == Path("-") else file.name,
+            title=None if file == Path("-") else path_text(os.fsencode(file.name)),
             platform=platform,
             access=access,
         )
-    text = pretty_json(attached.document()) if as_json else f"{attached.reference}\n"
+    text = json_text(attached.document()) if as_json else f"{attached.reference}\n"
     click.echo(text, nl=False)

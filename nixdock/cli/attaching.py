@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import click
 
+from nixdock.cli.annotations import parse_annotations
 from nixdock.cli.options import FILE
 
 __all__ = ["annotation_option", "attaching_options", "platform_of_index_option", "sbom_option"]
@@ -28,26 +29,12 @@ platform_of_index_option = click.option(
 )
 
 
-def _annotations(
-    _ctx: click.Context, _param: click.Parameter, pairs: Sequence[str]
-) -> dict[str, str]:
-    """Return the annotations that the texts KEY=VALUE state."""
-    annotations: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not key or not equals:
-            raise click.BadParameter(f"{pair!r} is not KEY=VALUE")
-        if annotations.setdefault(key, value) != value:
-            raise click.BadParameter(f"{key} is given twice, with different values")
-    return annotations
-
-
 annotation_option = click.option(
     "--annotation",
     "annotations",
     multiple=True,
     metavar="KEY=VALUE",
-    callback=_annotations,
+    callback=parse_annotations,
     help="Annotation of the manifest. Repeatable.",
 )
 

@@ -34,11 +34,12 @@ from nixdock.cli.options import (
     quiet_option,
     spec_argument,
 )
-from nixdock.cli.output import check_not_terminal, is_standard_output, is_within, pretty_json
+from nixdock.cli.output import check_not_terminal, is_standard_output, is_within
 from nixdock.cli.overwriting import keep_files_of
 from nixdock.cli.progress import packing_progress, say
 from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.atomic import whole_file
+from nixdock.system.json_text import json_text
 
 if TYPE_CHECKING:
     from nixdock import Access, Attaching, Compression
@@ -180,7 +181,7 @@ def command(
             if not no_cache:
                 remember_layers(image)
         result = BuildResult(image, Format(form), target)
-        document = pretty_json(result.document())
+        document = json_text(result.document())
         if file is not None:
             file.write(document)
     if not quiet:

@@ -23,11 +23,12 @@ from nixdock.cli.options import (
     quiet_option,
     reuse_option,
 )
-from nixdock.cli.output import is_standard_output, pretty_json
+from nixdock.cli.output import is_standard_output
 from nixdock.cli.progress import reading_progress
 from nixdock.cli.stores import ChosenStores, cache_options
 from nixdock.oci.location import location_text
 from nixdock.system.atomic import whole_file
+from nixdock.system.json_text import json_text
 from nixdock.system.text import counted, shown
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def command(
         with whole_file(sarif) as stream:
             stream.write(sarif_json(report))
     if as_json:
-        click.echo(pretty_json(report.document()), nl=False)
+        click.echo(json_text(report.document()), nl=False)
     else:
         for line in _lines(report):
             click.echo(line, err=apart)

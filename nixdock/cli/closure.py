@@ -8,9 +8,10 @@ import click
 
 from nixdock import query_closure
 from nixdock.cli.access import access_options
-from nixdock.cli.output import pretty_json, size_text
+from nixdock.cli.output import size_text
 from nixdock.cli.store_paths import store_path_at
 from nixdock.cli.stores import ChosenStores, store_options
+from nixdock.system.json_text import json_text
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def command(
             }
             for info in closure
         ]
-        click.echo(pretty_json(document), nl=False)
+        click.echo(json_text(document), nl=False)
         return
     for info in closure:
         click.echo(f"{info.path} {info.nar_size}")

@@ -13,7 +13,7 @@ from nixdock.cli.copy_report import copied_lines, copy_options
 from nixdock.cli.loading import load_source
 from nixdock.cli.location import named_location
 from nixdock.cli.options import SOURCE, overridden, quiet_option
-from nixdock.cli.output import is_standard_output, pretty_json, standard_output
+from nixdock.cli.output import is_standard_output, standard_output
 from nixdock.cli.path_types import Destination
 from nixdock.cli.progress import packing_progress, reading_progress
 from nixdock.cli.source import read_source
@@ -22,6 +22,7 @@ from nixdock.oci.location import FileLocation, parse_location
 from nixdock.oci.registry_reference import RegistryReference, check_no_password
 from nixdock.spec.annotations import with_own_annotations
 from nixdock.spec.times import source_date_epoch
+from nixdock.system.json_text import json_text
 from nixdock.system.presence import exists, is_directory
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def command(
         )
     for line in () if quiet else copied_lines(result):
         click.echo(line, err=True)
-    text = pretty_json(result.document()) if as_json else f"{result.digest_reference}\n"
+    text = json_text(result.document()) if as_json else f"{result.digest_reference}\n"
     click.echo(text, nl=False, err=binary)
 
 
@@ -136,7 +137,7 @@ def _build(
                 built = build_image(spec, path, form=chosen, access=access, progress=progress)
                 result = BuildResult(built, chosen, path)
                 document, digest = result.document(), result.digest
-    text = pretty_json(document) if as_json else f"{digest}\n"
+    text = json_text(document) if as_json else f"{digest}\n"
     click.echo(text, nl=False, err=_is_standard_output(destination))
 
 
@@ -145,7 +146,7 @@ def _load(source: str, name: str, access: Access | None, *, as_json: bool, quiet
     loaded = load_source(
         source, "docker", [name], access=access, confinement=None, use_cache=True, quiet=quiet
     )
-    text = pretty_json(loaded.document()) if as_json else f"{loaded.digest}\n"
+    text = json_text(loaded.document()) if as_json else f"{loaded.digest}\n"
     click.echo(text, nl=False)
 
 

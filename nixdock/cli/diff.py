@@ -31,7 +31,6 @@ from nixdock.cli.options import (
     platform_option,
     reuse_option,
 )
-from nixdock.cli.output import pretty_json
 from nixdock.cli.page_file import write_update_page
 from nixdock.cli.path_lines import why_document, why_lines
 from nixdock.cli.screen import standard_screen
@@ -39,6 +38,7 @@ from nixdock.cli.stores import ChosenStores, cache_options
 from nixdock.cli.view_options import Listing, graph_file_option, listing_options, read_graph
 from nixdock.layering.options import DEFAULT_STRATEGY
 from nixdock.oci.location import location_text
+from nixdock.system.json_text import json_text
 from nixdock.view.markdown import update_markdown
 from nixdock.view.sentence import update_sentence
 
@@ -169,7 +169,7 @@ def command(
     if listing.html is not None:
         write_update_page(listing.html, update, document)
     if listing.form == "json":
-        click.echo(pretty_json(document), nl=False)
+        click.echo(json_text(document), nl=False)
     elif listing.form == "markdown":
         click.echo(update_markdown(update, listing.sort, listing.top), nl=False)
     elif listing.is_printed:

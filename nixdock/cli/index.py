@@ -27,7 +27,6 @@ from nixdock.cli.output import (
     check_not_terminal,
     is_standard_output,
     is_within,
-    pretty_json,
     size_text,
 )
 from nixdock.cli.progress import packing_progress
@@ -37,6 +36,7 @@ from nixdock.oci.platforms import platform_text
 from nixdock.oci.reference import Reference
 from nixdock.spec.times import source_date_epoch
 from nixdock.system.atomic import whole_file
+from nixdock.system.json_text import json_text
 from nixdock.system.text import counted, shown
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def command(
     for line in () if quiet else _lines(result):
         click.echo(line, err=True)
     digests = result.references or (result.digest,)
-    text = pretty_json(result.document()) if as_json else "".join(f"{each}\n" for each in digests)
+    text = json_text(result.document()) if as_json else "".join(f"{each}\n" for each in digests)
     click.echo(text, nl=False, err=target is not None and is_standard_output(target))
 
 

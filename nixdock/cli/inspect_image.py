@@ -21,7 +21,7 @@ from nixdock.cli.options import (
     quiet_option,
     reuse_option,
 )
-from nixdock.cli.output import pretty_json, size_text
+from nixdock.cli.output import size_text
 from nixdock.cli.page_file import write_image_page
 from nixdock.cli.path_lines import why_document, why_lines
 from nixdock.cli.progress import reading_progress
@@ -29,6 +29,7 @@ from nixdock.cli.screen import Screen, standard_screen
 from nixdock.cli.source import spec_at
 from nixdock.cli.stores import ChosenStores, cache_options
 from nixdock.cli.view_options import Listing, graph_file_option, listing_options, read_graph
+from nixdock.system.json_text import json_text
 from nixdock.system.text import counted, shown
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def command(
     if not listing.is_printed:
         return
     if listing.form == "json":
-        click.echo(pretty_json(_document(report, views, listing)), nl=False)
+        click.echo(json_text(_document(report, views, listing)), nl=False)
         return
     if not report.images:
         click.echo(f"no image, as {report.format}")

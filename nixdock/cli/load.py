@@ -17,8 +17,9 @@ from nixdock.cli.options import (
     previous_option,
     quiet_option,
 )
-from nixdock.cli.output import pretty_json, size_text
+from nixdock.cli.output import size_text
 from nixdock.cli.stores import ChosenStores, realise_option, store_options
+from nixdock.system.json_text import json_text
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def command(
             for name in loaded.names:
                 click.echo(name)
     if as_json:
-        click.echo(pretty_json(documents[0] if len(sources) == 1 else documents), nl=False)
+        click.echo(json_text(documents[0] if len(sources) == 1 else documents), nl=False)
 
 
 def _summary(loaded: Loaded, seconds: float) -> str:

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import click
-import orjson
 
 from nixdock.system.text import size_text
 from nixdock.system.writers import StreamWriter, descriptor_of
@@ -15,15 +14,9 @@ __all__ = [
     "check_not_terminal",
     "is_standard_output",
     "is_within",
-    "pretty_json",
     "size_text",
     "standard_output",
 ]
-
-
-def pretty_json(document: object) -> bytes:
-    """Return `document` as indented JSON with a newline at the end."""
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def is_standard_output(target: Path) -> bool:

@@ -33,7 +33,6 @@ from nixdock.cli.options import (
     optional_graph_argument,
     platform_option,
 )
-from nixdock.cli.output import pretty_json
 from nixdock.cli.page_file import write_image_page
 from nixdock.cli.path_lines import why_document
 from nixdock.cli.plan_text import comparison_lines, end_lines, explanation_lines, ranking_lines
@@ -47,6 +46,7 @@ from nixdock.layering.options import DEFAULT_STRATEGY
 from nixdock.layering.ranked_paths import ranked_paths
 from nixdock.layering.strategies import STRATEGIES, parse_groups
 from nixdock.system.atomic import whole_file
+from nixdock.system.json_text import json_text
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -198,10 +198,10 @@ def command(
             document, lines = [path.document() for path in ranked], ranking_lines(ranked)
     if target is not None:
         with whole_file(target) as file:
-            file.write(pretty_json(document))
+            file.write(json_text(document))
         wrote(target, f"the plan of {counted(len(closure), 'store path')}")
     elif listing.form == "json":
-        click.echo(pretty_json(document), nl=False)
+        click.echo(json_text(document), nl=False)
     elif listing.is_printed:
         click.echo("\n".join(lines))
 

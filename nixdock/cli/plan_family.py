@@ -23,7 +23,6 @@ from nixdock import (
 from nixdock.cli.access import access_options
 from nixdock.cli.location import LOCATION, named_location
 from nixdock.cli.options import OUTPUT_PATH, platform_option, root_option
-from nixdock.cli.output import pretty_json
 from nixdock.cli.store_paths import members_named
 from nixdock.layering.plan import store_layer_budget
 from nixdock.oci.descriptor import Platform
@@ -33,6 +32,7 @@ from nixdock.read.selection import select_image
 from nixdock.registry.opening import open_location
 from nixdock.system.atomic import whole_directory
 from nixdock.system.directory_form import DirectoryForm
+from nixdock.system.json_text import json_text
 from nixdock.system.presence import is_file
 from nixdock.system.text import counted
 from nixdock.system.writers import FileWriter
@@ -162,10 +162,10 @@ def command(
         for name, plan in plans.items():
             document = plan_document(plan, "family")
             with FileWriter(directory / f"{name}{_PLAN}") as file:
-                file.write(pretty_json(document))
+                file.write(json_text(document))
         counts = {name: len(plan.layers) for name, plan in plans.items()}
         with FileWriter(directory / _MARKER) as file:
-            file.write(pretty_json({"layers": counts}))
+            file.write(json_text({"layers": counts}))
     click.echo(_summary(plans))
 
 

@@ -11,9 +11,10 @@ from nixdock import pull_image
 from nixdock.cli.access import access_options
 from nixdock.cli.copy_report import copy_options, pulled
 from nixdock.cli.options import OUTPUT, format_option, quiet_option
-from nixdock.cli.output import check_not_terminal, is_standard_output, pretty_json
+from nixdock.cli.output import check_not_terminal, is_standard_output
 from nixdock.cli.progress import reading_progress, say
 from nixdock.spec.times import source_date_epoch
+from nixdock.system.json_text import json_text
 
 if TYPE_CHECKING:
     from nixdock import Access
@@ -77,5 +78,5 @@ def command(
         )
     if not quiet:
         say(f"wrote {target}: {pulled(result)}")
-    text = pretty_json(result.document()) if as_json else f"{result.digest_reference}\n"
+    text = json_text(result.document()) if as_json else f"{result.digest_reference}\n"
     click.echo(text, nl=False, err=is_standard_output(target))

@@ -26,11 +26,12 @@ from nixdock.cli.options import (
     quiet_option,
     reuse_option,
 )
-from nixdock.cli.output import pretty_json, size_text
+from nixdock.cli.output import size_text
 from nixdock.cli.progress import packing_progress
 from nixdock.cli.source import read_source
 from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.atomic import whole_file
+from nixdock.system.json_text import json_text
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def command(
             err=True,
         )
     if as_json:
-        click.echo(pretty_json({**result.document(), "seconds": round(seconds, 3)}), nl=False)
+        click.echo(json_text({**result.document(), "seconds": round(seconds, 3)}), nl=False)
     else:
         for reference in result.references:
             click.echo(reference)

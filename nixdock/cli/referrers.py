@@ -13,10 +13,10 @@ from nixdock.cli.access import access_options
 from nixdock.cli.attaching import platform_of_index_option
 from nixdock.cli.location import LOCATION
 from nixdock.cli.options import OUTPUT
-from nixdock.cli.output import pretty_json
 from nixdock.cli.progress import wrote
 from nixdock.cli.table import Column, table_lines, terminal_width
 from nixdock.system.atomic import whole_file
+from nixdock.system.json_text import json_text
 from nixdock.system.text import shown
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def command(
     )
     if as_json:
         document = {"subject": subject, "referrers": [each.document() for each in found]}
-        click.echo(pretty_json(document), nl=False)
+        click.echo(json_text(document), nl=False)
         return
     for line in _lines(found):
         click.echo(line)

@@ -17,11 +17,12 @@ from nixdock.cli.options import (
     override_options,
     spec_argument,
 )
-from nixdock.cli.output import is_standard_output, pretty_json
+from nixdock.cli.output import is_standard_output
 from nixdock.cli.overwriting import keep_files_of
 from nixdock.cli.progress import wrote
 from nixdock.cli.stores import ChosenStores, realise_option, store_options
 from nixdock.system.atomic import whole_file
+from nixdock.system.json_text import json_text
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -86,4 +87,4 @@ def command(
     wrote(target, f"{names_text(parsed)} with {layers} of store paths")
     if plan is not None:
         with whole_file(plan) as file:
-            file.write(pretty_json(resolution.plan_document(parsed.layering.strategy)))
+            file.write(json_text(resolution.plan_document(parsed.layering.strategy)))

@@ -8,7 +8,7 @@ import click
 
 from nixdock import list_tags
 from nixdock.cli.access import access_options
-from nixdock.cli.output import pretty_json
+from nixdock.system.json_text import json_text
 from nixdock.system.text import shown
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def command(repository: str, access: Access | None, *, as_json: bool) -> None:
     """
     tags = list_tags(repository, access=access)
     if as_json:
-        click.echo(pretty_json(tags), nl=False)
+        click.echo(json_text(tags), nl=False)
         return
     for tag in tags:
         click.echo(shown(tag, len(tag)))

@@ -16,6 +16,7 @@ from nixdock.cli.output import size_text
 from nixdock.cli.progress import reading_progress
 from nixdock.oci.location import location_text
 from nixdock.oci.registry_reference import RegistryReference
+from nixdock.system.json_text import printable_json
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def command(
                 image, key, attestation, platform=platform, access=access
             ):
                 # A statement keeps the bytes that were signed, which may have line ends.
-                click.echo(msgspec.json.format(statement, indent=-1))
+                click.echo(printable_json(msgspec.json.format(statement, indent=-1)))
         return
     if key is not None or platform is not None:
         raise click.UsageError("--key and --platform are for --signature or --attestation")

@@ -97,6 +97,6 @@ def check_policy(
 def sarif_json(report: PolicyReport) -> bytes:
     """Return a report as SARIF 2.1.0; the same report gives the same bytes."""
     from nixdock.policy.sarif import sarif_document
-    from nixdock.sbom.written import document_bytes
+    from nixdock.system.json_text import json_text
 
-    return document_bytes(sarif_document(report))
+    return json_text(sarif_document(report))

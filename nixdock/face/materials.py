@@ -92,13 +92,13 @@ def sbom_json(bill: Bill, form: str) -> bytes:
     """
     from nixdock.sbom.cyclonedx import cyclonedx_document
     from nixdock.sbom.spdx import spdx_document
-    from nixdock.sbom.written import document_bytes
+    from nixdock.system.json_text import json_text
 
     match form:
         case "spdx":
-            return document_bytes(spdx_document(bill))
+            return json_text(spdx_document(bill))
         case "cyclonedx":
-            return document_bytes(cyclonedx_document(bill))
+            return json_text(cyclonedx_document(bill))
     raise InputError(f"{form!r} is not a format of bills of materials: it is spdx or cyclonedx")
 
 

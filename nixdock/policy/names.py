@@ -17,7 +17,7 @@ from nixdock.system.cores import available_cores
 from nixdock.system.processes import shared_numbers
 from nixdock.tar.names import normalised
 from nixdock.tar.reader import TarReader
-from nixdock.tar.whiteouts import is_hidden
+from nixdock.tar.whiteouts import is_whiteout
 
 if TYPE_CHECKING:
     from nixdock.read.stored_layer import StoredLayer
@@ -66,7 +66,7 @@ def with_directories(names: Iterable[bytes], subject: str = "the layer") -> froz
     found: set[bytes] = set()
     size = 0
     for name in own:
-        end = -1 if is_hidden(name) else name.rfind(b"/")
+        end = -1 if is_whiteout(name) else name.rfind(b"/")
         while end > 0 and (directory := name[:end]) not in found and directory not in own:
             found.add(directory)
             size += end + _NAME_SIZE

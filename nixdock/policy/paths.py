@@ -14,7 +14,7 @@ from nixdock.policy.patterns import Patterns
 from nixdock.policy.policy import Rule
 from nixdock.system.text import path_text
 from nixdock.tar.header import name_text
-from nixdock.tar.whiteouts import is_hidden
+from nixdock.tar.whiteouts import is_aufs, is_whiteout
 
 if TYPE_CHECKING:
     from nixdock.read.stored_layer import StoredLayer
@@ -63,7 +63,8 @@ def read_contents(
 def denied_names(names: Iterable[bytes], patterns: Patterns) -> dict[bytes, str]:
     """Return the denied ones of a layer's normalised names, with the expressions that deny them.
 
-    A directory stands for everything in it. Whiteouts, which remove files, don't count.
+    A directory stands for everything in it. Whiteouts, which remove files, don't count; what is in
+    a directory with the name of one does, because runtimes only look at the last component.
     """
     denied: dict[bytes, str] = {}
     if not patterns.compiled:
@@ -71,7 +72,9 @@ def denied_names(names: Iterable[bytes], patterns: Patterns) -> dict[bytes, str]
     inside: bytes | None = None
     # In this order, everything in a directory comes right after it: no name has a NUL.
     for name in sorted(names, key=lambda name: name.replace(b"/", b"\0")):
-        if not name or is_hidden(name) or (inside is not None and name.startswith(inside)):
+        if not name or is_whiteout(name) or is_aufs(name):
+            continue
+        if inside is not None and name.startswith(inside):
             continue
         if (pattern := patterns.within(f"/{name_text(name)}")) is not None:
             denied[name] = pattern

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import quote
 
 from nixdock.policy.findings import Finding, PolicyReport
 from nixdock.policy.policy import Rule
+from nixdock.system.text import shown
 
 __all__ = ["sarif_document"]
 
@@ -52,7 +54,7 @@ def _result(finding: Finding, rules: list[Rule], origin: str) -> dict[str, Any]:
         "ruleId": finding.rule.value,
         "ruleIndex": rules.index(finding.rule),
         "level": "error",
-        "message": {"text": finding.text},
+        "message": {"text": _message(finding.text)},
         "locations": [_location(finding, origin)],
         # The same fault has it in the next image, too, whatever has moved.
         "partialFingerprints": {"fault/v1": _fingerprint(finding)},
@@ -62,6 +64,16 @@ def _result(finding: Finding, rules: list[Rule], origin: str) -> dict[str, Any]:
             if key not in {"rule", "message"} and value is not None and value != []
         },
     }
+
+
+def _message(text: str) -> str:
+    """Return a message that says `text`, one line in which nothing is a placeholder or a link.
+
+    Braces are doubled (§3.11.5). For "](", which makes a link of the text before it (§3.11.6), the
+    standard has no escape.
+    """
+    line = shown(text, len(text)).replace("](", "] (")
+    return line.replace("{", "{{").replace("}", "}}")
 
 
 def _location(finding: Finding, origin: str) -> dict[str, Any]:
@@ -75,7 +87,7 @@ def _location(finding: Finding, origin: str) -> dict[str, Any]:
 
 def _uri(origin: str) -> str:
     """Return a URI of a file, or of an image in a registry."""
-    return quote(origin, safe="/:@" if origin.startswith("docker://") else "/")
+    return quote(os.fsencode(origin), safe="/:@" if origin.startswith("docker://") else "/")
 
 
 def _fingerprint(finding: Finding) -> str:

@@ -51,7 +51,8 @@ def subject_of_image(image: StoredImage, location: Location) -> Subject:
     elif image.names:
         head, colon, tag = image.names[0].rpartition(":")
         if colon and "/" not in tag:
-            name, version = head, tag
+            # Both formats want a name, and an image may have an empty one.
+            name, version = head or _UNNAMED, tag
             host, slash, _ = head.partition("/")
             repository = head if slash and ("." in host or ":" in host) else None
         else:

@@ -1,4 +1,4 @@
-"""What both formats have in common: the writing program, identifiers, and bytes."""
+"""What both formats have in common: the writing program, and identifiers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import re
 import uuid
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from msgspec import Struct
@@ -18,7 +18,6 @@ __all__ = [
     "PROGRAM",
     "DocumentKind",
     "content_uuid",
-    "document_bytes",
     "license_expression",
     "program_version",
     "web_address",
@@ -64,11 +63,6 @@ def content_uuid(document: object) -> str:
     """Return a UUID that follows from the content of a document: equal ones have the same."""
     data = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
     return str(uuid.uuid5(_NAMESPACE, hashlib.sha256(data).hexdigest()))
-
-
-def document_bytes(document: dict[str, Any]) -> bytes:
-    """Return a document as indented JSON with a newline at the end."""
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def license_expression(licenses: tuple[License, ...]) -> str | None:

@@ -6,7 +6,15 @@ from typing import Final
 
 from nixdock.errors import PackError
 
-__all__ = ["AUFS", "OPAQUE", "WHITEOUT", "is_aufs", "is_hidden", "whiteout_error"]
+__all__ = [
+    "AUFS",
+    "OPAQUE",
+    "WHITEOUT",
+    "is_aufs",
+    "is_hidden",
+    "is_whiteout",
+    "whiteout_error",
+]
 
 WHITEOUT: Final = b".wh."
 """The prefix of a whiteout; the rest of its name is the file that it deletes."""
@@ -30,6 +38,11 @@ def whiteout_error(path: str) -> PackError:
 def is_hidden(name: bytes) -> bool:
     """Return whether a component of the normalised `name` starts with WHITEOUT."""
     return name.startswith(WHITEOUT) or b"/" + WHITEOUT in name
+
+
+def is_whiteout(name: bytes) -> bool:
+    """Return whether the last component of the normalised `name` starts with WHITEOUT."""
+    return name.rpartition(b"/")[2].startswith(WHITEOUT)
 
 
 def is_aufs(name: bytes) -> bool:

@@ -44,7 +44,11 @@ def layer(*files: File) -> bytes:
 
 
 def archive(
-    path: Path, layers: Sequence[bytes], compress: bool = False, **config_keys: object
+    path: Path,
+    layers: Sequence[bytes],
+    compress: bool = False,
+    names: Sequence[str] = ("x:y",),
+    **config_keys: object,
 ) -> Path:
     """A docker-archive of those layers."""
     config = {
@@ -56,11 +60,14 @@ def archive(
             "diff_ids": [f"sha256:{sha256(data).hexdigest()}" for data in layers],
         },
     }
-    names = [f"{i}/layer.tar" for i in range(len(layers))]
-    manifest = [{"Config": "config.json", "RepoTags": ["x:y"], "Layers": names}]
+    layer_names = [f"{i}/layer.tar" for i in range(len(layers))]
+    manifest = [{"Config": "config.json", "RepoTags": names, "Layers": layer_names}]
     with tarfile.open(path, "w") as tar:
         blobs = [gzip.compress(data) if compress else data for data in layers]
-        files = [("config.json", json.dumps(config).encode()), *zip(names, blobs, strict=True)]
+        files = [
+            ("config.json", json.dumps(config).encode()),
+            *zip(layer_names, blobs, strict=True),
+        ]
         files.append(("manifest.json", json.dumps(manifest).encode()))
         for name, data in files:
             tar.addfile(entry(name, size=len(data)), io.BytesIO(data))

@@ -7,11 +7,13 @@ import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 import nixdock
-from nixdock.attach.subject import Referrer
+from nixdock.attach.subject import Referrer, Subject, only_referrer
 from nixdock.errors import ImageError, InputError, OutputError
 from nixdock.network.retrying import Pace
 from nixdock.oci.digests import sha256_digest
@@ -288,6 +290,16 @@ def test_damaged_content_is_not_returned(fake: FakeRegistry) -> None:
 def test_an_entry_without_a_type(fake: FakeRegistry) -> None:
     referrer = Referrer.of(DescriptorDocument("a/b", "sha256:0", 1))
     assert (referrer.artifact_type, referrer.annotations) == ("", {})
+
+
+def test_types_are_named_in_one_line() -> None:
+    found = [Referrer(f"sha256:{n}", 1, "a/b", "x\nok: signed", {}) for n in "12"]
+    subject = cast(Subject, SimpleNamespace(place="p", referrers=lambda _: found))
+    with pytest.raises(InputError) as caught:
+        only_referrer(subject, None, None)
+    assert str(caught.value).startswith(
+        r"2 things are attached to p: sha256:1 (x\nok: signed), sha256:2 (x\nok: signed); choose"
+    )
 
 
 def fast() -> nixdock.Access:

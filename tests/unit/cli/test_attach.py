@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,14 @@ def test_a_bill_of_materials(layout: Path) -> None:
     attached = json.loads(good("attach", layout, "--sbom", "cyclonedx", "--json"))
     assert attached["artifact_type"] == "application/vnd.cyclonedx+json"
     assert good("referrers", layout, "-o", "-") == good("sbom", layout, "--format", "cyclonedx")
+
+
+def test_a_file_with_any_name(layout: Path, tmp_path: Path) -> None:
+    """The manifest has the name, and is Unicode text."""
+    file = tmp_path / os.fsdecode(b"x\xff.json")
+    file.write_text("data")
+    good("attach", layout, "--file", file, "--type", TYPE)
+    assert any(rb"x\\xff.json" in each.read_bytes() for each in layout.glob("blobs/sha256/*"))
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,11 @@ def test_arguments_are_destinations_of_given_images(specs: list[Path], fake: Fak
         (["SPEC", "-o", "OUT", "--reuse", "a:1"], "--reuse is for --push"),
         (["SPEC", "-o", "OUT", "--annotation", "key"], "'key' is not KEY=VALUE"),
         (["SPEC", "-o", "OUT", "--annotation", "=x"], "'=x' is not KEY=VALUE"),
-        (["SPEC", "-o", "OUT", *["--annotation", "a=x"] * 2], "'a' is given twice"),
+        (
+            ["SPEC", "-o", "OUT", "--annotation", "a=x", "--annotation", "a=y"],
+            "a is given twice, with different values",
+        ),
+        (["SPEC", "-o", "OUT", "--annotation", "a=\udcff"], "a=\\udcff is not UTF-8"),
         (["SPEC", "--tag-of-output", "x", "--push", "a:1"], "--tag-of-output needs an output"),
         (["-o", "OUT"], "there is nothing to put into an index"),
         (["SPEC", "-o", "OUT", "--tag", "a b"], "'a b' is not an image name"),

@@ -175,6 +175,8 @@ def test_unknown_licenses() -> None:
         ("nothing", []),
         ("é|\udcff", [b"caf\xc3\xa9", b"\xff"]),
         ("gone", []),
+        ("inside", [b"opt/.wh.x/inside"]),
+        ("plnk", []),
     ],
 )
 def test_denied_names(pattern: str, denied: list[bytes]) -> None:
@@ -184,7 +186,10 @@ def test_denied_names(pattern: str, denied: list[bytes]) -> None:
         b"\xff",
         b"caf\xc3\xa9",
         b"etc",
+        b".wh..wh.plnk/1.2",
         b"etc/.wh.gone",
+        # For runtimes, a directory with such a name is one as any other.
+        b"opt/.wh.x/inside",
         b"etc/passwd",
         b"etc/passwd-",
         b"nix/store/abc-gcc-12",

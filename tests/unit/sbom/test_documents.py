@@ -281,6 +281,14 @@ def test_references_are_unknown_without_a_database(
     assert bill.base is None
 
 
+def test_an_image_with_an_empty_name(tmp_path: Path) -> None:
+    file = archive(tmp_path / "image.tar", [layer(("etc/passwd", "x"))], names=[":v1"])
+    bill = list_packages(file)
+    assert (bill.subject.name, bill.subject.version) == ("image", "v1")
+    cyclonedx(bill)
+    spdx(bill)
+
+
 def test_images_of_other_tools(tmp_path: Path) -> None:
     """Store paths alone are no base image; other files are one that was not examined."""
     path = store_path("hello-2.12")
