@@ -15,7 +15,7 @@ import click
 from nixdock.cli.path_types import Destination, OutputPath
 from nixdock.errors import InputError
 from nixdock.oci.location import FileLocation, location_of
-from nixdock.system.presence import is_directory
+from nixdock.system.presence import exists, is_directory
 from nixdock.system.writers import descriptor_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def keeping_inputs(callback: Callable[..., Any]) -> Callable[..., Any]:
     """Return the callback of a command, which runs only if no output of it is an input.
 
     Inputs are all parameters whose type is a path or location. A previous image may be replaced,
-    and an OCI layout may get more images of its own.
+    and an OCI layout may get more images of its own; other files do not belong into it.
     """
 
     @functools.wraps(callback)
@@ -70,11 +70,13 @@ def _check_outputs(inputs: Iterable[tuple[bool, Path]]) -> None:
     """
     context = click.get_current_context()
     existing = [(previous, file, _status(file, 0)) for previous, file in inputs]
+    images = [file for _, file, read in existing if _is_image(file, read)]
     for param in context.command.params:
         if not isinstance(param.type, OutputPath):
             continue
         renews = not _RENEWING.isdisjoint(param.opts)
         for target in _files(context.params.get(param.name or "")):
+            _check_is_outside(target, images)
             written = _status(target, 1)
             if written is None or (isinstance(param.type, Destination) and is_directory(target)):
                 continue
@@ -85,6 +87,29 @@ def _check_outputs(inputs: Iterable[tuple[bool, Path]]) -> None:
                         f"the output {target} is also the input {text}, which would be lost; name"
                         " another output"
                     )
+
+
+def _check_is_outside(target: Path, images: Iterable[Path]) -> None:
+    """Raise UsageError if `target` would be a file in a directory that is an image."""
+    if descriptor_of(target) is not None:
+        return
+    place = Path(os.path.realpath(target))
+    for image in images:
+        if Path(os.path.realpath(image)) in place.parents:
+            raise click.UsageError(
+                f"the output {target} is in the input {image}, of which it would be a part or"
+                " replace one; name another output"
+            )
+
+
+def _is_image(file: Path, status: os.stat_result | None) -> bool:
+    """Return whether a file is a directory with the files of an image."""
+    if status is None or not stat.S_ISDIR(status.st_mode):
+        return False
+    # Slow to load, and not needed if nothing is a directory.
+    from nixdock.oci.layout import DOCKER_MANIFEST, INDEX
+
+    return any(exists(file / name) for name in (INDEX, DOCKER_MANIFEST))
 
 
 def _files(value: object) -> Iterator[Path]:

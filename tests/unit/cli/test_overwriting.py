@@ -64,6 +64,30 @@ def test_no_input_is_overwritten(place: Path, words: str, file: str) -> None:
     assert (place / file).read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "sbom lay -o lay/index.json",
+        "export lay -o lay/new.tar",
+        "inspect oci:lay:v1 --html lay/blobs/../report.html",
+        "diff z.tar lay --html link/index.json",
+        "copy lay lay/index.json",
+        "build base.json -o lay/index.json",
+    ],
+)
+def test_an_image_in_a_directory_gets_no_other_files(place: Path, words: str) -> None:
+    assert run_text("copy", "-q", "z.tar", "oci:lay:v1", directory=place).returncode == 0
+    (place / "link").symlink_to("lay")
+    spec = json.loads((place / "s.json").read_text()) | {"from_image": {"path": "oci:lay"}}
+    (place / "base.json").write_text(json.dumps(spec))
+    before = sorted((place / "lay").rglob("*"))
+    done = run_text(*words.split(), directory=place)
+    assert done.returncode == 2, done.stderr
+    assert "is in the input" in done.stderr.splitlines()[-1]
+    assert sorted((place / "lay").rglob("*")) == before
+    assert run_text("verify", "lay", directory=place).returncode == 0
+
+
 def test_standard_input_is_not_overwritten(place: Path) -> None:
     with (place / "s.json").open() as stream:
         done = subprocess.run(
