@@ -26,15 +26,16 @@ def prepare_streams() -> None:
 
     Whoever shares a terminal or a socket with nixdock may have made it non-blocking for all, but
     Python's own streams lose data then. Where standard output can't be written, OutputError says
-    so.
+    so; what can't be written to standard error is lost, and changes no exit status.
     """
     _occupy_closed_descriptors()
     if sys.stdin is not None and not os.get_blocking(sys.stdin.fileno()):
         sys.stdin = io.TextIOWrapper(io.BufferedReader(DescriptorReader(sys.stdin.fileno())))
     if sys.stdout is not None:
-        sys.stdout = _with_raw(sys.stdout, _StandardOutput(sys.stdout.fileno()))
-    if sys.stderr is not None and not os.get_blocking(sys.stderr.fileno()):
-        sys.stderr = _with_raw(sys.stderr, DescriptorStream(sys.stderr.fileno()))
+        raw = _StandardOutput(sys.stdout.fileno())
+        sys.stdout = _with_raw(sys.stdout, raw, by_line=raw.isatty())
+    if sys.stderr is not None:
+        sys.stderr = _with_raw(sys.stderr, _StandardError(sys.stderr.fileno()), by_line=True)
 
 
 def say_at_end(line: str) -> None:
@@ -67,9 +68,9 @@ def _occupy_closed_descriptors() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
-def _with_raw(stream: TextIO, raw: io.RawIOBase) -> io.TextIOWrapper:
+def _with_raw(stream: TextIO, raw: io.RawIOBase, *, by_line: bool) -> io.TextIOWrapper:
     return io.TextIOWrapper(
-        io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=raw.isatty()
+        io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=by_line
     )
 
 
@@ -78,10 +79,24 @@ class _StandardOutput(DescriptorStream):
         try:
             return super().write(data)
         except OSError as error:
-            # Python writes what is left once more when it exits.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            _discard(self.fileno())
             if isinstance(error, BrokenPipeError):
                 message = "the reader of standard output closed it before the end"
             else:
                 message = f"can't write standard output: {error.strerror}"
             raise OutputError(message) from None
+
+
+class _StandardError(DescriptorStream):
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            # The job is to go on although nobody can be told.
+            _discard(self.fileno())
+            return memoryview(data).nbytes
+
+
+def _discard(descriptor: int) -> None:
+    """Lose what is written from now on; Python writes what is left once more when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
