@@ -18,7 +18,6 @@ from nixdock.cli.options import (
     OUTPUT,
     SIZE,
     confinement_options,
-    is_stdin,
     no_cache_option,
     quiet_option,
     reuse_option,
@@ -163,8 +162,6 @@ def command(
     Of an index, the images for all platforms are checked, each for itself, unless there is a
     --platform. Findings are then printed as RULE: PLATFORM: MESSAGE.
     """
-    if is_stdin(source) and meta == Path("-"):
-        raise click.UsageError("standard input can't be both SOURCE and --meta")
     apart = sarif is not None and is_standard_output(sarif)
     if apart and as_json:
         raise click.UsageError("standard output can't be both the JSON and the SARIF")

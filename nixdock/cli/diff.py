@@ -26,7 +26,6 @@ from nixdock.cli.location import LOCATION
 from nixdock.cli.moved_path_lines import moved_path_lines
 from nixdock.cli.options import (
     confinement_options,
-    is_stdin,
     no_cache_option,
     platform_option,
     reuse_option,
@@ -131,8 +130,6 @@ def command(
     without need, and all layers. With --paths, the store paths that are not kept are listed.
     --max-size, --max-layer and --max-update mean what they do for nixdock check.
     """
-    if is_stdin(old) and is_stdin(new):
-        raise click.UsageError("standard input can't be both OLD and NEW")
     if previous is not None and strategy != "stable":
         raise click.UsageError("--previous is for --strategy stable")
     if architecture is not None:

@@ -1,4 +1,4 @@
-"""No command overwrites its input: a slip such as `-o` with the name of the spec loses no file."""
+"""No command loses an input: no output replaces it, and standard input is not read twice."""
 
 from __future__ import annotations
 
@@ -36,10 +36,25 @@ def keeping_inputs(callback: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(callback)
     def checked(*args: Any, **values: Any) -> Any:
+        _check_standard_input()
         _check_outputs((name == "previous", file) for name, file in input_files())
         return callback(*args, **values)
 
     return checked
+
+
+def _check_standard_input() -> None:
+    """Raise UsageError if standard input is several inputs of the command that runs."""
+    params = {param.name: param for param in click.get_current_context().command.params}
+    names = [
+        name.upper() if isinstance(params[name], click.Argument) else params[name].opts[0]
+        for name, file in input_files()
+        if str(file) == "-" or descriptor_of(file) == 0
+    ]
+    if len(names) > 1:
+        raise click.UsageError(
+            f"standard input can't be both {names[0]} and {names[1]}; name a file for one of them"
+        )
 
 
 def input_files() -> Iterator[tuple[str, Path]]:

@@ -11,7 +11,7 @@ import click
 from nixdock import list_packages, sbom_json
 from nixdock.cli.access import access_options
 from nixdock.cli.location import LOCATION
-from nixdock.cli.options import FILE_OR_STDIN, OUTPUT, is_stdin, platform_option
+from nixdock.cli.options import FILE_OR_STDIN, OUTPUT, platform_option
 from nixdock.cli.output import size_text
 from nixdock.cli.progress import wrote
 from nixdock.cli.table import Column, table_lines, terminal_width
@@ -83,8 +83,6 @@ def command(
     The same SOURCE gives the same bytes on every machine: identifiers follow from the content, and
     the time is that of the image or SOURCE_DATE_EPOCH.
     """
-    if is_stdin(source) and meta == Path("-"):
-        raise click.UsageError("standard input can't be both SOURCE and --meta")
     bill = list_packages(source, meta=meta, platform=platform, access=access)
     if form == _TABLE:
         data = "".join(f"{line}\n" for line in _lines(bill)).encode()

@@ -27,11 +27,19 @@ def read_source(location: Location) -> Closure | ImageSpec | Location:
     from nixdock.oci.location import FileLocation
     from nixdock.spec.reading import is_spec, spec_of
     from nixdock.system.input_files import read_bytes
+    from nixdock.system.magic import kind_of_data
+    from nixdock.system.presence import is_file
     from nixdock.system.strict_json import parse_strictly
 
     if not isinstance(location, FileLocation) or is_image(location):
         return location
     data = read_bytes(location.path, "the spec or graph")
+    if (kind := kind_of_data(data)) and not is_file(location.path):
+        raise InputError(
+            f"{location.path} is {kind}, not a spec or a reference graph; if it is an image, give"
+            " it as a file, not as a pipe",
+            path=str(location.path),
+        )
     if data.lstrip().startswith(b"{"):
         try:
             # Graphs may be large, so the second look is for specs alone.

@@ -27,9 +27,15 @@ def parse_closure(data: bytes, keys: Sequence[str] = (), origin: str = "the grap
 
     Raise ClosureError if the data has none of these forms or breaks the closure contract. Its
     `path` is the store path at fault, `key` the JSON key, and `place` the line of the text.
+    Nothing is the text of a closure without store paths; but from standard input, `-`, it is what a
+    program leaves that has failed.
     """
     if kind := kind_of_data(data):
         raise ClosureError(f"{origin} is {kind}, not a reference graph")
+    if origin == "-" and not data.strip():
+        raise ClosureError(
+            "standard input is empty: the program that writes the reference graph may have failed"
+        )
     try:
         if data.lstrip()[:1] in {b"{", b"["}:
             return Closure.of(_infos_of_document(orjson.loads(data), keys))

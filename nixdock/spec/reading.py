@@ -15,6 +15,7 @@ from nixdock.spec.paths import rebase_file_names
 from nixdock.spec.stream_conf import is_stream_conf, parse_stream_conf
 from nixdock.system.input_files import read_bytes
 from nixdock.system.magic import kind_of_data
+from nixdock.system.presence import is_file
 from nixdock.system.strict_json import parse_strictly
 
 __all__ = ["is_spec", "read_spec", "spec_of"]
@@ -29,10 +30,9 @@ def read_spec(file: Path) -> ImageSpec:
     data = read_bytes(file, "the spec")
     origin = str(file)
     if kind := kind_of_data(data):
-        raise SpecError(
-            f"{origin} is {kind}, not a spec; if it is an image, nixdock inspect shows it",
-            path=file,
-        )
+        # A pipe can be read only once, which images need more often.
+        advice = "nixdock inspect shows it" if is_file(file) else "give it as a file, not as a pipe"
+        raise SpecError(f"{origin} is {kind}, not a spec; if it is an image, {advice}", path=file)
     try:
         document = parse_strictly(data)
     except ValueError as error:

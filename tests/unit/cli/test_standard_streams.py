@@ -194,3 +194,79 @@ def test_standard_output_without_room(spec: Path, tmp_path: Path, command: str) 
         done = nixdock(*words[command], stdout=full)
     assert done.returncode == 1
     assert done.stderr == b"error: can't write standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["build", "SPEC", "-o", "OUT"], 0),
+        (["copy", "docker-archive:IMAGE", "OUT"], 0),
+        (["build", "--nope"], 2),
+        (["build", "none.json", "-o", "OUT"], 2),
+    ],
+)
+@pytest.mark.parametrize("kind", ["full", "pipe"])
+def test_standard_error_that_nobody_reads(
+    spec: Path, tmp_path: Path, words: list[str], status: int, kind: str
+) -> None:
+    image = tmp_path / "image.tar"
+    assert nixdock("build", spec, "-q", "-o", image).returncode == 0
+    files = {"SPEC": str(spec), "OUT": str(tmp_path / "out"), "docker-archive:IMAGE": str(image)}
+    reader, writer = os.pipe()
+    os.close(reader)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*PROGRAM, *(files.get(word, word) for word in words)],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=full if kind == "full" else writer,
+            check=False,
+        )
+    os.close(writer)
+    assert done.returncode == status
+    assert (tmp_path / "out").exists() is (status == 0)
+    if not status:
+        assert done.stdout.startswith(b"sha256:")
+        assert nixdock("verify", tmp_path / "out").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["build", "-", "-o", "x.tar", "--graph", "-"], "SPEC and --graph"),
+        (["build", "-", "-o", "x.tar", "--graph", "/dev/stdin"], "SPEC and --graph"),
+        (["sbom", "-", "--meta", "-"], "SOURCE and --meta"),
+        (["diff", "-", "-"], "OLD and NEW"),
+    ],
+)
+def test_standard_input_is_read_once(tmp_path: Path, words: list[str], names: str) -> None:
+    done = run(*words, stdin=b"{}", directory=tmp_path)
+    assert done.returncode == 2
+    assert f"standard input can't be both {names}".encode() in done.stderr
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "-", "--deny-path", "gcc"],
+        ["sbom", "-"],
+        ["registration", "-"],
+        ["build", "SPEC", "--graph", "-", "-o", "x.tar"],
+    ],
+)
+def test_empty_input_is_no_closure(spec: Path, tmp_path: Path, words: list[str]) -> None:
+    """The program before the pipe has failed."""
+    done = run(*(str(spec) if word == "SPEC" else word for word in words), directory=tmp_path)
+    assert done.returncode == 2
+    assert b"standard input is empty" in done.stderr
+    assert not done.stdout
+
+
+@pytest.mark.parametrize("words", [["inspect", "-"], ["sbom", "-"], ["push", "-", "localhost:1/x"]])
+def test_an_image_is_no_pipe(spec: Path, tmp_path: Path, words: list[str]) -> None:
+    image = tmp_path / "image.tar"
+    assert nixdock("build", spec, "-q", "-o", image).returncode == 0
+    done = run(*words, stdin=image.read_bytes())
+    assert done.returncode == 2
+    assert b"if it is an image, give it as a file, not as a pipe" in done.stderr
