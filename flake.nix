@@ -38,7 +38,7 @@
         dockerTools = import ./nix/docker-tools-overlay.nix;
       };
 
-      # `nix flake init -t nixdock#NAME` copies them; docs/ci.md shows them.
+      # `nix flake init -t URL#NAME` copies them; docs/ci.md shows them.
       templates =
         let
           named = lib.mapAttrs (name: description: {

@@ -3,8 +3,7 @@
 
   inputs = {
     nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
-    # Nix finds it after `nix registry add nixdock URL`; or write the URL here.
-    nixdock.url = "flake:nixdock";
+    nixdock.url = "github:OWNER/nixdock"; # the address of its repository
     nixdock.inputs.nixpkgs.follows = "nixpkgs";
   };
 

@@ -14,6 +14,7 @@ from ..nix.harness import Nix, run
 __all__ = ["checkout", "docker", "nix", "pkgs", "registry", "repository"]
 
 _NIXPKGS = "github:NixOS/nixpkgs/nixos-unstable"
+_NIXDOCK = "github:OWNER/nixdock"
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Project:
     """A directory, and Nix with a registry that knows nixdock, for which `nixpkgs` is the set."""
 
     directory: Path
+    checkout: Path
     nix: Nix
     registry: Path
 
@@ -30,10 +32,12 @@ class Project:
         return {**self.nix.env, "NIX_CONFIG": config}
 
     def initialise(self, *templates: str) -> None:
-        """Copy templates into the directory, and let its flake use the test package set."""
+        """Copy templates into the directory, and let its flake use the checkout and the set."""
         for template in templates:
             self.run("nix", "flake", "init", "--template", f"nixdock#{template}")
-        _use_the_test_set(self.directory / "flake.nix")
+        flake = self.directory / "flake.nix"
+        _replace(flake, _NIXPKGS, "flake:nixpkgs")
+        _replace(flake, _NIXDOCK, f"path:{self.checkout}")
 
     def run(self, *command: str | Path) -> str:
         return run(command, self.env, self.directory)
@@ -44,16 +48,16 @@ class Project:
         return Path(built["outputs"]["out"])
 
 
-def _use_the_test_set(flake: Path) -> None:
+def _replace(flake: Path, url: str, other: str) -> None:
     text = flake.read_text()
-    assert text.count(_NIXPKGS) == 1
-    flake.write_text(text.replace(_NIXPKGS, "flake:nixpkgs"))
+    assert text.count(url) == 1
+    flake.write_text(text.replace(url, other))
 
 
 @pytest.fixture
 def project(tmp_path: Path, checkout: Path, nix: Nix) -> Project:
     """An empty project."""
-    _use_the_test_set(checkout / "flake.nix")
+    _replace(checkout / "flake.nix", _NIXPKGS, "flake:nixpkgs")
     registry = tmp_path / "flake-registry.json"
     flakes = [
         {"from": {"type": "indirect", "id": name}, "to": {"type": "path", "path": str(path)}}
@@ -62,6 +66,6 @@ def project(tmp_path: Path, checkout: Path, nix: Nix) -> Project:
     registry.write_text(json.dumps({"version": 2, "flakes": flakes}))
     directory = tmp_path / "project"
     directory.mkdir()
-    made = Project(directory, nix, registry)
+    made = Project(directory, checkout, nix, registry)
     made.run("nix", "flake", "lock", f"path:{checkout}")
     return made

@@ -114,6 +114,15 @@ def test_a_workflow_uses_inputs_that_the_action_has() -> None:
     assert required <= given.keys()
 
 
+def test_templates_get_nixdock_from_an_address() -> None:
+    """The one of the README: Nix no longer looks up inputs in the registries of users."""
+    address = r'nixdock\.url = "(.*?)"'
+    (expected,) = re.findall(address, (ROOT / "README.md").read_text())
+    assert re.findall(address, (TEMPLATES / "service/flake.nix").read_text()) == [expected]
+    devenv = yaml.safe_load((TEMPLATES / "devenv/devenv.yaml").read_text())
+    assert devenv["inputs"]["nixdock"]["url"] == expected
+
+
 def test_documentation_shows_the_recipes() -> None:
     """A block of code below the name of a file is the file."""
     text = (ROOT / "docs/ci.md").read_text()
