@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from nixdock import Format, build_image, copy_image, push_image
+from nixdock import Format, Pushing, build_image, copy_image, push_image
 from nixdock.cli.access import access_options
 from nixdock.cli.build_result import BuildResult
 from nixdock.cli.copy_report import copied_lines, copy_options
 from nixdock.cli.loading import load_source
 from nixdock.cli.location import named_location
-from nixdock.cli.options import SOURCE, overridden, quiet_option
+from nixdock.cli.options import COMPRESSION, SOURCE, overridden, quiet_option
 from nixdock.cli.output import is_standard_output, standard_output
 from nixdock.cli.path_types import Destination
 from nixdock.cli.progress import packing_progress, reading_progress
@@ -26,7 +26,7 @@ from nixdock.system.json_text import json_text
 from nixdock.system.presence import exists, is_directory
 
 if TYPE_CHECKING:
-    from nixdock import Access, ImageSpec
+    from nixdock import Access, Compression, ImageSpec
 
 __all__ = ["command"]
 
@@ -44,12 +44,19 @@ Examples:
 @click.command("copy", epilog=_EXAMPLES)
 @click.argument("source", type=SOURCE)
 @click.argument("destination", type=Destination())
+@click.option(
+    "--compression",
+    type=COMPRESSION,
+    help="Compression of the layers of a spec, gzip by default. A docker-archive and the daemon get"
+    " them uncompressed.",
+)
 @copy_options
 @access_options
 @quiet_option
 def command(
     source: str,
     destination: str,
+    compression: Compression | None,
     platform: str | None,
     access: Access | None,
     *,
@@ -87,8 +94,10 @@ def command(
             raise click.UsageError("a spec is for one platform, which it states itself")
         if referrers:
             raise click.UsageError("nothing is attached to an image that is being built")
-        _build(image, destination, access, as_json=as_json, quiet=quiet)
+        _build(image, destination, compression, access, as_json=as_json, quiet=quiet)
         return
+    if compression is not None:
+        raise click.UsageError("an image that exists stays as it is: --compression is for a spec")
     binary = _is_standard_output(destination)
     if binary:
         standard_output("name a file, or use a pipe")
@@ -122,19 +131,38 @@ def _check_directory(destination: str) -> None:
 
 
 def _build(
-    spec: ImageSpec, destination: str, access: Access | None, *, as_json: bool, quiet: bool
+    spec: ImageSpec,
+    destination: str,
+    compression: Compression | None,
+    access: Access | None,
+    *,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Build the image that a spec describes where it is to be."""
     with packing_progress(quiet=quiet) as progress:
         match parse_location(destination):
             case RegistryReference() as reference:
-                pushed = push_image(spec, [str(reference)], access=access, progress=progress)
+                options = None if compression is None else Pushing(compression)
+                pushed = push_image(
+                    spec, [str(reference)], options, access=access, progress=progress
+                )
                 document, digest = pushed.document(), pushed.references[0]
             case FileLocation(path, form, name):
                 # The image is the same at every destination, whatever its name is there.
                 spec = overridden(with_own_annotations(spec), None, [name] if name else [])
                 chosen = form or (Format.OCI_LAYOUT if is_directory(path) else Format.ARCHIVE)
-                built = build_image(spec, path, form=chosen, access=access, progress=progress)
+                if chosen is Format.DOCKER_ARCHIVE:
+                    # It would be compressed as a whole.
+                    compression = None
+                built = build_image(
+                    spec,
+                    path,
+                    form=chosen,
+                    compression=compression,
+                    access=access,
+                    progress=progress,
+                )
                 result = BuildResult(built, chosen, path)
                 document, digest = result.document(), result.digest
     text = json_text(document) if as_json else f"{digest}\n"
