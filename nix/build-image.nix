@@ -22,6 +22,7 @@ let
       let
         inherit (image) baseName name;
         chosen = common.compressorFor name compressor;
+        compression = common.compressionOption name format compressor;
 
         trees = common.treesOf (
           if contents != null then
@@ -66,8 +67,8 @@ let
             {
               inherit (image) imageName meta;
               passthru =
-                common.transferPrograms baseName conf
-                // image.remotePrograms ownFiles ofImage (image.tagOf file)
+                common.transferPrograms baseName conf compression
+                // image.remotePrograms ownFiles ofImage (image.tagOf file) compression
                 // {
                   imageTag = image.tagOf file;
                   inherit (image) imagePlatform;

@@ -128,20 +128,28 @@ rec {
       exec ${lib.getExe package} ${arguments}
     '';
 
+  # The option of programs that make the layers which the image's file has. Those in a docker-archive
+  # are not compressed, so that a registry gets them as the programs compress them by default.
+  compressionOption =
+    imageName: format: compressor:
+    lib.optionalString (
+      format != "docker-archive"
+    ) " --compression ${(compressorFor imageName compressor).compression}";
+
   # The programs that bring an image to where it runs, by the names that nix2container has, too, and
   # those that judge it before. `source` is a resolved spec, from which the image is made on its way,
-  # or an image in a file.
+  # or an image in a file; `compression` is an option, or nothing.
   transferPrograms =
-    baseName: source:
+    baseName: source: compression:
     let
       program = commandProgram baseName;
     in
     loadPrograms baseName source ""
     // rec {
-      push = program "push" "push ${source}";
-      copyTo = program "copy" "copy ${source}";
+      push = program "push" "push ${source}${compression}";
+      copyTo = program "copy" "copy ${source}${compression}";
       copyToRegistry = push;
-      serve = program "serve" "serve ${source}";
+      serve = program "serve" "serve ${source}${compression}";
       check = program "check" "check ${source}";
       # Its argument is the old image, which comes before the new one.
       diff = programOf baseName "diff" "diff \"$@\" ${source}";

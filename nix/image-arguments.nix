@@ -153,8 +153,8 @@ in
           # The attributes for images from a binary cache. `own` and `ofImage` are the parts of the
           # specs of the top layer and of the image; `tag` is that of the image.
           remotePrograms =
-            own: ofImage: tag:
-            remote.remotePrograms baseName (
+            own: ofImage: tag: compression:
+            remote.remotePrograms baseName compression (
               sharedSpec
               // lib.optionalAttrs (fromImage != null) {
                 from_image.path = remote.remoteBase name fromImage;

@@ -18,119 +18,125 @@ let
     exec ${lib.getExe package} stream "$@"
   '';
 
-  streamLayeredImage = lib.makeOverridable (
-    withImageArguments (
-      {
-        contents ? [ ],
-        mtime ? common.constantTime,
-        uname ? "root",
-        gname ? "root",
-        maxLayers ? 100,
-        fakeRootCommands ? "",
-        enableFakechroot ? false,
-        includeStorePaths ? true,
-        passthru ? { },
-        layering ? { },
-        layeringPipeline ? null,
-        debug ? false,
-      }:
-      image:
-      assert lib.assertMsg (
-        layeringPipeline == null -> maxLayers > 1
-      ) "nixdock: image ${image.name}: maxLayers must be greater than 1, not ${toString maxLayers}: the top layer counts too";
-      let
-        inherit (image) baseName;
-
-        store = {
-          directory = builtins.storeDir;
-          inherit mtime uname gname;
-        }
-        // image.owner;
-
-        ownFiles = {
-          contents = common.treesOf contents;
-        }
-        // lib.optionalAttrs (fakeRootCommands != "") {
-          fake_root_commands = fakeRootCommands;
-          enable_fakechroot =
-            enableFakechroot
-            && common.checks.onLinux image.name "enableFakechroot"
-              "use perms, or fakeRootCommands with relative paths"
-              true;
-        };
-
-        topLayer = image.buildTopLayer "${baseName}-customisation-layer" {
-          inherit store includeStorePaths;
-        } ownFiles;
-
-        ofImage = {
-          max_layers = maxLayers;
-          inherit store;
-        }
-        // common.layeringSpec image.name layering layeringPipeline
-        // lib.optionalAttrs (!includeStorePaths) { store_layers = [ ]; };
-
-        spec = image.writeSpec topLayer (
-          ofImage // lib.optionalAttrs includeStorePaths { closure = image.closureSpec topLayer; }
-        );
-
-        closureRoots = image.closureRoots topLayer;
-
-        conf =
-          runNixdock "${baseName}-conf.json"
-            {
-              __structuredAttrs = true;
-              # A separate output with only the plan, for the next image.
-              outputs = [
-                "out"
-                "plan"
-              ];
-              exportReferencesGraph = lib.optionalAttrs includeStorePaths { closure = closureRoots; };
-            }
-            ''
-              nixdock resolve ${spec} -o "$out" --plan "$plan" --graph "$NIX_ATTRS_JSON_FILE" \
-                ${image.tagOption}
-            '';
-
-        # Rewrites the file that `layering.previous` names.
-        updatePlan = pkgs.buildPackages.writeShellScriptBin "update-plan" ''
-          target=''${1:-${baseName}.plan.json}
-          cat ${conf.plan} > "$target.new" && mv "$target.new" "$target" || exit
-          echo "wrote $target" >&2
-          inGit() { git -C "$(dirname "$target")" "$@" > /dev/null 2>&1; }
-          if inGit rev-parse && ! inGit ls-files --error-unmatch "$(basename "$target")"; then
-            echo "a flake has only files that git knows: git add $target" >&2
-          fi
-        '';
-      in
-      common.runNearby "stream-${baseName}"
+  # The function streamLayeredImage, whose programs have the option `compression` of an image, or
+  # nothing.
+  streamWith =
+    compression:
+    lib.makeOverridable (
+      withImageArguments (
         {
-          inherit (image) imageName meta;
-          passthru =
-            passthru
-            // common.transferPrograms baseName conf
-            // image.remotePrograms ownFiles ofImage (image.tagOf conf)
-            // {
-              imageTag = image.tagOf conf;
-              inherit (image) imagePlatform;
-              inherit
-                conf
-                closureRoots
-                streamScript
-                updatePlan
-                ;
-              isExe = true;
-            };
-        }
-        ''
+          contents ? [ ],
+          mtime ? common.constantTime,
+          uname ? "root",
+          gname ? "root",
+          maxLayers ? 100,
+          fakeRootCommands ? "",
+          enableFakechroot ? false,
+          includeStorePaths ? true,
+          passthru ? { },
+          layering ? { },
+          layeringPipeline ? null,
+          debug ? false,
+        }:
+        image:
+        assert lib.assertMsg (
+          layeringPipeline == null -> maxLayers > 1
+        ) "nixdock: image ${image.name}: maxLayers must be greater than 1, not ${toString maxLayers}: the top layer counts too";
+        let
+          inherit (image) baseName;
+
+          store = {
+            directory = builtins.storeDir;
+            inherit mtime uname gname;
+          }
+          // image.owner;
+
+          ownFiles = {
+            contents = common.treesOf contents;
+          }
+          // lib.optionalAttrs (fakeRootCommands != "") {
+            fake_root_commands = fakeRootCommands;
+            enable_fakechroot =
+              enableFakechroot
+              && common.checks.onLinux image.name "enableFakechroot"
+                "use perms, or fakeRootCommands with relative paths"
+                true;
+          };
+
+          topLayer = image.buildTopLayer "${baseName}-customisation-layer" {
+            inherit store includeStorePaths;
+          } ownFiles;
+
+          ofImage = {
+            max_layers = maxLayers;
+            inherit store;
+          }
+          // common.layeringSpec image.name layering layeringPipeline
+          // lib.optionalAttrs (!includeStorePaths) { store_layers = [ ]; };
+
+          spec = image.writeSpec topLayer (
+            ofImage // lib.optionalAttrs includeStorePaths { closure = image.closureSpec topLayer; }
+          );
+
+          closureRoots = image.closureRoots topLayer;
+
+          conf =
+            runNixdock "${baseName}-conf.json"
+              {
+                __structuredAttrs = true;
+                # A separate output with only the plan, for the next image.
+                outputs = [
+                  "out"
+                  "plan"
+                ];
+                exportReferencesGraph = lib.optionalAttrs includeStorePaths { closure = closureRoots; };
+              }
+              ''
+                nixdock resolve ${spec} -o "$out" --plan "$plan" --graph "$NIX_ATTRS_JSON_FILE" \
+                  ${image.tagOption}
+              '';
+
+          # Rewrites the file that `layering.previous` names.
+          updatePlan = pkgs.buildPackages.writeShellScriptBin "update-plan" ''
+            target=''${1:-${baseName}.plan.json}
+            cat ${conf.plan} > "$target.new" && mv "$target.new" "$target" || exit
+            echo "wrote $target" >&2
+            inGit() { git -C "$(dirname "$target")" "$@" > /dev/null 2>&1; }
+            if inGit rev-parse && ! inGit ls-files --error-unmatch "$(basename "$target")"; then
+              echo "a flake has only files that git knows: git add $target" >&2
+            fi
+          '';
+        in
+        common.runNearby "stream-${baseName}"
           {
-            echo '#!${pkgs.buildPackages.runtimeShell}'
-            echo 'exec ${streamScript} ${conf} "$@"'
-          } > $out
-          chmod +x $out
-        ''
-    )
-  );
+            inherit (image) imageName meta;
+            passthru =
+              passthru
+              // common.transferPrograms baseName conf compression
+              // image.remotePrograms ownFiles ofImage (image.tagOf conf) compression
+              // {
+                imageTag = image.tagOf conf;
+                inherit (image) imagePlatform;
+                inherit
+                  conf
+                  closureRoots
+                  streamScript
+                  updatePlan
+                  ;
+                isExe = true;
+              };
+          }
+          ''
+            {
+              echo '#!${pkgs.buildPackages.runtimeShell}'
+              echo 'exec ${streamScript} ${conf} "$@"'
+            } > $out
+            chmod +x $out
+          ''
+      )
+    );
+
+  streamLayeredImage = streamWith "";
 
   buildLayeredImage = lib.makeOverridable (
     {
@@ -142,7 +148,7 @@ let
       ...
     }@args:
     let
-      stream = streamLayeredImage (
+      stream = streamWith (common.compressionOption name format compressor) (
         removeAttrs args [
           "compressor"
           "format"

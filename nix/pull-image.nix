@@ -65,7 +65,7 @@ let
               inherit imageDigest;
               imageName = finalImageName;
               imageTag = finalImageTag;
-              passthru = common.transferPrograms (fixName finalImageName) "docker-archive:${file}";
+              passthru = common.transferPrograms (fixName finalImageName) "docker-archive:${file}" "";
 
               source = "docker://${imageName}@${imageDigest}";
               destination = "${finalImageName}:${finalImageTag}";

@@ -24,9 +24,10 @@ in
     else
       throw "nixdock: image ${name}: remote needs a fromImage from pullImage, because other base images would have to be built";
 
-  # The attributes `remote`, `pushRemote` and `planRemote` of an image with this spec.
+  # The attributes `remote`, `pushRemote` and `planRemote` of an image with this spec. `compression` is
+  # an option of `nixdock push`, or nothing.
   remotePrograms =
-    baseName: spec:
+    baseName: compression: spec:
     let
       text = builtins.toJSON {
         inherit (spec) config contents;
@@ -63,7 +64,7 @@ in
     in
     {
       remote = builtins.fromJSON document;
-      pushRemote = program "push-remote" "push ${file}";
+      pushRemote = program "push-remote" "push ${file}${compression}";
       planRemote = program "plan-remote" "plan ${
         lib.concatMapStringsSep " " (root: "--root ${root}") roots
       } --max-layers ${toString (spec.max_layers or 100)}";

@@ -185,6 +185,30 @@ def test_an_image_passes_on_the_attributes_of_its_stream(library: Library) -> No
     }
 
 
+@pytest.mark.parametrize("builder", ["buildLayeredImage", "buildImage"])
+def test_programs_compress_layers_as_the_file_does(library: Library, builder: str) -> None:
+    """Before the user's own options, which win. Layers in a docker-archive are not compressed."""
+    found = library.evaluate(
+        f"""let
+          compressed = nixdock.{builder} {{
+            name = "x"; format = "oci-layout"; compressor = "zst"; }};
+          archive = nixdock.{builder} {{ name = "x"; compressor = "zstd"; }};
+          programs = {{ inherit (compressed) copyTo copyToRegistry push pushRemote serve; }};
+          others = {{
+            inherit (compressed) load run;
+            archived = archive.push; archivedRemote = archive.pushRemote; }};
+          options = program: builtins.elemAt (builtins.match
+            ".*/bin/nixdock [a-z]+ [^ ]*[.]json(.*@.)\n+" program.text) 0;
+        in builtins.mapAttrs (_: options) (programs // others)"""
+    )
+    compressed = ["copyTo", "copyToRegistry", "push", "pushRemote", "serve"]
+    others = ["archived", "archivedRemote", "load", "run"]
+    assert found == {
+        **dict.fromkeys(compressed, ' --compression zstd "$@"'),
+        **dict.fromkeys(others, ' "$@"'),
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
