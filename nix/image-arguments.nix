@@ -154,7 +154,7 @@ in
           # specs of the top layer and of the image; `tag` is that of the image.
           remotePrograms =
             own: ofImage: tag: compression:
-            remote.remotePrograms baseName compression (
+            remote.remotePrograms name compression (
               sharedSpec
               // lib.optionalAttrs (fromImage != null) {
                 from_image.path = remote.remoteBase name fromImage;

@@ -14,6 +14,30 @@ let
 
   # The same text, on which nothing needs to be built.
   plain = builtins.unsafeDiscardStringContext;
+
+  # The context of the files that the layers are planned with: nixdock reads them, so they must be
+  # there. Those beside an expression are in the store once it is evaluated.
+  planningContext =
+    name: layering:
+    let
+      files = lib.filterAttrs (
+        key: value:
+        lib.elem key [
+          "plan"
+          "previous"
+        ]
+        # The operations of a pipeline only name store paths.
+        || key == "pipeline" && builtins.isString value
+      ) layering;
+      contexts = lib.mapAttrs (_: file: builtins.getContext (toString file)) files;
+      built = lib.filter (key: lib.any (lib.hasSuffix ".drv") (lib.attrNames contexts.${key})) (
+        lib.attrNames contexts
+      );
+    in
+    if built == [ ] then
+      lib.concatMapAttrs (_: context: context) contexts
+    else
+      throw "nixdock: image ${name}: remote needs nothing built, but layering.${lib.head built} is built by Nix; give a file beside the expression";
 in
 {
   # The base image of such a spec is fetched by nixdock, not by Nix.
@@ -27,8 +51,9 @@ in
   # The attributes `remote`, `pushRemote` and `planRemote` of an image with this spec. `compression` is
   # an option of `nixdock push`, or nothing.
   remotePrograms =
-    baseName: compression: spec:
+    name: compression: spec:
     let
+      baseName = baseNameOf name;
       text = builtins.toJSON {
         inherit (spec) config contents;
         labels = spec.labels or { };
@@ -48,18 +73,21 @@ in
           derivations = derivationsIn (text + scripts);
         };
       };
-      document = plain (
-        builtins.toJSON (
-          {
-            version = 1;
-            # What stdenv sets, so that the image is the one that Nix builds.
-            source_date_epoch = 315532800;
-          }
-          // spec
-          // closure
+      planning = planningContext name (spec.layering or { });
+      document = builtins.seq planning (
+        plain (
+          builtins.toJSON (
+            {
+              version = 1;
+              # What stdenv sets, so that the image is the one that Nix builds.
+              source_date_epoch = 315532800;
+            }
+            // spec
+            // closure
+          )
         )
       );
-      file = builtins.toFile "${baseName}-remote.json" document;
+      file = builtins.toFile "${baseName}-remote.json" (builtins.appendContext document planning);
       program = common.commandProgram baseName;
     in
     {

@@ -199,7 +199,8 @@ def _has_app(layer: list[str]) -> bool:
 
 def test_images_of_a_family_may_lack_a_plan(library: Library) -> None:
     family = '{ a = { name = "x"; layering.previous = /nowhere/plan.json; }; }'
-    warnings = library.warnings(f"(nixdock.streamLayeredImage (nixdock.planFamily {family}).a)")
+    image = f"nixdock.streamLayeredImage (nixdock.planFamily {family}).a"
+    warnings = library.warnings(f"({image}).drvPath")
     assert "image x: layering.previous: there is no /nowhere/plan.json" in warnings
 
 

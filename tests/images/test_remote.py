@@ -153,6 +153,37 @@ def test_a_base_image_must_be_in_a_registry(library: Library) -> None:
         library.evaluate(own)
 
 
+def test_a_file_that_plans_layers_goes_along(library: Library, tmp_path: Path) -> None:
+    """With the program, to other machines; an image in a registry is no file."""
+    plan = tmp_path / f"{tmp_path.name}.plan.json"
+    plan.write_text('{"version": 1, "layers": []}')
+    image = f"""nixdock.streamLayeredImage {{
+      name = "x"; layering.previous = [ {plan} "docker://host/x:v1" ]; }}"""
+    remote: Any = library.evaluate(f"({image}).remote")
+    file, elsewhere = remote["layering"]["previous"]
+    assert elsewhere == "docker://host/x:v1"
+    program = library.instantiated(f"({image}).pushRemote")
+    assert file in library.nix.store("--query", "--requisites", program).split()
+
+
+@pytest.mark.parametrize(
+    ("image", "key"),
+    [
+        ('{ name = "x"; layering.previous = [ /none (pkgs.writeText "x" "") ]; }', "previous"),
+        ('{ name = "x"; layeringPipeline = pkgs.writeText "x" "[ ]"; }', "pipeline"),
+        ('(nixdock.planFamily { a = { name = "x"; }; }).a', "plan"),
+    ],
+)
+def test_a_file_that_plans_layers_is_there_before(library: Library, image: str, key: str) -> None:
+    for attribute in ("remote", "pushRemote"):
+        with pytest.raises(NixError) as caught:
+            library.evaluate(f'"${{(nixdock.streamLayeredImage {image}).{attribute}}}"')
+        assert (
+            f"nixdock: image x: remote needs nothing built, but layering.{key} is built by Nix;"
+            " give a file beside the expression"
+        ) in str(caught.value)
+
+
 def test_what_no_store_has_is_realised(library: Library, tmp_path: Path) -> None:
     """An image of a path that was never built is pushed after Nix has built it."""
     unique = tmp_path.name + str(os.getpid())
