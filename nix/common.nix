@@ -214,15 +214,29 @@ rec {
     let
       isFile = value: !(builtins.isList value);
       file = value: "${value}";
+      files = value: map file (lib.toList value);
       group =
         value:
-        if builtins.isList value then
-          { paths = map file value; }
+        # A derivation is a path, also if it has attributes of these names.
+        if builtins.isList value || lib.isStringLike value then
+          { paths = files value; }
         else
-          whenGiven {
-            paths = map file (value.paths or [ ]);
-            closure_of = map file (value.closureOf or value.closure_of or [ ]);
-          };
+          let
+            unknown = lib.attrNames (
+              removeAttrs value [
+                "paths"
+                "closureOf"
+                "closure_of"
+              ]
+            );
+          in
+          if unknown == [ ] then
+            {
+              paths = files (value.paths or [ ]);
+              closure_of = files (value.closureOf or value.closure_of or [ ]);
+            }
+          else
+            throw "nixdock: image ${name}: layering.groups: a group has no ${lib.head unknown}, but paths and closureOf";
       given =
         if pipeline != null then
           {
@@ -241,8 +255,8 @@ rec {
           "groups"
           "pipeline"
         ]
-        // lib.optionalAttrs (given ? volatile) { volatile = map file (lib.toList given.volatile); }
-        // lib.optionalAttrs (given ? groups) { groups = map group given.groups; }
+        // lib.optionalAttrs (given ? volatile) { volatile = files given.volatile; }
+        // lib.optionalAttrs (given ? groups) { groups = map group (lib.toList given.groups); }
         // whenGiven {
           previous =
             let

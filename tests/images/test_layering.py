@@ -52,6 +52,24 @@ def test_groups_are_layers(library: Library) -> None:
     assert [name.partition("-")[0] for name in layers[1]] == ["bash"]
 
 
+def test_a_group_may_be_one_path(library: Library) -> None:
+    """Whatever attributes it has; those of no path are the keys of a group."""
+
+    def conf(groups: str) -> Path:
+        layering = f'{{ strategy = "explicit"; groups = {groups}; }}'
+        return library.instantiated(
+            f'(nixdock.streamLayeredImage {{ name = "x"; layering = {layering}; }}).conf'
+        )
+
+    named = "(pkgs.hello // { paths = [ pkgs.bash ]; })"
+    expected = conf("[ [ pkgs.hello ] [ pkgs.bash ] { closureOf = [ pkgs.jq ]; } ]")
+    assert conf(f'[ {named} "${{pkgs.bash}}" {{ closure_of = pkgs.jq; }} ]') == expected
+    assert conf("pkgs.hello") == conf("[ [ pkgs.hello ] ]")
+    assert conf("{ paths = pkgs.hello; }") == conf("[ { paths = [ pkgs.hello ]; } ]")
+    with pytest.raises(NixError, match=r"image x: layering.groups: a group has no closure, but"):
+        conf("[ { closure = [ pkgs.hello ]; } ]")
+
+
 def test_pipelines_from_lists_and_files(library: Library) -> None:
     pipeline = '[ ["popularity_contest"] ["limit_layers" 3] ]'
     layers = layers_of(library, f"layeringPipeline = {pipeline};")
