@@ -237,14 +237,14 @@ rec {
             }
           else
             throw "nixdock: image ${name}: layering.groups: a group has no ${lib.head unknown}, but paths and closureOf";
+      # Options for other strategies, or another strategy, are errors of nixdock.
       given =
-        if pipeline != null then
-          {
-            strategy = "pipeline";
-            inherit pipeline;
-          }
+        if pipeline == null then
+          layering
+        else if layering.pipeline or null == null then
+          { strategy = "pipeline"; } // layering // { inherit pipeline; }
         else
-          layering;
+          throw "nixdock: image ${name}: give layeringPipeline or layering.pipeline, but not both";
     in
     lib.optionalAttrs (given != { }) {
       layering =

@@ -53,7 +53,12 @@ in
 
       layeringOf = args: args.layering or { };
 
-      otherOptions = name: lib.attrNames (removeAttrs (layeringOf images.${name}) familyOptions);
+      otherOptions =
+        name:
+        lib.optional (images.${name}.layeringPipeline or null != null) "layeringPipeline"
+        ++ map (option: "layering.${option}") (
+          lib.attrNames (removeAttrs (layeringOf images.${name}) familyOptions)
+        );
 
       memoryOf =
         args:
@@ -103,7 +108,7 @@ in
     assert lib.all (
       name:
       lib.assertMsg (otherOptions name == [ ])
-        "nixdock.planFamily: layering.${lib.head (otherOptions name)} of ${name}: an image of a family has only layering.previous, layering.volatile and layering.memory"
+        "nixdock.planFamily: ${lib.head (otherOptions name)} of ${name}: an image of a family has only layering.previous, layering.volatile and layering.memory"
     ) names;
     lib.mapAttrs (
       name: args:

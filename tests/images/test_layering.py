@@ -78,6 +78,23 @@ def test_pipelines_from_lists_and_files(library: Library) -> None:
     assert layers_of(library, f"layeringPipeline = {file};") == layers
 
 
+def test_a_pipeline_leaves_other_options_as_they_are(library: Library) -> None:
+    """Those that contradict it are errors of nixdock."""
+
+    def layering(more: str) -> Any:
+        image = f'nixdock.streamLayeredImage {{ name = "x"; layeringPipeline = [ ]; {more} }}'
+        return library.evaluate(f"({image}).remote.layering")
+
+    assert layering("") == {"strategy": "pipeline", "pipeline": []}
+    kept = layering("layering.memory = false;")
+    assert kept == {"strategy": "pipeline", "pipeline": [], "memory": False}
+    assert layering('layering.strategy = "auto";') == {"strategy": "auto", "pipeline": []}
+    with pytest.raises(
+        NixError, match=r"give layeringPipeline or layering\.pipeline, but not both"
+    ):
+        layering("layering.pipeline = [ ];")
+
+
 def test_a_pipeline_with_a_mistake_is_named(library: Library) -> None:
     with pytest.raises(NixError, match=r"pipeline\[0\].*no operation 'popularity'"):
         layers_of(library, 'layeringPipeline = [ ["popularity"] ];')
@@ -237,6 +254,10 @@ def test_images_of_a_family_may_lack_a_plan(library: Library) -> None:
         (
             '{ a = { name = "x"; layering.groups = [ ]; }; }',
             "layering.groups of a: an image of a family has only layering.previous",
+        ),
+        (
+            '{ a = { name = "x"; layeringPipeline = [ ]; }; }',
+            "layeringPipeline of a: an image of a family has only layering.previous",
         ),
     ],
 )
