@@ -75,6 +75,10 @@ rec {
   hashPart =
     drv: lib.head (lib.splitString "-" (baseNameOf (builtins.unsafeDiscardStringContext drv.outPath)));
 
+  # For scripts that find their attributes as words in variables of the environment, also where
+  # `config.structuredAttrsByDefault` is set.
+  unstructured.__structuredAttrs = false;
+
   # A derivation of a script that is run where its inputs are; a binary cache may have the result,
   # unlike that of runCommandLocal, for machines that can't build it.
   runNearby =

@@ -85,7 +85,7 @@ in
       derivations,
       onlyDeps ? false,
     }:
-    common.runNearby "merge-drvs" { inherit derivations onlyDeps; } ''
+    common.runNearby "merge-drvs" (common.unstructured // { inherit derivations onlyDeps; }) ''
       if [ -n "$onlyDeps" ]; then
         echo $derivations > $out
         exit 0

@@ -61,7 +61,8 @@ let
       file =
         pkgs.runCommand name
           (
-            {
+            common.unstructured
+            // {
               inherit imageDigest;
               imageName = finalImageName;
               imageTag = finalImageTag;

@@ -122,6 +122,22 @@ def test_merged_derivations_are_one_tree(library: Library) -> None:
     assert found == {"a": "directory", "a/one": "3", "a/two": "2"}
 
 
+def test_scripts_find_words_whatever_is_the_default(library: Library) -> None:
+    """With structured attributes, a list is an array, of which a variable has the first element."""
+    structured = """pkgs.extend (_: prev: {
+      runCommandWith = args: prev.runCommandWith (args // {
+        derivationArgs = { __structuredAttrs = true; } // args.derivationArgs or { }; }); })"""
+    scope = f"(import {LIBRARY} ({structured}))"
+    merged = f"{scope}.mergeDrvs {{ derivations = [ {MERGED} ]; }}"
+    assert tree(library.build(merged)) == {"a": "directory", "a/one": "3", "a/two": "2"}
+    nss = tree(library.build(f"{scope}.fakeNss"))
+    assert nss["etc/passwd"].startswith("root:x:0:0:")
+    pulled = (
+        f'{scope}.pullImage {{ imageName = "a"; imageDigest = "sha256:{"0" * 64}"; hash = ""; }}'
+    )
+    assert library.evaluate(f"({pulled}).drvAttrs.__structuredAttrs") is False
+
+
 def test_a_tar_is_merged_as_what_is_in_it(library: Library) -> None:
     found = library.build(
         f"""{FILES}.mergeDrvs {{ derivations = [ (pkgs.writeTextDir "b/one" "1")
