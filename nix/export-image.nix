@@ -3,10 +3,19 @@
 let
   inherit (common) checks lib runNixdock;
 
+  # The name of a file, without the hash that it has in the store.
+  nameOf =
+    file:
+    let
+      name = baseNameOf (builtins.unsafeDiscardStringContext (toString file));
+      parts = builtins.match "[0-9a-z]{32}-(.+)" name;
+    in
+    if parts == null then name else lib.head parts;
+
   exportImage =
     {
       fromImage,
-      name ? fromImage.name or (baseNameOf fromImage),
+      name ? fromImage.name or (nameOf fromImage),
       fromImageName ? null,
       fromImageTag ? null,
       # Accepted for compatibility: nixdock uses no virtual machine.

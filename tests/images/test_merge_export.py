@@ -42,6 +42,19 @@ def test_53_an_export_has_the_programs_of_the_image(library: Library, tmp_path: 
     assert done.stdout == "42\n"
 
 
+def test_an_export_has_the_name_of_a_file(library: Library) -> None:
+    """Also of one in the store, which a string names."""
+    names = library.evaluate(
+        """map (fromImage: (nixdock.exportImage { inherit fromImage; }).name) [
+          (pkgs.path + "/default.nix")
+          "${pkgs.writeTextDir "base.tar" ""}/base.tar"
+          "${pkgs.writeText "base.tar" ""}"
+          (pkgs.writeText "base.tar" "")
+        ]"""
+    )
+    assert names == ["default.nix", "base.tar", "base.tar", "base.tar"]
+
+
 def test_an_export_of_many_layers_is_what_docker_exports(
     library: Library, docker: Docker, tmp_path: Path
 ) -> None:
