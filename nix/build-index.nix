@@ -49,7 +49,7 @@ let
           "--tag-of-output ${imageName}"
         else
           "--tag ${imageName}:${lib.escapeShellArg (checks.tag name tag)}";
-      imageTag = if tag == null then common.hashPart file else tag;
+      imageTag = if tag == null then common.hashPart file else checks.tag name tag;
       nameOption = " --tag ${imageName}:${imageTag}";
 
       # The image for the machine that the programs run on.
@@ -89,6 +89,12 @@ let
     assert lib.assertMsg (
       images != [ ]
     ) "nixdock: index ${name}: images is empty; give at least one image";
+    assert checks.types ": index ${name}" "an attribute set" builtins.isAttrs {
+      inherit annotations;
+    };
+    assert checks.types ": index ${name}" "a string" lib.isStringLike (
+      lib.mapAttrs' (key: lib.nameValuePair "annotations.${key}") annotations
+    );
     assert lib.assertMsg (format != "docker-archive")
       "nixdock: index ${name}: a docker-archive holds no index; use the format archive, oci-archive or oci-layout";
     file

@@ -56,12 +56,40 @@ in
     else
       lower;
 
+  # Checks a tag, and returns it as a string. Nix writes 1.10 as 1.100000, so that only whole numbers
+  # are tags.
   tag =
     name: tag:
-    if builtins.match "[A-Za-z0-9_][A-Za-z0-9._-]{0,127}" (toString tag) == null then
-      throw "nixdock: image ${name}: ${builtins.toJSON tag} is not a tag: expected at most 128 letters, digits, '_', '.' and '-', without '.' or '-' at the start"
+    let
+      text = if builtins.isInt tag then toString tag else tag;
+    in
+    if
+      builtins.isString text && builtins.match "[A-Za-z0-9_][A-Za-z0-9._-]{0,127}" text != null
+    then
+      text
     else
-      tag;
+      throw "nixdock: image ${name}: ${builtins.toJSON tag} is not a tag: expected at most 128 letters, digits, '_', '.' and '-', without '.' or '-' at the start";
+
+  # Checks the ID of a user or group, which dockerTools accepts as a string, too, and returns it as a
+  # number.
+  id =
+    name: argument: id:
+    if builtins.isString id && builtins.match "0|[1-9][0-9]*" id != null then
+      builtins.fromJSON id
+    else if builtins.isInt id then
+      id
+    else
+      throw "nixdock: image ${name}: ${argument} must be a number, not ${builtins.toJSON id}";
+
+  # Checks that arguments, by name, have values of the type that `isRight` tells, which has the name
+  # `type`. `place` names whose arguments they are.
+  types =
+    place: type: isRight: arguments:
+    lib.all (
+      argument:
+      isRight arguments.${argument}
+      || throw "nixdock${place}: ${argument} must be ${type}, not ${builtins.toJSON arguments.${argument}}"
+    ) (lib.attrNames arguments);
 
   architecture =
     name: architecture:

@@ -16,11 +16,14 @@ rec {
   # The attribute of `choices` that an argument of an image names.
   choose =
     name: argument: choices: choice:
-    choices.${choice} or (throw (
-      "nixdock: image ${name}: ${argument} must be one of: ["
-      + lib.concatStringsSep " " (lib.attrNames choices)
-      + "], not ${choice}"
-    ));
+    if builtins.isString choice && choices ? ${choice} then
+      choices.${choice}
+    else
+      throw (
+        "nixdock: image ${name}: ${argument} must be one of: ["
+        + lib.concatStringsSep " " (lib.attrNames choices)
+        + "], not ${if builtins.isString choice then choice else builtins.toJSON choice}"
+      );
 
   compressors = {
     none = {
@@ -48,7 +51,9 @@ rec {
         zst = "zstd";
       };
     in
-    choose name "compressor" compressors (aliases.${compressor} or compressor);
+    choose name "compressor" compressors (
+      if builtins.isString compressor then aliases.${compressor} or compressor else compressor
+    );
 
   certificateBundle = "${lib.getOutput "out" pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
 
@@ -186,9 +191,6 @@ rec {
 
   # Removes options without a value: a spec omits them.
   whenGiven = lib.filterAttrs (_: value: value != null && value != "");
-
-  # dockerTools accepts an id as a number or as a string of digits.
-  toId = id: if builtins.isString id then builtins.fromJSON id else id;
 
   # Before the first build, the file of the previous plan does not exist yet.
   missingPlan =

@@ -71,6 +71,15 @@ in
           meta ? { },
           ...
         }@args:
+        assert checks.types ": image ${name}" "an attribute set" builtins.isAttrs {
+          inherit
+            annotations
+            labels
+            layerAnnotations
+            provenance
+            ;
+          config = if config == null then { } else config;
+        };
         let
           # Store paths contain it, so the name is checked first.
           baseName = baseNameOf (builtins.seq imageName name);
@@ -102,7 +111,7 @@ in
           ownLabels =
             labels
             // lib.concatMapAttrs (
-              key: value: lib.optionalAttrs (lib.toLower key == "labels" && value != null) value
+              key: value: lib.optionalAttrs (lib.toLower key == "labels" && builtins.isAttrs value) value
             ) configObject;
           known = lib.optionalAttrs defaultAnnotations (
             removeAttrs (metaAnnotations meta) (lib.attrNames ownLabels)
@@ -146,8 +155,8 @@ in
           };
 
           owner = {
-            uid = common.toId uid;
-            gid = common.toId gid;
+            uid = checks.id name "uid" uid;
+            gid = checks.id name "gid" gid;
           };
 
           # The attributes for images from a binary cache. `own` and `ofImage` are the parts of the
@@ -251,10 +260,11 @@ in
               sharedSpec // imageSpec // { top_layer = topLayer; } // own
             );
 
-          tagOption = if tag == null then "--tag-of-output" else "--tag ${lib.escapeShellArg (checks.tag name tag)}";
+          tagOption =
+            if tag == null then "--tag-of-output" else "--tag ${lib.escapeShellArg (checks.tag name tag)}";
 
           # Without a tag, the hash part of the derivation whose script uses `tagOption`.
-          tagOf = drv: if tag == null then common.hashPart drv else tag;
+          tagOf = drv: if tag == null then common.hashPart drv else checks.tag name tag;
         };
     in
     lib.setFunctionArgs imageFunction (shared // lib.functionArgs make);

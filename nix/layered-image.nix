@@ -39,6 +39,10 @@ let
           debug ? false,
         }:
         image:
+        assert common.checks.types ": image ${image.name}"
+          "an attribute set, such as { strategy = \"auto\"; }"
+          builtins.isAttrs
+          { inherit layering; };
         assert lib.assertMsg (
           layeringPipeline == null -> maxLayers > 1
         ) "nixdock: image ${image.name}: maxLayers must be greater than 1, not ${toString maxLayers}: the top layer counts too";

@@ -170,8 +170,8 @@ let
       '';
       perms = map (directory: {
         path = directory;
-        uid = common.toId uid;
-        gid = common.toId gid;
+        uid = common.checks.id name "uid" uid;
+        gid = common.checks.id name "gid" gid;
       }) owned;
       config = {
         User = "${toString uid}:${toString gid}";

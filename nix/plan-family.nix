@@ -105,6 +105,9 @@ in
     assert lib.assertMsg (names != [ ]) "nixdock.planFamily: there is no image; give at least one";
     assert lib.assertMsg (lib.all isName names)
       "nixdock.planFamily: ${builtins.toJSON (lib.filter (name: !isName name) names)}: names of plans consist of letters, digits, '_', '.' and '-'";
+    assert checks.types ".planFamily" "an attribute set" builtins.isAttrs (
+      lib.mapAttrs' (name: args: lib.nameValuePair "layering of ${name}" (layeringOf args)) images
+    );
     assert lib.all (
       name:
       lib.assertMsg (otherOptions name == [ ])

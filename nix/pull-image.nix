@@ -3,7 +3,7 @@
   common,
 }:
 let
-  inherit (common) lib pkgs;
+  inherit (common) checks lib pkgs;
 
   # Store path names can't contain the separators of an image reference.
   fixName = lib.replaceStrings [ "/" ":" ] [ "-" "-" ];
@@ -95,6 +95,9 @@ let
               copy --src-tls-verify="$verification" "$source" "docker-archive://$out:$destination" | cat
           '';
     in
+    assert checks.types ".pullImage: ${imageName}" "a string" builtins.isString {
+      inherit arch imageDigest os;
+    };
     file;
 in
 {

@@ -91,6 +91,33 @@ def refusal(library: Library, expression: str) -> str:
             ),
         ),
         (
+            'name = "x"; tag = 1.1;',
+            (
+                "nixdock: image x: 1.1 is not a tag: expected at most 128 letters, digits, '_',"
+                " '.' and '-', without '.' or '-' at the start"
+            ),
+        ),
+        (
+            'name = "x"; uid = "root";',
+            'nixdock: image x: uid must be a number, not "root"',
+        ),
+        (
+            'name = "x"; gid = null;',
+            "nixdock: image x: gid must be a number, not null",
+        ),
+        (
+            'name = "x"; config = [ "Cmd" ];',
+            'nixdock: image x: config must be an attribute set, not ["Cmd"]',
+        ),
+        (
+            'name = "x"; labels = [ "a=b" ];',
+            'nixdock: image x: labels must be an attribute set, not ["a=b"]',
+        ),
+        (
+            'name = "x"; annotations = null;',
+            "nixdock: image x: annotations must be an attribute set, not null",
+        ),
+        (
             'name = "x"; fromImage = "ubuntu:22.04";',
             (
                 'nixdock: image x: fromImage is a file, not a reference such as "ubuntu:22.04"; use'
@@ -151,6 +178,74 @@ def test_images(library: Library, builder: str, arguments: str, message: str) ->
 def test_images_in_files(library: Library, expression: str, message: str) -> None:
     stream = '(nixdock.streamLayeredImage { name = "x"; })'
     assert refusal(library, expression.replace("STREAM", stream)) == message
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        (
+            'nixdock.streamLayeredImage { name = "x"; layering = "auto"; }',
+            (
+                "nixdock: image x: layering must be an attribute set, such as"
+                ' { strategy = "auto"; }, not "auto"'
+            ),
+        ),
+        (
+            '(nixdock.planFamily { a = { name = "x"; layering = "auto"; }; }).a.contents',
+            'nixdock.planFamily: layering of a must be an attribute set, not "auto"',
+        ),
+        (
+            'nixdock.buildImage { name = "x"; compressor = null; }',
+            (
+                "nixdock: image x: compressor must be one of: [estargz gz none zstd zstd:chunked],"
+                " not null"
+            ),
+        ),
+        (
+            'nixdock.buildLayeredImage { name = "x"; format = true; }',
+            (
+                "nixdock: image x: format must be one of: [archive docker-archive oci-archive"
+                " oci-layout], not true"
+            ),
+        ),
+        (
+            'nixdock.buildIndex { name = "x"; images = [ STREAM ]; annotations.a = 1; }',
+            "nixdock: index x: annotations.a must be a string, not 1",
+        ),
+        (
+            'nixdock.buildIndex { name = "x"; images = [ STREAM ]; annotations = [ ]; }',
+            "nixdock: index x: annotations must be an attribute set, not []",
+        ),
+        (
+            'nixdock.pullImage { imageName = "a/b"; imageDigest = ""; hash = ""; arch = null; }',
+            "nixdock.pullImage: a/b: arch must be a string, not null",
+        ),
+    ],
+)
+def test_wrong_types(library: Library, expression: str, message: str) -> None:
+    stream = '(nixdock.streamLayeredImage { name = "x"; })'
+    assert refusal(library, expression.replace("STREAM", stream)) == message
+
+
+def test_a_number_is_a_tag(library: Library) -> None:
+    """Of images and of indexes, in their specs and programs as in the attribute."""
+    found = library.evaluate(
+        """let
+          images = map (build: build { name = "x"; tag = 1; })
+            [ nixdock.buildImage nixdock.streamLayeredImage ];
+          index = nixdock.buildIndex { name = "x"; tag = 1; inherit images; };
+        in {
+          tags = map (image: [ image.imageTag image.remote.tag ]) images ++ [ index.imageTag ];
+          isIn = builtins.match ".* --tag x:1 .*" index.push.text != null;
+        }"""
+    )
+    assert found == {"tags": [["1", "1"], ["1", "1"], "1"], "isIn": True}
+
+
+def test_labels_that_are_a_list_are_left_to_nixdock(library: Library) -> None:
+    """Its error names the key, however that is written."""
+    image = 'nixdock.streamLayeredImage { name = "x"; config.labels = [ "a=b" ]; }'
+    assert library.evaluate(f"({image}).drvPath")
 
 
 @pytest.mark.parametrize(
