@@ -31,10 +31,11 @@ log = logging.getLogger(__name__)
 
 
 class Resolution(Struct, frozen=True):
-    """A resolved spec, and its plan unless the spec had been resolved before."""
+    """A resolved spec, and its plan with what is planned, unless it had been resolved before."""
 
     spec: ImageSpec
     plan: LayerPlan | None = None
+    closure: Closure | None = None
 
     def plan_document(self, strategy: str) -> dict[str, Any]:
         """Return the plan file, as JSON, which the next image can use as its previous plan."""
@@ -86,7 +87,7 @@ def resolve_on_base(
             for info in described
         },
     )
-    return Resolution(resolved, plan)
+    return Resolution(resolved, plan, new_paths)
 
 
 def _without_base(closure: Closure, base: BaseImage | None, store_dir: str) -> Closure:

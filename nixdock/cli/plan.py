@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,42 +16,33 @@ from nixdock import (
     LayeringOptions,
     compare_plans,
     explain_path,
-    plan_document,
     plan_layers,
     read_previous,
-    view_document,
-    view_plan,
+    read_spec,
 )
 from nixdock.cli.access import access_options
-from nixdock.cli.listed import listed_lines, listed_markdown
 from nixdock.cli.location import LOCATION
 from nixdock.cli.options import (
     FILE,
     OUTPUT,
     key_option,
     optional_graph_argument,
+    overridden,
     platform_option,
 )
-from nixdock.cli.page_file import write_image_page
-from nixdock.cli.path_lines import why_document
-from nixdock.cli.plan_text import comparison_lines, end_lines, explanation_lines, ranking_lines
-from nixdock.cli.progress import wrote
-from nixdock.cli.screen import standard_screen
+from nixdock.cli.plan_text import comparison_lines, explanation_lines
+from nixdock.cli.shown_plan import output_plan, shown_plan
+from nixdock.cli.spec_plan import check_options, has_spec, planned
 from nixdock.cli.store_paths import member_named, members_named
 from nixdock.cli.stores import ChosenStores, store_options
 from nixdock.cli.strategy_options import check_used, group_of, pipeline_in
 from nixdock.cli.view_options import Listing, listing_options
 from nixdock.layering.options import DEFAULT_STRATEGY
-from nixdock.layering.ranked_paths import ranked_paths
 from nixdock.layering.strategies import STRATEGIES, parse_groups
-from nixdock.system.atomic import whole_file
-from nixdock.system.json_text import json_text
-from nixdock.system.text import counted
 
 if TYPE_CHECKING:
-    from nixdock import Access, LayerPlan
+    from nixdock import Access, ImageSpec
     from nixdock.oci.location import Location
-    from nixdock.view import ImageView
 
 __all__ = ["command"]
 
@@ -63,6 +53,7 @@ Examples:
   nixdock plan graph.json --explain hello
   nixdock plan graph.json --paths --sort added --top 10
   nixdock plan graph.json --compare
+  nixdock plan hello.json
 """
 
 
@@ -150,8 +141,15 @@ def command(
     store paths whose closure is in the image; without, the closure is that of each --root in the
     local store and in --store. A store path may be given by
     its name, such as hello-2.12 or hello, or by the start of its hash, if only one has it.
+
+    Or GRAPH is a spec: its image is planned, on its base image, with the options that it has.
     """
     _check_kinds(listing, target, compare=compare, ranking=ranking, explained=explain is not None)
+    if graph is not None and has_spec(graph):
+        check_options(click.get_current_context())
+        spec = chosen.applied_to(overridden(read_spec(graph), previous=previous), access)
+        _plan_image(spec, graph, target, access, listing, ranking=ranking)
+        return
     if platform is not None and not previous:
         raise click.UsageError("--platform is for --previous")
     if strategy is None:
@@ -189,21 +187,34 @@ def command(
         document, lines = explanation.document(), explanation_lines(explanation)
     else:
         plan = plan_layers(closure, layering=layering, max_layers=max_layers)
-        document = plan_document(plan, strategy)
-        if target is None and not ranking:
-            view = view_plan(closure, plan, volatile=options.volatile, origin=_origin(graph))
-            document, lines = _viewed(document, plan, view, listing)
-        if ranking:
-            ranked = ranked_paths(closure, plan)
-            document, lines = [path.document() for path in ranked], ranking_lines(ranked)
-    if target is not None:
-        with whole_file(target) as file:
-            file.write(json_text(document))
-        wrote(target, f"the plan of {counted(len(closure), 'store path')}")
-    elif listing.form == "json":
-        click.echo(json_text(document), nl=False)
-    elif listing.is_printed:
-        click.echo("\n".join(lines))
+        document, lines = shown_plan(
+            closure,
+            plan,
+            strategy,
+            options.volatile,
+            graph,
+            listing if target is None else None,
+            ranking=ranking,
+        )
+    output_plan(document, lines, target, listing, closure)
+
+
+def _plan_image(
+    spec: ImageSpec,
+    file: Path,
+    target: Path | None,
+    access: Access | None,
+    listing: Listing,
+    *,
+    ranking: bool,
+) -> None:
+    """Show the plan of what is new in the image of a spec, or write it."""
+    closure, plan = planned(spec, file, access)
+    volatile = {path for path in closure.infos if str(path) in spec.layering.volatile}
+    shown = None if target is not None else listing
+    strategy = spec.layering.strategy
+    document, lines = shown_plan(closure, plan, strategy, volatile, file, shown, ranking=ranking)
+    output_plan(document, lines, target, listing, closure)
 
 
 def _check_kinds(
@@ -223,29 +234,6 @@ def _check_kinds(
             "--compare, --ranking and --explain list something else than store paths and layers:"
             " only --json is for them"
         )
-
-
-def _origin(graph: Path | None) -> str:
-    return "the closure" if graph is None else "standard input" if str(graph) == "-" else str(graph)
-
-
-def _viewed(
-    document: dict[str, Any], plan: LayerPlan, view: ImageView, listing: Listing
-) -> tuple[dict[str, Any], Iterable[str]]:
-    """Return the plan as JSON, or its lines for people; write the page, if there is to be one."""
-    if listing.form == "json" or listing.html is not None:
-        document |= {"view": view_document(view)}
-    if listing.html is not None:
-        write_image_page(listing.html, [view], document)
-    if listing.form == "json":
-        if listing.why is not None:
-            document["why"] = why_document(view, listing.why)
-        return document, ()
-    if listing.form == "markdown":
-        return document, listed_markdown(view, listing).splitlines()
-    screen = standard_screen()
-    lines = listed_lines(view, listing, screen)
-    return document, lines if listing.why is not None else chain(lines, end_lines(plan))
 
 
 def _read_closure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -329,3 +330,55 @@ def test_missing_files_and_directories(tmp_path: Path) -> None:
         done = nixdock("plan", file)
         assert done.returncode == 2
         assert f"can't read the graph {file}" in done.stderr
+
+
+def test_the_plan_of_a_spec_is_that_of_its_image(
+    sample_spec: Callable[..., Path], sample_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    """With its own options, and without the store paths of its base image."""
+    spec = sample_spec(tmp_path, max_layers=3)
+    resolved, file = tmp_path / "resolved.json", tmp_path / "plan.json"
+    assert nixdock("resolve", spec, "-o", resolved, "--plan", file).returncode == 0
+    assert nixdock("plan", spec, "-o", tmp_path / "written.json").returncode == 0
+    assert (tmp_path / "written.json").read_bytes() == file.read_bytes()
+    found = document(spec, "--json")
+    assert found["layers"] == json.loads(file.read_text())["layers"]
+    assert (found["strategy"], len(found["layers"])) == ("popularity", 2)
+    shown = nixdock("plan", spec, "--paths").stdout
+    assert shown.splitlines()[-1] == "4 store paths in 2 layers, 4.0 kB"
+    ranked = nixdock("plan", spec, "--ranking", "--json")
+    assert [path["rank"] for path in json.loads(ranked.stdout)] == [1, 2, 3, 4]
+
+    base = sample_image(tmp_path / "base")
+    changes: list[dict[str, Any]] = [
+        {"from_image": {"path": str(base)}},
+        {"closure": None, "contents": []},
+    ]
+    for each in changes:
+        done = nixdock("plan", sample_spec(tmp_path, **each))
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].endswith("the image has no store paths of its own")
+
+
+@pytest.mark.parametrize(
+    "option", ["--strategy=auto", "--max-layers=9", "--explain=x", "--compare"]
+)
+def test_a_spec_has_its_own_options(
+    sample_spec: Callable[..., Path], tmp_path: Path, option: str
+) -> None:
+    done = nixdock("plan", sample_spec(tmp_path), option)
+    assert done.returncode == 2
+    message = "is for a graph; a spec says itself how its image is layered"
+    assert f"error: {option.partition('=')[0]} {message}" in done.stderr
+
+
+def test_a_resolved_spec_is_planned_already(
+    sample_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    resolved = tmp_path / "resolved.json"
+    assert nixdock("resolve", sample_spec(tmp_path), "-o", resolved).returncode == 0
+    done = nixdock("plan", resolved)
+    assert done.returncode == 2
+    assert "the layers of a resolved spec are planned already; nixdock inspect shows them" in (
+        done.stderr
+    )
