@@ -93,8 +93,6 @@ in
     {
       remote = builtins.fromJSON document;
       pushRemote = program "push-remote" "push ${file}${compression}";
-      planRemote = program "plan-remote" "plan ${
-        lib.concatMapStringsSep " " (root: "--root ${root}") roots
-      } --max-layers ${toString (spec.max_layers or 100)}";
+      planRemote = program "plan-remote" "plan ${file}";
     };
 }

@@ -137,6 +137,23 @@ def test_programs_need_nixdock_alone(library: Library, tmp_path: Path) -> None:
         assert f"the local store does not have {hello}" in done.stderr.decode()
 
 
+def test_the_plan_is_that_of_the_image(library: Library, tmp_path: Path) -> None:
+    """With the strategy that it has, and within its limit."""
+    image = IMAGE.replace(
+        "maxLayers = 6;",
+        """maxLayers = 4; layering = {
+          strategy = "explicit"; rest = "popularity"; groups = [ pkgs.hello ]; };""",
+    )
+    conf = json.loads(library.build(f"({image}).conf").read_text())
+    (program,) = (library.build(f"({image}).planRemote") / "bin").iterdir()
+    shown = subprocess.run(
+        [program, "--json"], env={"HOME": str(tmp_path)}, capture_output=True, check=True
+    )
+    plan = json.loads(shown.stdout)
+    assert plan["strategy"] == "explicit"
+    assert [layer["paths"] for layer in plan["layers"]] == conf["store_layers"]
+
+
 def test_a_base_image_must_be_in_a_registry(library: Library) -> None:
     digest = "0" * 64
     base = (
