@@ -21,13 +21,20 @@ __all__ = ["Outgoing", "check_target", "follow"]
 
 
 class Outgoing(Struct, frozen=True):
-    """A request to one URL."""
+    """A request to one URL; its Authorization is none of its headers, which go wherever it leads.
+
+    Raise ValueError if it is one of them.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: Body | None
     subject: Subject
+
+    def __post_init__(self) -> None:
+        if any(name.lower() == "authorization" for name in self.headers):
+            raise ValueError("an Authorization would go wherever the request is redirected")
 
 
 def follow(

@@ -45,6 +45,12 @@ class Origin(Struct, frozen=True):
             raise UnsafeTargetError(f"it leads to {shown_url(url)} with a username")
         return cls(split.scheme, split.hostname, _PORTS[split.scheme] if port is None else port)
 
+    @property
+    def place(self) -> str:
+        """The host, with its port if that is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
     def leads_to(self, target: Origin) -> None:
         """Raise UnsafeTargetError if going on to `target` would give up encryption."""
         if (self.scheme, target.scheme) == ("https", "http"):

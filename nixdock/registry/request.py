@@ -30,7 +30,8 @@ class Request(Struct, frozen=True):
     messages, such as "the blob sha256:…". Unless `retry` is False, the request is sent again if
     that may help; otherwise only if the registry has not begun with it, and an error is `is_broken`
     if the sender may find out what has arrived and go on. With `once`, it is not sent again in any
-    case, because it may no longer be right later.
+    case, because it may no longer be right later. With `unasked`, the registry gets the account's
+    name and password without having asked for them.
     """
 
     method: str
@@ -42,3 +43,4 @@ class Request(Struct, frozen=True):
     subject: str = ""
     retry: bool = True
     once: bool = False
+    unasked: bool = False

@@ -107,17 +107,30 @@ class Transport:
             raise
 
     def check_login(self, credentials: Account) -> None:
-        """Raise RegistryError, with the status 401, if the registry refuses credentials."""
+        """Raise RegistryError, with the status 401, if the registry refuses credentials.
+
+        Raise it, too, if it does not answer itself: another host says nothing about them.
+        """
         asking = Transport(self.host, dataclasses.replace(self.access, credentials=credentials))
         asking._check_login()
 
     def _check_login(self) -> None:
         request = Request("GET", "/v2/")
-        self.send(request).close()
-        header = self._tokens.basic(request.scope)
-        if header is not None and not self._tokens.was_asked:
+        self._ask_itself(request)
+        if not self._tokens.was_asked:
             # It lets everybody in, so that it has not seen the credentials yet.
-            self.send(replace(request, headers={"Authorization": header})).close()
+            self._ask_itself(replace(request, unasked=True))
+
+    def _ask_itself(self, request: Request) -> None:
+        """Raise RegistryError if the registry lets another host answer."""
+        with self.send(request) as response:
+            subject = self._subject(request)
+            answering, home = (Origin.of(url) for url in (response.url, self._root.url(subject)))
+            if answering != home:
+                raise subject.error(
+                    f"{answering.place} answers in place of the registry, so that it is not known"
+                    " whether the credentials are right; log in to the registry itself"
+                )
 
     def _subject(self, request: Request) -> Subject:
         return Subject(self.host, request.scope.repository, request.subject)
@@ -133,6 +146,8 @@ class Transport:
             is_home = Origin.of(url) == home
             if is_home:
                 header = self._tokens.header(request.scope, subject)
+                if header is None and request.unasked:
+                    header = self._tokens.basic(request.scope)
             else:
                 self._check_target(home, Origin.of(url))
             response = self._follow(outgoing, home, header, request.expected)

@@ -9,7 +9,9 @@ import pytest
 from nixdock.errors import RegistryError
 from nixdock.network.addresses import address_of, is_local_name, refused_address
 from nixdock.network.body import Body
+from nixdock.network.following import Outgoing
 from nixdock.network.redirects import Origin, UnsafeTargetError, next_target, shown_url
+from nixdock.registry.failures import Subject
 from nixdock.registry.request import Request, Scope
 
 from .fake_registry import FakeRegistry, Fault, digest_of
@@ -76,6 +78,38 @@ def test_a_way_back_has_no_credentials(guarded: FakeRegistry) -> None:
     with pytest.raises(RegistryError, match="401"):
         get(guarded, f"/v2/x/blobs/{digest}")
     assert "Authorization" not in guarded.requests(path="/tags/")[0].headers
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_the_password_of_a_login_stays_at_home(fake: FakeRegistry, asks: bool) -> None:
+    """And whoever answers in place of the registry can't say that it is right."""
+    if asks:
+        fake.accounts.kind = "token"
+        fake.accounts.passwords = {"alice": "secret-password"}
+    away = {"Location": f"http://{fake.storage}/v2/"}
+    fake.faults = [Fault(path="^/v2/$", status=307, headers=away, times=9, skip=2 if asks else 1)]
+    with pytest.raises(RegistryError, match=f"{fake.storage} answers in place of the registry"):
+        reach(fake).check_login(Login())
+    elsewhere = [each for each in fake.log if each.server == "storage"]
+    assert elsewhere
+    assert not any("Authorization" in each.headers for each in elsewhere)
+
+
+def test_a_password_that_was_not_asked_for_stays_at_home(fake: FakeRegistry) -> None:
+    """Also if the registry redirects only those who show one."""
+    away = {"Location": f"http://{fake.storage}/v2/"}
+    # After the question for the scheme, and the one without a password.
+    fake.faults = [Fault(path="^/v2/$", status=307, headers=away, skip=2)]
+    with pytest.raises(RegistryError, match=f"{fake.storage} answers in place of the registry"):
+        reach(fake).check_login(Login())
+    assert "Authorization" in fake.log[-2].headers
+    assert "Authorization" not in fake.log[-1].headers
+
+
+def test_no_header_for_all_hosts_is_an_authorization() -> None:
+    subject = Subject("r.example")
+    with pytest.raises(ValueError, match="wherever the request is redirected"):
+        Outgoing("GET", "https://r.example/", {"authorization": "Basic eA=="}, None, subject)
 
 
 def test_redirects_end(fake: FakeRegistry) -> None:
