@@ -17,6 +17,7 @@ from nixdock.network.addresses import is_local_name
 from nixdock.network.answers import Flow, Response
 from nixdock.network.body import Body, ContentError
 from nixdock.network.causes import Cause, Route, cause_of
+from nixdock.network.early_answers import POOLS
 from nixdock.network.proxies import proxy_of
 from nixdock.network.redirects import Origin, shown_url
 from nixdock.network.retrying import Setback
@@ -187,7 +188,7 @@ class Connections:
             **({"ssl_context": self._context(own)} if secure else {}),
         }
         if proxy is None:
-            return urllib3.PoolManager(**settings)
+            return _answering_early(urllib3.PoolManager(**settings))
         try:
             parsed = urllib3.util.parse_url(proxy)
         except urllib3.exceptions.LocationParseError:
@@ -195,7 +196,13 @@ class Connections:
             invalid = ValueError("its URL is not valid")
             raise urllib3.exceptions.ProxyError("", invalid) from invalid
         given = urllib3.make_headers(proxy_basic_auth=unquote(parsed.auth)) if parsed.auth else {}
-        return urllib3.ProxyManager(parsed._replace(auth=None).url, proxy_headers=given, **settings)
+        url = parsed._replace(auth=None).url
+        return _answering_early(urllib3.ProxyManager(url, proxy_headers=given, **settings))
+
+
+def _answering_early(pool: urllib3.PoolManager) -> urllib3.PoolManager:
+    pool.pool_classes_by_scheme = POOLS
+    return pool
 
 
 def setback_of(cause: Cause, subject: Subject) -> Setback:

@@ -14,8 +14,11 @@ import trustme
 from cryptography import x509
 
 from nixdock.errors import RegistryError
+from nixdock.network.body import Body
 from nixdock.network.tls import certificate_directory, tls_context
+from nixdock.registry.blobs import upload_blob
 from nixdock.registry.failures import Subject
+from nixdock.registry.repository import Repository
 from nixdock.registry.request import Request, Scope
 from nixdock.registry.transport import Transport
 
@@ -177,6 +180,20 @@ def test_certificates_are_verified_by_default() -> None:
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.check_hostname
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize("status", [403, 413])
+def test_an_answer_that_comes_before_the_content_was_sent_is_read(
+    secure: FakeRegistry, status: int
+) -> None:
+    """With TLS, it is another error that the connection was closed."""
+    secure.faults = [Fault("PUT", status=status, early=True, times=9)]
+    data = bytes(50 << 20)
+    repository = Repository(reach(secure, insecure=True), "x")
+    with pytest.raises(RegistryError, match=f"answers {status}") as caught:
+        upload_blob(repository, digest_of(data), Body.of(data))
+    assert caught.value.status == status
+    assert len(secure.requests("PUT")) == 1
 
 
 def test_https_is_not_left_by_redirects(secure: FakeRegistry, fake: FakeRegistry) -> None:
