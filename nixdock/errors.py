@@ -162,8 +162,11 @@ class RemoteError(NixdockError):
     """A server can't be reached, refuses a request, or answers against the rules.
 
     `place` is the server. `status` is the HTTP status of the answer, or None if there was none.
-    `is_broken` says that a transfer broke, which may go on when it is tried again.
+    `is_broken` says that a transfer broke, which may go on when it is tried again, and `after` how
+    many seconds the server asks to wait before, if it does.
     """
+
+    after: float | None = None
 
     def __init__(
         self,

@@ -13,34 +13,34 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
     from nixdock.network.answers import Response
+    from nixdock.network.retrying import Patience
 
-__all__ = ["CONTENT_RANGE", "ResumedReader"]
+__all__ = ["CONTENT_RANGE", "MUCH", "ResumedReader"]
 
 Taken = TypeVar("Taken")
 
 CONTENT_RANGE: Final = re.compile(r"(?:bytes )?([0-9]{1,18})-([0-9]{1,18})(?:/.*)?", re.ASCII)
 """A range of bytes in a header, as servers write it."""
 
+MUCH: Final = 1 << 16
+"""How many bytes make up for a break: who breaks after every few must not be asked for ever."""
+
 _SKIPPED: Final = 1 << 20
-# A server that breaks the transfer after every few bytes must not be asked for ever.
-_MUCH: Final = 1 << 16
 
 
 class ResumedReader(ReadOnlyStream):
     """The bytes of a body from `at` on, unverified.
 
     `ask` sends the request for the bytes from a position on; the answer may have all bytes, and has
-    the status 206 if not. When a transfer breaks, it goes on where it stopped; that it broke counts
-    as one of `attempts` unless many bytes have come since the last one. `wait` waits after an
-    attempt, the longer the more there were. `lacking` returns the error that a server does not send
-    the bytes from a position on.
+    the status 206 if not. When a transfer breaks, it goes on where it stopped, as long as there is
+    patience: the same for all breaks and requests until many bytes have come, and then anew.
+    `lacking` returns the error that a server does not send the bytes from a position on.
     """
 
     def __init__(
         self,
-        ask: Callable[[int], Response],
-        attempts: int,
-        wait: Callable[[int], object],
+        ask: Callable[[int, Patience], Response],
+        patience: Callable[[], Patience],
         lacking: Callable[[int], RemoteError],
         *,
         at: int = 0,
@@ -49,11 +49,11 @@ class ResumedReader(ReadOnlyStream):
         super().__init__()
         self.at = at
         self._ask = ask
-        self._most_attempts = attempts
-        self._wait = wait
+        self._new_patience = patience
         self._lacking = lacking
         self._response = response
-        self._attempts = 0
+        self._patience = patience()
+        self._has_broken = False
         self._gained = 0
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
@@ -94,15 +94,16 @@ class ResumedReader(ReadOnlyStream):
                 return take(self._response)
             except RemoteError as error:
                 self._end()
-                self._attempts = 1 if self._gained >= _MUCH else self._attempts + 1
+                if self._gained >= MUCH:
+                    self._patience, self._has_broken = self._new_patience(), False
                 self._gained = 0
-                if not error.is_broken or self._attempts >= self._most_attempts:
+                # At first, it is only the connection that broke.
+                at_once, self._has_broken = not self._has_broken, True
+                if not (error.is_broken and self._patience.lasts(error.after, at_once=at_once)):
                     raise
-                if self._attempts > 1:
-                    self._wait(self._attempts - 1)
 
     def _open(self) -> Response:
-        response = self._ask(self.at)
+        response = self._ask(self.at, self._patience)
         try:
             first = _first_of(response) if response.status == 206 else 0
             if first > self.at or not _skip(response, self.at - first):

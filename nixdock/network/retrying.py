@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from msgspec import Struct
 
 from nixdock.errors import RemoteError
 
-__all__ = ["TRANSIENT", "Pace", "Setback", "persist", "retry_after"]
+__all__ = ["TRANSIENT", "Pace", "Patience", "Setback", "persist", "retry_after"]
 
 TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses of answers that may be others the next time."""
@@ -26,7 +25,7 @@ class Pace(Struct, frozen=True):
     """How long to wait between attempts, in seconds, and the clock that measures it.
 
     The first wait takes about `base`, each one twice as long as the last, and none more than
-    `most`. After `budget`, nothing is tried again.
+    `most`. When something has failed for `budget`, it is not tried again.
     """
 
     base: float = 2.0
@@ -67,22 +66,52 @@ class Setback(Exception):  # noqa: N818 (it may pass, and is raised as `error` i
         self.untouched = untouched
 
 
-def persist(job: Callable[[], _Result], pace: Pace, attempts: int, *, retry: bool) -> _Result:
+class Patience:
+    """What is left of the attempts at something, whose parts may share them, and of their time.
+
+    The time is the pace's budget, from the first failure on: what gets on may take longer.
+    """
+
+    def __init__(self, pace: Pace, attempts: int) -> None:
+        self._pace = pace
+        self._left = attempts
+        self._waits = 0
+        self._end: float | None = None
+
+    def lasts(self, after: float | None = None, *, at_once: bool = False) -> bool:
+        """Count a failure, and wait before the next attempt; without one, return False at once.
+
+        `after` is how long the server asks to wait, in seconds. Nothing waits if `at_once` is set.
+        """
+        now = self._pace.now()
+        if self._end is None:
+            self._end = now + self._pace.budget
+        self._left -= 1
+        delay = 0.0 if at_once else self._pace.delay(self._waits + 1, after)
+        if now + delay > self._end:
+            # Nor is there time for a part that would wait less.
+            self._left = 0
+        if self._left <= 0:
+            return False
+        if not at_once:
+            self._waits += 1
+            self._pace.sleep(delay)
+        return True
+
+
+def persist(job: Callable[[], _Result], patience: Patience, *, retry: bool) -> _Result:
     """Return what `job` returns; raise the RemoteError of its last setback.
 
     Unless `retry` is set, it is called again only after setbacks that left everything untouched.
     """
-    end = pace.now() + pace.budget
-    for attempt in itertools.count(1):
+    while True:
         try:
             return job()
         except Setback as setback:
-            delay = pace.delay(attempt, setback.after)
-            again = setback.passing and (retry or setback.untouched) and attempt < attempts
-            if not again or pace.now() + delay > end:
+            again = setback.passing and (retry or setback.untouched)
+            if not (again and patience.lasts(setback.after)):
+                setback.error.after = setback.after
                 raise setback.error from None
-        pace.sleep(delay)
-    raise AssertionError
 
 
 def retry_after(header: str | None, now: float) -> float | None:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import io
 from typing import Final
 
-from msgspec import Struct
-
 from nixdock.errors import RegistryError
 from nixdock.network.body import Body, ContentError
-from nixdock.network.resumed import CONTENT_RANGE, ResumedReader
+from nixdock.network.resumed import CONTENT_RANGE, MUCH, ResumedReader
+from nixdock.network.retrying import Patience
 from nixdock.registry.repository import Repository
 from nixdock.registry.request import Request
 from nixdock.registry.transport import Response
+from nixdock.registry.upload_session import UploadSession, location_of, session_of
 
 __all__ = ["BlobReader", "has_blob", "mount_blob", "start_of_blob", "upload_blob"]
 
 _DATA: Final = "application/octet-stream"
-# More than of any number of bytes.
-_MOST_DIGITS: Final = 18
 
 
-def has_blob(repository: Repository, digest: str) -> bool:
+def has_blob(repository: Repository, digest: str, patience: Patience | None = None) -> bool:
     """Tell whether a repository has a blob."""
     request = Request(
         "HEAD",
@@ -30,7 +28,7 @@ def has_blob(repository: Repository, digest: str) -> bool:
         expected=(200, 404),
         subject=f"the blob {digest}",
     )
-    with repository.transport.send(request) as response:
+    with repository.transport.send(request, patience) as response:
         return response.status == 200
 
 
@@ -45,7 +43,9 @@ def start_of_blob(repository: Repository, digest: str, size: int) -> bytes:
         return bytes(buffer[:count])
 
 
-def _get(repository: Repository, digest: str, byte_range: str | None) -> Response:
+def _get(
+    repository: Repository, digest: str, byte_range: str | None, patience: Patience | None = None
+) -> Response:
     return repository.transport.send(
         Request(
             "GET",
@@ -54,7 +54,8 @@ def _get(repository: Repository, digest: str, byte_range: str | None) -> Respons
             headers={} if byte_range is None else {"Range": byte_range},
             expected=(200, 206),
             subject=f"the blob {digest}",
-        )
+        ),
+        patience,
     )
 
 
@@ -62,8 +63,8 @@ class BlobReader(ResumedReader):
     """The bytes of a blob from `start` on, unverified; reading may raise RegistryError."""
 
     def __init__(self, repository: Repository, digest: str, start: int = 0) -> None:
-        def ask(at: int) -> Response:
-            return _get(repository, digest, f"bytes={at}-" if at else None)
+        def ask(at: int, patience: Patience) -> Response:
+            return _get(repository, digest, f"bytes={at}-" if at else None, patience)
 
         def lacking(at: int) -> RegistryError:
             return RegistryError(
@@ -73,8 +74,7 @@ class BlobReader(ResumedReader):
                 digest=digest,
             )
 
-        transport = repository.transport
-        super().__init__(ask, transport.attempts, transport.wait, lacking, at=start)
+        super().__init__(ask, repository.transport.patience, lacking, at=start)
 
     def seekable(self) -> bool:
         """Return True: the registry is asked for the bytes from any position on."""
@@ -110,7 +110,7 @@ def mount_blob(repository: Repository, digest: str, mount_from: str) -> str | No
             retry=False,
         )
     ) as response:
-        return None if response.status == 201 else _location(repository, response)
+        return None if response.status == 201 else location_of(response, repository.place)
 
 
 def upload_blob(
@@ -128,16 +128,6 @@ def upload_blob(
         raise error.error from None
 
 
-class _Session(Struct, frozen=True):
-    """An upload that has begun: where it goes on, and how many bytes a piece has at least.
-
-    Only the last piece, with which the upload ends, may have fewer.
-    """
-
-    location: str
-    least: int = 0
-
-
 # The upload is unknown, or its state is not what it should be: begin another one.
 _NEW_UPLOAD: Final = frozenset({404, 416})
 # The registry does not say what has come, or takes no pieces (Google's and Amazon's, for example).
@@ -145,38 +135,42 @@ _NO_PIECES: Final = frozenset({400, 405, 411, 413, 415, 501})
 
 
 def _upload(repository: Repository, digest: str, body: Body, location: str | None) -> None:
-    attempts = repository.transport.attempts
-    session = None if location is None else _Session(location)
-    sent = 0
-    for attempt in range(1, attempts + 1):
-        goes_on = session is not None and attempt > 1
+    patience = repository.transport.patience()
+    session = None if location is None else UploadSession(location)
+    sent = most = 0
+    has_failed = False
+    while True:
+        goes_on = session is not None and has_failed
         try:
-            if session is not None and attempt > 1:
-                session, sent = _progress(repository, session, digest)
+            if session is not None and has_failed:
+                session, sent = _progress(repository, session, digest, patience)
                 # Without a byte, or with more than there are, the upload is better begun anew.
                 session = session if 0 < sent <= body.size else None
+                if session is not None and sent - most >= MUCH:
+                    patience = repository.transport.patience()
+                most = max(most, sent)
             if session is None:
                 goes_on = False
                 # It may have arrived all the same, and only the answer that says so has not.
-                if attempt > 1 and has_blob(repository, digest):
+                if has_failed and has_blob(repository, digest, patience):
                     return
-                session, sent = _begin(repository, digest), 0
+                session, sent = _begin(repository, digest, patience), 0
             if 0 < sent < body.size and body.size - sent >= session.least:
-                session = _send_rest(repository, session, digest, body, sent)
+                session = _send_rest(repository, session, digest, body.rest(sent), sent, patience)
                 sent = body.size
-            _finish(repository, session, digest, body, sent)
+            _finish(repository, session, digest, body, sent, patience)
         except RegistryError as error:
             is_lost = error.status in _NEW_UPLOAD or (goes_on and error.status in _NO_PIECES)
-            if attempt == attempts or not (error.is_broken or is_lost):
+            if not ((error.is_broken or is_lost) and patience.lasts(error.after)):
                 raise
-            repository.transport.wait(attempt)
+            has_failed = True
             if is_lost:
                 session = None
         else:
             return
 
 
-def _begin(repository: Repository, digest: str) -> _Session:
+def _begin(repository: Repository, digest: str, patience: Patience) -> UploadSession:
     with repository.transport.send(
         Request(
             "POST",
@@ -185,12 +179,20 @@ def _begin(repository: Repository, digest: str) -> _Session:
             body=Body.of(b""),
             expected=(202,),
             subject=f"the upload of the blob {digest}",
-        )
+        ),
+        patience,
     ) as response:
-        return _session(repository, response)
+        return session_of(response, repository.place)
 
 
-def _finish(repository: Repository, session: _Session, digest: str, body: Body, sent: int) -> None:
+def _finish(
+    repository: Repository,
+    session: UploadSession,
+    digest: str,
+    body: Body,
+    sent: int,
+    patience: Patience,
+) -> None:
     """End an upload with what is left of the body, after the bytes that were sent."""
     separator = "&" if "?" in session.location else "?"
     rest, headers = body, {"Content-Type": _DATA}
@@ -210,7 +212,8 @@ def _finish(repository: Repository, session: _Session, digest: str, body: Body, 
             subject=f"the upload of the blob {digest}",
             # A part may have arrived: the registry is asked first.
             retry=False,
-        )
+        ),
+        patience,
     ) as response:
         stated = response.headers.get("Docker-Content-Digest")
     if stated and stated.startswith("sha256:") and stated != digest:
@@ -221,7 +224,9 @@ def _finish(repository: Repository, session: _Session, digest: str, body: Body, 
         )
 
 
-def _progress(repository: Repository, session: _Session, digest: str) -> tuple[_Session, int]:
+def _progress(
+    repository: Repository, session: UploadSession, digest: str, patience: Patience
+) -> tuple[UploadSession, int]:
     """Ask how many bytes of an upload have come, and where it goes on."""
     with repository.transport.send(
         Request(
@@ -230,52 +235,34 @@ def _progress(repository: Repository, session: _Session, digest: str) -> tuple[_
             repository.pushing(),
             expected=(200, 202, 204),
             subject=f"the upload of the blob {digest}",
-        )
+        ),
+        patience,
     ) as response:
         match = CONTENT_RANGE.match(response.headers.get("Range", ""))
         # `0-0` says that nothing has come, or a single byte: registries don't tell which.
         sent = int(match[2]) + 1 if match and match[2] != "0" else 0
-        return _session(repository, response, session), sent
+        return session_of(response, repository.place, session), sent
 
 
 def _send_rest(
-    repository: Repository, session: _Session, digest: str, body: Body, start: int
-) -> _Session:
-    rest = body.rest(start)
+    repository: Repository,
+    session: UploadSession,
+    digest: str,
+    rest: Body,
+    start: int,
+    patience: Patience,
+) -> UploadSession:
     with repository.transport.send(
         Request(
             "PATCH",
             session.location,
             repository.pushing(),
-            headers={"Content-Type": _DATA, "Content-Range": f"{start}-{body.size - 1}"},
+            headers={"Content-Type": _DATA, "Content-Range": f"{start}-{start + rest.size - 1}"},
             body=rest,
             expected=(201, 202, 204),
             subject=f"the upload of the blob {digest}",
             retry=False,
-        )
+        ),
+        patience,
     ) as response:
-        return _session(repository, response, session)
-
-
-def _session(
-    repository: Repository, response: Response, before: _Session | None = None
-) -> _Session:
-    """Return how an upload goes on, as an answer says, or else as was said `before`."""
-    stated = response.headers.get("OCI-Chunk-Min-Length", "")
-    is_number = stated.isascii() and stated.isdecimal() and len(stated) <= _MOST_DIGITS
-    known = 0 if before is None else before.least
-    default = None if before is None else before.location
-    location = _location(repository, response, default)
-    return _Session(location, int(stated) if is_number else known)
-
-
-def _location(repository: Repository, response: Response, default: str | None = None) -> str:
-    location = response.headers.get("Location")
-    if location:
-        return response.linked(location)
-    if default is not None:
-        return default
-    raise RegistryError(
-        f"{repository.place}: the registry began an upload, but does not say where",
-        place=repository.place,
-    )
+        return session_of(response, repository.place, session)

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from nixdock.errors import ImageError, RegistryError
 from nixdock.network.body import Body
+from nixdock.network.retrying import Patience
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import sha256_digest
 from nixdock.oci.media_types import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
@@ -139,15 +140,16 @@ def put_manifest(
     subject's referrers. Without `retry`, it is sent once. Raise RegistryError, for which
     `is_blob_unknown` holds if a blob is missing.
     """
+    patience = repository.transport.patience()
     for attempt in range(1, _MOST_PUTS + 1):
         try:
-            return _put_manifest(repository, name, manifest, retry=retry)
+            return _put_manifest(repository, name, manifest, patience, retry=retry)
         except RegistryError as error:
             # A registry may not find a blob in the moment in which another client stores it again:
             # Distribution on a file system empties the blob's link before it writes it.
-            if not retry or attempt == _MOST_PUTS or not is_blob_unknown(error):
+            is_passing = retry and attempt < _MOST_PUTS and is_blob_unknown(error)
+            if not (is_passing and patience.lasts(error.after)):
                 raise
-            repository.transport.wait(attempt)
     raise AssertionError
 
 
@@ -156,7 +158,9 @@ def is_blob_unknown(error: RegistryError) -> bool:
     return not _BLOB_UNKNOWN.isdisjoint(error.codes)
 
 
-def _put_manifest(repository: Repository, name: str, manifest: Blob, *, retry: bool) -> str | None:
+def _put_manifest(
+    repository: Repository, name: str, manifest: Blob, patience: Patience, *, retry: bool
+) -> str | None:
     request = Request(
         "PUT",
         repository.path("manifests", name),
@@ -169,7 +173,7 @@ def _put_manifest(repository: Repository, name: str, manifest: Blob, *, retry: b
         retry=retry,
         once=not retry,
     )
-    with repository.transport.send(request) as response:
+    with repository.transport.send(request, patience) as response:
         stated = response.headers.get("Docker-Content-Digest")
         subject = response.headers.get("OCI-Subject")
     if stated and stated.startswith("sha256:") and stated != manifest.digest:

@@ -45,11 +45,12 @@ def add_to_tag(
     afterwards, without what was added. That is looked for again after a while, in which whoever has
     read the list will have written it, and added anew if it is missing.
 
-    Raise RegistryError if the registry refuses, or what `lasting_failure` makes of the message if
-    others write the same list again and again.
+    Raise RegistryError if the registry refuses or fails as often as any request may, or what
+    `lasting_failure` makes of the message if others write the same list again and again.
     """
     sent = 0
     failure: RegistryError | None = None
+    patience = repository.transport.patience()
     for attempt in range(1, _MOST_WRITES + 1):
         found = read()
         if found.is_complete:
@@ -65,6 +66,11 @@ def add_to_tag(
                 if not (error.is_broken or lacks_something(error)):
                     raise
                 failure = error
+                if error.is_broken:
+                    if patience.lasts(error.after):
+                        continue
+                    # It may have arrived, and only the answer that says so has not.
+                    break
         repository.transport.wait(min(attempt, _LONGEST_WAIT))
     if read().is_complete:
         return sent

@@ -18,7 +18,7 @@ from nixdock.network.answers import Response
 from nixdock.network.body import Body
 from nixdock.network.following import Outgoing, check_target, follow
 from nixdock.network.redirects import Origin, UnsafeTargetError
-from nixdock.network.retrying import TRANSIENT, Setback, persist, retry_after
+from nixdock.network.retrying import TRANSIENT, Patience, Setback, persist, retry_after
 from nixdock.oci.registry_reference import DOCKER_HUB
 from nixdock.registry.access import Access, Account
 from nixdock.registry.challenges import parse_challenges
@@ -88,18 +88,24 @@ class Transport:
         """Wait before the attempt after `attempt`, the longer the more there were."""
         self.access.pace.sleep(self.access.pace.delay(attempt))
 
-    def send(self, request: Request) -> Response:
+    def patience(self) -> Patience:
+        """Return how often, and for how long, something is tried that takes several requests."""
+        return Patience(self.access.pace, self.attempts)
+
+    def send(self, request: Request, patience: Patience | None = None) -> Response:
         """Send a request and return the answer; its status is an expected one.
+
+        That it is sent again costs `patience`, which it has for itself if none is given.
 
         Raise RegistryError if the registry can't be reached or answers with another status. The
         error is `is_broken` if the request may be sent again, when `retry` was False. Raise
         ContentError if the body can't be read.
         """
-        attempts = 1 if request.once else self.attempts
+        if request.once:
+            patience = Patience(self.access.pace, 1)
+        patience = patience or self.patience()
         try:
-            return persist(
-                lambda: self._attempt(request), self.access.pace, attempts, retry=request.retry
-            )
+            return persist(lambda: self._attempt(request), patience, retry=request.retry)
         except RegistryError as error:
             if request.retry:
                 # It has been tried as often as it may be.

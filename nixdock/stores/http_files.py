@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import itertools
 import logging
 import netrc
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from nixdock.network.addresses import is_local_name
 from nixdock.network.following import Outgoing, check_target, follow
 from nixdock.network.redirects import Origin, UnsafeTargetError
 from nixdock.network.resumed import ResumedReader
-from nixdock.network.retrying import TRANSIENT, Setback, persist, retry_after
+from nixdock.network.retrying import TRANSIENT, Patience, Setback, persist, retry_after
 from nixdock.nix.store_path import StorePath
 from nixdock.stores.cache_files import cache_error
 from nixdock.system.text import shown
@@ -105,14 +104,14 @@ class HttpFiles:
     def read(self, name: str, most: int, path: StorePath | None = None) -> bytes | None:
         """Return a whole file, or None if there is none; more than `most` bytes are an error."""
         file = _File(self._url, name, path)
-        for attempt in itertools.count(1):
+        patience = self._patience()
+        while True:
             try:
-                found = self._read(file, most)
+                found = self._read(file, most, patience)
                 break
             except CacheError as error:
-                if not error.is_broken or attempt >= self._settings.attempts:
+                if not (error.is_broken and patience.lasts(error.after)):
                     raise
-                self._pause(attempt)
         if found is None:
             return None
         data, coding = found
@@ -121,8 +120,8 @@ class HttpFiles:
         stream = DecompressedReader(io.BytesIO(data), coding, most=most, failure=file.error)  # type: ignore[arg-type]
         return stream.readall()
 
-    def _read(self, file: _File, most: int) -> tuple[bytes, Coding] | None:
-        with self.send(file) as response:
+    def _read(self, file: _File, most: int, patience: Patience) -> tuple[bytes, Coding] | None:
+        with self.send(file, patience=patience) as response:
             if response.status in _ABSENT:
                 return None
             return response.whole(most), _coding_of(response, file)
@@ -139,8 +138,7 @@ class HttpFiles:
                 )
         body = ResumedReader(
             partial(self._rest, file),
-            self._settings.attempts,
-            self._pause,
+            self._patience,
             lambda at: file.error(f"the cache does not send the bytes from {at} on"),
             response=response,
         )
@@ -149,29 +147,26 @@ class HttpFiles:
             body if coding is Coding.NONE else DecompressedReader(body, coding, failure=file.error)
         )
 
-    def send(self, file: _File, start: int = 0) -> Response:
+    def send(self, file: _File, start: int = 0, *, patience: Patience | None = None) -> Response:
         """Ask for a file, perhaps from the byte `start` on, and return the answer."""
         headers = {"Range": f"bytes={start}-"} if start else {}
-        settings = self._settings
+        patience = patience or self._patience()
         try:
-            return persist(
-                lambda: self._attempt(file, headers), settings.pace, settings.attempts, retry=True
-            )
+            return persist(lambda: self._attempt(file, headers), patience, retry=True)
         except CacheError as error:
             # It has been tried as often as it may be.
             error.is_broken = False
             raise
 
-    def _rest(self, file: _File, start: int) -> Response:
-        response = self.send(file, start)
+    def _rest(self, file: _File, start: int, patience: Patience) -> Response:
+        response = self.send(file, start, patience=patience)
         if response.status in {200, 206}:
             return response
         with response:
             raise file.error(f"the cache answers {response.status}, not with the rest of the file")
 
-    def _pause(self, attempt: int) -> None:
-        """Wait before the attempt after `attempt`."""
-        self._settings.pace.sleep(self._settings.pace.delay(attempt))
+    def _patience(self) -> Patience:
+        return Patience(self._settings.pace, self._settings.attempts)
 
     def _attempt(self, file: _File, headers: Mapping[str, str]) -> Response:
         try:

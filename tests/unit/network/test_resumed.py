@@ -10,6 +10,9 @@ import pytest
 from nixdock.errors import RegistryError
 from nixdock.network.answers import Response
 from nixdock.network.resumed import ResumedReader
+from nixdock.network.retrying import Patience
+
+from .clock import Clock
 
 DATA = bytes(range(256)) * 4096
 
@@ -48,9 +51,9 @@ class Server:
         # Where each answer begins, whatever is asked for.
         self.first: int | None = 0 if ignores_range else None
         self.answers: list[Answer] = []
-        self.waited: list[int] = []
+        self.clock = Clock()
 
-    def ask(self, start: int) -> Response:
+    def ask(self, start: int, _patience: Patience) -> Response:
         first = start if self.first is None else self.first
         self.answers.append(Answer(first, self.breaks_after(len(self.answers))))
         return cast("Response", self.answers[-1])
@@ -58,8 +61,7 @@ class Server:
     def reader(self, attempts: int = 5) -> ResumedReader:
         return ResumedReader(
             self.ask,
-            attempts,
-            self.waited.append,
+            lambda: Patience(self.clock.pace(), attempts),
             lambda at: RegistryError(f"no byte {at}", place="r.example"),
         )
 
@@ -89,7 +91,7 @@ def test_a_server_that_drips_is_given_up() -> None:
     with server.reader(attempts=5) as reader, pytest.raises(RegistryError, match="broken"):
         reader.readall()
     assert len(server.answers) == 5
-    assert server.waited == [1, 2, 3]
+    assert server.clock.slept == [2.0, 4.0, 8.0]
 
 
 def test_progress_makes_up_for_breaks() -> None:
@@ -97,7 +99,44 @@ def test_progress_makes_up_for_breaks() -> None:
     with server.reader(attempts=2) as reader:
         assert reader.readall() == DATA
     assert len(server.answers) == 8
-    assert server.waited == []
+    assert server.clock.slept == []
+
+
+def test_time_runs_out_only_without_progress() -> None:
+    server = Server(lambda number: 1 << 17 if number < 3 else 1)
+    with server.reader(attempts=100) as reader, pytest.raises(RegistryError, match="broken"):
+        while reader.read(1 << 16):
+            server.clock.time += 1000
+    # For each break after much, there are 15 minutes, and then for all that gain nothing.
+    assert reader.at > 3 << 17
+    assert sum(server.clock.slept) == 0.0
+
+
+def test_a_server_that_breaks_for_a_quarter_of_an_hour_is_given_up() -> None:
+    server = Server(lambda _: 1)
+    with server.reader(attempts=100) as reader, pytest.raises(RegistryError, match="broken"):
+        reader.readall()
+    assert 800 < sum(server.clock.slept) <= 900
+
+
+def test_requests_and_breaks_are_counted_together() -> None:
+    server = Server(lambda _: 0)
+
+    def ask(start: int, patience: Patience) -> Response:
+        # As if the registry had answered with an error at first.
+        if not patience.lasts():
+            raise RegistryError("no answer", place="r.example")
+        return server.ask(start, patience)
+
+    def lacking(at: int) -> RegistryError:
+        return RegistryError(f"no byte {at}", place="r.example")
+
+    with (
+        ResumedReader(ask, lambda: Patience(server.clock.pace(), 5), lacking) as reader,
+        pytest.raises(RegistryError, match="no answer"),
+    ):
+        reader.readall()
+    assert len(server.answers) == 2
 
 
 def test_a_server_that_sends_later_bytes() -> None:

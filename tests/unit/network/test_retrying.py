@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nixdock.errors import RegistryError
-from nixdock.network.retrying import Setback, persist, retry_after
+from nixdock.network.retrying import Patience, Setback, persist, retry_after
 
 from .clock import Clock
 
@@ -47,7 +47,7 @@ def outcome(
         raise setback
 
     with pytest.raises(RegistryError, match="no") as caught:
-        persist(job, clock.pace(), attempts, retry=retry)
+        persist(job, Patience(clock.pace(), attempts), retry=retry)
     assert caught.value.__suppress_context__
     return clock.slept
 
@@ -78,3 +78,42 @@ def test_what_does_not_pass_is_not_tried_again() -> None:
 def test_what_must_not_be_repeated_is_repeated_only_if_it_has_not_begun() -> None:
     assert outcome(Clock(), failing(), retry=False) == []
     assert outcome(Clock(), failing(untouched=True), 2, retry=False) == [2.0]
+
+
+def test_what_takes_several_requests_has_one_number_of_attempts() -> None:
+    """And waits ever longer, whichever of them fails."""
+    clock = Clock()
+    patience = Patience(clock.pace(), 5)
+    attempts = 0
+
+    def job() -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise failing()
+
+    persist(job, patience, retry=True)
+    assert patience.lasts()
+    assert patience.lasts(at_once=True)
+    assert not patience.lasts()
+    assert not patience.lasts(after=0.0)
+    assert clock.slept == [2.0, 4.0, 8.0]
+
+
+def test_the_budget_begins_with_the_first_failure() -> None:
+    """What gets on may take long, and may break then."""
+    clock = Clock()
+    patience = Patience(clock.pace(), 100)
+    clock.time += 10_000
+    assert patience.lasts()
+    clock.time += 897
+    assert not patience.lasts()
+    # Less is not waited, either: the end is the end.
+    assert not patience.lasts(after=0.0)
+
+
+def test_the_error_says_how_long_the_server_asks_to_wait() -> None:
+    """Whoever sends something else in place of the request waits as long."""
+    setback = failing(after=40.0)
+    outcome(Clock(), setback, retry=False)
+    assert setback.error.after == 40.0

@@ -16,7 +16,8 @@ from nixdock.registry.repository import Repository
 from nixdock.registry.transport import Transport
 from tests.runtime.command import wait_until
 
-from .fake_registry import FakeRegistry, Fault
+from .fake_registry import FakeRegistry, Fault, digest_of
+from .reaching import Clock, reach
 
 DATA = hashlib.shake_256(b"blob").digest(300_000)
 DIGEST = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
@@ -140,6 +141,47 @@ def test_an_upload_that_always_breaks_is_an_error(
         upload(repository)
     assert caught.value.place == f"{fake.host}/some/repository"
     assert len(fake.requests("PUT|PATCH")) == repository.transport.attempts
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(("after", "slept"), [("40", [40.0] * 4), ("", [2.0, 4.0, 8.0, 16.0])])
+def test_an_upload_is_tried_as_often_as_any_request(
+    fake: FakeRegistry, status: int, after: str, slept: list[float]
+) -> None:
+    """The requests of which it consists share the attempts, and heed Retry-After."""
+    headers = {"Retry-After": after} if after else {}
+    fake.faults.append(Fault("PUT", status=status, headers=headers, times=99))
+    clock = Clock()
+    with pytest.raises(RegistryError, match=f"answers {status}"):
+        upload(Repository(reach(fake, clock=clock), "some/repository"))
+    assert len(fake.requests("PUT")) == 5
+    assert clock.slept == slept
+
+
+def test_all_requests_of_an_upload_share_the_attempts(fake: FakeRegistry) -> None:
+    fake.faults += [
+        Fault("POST", status=503, times=2),
+        Fault("PUT", cut=0),
+        Fault("HEAD", status=500, times=99),
+    ]
+    clock = Clock()
+    with pytest.raises(RegistryError, match="answers 500"):
+        upload(Repository(reach(fake, clock=clock), "some/repository"))
+    assert [len(fake.requests(each)) for each in ("POST", "PUT", "HEAD")] == [3, 1, 2]
+    assert clock.slept == [2.0, 4.0, 8.0, 16.0]
+
+
+def test_an_upload_that_gets_on_is_not_given_up(fake: FakeRegistry, repository: Repository) -> None:
+    fake.faults.append(Fault("PUT|PATCH", "uploads", times=100, cut=40_000))
+    with pytest.raises(RegistryError):
+        upload(repository)
+    assert len(fake.requests("PUT|PATCH")) == 5
+    fake.faults = [Fault("PUT|PATCH", "uploads", times=100, cut=1 << 16)]
+    data = bytes(1 << 19)
+    with pytest.raises(RegistryError):
+        # The request that ends the upload breaks, too.
+        upload_blob(repository, digest_of(data), Body.of(data))
+    assert sum(each.received for each in fake.requests("PUT|PATCH")[5:]) == len(data)
 
 
 def test_what_the_source_lacks_is_no_fault_of_the_upload(

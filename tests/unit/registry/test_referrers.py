@@ -304,6 +304,16 @@ def test_a_list_is_read_anew_before_it_is_sent_again(fake: FakeRegistry, status:
     assert listed(fake) == digests(theirs, attached("ours"))
 
 
+def test_a_list_is_sent_as_often_as_the_registry_may_fail(fake: FakeRegistry) -> None:
+    headers = {"Retry-After": "50"}
+    fake.faults.append(Fault("PUT", TAG, status=429, headers=headers, times=99))
+    clock = Clock()
+    with pytest.raises(RegistryError, match="answers 429"):
+        put_referrers(repository(fake, clock), [attached()])
+    assert len(fake.requests("PUT", TAG)) == 5
+    assert clock.slept == [50.0] * 4
+
+
 def test_an_error_that_does_not_pass_is_raised_in_the_end(fake: FakeRegistry) -> None:
     fake.faults = [Fault("PUT", TAG, status=503, times=100)]
     with pytest.raises(RegistryError, match="503"):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from nixdock.network.answers import Response
-from nixdock.network.retrying import Pace
+from nixdock.network.retrying import Pace, Patience
 from nixdock.registry.access import Access
 from nixdock.registry.request import Request
 from nixdock.registry.transport import Transport
@@ -47,9 +47,9 @@ class _SlowTransport(Transport):
         super().__init__(host, access)
         self._travel = travel
 
-    def send(self, request: Request) -> Response:
+    def send(self, request: Request, patience: Patience | None = None) -> Response:
         self._travel()
-        response = super().send(request)
+        response = super().send(request, patience)
         self._travel()
         return response
 
