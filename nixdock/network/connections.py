@@ -19,7 +19,7 @@ from nixdock.network.body import Body, ContentError
 from nixdock.network.causes import Cause, Route, cause_of
 from nixdock.network.early_answers import POOLS
 from nixdock.network.proxies import proxy_of
-from nixdock.network.redirects import Origin, shown_url
+from nixdock.network.redirects import Origin, UnsafeTargetError, shown_url
 from nixdock.network.retrying import Setback
 from nixdock.network.subject import Settings, Subject
 from nixdock.network.tls import About, certificate_directory, tls_context
@@ -137,6 +137,7 @@ class Connections:
             cause = cause_of(error, route)
             return subject.error(cause.text, is_broken=cause.passing)
 
+        _check_meaning(url, origin)
         try:
             raw = self._pool(origin, route.proxy).urlopen(
                 method,
@@ -203,6 +204,17 @@ class Connections:
 def _answering_early(pool: urllib3.PoolManager) -> urllib3.PoolManager:
     pool.pool_classes_by_scheme = POOLS
     return pool
+
+
+def _check_meaning(url: str, origin: Origin) -> None:
+    """Raise UnsafeTargetError if urllib3 would connect to another host than was checked."""
+    try:
+        host = urllib3.util.parse_url(url).host or ""
+    except urllib3.exceptions.LocationParseError:
+        # There is no host to connect to, as it will say itself.
+        return
+    if origin.host.isascii() and host.strip("[]").lower() != origin.host:
+        raise UnsafeTargetError("it leads to an invalid URL")
 
 
 def setback_of(cause: Cause, subject: Subject) -> Setback:

@@ -13,6 +13,7 @@ from nixdock.network.answers import Response
 from nixdock.network.body import Body
 from nixdock.network.redirects import MOST_REDIRECTS, Origin, UnsafeTargetError, next_target
 from nixdock.network.subject import Subject
+from nixdock.system.text import shown
 
 if TYPE_CHECKING:
     from nixdock.network.connections import Connections
@@ -89,6 +90,12 @@ def check_target(connections: Connections, at: Origin, target: Origin) -> None:
         addresses = frozenset() if address is None else frozenset({address})
     else:
         addresses = resolve(target.host)
+        if not addresses:
+            # What is connected to might find some.
+            raise UnsafeTargetError(
+                f"it leads to {shown(target.host)}, and there is no such host: check the network's"
+                " DNS"
+            )
     from_local = connections.is_local
     refused = refused_address(addresses, from_local=from_local)
     if refused is not None or (not from_local and is_local_name(target.host)):

@@ -6,6 +6,7 @@ say, the account's credentials and tokens only go to the server itself.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import urldefrag, urljoin, urlsplit
 
@@ -17,6 +18,8 @@ MOST_REDIRECTS: Final = 10
 
 _KEEP_METHOD: Final = frozenset({307, 308})
 _MAY_CHANGE_METHOD: Final = frozenset({301, 302, 303})
+# Parsers disagree on where a host ends that has one of these, and drop some of them elsewhere.
+_AMBIGUOUS: Final = re.compile(r"[\\\x00-\x1f\x7f]|^[^/]*//[^/?#]*\s")
 _PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -34,6 +37,8 @@ class Origin(Struct, frozen=True):
     @classmethod
     def of(cls, url: str) -> Origin:
         """Return the origin of a URL; raise UnsafeTargetError unless it is one of HTTP."""
+        if _AMBIGUOUS.search(url):
+            raise UnsafeTargetError("it leads to an invalid URL")
         try:
             split = urlsplit(url)
             port = split.port

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
 from nixdock.errors import RegistryError
+from nixdock.network import redirects
 from nixdock.network.addresses import address_of, is_local_name, refused_address
 from nixdock.network.body import Body
 from nixdock.network.following import Outgoing
@@ -119,6 +121,37 @@ def test_redirects_end(fake: FakeRegistry) -> None:
     assert len(fake.requests(path="/a")) == 11
 
 
+BACKSLASHES = ["http://169.254.169.254\\/../x", "http://169.254.169.254\\@s.example/x"]
+
+
+@pytest.mark.parametrize("target", BACKSLASHES)
+def test_a_host_that_parsers_read_in_several_ways_is_refused(
+    fake: FakeRegistry, target: str
+) -> None:
+    fake.faults = [Fault(path="/a", status=307, headers={"Location": target})]
+    for start in ("/a", target):
+        with pytest.raises(RegistryError, match="it leads to an invalid URL"):
+            get(fake, start)
+
+
+def test_what_is_connected_to_is_what_was_checked(
+    fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else parsers may disagree on."""
+    monkeypatch.setattr(redirects, "_AMBIGUOUS", re.compile("(?!)"))
+    with pytest.raises(UnsafeTargetError, match="it leads to an invalid URL"):
+        reach(fake)._connections.ask(
+            "GET", "http://127.0.0.1\\/../b", {}, None, Subject("r.example"), 1.0
+        )
+
+
+def test_a_host_that_is_not_known_is_not_gone_to(fake: FakeRegistry) -> None:
+    target = "http://storage.invalid/b"
+    fake.faults = [Fault(path="/a", status=307, headers={"Location": target})]
+    with pytest.raises(RegistryError, match=r"to storage\.invalid, and there is no such host"):
+        get(fake, "/a")
+
+
 @pytest.mark.parametrize("target", [METADATA, "http://[fe80::1]/", "http://2852039166/"])
 def test_nothing_leads_to_addresses_of_the_network_alone(fake: FakeRegistry, target: str) -> None:
     fake.faults = [Fault(path="/a", status=307, headers={"Location": target})]
@@ -168,7 +201,20 @@ def test_where_redirects_lead(
 
 @pytest.mark.parametrize(
     "url",
-    ["file:///etc/passwd", "https://", "https://h:99999/", "https://a:b@h/", "//h/", "http:x"],
+    [
+        "file:///etc/passwd",
+        "https://",
+        "https://h:99999/",
+        "https://a:b@h/",
+        "//h/",
+        "http:x",
+        "https://h\\/../x",
+        "https://h/a\\b",
+        "https://h\t.example/",
+        "https://h\n/",
+        "https://h x/",
+        "\x01https://h/",
+    ],
 )
 def test_urls_that_are_none_are_refused(url: str) -> None:
     with pytest.raises(UnsafeTargetError):
