@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -131,7 +132,11 @@ class Response:
         """Return what comes at once, so that it is noticed if that is ever so little."""
         if self._error is not None:
             raise self._error
-        return self._flow.wait(lambda: self._raw.read1(most, decode_content=False))
+        data = self._flow.wait(lambda: self._raw.read1(most, decode_content=False))
+        if len(data) > most:
+            # A piece of negative size, for example, of which all that has come is read.
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the answer is malformed")
+        return data
 
     def linked(self, location: str) -> str:
         """Return the URL that the answer gives; raise a RemoteError if it is none."""

@@ -122,6 +122,17 @@ def test_headers_without_an_end(
     assert clock.slept == []
 
 
+def test_a_piece_of_negative_size(fake: FakeRegistry, repository: Repository) -> None:
+    headers = {"Transfer-Encoding": "chunked"}
+    body = b"-5\r\n" + b"A" * (1 << 20)
+    fake.faults.append(
+        Fault("GET", "blobs|manifests", 99, status=200, headers=headers, body=body, early=True)
+    )
+    with BlobReader(repository, DIGEST) as reader:
+        assert "(the answer is malformed)" in error_of(lambda: reader.readinto(bytearray(100)))
+    assert " broke" in error_of(lambda: get_manifest(repository, "v1"))
+
+
 def test_a_registry_that_breaks_every_transfer_is_not_asked_for_ever(
     fake: FakeRegistry, repository: Repository, clock: Clock
 ) -> None:
