@@ -25,16 +25,18 @@ CONTENT_RANGE: Final = re.compile(r"(?:bytes )?([0-9]{1,18})-([0-9]{1,18})(?:/.*
 MUCH: Final = 1 << 16
 """How many bytes make up for a break: who breaks after every few must not be asked for ever."""
 
+_WHOLE: Final = re.compile(r"/([0-9]{1,18})\s*$", re.ASCII)
 _SKIPPED: Final = 1 << 20
 
 
 class ResumedReader(ReadOnlyStream):
     """The bytes of a body from `at` on, unverified.
 
-    `ask` sends the request for the bytes from a position on; the answer may have all bytes, and has
-    the status 206 if not. When a transfer breaks, it goes on where it stopped, as long as there is
-    patience: the same for all breaks and requests until many bytes have come, and then anew.
-    `lacking` returns the error that a server does not send the bytes from a position on.
+    `ask` sends the request for the bytes from a position on. The answer may have all bytes, or with
+    the status 206 these or only the first of them, or the status 416 if there are none. When a
+    transfer breaks, it goes on where it stopped, as long as there is patience: the same for all
+    breaks and requests until many bytes have come, and then anew. `lacking` returns the error that
+    a server does not send the bytes from a position on.
     """
 
     def __init__(
@@ -52,6 +54,8 @@ class ResumedReader(ReadOnlyStream):
         self._new_patience = patience
         self._lacking = lacking
         self._response = response
+        self._began = at
+        self._is_end = False
         self._patience = patience()
         self._has_broken = False
         self._gained = 0
@@ -59,17 +63,13 @@ class ResumedReader(ReadOnlyStream):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read the next bytes; raise the error of the last attempt if the server fails again."""
         view = memoryview(buffer).cast("B")
-        count = self._taken(lambda response: response.readinto(view))
-        self._count(count)
-        return count
+        return (self._taken(lambda response: response.readinto(view), int) if view else 0) or 0
 
     def read(self, size: int = -1, /) -> bytes:
         """Return at most `size` of the next bytes, none at the end; raise as `readinto` does."""
         if size < 0:
             return self.readall()
-        data = self._taken(lambda response: response.read(size))
-        self._count(len(data))
-        return data
+        return (self._taken(lambda response: response.read(size), len) if size else b"") or b""
 
     def move(self, at: int) -> None:
         """Let the byte at this position be the next one."""
@@ -82,16 +82,25 @@ class ResumedReader(ReadOnlyStream):
         self._end()
         super().close()
 
-    def _count(self, size: int) -> None:
-        self._gained += size
-        self.at += size
-
-    def _taken(self, take: Callable[[Response], Taken]) -> Taken:
+    def _taken(
+        self, take: Callable[[Response], Taken], size_of: Callable[[Taken], int]
+    ) -> Taken | None:
+        """Return the next bytes that `take` takes, how many `size_of` says; None at the end."""
         while True:
             try:
                 if self._response is None:
                     self._response = self._open()
-                return take(self._response)
+                taken = None if self._is_end else take(self._response)
+                if taken is not None and (size := size_of(taken)):
+                    self._gained += size
+                    self.at += size
+                    return taken
+                if self._is_end or not _has_more(self._response, self.at):
+                    return None
+                # The server sends less at once than it was asked for.
+                self._end()
+                if self.at == self._began:
+                    raise self._lacking(self.at)
             except RemoteError as error:
                 self._end()
                 if self._gained >= MUCH:
@@ -104,9 +113,14 @@ class ResumedReader(ReadOnlyStream):
 
     def _open(self) -> Response:
         response = self._ask(self.at, self._patience)
+        self._began = self.at
         try:
+            if response.status == 416 and _size(response) == self.at:
+                # All bytes had come before, and only the end of the answer had not.
+                self._is_end = True
+                return response
             first = _first_of(response) if response.status == 206 else 0
-            if first > self.at or not _skip(response, self.at - first):
+            if response.status == 416 or first > self.at or not _skip(response, self.at - first):
                 raise self._lacking(self.at)
         except RemoteError:
             response.close()
@@ -117,11 +131,24 @@ class ResumedReader(ReadOnlyStream):
         if self._response is not None:
             self._response.close()
             self._response = None
+        self._is_end = False
 
 
 def _first_of(response: Response) -> int:
     match = CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
     return int(match[1]) if match else 0
+
+
+def _size(response: Response) -> int | None:
+    """Return the size of the whole body, if an answer with a part of it, or none, states that."""
+    match = _WHOLE.search(response.headers.get("Content-Range", ""))
+    return int(match[1]) if match else None
+
+
+def _has_more(response: Response, at: int) -> bool:
+    """Tell whether there are bytes from a position on, behind all that an answer has."""
+    size = _size(response) if response.status == 206 else None
+    return size is not None and at < size
 
 
 def _skip(response: Response, size: int) -> bool:

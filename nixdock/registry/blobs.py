@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from typing import Final
 
 from nixdock.errors import RegistryError
@@ -44,7 +45,11 @@ def start_of_blob(repository: Repository, digest: str, size: int) -> bytes:
 
 
 def _get(
-    repository: Repository, digest: str, byte_range: str | None, patience: Patience | None = None
+    repository: Repository,
+    digest: str,
+    byte_range: str | None,
+    patience: Patience | None = None,
+    expected: Collection[int] = (200, 206),
 ) -> Response:
     return repository.transport.send(
         Request(
@@ -52,7 +57,7 @@ def _get(
             repository.path("blobs", digest),
             repository.pulling(),
             headers={} if byte_range is None else {"Range": byte_range},
-            expected=(200, 206),
+            expected=expected,
             subject=f"the blob {digest}",
         ),
         patience,
@@ -64,7 +69,9 @@ class BlobReader(ResumedReader):
 
     def __init__(self, repository: Repository, digest: str, start: int = 0) -> None:
         def ask(at: int, patience: Patience) -> Response:
-            return _get(repository, digest, f"bytes={at}-" if at else None, patience)
+            if not at:
+                return _get(repository, digest, None, patience)
+            return _get(repository, digest, f"bytes={at}-", patience, expected=(200, 206, 416))
 
         def lacking(at: int) -> RegistryError:
             return RegistryError(

@@ -160,7 +160,7 @@ class HttpFiles:
 
     def _rest(self, file: _File, start: int, patience: Patience) -> Response:
         response = self.send(file, start, patience=patience)
-        if response.status in {200, 206}:
+        if response.status in {200, 206, 416}:
             return response
         with response:
             raise file.error(f"the cache answers {response.status}, not with the rest of the file")
@@ -186,7 +186,7 @@ class HttpFiles:
             if isinstance(setback.error, CacheError):
                 setback.error.is_unreachable = True
             raise
-        if response.status in {200, *_ABSENT} or (headers and response.status == 206):
+        if response.status in {200, *_ABSENT} or (headers and response.status in {206, 416}):
             return response
         with response:
             raise self._refusal(response, file)

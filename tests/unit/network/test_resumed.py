@@ -18,17 +18,27 @@ DATA = bytes(range(256)) * 4096
 
 
 class Answer:
-    """An answer with the data from `first` on, which breaks after so many bytes."""
+    """An answer with the data from `first` on, which breaks after so many bytes.
 
-    def __init__(self, first: int, breaks_after: int) -> None:
+    It has no more than `most` bytes. Once all are there, it breaks if that is `breaks_at_end`.
+    """
+
+    def __init__(
+        self, first: int, breaks_after: int, most: int, *, breaks_at_end: bool = False
+    ) -> None:
         self.status = 206 if first else 200
         self.headers = {"Content-Range": f"bytes {first}-{len(DATA) - 1}/{len(DATA)}"}
+        if first >= len(DATA):
+            self.status, self.headers = 416, {"Content-Range": f"bytes */{len(DATA)}"}
         self._at = first
-        self._end = first + breaks_after
+        self._last = min(first + most, len(DATA))
+        self._end = min(first + breaks_after, self._last)
+        self._breaks = self._end < self._last or breaks_at_end
         self.closed = False
 
     def read(self, size: int) -> bytes:
-        if self._at == self._end < len(DATA):
+        assert self.status != 416
+        if self._at == self._end and self._breaks:
             raise RegistryError("broken", place="r.example", is_broken=True)
         piece = DATA[self._at : min(self._at + size, self._end)]
         self._at += len(piece)
@@ -51,11 +61,16 @@ class Server:
         # Where each answer begins, whatever is asked for.
         self.first: int | None = 0 if ignores_range else None
         self.answers: list[Answer] = []
+        # How many bytes an answer with a part of the data has, and whether its end is broken.
+        self.most = 1 << 30
+        self.breaks_at_end = False
         self.clock = Clock()
 
     def ask(self, start: int, _patience: Patience) -> Response:
         first = start if self.first is None else self.first
-        self.answers.append(Answer(first, self.breaks_after(len(self.answers))))
+        most = self.most if first else 1 << 30
+        breaks_after = self.breaks_after(len(self.answers))
+        self.answers.append(Answer(first, breaks_after, most, breaks_at_end=self.breaks_at_end))
         return cast("Response", self.answers[-1])
 
     def reader(self, attempts: int = 5) -> ResumedReader:
@@ -135,6 +150,48 @@ def test_requests_and_breaks_are_counted_together() -> None:
         ResumedReader(ask, lambda: Patience(server.clock.pace(), 5), lacking) as reader,
         pytest.raises(RegistryError, match="no answer"),
     ):
+        reader.readall()
+    assert len(server.answers) == 2
+
+
+@pytest.mark.parametrize("into", [False, True])
+def test_nothing_is_lacking_if_only_the_end_of_the_answer_was(into: bool) -> None:
+    server = Server(lambda _: 1 << 30)
+    server.breaks_at_end = True
+    with server.reader() as reader:
+        assert whole(reader, into=into) == DATA
+        assert reader.read(1) == b""
+        reader.move(7)
+        assert reader.read(2) == DATA[7:9]
+    assert [answer.status for answer in server.answers] == [200, 416, 206]
+    assert all(answer.closed for answer in server.answers)
+
+
+def test_a_server_with_less_data_than_it_had() -> None:
+    server = Server(lambda _: 300_000)
+    with server.reader() as reader:
+        reader.move(len(DATA) + 1)
+        with pytest.raises(RegistryError, match=f"no byte {len(DATA) + 1}"):
+            reader.read(1)
+    assert len(server.answers) == 1
+
+
+@pytest.mark.parametrize("into", [False, True])
+def test_a_server_may_send_less_than_it_was_asked_for(into: bool) -> None:
+    """RFC 9110 allows that, and it is no failure."""
+    server = Server(lambda number: 1 << 30 if number else 100_000)
+    server.most = 30_000
+    with server.reader(attempts=2) as reader:
+        assert whole(reader, into=into) == DATA
+        assert reader.read(1) == b""
+    assert len(server.answers) == 33
+    assert server.clock.slept == []
+
+
+def test_a_server_must_send_something_of_what_it_was_asked_for() -> None:
+    server = Server(lambda number: 1 << 30 if number else 100_000)
+    server.most = 0
+    with server.reader() as reader, pytest.raises(RegistryError, match="no byte 100000"):
         reader.readall()
     assert len(server.answers) == 2
 

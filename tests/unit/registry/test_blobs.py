@@ -247,6 +247,20 @@ def test_a_download_that_breaks_goes_on(
         assert reader.readall() == DATA
 
 
+def test_a_download_of_which_only_the_end_is_broken(
+    fake: FakeRegistry, repository: Repository
+) -> None:
+    fake.add_blob("some/repository", DATA)
+    headers = {"Transfer-Encoding": "chunked"}
+    # The piece without bytes, with which such an answer ends, is missing.
+    body = b"%x\r\n%b\r\n" % (len(DATA), DATA)
+    fault = Fault("GET", "blobs", status=200, headers=headers, body=body, early=True)
+    fake.faults.append(fault)
+    with BlobReader(repository, DIGEST) as reader:
+        assert reader.readall() == DATA
+    assert len(fake.requests("GET", "blobs")) == 2
+
+
 @pytest.mark.parametrize("start", [0, 1, 299_999, 300_000])
 @pytest.mark.parametrize("ignores_range", [False, True])
 def test_a_download_from_a_position(
@@ -254,9 +268,6 @@ def test_a_download_from_a_position(
 ) -> None:
     fake.ignores_range = ignores_range
     fake.add_blob("some/repository", DATA)
-    if start == len(DATA):
-        # There is nothing to ask for.
-        return
     with BlobReader(repository, DIGEST, start) as reader:
         assert reader.readall() == DATA[start:]
 
