@@ -24,7 +24,7 @@ from nixdock.registry.transport import Transport
 
 from .authorities import server_context, write_client, write_root
 from .fake_registry import FakeRegistry, Fault, digest_of, fake_registry
-from .reaching import Login, reach
+from .reaching import Clock, Login, reach
 
 VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "NIX_SSL_CERT_FILE")
 BLOB = f"/v2/x/blobs/{digest_of(b'data')}"
@@ -253,6 +253,58 @@ def test_a_server_that_waits_for_plain_http_is_not_waited_for() -> None:
         with reach(host, timeout=0.3).send(Request("GET", BLOB)) as response:
             assert response.whole(100) == b"ok"
         thread.join()
+
+
+WANTS_HTTPS = [
+    b"400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+    b"301 Moved Permanently\r\nLocation: https://r.example/v2/\r\n\r\n",
+    b"426 Upgrade Required\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("plain_answer", WANTS_HTTPS)
+@pytest.mark.parametrize("broken", [1, 4])
+def test_a_broken_handshake_gives_no_encryption_up(
+    authority: trustme.CA, plain_answer: bytes, broken: int
+) -> None:
+    """Neither because of one, nor if the server answers to plain HTTP that it has none."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        kinds: list[str] = []
+        context = server_context(authority)
+        arguments = (server, context, plain_answer, broken, kinds)
+        thread = threading.Thread(target=_break_handshakes, args=arguments, daemon=True)
+        thread.start()
+        host = f"127.0.0.1:{server.getsockname()[1]}"
+        clock = Clock()
+        request = Request("GET", BLOB)
+        with reach(host, clock=clock, insecure=True).send(request) as response:
+            assert response.whole(100) == b"ok"
+            assert response.url.startswith("https:")
+        thread.join()
+    assert kinds == {1: ["tls"] * 2, 4: [*["tls", "tls", "plain"] * 2, "tls"]}[broken]
+    assert clock.slept == {1: [], 4: [2.0, 4.0]}[broken]
+
+
+def _break_handshakes(
+    server: socket.socket, context: ssl.SSLContext, plain: bytes, broken: int, kinds: list[str]
+) -> None:
+    """Break the first handshakes, and serve the connection with the next one."""
+    while True:
+        connection, _ = server.accept()
+        with connection:
+            if connection.recv(1, socket.MSG_PEEK) != b"\x16":
+                kinds.append("plain")
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.0 " + plain)
+                continue
+            kinds.append("tls")
+            if kinds.count("tls") <= broken:
+                continue
+            with context.wrap_socket(connection, server_side=True) as secure:
+                for _ in range(2):
+                    assert secure.recv(4096)
+                    secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            return
 
 
 def _answer_plainly(server: socket.socket) -> None:
