@@ -26,6 +26,12 @@ _ADVICE: Final = {
     407: "the proxy wants a username and a password in its URL",
     413: "the registry, or a proxy before it, limits the size of uploads",
 }
+_TROUBLES: Final = (500, 502, 503, 504)
+_ELSEWHERE: Final = {
+    **dict.fromkeys(_TROUBLES, "the fault is that host's: try again later"),
+    413: "that host limits the size of uploads",
+    429: "it limits the number of requests: try again later",
+}
 _WITH_ACCOUNT: Final = {
     401: "it refuses the credentials: {login} to store others",
     403: "the account may not do this: {login} to use another one",
@@ -82,21 +88,29 @@ class Subject(Struct, frozen=True):
         has_account: bool = False,
         is_broken: bool = False,
         secrets: Collection[str] = (),
+        elsewhere: str | None = None,
     ) -> RegistryError:
-        """Return the error for an answer with a status that was not expected and this body."""
+        """Return the error for an answer with a status that was not expected and this body.
+
+        `elsewhere` is who answered, if the registry led to another host, which knows no account.
+        """
         codes, text = _reported(data)
         code = next(iter(codes), None)
         said = " ".join(filter(None, (str(status), shown(code or "", 60))))
-        message = f"the registry answers {said}"
+        who = f"{shown(elsewhere)}, to which the registry leads," if elsewhere else "the registry"
+        message = f"{who} answers {said}"
         if text := shown(without_secrets(" ".join(text.split()), secrets), _MOST_TEXT):
             message += f": {text}"
-        if advice := self._advice(status, code, has_account):
+        advice = (
+            _ELSEWHERE.get(status, "") if elsewhere else self._advice(status, code, has_account)
+        )
+        if advice:
             message += f"; {advice}"
         return self.error(message, status=status, codes=codes, is_broken=is_broken)
 
     def _advice(self, status: int, code: str | None, has_account: bool) -> str:
         login = f'run "nixdock login {self.host}"'
-        if status in {500, 502, 503, 504}:
+        if status in _TROUBLES:
             return "the fault is the registry's: try again later"
         if status == 404:
             private = "there is no such repository, or it is private"

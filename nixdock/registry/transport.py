@@ -234,12 +234,16 @@ class Transport:
         except RegistryError:
             # The status says enough.
             data = b""
-        error = self._subject(request).refusal(
+        subject = self._subject(request)
+        answering = Origin.of(response.url)
+        is_home = answering == Origin.of(self._root.url(subject))
+        error = subject.refusal(
             status,
             data,
             has_account=self._tokens.used_account(request.scope.repository) is not None,
             is_broken=passing,
             secrets=[*self._tokens.secrets(request.scope), *(value for _, value in query)],
+            elsewhere=None if is_home else answering.place,
         )
         after = retry_after(response.headers.get("Retry-After"), self.access.pace.now())
         return Setback(error, passing=passing, after=after, untouched=status == 429)

@@ -194,7 +194,10 @@ class HttpFiles:
     def _refusal(self, response: Response, file: _File) -> Setback:
         status = response.status
         message = f"the cache answers {status}"
-        if status == 401:
+        answering = Origin.of(response.url)
+        if answering != self._home:
+            message = f"{shown(answering.place)}, to which the cache leads, answers {status}"
+        elif status == 401:
             has_password = self._authorization is not None
             message += (
                 f"; it refuses the password in {self._netrc_file}"

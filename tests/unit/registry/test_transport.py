@@ -278,6 +278,33 @@ def test_errors_say_what_to_do(fake: FakeRegistry, status: int, body: bytes, mes
     assert error.status == status
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (401, "401"),
+        (403, "403"),
+        (404, "404"),
+        (413, "413; that host limits the size of uploads"),
+        (429, "429; it limits the number of requests: try again later"),
+        (500, "500; the fault is that host's: try again later"),
+    ],
+)
+def test_errors_of_where_the_registry_leads_are_not_the_registrys(
+    fake: FakeRegistry, status: int, said: str
+) -> None:
+    """An object store knows nothing of the account, so that no login helps."""
+    digest = fake.add_blob("x", b"data")
+    fake.redirect_blobs = True
+    body = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"
+    fake.faults = [Fault(path="Signature", status=status, body=body, times=9)]
+    error = failure(reach(fake, Login(), attempts=1), digest)
+    assert str(error) == (
+        f"{fake.host}/x: the blob {digest}: {fake.storage}, to which the registry leads,"
+        f" answers {said}"
+    )
+    assert error.status == status
+
+
 def test_huge_error_bodies_are_cut(fake: FakeRegistry) -> None:
     fake.faults = [Fault(path="/blobs/", status=400, body=b"x" * (64 << 20))]
     error = failure(reach(fake))

@@ -120,6 +120,20 @@ def test_no_password_goes_along_to_where_a_nar_is(
     assert all(each.headers["Authorization"] == PASSWORD for each in fake.log)
 
 
+def test_errors_of_where_a_cache_leads_are_not_the_caches(
+    closure: Sample, fake: FakeCache, netrc: dict[str, str], tmp_path: Path
+) -> None:
+    """No password for the cache goes there, so that none helps."""
+    fake.password = PASSWORD
+    with fake_cache(closure.cache(tmp_path / "elsewhere")) as other:
+        other.password = "another"
+        target = f"{other.url}/nar/{LIBC.hash_part}.nar.xz"
+        fake.faults = [Fault(path=r"\.nar\.", status=307, headers={"Location": target})]
+        with pytest.raises(CacheError) as caught:
+            contents_of(open_sample(fake.url, environment=netrc), LIBC)
+    assert str(caught.value).endswith(f": {other.host}, to which the cache leads, answers 401")
+
+
 def test_a_cache_is_reached_by_a_proxy(
     closure: Sample,
     fake: FakeCache,
