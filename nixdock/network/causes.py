@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from msgspec import Struct
 
 from nixdock.network.answers import TooSlowError
 from nixdock.network.redirects import Origin, shown_url
+from nixdock.network.retrying import TRANSIENT
 from nixdock.system.text import shown
 
 __all__ = ["Cause", "Route", "cause_of"]
@@ -31,8 +33,7 @@ _BREAKS: Final = (
     http.client.HTTPException,
     urllib3.exceptions.ProtocolError,
 )
-
-
+_TUNNEL: Final = re.compile(r"Tunnel connection failed: ([0-9]{3})\b", re.ASCII)
 _TOO_LONG: Final = (http.client.LineTooLong, http.client.HTTPException)
 
 
@@ -56,22 +57,39 @@ class Route(Struct, frozen=True):
 
 
 class Cause(Struct, frozen=True):
-    """What went wrong: `kind` for programs, and `text` for people."""
+    """What went wrong: `kind` for programs, and `text` for people.
+
+    `passing` says whether it may be otherwise the next time.
+    """
 
     kind: Kind
     text: str
-
-    @property
-    def passing(self) -> bool:
-        """Whether it may be otherwise the next time."""
-        return self.kind in _PASSING
+    passing: bool
 
 
 def cause_of(error: Exception, route: Route) -> Cause:
     """Return why a request failed. The text has nothing of the request, which may be secret."""
     chain = list(_chain(error))
     kind = _kind(chain)
-    return Cause(kind, _text(kind, chain, route))
+    passing = kind in _PASSING or (kind == "proxy" and _may_recover(chain))
+    return Cause(kind, _text(kind, chain, route), passing)
+
+
+def _may_recover(chain: list[BaseException]) -> bool:
+    """Tell whether a proxy may do next time what it has not done."""
+    status = _proxy_status(chain)
+    if status is not None:
+        return status in TRANSIENT
+    return any(isinstance(each, (*_BREAKS, TimeoutError)) for each in chain)
+
+
+def _proxy_status(chain: list[BaseException]) -> int | None:
+    """Return the status with which a proxy refuses to connect, if it does.
+
+    urllib3 and http.client have no error of its own for that.
+    """
+    found = (_TUNNEL.match(str(each)) for each in chain if isinstance(each, OSError))
+    return next((int(match[1]) for match in found if match), None)
 
 
 def _kind(chain: list[BaseException]) -> Kind:
@@ -111,11 +129,7 @@ def _text(kind: Kind, chain: list[BaseException], route: Route) -> str:
     host = route.host
     match kind:
         case "proxy":
-            place = "" if route.proxy is None else f" {shown_url(route.proxy)}"
-            return (
-                f"the proxy{place} can't be used{_reason(chain)}; check HTTPS_PROXY, HTTP_PROXY and"
-                " NO_PROXY"
-            )
+            return _proxy_text(chain, route)
         case "untrusted":
             own = f", or put it into /etc/containers/certs.d/{host}"
             return (
@@ -141,6 +155,24 @@ def _text(kind: Kind, chain: list[BaseException], route: Route) -> str:
             )
         case _:
             return f"{host} can't be reached{_reason(chain)}"
+
+
+def _proxy_text(chain: list[BaseException], route: Route) -> str:
+    proxy = route.proxy or ""
+    place = f" {shown_url(proxy)}" if proxy else ""
+    status = _proxy_status(chain)
+    reason = _reason(chain) if status is None else f": it answers {status}"
+    if status == 407 and "@" in proxy:
+        advice = "it refuses the username and the password in its URL"
+    elif status == 407:
+        advice = "it wants a username and a password in its URL"
+    elif status == 403:
+        advice = f"it allows no connections to {route.host}"
+    elif status in TRANSIENT:
+        advice = "try again later"
+    else:
+        advice = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+    return f"the proxy{place} can't be used{reason}; {advice}"
 
 
 def _reason(chain: list[BaseException]) -> str:

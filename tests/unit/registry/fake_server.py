@@ -113,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
         received = Received(self.command, split.path, query, headers, body, self.server.name)
         self._send(registry.answer(received), fault)
 
-    do_GET = do_HEAD = do_PUT = do_PATCH = do_POST = do_DELETE = _serve  # noqa: N815
+    do_GET = do_HEAD = do_PUT = do_PATCH = do_POST = do_DELETE = do_CONNECT = _serve  # noqa: N815
 
     def _body(self, fault: Fault | None) -> bytes:
         length = int(self.headers.get("Content-Length", 0))

@@ -75,6 +75,35 @@ def test_a_proxy_that_refuses_is_named_without_its_password(proxied: FakeRegistr
     assert "password" not in message
 
 
+@pytest.mark.parametrize(
+    ("status", "user", "advice", "attempts"),
+    [
+        (407, "", "it wants a username and a password in its URL", 1),
+        (407, "me:secret@", "it refuses the username and the password in its URL", 1),
+        (403, "me:secret@", "it allows no connections to r.example:443", 1),
+        (400, "", "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY", 1),
+        *[(each, "", "try again later", 5) for each in (429, 502, 503, 504)],
+    ],
+)
+def test_what_a_proxy_answers_is_said(
+    fake: FakeRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    user: str,
+    advice: str,
+    attempts: int,
+) -> None:
+    """And what may pass is tried again, as with the registry itself."""
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{user}{fake.host}")
+    fake.faults = [Fault("CONNECT", status=status, times=99)]
+    with pytest.raises(RegistryError) as caught:
+        reach("r.example").send(Request("GET", "/v2/"))
+    assert str(caught.value) == (
+        f"r.example: the proxy http://{fake.host} can't be used: it answers {status}; {advice}"
+    )
+    assert len(fake.log) == attempts
+
+
 def test_a_kind_of_proxy_that_is_not_known_is_named(
     proxied: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
