@@ -88,9 +88,9 @@ class Transport:
         """Wait before the attempt after `attempt`, the longer the more there were."""
         self.access.pace.sleep(self.access.pace.delay(attempt))
 
-    def patience(self) -> Patience:
+    def patience(self, attempts: int | None = None) -> Patience:
         """Return how often, and for how long, something is tried that takes several requests."""
-        return Patience(self.access.pace, self.attempts)
+        return Patience(self.access.pace, self.attempts if attempts is None else attempts)
 
     def send(self, request: Request, patience: Patience | None = None) -> Response:
         """Send a request and return the answer; its status is an expected one.
@@ -102,7 +102,7 @@ class Transport:
         ContentError if the body can't be read.
         """
         if request.once:
-            patience = Patience(self.access.pace, 1)
+            patience = self.patience(1)
         patience = patience or self.patience()
         try:
             return persist(lambda: self._attempt(request), patience, retry=request.retry)

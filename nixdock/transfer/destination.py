@@ -23,7 +23,7 @@ from nixdock.registry.repository import Repository
 if TYPE_CHECKING:
     import io
 
-__all__ = ["Destination", "Mount", "Outcome", "RegistryDestination", "try_mount"]
+__all__ = ["Destination", "Mount", "Outcome", "RegistryDestination", "may_mount", "try_mount"]
 
 _NO_MOUNT: Final = TRANSIENT | {400, 401, 403, 404, 405, 501}
 
@@ -81,12 +81,31 @@ def try_mount(repository: Repository, digest: str, mount_from: str) -> Mount:
     try:
         location = mount_blob(repository, digest, mount_from)
     except RegistryError as error:
-        # Not every registry mounts blobs, nor from every repository, nor at any moment: it can be
-        # uploaded, and that fails as well if the registry can't be reached.
-        if error.status not in _NO_MOUNT and not error.is_broken:
+        if not _has_no_mounts(error):
             raise
         return Mount(done=False)
     return Mount(done=location is None, location=location)
+
+
+def may_mount(repository: Repository, digest: str, mount_from: str) -> bool:
+    """Tell whether another repository has a blob to mount, and lets the account see it."""
+    transport = repository.transport
+    try:
+        # As with the mount itself, it is better to upload the blob than to insist.
+        return has_blob(Repository(transport, mount_from), digest, transport.patience(1))
+    except RegistryError as error:
+        if not _has_no_mounts(error):
+            raise
+        return False
+
+
+def _has_no_mounts(error: RegistryError) -> bool:
+    """Tell whether an error only means that a blob can't be mounted.
+
+    Not every registry mounts blobs, nor from every repository, nor at any moment: it can be
+    uploaded, and that fails as well if the registry can't be reached.
+    """
+    return error.status in _NO_MOUNT or error.is_broken
 
 
 class RegistryDestination:

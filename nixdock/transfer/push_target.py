@@ -14,7 +14,7 @@ from nixdock.registry.blobs import has_blob
 from nixdock.registry.manifests import put_manifest
 from nixdock.registry.referrers import list_referrers, put_referrers
 from nixdock.registry.repository import Repository
-from nixdock.transfer.destination import Outcome, RegistryDestination, try_mount
+from nixdock.transfer.destination import Outcome, RegistryDestination, may_mount, try_mount
 from nixdock.transfer.lookup import Seen
 
 __all__ = ["PushTarget"]
@@ -63,7 +63,7 @@ class PushTarget(Struct, frozen=True):
             if self.has(digest):
                 return Outcome.PRESENT
             for name in sources:
-                if has_blob(Repository(self.repository.transport, name), digest):
+                if may_mount(self.repository, digest, name):
                     return Outcome.MOUNTED
             return None
         for name in sources:

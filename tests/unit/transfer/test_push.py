@@ -211,6 +211,24 @@ def test_a_dry_run_sends_nothing(
     assert (outcomes(again), again.sent, writes(fake)) == (outcomes(again), 0, [])
 
 
+@pytest.mark.parametrize("status", [401, 403, 404, 503])
+def test_a_dry_run_needs_no_right_to_another_repository(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, status: int
+) -> None:
+    """Nor does the push, which uploads what it can't mount."""
+    spec = sample_spec(tmp_path)
+    push(spec, f"{fake.host}/a:v1")
+    fake.faults += [
+        Fault("HEAD", "^/v2/a/blobs", times=99, status=status),
+        Fault("POST", "mount=", times=99, status=status),
+    ]
+    reuse = [f"docker://{fake.host}/a:v1"]
+    dry = push(spec, f"{fake.host}/b:v1", reuse=reuse, options=Pushing(dry_run=True))
+    assert fake.requests("HEAD", "^/v2/a/blobs")
+    wet = push(spec, f"{fake.host}/b:v1", reuse=reuse)
+    assert outcomes(dry) == outcomes(wet) == {"uploaded": len(wet.layers)}
+
+
 def lie(fake: FakeRegistry, repository: str, tag: str) -> None:
     """Let the manifest of an image say that two layers are each other."""
     stored = fake.manifest(repository, tag)
