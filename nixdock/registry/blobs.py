@@ -9,7 +9,7 @@ from typing import Final
 from nixdock.errors import RegistryError
 from nixdock.network.body import Body, ContentError
 from nixdock.network.resumed import CONTENT_RANGE, MUCH, ResumedReader
-from nixdock.network.retrying import Patience
+from nixdock.network.retrying import TRANSIENT, Patience
 from nixdock.registry.repository import Repository
 from nixdock.registry.request import Request
 from nixdock.registry.transport import Response
@@ -145,12 +145,19 @@ def _upload(repository: Repository, digest: str, body: Body, location: str | Non
     patience = repository.transport.patience()
     session = None if location is None else UploadSession(location)
     sent = most = 0
-    has_failed = False
+    has_failed = is_silent = False
     while True:
         goes_on = session is not None and has_failed
         try:
             if session is not None and has_failed:
-                session, sent = _progress(repository, session, digest, patience)
+                try:
+                    session, sent = _progress(repository, session, digest, patience)
+                except RegistryError as error:
+                    # It may be in trouble for a moment, in which all that has come is not lost.
+                    if error.status is None or (error.status in TRANSIENT and not is_silent):
+                        is_silent = error.status is not None
+                        raise
+                    session, sent = None, 0
                 # Without a byte, or with more than there are, the upload is better begun anew.
                 session = session if 0 < sent <= body.size else None
                 if session is not None and sent - most >= MUCH:
@@ -242,6 +249,8 @@ def _progress(
             repository.pushing(),
             expected=(200, 202, 204),
             subject=f"the upload of the blob {digest}",
+            # Rather than to insist, the upload is begun anew.
+            retry=False,
         ),
         patience,
     ) as response:

@@ -112,7 +112,7 @@ def test_a_registry_without_pieces_gets_the_blob_again(
     assert sum(each.received for each in fake.requests("PUT")) == 1000 + len(DATA)
 
 
-@pytest.mark.parametrize("status", [400, 405, 501])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 501])
 def test_a_registry_that_does_not_say_what_has_come_gets_the_blob_again(
     fake: FakeRegistry, repository: Repository, status: int
 ) -> None:
@@ -120,6 +120,20 @@ def test_a_registry_that_does_not_say_what_has_come_gets_the_blob_again(
     upload(repository)
     assert stored(fake) == DATA
     assert len(fake.requests("POST")) == 2
+
+
+@pytest.mark.parametrize("status", [500, 503])
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_registry_that_may_say_later_what_has_come_is_asked_twice(
+    fake: FakeRegistry, status: int, times: int
+) -> None:
+    fake.faults += [Fault("PUT", cut=1000), Fault("GET", "uploads", status=status, times=times)]
+    clock = Clock()
+    upload(Repository(reach(fake, clock=clock), "some/repository"))
+    assert stored(fake) == DATA
+    assert len(fake.requests("GET", "uploads")) == 2
+    assert len(fake.requests("POST")) == (1 if times == 1 else 2)
+    assert clock.slept == [2.0, 4.0]
 
 
 def test_a_whole_blob_that_is_refused_is_not_sent_again(
