@@ -13,6 +13,8 @@ from nixdock.network.redirects import Origin
 __all__ = ["proxy_of"]
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+# An IPv6 address without brackets has no port.
+_WITH_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:]*):([^:]*)")
 
 
 def proxy_of(origin: Origin, environment: Mapping[str, str]) -> str | None:
@@ -27,7 +29,8 @@ def proxy_of(origin: Origin, environment: Mapping[str, str]) -> str | None:
 
 
 def _variable(name: str, environment: Mapping[str, str]) -> str:
-    return (environment.get(name) or environment.get(name.upper()) or "").strip()
+    """Return the value of a variable, of which that in lower case counts even if it is empty."""
+    return environment.get(name, environment.get(name.upper(), "")).strip()
 
 
 def _is_excluded(origin: Origin, no_proxy: str) -> bool:
@@ -44,11 +47,11 @@ def _is_named(origin: Origin, pattern: str) -> bool:
             return address in ipaddress.ip_network(pattern, strict=False)
         except ValueError:
             return False
-    if address_of(pattern) is None:
-        pattern, colon, port = pattern.partition(":")
-        if colon and port != str(origin.port):
+    if match := _WITH_PORT.fullmatch(pattern):
+        pattern = match[1]
+        if match[2] != str(origin.port):
             return False
-    elif address is not None:
+    if address is not None and address_of(pattern) is not None:
         return address_of(pattern) == address
     domain = pattern.lower().removeprefix("*").strip(".")
     host = origin.host.lower().rstrip(".")
