@@ -155,11 +155,15 @@ class RegistryFiles:
     def _fetched(self, blob: _Blob) -> io.FileIO:
         file = temporary_file()
         left = blob.size
-        with _FileReader(self._repository, blob.digest) as reader:
-            while left and (chunk := reader.read(min(CHUNK, left))):
-                left -= len(chunk)
-                while chunk:
-                    chunk = chunk[file.write(chunk) :]
+        try:
+            with _FileReader(self._repository, blob.digest) as reader:
+                while left and (chunk := reader.read(min(CHUNK, left))):
+                    left -= len(chunk)
+                    while chunk:
+                        chunk = chunk[file.write(chunk) :]
+        except BaseException:
+            file.close()
+            raise
         return file
 
     def _blob(self, name: str) -> _Blob:
@@ -222,6 +226,12 @@ class _FileReader(BlobReader):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         try:
             return super().readinto(buffer)
+        except RegistryError as error:
+            raise _missing_or(error) from None
+
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            return super().read(size)
         except RegistryError as error:
             raise _missing_or(error) from None
 
