@@ -65,11 +65,13 @@ class Response:
         subject: Subject,
         broken: Callable[[Exception], Exception],
         flow: Flow,
+        begin_piece: Callable[[], None],
     ) -> None:
         self._raw = raw
         self._subject = subject
         self._broken = broken
         self._flow = flow
+        self._begin_piece = begin_piece
         self._error: Exception | None = None
         self.status = raw.status
         self.headers: Mapping[str, str] = raw.headers
@@ -132,6 +134,7 @@ class Response:
         """Return what comes at once, so that it is noticed if that is ever so little."""
         if self._error is not None:
             raise self._error
+        self._begin_piece()
         data = self._flow.wait(lambda: self._raw.read1(most, decode_content=False))
         if len(data) > most:
             # A piece of negative size, for example, of which all that has come is read.

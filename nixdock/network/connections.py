@@ -14,10 +14,10 @@ import urllib3
 
 from nixdock.errors import NixdockError, RemoteError
 from nixdock.network.addresses import is_local_name
-from nixdock.network.answers import Flow, Response
+from nixdock.network.answers import Flow, Response, TooSlowError
 from nixdock.network.body import Body, ContentError
 from nixdock.network.causes import Cause, Route, cause_of
-from nixdock.network.early_answers import POOLS
+from nixdock.network.pools import POOLS, watch_of
 from nixdock.network.proxies import proxy_of
 from nixdock.network.redirects import Origin, UnsafeTargetError, shown_url
 from nixdock.network.retrying import Setback
@@ -150,10 +150,10 @@ class Connections:
                 decode_content=False,
                 timeout=timeout,
             )
-        except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:
+        except (urllib3.exceptions.HTTPError, TooSlowError, ValueError, OSError) as error:
             raise NoAnswerError(cause_of(error, route)) from None
         self.answered = next(self._numbers)
-        return Response(raw, url, subject, broken, Flow(timeout))
+        return Response(raw, url, subject, broken, Flow(timeout), watch_of(raw).begin)
 
     def _pool(self, origin: Origin, proxy: str | None) -> urllib3.PoolManager:
         """Return the pool for an origin; certificates for the server count only for its host."""
@@ -189,7 +189,7 @@ class Connections:
             **({"ssl_context": self._context(own)} if secure else {}),
         }
         if proxy is None:
-            return _answering_early(urllib3.PoolManager(**settings))
+            return _with_own_pools(urllib3.PoolManager(**settings))
         try:
             parsed = urllib3.util.parse_url(proxy)
         except urllib3.exceptions.LocationParseError:
@@ -198,10 +198,10 @@ class Connections:
             raise urllib3.exceptions.ProxyError("", invalid) from invalid
         given = urllib3.make_headers(proxy_basic_auth=unquote(parsed.auth)) if parsed.auth else {}
         url = parsed._replace(auth=None).url
-        return _answering_early(urllib3.ProxyManager(url, proxy_headers=given, **settings))
+        return _with_own_pools(urllib3.ProxyManager(url, proxy_headers=given, **settings))
 
 
-def _answering_early(pool: urllib3.PoolManager) -> urllib3.PoolManager:
+def _with_own_pools(pool: urllib3.PoolManager) -> urllib3.PoolManager:
     pool.pool_classes_by_scheme = POOLS
     return pool
 
