@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import PackError
-from nixdock.rootfs.obstacles import find_obstacle
+from nixdock.rootfs.obstacles import find_obstacle, make_directory
 
 __all__ = ["add_database"]
 
@@ -51,8 +51,7 @@ def _make_directory(tree: Path, path: str) -> list[str]:
     for depth in range(len(parts)):
         directory = tree.joinpath(*parts[: depth + 1])
         if not directory.exists():
-            directory.mkdir()
-            directory.chmod(0o755)
+            make_directory(directory)
             new.append(str(directory.relative_to(tree)))
     return new
 

@@ -14,6 +14,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from nixdock.errors import PackError, SpecError
+from nixdock.rootfs.obstacles import make_directory
 from nixdock.rootfs.underlay import Underlay
 from nixdock.spec.image_spec import StoreSpec
 from nixdock.spec.paths import is_in_store
@@ -116,8 +117,7 @@ class JoinedTree(Struct):
             target.unlink()
         self.make_parents(content, path)
         origin = self.origins.setdefault(path, content)
-        target.mkdir()
-        target.chmod(0o755)
+        make_directory(target)
         if linked_directory is not None:
             self.link_directory(origin, path, linked_directory)
 

@@ -6,8 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-__all__ = ["find_obstacle", "make_directories", "parent_within"]
+__all__ = ["find_obstacle", "make_directories", "make_directory", "parent_within"]
+
+_MODE: Final = 0o755
 
 
 def find_obstacle(top: Path, path: str) -> Path | None:
@@ -41,6 +44,15 @@ def parent_within(top: Path, path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory with the mode that it has in images, whatever the umask is.
+
+    A parent that gives its group to new files, such as a TMPDIR, would have it do so, too.
+    """
+    path.mkdir()
+    path.chmod(_MODE)
+
+
 def make_directories(path: Path) -> None:
     """Make a directory and its parents, where they do not exist, however many they are."""
     missing = []
@@ -48,4 +60,4 @@ def make_directories(path: Path) -> None:
         missing.append(path)
         path = path.parent
     for directory in reversed(missing):
-        directory.mkdir()
+        make_directory(directory)

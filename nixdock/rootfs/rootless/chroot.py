@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from nixdock.errors import ScriptError
-from nixdock.rootfs.obstacles import find_obstacle, parent_within
+from nixdock.rootfs.obstacles import find_obstacle, make_directory, parent_within
 from nixdock.rootfs.rootless.enter import INSIDE
 from nixdock.rootfs.store_view import StoreView
 
@@ -84,8 +84,7 @@ class Mounts(Struct):
         for part in target.strip("/").split("/"):
             directory = directory / part
             if not directory.exists():
-                directory.mkdir()
-                directory.chmod(0o755)
+                make_directory(directory)
                 self.mount_points.append(directory)
         return directory
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import ScriptError
+from nixdock.rootfs.obstacles import make_directory
 from nixdock.rootfs.rootless.chroot import Mount, Mounts
 from nixdock.rootfs.rootless.enter import INSIDE
 from nixdock.rootfs.store_view import StoreView
@@ -66,8 +67,9 @@ def script_root(
     the store is what that says.
     """
     root, temporary = space / "root", space / "tmp"
-    root.mkdir()
-    temporary.mkdir()
+    make_directory(root)
+    # What scripts make in it and move to the image must not get a set-group-ID bit either.
+    make_directory(temporary)
     mounts = Mounts(script, root, store_dir)
     for path in ("/dev", "/proc"):
         mounts.make_directory(path)
@@ -86,7 +88,7 @@ def script_root(
         if view is not None and store == store_dir:
             # This mount is not read-only, or the kernel would not note what is used.
             joined = Mounts(script, space / "store", store_dir, view)
-            joined.root.mkdir()
+            make_directory(joined.root)
             joined.add_store()
             mounts.add(f"{joined.root}{store}", store, recursive=False)
             mounts.mounts += joined.mounts

@@ -100,6 +100,52 @@ def test_modes_do_not_depend_on_the_mask(store: Store, tree: Path, mask: int) ->
     assert [p.stat().st_mode & 0o7777 for p in (tree, tree / "d", tree / "d/e")] == [0o755] * 3
 
 
+@contextmanager
+def unusual_modes(tree: Path) -> Iterator[None]:
+    """Use a mask that leaves little, in a tree whose new directories get its group and bit."""
+    tree.chmod(0o2755)
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def modes(tree: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(tree)): path.stat().st_mode & 0o7777
+        for path in tree.rglob("*")
+        if path.is_dir() and not path.is_symlink()
+    }
+
+
+def test_directories_to_which_links_of_the_base_lead_have_the_usual_mode(
+    tree: Path, tmp_path: Path
+) -> None:
+    with below(tmp_path, directory("usr/bin"), link("bin", "usr/bin")) as underlay:
+        with unusual_modes(tree):
+            underlay.add_directory_links(tree)
+        assert modes(tree) == {"usr": 0o755, "usr/bin": 0o755}
+
+
+def test_directories_to_which_files_are_moved_have_the_usual_mode(
+    tree: Path, tmp_path: Path
+) -> None:
+    (tree / "bin").mkdir()
+    (tree / "bin/sh").touch()
+    with below(tmp_path, directory("usr/bin"), link("bin", "usr/bin")) as underlay:
+        with unusual_modes(tree):
+            underlay.remove_directory_links(tree, {})
+        assert modes(tree) == {"usr": 0o755, "usr/bin": 0o755}
+
+
+def test_directories_to_which_kept_links_lead_have_the_usual_mode(store: Store, tree: Path) -> None:
+    contents = [store.add("a", {"bin": Link("usr/bin")}), store.add("b", {"bin/x": "x"})]
+    with unusual_modes(tree):
+        copy_contents(contents, tree, store.root, keep_directory_links=True)
+    assert modes(tree) == {"usr": 0o755, "usr/bin": 0o755}
+
+
 def test_contents_without_a_root(tmp_path: Path, tree: Path) -> None:
     (tmp_path / "content").mkdir()
     (tmp_path / "content" / "file").write_text("x")

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -131,6 +132,21 @@ def tar_of(source: Layer) -> bytes:
 def members(data: bytes) -> Iterator[tarfile.TarInfo]:
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         yield from tar
+
+
+def test_the_tree_gets_no_bit_of_the_temporary_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "group").mkdir()
+    (tmp_path / "group").chmod(0o2755)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "group"))
+    before = os.umask(0o077)
+    try:
+        with prepared("mkdir d /tmp/moved; mv /tmp/moved .; stat -c %a . > mode") as top:
+            found = {info.name: info.mode for info in members(tar_of(top)) if info.isdir()}
+    finally:
+        os.umask(before)
+    assert found == {"": 0o755, "/d": 0o755, "/moved": 0o755}
 
 
 def test_the_script_sees_the_joined_tree_and_changes_it(tmp_path: Path) -> None:
