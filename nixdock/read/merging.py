@@ -13,10 +13,11 @@ from msgspec.structs import replace
 from nixdock.coding.decompression import MOST_EXPANDED
 from nixdock.errors import ImageError, NixdockError
 from nixdock.layers.hashed import buffered
+from nixdock.read.deletions import delete_hidden
 from nixdock.read.layer_rules import OVERLAY, LayerRules
 from nixdock.read.opened_tars import opened_tars
 from nixdock.read.stored_layer import StoredLayer
-from nixdock.read.tree import MergedTree, Node
+from nixdock.read.tree import Followed, MergedTree, Node
 from nixdock.read.whole_tars import OpenedTar
 from nixdock.system.file_range import Range
 from nixdock.system.text import shown
@@ -24,7 +25,7 @@ from nixdock.tar.kinds import KIND_NAMES, Kind
 from nixdock.tar.member import Member
 from nixdock.tar.names import normalised
 from nixdock.tar.reader import TarReader
-from nixdock.tar.whiteouts import AUFS, OPAQUE, WHITEOUT, is_hidden
+from nixdock.tar.whiteouts import is_hidden
 
 __all__ = ["check_merging", "merged_tree"]
 
@@ -112,6 +113,11 @@ class _LayerFiles(Struct):
     files: list[tuple[bytes, Node | _Link]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def directories(self) -> set[bytes]:
+        """The names of the directories that the layer lists."""
+        return {name for name, file in self.files if isinstance(file, Node) and file.is_directory}
+
 
 class _Merging(Struct):
     """A tree to which layers are added, bottom to top.
@@ -124,6 +130,7 @@ class _Merging(Struct):
     nodes: int = 0
     text: int = 0
     sparse: int = 0
+    followed: Followed = field(default_factory=Followed)
     # Directories by names in this layer that lead there: looking them up for each file takes long.
     found: dict[bytes, Node] = field(default_factory=dict)
 
@@ -131,9 +138,10 @@ class _Merging(Struct):
         """Add a layer; return warnings about it."""
         layer = self._read(number, tar, place)
         self.found.clear()
-        # Whiteouts delete files of lower layers only, so apply them first.
-        for name in layer.whiteouts:
-            self._delete(name)
+        if layer.whiteouts:
+            # They delete files of lower layers only, so apply them first.
+            delete_hidden(self.tree, layer.whiteouts, layer.directories, self.followed)
+            self.followed.check(place)
         layer.files.reverse()
         while layer.files:
             self._put(*layer.files.pop(), layer.hidden, place)
@@ -179,18 +187,6 @@ class _Merging(Struct):
                 place=place,
             )
 
-    def _delete(self, name: bytes) -> None:
-        directory, _, base = name.rpartition(b"/")
-        if not base.startswith(WHITEOUT):
-            return
-        parent = self.tree.lookup(directory, follow=True)
-        if parent is None or not parent.is_directory:
-            return
-        if base == OPAQUE:
-            parent.children.clear()
-        elif not base.startswith(AUFS):
-            parent.children.pop(base.removeprefix(WHITEOUT), None)
-
     def _put(self, name: bytes, file: Node | _Link, hidden: dict[bytes, Node], place: str) -> None:
         if isinstance(file, _Link):
             node = self._target(name, file.target, hidden, place)
@@ -216,7 +212,7 @@ class _Merging(Struct):
 
     def _target(self, name: bytes, target: bytes, hidden: dict[bytes, Node], place: str) -> Node:
         """Return the file to which the hard link `name` leads, perhaps in a lower layer."""
-        node = hidden.get(target) if is_hidden(target) else self.tree.lookup(target)
+        node = hidden.get(target) if is_hidden(target) else self._lookup(target, place)
         if node is None or node.is_directory:
             raise ImageError(
                 f"{place}: the hard link {shown(name)!r} is to {shown(target)!r}, which is not an"
@@ -225,12 +221,17 @@ class _Merging(Struct):
             )
         return node
 
+    def _lookup(self, name: bytes, place: str, *, follow: bool = False) -> Node | None:
+        node = self.tree.lookup(name, follow=follow, followed=self.followed)
+        self.followed.check(place)
+        return node
+
     def _directory(self, name: bytes, place: str) -> Node:
         """Return the directory `name`; create missing ones."""
         known = self.found.get(name)
         if known is not None:
             return known
-        node = self.tree.lookup(name, follow=True)
+        node = self._lookup(name, place, follow=True)
         if node is None:
             node = self._create_directories(name, place)
         if not node.is_directory:
@@ -249,7 +250,7 @@ class _Merging(Struct):
             at = at + b"/" + part if at else part
             child = node.children.get(part)
             if child is not None and not child.is_directory:
-                child = self.tree.lookup(at, follow=True)
+                child = self._lookup(at, place, follow=True)
                 if child is None or not child.is_directory:
                     raise ImageError(
                         f"{place}: the layer has files below {shown(at)!r}, which does not lead to"

@@ -10,15 +10,18 @@ from typing import BinaryIO, Final
 
 from msgspec import Struct, field
 
+from nixdock.errors import ImageError
 from nixdock.layers.hashed import buffered
 from nixdock.system.file_range import Range
 from nixdock.tar.header import name_text
 from nixdock.tar.kinds import Kind
 from nixdock.tar.sparse import Extents, SparseReader
 
-__all__ = ["MergedTree", "Node"]
+__all__ = ["Followed", "MergedTree", "Node"]
 
 _MOST_LINKS: Final = 40
+# In all look-ups for an image: those of one may be 80,000.
+_MOST_FOLLOWED: Final = 50_000_000
 
 
 class Node(Struct, eq=False):
@@ -49,22 +52,42 @@ class Node(Struct, eq=False):
         return self.kind == Kind.DIRECTORY
 
 
+class Followed(Struct):
+    """How many components the symlinks have had in all that were followed."""
+
+    components: int = 0
+
+    def check(self, place: str) -> None:
+        """Raise ImageError with `place` if they are too many, as in a hostile image alone."""
+        if self.components > _MOST_FOLLOWED:
+            raise ImageError(
+                f"{place}: the symbolic links that lead to files of the layers up to this one have"
+                f" more than {_MOST_FOLLOWED} components",
+                place=place,
+            )
+
+
 class MergedTree(Struct, frozen=True):
     """A tree of files. Names have no leading or trailing slash; that of the root is empty."""
 
     root: Node = field(default_factory=lambda: Node(Kind.DIRECTORY))
     tars: tuple[Range, ...] = ()
 
-    def lookup(self, name: bytes, *, follow: bool = False) -> Node | None:
+    def lookup(
+        self, name: bytes, *, follow: bool = False, followed: Followed | None = None
+    ) -> Node | None:
         """Return the file with that name or None, following symlinks as `resolve` does."""
-        resolved = self.resolve(name, follow=follow)
+        resolved = self.resolve(name, follow=follow, followed=followed)
         return None if resolved is None else self._node(resolved)
 
-    def resolve(self, name: bytes, *, follow: bool = False) -> bytes | None:
+    def resolve(
+        self, name: bytes, *, follow: bool = False, followed: Followed | None = None
+    ) -> bytes | None:
         """Return `name` with the symlinks among its directories resolved.
 
         With `follow`, a symlink at its end is resolved, too. The last component need not exist.
         Return None if a directory is missing or is not one, or if there are too many symlinks.
+        The components of symlinks are added to `followed`.
         """
         # Components yet to be resolved, the next one last.
         parts = _components(name)[::-1]
@@ -89,7 +112,10 @@ class MergedTree(Struct, frozen=True):
                     return None
                 if child.target.startswith(b"/"):
                     path = []
-                parts += reversed(_components(child.target))
+                components = _components(child.target)
+                if followed is not None:
+                    followed.components += len(components)
+                parts += reversed(components)
                 continue
             path.append((part, child))
         return b"/".join(name for name, _ in path)

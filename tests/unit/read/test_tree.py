@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from nixdock.errors import ImageError
+from nixdock.read import tree as tree_module
 from nixdock.read.merging import merged_tree
 from nixdock.read.opening import open_image
 from nixdock.read.tree import MergedTree
 from nixdock.tar.kinds import Kind
 from tests.unit.docker_archive import archive, directory, entry, layer, link
+
+# A member, or a name and the text of a file.
+File = tuple[str, str] | tarfile.TarInfo
 
 
 @pytest.fixture
@@ -162,3 +166,60 @@ def test_a_directory_that_was_deleted_is_made_again(path: Path) -> None:
     layers = layer(("a/b/x", "")), layer((".wh.a", "")), layer(("a/b/y", ""))
     with merged(path, *layers) as tree:
         assert names(tree) == ["a", "a/b", "a/b/y"]
+
+
+@pytest.mark.parametrize("hidden", [".wh..wh..opq", ".wh.keep"])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_directory_in_the_place_of_a_link_hides_nothing_where_that_leads(
+    path: Path, hidden: str, first: bool
+) -> None:
+    lower = layer(("run/keep", ""), directory("var"), link("var/run", "/run"))
+    new: list[File] = [directory("var/run"), (f"var/run/{hidden}", ""), ("var/run/new", "")]
+    with merged(path, lower, layer(*(new[1:] + new[:1] if first else new))) as tree:
+        assert tree.lookup(b"run/keep") is not None
+        assert tree.lookup(b"var/run") is not None
+
+
+def test_whiteouts_below_a_directory_in_the_place_of_a_link(path: Path) -> None:
+    lower = layer(("run/lock/keep", ""), directory("var"), link("var/run", "/run"))
+    upper = layer(directory("var/run"), directory("var/run/lock"), ("var/run/lock/.wh.keep", ""))
+    with merged(path, lower, upper) as tree:
+        assert names(tree) == ["run", "run/lock", "run/lock/keep", "var", "var/run", "var/run/lock"]
+
+
+def test_whiteouts_of_a_link_and_behind_it(path: Path) -> None:
+    lower = layer(("run/keep", ""), ("run/gone", ""), link("a", "run"), link("b", "run"))
+    for upper in ([(".wh.a", ""), ("a/.wh.keep", "")], [("a/.wh.keep", ""), (".wh.a", "")]):
+        with merged(path, lower, layer(*upper, ("b/.wh.gone", ""))) as tree:
+            assert names(tree) == ["b", "run", "run/keep"]
+
+
+def chain(*more: tuple[str, str]) -> bytes:
+    """A layer in which the link l0 leads to the directory a by 80,000 components."""
+    links = [link(f"l{i}", "a/../" * 816 + f"l{i + 1}") for i in range(38)]
+    return layer(directory("a"), *links, link("l38", "a"), *more)
+
+
+def test_whiteouts_behind_links_are_looked_up_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree_module, "_MOST_FOLLOWED", 100_000)
+    lower = chain(*((f"a/{i}", "") for i in range(100)))
+    with merged(path, lower, layer(*((f"l0/.wh.{i}", "") for i in range(99)))) as tree:
+        assert names(tree)[:2] == ["a", "a/99"]
+
+
+@pytest.mark.parametrize("kind", ["whiteouts", "files", "hard links"])
+def test_links_that_take_long_to_follow(
+    path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(tree_module, "_MOST_FOLLOWED", 1_000_000)
+    links = [link(f"s{i}", "l0") for i in range(20)]
+    upper: dict[str, list[File]] = {
+        "whiteouts": [(f"s{i}/.wh.x", "") for i in range(20)],
+        "files": [(f"s{i}/{i}", "") for i in range(20)],
+        "hard links": [entry(f"h{i}", tarfile.LNKTYPE, linkname="l0/f") for i in range(20)],
+    }
+    layers = chain(("a/f", "")), layer(*links), layer(*upper[kind])
+    with pytest.raises(ImageError, match="more than 1000000 components"), merged(path, *layers):
+        pass
