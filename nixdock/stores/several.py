@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from queue import SimpleQueue
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from nixdock.errors import CacheError
 from nixdock.nix.closure import Closure, PathInfo
@@ -126,14 +126,20 @@ class Stores:
         with self._nar(path, nar_hash) as nar:
             yield from entries_of_nar(nar, path, nar)
 
-    def listing(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:
-        """Yield the same entries, without contents, from a cache's listing if it has one."""
+    def listing(
+        self, path: StorePath, nar_hash: Hash | None = None, *, sure: bool = False
+    ) -> Iterator[Entry]:
+        """Yield the same entries, without contents, from a cache's listing if it has one.
+
+        With `sure`, only a cache that needs no signatures may have it.
+        """
         if self._is_local(path):
             yield from self.local.entries(path)
             return
-        if path not in self._listings:
-            self._listings[path] = self._listed(path, nar_hash)
-        yield from entries_of_nar(self._listings[path], path, None)
+        found = self._listings.get(path)
+        if found is None or (sure and not found.is_sure):
+            found = self._listings[path] = self._listed(path, nar_hash, sure=sure)
+        yield from entries_of_nar(found.entries, path, None)
 
     def directory_of(self, paths: Sequence[StorePath]) -> str | None:
         """Return the local store's directory, if that has all the paths."""
@@ -171,9 +177,12 @@ class Stores:
         with ContinuedNar(self._search(path, nar_hash)) as stream:
             yield VerifiedNar(stream, stream.address, stream.failure)
 
-    def _listed(self, path: StorePath, nar_hash: Hash | None) -> list[NarEntry]:
+    def _listed(self, path: StorePath, nar_hash: Hash | None, *, sure: bool) -> _Listing:
         search = self._search(path, nar_hash)
         for copy in search:
+            is_sure = not copy.cache.needs_signatures
+            if sure and not is_sure:
+                break
             try:
                 listing = copy.cache.listing(copy.found)
             except CacheError as error:
@@ -181,14 +190,23 @@ class Stores:
                 continue
             search.warn()
             if listing is not None:
-                return listing
-            with self._nar(path, nar_hash) as nar:
-                return list(nar)
-        raise search.error()
+                return _Listing(listing, is_sure)
+            break
+        else:
+            raise search.error()
+        with self._nar(path, nar_hash) as nar:
+            return _Listing(list(nar), is_sure=True)
 
     @cached_property
-    def _listings(self) -> dict[StorePath, list[NarEntry]]:
+    def _listings(self) -> dict[StorePath, _Listing]:
         return {}
+
+
+class _Listing(NamedTuple):
+    """What is in a path, and whether that is not just what a cache says without a signature."""
+
+    entries: list[NarEntry]
+    is_sure: bool
 
 
 def _priority(cache: BinaryCache) -> int | CacheError:
