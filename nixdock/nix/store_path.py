@@ -8,7 +8,10 @@ from typing import Final
 
 from nixdock.errors import InputError
 
-__all__ = ["DEFAULT_STORE_DIR", "StorePath", "valid_store_paths"]
+__all__ = ["DATABASE_FILE", "DEFAULT_STORE_DIR", "StorePath", "valid_store_paths"]
+
+DATABASE_FILE: Final = "nix/var/nix/db/db.sqlite"
+"""Nix's database, below the root of a file system."""
 
 DEFAULT_STORE_DIR: Final = "/nix/store"
 

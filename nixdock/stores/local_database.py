@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -13,13 +13,15 @@ from urllib.parse import quote
 from nixdock.errors import InputError, MissingPathsError, StoreError
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.hashes import Hash
-from nixdock.nix.store_path import StorePath
+from nixdock.nix.store_path import DATABASE_FILE, StorePath
 from nixdock.system.text import listed
 
 __all__ = ["LocalDatabase", "local_closure"]
 
 _MOST_NAMED: Final = 5
-_FILE: Final = "nix/var/nix/db/db.sqlite"
+# SQLite takes 999 at least.
+_MOST_VALUES: Final = 900
+_HASHES: Final = "select path, hash from ValidPaths where path in"
 _INFO: Final = "select id, hash, narSize, deriver from ValidPaths where path = ?"
 _REFERENCES: Final = (
     "select path from Refs join ValidPaths on reference = id where referrer = ? order by path"
@@ -30,7 +32,7 @@ class LocalDatabase:
     """The database below the directory `root`, which Nix may write to meanwhile."""
 
     def __init__(self, root: str) -> None:
-        self.file = Path(root or "/", _FILE)
+        self.file = Path(root or "/", DATABASE_FILE)
         self._connection: sqlite3.Connection | None = None
         # The process that has opened it: a connection must not be used in its child processes.
         self._process = 0
@@ -56,17 +58,36 @@ class LocalDatabase:
         except (InputError, TypeError, ValueError) as error:
             raise self._damaged(error) from None
 
+    def changed(self, promised: Mapping[StorePath, Hash]) -> dict[StorePath, Hash]:
+        """Return the valid paths that have other NAR hashes than promised, with those.
+
+        Whatever is not valid, or has a hash of another kind, can't be compared.
+        """
+        changed = {}
+        ordered = [*promised]
+        for start in range(0, len(ordered), _MOST_VALUES):
+            paths = ordered[start : start + _MOST_VALUES]
+            query = f"{_HASHES} ({', '.join('?' * len(paths))})"
+            for text, digest in self._rows(query, *paths):
+                try:
+                    path, found = StorePath(text), Hash.parse(digest)
+                except (AttributeError, InputError, TypeError, ValueError) as error:
+                    raise self._damaged(error) from None
+                if found.algorithm == promised[path].algorithm and found != promised[path]:
+                    changed[path] = found
+        return changed
+
     @property
     def exists(self) -> bool:
         """Whether there is a database that can be read."""
         return self._opened() is not None
 
-    def _rows(self, query: str, value: object) -> Iterator[tuple[str, ...]]:
+    def _rows(self, query: str, *values: object) -> Iterator[tuple[str, ...]]:
         connection = self._opened()
         if connection is None:
             return
         try:
-            yield from connection.execute(query, (value,))
+            yield from connection.execute(query, values)
         except sqlite3.Error as error:
             raise self._damaged(error) from None
 

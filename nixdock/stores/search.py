@@ -29,15 +29,21 @@ class Copy(Struct, frozen=True):
 class Search:
     """The copies of `path` in `caches`, each of which is asked once those before have failed.
 
-    With `nar_hash`, copies must have that NAR hash, and need no signature.
+    With `nar_hash`, copies must have that NAR hash, and need no signature. `local_doubt` is why the
+    local store's copy does not count, if it has one.
     """
 
     def __init__(
-        self, caches: Sequence[BinaryCache], path: StorePath, nar_hash: Hash | None = None
+        self,
+        caches: Sequence[BinaryCache],
+        path: StorePath,
+        nar_hash: Hash | None = None,
+        local_doubt: str = "",
     ) -> None:
         self.caches = caches
         self.path = path
         self._nar_hash = nar_hash
+        self._local_doubt = local_doubt
         self._failures: dict[BinaryCache, CacheError] = {}
         self._doubts: dict[BinaryCache, str] = {}
 
@@ -82,7 +88,7 @@ class Search:
     @property
     def doubt(self) -> str:
         """Why the first copy that is not trusted is not, or nothing."""
-        return next(iter(self._doubts.values()), "")
+        return self._local_doubt or next(iter(self._doubts.values()), "")
 
     def error(self) -> CacheError | MissingPathsError:
         """Return an error that says why there are no more copies."""

@@ -164,13 +164,24 @@ class Stores:
         return False
 
     def _is_local(self, path: StorePath) -> bool:
-        """Tell whether the local store has a path, and not just a part that is being added."""
-        if not self.local.has_file(path, path):
+        """Tell whether the local store has a path, and not just a part that is being added.
+
+        One with another NAR hash than promised is another one.
+        """
+        if path in self._changed or not self.local.has_file(path, path):
             return False
         return not self._database.exists or self._database.info(path) is not None
 
     def _search(self, path: StorePath, nar_hash: Hash | None) -> Search:
-        return Search(self.caches, path, nar_hash or self._promised.get(path))
+        promised = nar_hash or self._promised.get(path)
+        doubt = ""
+        if path in self._changed:
+            doubt = f"the local store has it, but its NAR hash is {self._changed[path]}"
+        return Search(self.caches, path, promised, doubt)
+
+    @cached_property
+    def _changed(self) -> Mapping[StorePath, Hash]:
+        return self._database.changed(self._promised) if self._promised else {}
 
     @contextmanager
     def _nar(self, path: StorePath, nar_hash: Hash | None) -> Iterator[VerifiedNar]:

@@ -10,13 +10,19 @@ from pathlib import Path
 import pytest
 
 from nixdock.errors import MissingPathsError, StoreError
+from nixdock.layers.pack import pack
+from nixdock.layers.store import StoreLayer
+from nixdock.nix.closure import Closure
 from nixdock.nix.database import write_nix_db
+from nixdock.nix.hashes import Hash
+from nixdock.nix.store_path import StorePath
 from nixdock.stores.local import LocalStore
 from nixdock.stores.local_database import LocalDatabase
+from tests.unit.nix.nar_files import File
 
 from .fake_cache import FakeCache
 from .reaching import contents_of, open_sample
-from .sample_cache import APP, LIBC, LINK, Sample
+from .sample_cache import APP, LIBC, LINK, TREES, Sample, sample
 
 DATABASE = "nix/var/nix/db/db.sqlite"
 
@@ -91,3 +97,79 @@ def test_a_path_that_is_only_being_added_is_not_used(
     part.mkdir(parents=True)
     stores = open_sample(fake.url, root=str(root))
     assert contents_of(stores, LIBC) == contents_of(open_sample(fake.url), LIBC)
+
+
+def rebuilt(directory: Path) -> Sample:
+    """The store of a machine on which the app was built anew, with another result."""
+    app = {b"bin": {b"app": File(b"another program", executable=True)}}
+    other = sample(directory, {**TREES, APP: app})
+    write_nix_db(other.closure, other.root, registration_time=1)
+    return other
+
+
+def hashes_of(closure: Closure) -> dict[StorePath, Hash]:
+    return {info.path: info.nar_hash for info in closure if info.nar_hash is not None}
+
+
+def test_a_path_that_is_not_what_was_promised_is_not_read(closure: Sample, tmp_path: Path) -> None:
+    other = rebuilt(tmp_path / "other")
+    promised = hashes_of(closure.closure)
+    store = LocalStore(str(other.root)).promising(promised)
+    expected = (
+        f"{other.root}{APP} has the NAR hash {other.closure[APP].nar_hash} by Nix's database, not"
+        f" {promised[APP]}: it was built anew, with another result; copy the right one into this"
+        " store, name a binary cache that has it with --store, or resolve the spec again"
+    )
+    layer = StoreLayer((APP,), store=store, nar_hashes=(promised[APP],))
+    for read in (lambda: [*store.listing(APP)], lambda: store.directory_of([LIBC, APP])):
+        with pytest.raises(StoreError) as caught:
+            read()
+        assert str(caught.value) == expected
+    with pytest.raises(StoreError):
+        pack(layer)
+    assert store.lacks(APP)
+    assert not store.lacks(LIBC)
+    assert [*store.entries(LIBC)]
+    same = LocalStore(str(other.root))
+    assert same.promising(hashes_of(other.closure)) == same.promising({}) == same
+
+
+def test_a_path_that_is_not_what_was_promised_comes_from_a_cache(
+    closure: Sample, fake: FakeCache, tmp_path: Path
+) -> None:
+    other = rebuilt(tmp_path / "other")
+    stores = open_sample(fake.url, root=str(other.root)).promising(hashes_of(closure.closure))
+    assert stores.lacks(APP)
+    assert stores.directory_of([APP]) is None
+    assert contents_of(stores, APP) == contents_of(open_sample(fake.url), APP)
+    assert fake.names.count(f"{APP.hash_part}.narinfo") == 2
+    assert not stores.lacks(LIBC)
+
+
+def test_where_no_cache_has_what_was_promised(
+    closure: Sample, fake: FakeCache, tmp_path: Path
+) -> None:
+    other = rebuilt(tmp_path / "other")
+    (fake.directory / f"{APP.hash_part}.narinfo").unlink()
+    stores = open_sample(fake.url, root=str(other.root)).promising(hashes_of(closure.closure))
+    with pytest.raises(MissingPathsError) as caught:
+        [*stores.entries(APP)]
+    assert str(caught.value) == (
+        f"no store to be trusted has {APP} (the local store has it, but its NAR hash is"
+        f" {other.closure[APP].nar_hash}); asked were the local store, {fake.url}"
+    )
+
+
+def test_a_store_that_can_not_tell_keeps_its_paths(closure: Sample, tmp_path: Path) -> None:
+    other = rebuilt(tmp_path / "other")
+    (other.root / DATABASE).unlink()
+    assert not LocalStore(str(other.root)).promising(hashes_of(closure.closure)).lacks(APP)
+    (other.root / DATABASE).write_text("damaged")
+    assert not LocalStore(str(other.root)).promising(hashes_of(closure.closure)).lacks(APP)
+
+
+def test_thousands_of_paths_are_compared(root: Path, closure: Sample) -> None:
+    sum_ = Hash("sha256", bytes(32))
+    many = {StorePath(f"/nix/store/{i:032}-x"): sum_ for i in range(5000)}
+    found = LocalDatabase(str(root)).changed({**many, LIBC: sum_})
+    assert found == {LIBC: closure.closure[LIBC].nar_hash}
