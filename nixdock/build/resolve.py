@@ -16,6 +16,7 @@ from nixdock.spec.closure_spec import ClosureSpec, StorePathSpec
 from nixdock.spec.image_spec import FromImageSpec, ImageSpec
 from nixdock.spec.layering_spec import LayeringSpec
 from nixdock.spec.times import source_date_epoch
+from nixdock.system.text import counted
 
 if TYPE_CHECKING:
     from nixdock.layering.plan import LayerPlan
@@ -93,7 +94,12 @@ def resolve_on_base(
 def _without_base(closure: Closure, base: BaseImage | None, store_dir: str) -> Closure:
     if base is None:
         return closure
-    in_base = [path for path in base.store(store_dir).paths if path in closure]
+    store = base.store(store_dir)
+    found = [info for info in closure if info.path in store.paths]
+    in_base = [info.path for info in found if store.has_whole(info)]
+    if len(in_base) < len(found):
+        parts = len(found) - len(in_base)
+        log.info("in the base image in part, and stored whole: %s", counted(parts, "store path"))
     if in_base:
         log.info(
             "%d of %d store paths are in the base image already: %d bytes are not stored again",

@@ -12,6 +12,7 @@ import msgspec
 from nixdock.build.script_paths import named_in_scripts
 from nixdock.errors import MissingPathsError
 from nixdock.layers.layer import ListedLayer
+from nixdock.nix.closure import PathInfo
 from nixdock.nix.store_path import StorePath
 from nixdock.rootfs.base_image import BaseImage
 from nixdock.spec.closure_spec import ClosureSpec
@@ -83,13 +84,14 @@ def _possible(spec: ImageSpec, base: BaseImage | None, source: Store) -> set[Sto
     """
     if spec.top_layer is not None or not (named := {*named_in_scripts(spec)}):
         return set()
-    possible = set(named)
+    infos = {path: PathInfo(path) for path in named}
     for path in named:
         with suppress(MissingPathsError):
-            possible.update(source.closure([path]).infos)
-    possible.difference_update(map(StorePath, spec.store_paths))
+            infos.update(source.closure([path]).infos)
+    possible = infos.keys() - set(map(StorePath, spec.store_paths))
     if base is not None:
-        possible.difference_update(base.store(spec.store.directory).paths)
+        store = base.store(spec.store.directory)
+        possible = {path for path in possible if not store.has_whole(infos[path])}
     return possible
 
 

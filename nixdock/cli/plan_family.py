@@ -238,8 +238,9 @@ def _read_base(text: str, platform: str | None, closure: Closure, access: Access
         image = select_image(opened, repository or None, tag or None, wanted)
         in_base: set[StorePath] = set()
         for store_dir in {path.store_dir for path in closure.infos}:
-            in_base |= read_image_store(image.layers, store_dir).paths
-        return _Base(frozenset(in_base & closure.infos.keys()), len(image.layers))
+            store = read_image_store(image.layers, store_dir)
+            in_base.update(info.path for info in closure if store.has_whole(info))
+        return _Base(frozenset(in_base), len(image.layers))
 
 
 def _summary(plans: Mapping[str, LayerPlan]) -> str:

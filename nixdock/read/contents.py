@@ -23,7 +23,14 @@ from nixdock.tar.member import Member
 from nixdock.tar.reader import TarReader
 from nixdock.tar.whiteouts import is_hidden
 
-__all__ = ["DATABASE", "FileEntry", "LayerContents", "read_contents", "store_paths_among"]
+__all__ = [
+    "DATABASE",
+    "FileEntry",
+    "LayerContents",
+    "read_contents",
+    "size_in_nar",
+    "store_paths_among",
+]
 
 DATABASE: Final = b"nix/var/nix/db/db.sqlite"
 """The normalised name of Nix's database."""
@@ -110,10 +117,7 @@ def read_contents(
             links["/" + path_text(_plain(name))] = path_text(member.target)
         if path is None or is_hidden(name):
             continue
-        size = _node_size(member, linked)
-        inside = name[len(prefix) :].rstrip(b"/")
-        size += entry_size(len(inside) - inside.rfind(b"/") - 1) if inside else NAR_START
-        sizes[path] += size
+        sizes[path] += size_in_nar(member, name[len(prefix) :].rstrip(b"/"), linked)
         if searched is not None:
             if member.kind == Kind.SYMLINK:
                 found[path] |= hashes_in(member.target)
@@ -132,6 +136,16 @@ def read_contents(
         },
         links,
     )
+
+
+def size_in_nar(member: Member, inside: bytes, linked: dict[bytes, int]) -> int:
+    """Return what a member takes in the NAR of its store path, where its name is `inside`.
+
+    `linked` are the sizes of earlier files in NARs by name, for hard links; it gets that of this
+    one.
+    """
+    size = _node_size(member, linked)
+    return size + (entry_size(len(inside) - inside.rfind(b"/") - 1) if inside else NAR_START)
 
 
 def _stored_size(member: Member) -> int:

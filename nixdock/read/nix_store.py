@@ -12,7 +12,7 @@ from nixdock.errors import ImageError, InputError
 from nixdock.layers.hashed import CHUNK
 from nixdock.nix.closure import PathInfo
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
-from nixdock.read.contents import DATABASE
+from nixdock.read.contents import DATABASE, size_in_nar
 from nixdock.read.nix_database import Database, read_database
 from nixdock.read.untrusted_sqlite import OtherDatabaseError
 from nixdock.system.scratch import temporary_directory
@@ -44,9 +44,10 @@ class TarOpener(Protocol):
 class ImageStore(Struct, frozen=True):
     """A Nix store in an image.
 
-    `paths` are complete in the merged layers; an upper layer deleted files in the `damaged` ones.
-    `registered` are the paths in the Nix database, or None if there is no database. `others` are
-    the numbers of the layers, from 0 at the bottom, that have or remove files somewhere else.
+    `paths` are in the merged layers, and no layer deleted a part of them; an upper layer deleted
+    files in the `damaged` ones. `registered` are the paths in the Nix database, or None if there is
+    no database. `others` are the numbers of the layers, from 0 at the bottom, that have or remove
+    files somewhere else. `nar_sizes` are the sizes of the NARs in the layer that has most of each.
     """
 
     paths: frozenset[StorePath]
@@ -54,21 +55,33 @@ class ImageStore(Struct, frozen=True):
     registered: tuple[PathInfo, ...] | None = None
     derivation_outputs: Mapping[StorePath, Mapping[str, str]] = field(default_factory=dict)
     others: frozenset[int] = frozenset()
+    nar_sizes: Mapping[StorePath, int] = field(default_factory=dict)
+
+    def has_whole(self, info: PathInfo) -> bool:
+        """Tell whether the image has a path, and not just a part of it that was copied there.
+
+        Without the size of its NAR, it counts as whole.
+        """
+        return info.path in self.paths and (
+            self.nar_sizes.get(info.path, info.nar_size) >= info.nar_size
+        )
 
 
 class _Changes(Struct):
     """The changes that one layer makes to the store.
 
-    `removed` files and `emptied` directories are those of lower layers, wherever in the tar the
-    whiteouts are.
+    `added` are the sizes of the NARs of store paths, as far as they are in the layer. `removed`
+    files and `emptied` directories are those of lower layers, wherever in the tar the whiteouts
+    are.
     """
 
     store: bytes
-    added: set[bytes] = field(default_factory=set)
+    added: dict[bytes, int] = field(default_factory=dict)
     removed: set[bytes] = field(default_factory=set)
     emptied: set[bytes] = field(default_factory=set)
     databases: dict[bytes, Member] = field(default_factory=dict)
     has_others: bool = False
+    linked: dict[bytes, int] = field(default_factory=dict)
 
     def add(self, member: Member) -> None:
         name = normalised(member.name)
@@ -87,7 +100,9 @@ class _Changes(Struct):
     def _add_file(self, name: bytes, member: Member) -> None:
         inside = name.removeprefix(self.store + b"/")
         if inside != name:
-            self.added.add(inside.split(b"/", 1)[0])
+            path, _, below = inside.partition(b"/")
+            size = size_in_nar(member, below, self.linked)
+            self.added[path] = self.added.get(path, 0) + size
         elif name in _DB_FILES and member.kind == Kind.FILE:
             self.databases[name] = member
         if member.kind != Kind.DIRECTORY and (
@@ -101,7 +116,7 @@ class _Merged(Struct):
     """The store in the layers that were merged so far."""
 
     store: bytes
-    paths: set[bytes] = field(default_factory=set)
+    paths: dict[bytes, int] = field(default_factory=dict)
     damaged: set[bytes] = field(default_factory=set)
     databases: dict[bytes, tuple[TarOpener, Member]] = field(default_factory=dict)
 
@@ -110,7 +125,8 @@ class _Merged(Struct):
             self._remove(name)
         for directory in changes.emptied:
             self._empty(directory)
-        self.paths |= changes.added
+        for path, size in changes.added.items():
+            self.paths[path] = max(size, self.paths.get(path, 0))
         for name, member in changes.databases.items():
             if name == DATABASE:
                 # A new database replaces the old one together with its log.
@@ -139,9 +155,9 @@ class _Merged(Struct):
             return
         path, _, below = inside.partition(b"/")
         if below:
-            self.damaged |= {path} & self.paths
+            self.damaged |= {path} & self.paths.keys()
         else:
-            self.paths.discard(path)
+            self.paths.pop(path, None)
             self.damaged.discard(path)
 
 
@@ -178,11 +194,14 @@ def read_image_store(
                 raise ImageError(str(error), place=_DB_PLACE) from None
             pass_over(str(error))
     return ImageStore(
-        paths=_store_paths(merged.paths - merged.damaged, store_dir),
-        damaged=_store_paths(merged.damaged, store_dir),
+        paths=frozenset(_store_paths(merged.paths.keys() - merged.damaged, store_dir)),
+        damaged=frozenset(_store_paths(merged.damaged, store_dir)),
         registered=registered,
         derivation_outputs=outputs,
         others=frozenset(others),
+        nar_sizes={
+            path: merged.paths[name] for path, name in _store_paths(merged.paths, store_dir).items()
+        },
     )
 
 
@@ -204,15 +223,15 @@ def _is_below(name: bytes, directory: bytes) -> bool:
     return not directory or name == directory or name.startswith(directory + b"/")
 
 
-def _store_paths(names: Iterable[bytes], store_dir: str) -> frozenset[StorePath]:
-    """Return the names that are those of store paths; a store has a few others, such as .links."""
-    paths = set()
+def _store_paths(names: Iterable[bytes], store_dir: str) -> dict[StorePath, bytes]:
+    """Return the store paths with these names; a store has a few others, such as .links."""
+    paths = {}
     for name in names:
         try:
-            paths.add(StorePath.parse(f"{store_dir}/{name.decode('ascii')}"))
+            paths[StorePath.parse(f"{store_dir}/{name.decode('ascii')}")] = name
         except (InputError, UnicodeDecodeError):
             continue
-    return frozenset(paths)
+    return paths
 
 
 def _read_database(files: dict[bytes, tuple[TarOpener, Member]]) -> Database:

@@ -25,7 +25,7 @@ def store_path(name: str) -> str:
 
 LIB, APP, OTHER = map(store_path, ("lib", "app", "bin"))
 ONE = [
-    {"path": LIB, "narSize": 1000, "references": []},
+    {"path": LIB, "narSize": 100, "references": []},
     {"path": APP, "narSize": 10, "references": [LIB]},
 ]
 TWO = [ONE[0], {"path": OTHER, "narSize": 10, "references": [LIB]}]

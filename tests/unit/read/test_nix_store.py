@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sqlite3
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from nixdock.nix.database import write_nix_db
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import StorePath
 from nixdock.read.nix_store import read_image_store
+from tests.unit.nix.nar_files import File, Link, Tree, dump
 
 A, B, C = (StorePath.parse(f"/nix/store/{letter * 32}-{letter}") for letter in "abc")
 
@@ -199,3 +200,42 @@ def test_outputs_of_registered_derivations_are_known(tmp_path: Path) -> None:
     content = (tmp_path / "nix/var/nix/db/db.sqlite").read_bytes()
     store = read_image_store([Layer({"nix/var/nix/db/db.sqlite": content})])
     assert store.derivation_outputs == {drv: {"out": B}}
+
+
+# A tree with every kind of file, whose NAR has a size that only its files decide.
+TREE: Tree = {
+    b"bin": {b"app": File(b"program", executable=True), b"sh": Link(b"app")},
+    b"etc": {b"app.conf": File(b"on = true\n"), b"empty": {}},
+}
+
+
+def members_of(tree: Tree, name: str) -> Iterator[tuple[str, bytes | str]]:
+    """Yield the members of a tree, all with the same mode."""
+    if isinstance(tree, File):
+        yield name, tree.data
+    elif isinstance(tree, Link):
+        yield name, tree.target.decode()
+    else:
+        yield f"{name}/", b""
+        for child, below in tree.items():
+            yield from members_of(below, f"{name}/{child.decode()}")
+
+
+def test_a_part_of_a_path_is_not_the_whole() -> None:
+    size = len(dump(TREE)) - len(dump(File(b"", executable=True))) + len(dump(File(b"")))
+    whole = PathInfo(A, size)
+    members = dict(members_of(TREE, A[1:]))
+    store = read_image_store([Layer(members)])
+    assert store.nar_sizes == {A: size}
+    assert store.has_whole(whole)
+    assert store.has_whole(PathInfo(A)), "its size is not known"
+    assert not store.has_whole(PathInfo(B, size))
+    for missing in members:
+        part = {name: content for name, content in members.items() if name != missing}
+        assert not read_image_store([Layer(part)]).has_whole(whole)
+        # Whichever layer has all of it.
+        assert read_image_store([Layer(part), Layer(members)]).has_whole(whole)
+        assert read_image_store([Layer(members), Layer(part)]).has_whole(whole)
+    gone = layer(f"nix/store/.wh.{A.base_name}")
+    config = Layer({f"{A[1:]}/etc/app.conf": b"on = true\n"})
+    assert not read_image_store([Layer(members), gone, config]).has_whole(whole)

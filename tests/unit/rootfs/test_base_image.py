@@ -251,6 +251,18 @@ def test_store_paths_that_the_base_has_deleted_are_added(write: Write, tmp_path:
     assert layers == [[LIB], [APP]]
 
 
+def test_store_paths_of_which_the_base_has_a_part_are_added(
+    write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = archive(tmp_path / "base.tar", [layer((f"{LIB[1:]}/etc/app.conf", "x"))])
+    graph = [{"path": LIB, "narSize": 10_000, "references": []}]
+    (tmp_path / "lib.json").write_text(json.dumps(graph))
+    spec = write(from_image={"path": str(base)}, closure={"graph": "lib.json"})
+    with caplog.at_level(logging.INFO):
+        assert resolve_spec(read_spec(spec)).spec.store_layers == [[LIB]]
+    assert "in the base image in part, and stored whole: 1 store path" in caplog.text
+
+
 def test_layers_of_the_base_count(write: Write, tmp_path: Path) -> None:
     base = plain(tmp_path)
     spec = read_spec(write(from_image={"path": str(base)}, max_layers=4))
