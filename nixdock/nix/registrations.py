@@ -138,17 +138,21 @@ def _remove_dangling(infos: dict[StorePath, PathInfo], complete: set[StorePath])
     """Remove from `infos` the paths that can't be registered, and return them.
 
     These are paths that are not complete, and paths with a reference to one that is not in
-    `infos`. Removing a path can leave its referrers dangling, so repeat until there are none.
+    `infos`. Removing a path leaves its referrers dangling.
     """
+    referrers: dict[StorePath, list[StorePath]] = {}
+    for info in infos.values():
+        for path in info.references:
+            referrers.setdefault(path, []).append(info.path)
+    pending = [path for path in infos if path not in complete]
+    for path in referrers.keys() - infos.keys():
+        pending += referrers[path]
     removed: list[StorePath] = []
-    while dangling := [
-        info.path
-        for info in infos.values()
-        if info.path not in complete or any(path not in infos for path in info.references)
-    ]:
-        for path in dangling:
-            del infos[path]
-        removed += dangling
+    while pending:
+        path = pending.pop()
+        if infos.pop(path, None) is not None:
+            removed.append(path)
+            pending += referrers.get(path, ())
     return removed
 
 
