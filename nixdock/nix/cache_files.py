@@ -83,15 +83,16 @@ def parse_narinfo(data: bytes, path: StorePath, origin: str) -> NarInfo:
     nar_size = fields.number("NarSize")
     if not nar_size:
         raise fields.error("it has no NarSize, or 0")
-    deriver = fields.get("Deriver")
-    known_deriver = deriver not in {None, "", _UNKNOWN}
+    has_deriver = fields.get("Deriver") not in {None, _UNKNOWN}
+    # There may be none on the line.
+    derivers = fields.paths("Deriver", store_dir) if has_deriver else ()
     return NarInfo(
         info=PathInfo(
             path=path,
             nar_size=nar_size,
             nar_hash=nar_hash,
             references=fields.paths("References", store_dir),
-            deriver=str(fields.paths("Deriver", store_dir)[0]) if known_deriver else None,
+            deriver=str(derivers[0]) if derivers else None,
         ),
         url=fields.needed("URL"),
         compression=fields.get("Compression") or _OLD_COMPRESSION,

@@ -45,11 +45,13 @@ class Hash(Struct, frozen=True):
     digest: bytes
 
     @classmethod
-    def parse(cls, text: str, algorithm: str | None = None) -> Hash:
+    def parse(cls, text: object, algorithm: str | None = None) -> Hash:
         """Parse a hash in SRI or as ALGORITHM:DIGEST, with a DIGEST in base 16, 32 or 64.
 
         With `algorithm`, the DIGEST may stand alone. Raise InputError if `text` is not a hash.
         """
+        if not isinstance(text, str):
+            raise InputError(f"{text!r} is not a hash: expected ALGORITHM:DIGEST or SRI")
         name, separator, rest = text.partition("-")
         if separator and name in _DIGEST_SIZES:
             return cls(name, _decode(rest, name, text, sri=True))

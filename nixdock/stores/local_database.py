@@ -71,7 +71,7 @@ class LocalDatabase:
             for text, digest in self._rows(query, *paths):
                 try:
                     path, found = StorePath(text), Hash.parse(digest)
-                except (AttributeError, InputError, TypeError, ValueError) as error:
+                except InputError as error:
                     raise self._damaged(error) from None
                 if found.algorithm == promised[path].algorithm and found != promised[path]:
                     changed[path] = found

@@ -113,6 +113,12 @@ def test_a_narinfo_that_is_not_valid(text: str, problem: str) -> None:
     assert (caught.value.place, caught.value.path) == ("the file", PATH)
 
 
+@pytest.mark.parametrize("deriver", ["", "   ", "unknown-deriver"])
+def test_a_narinfo_without_a_deriver(deriver: str) -> None:
+    found = parse_narinfo(f"{TEXT}Deriver: {deriver}\n".encode(), PATH, "the file")
+    assert found.info.deriver is None
+
+
 def test_a_narinfo_that_is_not_text() -> None:
     with pytest.raises(StoreError, match="it is not UTF-8 text"):
         parse_narinfo(b"\xff", PATH, "the file")

@@ -90,6 +90,10 @@ def test_computed_columns_take_no_memory(tmp_path: Path) -> None:
         ("update ValidPaths set path = 'a' || char(27, 10)", "is not a store path"),
         ("update ValidPaths set narSize = printf('%.*c', 900000, 'a')", "the NAR size of /nix/"),
         ("update ValidPaths set hash = printf('%.*c', 900000, 'a')", "aaa"),
+        ("update ValidPaths set hash = null", "None is not a hash"),
+        ("update ValidPaths set hash = 5", "'5' is not a hash"),
+        ("update ValidPaths set hash = x'00'", r"b'\x00' is not a hash"),
+        ("update ValidPaths set path = null", "None is not a store path"),
         ("insert into Refs values (1, 2)", "a reference is from or to an unknown path"),
     ],
 )

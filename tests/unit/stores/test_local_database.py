@@ -62,9 +62,10 @@ def test_without_a_database_nothing_is_valid(tmp_path: Path) -> None:
     )
 
 
-def test_a_damaged_database(root: Path) -> None:
+@pytest.mark.parametrize("digest", ["'sha256:x'", "x'00'"])
+def test_a_damaged_database(root: Path, digest: str) -> None:
     with closing(sqlite3.connect(root / DATABASE)) as connection, connection:
-        connection.execute("update ValidPaths set hash = 'sha256:x'")
+        connection.execute(f"update ValidPaths set hash = {digest}")
     with pytest.raises(StoreError, match=rf"Nix's database {root}/{DATABASE} can't be read: "):
         LocalDatabase(str(root)).info(LIBC)
 
