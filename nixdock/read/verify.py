@@ -214,15 +214,28 @@ def _check_directories(file: ImageFile) -> Iterator[Problem]:
 
 
 def _check_merged(file: ImageFile, dependent: set[str]) -> Iterator[Problem]:
-    """Check images with layers whose members depend on lower layers: merge them."""
+    """Check images with layers whose members depend on lower layers: merge them.
+
+    The same layers under several names, or for several platforms, are merged once. What manifests
+    say of them differs, so media types that can't be read are found before.
+    """
+    merged: set[tuple[str, ...]] = set()
     for image in file.images:
-        if any(layer.name in dependent for layer in image.layers):
-            try:
-                check_merging(image.layers)
-            except ImageError as error:
-                place = error.place or image.place
-                text = str(error).removeprefix(f"{error.path}: ").removeprefix(f"{place}: ")
-                yield Problem(place, text)
+        names = tuple(layer.name for layer in image.layers)
+        if dependent.isdisjoint(names):
+            continue
+        wrong = [(each, text) for each in image.layers if (text := each.media_type_error())]
+        for layer, text in wrong[:1]:
+            yield Problem(layer.place, text)
+        if wrong or names in merged:
+            continue
+        merged.add(names)
+        try:
+            check_merging(image.layers)
+        except ImageError as error:
+            place = error.place or image.place
+            text = str(error).removeprefix(f"{error.path}: ").removeprefix(f"{place}: ")
+            yield Problem(place, text)
 
 
 def _unique_layers(file: ImageFile, complain: Complain) -> list[StoredLayer]:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from nixdock.errors import ImageError, InputError
 from nixdock.face.images import verify_image
+from nixdock.read import verify as verifying
 from nixdock.read.opening import open_image
 from nixdock.read.verify import verify
 
@@ -665,3 +666,19 @@ def test_no_problem_names_the_image(tmp_path: Path) -> None:
     unknown = [each for each in found if "the media type 'application/x-unknown'" in each]
     assert [each.partition(" of ")[0] for each in unknown] == ["layer 2"]
     assert not [each for each in found if str(path) in each]
+
+
+def test_the_same_layers_are_merged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    merged: list[tuple[object, ...]] = []
+    monkeypatch.setattr(verifying, "check_merging", merged.append)
+    files = docker_only(image([tar("a"), tar("d/f")]))
+    (entry,) = json.loads(files["manifest.json"])
+    shorter = json.loads(files[entry["Config"]])
+    shorter["rootfs"]["diff_ids"].pop(0)
+    shorter["history"].pop(0)
+    files = files | {"other.json": encoded(shorter)}
+    other = entry | {"Config": "other.json", "Layers": entry["Layers"][1:]}
+    images = [each | {"RepoTags": [f"x:{i}"]} for i, each in enumerate([entry, other] * 20)]
+    path = put(tmp_path, files | {"manifest.json": encoded(images)})
+    assert not problems(path)
+    assert [len(layers) for layers in merged] == [2, 1]
