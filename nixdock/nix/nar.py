@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterator
 from typing import Final
 
-from nixdock.nix.nar_entry import NarEntry
+from nixdock.nix.nar_entry import MOST_PATH, NarEntry
 from nixdock.nix.nar_strings import StringReader
 from nixdock.system.text import shown
 
@@ -20,7 +20,6 @@ __all__ = ["NarReader"]
 _MOST_NAME: Final = 1024
 _MOST_TARGET: Final = 4096
 # Of a whole path. The names of nested directories would otherwise grow with their square.
-_MOST_PATH: Final = 1 << 14
 # The size of a file is a signed number of eight bytes for every system.
 _SIZE_LIMIT: Final = 2**63
 
@@ -153,7 +152,7 @@ class NarReader(StringReader):
         ):
             return None
         path = directory + b"/" + name if directory else name
-        if len(path) > _MOST_PATH:
+        if len(path) > MOST_PATH:
             return None
         padding = -length % 8
         middle = _FILES[padding]
@@ -211,8 +210,8 @@ class NarReader(StringReader):
         name = self._name(directory, last)
         directories[-1] = directory, name
         path = directory + b"/" + name if directory else name
-        if len(path) > _MOST_PATH:
-            raise self._error(f"a path in it has more than {_MOST_PATH} bytes")
+        if len(path) > MOST_PATH:
+            raise self._error(f"a path in it has more than {MOST_PATH} bytes")
         return path
 
     def _node(self, path: bytes) -> NarEntry:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-__all__ = ["NarEntry", "NarKind"]
+__all__ = ["MOST_PATH", "NarEntry", "NarKind"]
+
+MOST_PATH: Final = 1 << 14
+"""How many bytes the path of a file in a NAR may have; Linux takes 4095."""
 
 NarKind = Literal["regular", "directory", "symlink"]
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import orjson
 
 from nixdock.errors import StoreError
-from nixdock.nix.nar_entry import NarEntry
+from nixdock.nix.nar_entry import MOST_PATH, NarEntry
 
-__all__ = ["parse_listing"]
+__all__ = ["gathered", "parse_listing"]
 
 _VERSION: Final = 1
 _MOST_SIZE: Final = 2**63 - 1
+# Small values take far more memory than bytes; a file has about five.
+_MOST_VALUES: Final = 5_000_000
+# The paths of all files: each repeats those of its directories.
+_MOST_PATHS: Final = 128 << 20
 
 
 def parse_listing(data: bytes, place: str) -> list[NarEntry]:
@@ -22,8 +26,9 @@ def parse_listing(data: bytes, place: str) -> list[NarEntry]:
     Raise StoreError, with `place`, if it is not valid.
     """
     try:
+        _check_values(data)
         document = orjson.loads(data)
-        return list(_entries(document["version"], document["root"]))
+        return gathered(_entries(document["version"], document["root"]))
     except KeyError as error:
         reason = f"it lacks {error}"
     except (TypeError, AttributeError):
@@ -33,12 +38,33 @@ def parse_listing(data: bytes, place: str) -> list[NarEntry]:
     raise StoreError(f"{place} is not a valid listing: {reason}", place=place)
 
 
+def _check_values(data: bytes) -> None:
+    if data.count(b",") + data.count(b"{") + data.count(b"[") > _MOST_VALUES:
+        raise ValueError(f"it has more than {_MOST_VALUES} values")
+
+
+def gathered(entries: Iterable[NarEntry]) -> list[NarEntry]:
+    """Return the entries as a list; raise ValueError if their paths have too many bytes in all."""
+    left = _MOST_PATHS
+    found = []
+    for entry in entries:
+        left -= len(entry.path)
+        if left < 0:
+            raise ValueError(f"the paths in it have more than {_MOST_PATHS} bytes in all")
+        found.append(entry)
+    return found
+
+
 def _entries(version: Any, root: Any) -> Iterator[NarEntry]:
     if version != _VERSION:
         raise ValueError(f"its version is not {_VERSION}")
-    pending: list[tuple[bytes, Any]] = [(b"", root)]
+    # With the prefix apart: it may be long, and is the same for all of a directory.
+    pending: list[tuple[bytes, bytes, Any]] = [(b"", b"", root)]
     while pending:
-        path, node = pending.pop()
+        prefix, name, node = pending.pop()
+        path = prefix + name
+        if len(path) > MOST_PATH:
+            raise ValueError(f"a path in it has more than {MOST_PATH} bytes")
         kind = node["type"]
         if kind == "regular":
             yield NarEntry(path, "regular", node.get("executable") is True, _size(node["size"]))
@@ -50,8 +76,9 @@ def _entries(version: Any, root: Any) -> Iterator[NarEntry]:
         elif kind == "directory":
             yield NarEntry(path, "directory")
             children = [(_name(name), child) for name, child in node["entries"].items()]
-            prefix = path + b"/" if path else b""
-            pending += [(prefix + name, child) for name, child in sorted(children, reverse=True)]
+            children.sort(key=lambda each: each[0], reverse=True)
+            below = path + b"/" if path else b""
+            pending += [(below, name, child) for name, child in children]
         else:
             raise ValueError(f"the type {kind!r} is not known")
 

@@ -10,13 +10,14 @@ from queue import SimpleQueue
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from nixdock.errors import CacheError
+from nixdock.errors import CacheError, StoreError
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.hashes import Hash
 from nixdock.nix.nar_entry import NarEntry
 from nixdock.nix.store_path import StorePath
 from nixdock.stores.binary_cache import BinaryCache
 from nixdock.stores.continued_nar import ContinuedNar
+from nixdock.stores.listing import gathered
 from nixdock.stores.local import LocalStore
 from nixdock.stores.local_database import LocalDatabase
 from nixdock.stores.nar_entries import entries_of_nar
@@ -206,7 +207,10 @@ class Stores:
         else:
             raise search.error()
         with self._nar(path, nar_hash) as nar:
-            return _Listing(list(nar), is_sure=True)
+            try:
+                return _Listing(gathered(nar), is_sure=True)
+            except ValueError as error:
+                raise StoreError(f"the NAR of {path} can't be listed: {error}", path=path) from None
 
     @cached_property
     def _listings(self) -> dict[StorePath, _Listing]:

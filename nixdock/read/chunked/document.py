@@ -14,6 +14,9 @@ from nixdock.system.text import shown
 __all__ = ["TocDocument", "TocEntry", "parse_toc", "time_of"]
 
 _TIME: Final = re.compile(r"(.{19})(?:\.([0-9]{1,9})[0-9]*)?(Z|[+-][0-9]{2}:[0-9]{2})")
+# Twice the members that are compared with them, since a large file has several: empty ones take 24
+# times the memory of their text.
+_MOST_ENTRIES: Final = 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -53,6 +56,9 @@ class TocDocument(msgspec.Struct, frozen=True, rename="camel"):
 
 def parse_toc(data: bytes) -> TocDocument:
     """Parse a table of contents; raise ImageError if it is not one."""
+    # Each entry is an object.
+    if data.count(b"{") > _MOST_ENTRIES:
+        raise ImageError(f"the table of contents has more than {_MOST_ENTRIES} entries")
     try:
         toc = msgspec.json.decode(data, type=TocDocument)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -124,6 +124,15 @@ def test_listings_have_the_same_entries(tree: Tree) -> None:
     assert parse_listing(data, "the listing") == found
 
 
+def below(names: list[str], files: int = 1) -> str:
+    """A listing of directories, each in the one before it, with files in the last one."""
+    entries = ",".join(f'"{i}":{{"type":"regular","size":0}}' for i in range(files))
+    root = f'{{"type":"directory","entries":{{{entries}}}}}'
+    for name in reversed(names):
+        root = f'{{"type":"directory","entries":{{"{name}":{root}}}}}'
+    return f'{{"version":1,"root":{root}}}'
+
+
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
@@ -154,7 +163,12 @@ def test_listings_have_the_same_entries(tree: Tree) -> None:
             '{"version": 1, "root": {"type": "directory", "entries": []}}',
             "an object or a string in it is something else",
         ),
+        (f'{{"x": [{"{}," * 5_000_000}0]}}', "it has more than 5000000 values"),
+        (below(["a" * 20_000]), "a path in it has more than 16384 bytes"),
+        (below(["a" * 200] * 90), "a path in it has more than 16384 bytes"),
+        (below(["a" * 200] * 80, 10_000), "the paths in it have more than 134217728 bytes in all"),
     ],
+    ids=lambda value: value[:60],
 )
 def test_listings_that_are_not_valid(data: str, problem: str) -> None:
     with pytest.raises(NixdockError) as caught:

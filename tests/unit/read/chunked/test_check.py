@@ -12,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from nixdock.coding.libzstd import zstd
+from nixdock.errors import ImageError
 from nixdock.layers.chunked import encoder as encoding
 from nixdock.layers.chunked.estargz import footer
 from nixdock.layers.compression import Compression
@@ -24,6 +26,7 @@ from nixdock.oci.image import Image
 from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.reference import Reference
 from nixdock.read.check_layer import check_layer
+from nixdock.read.chunked.document import parse_toc
 from nixdock.read.opening import open_image
 from nixdock.write.oci_layout import write_oci_layout
 
@@ -280,6 +283,13 @@ def test_what_is_no_table_of_contents(
         tmp_path / "x", compression, with_toc(compression, blob, lambda entries: None)
     )
     assert "the table of contents" in found
+
+
+def test_entries_are_counted_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(msgspec.json, "decode", None)
+    toc = b'{"version":1,"entries":[' + b'{"type":""},' * 1_000_000 + b"]}"
+    with pytest.raises(ImageError, match="the table of contents has more than 1000000 entries"):
+        parse_toc(toc)
 
 
 def replaced(blob: Blob, key: str, value: str) -> Blob:
