@@ -44,11 +44,10 @@ def map_in_processes(
     """
     from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait  # noqa: PLC0415 (slow)
     from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
-    from multiprocessing import active_children, get_context  # noqa: PLC0415
+    from multiprocessing import get_context  # noqa: PLC0415
 
     # Forked workers share the loaded modules.
     context = get_context("fork" if CAN_FORK else "spawn")
-    earlier_children = set(active_children())
     with ProcessPoolExecutor(processes, context, _start, (run, os.getpid())) as executor:
         try:
             waiting = iter(order)
@@ -69,7 +68,9 @@ def map_in_processes(
                     submit(1)
         except BaseException as error:
             # Do not wait for the other jobs: they are no longer needed and may take long.
-            for worker in set(active_children()) - earlier_children:
+            # Only its own are killed: other threads may have workers, too. Python 3.14 is the first
+            # that has a method for that.
+            for worker in [*(executor._processes or {}).values()]:  # noqa: SLF001
                 worker.kill()
             executor.shutdown(wait=True, cancel_futures=True)
             if not isinstance(error, BrokenProcessPool):

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -46,6 +47,33 @@ def test_polling_sees_what_workers_count() -> None:
 
     assert [*map_in_processes(run, [0], 1, lambda: seen.append(numbers[0]))] == [(0, None)]
     assert 7 in seen
+
+
+def test_an_error_ends_no_workers_of_other_threads() -> None:
+    """Both have workers when one fails: its first one was there before those of the other."""
+    states = shared_numbers(3)
+    first, other, failed = range(3)
+
+    def fail(_: int) -> None:
+        states[first] = 1
+        while not states[other]:
+            time.sleep(0.01)
+        raise ValueError("broken")
+
+    def wait(i: int) -> int:
+        states[other] = 1
+        while not states[failed]:
+            time.sleep(0.01)
+        return i
+
+    with ThreadPoolExecutor(2) as threads:
+        failing = threads.submit(lambda: dict(map_in_processes(fail, [0], 1)))
+        while not states[first]:
+            time.sleep(0.01)
+        waiting = threads.submit(lambda: dict(map_in_processes(wait, [0, 1, 2], 2)))
+        assert isinstance(failing.exception(), ValueError)
+        states[failed] = 1
+        assert waiting.result() == {0: 0, 1: 1, 2: 2}
 
 
 def test_an_error_does_not_wait() -> None:
