@@ -137,7 +137,7 @@ def _fetched_outputs(closure: Closure, source: Store) -> dict[StorePath, Mapping
     for path in closure.infos:
         if path.endswith(".drv") and source.lacks(path):
             data = b"".join(piece for e in source.entries(path) for piece in contents_of(e))
-            outputs[path] = parse_outputs(data.decode("utf-8", "replace"), path)
+            outputs[path] = parse_outputs(data, path)
     return outputs
 
 

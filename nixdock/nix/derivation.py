@@ -22,14 +22,18 @@ def outputs_of_derivation(file: Path) -> dict[str, str]:
     database. Raise StoreError if `file` can't be read or is not a derivation.
     """
     try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        data = file.read_bytes()
+    except OSError as error:
         raise StoreError(f"can't read the derivation {file}: {error}", path=file) from None
-    return parse_outputs(text, str(file))
+    return parse_outputs(data, str(file))
 
 
-def parse_outputs(text: str, file: str) -> dict[str, str]:
-    """Return the same for the text of a derivation, which `file` names in errors."""
+def parse_outputs(data: bytes, file: str) -> dict[str, str]:
+    """Return the same for the text of a derivation, which `file` names in errors.
+
+    What a builder gets may be in any encoding.
+    """
+    text = data.decode("utf-8", "replace")
     outputs: dict[str, str] = {}
     start = _START.match(text)
     position = start.end() if start else -1

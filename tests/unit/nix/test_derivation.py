@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nixdock.errors import StoreError
-from nixdock.nix.derivation import outputs_of_derivation
+from nixdock.nix.derivation import outputs_of_derivation, parse_outputs
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,9 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
     file = tmp_path / "x.drv"
+    data = b'Derive([("out","/s/o","","")],[],[],"x","b",[],[("v","caf\xe9")])'
+    file.write_bytes(data)
+    assert outputs_of_derivation(file) == parse_outputs(data, "x") == {"out": "/s/o"}
     file.write_bytes(b"Derive\xff")
-    with pytest.raises(StoreError, match=f"can't read the derivation {file}"):
+    with pytest.raises(StoreError, match=f"{file} is not a derivation"):
         outputs_of_derivation(file)
