@@ -16,6 +16,7 @@ from nixdock.spec.image_spec import ImageSpec
 from nixdock.spec.paths import is_in_store
 from nixdock.stores.store import Store
 from nixdock.system.scratch import temporary_directory
+from nixdock.system.writers import writing
 from nixdock.tar.header import Entry
 from nixdock.tar.kinds import Kind
 
@@ -117,7 +118,7 @@ def _written(entries: Iterator[Entry], root: Path, *, whole: bool) -> Iterator[t
         else:
             # Without contents, no file is like another one.
             data = contents_of(entry) if whole else iter([entry.name])
-            with file.open("xb") as stream:
+            with writing(file), file.open("xb") as stream:
                 for piece in data:
                     stream.write(piece)
             file.chmod(entry.mode)

@@ -159,7 +159,7 @@ def _open_tar(descriptor: int, complain: Complain, what: str) -> int:
     """Return a new descriptor of a regular file with the uncompressed archive."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         with temporary_file() as file:
-            _copy(io.FileIO(descriptor, closefd=False), file.fileno())
+            _copy(io.FileIO(descriptor, closefd=False), file)
             return _open_tar(file.fileno(), complain, what)
     coding = coding_of(os.pread(descriptor, MAGIC_SIZE, 0))
     if coding is Coding.NONE:
@@ -168,7 +168,7 @@ def _open_tar(descriptor: int, complain: Complain, what: str) -> int:
     with temporary_file() as file:
         try:
             stream = DecompressedReader(compressed, coding, what)
-            _copy(stream, file.fileno())
+            _copy(stream, file)
             if stream.has_padding:
                 complain(
                     Problem("archive", f"NUL bytes follow the gzip data in {what}", warning=True)
@@ -178,11 +178,11 @@ def _open_tar(descriptor: int, complain: Complain, what: str) -> int:
         return os.dup(file.fileno())
 
 
-def _copy(stream: io.RawIOBase, descriptor: int) -> None:
+def _copy(stream: io.RawIOBase, file: io.FileIO) -> None:
     size = 0
     while chunk := stream.read(CHUNK):
         size += len(chunk)
         if size > MOST_EXPANDED:
             raise ImageError(f"the archive has more than {MOST_EXPANDED} bytes")
         while chunk:
-            chunk = chunk[os.write(descriptor, chunk) :]
+            chunk = chunk[file.write(chunk) :]

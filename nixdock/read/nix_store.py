@@ -16,6 +16,7 @@ from nixdock.read.contents import DATABASE, size_in_nar
 from nixdock.read.nix_database import Database, read_database
 from nixdock.read.untrusted_sqlite import OtherDatabaseError
 from nixdock.system.scratch import temporary_directory
+from nixdock.system.writers import FileWriter
 from nixdock.tar.kinds import Kind
 from nixdock.tar.member import Member
 from nixdock.tar.names import normalised
@@ -258,7 +259,7 @@ def _extract(layer: TarOpener, member: Member, target: Path) -> None:
         )
     if member.extents is not None:
         raise ImageError(f"{_database_of(layer)} is a sparse file", place=_DB_PLACE)
-    with layer.open_tar() as stream, target.open("wb") as out:
+    with layer.open_tar() as stream, FileWriter(target) as out:
         left = member.offset
         while left:
             left -= len(_read_some(stream, left, layer))

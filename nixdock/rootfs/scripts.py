@@ -22,6 +22,7 @@ from nixdock.rootfs.shell_code import BUILDER_SETUP, RUN_SCRIPT, as_a_child
 from nixdock.rootfs.store_view import StoreView
 from nixdock.system.commands import run_command
 from nixdock.system.scratch import temporary_directory
+from nixdock.system.writers import writing
 
 __all__ = ["run_script"]
 
@@ -47,7 +48,8 @@ def run_script(
         with temporary_directory() as temporary:
             work = temporary.resolve() / "work"
             work.mkdir()
-            (work / _FILE).write_text(script, encoding="utf-8")
+            with writing(work / _FILE):
+                (work / _FILE).write_text(script, encoding="utf-8")
             if confined:
                 _run_confined(directory, store_dir, view, work)
             else:

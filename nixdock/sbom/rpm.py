@@ -14,6 +14,7 @@ from nixdock.sbom.rpm_headers import MOST_HEADER, package_of
 from nixdock.sbom.unknown_format import UnknownFormatError
 from nixdock.system.scratch import temporary_directory
 from nixdock.system.text import shown
+from nixdock.system.writers import writing
 
 __all__ = ["RPM_DATABASES", "RPM_DIRECTORIES", "RPM_SQLITE", "rpm_packages"]
 
@@ -52,9 +53,10 @@ def _packages(headers: Iterable[bytes]) -> Iterator[SystemPackage]:
 def _sqlite_packages(database: bytes, log: bytes | None, place: str) -> Iterator[SystemPackage]:
     with temporary_directory() as directory:
         file = directory / "rpmdb.sqlite"
-        file.write_bytes(database)
-        if log is not None:
-            (directory / f"{file.name}-wal").write_bytes(log)
+        with writing(file):
+            file.write_bytes(database)
+            if log is not None:
+                (directory / f"{file.name}-wal").write_bytes(log)
         try:
             with open_database(file, ["Packages"], _WHAT, place, most_value=MOST_HEADER) as rows:
                 yield from _packages(header for (header,) in rows.of("select blob from Packages"))

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import OutputError
 from nixdock.system.mounts import is_mount_point
@@ -23,6 +23,9 @@ from nixdock.system.presence import exists, is_directory, is_file
 from nixdock.system.removal import remove_tree
 from nixdock.system.renaming import put_back
 from nixdock.system.writers import descriptor_of
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 __all__ = ["is_stream", "is_temporary", "temporary_directory", "temporary_file"]
 
@@ -80,11 +83,25 @@ def temporary_directory(target: Path | None = None) -> Iterator[Path]:
         os.close(lock)
 
 
+class _NamelessFile(io.FileIO):
+    """A file without a name in the system's directory for temporary files."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            directory = tempfile.gettempdir()
+            message = f"can't write a temporary file in {directory}: {error.strerror}"
+            raise OutputError(message, path=directory) from None
+
+
 def temporary_file() -> io.FileIO:
-    """Return a new file without a name, whose space is free again once it is closed."""
-    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (the caller closes it)
-    assert isinstance(file, io.FileIO)
-    return file
+    """Return a new file without a name, whose space is free again once it is closed.
+
+    Writing to it raises OutputError if it can't be written.
+    """
+    with tempfile.TemporaryFile(buffering=0) as file:
+        return _NamelessFile(os.dup(file.fileno()), "r+b")
 
 
 def _locked_directory(parent: Path, prefix: str) -> tuple[Path, int]:

@@ -6,7 +6,8 @@ import fcntl
 import io
 import os
 import select
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -16,7 +17,14 @@ from nixdock.errors import OutputError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["DescriptorStream", "FileWriter", "StreamWriter", "descriptor_of", "write_all"]
+__all__ = [
+    "DescriptorStream",
+    "FileWriter",
+    "StreamWriter",
+    "descriptor_of",
+    "write_all",
+    "writing",
+]
 
 _PIPE_SIZE: Final = 1 << 20
 _STANDARD: Final = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -46,6 +54,15 @@ def write_all(descriptor: int, data: memoryview | bytes) -> None:
             ready = select.poll()
             ready.register(descriptor, select.POLLOUT)
             ready.poll()
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[None]:
+    """Raise OutputError in place of an OSError that says why `file` can't be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"can't write {file}: {error.strerror}", path=file) from None
 
 
 class DescriptorStream(io.RawIOBase):
@@ -109,10 +126,8 @@ class FileWriter(StreamWriter):
     """
 
     def __init__(self, file: Path, mode: int = 0o666) -> None:
-        try:
+        with writing(file):
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        except OSError as error:
-            raise OutputError(f"can't write {file}: {error.strerror}", path=file) from None
         super().__init__(descriptor, str(file), file)
         self.file = file
 

@@ -31,6 +31,7 @@ from nixdock.rootfs.rootless.start import Job, confined_if_required, run_job
 from nixdock.rootfs.shell_code import BUILDER_SETUP, RUN_SCRIPT, as_a_child
 from nixdock.rootfs.store_view import StoreView
 from nixdock.system.scratch import temporary_directory
+from nixdock.system.writers import writing
 
 __all__ = ["run_as_root"]
 
@@ -65,8 +66,9 @@ def run_as_root(
         with temporary_directory() as temporary, ExitStack() as stack:
             work = temporary.resolve() / "work"
             work.mkdir()
-            (work / "script").write_text(script, encoding="utf-8")
-            (work / "before").write_text(format_state(fakes.items()), encoding="ascii")
+            with writing(work):
+                (work / "script").write_text(script, encoding="utf-8")
+                (work / "before").write_text(format_state(fakes.items()), encoding="ascii")
             if chroot:
                 mounts = stack.enter_context(
                     mounts_for(name, tree, store_dir, work, view, confined=confined)

@@ -17,6 +17,7 @@ from nixdock.rootfs.confinement import Confinement
 from nixdock.rootfs.rootless.chroot import Mount
 from nixdock.rootfs.rootless.failure import read_failure
 from nixdock.system.commands import run_command
+from nixdock.system.writers import writing
 
 __all__ = ["Job", "confined_if_required", "run_job"]
 
@@ -89,7 +90,8 @@ def run_job(job: Job, work: Path, directory: Path, *, fakeroot: Sequence[str] = 
         "error": str(error),
     }
     # Not orjson, which refuses paths that are not UTF-8.
-    file.write_text(json.dumps(document), encoding="ascii")
+    with writing(file):
+        file.write_text(json.dumps(document), encoding="ascii")
     command = [*fakeroot, *_python("enter", "sys.argv[1]", str(file))]
     if job.confined:
         command = _python("isolate", "sys.argv[1], sys.argv[2:]", str(error), *command)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nixdock.system.scratch import temporary_directory
+from nixdock.errors import OutputError
+from nixdock.system.scratch import temporary_directory, temporary_file
+from nixdock.system.writers import writing
 
 # Makes a temporary directory for the target in argv, says where, and stays there.
 HOLDER = """
@@ -207,3 +212,34 @@ def test_a_stream_has_its_directory_elsewhere(
     for target in (Path("/dev/stdout"), Path("/dev/null"), Path("/proc/self/fd/1")):
         with temporary_directory(target) as directory:
             assert directory.parent == shared
+
+
+@contextmanager
+def small_files() -> Iterator[None]:
+    """Limit files to a hundred bytes, as `ulimit -f` does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_nameless_file_that_can_not_be_written_is_an_error_with_its_directory(
+    shared: Path,
+) -> None:
+    with temporary_file() as file:
+        assert list(shared.iterdir()) == []
+        assert file.write(b"x" * 50) == 50
+        with small_files(), pytest.raises(OutputError) as caught:
+            while True:
+                file.write(b"x" * 100)
+    assert str(caught.value) == f"can't write a temporary file in {shared}: File too large"
+    assert caught.value.path == str(shared)
+
+
+def test_other_files_that_can_not_be_written_are_errors_with_their_names(shared: Path) -> None:
+    file = shared / "file"
+    with small_files(), pytest.raises(OutputError) as caught, writing(file):
+        file.write_bytes(b"x" * 1000)
+    assert str(caught.value) == f"can't write {file}: File too large"
