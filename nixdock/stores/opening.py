@@ -15,7 +15,6 @@ from nixdock.stores.binary_cache import BinaryCache
 from nixdock.stores.cache_files import CacheFiles, DirectoryFiles
 from nixdock.stores.cache_url import CacheUrl
 from nixdock.stores.http_files import HttpFiles
-from nixdock.stores.known_listings import KnownListings
 from nixdock.stores.local import LocalStore
 from nixdock.stores.several import Stores
 from nixdock.system.cache_directory import cache_directory
@@ -58,8 +57,7 @@ def open_stores(
     is_required = nix.require_signatures or bool(choice.trusted_public_keys)
     if choice.check_signatures and is_required:
         keys = TrustedKeys.parse([*nix.trusted_public_keys, *choice.trusted_public_keys])
-    directory = cache_directory(environment)
-    answers = AnswerCache(directory)
+    answers = AnswerCache(cache_directory(environment))
 
     def files(url: CacheUrl) -> CacheFiles:
         if url.directory is not None:
@@ -68,4 +66,4 @@ def open_stores(
 
     urls = dict.fromkeys(map(CacheUrl.parse, choice.urls))
     caches = [BinaryCache(url, files(url), keys, answers, store_dir) for url in urls]
-    return Stores(local or LocalStore(), caches, known=KnownListings(directory))
+    return Stores(local or LocalStore(), caches)

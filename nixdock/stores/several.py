@@ -17,7 +17,6 @@ from nixdock.nix.nar_entry import NarEntry
 from nixdock.nix.store_path import StorePath
 from nixdock.stores.binary_cache import BinaryCache
 from nixdock.stores.continued_nar import ContinuedNar
-from nixdock.stores.known_listings import KnownListings
 from nixdock.stores.listing import gathered
 from nixdock.stores.local import LocalStore
 from nixdock.stores.local_database import LocalDatabase
@@ -41,12 +40,10 @@ class Stores:
         local: LocalStore,
         caches: Sequence[BinaryCache],
         promised: Mapping[StorePath, Hash] = MappingProxyType({}),
-        known: KnownListings | None = None,
     ) -> None:
         self.local = local
         self._given = tuple(caches)
         self._promised = promised
-        self._known = known or KnownListings(None)
         self._database = LocalDatabase(local.root)
 
     @cached_property
@@ -116,7 +113,7 @@ class Stores:
 
     def promising(self, nar_hashes: Mapping[StorePath, Hash]) -> Stores:
         """Return the stores for paths whose NAR hashes are known: those need no signatures."""
-        return Stores(self.local, self._given, nar_hashes, self._known)
+        return Stores(self.local, self._given, nar_hashes)
 
     def lacks(self, path: StorePath) -> bool:
         """Tell whether the local store does not have the path."""
@@ -195,9 +192,6 @@ class Stores:
     def _listed(self, path: StorePath, nar_hash: Hash | None, *, sure: bool) -> _Listing:
         search = self._search(path, nar_hash)
         for copy in search:
-            promised = copy.found.info.nar_hash
-            if promised is not None and (known := self._known.find(promised)) is not None:
-                return _Listing(known, is_sure=True)
             is_sure = not copy.cache.needs_signatures
             if sure and not is_sure:
                 break
@@ -212,14 +206,11 @@ class Stores:
             break
         else:
             raise search.error()
-        with ContinuedNar(self._search(path, nar_hash)) as stream:
+        with self._nar(path, nar_hash) as nar:
             try:
-                entries = gathered(VerifiedNar(stream, stream.address, stream.failure))
+                return _Listing(gathered(nar), is_sure=True)
             except ValueError as error:
                 raise StoreError(f"the NAR of {path} can't be listed: {error}", path=path) from None
-            if (verified := stream.found.info.nar_hash) is not None:
-                self._known.add(verified, entries)
-            return _Listing(entries, is_sure=True)
 
     @cached_property
     def _listings(self) -> dict[StorePath, _Listing]:
