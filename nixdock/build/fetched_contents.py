@@ -55,15 +55,12 @@ class FetchedContents:
         self._added.add(path)
         target = Path(f"{self.root}{path}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        source = self._source
-        # Nothing else will ever be known of the entries than the links that are made of them.
-        entries = source.entries(path) if self._whole else source.listing(path, sure=True)
-        directories = [*_written(entries, self.root, whole=self._whole)]
+        entries = self._source.entries if self._whole else self._source.listing
+        directories = [*_written(entries(path), self.root, whole=self._whole)]
         for directory, mode in reversed(directories):
             directory.chmod(mode)
 
     def _leads_to_directory(self, path: StorePath, file: str) -> bool:
-        # Whatever a listing says here, the link leads to the same files, copied or not.
         wanted = os.fsencode(file.rstrip("/"))
         try:
             for entry in self._source.listing(path):

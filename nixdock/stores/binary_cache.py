@@ -86,11 +86,6 @@ class BinaryCache:
             raise
 
     @property
-    def needs_signatures(self) -> bool:
-        """Whether paths are not trusted just because the cache has them."""
-        return self._keys is not None
-
-    @property
     def memory(self) -> Path | None:
         """The file that has what is remembered."""
         return self._answers.file
@@ -162,11 +157,11 @@ class BinaryCache:
         """Return what is in a path as the cache says, or None if it does not.
 
         Nobody signs listings: where signatures are needed, only those count that surely come from
-        the cache itself, and only for what is compared with the NAR later. Raise CacheError if the
-        cache can't be read. A listing that is not valid is none.
+        the cache itself. Raise CacheError if the cache can't be read. A listing that is not valid
+        is none.
         """
         path = found.info.path
-        if self.needs_signatures and not self.files.is_authentic:
+        if self._keys is not None and not self.files.is_authentic:
             return None
         data = self.files.read(f"{path.hash_part}.ls", _MOST_LISTING, path)
         with suppress(StoreError):

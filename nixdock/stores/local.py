@@ -68,13 +68,7 @@ class LocalStore(Struct, frozen=True):
         self._check(path)
         return walk(os.fsencode(self.file(path)), os.fsencode(path), name_in_nar())
 
-    def listing(
-        self,
-        path: StorePath,
-        nar_hash: Hash | None = None,
-        *,
-        sure: bool = False,  # noqa: ARG002 (the interface's)
-    ) -> Iterator[Entry]:
+    def listing(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:
         """Yield the same entries."""
         return self.entries(path, nar_hash)
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from queue import SimpleQueue
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from nixdock.errors import CacheError, StoreError
 from nixdock.nix.closure import Closure, PathInfo
@@ -127,20 +127,14 @@ class Stores:
         with self._nar(path, nar_hash) as nar:
             yield from entries_of_nar(nar, path, nar)
 
-    def listing(
-        self, path: StorePath, nar_hash: Hash | None = None, *, sure: bool = False
-    ) -> Iterator[Entry]:
-        """Yield the same entries, without contents, from a cache's listing if it has one.
-
-        With `sure`, only a cache that needs no signatures may have it.
-        """
+    def listing(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:
+        """Yield the same entries, without contents, from a cache's listing if it has one."""
         if self._is_local(path):
             yield from self.local.entries(path)
             return
-        found = self._listings.get(path)
-        if found is None or (sure and not found.is_sure):
-            found = self._listings[path] = self._listed(path, nar_hash, sure=sure)
-        yield from entries_of_nar(found.entries, path, None)
+        if path not in self._listings:
+            self._listings[path] = self._listed(path, nar_hash)
+        yield from entries_of_nar(self._listings[path], path, None)
 
     def directory_of(self, paths: Sequence[StorePath]) -> str | None:
         """Return the local store's directory, if that has all the paths."""
@@ -189,12 +183,9 @@ class Stores:
         with ContinuedNar(self._search(path, nar_hash)) as stream:
             yield VerifiedNar(stream, stream.address, stream.failure)
 
-    def _listed(self, path: StorePath, nar_hash: Hash | None, *, sure: bool) -> _Listing:
+    def _listed(self, path: StorePath, nar_hash: Hash | None) -> list[NarEntry]:
         search = self._search(path, nar_hash)
         for copy in search:
-            is_sure = not copy.cache.needs_signatures
-            if sure and not is_sure:
-                break
             try:
                 listing = copy.cache.listing(copy.found)
             except CacheError as error:
@@ -202,26 +193,18 @@ class Stores:
                 continue
             search.warn()
             if listing is not None:
-                return _Listing(listing, is_sure)
-            break
-        else:
-            raise search.error()
-        with self._nar(path, nar_hash) as nar:
-            try:
-                return _Listing(gathered(nar), is_sure=True)
-            except ValueError as error:
-                raise StoreError(f"the NAR of {path} can't be listed: {error}", path=path) from None
+                return listing
+            with self._nar(path, nar_hash) as nar:
+                try:
+                    return gathered(nar)
+                except ValueError as error:
+                    message = f"the NAR of {path} can't be listed: {error}"
+                    raise StoreError(message, path=path) from None
+        raise search.error()
 
     @cached_property
-    def _listings(self) -> dict[StorePath, _Listing]:
+    def _listings(self) -> dict[StorePath, list[NarEntry]]:
         return {}
-
-
-class _Listing(NamedTuple):
-    """What is in a path, and whether that is not just what a cache says without a signature."""
-
-    entries: list[NarEntry]
-    is_sure: bool
 
 
 def _priority(cache: BinaryCache) -> int | CacheError:

@@ -37,14 +37,8 @@ class Store(Protocol):
         last entry at the latest.
         """
 
-    def listing(
-        self, path: StorePath, nar_hash: Hash | None = None, *, sure: bool = False
-    ) -> Iterator[Entry]:
-        """Yield the same entries, whose files can perhaps not be read: names, modes and sizes.
-
-        They may be what a binary cache says, which nobody has signed. With `sure`, they are not,
-        where signatures are needed: what follows from them is never compared with the NAR.
-        """
+    def listing(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:
+        """Yield the same entries, whose files can perhaps not be read: names, modes and sizes."""
 
     def directory_of(self, paths: Sequence[StorePath]) -> str | None:
         """Return the directory that has the files of all these paths, or None if none has.

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import orjson
 import pytest
 
 from nixdock.errors import CacheError, MissingPathsError
@@ -23,7 +22,7 @@ from tests.unit.registry.fake_registry import Fault
 
 from .fake_cache import FakeCache, fake_cache
 from .reaching import contents_of, open_sample
-from .sample_cache import APP, KEY, LIBC, LINK, SCRIPT, Sample, hash_of
+from .sample_cache import APP, LIBC, LINK, SCRIPT, Sample, hash_of
 
 PATHS = (APP, LIBC, LINK, SCRIPT)
 NOWHERE = "http://127.0.0.1:1"
@@ -362,21 +361,3 @@ def test_a_signature_that_is_not_valid_is_no_reason_to_take_a_copy(
     nar_hash = closure.closure[LIBC].nar_hash
     assert nar_hash == hash_of(closure.nars[LIBC])
     assert contents_of(both(first, fake), LIBC, nar_hash), "the hash is known to be right"
-
-
-@pytest.mark.parametrize("check", [True, False])
-def test_listings_are_sure_only_where_no_signatures_are_needed(
-    closure: Sample, tmp_path: Path, check: bool
-) -> None:
-    directory = closure.cache(tmp_path / "forged", listings=True)
-    forged = {"version": 1, "root": {"type": "symlink", "target": "/elsewhere"}}
-    (directory / f"{APP.hash_part}.ls").write_bytes(orjson.dumps(forged))
-    with fake_cache(directory) as cache:
-        stores = open_sample(cache.url, keys=[KEY] if check else [], check=check)
-        (unsure,) = stores.listing(APP)
-        assert unsure.target == b"/elsewhere"
-        sure = [entry.name for entry in stores.listing(APP, sure=True)]
-        right = [entry.name for entry, _ in contents_of(stores, APP)]
-        assert sure == (right if check else [unsure.name])
-        # It is also used from then on.
-        assert [entry.name for entry in stores.listing(APP)] == sure
