@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
+from itertools import zip_longest
 from queue import SimpleQueue
 from types import MappingProxyType
 from typing import Final
@@ -24,6 +25,7 @@ from nixdock.stores.nar_entries import entries_of_nar
 from nixdock.stores.search import Search, missing_error
 from nixdock.stores.verified_nar import VerifiedNar
 from nixdock.system.parallel import JobThreads, map_in_threads
+from nixdock.system.text import path_text
 from nixdock.tar.header import Entry
 
 __all__ = ["Stores"]
@@ -40,10 +42,12 @@ class Stores:
         local: LocalStore,
         caches: Sequence[BinaryCache],
         promised: Mapping[StorePath, Hash] = MappingProxyType({}),
+        listings: dict[StorePath, list[NarEntry]] | None = None,
     ) -> None:
         self.local = local
         self._given = tuple(caches)
         self._promised = promised
+        self._listings = {} if listings is None else listings
         self._database = LocalDatabase(local.root)
 
     @cached_property
@@ -113,7 +117,7 @@ class Stores:
 
     def promising(self, nar_hashes: Mapping[StorePath, Hash]) -> Stores:
         """Return the stores for paths whose NAR hashes are known: those need no signatures."""
-        return Stores(self.local, self._given, nar_hashes)
+        return Stores(self.local, self._given, nar_hashes, self._listings)
 
     def lacks(self, path: StorePath) -> bool:
         """Tell whether the local store does not have the path."""
@@ -125,7 +129,9 @@ class Stores:
             yield from self.local.entries(path)
             return
         with self._nar(path, nar_hash) as nar:
-            yield from entries_of_nar(nar, path, nar)
+            listed = self._listings.get(path)
+            entries = nar if listed is None else _compared(nar, listed, path)
+            yield from entries_of_nar(entries, path, nar)
 
     def listing(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:
         """Yield the same entries, without contents, from a cache's listing if it has one."""
@@ -202,9 +208,23 @@ class Stores:
                     raise StoreError(message, path=path) from None
         raise search.error()
 
-    @cached_property
-    def _listings(self) -> dict[StorePath, list[NarEntry]]:
-        return {}
+
+def _compared(
+    entries: Iterable[NarEntry], listed: Sequence[NarEntry], path: StorePath
+) -> Iterator[NarEntry]:
+    """Yield the entries of a NAR; raise StoreError if its listing, which nobody signs, has others.
+
+    Links may have been made of what that says.
+    """
+    for entry, other in zip_longest(entries, listed):
+        if entry != other:
+            name = path_text((entry or other).path)
+            raise StoreError(
+                f"the listing of {path} in the binary cache is not that of its NAR, which has"
+                f" {'another' if entry else 'no'} /{name}",
+                path=path,
+            )
+        yield entry
 
 
 def _priority(cache: BinaryCache) -> int | CacheError:

@@ -48,6 +48,24 @@ IMAGES: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
+def test_a_listing_is_compared_with_the_nar(closure: Sample, tmp_path: Path) -> None:
+    """Nobody signs listings, and links at / are made of them."""
+    directory = closure.cache(tmp_path / "cache", listings=True)
+    listing = directory / f"{APP.hash_part}.ls"
+    document = json.loads(listing.read_bytes())
+    etc = document["root"]["entries"]["etc"]["entries"]
+    passwd = {"type": "symlink", "target": "/proc/self/environ"}
+    with fake_cache(directory) as cache:
+        spec = remote_spec(tmp_path, cache)
+        for changed in ({"passwd": passwd}, {}, {**etc, "passwd": passwd}):
+            document["root"]["entries"]["etc"]["entries"] = changed
+            listing.write_text(json.dumps(document))
+            home = tmp_path / str(len(changed))
+            error = nixdock(home, "build", spec, "-o", tmp_path / "image", status=1)
+            assert f"the listing of {APP} in the binary cache is not that of its NAR" in error
+            assert not (tmp_path / "image").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("changes", "options"), IMAGES, ids=lambda value: str(value)[:40])
 @pytest.mark.parametrize("listings", [True, False])
