@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from nixdock.cli.streams import prepare_streams, say_at_end
-from nixdock.errors import NixdockError
+from nixdock.errors import NixdockError, ToolError
 from nixdock.system.termination import TerminatedError, handle_termination
 from nixdock.system.text import printable
 
@@ -217,8 +217,12 @@ def run() -> NoReturn:
 
 
 def _message_and_status(error: Exception) -> tuple[str, int]:
-    if isinstance(error, NixdockError):
+    if isinstance(error, ToolError):
+        # What another program says may have several lines.
         return str(error), error.exit_status
+    if isinstance(error, NixdockError):
+        # Only a name, of a file for example, has lines: they could pass for other messages.
+        return str(error).replace("\n", "\\n"), error.exit_status
     if isinstance(error, MemoryError):
         return f"there is not enough memory; {_LIMITS}", 1
     if isinstance(error, BlockingIOError) and error.errno == errno.EAGAIN:

@@ -100,8 +100,18 @@ class _Output(OutputPath):
 OUTPUT: Final = _Output(path_type=Path, readable=False)
 """The path of a file to write; `-` is standard output, which has the path /dev/stdout."""
 
-OUTPUT_PATH: Final = OutputPath(path_type=Path, readable=False)
-"""The path of a file or directory to write."""
+
+class _NamedOutput(OutputPath):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "-":
+            self.fail(
+                "this can't be standard output; name a file, ./- if that is its name", param, ctx
+            )
+        return super().convert(value, param, ctx)
+
+
+OUTPUT_PATH: Final = _NamedOutput(path_type=Path, readable=False)
+"""The path of a file or directory to write, which is not standard output."""
 
 spec_argument = click.argument("spec", type=FILE_OR_STDIN)
 

@@ -25,3 +25,7 @@ class OutputPath(InputPath):
 
 class Destination(OutputPath):
     """The type of parameters that name a place for an image, whose text the command parses."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the text; `-` is standard output, which has the path /dev/stdout."""
+        return super().convert("/dev/stdout" if value == "-" else value, param, ctx)

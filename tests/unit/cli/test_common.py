@@ -218,9 +218,10 @@ def test_limits_are_not_called_bugs(
 def test_control_characters_of_messages_are_escaped(tmp_path: Path) -> None:
     spec = tmp_path / "spec.json"
     spec.write_text('{"version": 1, "name": "n", "a\\u001b]0;x\\u0007\\u202e": 1}')
-    name = "\x1b[31mred\n.json"
+    name = "\x1b[31mred\n::error::x.json"
     for words in (["build", spec, "--dry-run"], ["verify", tmp_path / name], [name]):
         done = nixdock(*words)
         assert done.returncode == 2
         assert "\\x1b" in done.stderr
         assert all(c.isprintable() or c == "\n" for c in done.stderr)
+        assert not any(line.startswith("::") for line in done.stderr.splitlines())

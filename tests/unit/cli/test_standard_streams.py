@@ -230,6 +230,17 @@ def test_standard_error_that_nobody_reads(
         assert nixdock("verify", tmp_path / "out").returncode == 0
 
 
+def test_a_dash_is_no_file(spec: Path, tmp_path: Path) -> None:
+    image = tmp_path / "image.tar"
+    assert nixdock("build", spec, "-q", "-o", image).returncode == 0
+    copied = run("copy", image, "-", "-q", directory=tmp_path)
+    assert copied.stdout == image.read_bytes()
+    done = run("build", spec, "-o", "x.tar", "--metadata-file", "-", directory=tmp_path)
+    assert done.returncode == 2
+    assert b"this can't be standard output" in done.stderr
+    assert not (tmp_path / "-").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "names"),
     [
