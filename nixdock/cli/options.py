@@ -13,7 +13,7 @@ import msgspec
 
 from nixdock import Compression
 from nixdock.cli.location import LOCATION
-from nixdock.cli.path_types import InputPath, OutputPath
+from nixdock.cli.path_types import InputPath, NamedOutput, StreamableOutput
 from nixdock.errors import InputError
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layout import Format
@@ -91,26 +91,11 @@ def is_stdin(location: Location) -> bool:
     return location == FileLocation(Path("-"))
 
 
-class _Output(OutputPath):
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert("/dev/stdout" if value == "-" else value, param, ctx)
-
-
 # What is only written need not be readable, as the pipe of another user's process is not.
-OUTPUT: Final = _Output(path_type=Path, readable=False)
+OUTPUT: Final = StreamableOutput(path_type=Path, readable=False)
 """The path of a file to write; `-` is standard output, which has the path /dev/stdout."""
 
-
-class _NamedOutput(OutputPath):
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "-":
-            self.fail(
-                "this can't be standard output; name a file, ./- if that is its name", param, ctx
-            )
-        return super().convert(value, param, ctx)
-
-
-OUTPUT_PATH: Final = _NamedOutput(path_type=Path, readable=False)
+OUTPUT_PATH: Final = NamedOutput(path_type=Path, readable=False)
 """The path of a file or directory to write, which is not standard output."""
 
 spec_argument = click.argument("spec", type=FILE_OR_STDIN)

@@ -355,7 +355,11 @@ def test_the_plan_of_a_spec_is_that_of_its_image(
         {"closure": None, "contents": []},
     ]
     for each in changes:
-        done = nixdock("plan", sample_spec(tmp_path, **each))
+        without = sample_spec(tmp_path, **each)
+        # The graph's sizes are larger than the real ones: the base would have parts of the paths.
+        graph = tmp_path / "graph.json"
+        graph.write_text(graph.read_text().replace('"narSize": 1000', '"narSize": 1'))
+        done = nixdock("plan", without)
         assert done.returncode == 2
         assert done.stderr.splitlines()[-1].endswith("the image has no store paths of its own")
 
