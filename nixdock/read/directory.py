@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from nixdock.coding.codings import MAGIC_SIZE
-from nixdock.errors import ImageError
+from nixdock.errors import ImageError, InputError
 from nixdock.read.members import MOST_FILES, missing_error
 from nixdock.system.file_range import Range
 
@@ -21,17 +22,23 @@ _OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class Directory:
-    """The regular files below a directory; symlinks that lead out of it are ignored."""
+    """The regular files below a directory; symlinks that lead out of it are ignored.
+
+    What is in a directory that can't be read is not known: to ask for it raises InputError. The
+    image may need none of it, as with the `lost+found` of a file system.
+    """
 
     def __init__(self, root: Path) -> None:
+        self._shown = root
         self._root = root.resolve()
         self._sizes: dict[str, int] = {}
-        for directory, _, names in os.walk(self._root):
+        self._unreadable: dict[str, OSError] = {}
+        for directory, _, names in os.walk(self._root, onerror=self._add_unreadable):
             for name in names:
                 path = Path(directory, name)
                 size = self._own_size(path)
                 if size is not None:
-                    self._sizes[path.relative_to(self._root).as_posix()] = size
+                    self._sizes[self._name(path)] = size
             if len(self._sizes) > MOST_FILES:
                 raise ImageError(
                     f"{root} has more than {MOST_FILES} files: it is not an image", path=root
@@ -43,11 +50,34 @@ class Directory:
             state = path.stat()
             own = stat.S_ISREG(state.st_mode) and path.resolve().is_relative_to(self._root)
         except (OSError, RuntimeError):
+            self._check_searched(path)
             return None
         return state.st_size if own else None
 
+    def _check_searched(self, path: Path) -> None:
+        """Note the directory of a file that is not even seen, because it can't be searched."""
+        try:
+            path.lstat()
+        except OSError as error:
+            error.filename = str(path.parent)
+            self._add_unreadable(error)
+
+    def _add_unreadable(self, error: OSError) -> None:
+        # Another process may have removed it since its name was read.
+        if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
+            self._unreadable[self._name(Path(error.filename))] = error
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
+
     def __contains__(self, name: str) -> bool:
-        return name in self._sizes
+        if name in self._sizes:
+            return True
+        for parent in PurePosixPath(name).parents if self._unreadable else ():
+            if error := self._unreadable.get(str(parent)):
+                path = self._shown / parent
+                raise InputError(f"can't read {path}: {error.strerror}", path=path)
+        return False
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sizes)
@@ -58,7 +88,7 @@ class Directory:
 
     def size(self, name: str) -> int:
         """Return the size in bytes that the file had when the directory was opened."""
-        if name not in self._sizes:
+        if name not in self:
             raise missing_error(name)
         return self._sizes[name]
 

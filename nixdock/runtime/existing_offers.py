@@ -66,8 +66,11 @@ def _is_folder(path: Path) -> bool:
 
 
 def _of_folder(folder: Path, shelf: Shelf, stack: ExitStack, access: Access | None) -> list[Offer]:
-    # Hidden files may be there only for the moment.
-    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    try:
+        # Hidden files may be there only for the moment.
+        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"can't read {folder}: {error.strerror}", path=folder) from None
     images = [path for path in paths if not _is_folder(path)]
     if not images:
         raise InputError(f"{folder} has no images", path=folder)
