@@ -229,10 +229,21 @@ def _message_and_status(error: Exception) -> tuple[str, int]:
         return f"can't start another process; {_LIMITS}", 1
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return f"can't start another thread; {_LIMITS}", 1
+    if isinstance(error, FileNotFoundError) and error.filename is None and _is_nowhere():
+        return "the current directory has been removed; change to one that exists", 1
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, OSError):
         return text, 1
     return f"{text}; this is a bug in nixdock, and --debug shows where", 1
+
+
+def _is_nowhere() -> bool:
+    """Tell whether the current directory is gone; what needs its path then gets a bare error."""
+    try:
+        os.getcwd()  # noqa: PTH109 (the same)
+    except FileNotFoundError:
+        return True
+    return False
 
 
 class _LogLines(logging.StreamHandler):  # type: ignore[type-arg]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from nixdock.cli import _message_and_status
 from tests.unit.cli.program import run_text
 
 COMMANDS = (
@@ -171,6 +172,22 @@ def test_an_unexpected_error_is_a_bug() -> None:
         "error: KeyError: 'x'; this is a bug in nixdock, and --debug shows where\n"
     )
     assert error_of("schema", "--debug").startswith("Traceback")
+
+
+def test_a_current_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    try:
+        os.path.abspath("image.tar")  # noqa: PTH100 (the error that it raises is the same)
+    except FileNotFoundError as error:
+        message, status = _message_and_status(error)
+    assert message == "the current directory has been removed; change to one that exists"
+    assert status == 1
+    monkeypatch.chdir(tmp_path)
+    assert _message_and_status(FileNotFoundError(2, "gone"))[0] == (
+        "FileNotFoundError: [Errno 2] gone"
+    )
 
 
 # Runs the command line in argv with a limit that is reached when it first starts a thread.
