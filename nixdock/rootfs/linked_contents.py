@@ -80,14 +80,20 @@ class JoinedTree(Struct):
         for i, content in enumerate(contents):
             places.setdefault(content.rstrip("/"), i)
         for content, i in places.items():
-            path = Path(self.source(content))
-            if not path.exists():
-                key = f"contents[{i}]"
-                raise SpecError(f"{key}: {content} does not exist", key=key, path=content)
-            if not path.is_dir():
+            with read_errors(content):
+                mode = self._mode(content, f"contents[{i}]")
+            if not stat.S_ISDIR(mode):
                 log.warning("contents: %s is ignored, because it is not a directory", content)
                 continue
             yield content
+
+    def _mode(self, content: str, key: str) -> int:
+        try:
+            return Path(self.source(content)).stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            is_below = self.root and is_in_store(content, self.store_dir)
+            what = f"{content} does not exist" + (f" below {self.root}" if is_below else "")
+            raise SpecError(f"{key}: {what}", key=key, path=content) from None
 
     def conflict(self, path: str, content: str, *, is_directory: bool) -> SpecError:
         """Return the error for a file and a directory at `path`; `content` has the second one."""

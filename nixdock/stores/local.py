@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +14,7 @@ from nixdock.nix.case_hack import name_in_nar
 from nixdock.nix.closure import Closure
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import DATABASE_FILE, StorePath
+from nixdock.tar.faults import tree_error
 from nixdock.tar.header import Entry
 from nixdock.tar.walk import walk
 
@@ -88,10 +90,14 @@ class LocalStore(Struct, frozen=True):
                 " the spec again",
                 path=file,
             )
-        if not os.path.lexists(file):
+        try:
+            os.lstat(file)
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
+                raise tree_error(os.fsencode(file), error.errno or 0) from None
             raise PackError(
                 f"{file} does not exist; build or copy it into this store first", path=file
-            )
+            ) from None
 
     def has_file(self, path: StorePath, name: str) -> bool:
         """Tell whether a store path has the file `name`, a whole path, not behind a symlink."""

@@ -91,7 +91,10 @@ class _NamelessFile(io.FileIO):
             return super().write(data)
         except OSError as error:
             directory = tempfile.gettempdir()
-            message = f"can't write a temporary file in {directory}: {error.strerror}"
+            message = (
+                f"can't write a temporary file in {directory}: {error.strerror}; TMPDIR can name"
+                " another directory"
+            )
             raise OutputError(message, path=directory) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -16,7 +17,7 @@ from nixdock.errors import PackError, SpecError
 from nixdock.read.merging import merged_tree
 from nixdock.read.opening import open_image
 from nixdock.rootfs.copied_contents import copy_contents
-from nixdock.rootfs.linked_contents import link_contents
+from nixdock.rootfs.linked_contents import JoinedTree, link_contents
 from nixdock.rootfs.underlay import Underlay
 from nixdock.tar.header import Attributes
 from tests.unit.docker_archive import archive, directory, layer, link
@@ -271,9 +272,26 @@ def test_a_content_that_is_a_file(
 
 def test_a_content_that_does_not_exist(store: Store, tree: Path) -> None:
     missing = f"/nix/store/{'d' * 32}-missing"
-    with pytest.raises(SpecError, match=rf"contents\[0\]: {missing} does not exist") as caught:
+    with pytest.raises(SpecError) as caught:
         link_contents([missing], tree, store.root)
+    assert str(caught.value) == f"contents[0]: {missing} does not exist below {store.root}"
     assert (caught.value.key, caught.value.path) == ("contents[0]", missing)
+    with pytest.raises(SpecError, match=r"contents\[1\]: /none does not exist$"):
+        link_contents([store.add("a", {"f": "a"}), "/none"], tree, store.root)
+
+
+def test_a_content_that_can_not_be_looked_at(
+    store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = store.add("a", {"f": "a"})
+
+    def fail(path: Path, **_: object) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "stat", fail)
+    message = f"^can't join {store.root}{a} at /: Permission denied$"
+    with pytest.raises(PackError, match=message):
+        list(JoinedTree(tree, store.root, Underlay()).content_directories([a]))
 
 
 def test_a_content_that_is_a_link_to_a_directory(store: Store, tree: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -64,6 +65,17 @@ def test_a_path_that_does_not_exist_is_an_error_that_says_what_to_do(store: Loca
     file = f"{store.root}{missing}"
     assert str(caught.value) == (f"{file} does not exist; build or copy it into this store first")
     assert caught.value.path == file
+
+
+def test_a_path_that_can_not_be_looked_at_is_not_said_not_to_exist(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "lstat", fail)
+    with pytest.raises(PackError, match=f"^can't read {store.root}{PATH}: Permission denied$"):
+        store.entries(PATH)
 
 
 @pytest.mark.parametrize(
