@@ -234,7 +234,10 @@ def test_a_nameless_file_that_can_not_be_written_is_an_error_with_its_directory(
         with small_files(), pytest.raises(OutputError) as caught:
             while True:
                 file.write(b"x" * 100)
-    assert str(caught.value) == f"can't write a temporary file in {shared}: File too large"
+    assert str(caught.value) == (
+        f"can't write a temporary file in {shared}: File too large; TMPDIR can name another"
+        " directory"
+    )
     assert caught.value.path == str(shared)
 
 
