@@ -18,7 +18,7 @@ from nixdock.cli.path_types import Destination
 from nixdock.cli.progress import packing_progress, reading_progress
 from nixdock.cli.source import read_source
 from nixdock.errors import InputError
-from nixdock.oci.location import FileLocation, parse_location
+from nixdock.oci.location import FileLocation, parse_destination
 from nixdock.oci.registry_reference import RegistryReference, check_no_password
 from nixdock.spec.annotations import with_own_annotations
 from nixdock.spec.times import source_date_epoch
@@ -84,7 +84,7 @@ def command(
         _load(source, destination.removeprefix(_DAEMON), access, as_json=as_json, quiet=quiet)
         return
     image = read_source(source)
-    match parse_location(destination):
+    match parse_destination(destination):
         case FileLocation(path, None) if ":" in destination and not exists(path):
             # The name of a file may have @, but hardly what may be a user and a password.
             check_no_password(destination)
@@ -120,7 +120,7 @@ def command(
 
 def _check_directory(destination: str) -> None:
     """Raise InputError if there is no directory for a file that may be meant for a registry."""
-    match parse_location(destination):
+    match parse_destination(destination):
         case FileLocation(path, None) if not exists(path.parent):
             if isinstance(named_location(destination), RegistryReference):
                 raise InputError(
@@ -141,7 +141,7 @@ def _build(
 ) -> None:
     """Build the image that a spec describes where it is to be."""
     with packing_progress(quiet=quiet) as progress:
-        match parse_location(destination):
+        match parse_destination(destination):
             case RegistryReference() as reference:
                 options = None if compression is None else Pushing(compression)
                 pushed = push_image(
@@ -179,7 +179,7 @@ def _load(source: str, name: str, access: Access | None, *, as_json: bool, quiet
 
 
 def _is_standard_output(destination: str) -> bool:
-    match parse_location(destination):
+    match parse_destination(destination):
         case FileLocation(path):
             return is_standard_output(path)
     return False

@@ -41,14 +41,13 @@ def pull_image(  # noqa: PLR0913 (a keyword for each choice)
     """
     from nixdock.layers.progress import NO_PROGRESS
     from nixdock.oci.layout import Format
-    from nixdock.oci.location import FileLocation
-    from nixdock.oci.registry_reference import RegistryReference
+    from nixdock.oci.location import FileLocation, registry_reference
     from nixdock.transfer import copy_image
     from nixdock.transfer.file_destination import FileForm
 
     chosen = Format(form)
     return copy_image.copy_image(
-        RegistryReference.parse(reference),
+        registry_reference(reference),
         FileLocation(Path(target), chosen),
         FileForm(chosen, mtime=mtime, resumable=True),
         _selection(platform, all_platforms=all_platforms),
@@ -76,11 +75,11 @@ def copy_image(
     it has; an archive is replaced. Raise what `pull_image` raises.
     """
     from nixdock.layers.progress import NO_PROGRESS
-    from nixdock.oci.location import parse_location
+    from nixdock.oci.location import parse_destination, parse_location
     from nixdock.transfer import copy_image as copying
     from nixdock.transfer.opening import how_to_write
 
-    origin, place = parse_location(source), parse_location(destination)
+    origin, place = parse_location(source), parse_destination(destination)
     return copying.copy_image(
         origin,
         place,
@@ -98,13 +97,17 @@ def list_tags(repository: str, *, access: Access | None = None) -> list[str]:
     Raise InputError if `repository` is not one, and RegistryError if the registry can't be reached
     or does not have it.
     """
-    from nixdock.oci.registry_reference import RegistryReference
+    from nixdock.errors import InputError
+    from nixdock.oci.location import registry_reference
     from nixdock.registry import manifests
     from nixdock.registry.pull_places import access_to
     from nixdock.registry.repository import Repository
     from nixdock.registry.transport import Transport
 
-    reference = RegistryReference.parse(repository)
+    reference = registry_reference(repository)
+    last = repository.rpartition("/")[2]
+    if ":" in last or "@" in last:
+        raise InputError(f"{repository} names one image; the tags are those of {reference.name}")
     transport = Transport(reference.host, access_to(reference, access))
     return manifests.list_tags(Repository(transport, reference.repository))
 

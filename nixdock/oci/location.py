@@ -20,8 +20,10 @@ __all__ = [
     "is_file_name",
     "location_of",
     "location_text",
+    "parse_destination",
     "parse_location",
     "registry_hint",
+    "registry_reference",
 ]
 
 _TRANSPORTS: Final = {
@@ -108,6 +110,30 @@ def parse_location(text: str) -> Location:
     return FileLocation(Path(text))
 
 
+def parse_destination(text: str) -> Location:
+    """Parse the location to which an image is to be written, as `parse_location` does."""
+    if _transport(text) in _FOREIGN:
+        raise InputError(
+            f"{text} is a location of skopeo to which nixdock does not write; copy the image to a"
+            f" layout, and from there: skopeo copy oci:DIRECTORY:TAG {text}",
+            path=text,
+        )
+    return parse_location(text)
+
+
+def registry_reference(text: str) -> RegistryReference:
+    """Parse a reference, with or without docker://, where only an image in a registry can be.
+
+    Raise InputError as `RegistryReference.parse` does, and for locations of other kinds, which
+    might be names of Docker Hub as well.
+    """
+    transport = _transport(text)
+    if transport in _TRANSPORTS or transport in _FOREIGN:
+        hint = "`nixdock copy` copies images from and to files, and `nixdock load` into runtimes"
+        raise InputError(f"{text} is not an image in a registry; {hint}", path=text)
+    return RegistryReference.parse(text)
+
+
 def is_file_name(text: str) -> bool:
     """Tell whether a text is rather the name of a file, which may be missing, than a reference."""
     return text.startswith(("./", "../", "/")) or text.endswith(_FILE_SUFFIXES)
@@ -115,8 +141,12 @@ def is_file_name(text: str) -> bool:
 
 def _is_special(text: str) -> bool:
     """Tell whether `text` begins as a location that is no path."""
+    return _transport(text) in {"docker", *_TRANSPORTS, *_FOREIGN}
+
+
+def _transport(text: str) -> str | None:
     match = _LOCATION.match(text)
-    return match is not None and match[1] in {"docker", *_TRANSPORTS, *_FOREIGN}
+    return match[1] if match else None
 
 
 def registry_hint(path: Path) -> str:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from nixdock.errors import InputError
-from nixdock.oci.location import FileLocation, Location, is_file_name, parse_location
+from nixdock.oci.location import (
+    FileLocation,
+    Location,
+    is_file_name,
+    parse_location,
+    registry_reference,
+)
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.registry.opening import open_location
 from nixdock.registry.pull_places import access_to, place_to_read
@@ -35,7 +41,7 @@ def target_reference(text: str) -> RegistryReference:
 
     Raise InputError if it is none, or if it has a digest, which nobody can choose.
     """
-    reference = RegistryReference.parse(text)
+    reference = registry_reference(text)
     if reference.digest is not None:
         raise InputError(
             f"{text} names a digest, which follows from the image; name a tag or nothing"

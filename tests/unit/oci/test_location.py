@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nixdock
 from nixdock.errors import InputError
 from nixdock.oci.layout import Format
 from nixdock.oci.location import (
@@ -13,10 +14,13 @@ from nixdock.oci.location import (
     Location,
     location_of,
     location_text,
+    parse_destination,
     parse_location,
     registry_hint,
+    registry_reference,
 )
 from nixdock.oci.registry_reference import RegistryReference
+from nixdock.transfer.targets import target_reference
 
 
 @pytest.mark.parametrize(
@@ -147,3 +151,37 @@ def test_the_hint_for_references(text: str) -> None:
 @pytest.mark.parametrize("text", ["image.tar", "a/b", "/a/b:c", "../a:b", "a/b c:d"])
 def test_no_hint_for_paths(text: str) -> None:
     assert registry_hint(Path(text)) == ""
+
+
+@pytest.mark.parametrize("text", ["dir:a", "containers-storage:a"])
+def test_a_destination_of_skopeo_comes_after_a_layout(text: str) -> None:
+    with pytest.raises(
+        InputError, match=f"does not write; .*: skopeo copy oci:DIRECTORY:TAG {text}"
+    ):
+        parse_destination(text)
+    assert parse_destination("oci:a:b") == FileLocation(Path("a"), Format.OCI_LAYOUT, "b")
+
+
+@pytest.mark.parametrize(
+    "text", ["oci:lay", "oci-archive:x", "docker-archive:x", "docker-daemon:x"]
+)
+def test_other_locations_are_no_names_of_docker_hub(text: str) -> None:
+    with pytest.raises(InputError, match=f"{text} is not an image in a registry; `nixdock copy`"):
+        registry_reference(text)
+    for wrong in (lambda: target_reference(text), lambda: nixdock.pull_image(text, "unused")):
+        with pytest.raises(InputError, match="is not an image in a registry"):
+            wrong()
+
+
+def test_a_name_of_docker_hub() -> None:
+    reference = RegistryReference("docker.io", "library/docker", "dind")
+    assert registry_reference("docker:dind") == registry_reference("docker://docker:dind")
+    assert registry_reference("docker:dind") == reference
+
+
+@pytest.mark.parametrize(
+    "text", ["h.example/x/y:v1", "debian:12", f"h.example/x@sha256:{'0' * 64}"]
+)
+def test_tags_are_those_of_a_repository(text: str) -> None:
+    with pytest.raises(InputError, match="names one image; the tags are those of "):
+        nixdock.list_tags(text)
