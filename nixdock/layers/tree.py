@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import field
 
+from nixdock.errors import PackError
 from nixdock.layers.created import EntryLayer
 from nixdock.layers.layer import OWN_FILES_HISTORY
 from nixdock.nix.case_hack import name_in_nar, target_in_nar
 from nixdock.oci.layer_blob import LayerHistory
+from nixdock.system.text import path_text
 from nixdock.tar.header import Attributes, Entry, MemberMeta
 from nixdock.tar.kinds import Kind
 from nixdock.tar.walk import walk
@@ -72,9 +74,24 @@ class TreeLayer(EntryLayer, frozen=True):
         if self.root_entry:
             yield Entry(b"/", Kind.DIRECTORY, 0o755)
         rename = name_in_nar()
-        tree = walk(os.fsencode(self.directory), b"/", rename)
-        next(tree)
-        yield from tree if rename is None else map(_with_target_in_nar, tree)
+        try:
+            tree = walk(os.fsencode(self.directory), b"/", rename)
+            next(tree)
+            yield from tree if rename is None else map(_with_target_in_nar, tree)
+        except PackError as error:
+            raise self._located(error) from None
+
+    def _located(self, error: PackError) -> PackError:
+        """Return an error that names a file by its place in the image: the directory is no user's.
+
+        It is gone when the error is read.
+        """
+        directory = path_text(os.fsencode(self.directory))
+        if error.path is None or not error.path.startswith(f"{directory}/"):
+            return error
+        place = error.path.removeprefix(directory)
+        message = str(error).replace(error.path, f"{place} in the image", 1)
+        return PackError(message, path=place, place=place)
 
 
 def _with_target_in_nar(entry: Entry) -> Entry:

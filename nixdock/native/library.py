@@ -43,8 +43,7 @@ def native_library() -> ctypes.CDLL | None:
     chosen = os.environ.get(PACKER_VARIABLE, "")
     if chosen not in {"", "native", "python"}:
         raise InputError(
-            f"{PACKER_VARIABLE} is {chosen!r}; set it to native or python, or not at all",
-            key=PACKER_VARIABLE,
+            f"{PACKER_VARIABLE} is {chosen!r}; set it to native or python, or not at all"
         )
     if chosen == "python":
         return None
@@ -53,7 +52,6 @@ def native_library() -> ctypes.CDLL | None:
         raise ToolError(
             f"{PACKER_VARIABLE} asks for the native packer, but {FILE} is not there, or of another"
             " version; install nixdock again where there is a C compiler, or unset the variable",
-            key=PACKER_VARIABLE,
             path=FILE,
         )
     return library

@@ -76,6 +76,15 @@ def names(layer: Layer) -> list[str]:
     return [member.name for member in members(layer)]
 
 
+def test_errors_name_a_file_by_its_place_in_the_image(tmp_path: Path) -> None:
+    """The directory is a temporary one, which is gone when somebody reads the error."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / ".wh.x").touch()
+    with pytest.raises(PackError, match=r"^/etc/\.wh\.x in the image has the name of") as caught:
+        names(TreeLayer(tmp_path, MemberMeta()))
+    assert caught.value.path == "/etc/.wh.x"
+
+
 def test_store_directories_come_first(root: str) -> None:
     first, second, *others = members(StoreLayer((LIBC,), store=LocalStore(root)))
     assert (first.name, first.mode, first.isdir()) == ("/nix", 0o755, True)

@@ -38,8 +38,11 @@ def test_the_library_is_there_unless_another_is_chosen(monkeypatch: pytest.Monke
 
 def test_an_unknown_packer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PACKER_VARIABLE, "rust")
-    with pytest.raises(InputError, match="NIXDOCK_PACKER is 'rust'; set it to native or python"):
+    with pytest.raises(
+        InputError, match="NIXDOCK_PACKER is 'rust'; set it to native or python"
+    ) as caught:
         native_library()
+    assert caught.value.key is None, "the command line would say that it is one of the spec"
 
 
 @pytest.mark.usefixtures("not_loaded")
@@ -58,7 +61,7 @@ def test_a_library_that_can_not_be_loaded(
         ToolError, match=f"but {file} is not there, or of another version"
     ) as caught:
         native_library()
-    assert (caught.value.path, caught.value.key) == (str(file), PACKER_VARIABLE)
+    assert (caught.value.path, caught.value.key) == (str(file), None)
 
 
 @pytest.mark.usefixtures("not_loaded")
