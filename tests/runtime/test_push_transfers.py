@@ -187,6 +187,9 @@ def test_a_base_is_mounted_and_never_sent(
     derived = sample_spec(
         spec.parent, from_image={"path": f"docker://{base}"}, extra_commands="touch new"
     )
+    # The graph's sizes are larger than the real ones: the base would have parts of the paths.
+    graph = spec.parent / "graph.json"
+    graph.write_text(graph.read_text().replace('"narSize": 1000', '"narSize": 1'))
     before, sent = len(server.downloads(f"{repository}-base")), wire.sent
     result = push(derived, f"{wire.address}/{repository}-app:v1")
     of_base = [layer for layer in result["layers"] if layer["digest"] in layers]
