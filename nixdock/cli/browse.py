@@ -25,6 +25,7 @@ from nixdock.cli.options import (
     reuse_option,
 )
 from nixdock.cli.progress import reading_progress
+from nixdock.cli.screen import is_dumb
 from nixdock.cli.stores import ChosenStores, cache_options
 from nixdock.cli.view_options import graph_file_option, read_graph
 from nixdock.errors import ToolError
@@ -124,7 +125,7 @@ def _check_terminal() -> None:
     for name, stream in streams:
         if stream is None or not stream.isatty():
             raise click.UsageError(f"{name} is no terminal; `nixdock inspect` prints text")
-    if os.environ.get("TERM", "dumb") == "dumb":
+    if is_dumb():
         raise click.UsageError("the terminal is dumb (TERM); `nixdock inspect` prints text")
 
 

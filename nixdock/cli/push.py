@@ -68,7 +68,9 @@ Examples:
 @all_platforms_option
 @platform_option
 @click.option("--verify-known", is_flag=True, help="Pack known layers as well, and compare.")
-@click.option("--dry-run", is_flag=True, help="Send nothing; say what would be sent.")
+@click.option(
+    "--dry-run", is_flag=True, help="Send nothing; say what would be sent of a spec's image."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the references.")
 @click.option("--digest-file", type=OUTPUT_PATH, help="File to write the manifest's digest to.")
 @attaching_options

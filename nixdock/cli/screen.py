@@ -13,7 +13,7 @@ from typing import Final
 import click
 from msgspec import Struct
 
-__all__ = ["PLAIN", "Screen", "Style", "columns_of", "cut_text", "standard_screen"]
+__all__ = ["PLAIN", "Screen", "Style", "columns_of", "cut_text", "is_dumb", "standard_screen"]
 
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 _ASCII_FILLS: Final = {"█": "#", "▒": "=", "░": "-", "·": "."}
@@ -93,14 +93,20 @@ PLAIN: Final = Screen()
 def standard_screen() -> Screen:
     """Return what standard output can show.
 
-    There are no colours if NO_COLOR is set and not empty (no-color.org), or TERM is dumb.
+    There are no colours if NO_COLOR is set and not empty (no-color.org), or TERM is dumb
+    or empty.
     """
     stream = sys.stdout
     blocks = _can_encode(getattr(stream, "encoding", None))
     if stream is None or not stream.isatty():
         return Screen(has_blocks=blocks)
-    colours = not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+    colours = not os.environ.get("NO_COLOR") and not is_dumb()
     return Screen(shutil.get_terminal_size().columns, colours, blocks)
+
+
+def is_dumb() -> bool:
+    """Tell whether the terminal can show nothing but text: TERM is dumb, empty or not set."""
+    return os.environ.get("TERM", "") in {"", "dumb"}
 
 
 def _can_encode(encoding: str | None) -> bool:

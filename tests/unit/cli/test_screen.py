@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nixdock.cli.screen import PLAIN, Screen, Style, columns_of, standard_screen
+from nixdock.cli.screen import PLAIN, Screen, Style, columns_of, is_dumb, standard_screen
 
 FILLS = st.sampled_from("█▒░·")
 ASCII = Screen(has_blocks=False)
@@ -61,3 +61,13 @@ def test_a_pipe(monkeypatch: pytest.MonkeyPatch, encoding: str, blocks: bool) ->
 def test_a_closed_output(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     assert standard_screen() == Screen(None, has_colours=False, has_blocks=False)
+
+
+@pytest.mark.parametrize(
+    ("term", "dumb"), [(None, True), ("", True), ("dumb", True), ("xterm", False)]
+)
+def test_a_dumb_terminal(monkeypatch: pytest.MonkeyPatch, term: str | None, dumb: bool) -> None:
+    monkeypatch.delenv("TERM", raising=False)
+    if term is not None:
+        monkeypatch.setenv("TERM", term)
+    assert is_dumb() is dumb
