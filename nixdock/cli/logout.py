@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from nixdock import logout_registry
+from nixdock.system.presence import exists
 
 __all__ = ["command"]
 
@@ -28,4 +29,7 @@ def command(host: str | None, *, everywhere: bool) -> None:
     if (host is None) != everywhere:
         raise click.UsageError("name a registry, or use --all, but not both")
     file = logout_registry(host)
+    if not exists(file):
+        click.echo(f"there are no credentials: {file} does not exist", err=True)
+        return
     click.echo(f"removed the credentials for {host or 'all registries'} from {file}", err=True)

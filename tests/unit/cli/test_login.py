@@ -73,6 +73,14 @@ def test_a_login_and_a_logout(home: Home) -> None:
     assert json.loads(file.read_text()) == {"auths": {}}
 
 
+def test_a_logout_without_a_file(home: Home) -> None:
+    file = home.root / "runtime/containers/auth.json"
+    done = nixdock(home, "logout", "--all")
+    assert done.stderr == f"there are no credentials: {file} does not exist\n"
+    assert done.returncode == 0
+    assert not file.exists()
+
+
 def test_a_scheme_is_left_out(home: Home) -> None:
     words = ("login", "https://ghcr.io", "-u", "user", "--password-stdin")
     done = nixdock(home, *words, stdin=SECRET)
