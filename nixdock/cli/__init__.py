@@ -17,14 +17,18 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from nixdock.cli.streams import prepare_streams, say_at_end
-from nixdock.errors import NixdockError, ToolError
+from nixdock.errors import InputError, NixdockError, ToolError
 from nixdock.system.termination import TerminatedError, handle_termination
 from nixdock.system.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from click.shell_completion import CompletionItem
 
 __all__ = ["KEY_PASSWORD", "SECTIONS", "main", "run"]
+
+_COMPLETE: Final = "_NIXDOCK_COMPLETE"
 
 KEY_PASSWORD: Final = "COSIGN_PASSWORD"
 """The variable with the password of a private key, also with cosign; it is moved to the context."""
@@ -190,6 +194,7 @@ def run() -> NoReturn:
         handle_termination()
         prepare_streams()
         logging.basicConfig(format="%(message)s", handlers=[_LogLines()], level=logging.INFO)
+        _check_completion(os.environ)
         status = main.main(prog_name="nixdock", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -214,6 +219,20 @@ def run() -> NoReturn:
     if sys.stderr is not None:
         sys.stderr.flush()
     os._exit(status if isinstance(status, int) else 0)
+
+
+def _check_completion(variables: Mapping[str, str]) -> None:
+    """Raise InputError for a request of a shell that click ends without a word, or as a bug."""
+    request = variables.get(_COMPLETE, "")
+    shell, _, wanted = request.partition("_")
+    if not request:
+        return
+    if shell not in {"bash", "fish", "zsh"} or wanted not in {"source", "complete"}:
+        raise InputError(
+            f"{_COMPLETE} is {request!r}; set it to bash_source, fish_source or zsh_source"
+        )
+    if wanted == "complete" and not {"COMP_WORDS", "COMP_CWORD"} <= variables.keys():
+        raise InputError(f"{_COMPLETE} is {request!r}, but COMP_WORDS or COMP_CWORD is not set")
 
 
 def _message_and_status(error: Exception) -> tuple[str, int]:

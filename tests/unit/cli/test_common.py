@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from nixdock.cli import _message_and_status
+from nixdock.cli import _check_completion, _message_and_status
+from nixdock.errors import InputError
 from tests.unit.cli.program import run_text
 
 COMMANDS = (
@@ -172,6 +173,25 @@ def test_an_unexpected_error_is_a_bug() -> None:
         "error: KeyError: 'x'; this is a bug in nixdock, and --debug shows where\n"
     )
     assert error_of("schema", "--debug").startswith("Traceback")
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"_NIXDOCK_COMPLETE": "foo_source"}, "is 'foo_source'; set it to bash_source"),
+        ({"_NIXDOCK_COMPLETE": "bash_foo"}, "is 'bash_foo'; set it to bash_source"),
+        ({"_NIXDOCK_COMPLETE": "bash_complete", "COMP_WORDS": "x"}, "or COMP_CWORD is not set"),
+    ],
+)
+def test_a_wrong_request_for_completions(variables: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        _check_completion(variables)
+
+
+@pytest.mark.parametrize("request_", ["", "bash_source", "fish_source", "zsh_complete"])
+def test_a_request_for_completions(request_: str) -> None:
+    words = {"COMP_WORDS": "nixdock", "COMP_CWORD": "1"}
+    _check_completion({"_NIXDOCK_COMPLETE": request_, **words})
 
 
 def test_a_current_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
