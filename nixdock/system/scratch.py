@@ -111,15 +111,22 @@ def _locked_directory(parent: Path, prefix: str) -> tuple[Path, int]:
     """Create a directory and lock it for as long as this process, or a fork of it, lives."""
     while True:
         directory = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        # Before it is locked, another process may take the directory for a leftover.
-        with suppress(FileNotFoundError):
-            lock = os.open(directory, _OPEN)
-            # On a file system without locks, nobody can lock the directory, so nobody removes it.
+        try:
+            # Before it is locked, another process may take the directory for a leftover.
+            with suppress(FileNotFoundError):
+                lock = os.open(directory, _OPEN)
+                # On a file system without locks, nobody can lock the directory, so nobody removes
+                # it.
+                with suppress(OSError):
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                if exists(directory):
+                    return directory, lock
+                os.close(lock)
+        except BaseException:
+            # A signal may end the process here, too.
             with suppress(OSError):
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            if exists(directory):
-                return directory, lock
-            os.close(lock)
+                directory.rmdir()
+            raise
 
 
 @cache

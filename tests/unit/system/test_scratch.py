@@ -17,6 +17,7 @@ import pytest
 
 from nixdock.errors import OutputError
 from nixdock.system.scratch import temporary_directory, temporary_file
+from nixdock.system.termination import TerminatedError
 from nixdock.system.writers import writing
 
 # Makes a temporary directory for the target in argv, says where, and stays there.
@@ -246,3 +247,17 @@ def test_other_files_that_can_not_be_written_are_errors_with_their_names(shared:
     with small_files(), pytest.raises(OutputError) as caught, writing(file):
         file.write_bytes(b"x" * 1000)
     assert str(caught.value) == f"can't write {file}: File too large"
+
+
+def test_a_signal_while_a_directory_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It raises an exception wherever the process is."""
+
+    def interrupted(*_: object) -> None:
+        raise TerminatedError(15)
+
+    monkeypatch.setattr("fcntl.flock", interrupted)
+    with pytest.raises(TerminatedError), temporary_directory(tmp_path / "x"):
+        pass
+    assert [*tmp_path.iterdir()] == []
