@@ -184,7 +184,7 @@ def test_secrets_are_not_shown(tmp_path: Path, reference: str, keys: tuple[Path,
         "sign REF --key PRIVATE",
         # These need no password.
         "verify REF --signature --key PUBLIC",
-        "tags REF",
+        "referrers REF",
     ],
 )
 def test_other_programs_do_not_get_the_password(
