@@ -259,7 +259,7 @@ def _message_and_status(error: Exception) -> tuple[str, int]:
 def _is_nowhere() -> bool:
     """Tell whether the current directory is gone; what needs its path then gets a bare error."""
     try:
-        os.getcwd()  # noqa: PTH109 (the same)
+        os.getcwd()  # noqa: PTH109 (this module loads no pathlib)
     except FileNotFoundError:
         return True
     return False
