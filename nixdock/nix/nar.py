@@ -19,7 +19,6 @@ __all__ = ["NarReader"]
 # Names of files have at most 255 bytes on Linux, and 255 characters elsewhere.
 _MOST_NAME: Final = 1024
 _MOST_TARGET: Final = 4096
-# Of a whole path. The names of nested directories would otherwise grow with their square.
 # The size of a file is a signed number of eight bytes for every system.
 _SIZE_LIMIT: Final = 2**63
 

@@ -7,7 +7,10 @@ from typing import Final, Literal, NamedTuple
 __all__ = ["MOST_PATH", "NarEntry", "NarKind"]
 
 MOST_PATH: Final = 1 << 14
-"""How many bytes the path of a file in a NAR may have; Linux takes 4095."""
+"""How many bytes the path of a file in a NAR may have; Linux takes 4095.
+
+Without a limit, the paths of nested directories would grow with the square of their number.
+"""
 
 NarKind = Literal["regular", "directory", "symlink"]
 
