@@ -17,6 +17,7 @@ import msgspec
 import orjson
 
 from nixdock.errors import LayeringError
+from nixdock.layering.plan_file import Count
 from nixdock.layering.plan_history import ABBREVIATION, ChangeCounts
 
 __all__ = ["Unpacked", "pack_memory", "unpack_memory"]
@@ -30,7 +31,7 @@ class Unpacked(msgspec.Struct, frozen=True):
     """For each layer, the abbreviated base names of its paths; and the counts of packages."""
 
     layers: list[str]
-    counts: dict[str, tuple[int, int]]
+    counts: dict[str, tuple[Count, Count]]
 
 
 def pack_memory(

@@ -35,7 +35,8 @@ PLAN_VERSION: Final = 1
 
 _Document = TypeVar("_Document")
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+# One less than a resolved spec may have: the next update is counted as well.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 2)]
 
 
 class _FileCounts(msgspec.Struct, frozen=True):

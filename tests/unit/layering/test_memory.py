@@ -151,6 +151,8 @@ def test_many_paths_are_packed() -> None:
 def damaged_packs() -> list[str]:
     hashes, text = many()["packed"].split(" ")
     other = pack_memory([[("00000000", "x"), ("00000000", "x")]], {})
+    # A rate of counts like these is a division by zero.
+    negative = pack_memory([[("00000000", "x")]], {"x": ChangeCounts(-20, -20)})
     return [
         hashes,
         f"{hashes} ",
@@ -162,10 +164,11 @@ def damaged_packs() -> list[str]:
         f"{text} {hashes}",
         "é é",
         other,
+        negative,
     ]
 
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(11))
 def test_damaged_packed_ones_are_refused(number: int) -> None:
     with pytest.raises(LayeringError):
         parse_memory({**many(), "packed": damaged_packs()[number]}, CHAIN)

@@ -150,6 +150,7 @@ def test_a_plan_with_history_can_be_in_a_set() -> None:
         (document(history=[]), "history: Expected `object`"),
         (document(history={"steps": -1}), "history.steps: Expected `int` >= 0"),
         (document(history={"steps": 2**40}), "history.steps: "),
+        (document(history={"steps": 2**31 - 1}), "history.steps: "),
         (document(history={"steps": 1.5}), "history.steps: "),
         (
             document(history={"steps": 1, "app_only": 2}),
