@@ -33,8 +33,8 @@ in
 
       limitOf =
         args:
-        # The Nix database takes one layer more.
-        (args.maxLayers or 100) - (if args.includeNixDB or false then 1 else 0);
+        # The Nix database takes one layer more. Docker takes 125 layers.
+        lib.min (args.maxLayers or 100) 125 - (if args.includeNixDB or false then 1 else 0);
 
       baseOf =
         name: args:

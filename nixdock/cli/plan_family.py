@@ -26,6 +26,7 @@ from nixdock.cli.options import OUTPUT_PATH, platform_option, root_option
 from nixdock.cli.store_paths import members_named
 from nixdock.layering.plan import store_layer_budget
 from nixdock.oci.descriptor import Platform
+from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.location import FileLocation
 from nixdock.read.nix_store import read_image_store
 from nixdock.read.selection import select_image
@@ -193,7 +194,11 @@ def _images_of(location: Location) -> list[Location]:
 
 
 def _limits(texts: Iterable[str], names: Iterable[str]) -> dict[str, int]:
-    """Return each image's most layers; NAME=N takes precedence over N in any order."""
+    """Return each image's most layers; NAME=N takes precedence over N in any order.
+
+    The limit of container runtimes is that of the whole image, so it applies before a base image's
+    layers are subtracted.
+    """
     limits = dict.fromkeys(names, 100)
     for text in sorted(texts, key=lambda text: "=" in text):
         name, equals, number = text.rpartition("=")
@@ -201,7 +206,8 @@ def _limits(texts: Iterable[str], names: Iterable[str]) -> dict[str, int]:
             raise click.UsageError(
                 f"--max-layers {text}: expected a number, or NAME=N with the name of an image"
             )
-        limits.update({name: int(number)} if equals else dict.fromkeys(limits, int(number)))
+        limit = min(int(number), MOST_LAYERS)
+        limits.update({name: limit} if equals else dict.fromkeys(limits, limit))
     return limits
 
 

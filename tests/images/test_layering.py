@@ -194,6 +194,15 @@ def test_a_family_may_have_base_images(library: Library) -> None:
     assert in_base.union(chain.from_iterable(based)) == {*chain.from_iterable(alone)}
 
 
+def test_more_layers_than_docker_takes_count_as_125(library: Library) -> None:
+    """With the layer of the Nix database among them."""
+    plan = (
+        'limit: (nixdock.planFamily { a = { name = "a"; contents = [ pkgs.bash ];'
+        " includeNixDB = true; maxLayers = limit; }; }).a.layering.plan"
+    )
+    assert library.evaluate(f"let plan = {plan}; in plan 200 == plan 125 && plan 125 != plan 124")
+
+
 def test_a_family_continues_plans(library: Library, tmp_path: Path) -> None:
     """Those that the programs beside its images wrote: whole layers stay."""
 

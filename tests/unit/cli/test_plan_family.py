@@ -177,6 +177,20 @@ def test_layers_of_a_base_image_count(graphs: Path, base: Path, tmp_path: Path) 
     )
 
 
+@pytest.mark.parametrize("limit", ["125", "200", "a=200"])
+def test_an_image_on_its_base_image_has_no_more_layers_than_docker_takes(
+    base: Path, tmp_path: Path, limit: str
+) -> None:
+    graph = tmp_path / "many.json"
+    paths = [f"/nix/store/{i:032}-p" for i in range(130)]
+    graph.write_text(json.dumps([{"path": p, "narSize": 2 << 20, "references": []} for p in paths]))
+    options = ("--max-layers", limit, "--from-image", f"a={base}#full:t")
+    done = plan_family(f"a={graph}", "-o", tmp_path / "out", *options)
+    assert done.exit_code == 0, done.output
+    # Two are the base image's, and one is the top layer.
+    assert len(layers(tmp_path / "out/a.plan.json")) == 122
+
+
 def test_the_reference_of_a_base_image_may_be_incomplete(
     graphs: Path, base: Path, tmp_path: Path
 ) -> None:
