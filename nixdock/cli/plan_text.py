@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from nixdock.cli.output import size_text
 from nixdock.cli.table import Column, name_and_hash, table_lines, terminal_width
+from nixdock.layering.ranking import score_text
 from nixdock.system.text import counted
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def ranking_lines(ranked: Sequence[RankedPath]) -> Iterator[str]:
     rows = [
         (
             str(path.rank),
-            str(path.score),
+            score_text(path.score),
             size_text(path.nar_size),
             "removed" if path.layer is None else str(path.layer),
             *name_and_hash(path.path),

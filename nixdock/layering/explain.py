@@ -116,11 +116,13 @@ def _enough_layers(closure: Closure) -> str:
 
 
 def _reasons_of_popularity(closure: Closure, budget: int, path: StorePath) -> Iterator[str]:
-    from nixdock.layering.ranking import popularity_ranking  # noqa: PLC0415 (one strategy's)
+    # One strategy's.
+    from nixdock.layering.ranking import popularity_ranking, score_text  # noqa: PLC0415
 
     ranking = popularity_ranking(closure)
     rank, score = next((i, s) for i, (p, s) in enumerate(ranking, 1) if p == path)
-    yield f"it is number {rank} of {len(ranking)} by popularity, with a score of {score}"
+    place = f"number {rank} of {len(ranking)}"
+    yield f"it is {place} by popularity, with a score of {score_text(score)}"
     if len(ranking) <= budget:
         yield _enough_layers(closure)
     elif budget == 1:

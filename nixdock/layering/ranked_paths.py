@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from nixdock.layering.ranking import popularity_ranking
+from nixdock.layering.ranking import all_digits, popularity_ranking
 
 if TYPE_CHECKING:
     from nixdock.layering.plan import LayerPlan
@@ -32,7 +32,7 @@ class RankedPath(Struct, frozen=True):
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object; the score is text, because it may be larger than JSON allows."""
-        return {**asdict(self), "score": str(self.score)}
+        return {**asdict(self), "score": all_digits(self.score)}
 
 
 def ranked_paths(closure: Closure, plan: LayerPlan) -> list[RankedPath]:

@@ -12,7 +12,7 @@ The numbers grow exponentially with the depth of the graph, so they are Python's
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.reach_sums import sums_over_ancestors
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["popularity_ranking", "popularity_scores"]
+__all__ = ["all_digits", "popularity_ranking", "popularity_scores", "score_text"]
+
+_MOST_DIGITS: Final = 24
+"""A score with more digits is rounded for people."""
 
 
 def popularity_scores(closure: Closure) -> Mapping[StorePath, int]:
@@ -51,3 +54,18 @@ def popularity_ranking(closure: Closure) -> list[tuple[StorePath, int]]:
 def _name_before_hash(path: StorePath) -> str:
     head, *rest = path.split("-")
     return "-".join([*rest, head])
+
+
+def all_digits(score: int) -> str:
+    """Return a score in full."""
+    from decimal import Decimal  # noqa: PLC0415 (few commands show scores)
+
+    # Python refuses to convert integers of more than 4300 digits, which would take it long.
+    return str(Decimal(score))
+
+
+def score_text(score: int) -> str:
+    """Return a score for people: in full, or rounded, as 1.0715e+301, if it is long."""
+    from decimal import Decimal  # noqa: PLC0415 (as above)
+
+    return str(score) if score < 10**_MOST_DIGITS else f"{Decimal(score):.4e}"

@@ -12,7 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nixdock.layering.ranking import popularity_ranking, popularity_scores
+from nixdock.cli.plan_text import ranking_lines
+from nixdock.layering import Layering
+from nixdock.layering.explain import explain
+from nixdock.layering.ranked_paths import ranked_paths
+from nixdock.layering.ranking import popularity_ranking, popularity_scores, score_text
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.store_path import StorePath
 
@@ -196,3 +200,30 @@ def test_a_long_chain_needs_no_recursion(count: int) -> None:
         PathInfo(path, references=tuple(paths[i + 1 : i + 2])) for i, path in enumerate(paths)
     )
     assert popularity_scores(closure)[paths[-1]] == count
+
+
+@pytest.mark.slow
+def test_scores_of_thousands_of_digits_are_shown() -> None:
+    """Python converts integers of more than 4300 digits to text only on request."""
+    levels = [[store_path(name, level) for name in "ab"] for level in range(14_400)]
+    closure = Closure.of(
+        PathInfo(path, references=tuple(below))
+        for level, below in zip(levels, [*levels[1:], []], strict=True)
+        for path in level
+    )
+    lowest = levels[-1][0]
+    plan = Layering("popularity").plan(closure, 2)
+    first, *_ = ranked = ranked_paths(closure, plan)
+    assert first.path == lowest
+    text = first.document()["score"]
+    assert len(text) > 4300
+    assert sum(int(text[-i - 1]) * 10**i for i in range(9)) == first.score % 10**9
+    _, row, *_ = ranking_lines(ranked)
+    assert row.split()[:2] == ["1", score_text(first.score)]
+    reason, *_ = explain(closure, plan, Layering("popularity"), 2, lowest).reasons
+    assert reason.endswith(f"a score of {score_text(first.score)}")
+
+
+def test_long_scores_are_rounded_for_people() -> None:
+    assert score_text(10**24 - 1) == "9" * 24
+    assert score_text(2**1000) == "1.0715e+301"
