@@ -17,12 +17,14 @@ _UNUSUAL: Final = re.compile(r"[^ -~\n]")
 def json_text(document: object) -> bytes:
     """Return `document` as indented JSON with a newline at the end, as `printable_json` has it.
 
-    Text that is not Unicode, such as the names of some files, has escapes with a backslash.
+    Text that is not Unicode, such as the names of some files, has escapes with a backslash. Sums of
+    sizes that someone made up may need more than 64 bits.
     """
     try:
         data = orjson.dumps(document, option=_FORMAT)
     except orjson.JSONEncodeError:
-        data = orjson.dumps(_unicode(document), option=_FORMAT)
+        # orjson writes neither such text nor such integers.
+        data = f"{json.dumps(_unicode(document), indent=2, ensure_ascii=False)}\n".encode()
     return printable_json(data)
 
 

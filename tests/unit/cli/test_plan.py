@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -63,6 +64,17 @@ def test_the_top_layer_counts(graph: Path) -> None:
     assert len(layers(*by_popularity, 125)) == 124
     # Docker takes no more.
     assert len(layers(*by_popularity, 500)) == 124
+
+
+def test_sizes_that_together_need_more_than_64_bits(tmp_path: Path) -> None:
+    file, size = tmp_path / "graph.json", 2**63 - 1
+    file.write_text(json.dumps([{**info, "narSize": size} for info in GRAPH[-3:]]))
+    together = ("--max-layers", 2)
+    assert layers(file, *together) == [{"paths": ANY, "nar_size": 3 * size}]
+    assert document(file, "--compare", "--json")["least"]["app_pull"] >= size
+    done = nixdock("plan", file, *together, "-o", tmp_path / "plan.json")
+    assert done.returncode == 0, done.stderr
+    assert layers(file, *together, "--previous", tmp_path / "plan.json") == layers(file, *together)
 
 
 def test_standard_input(graph: Path) -> None:
