@@ -161,6 +161,7 @@ def command(
                 "--group": (groups, "explicit"),
                 "--pipeline": (pipeline, "pipeline"),
                 "--previous": (previous, "stable"),
+                "--rest": (rest != DEFAULT_STRATEGY, "explicit"),
                 "--volatile": (volatile, "stable"),
             },
         )

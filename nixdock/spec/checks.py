@@ -32,6 +32,7 @@ _OPTIONS: Final = {
     "pipeline": "pipeline",
     "plan": "explicit",
     "previous": "stable",
+    "rest": "explicit",
     "volatile": "stable",
 }
 """The keys of a layering, with the strategy that each is for."""
@@ -139,8 +140,10 @@ def _check_contents(spec: ImageSpec, origin: str) -> None:
 
 def _check_layering(layering: LayeringSpec, origin: str) -> None:
     """Refuse options that the strategy ignores."""
+    defaults = LayeringSpec()
     for key, strategy in _OPTIONS.items():
-        if getattr(layering, key) and strategy not in layering.strategies:
+        is_given = getattr(layering, key) != getattr(defaults, key)
+        if is_given and strategy not in layering.strategies:
             message = (
                 f"is for the strategy {strategy}, but the strategy is {layering.strategy}; change"
                 " layering.strategy, or omit this key"

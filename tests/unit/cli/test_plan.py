@@ -263,6 +263,8 @@ def test_why_a_path_is_in_its_layer(graph: Path) -> None:
         ("--top 0", "0 is not in the range x>=1"),
         ("--strategy auto --group p0", "--group is for --strategy explicit"),
         ("--strategy auto --pipeline p0", "--pipeline is for --strategy pipeline"),
+        ("--rest auto", "--rest is for --strategy explicit"),
+        ("--strategy auto --rest popularity", "--rest is for --strategy explicit"),
         ("--strategy auto --volatile p0", "--volatile is for --strategy stable"),
         ("--group p0 --rest auto --previous x", "--previous is for --strategy stable"),
         ("--strategy pipeline", "the strategy 'pipeline' needs a pipeline"),

@@ -178,6 +178,7 @@ def test_type_errors_name_the_key_and_violate_the_schema(
         ),
         ({"layering": {"groups": [[PATH]]}}, "FILE: layering.groups: is for the strategy explicit"),
         ({"layering": {"plan": "p"}}, "FILE: layering.plan: is for the strategy explicit"),
+        ({"layering": {"rest": "auto"}}, "FILE: layering.rest: is for the strategy explicit"),
         ({"layering": {"pipeline": "p"}}, "FILE: layering.pipeline: is for the strategy pipeline"),
         (
             {"layering": {"strategy": "auto", "previous": "p"}},
