@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from nixdock.rootfs.base_image import BaseImage
 
 __all__ = ["history_of", "plan_of"]
+
+log = logging.getLogger(__name__)
 
 
 def plan_of(
@@ -52,8 +55,20 @@ def plan_of(
         top_layers=2 if spec.nix_db else 1,
         most_layers=MOST_LAYERS,
     )
+    _warn_of_volatile(spec.layering, closure)
     plan = layering.plan(closure, budget)
     return plan if given is None else replace(plan, history=given.history)
+
+
+def _warn_of_volatile(spec: LayeringSpec, closure: Closure) -> None:
+    # A warning, not an error, as for groups: one list may be for several images.
+    missing = [path for path in spec.volatile if path not in closure]
+    if missing:
+        log.warning(
+            "ignoring volatile paths that are in the base image, or not in the closure: %s%s",
+            missing[0],
+            f" (and {len(missing) - 1} more)" if len(missing) > 1 else "",
+        )
 
 
 def _given_plan(spec: LayeringSpec) -> PreviousPlan | None:
