@@ -203,3 +203,8 @@ def test_few_modules_start_processes() -> None:
         for module in FILES
         if "multiprocessing" in imported[module] or forks & {name for name, _ in calls(module)}
     } <= FORK
+
+
+def test_no_key_lies_in_the_repository() -> None:
+    """What is here gets into the source distribution. Tests make keys in temporary directories."""
+    assert [each.name for each in ROOT.iterdir() if each.suffix in {".key", ".pem"}] == []
