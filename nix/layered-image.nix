@@ -114,10 +114,15 @@ let
         common.runNearby "stream-${baseName}"
           {
             inherit (image) imageName meta;
+            # The caller's attributes win over those that dockerTools doesn't have, unless the library
+            # itself needs these.
             passthru =
-              passthru
-              // common.transferPrograms baseName conf compression
+              common.transferPrograms baseName conf compression
               // image.remotePrograms ownFiles ofImage (image.tagOf conf) compression
+              // {
+                inherit updatePlan;
+              }
+              // passthru
               // {
                 imageTag = image.tagOf conf;
                 inherit (image) imagePlatform;
@@ -125,7 +130,6 @@ let
                   conf
                   closureRoots
                   streamScript
-                  updatePlan
                   ;
                 isExe = true;
               };

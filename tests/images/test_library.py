@@ -185,6 +185,18 @@ def test_an_image_passes_on_the_attributes_of_its_stream(library: Library) -> No
     }
 
 
+@pytest.mark.parametrize("builder", ["streamLayeredImage", "buildLayeredImage"])
+def test_attributes_of_the_caller_win_over_programs(library: Library, builder: str) -> None:
+    """As with dockerTools, whose images have no programs that could hide them."""
+    names = ["check", "push", "run", "pushRemote", "updatePlan", "imageTag"]
+    passthru = " ".join(f'{name} = "mine";' for name in names)
+    found = library.evaluate(
+        f"""let i = nixdock.{builder} {{ name = "x"; tag = "t"; passthru = {{ {passthru} }}; }};
+            in {{ inherit (i) {" ".join(names)}; load = i.load.name; }}"""
+    )
+    assert found == dict.fromkeys(names, "mine") | {"imageTag": "t", "load": "load-x"}
+
+
 @pytest.mark.parametrize("builder", ["buildLayeredImage", "buildImage"])
 def test_programs_compress_layers_as_the_file_does(library: Library, builder: str) -> None:
     """Before the user's own options, which win. Layers in a docker-archive are not compressed."""
