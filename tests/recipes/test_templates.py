@@ -140,9 +140,10 @@ def test_the_loop_of_kind_runs_what_it_has_loaded(everything: Project, tmp_path:
         )
     round_of_calls = [
         "nix run .#image.load -- --into kind",
-        "kubectl apply --filename kubernetes.yaml",
-        "kubectl set image deployment/service service=service:of-this-build",
-        "kubectl rollout status deployment/service --timeout 120s",
+        # Whichever cluster kubectl is set to: that may be another one.
+        "kubectl --context kind-kind apply --filename kubernetes.yaml",
+        "kubectl --context kind-kind set image deployment/service service=service:of-this-build",
+        "kubectl --context kind-kind rollout status deployment/service --timeout 120s",
     ]
     assert log.read_text().splitlines() == [
         "kind get clusters",
