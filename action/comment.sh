@@ -12,10 +12,17 @@ ask() {
     "header = \"Authorization: Bearer $TOKEN\""
 }
 
+# A pull request from a fork has a token that may not write, and others may not even read; the
+# comparison is in the summary of the job, too.
+give_up() {
+  echo "::warning title=nixdock::can't comment: $(jq -r '.message? // empty' <<< "$1")"
+  exit
+}
+
 own=
 page=1
 until [[ -n $own ]]; do
-  found=$(ask "$comments/$NUMBER/comments?per_page=100&page=$page")
+  found=$(ask "$comments/$NUMBER/comments?per_page=100&page=$page") || give_up "$found"
   own=$(jq -r --arg marker "$marker" \
     '[.[] | select(.body | startswith($marker))][0].url // empty' <<< "$found")
   if (($(jq length <<< "$found") < 100)); then break; fi
@@ -33,7 +40,4 @@ if [[ -n $own ]]; then
 else
   method=POST url=$comments/$NUMBER/comments
 fi
-if ! answer=$(ask --request "$method" "$url" --data "@$body"); then
-  # A pull request from a fork has a token that may not write.
-  echo "::warning title=nixdock::can't comment: $(jq -r '.message? // empty' <<< "$answer")"
-fi
+answer=$(ask --request "$method" "$url" --data "@$body") || give_up "$answer"

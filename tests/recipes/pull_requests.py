@@ -22,6 +22,7 @@ class Forge:
     url: str = ""
     comments: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    is_readable: bool = True
     is_writable: bool = True
 
 
@@ -36,6 +37,9 @@ def forge() -> Iterator[Forge]:
 
         def do_GET(self) -> None:
             self._begin()
+            if not state.is_readable:
+                self._answer(403, {"message": "Resource not accessible by integration"})
+                return
             query = parse_qs(urlsplit(self.path).query)
             size, page = int(query["per_page"][0]), int(query["page"][0])
             shown = range(len(state.comments))[(page - 1) * size : page * size]

@@ -115,7 +115,7 @@ def test_one_comment_is_kept_up_to_date(
     github: Forge,
     sample_spec: Callable[..., Path],
 ) -> None:
-    """Also if it stands behind a hundred others, of which one quotes it; a fork only warns."""
+    """Also if it is behind a hundred others, of which one quotes it. Without rights, it warns."""
     destinations = private.reference(repository)
     inputs = {"spec": "spec.json", "destinations": destinations, **LOGIN}
     sample_spec(workspace)
@@ -133,10 +133,11 @@ def test_one_comment_is_kept_up_to_date(
 
     github.is_writable = False
     github.comments.clear()
-    fork = job(workspace, github)
-    fork.use(**inputs, push="false")
-    assert not fork.failed
-    assert "::warning title=nixdock::can't comment: Resource not accessible" in fork.log
+    for github.is_readable in (True, False):
+        fork = job(workspace, github)
+        fork.use(**inputs, push="false")
+        assert not fork.failed
+        assert "::warning title=nixdock::can't comment: Resource not accessible" in fork.log
 
     github.requests.clear()
     silent = job(workspace, github)
