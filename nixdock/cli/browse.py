@@ -141,6 +141,6 @@ def _browser() -> type[Browser]:
         raise ToolError(
             "nixdock browse needs the Python package textual, which is not installed. In a clone"
             " of nixdock, pip install '.[browse]' or pipx install --force '.[browse]' installs"
-            " both; in Nix, nixdock.override { withBrowser = true; } has it"
+            " both; in Nix, pkgs.nixdock.package.override { withBrowser = true; } has it"
         ) from None
     return Browser

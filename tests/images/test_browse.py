@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from ..unit.browse.terminal import terminal
-from .conftest import Library
+from .conftest import LIBRARY, Library
 
 pytestmark = [pytest.mark.nix, pytest.mark.xdist_group("nix")]
+
+# What the program and the documentation say.
+ADVICE = "pkgs.nixdock.package.override { withBrowser = true; }"
 
 
 def test_the_browser_in_nix(library: Library, tmp_path: Path) -> None:
@@ -20,8 +23,9 @@ def test_the_browser_in_nix(library: Library, tmp_path: Path) -> None:
     without = library.build("nixdock.package")
     with terminal([without / "bin/nixdock", "browse", image], env, columns=300) as shown:
         assert shown.end() == 1
-        assert "in Nix, nixdock.override { withBrowser = true; } has it" in shown.text
-    program = library.build("nixdock.package.override { withBrowser = true; }")
+        assert f"in Nix, {ADVICE} has it" in shown.text
+    assert f"`{ADVICE}`" in (LIBRARY.parent / "docs/browse.md").read_text()
+    program = library.build(f"let library = nixdock; pkgs.nixdock = library; in {ADVICE}")
     with terminal([program / "bin/nixdock", "browse", image], env) as shown:
         shown.wait("? help")
         assert "hello-" in shown.text
