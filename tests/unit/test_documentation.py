@@ -199,6 +199,13 @@ def test_commands_are_all_documented() -> None:
         assert any(re.match(rf"nixdock {command}\b", each) for each in code), command
 
 
+def test_commands_that_read_binary_caches_are_all_named() -> None:
+    text = (ROOT / "docs/caches.md").read_text()
+    section = text.partition("## The pipeline\n")[2].partition("\n## ")[0]
+    named = {name for name in _options() if re.search(rf"(`|nixdock ){name}\b", section)}
+    assert {name for name, known in _options().items() if "--store" in known} <= named
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_make_has_the_targets(document: Path) -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
