@@ -10,7 +10,8 @@ EXIT_STATUSES: Final = {
     "0": "The job is done.",
     "1": "The job failed, or a check found something.",
     "2": "The usage or the input is wrong.",
-    "130": "The command was interrupted.",
+    "130": "Control-C interrupted the command.",
+    "129, 131, 143": "The signal SIGHUP, SIGQUIT or SIGTERM ended the command.",
 }
 
 VARIABLES: Final = {
@@ -21,7 +22,7 @@ VARIABLES: Final = {
     "NIXDOCK_LIBDEFLATE": "File of the library libdeflate, which compresses layers with gzip.",
     "NIXDOCK_PACKER": "python or native: what packs store paths, with the same result.",
     "NIXDOCK_STATIC_PROGRAMS": "0 leaves statically linked programs in scripts alone.",
-    "NO_COLOR": "Any value: no colours.",
+    "NO_COLOR": "Any value that is not empty: no colours.",
     "REGISTRY_AUTH_FILE": "File with the credentials for registries.",
     "DOCKER_CONFIG": "Directory of Docker's configuration, with credentials for registries.",
     "DOCKER_HOST": "The Docker daemon into which images are loaded.",

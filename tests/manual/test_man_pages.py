@@ -11,7 +11,7 @@ import click
 import pytest
 
 from manual.commands import commands_by_section
-from manual.environment import VARIABLES
+from manual.environment import EXIT_STATUSES, VARIABLES
 from manual.man_pages import man_pages
 from nixdock.cli import main
 
@@ -94,3 +94,8 @@ def test_variables_are_those_that_the_documentation_lists() -> None:
     page = (ROOT / "docs/reference/environment.md").read_text()
     for name in VARIABLES:
         assert f"`{name}`" in page
+
+
+def test_exit_statuses_are_those_that_the_documentation_lists() -> None:
+    page = (ROOT / "docs/reference/exit-statuses.md").read_text()
+    assert re.findall(r"^\| ([0-9, ]+) \|", page, re.MULTILINE) == [*EXIT_STATUSES]
