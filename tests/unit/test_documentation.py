@@ -137,6 +137,23 @@ def test_expressions_parse(block: Block, shell: Callable[..., str]) -> None:
     shell(ROOT, "nix-instantiate", "--parse", "-E", f"with {{ }};\n{text}")
 
 
+@pytest.mark.parametrize(
+    "tutorial", sorted(ROOT.glob("docs/tutorial/*.md")), ids=lambda file: file.stem
+)
+def test_tutorials_begin_with_what_they_need(tutorial: Path) -> None:
+    """Apart from the usual programs of every system."""
+    beginning = tutorial.read_text().partition("\n## ")[0].lower()
+    words = set[str]().union(*(block.programs for block in CONSOLE if block.document == tutorial))
+    programs = {word.rpartition("$(")[2].split()[0] for word in words}
+    assert {each for each in programs if each not in beginning} <= {
+        "cat",
+        "cd",
+        "mkdir",
+        "sed",
+        "…",
+    }
+
+
 def _prose(document: Path) -> str:
     return re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
 
