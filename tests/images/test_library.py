@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -138,6 +139,23 @@ def test_attributes_of_an_image(library: Library) -> None:
         "same": True,
         "layout": "Hello",
     }
+
+
+def test_attributes_are_all_documented(library: Library) -> None:
+    names = library.evaluate(
+        """let images = [
+               (nixdock.buildImage { name = "x"; })
+               (nixdock.buildLayeredImage { name = "x"; })
+               (nixdock.streamLayeredImage { name = "x"; })
+               (nixdock.buildIndex { name = "x"; images = [ ./. ]; })
+               (nixdock.pullImage { imageName = "x"; imageDigest = "y"; hash = ""; })
+             ];
+           in pkgs.lib.concatMap (image: builtins.attrNames image.passthru) images"""
+    )
+    pages = [LIBRARY.parent / "docs" / f"{name}.md" for name in ("caches", "docker-tools", "nix")]
+    documented = set(re.findall(r"`(\w+)`", "".join(page.read_text() for page in pages)))
+    assert isinstance(names, list)
+    assert set(names) <= documented
 
 
 def test_nested_lists_and_null_in_contents(library: Library) -> None:
