@@ -6,6 +6,8 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from msgspec.structs import replace
+
 from nixdock.errors import ImageError, InputError
 from nixdock.index.entries import IndexEntry
 from nixdock.oci.attestation import ATTESTATION_OF
@@ -28,23 +30,28 @@ def joined_entries(entries: Iterable[IndexEntry]) -> list[IndexEntry]:
     """Return the entries in the order of the index, each once.
 
     Images come first, sorted by OS, architecture, variant and version of the OS. What goes along
-    with them follows in the order of the images that it is about. So the order of the arguments
-    does not matter; only images of one index that are for the same platform keep their order.
+    with them follows in the order of the images that it is about. Of several descriptors of the
+    same entry, the one that says most is taken. So the order of the arguments does not matter; only
+    images of one index that are for the same platform keep their order.
 
     Raise InputError if images of different origins are for the same platform.
     """
-    distinct: dict[tuple[str, object], IndexEntry] = {}
+    distinct: dict[tuple[str, ...], IndexEntry] = {}
     for entry in entries:
-        distinct.setdefault((entry.digest, _platform_key(entry)), entry)
+        # One statement may be about several images.
+        key = (entry.digest, _about(entry), *_platform_key(entry))
+        known = distinct.setdefault(key, entry)
+        if _said(known) < _said(entry):
+            distinct[key] = replace(known, platform=entry.platform, descriptor=entry.descriptor)
     images = [entry for entry in distinct.values() if entry.platform is not None]
     others = [entry for entry in distinct.values() if entry.platform is None]
     check_platforms((entry.origin, entry.platform) for entry in images if entry.platform)
     images.sort(key=_platform_key)
     places = {entry.digest: place for place, entry in reversed([*enumerate(images)])}
 
-    def place(entry: IndexEntry) -> tuple[int, str]:
-        about = entry.annotations.get(ATTESTATION_OF, "")
-        return places.get(about, len(images)), entry.digest
+    def place(entry: IndexEntry) -> tuple[int, str, str]:
+        about = _about(entry)
+        return places.get(about, len(images)), entry.digest, about
 
     return [*images, *sorted(others, key=place)]
 
@@ -60,6 +67,17 @@ def check_platforms(images: Iterable[tuple[str, Platform]]) -> None:
                 " image for a platform, so leave one of them out",
                 place=origin,
             )
+
+
+def _about(entry: IndexEntry) -> str:
+    """Return the digest of the image that an entry is about, empty for an image."""
+    return "" if entry.platform else entry.annotations.get(ATTESTATION_OF, "")
+
+
+def _said(entry: IndexEntry) -> tuple[int, bytes]:
+    """Return what orders descriptors by how much they say."""
+    said = canonical_json(entry.descriptor)
+    return len(said), said
 
 
 def _platform_key(entry: IndexEntry) -> tuple[str, ...]:

@@ -72,6 +72,42 @@ def test_images_of_one_index_for_a_platform_keep_their_order() -> None:
         assert joined_entries([*images, other]) == [other, *images]
 
 
+def test_one_statement_about_two_images_stays_with_both() -> None:
+    images = [image(Platform(each), each) for each in ("amd64", "arm64")]
+    statement = Tree(Blob(MANIFEST_MEDIA_TYPE, b'{"licence": "MIT"}'))
+    about = [
+        IndexEntry(
+            each.origin,
+            None,
+            statement.manifest.descriptor(
+                {ATTESTATION_TYPE: "attestation-manifest", ATTESTATION_OF: each.digest}
+            ).document(),
+            statement,
+        )
+        for each in images
+    ]
+    assert joined_entries([*images, *about]) == [*images, *about]
+    assert joined_entries([*about[::-1], *images[::-1], *about]) == [*images, *about]
+    # Of images that are not there, too.
+    assert joined_entries(about) == joined_entries(about[::-1])
+
+
+def test_the_descriptor_that_says_most_is_taken() -> None:
+    short = image(Platform("arm64"), "one")
+    manifest = short.tree.manifest
+    platform = Platform("arm64", variant="v8")
+    long = IndexEntry(
+        "two",
+        platform,
+        manifest.descriptor({"key": "value"}, platform=platform).document(),
+        short.tree,
+    )
+    for entries in ([short, long], [long, short]):
+        (joined,) = joined_entries(entries)
+        assert joined.descriptor == long.descriptor
+        assert (joined.origin, joined.platform) == (entries[0].origin, platform)
+
+
 def test_versions_of_an_os_are_platforms_of_their_own() -> None:
     versions = [Platform("amd64", "windows", None, version) for version in ("10.0.2", "10.0.1")]
     joined = joined_entries(image(each, str(each)) for each in versions)
