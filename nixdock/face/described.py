@@ -136,7 +136,7 @@ class Described(Struct, frozen=True):
         from nixdock.face.materials import own_contents
 
         own = own_contents(self._with_stores(), self.access)
-        return StatedReferences(own.infos, own.with_references, "the spec")
+        return StatedReferences(own.infos, frozenset(own.with_references), "the spec")
 
     @contextmanager
     def _prepared(self, *, outline: bool = False) -> Iterator[Build]:

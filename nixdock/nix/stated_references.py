@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -21,10 +21,10 @@ class StatedReferences(Struct, frozen=True):
     """
 
     infos: Mapping[StorePath, PathInfo]
-    known: Collection[StorePath]
+    known: frozenset[StorePath]
     origin: str
 
     @classmethod
     def of(cls, closure: Closure, origin: str) -> StatedReferences:
         """Return what a closure states, which is everything."""
-        return cls(closure.infos, closure.infos.keys(), origin)
+        return cls(closure.infos, frozenset(closure.infos), origin)

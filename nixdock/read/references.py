@@ -37,7 +37,7 @@ def image_references(image: StoredImage, report: ImageReport) -> StatedReference
     origins = [_DATABASE] if registered else []
     if found.keys() - registered.keys():
         origins.append(_FILES)
-    return StatedReferences(infos, infos.keys(), " and ".join(origins or [_FILES]))
+    return StatedReferences(infos, frozenset(infos), " and ".join(origins or [_FILES]))
 
 
 def _registered(image: StoredImage, report: ImageReport) -> dict[StorePath, PathInfo]:

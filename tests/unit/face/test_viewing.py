@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,6 +169,17 @@ def test_an_update_of_an_image_to_a_spec(build: Callable[..., Path], tmp_path: P
     (change,) = view_update(old, bare).packages
     assert (change.status, change.package, change.old) == (PackageStatus.REMOVED, "app", APP)
     assert change.size_change == -856
+
+
+def test_a_comparison_can_be_sent_to_another_process(
+    build: Callable[..., Path], tmp_path: Path
+) -> None:
+    image = build("image.tar")
+    for side in (tmp_path / "spec.json", tmp_path / "graph.json", image):
+        diff = nixdock.diff_images(image, side)
+        sent = pickle.loads(pickle.dumps(diff))
+        assert sent == diff
+        assert nixdock.view_diff(sent) == nixdock.view_diff(diff)
 
 
 def test_orders() -> None:

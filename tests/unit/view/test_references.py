@@ -115,7 +115,7 @@ def test_what_is_not_stated_is_not_known() -> None:
     assert {path.added_size for path in view.paths()} == {None}
     changed_by = {layer.title: layer.changed_by for layer in view.layers}
     assert changed_by == {"app": None, "lib": None, "libc": 1, "x": 1}
-    nothing = with_references(plain, StatedReferences({}, (), "nothing"))
+    nothing = with_references(plain, StatedReferences({}, frozenset(), "nothing"))
     assert nothing.references_from is None
     assert not nothing.has_references
     assert by_name(nothing)["app"].size == 1
