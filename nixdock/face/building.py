@@ -70,6 +70,7 @@ def build_image(  # noqa: PLR0913 (a keyword for each choice)
             "a docker-archive has no manifest to which anything could be attached; choose the"
             f" format {Format.ARCHIVE}, which Docker reads, too"
         )
+    written = _compression(compression, chosen)
     attach = attacher(spec, attaching, access)
     with prepared_build(spec, Confinement(confinement), access) as build:
         if build.spec is not spec:
@@ -79,7 +80,7 @@ def build_image(  # noqa: PLR0913 (a keyword for each choice)
             replace(build, attach=attach),
             Path(target),
             chosen,
-            _compression(compression, chosen),
+            written,
             _started(progress, build),
             legacy=legacy,
         )
@@ -104,11 +105,12 @@ def image_digests(
     `build_image`, and so are the errors, except OutputError.
     """
     sources = Sources.of(several(reuse, "reuse"), use_cache=use_cache)
-    chosen = _compression(compression, Format(form))
+    chosen = Format(form)
+    each = image_writer.layer_compression(chosen, _compression(compression, chosen))
     with prepared_build(spec, Confinement(confinement), access) as build:
-        known = known_layers(build.layers, chosen, known_to(sources, build, chosen, access).blobs)
-        blobs = packed_blobs(sources, build, chosen, known, progress or NO_PROGRESS)
-        return build.assemble(blobs)
+        known = known_layers(build.layers, each, known_to(sources, build, each, access).blobs)
+        blobs = packed_blobs(sources, build, each, known, progress or NO_PROGRESS)
+        return build.assemble(image_writer.blobs_in(chosen, build.layers, blobs))
 
 
 def remember_layers(image: Image) -> None:
@@ -157,7 +159,12 @@ def pack_top_layer(
 
 
 def _compression(asked: Compression | str | None, form: Format) -> Compression:
-    return image_writer.default_compression(form) if asked is None else Compression.of(asked)
+    """Return the compression of an image; raise InputError if it can't have the one asked for."""
+    if asked is None:
+        return image_writer.default_compression(form)
+    chosen = Compression.of(asked)
+    image_writer.layer_compression(form, chosen)
+    return chosen
 
 
 def _started(progress: Progress | None, build: Build) -> Progress:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Compressor",
     "annotations_of",
+    "check_for_files",
     "compressor",
     "encoder_name",
     "load_encoder",
@@ -74,11 +75,7 @@ def compressor(
     compresses to other bytes than it should, and InputError if the compression is one for layers
     alone.
     """
-    if compression.chunked:
-        raise InputError(
-            f"{compression.name} is for layers, not for whole files: choose gzip, zstd or none, or"
-            " another format than a docker-archive"
-        )
+    check_for_files(compression)
     load_encoder(compression)
     encoder: _Encoder
     match compression.coding:
@@ -93,6 +90,15 @@ def compressor(
         encoder.finish()
     finally:
         encoder.close()
+
+
+def check_for_files(compression: Compression) -> None:
+    """Raise InputError if the compression is one for layers alone."""
+    if compression.chunked:
+        raise InputError(
+            f"{compression.name} is for layers, not for whole files: choose gzip, zstd or none, or"
+            " another format than a docker-archive"
+        )
 
 
 def media_type_of(compression: Compression) -> str:

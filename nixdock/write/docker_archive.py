@@ -23,10 +23,20 @@ from nixdock.system.buffers import Write
 from nixdock.write.buildable import Assemble
 from nixdock.write.member import ArchiveWriter
 
-__all__ = ["DOCKER_READS", "write_docker_archive"]
+__all__ = ["DOCKER_READS", "blob_in_docker_archive", "write_docker_archive"]
 
 DOCKER_READS: Final = frozenset({LAYER_MEDIA_TYPE, f"{LAYER_MEDIA_TYPE}+gzip"})
 """The media types of layers that every reader of docker-archives accepts."""
+
+
+def blob_in_docker_archive(layer: Layer, packed: LayerBlob) -> LayerBlob:
+    """Return the blob that an archive has of a layer, which is `packed` without compression.
+
+    It is another one if the layer exists in a form that not every reader accepts.
+    """
+    if packed.media_type in DOCKER_READS:
+        return packed
+    return layer.sized(DOCKER_READS).described(packed.diff_id)
 
 
 def write_docker_archive(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from nixdock.layers.compression import Compression
-from nixdock.layers.compressors import compressor
+from nixdock.layers.compressors import check_for_files, compressor
+from nixdock.layers.layer import Layer
 from nixdock.layers.pack import pack_all
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.image import Image
@@ -19,11 +21,17 @@ from nixdock.system.cores import available_cores
 from nixdock.system.scratch import temporary_directory
 from nixdock.write.archive import write_archive
 from nixdock.write.buildable import Buildable
-from nixdock.write.docker_archive import write_docker_archive
+from nixdock.write.docker_archive import blob_in_docker_archive, write_docker_archive
 from nixdock.write.legacy_archive import write_legacy_archive
 from nixdock.write.oci_layout import write_oci_layout
 
-__all__ = ["default_compression", "stream_image", "write_image"]
+__all__ = [
+    "blobs_in",
+    "default_compression",
+    "layer_compression",
+    "stream_image",
+    "write_image",
+]
 
 
 def default_compression(form: Format) -> Compression:
@@ -34,6 +42,26 @@ def default_compression(form: Format) -> Compression:
     readers of docker-archives disagree on compressed archives, so these are not compressed.
     """
     return Compression.NONE if form is Format.DOCKER_ARCHIVE else Compression.GZIP
+
+
+def layer_compression(form: Format, compression: Compression) -> Compression:
+    """Return how each layer is compressed in an image for which `compression` is asked for.
+
+    Raise InputError if an image in that form can't have it.
+    """
+    if form is not Format.DOCKER_ARCHIVE:
+        return compression
+    check_for_files(compression)
+    return Compression.NONE
+
+
+def blobs_in(
+    form: Format, layers: Sequence[Layer], packed: Sequence[LayerBlob]
+) -> Sequence[LayerBlob]:
+    """Return the blobs that an image in that form has, given `packed`, those of its layers."""
+    if form is not Format.DOCKER_ARCHIVE:
+        return packed
+    return [*map(blob_in_docker_archive, layers, packed)]
 
 
 def write_image(

@@ -563,6 +563,40 @@ def test_the_result_as_json(sample_spec: SampleSpec, tmp_path: Path, form: str) 
     assert dry == document | {"output": None}
 
 
+@pytest.mark.parametrize(("options", "on_zstd"), [(["gzip"], False), (["none", "--legacy"], True)])
+def test_a_dry_run_of_a_docker_archive_tells_what_its_layers_are(
+    sample_spec: SampleSpec, tmp_path: Path, options: list[str], on_zstd: bool
+) -> None:
+    """They are not compressed: the file is, as a whole, and a base's zstd layers are expanded."""
+    base = tmp_path / "base"
+    base.mkdir()
+    changes = {"from_image": {"path": str(base / "image")}} if on_zstd else {}
+    if on_zstd:
+        build(sample_spec(base, name="base"), base / "image", "--compression", "zstd")
+    spec = sample_spec(tmp_path, **changes)
+    format_ = ("--format", "docker-archive", "--json", "--compression", *options)
+    done = json.loads(build(spec, tmp_path / "x", *format_).stdout)
+    assert {layer["media_type"].rpartition(".")[2] for layer in done["layers"]} == {"tar"}
+    for more in ("--no-cache", "--dry-run"):
+        dry = json.loads(build(spec, None, "--dry-run", more, *format_).stdout)
+        assert dry == done | {"output": None}
+
+
+@pytest.mark.parametrize("compression", ["zstd:chunked", "estargz"])
+def test_what_a_docker_archive_can_not_be_is_an_error_before_scripts_run(
+    sample_spec: SampleSpec, tmp_path: Path, compression: str
+) -> None:
+    spec = sample_spec(tmp_path, extra_commands="exit 5")
+    chosen = ("--format", "docker-archive", "--compression", compression)
+    for target, dry in ((tmp_path / "x", ()), (None, ("--dry-run",))):
+        done = build(spec, target, *dry, *chosen)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.endswith(
+            f"error: {compression} is for layers, not for whole files: choose gzip, zstd or none,"
+            " or another format than a docker-archive\n"
+        )
+
+
 def test_lines_in_the_log_of_a_nix_build(sample_spec: SampleSpec, tmp_path: Path) -> None:
     env = environment(TERM="xterm", NIX_BUILD_TOP="/build")
     shown = _on_terminal(sample_spec(tmp_path), tmp_path / "x", env)
