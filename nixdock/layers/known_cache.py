@@ -28,6 +28,8 @@ __all__ = ["CachedBlob", "KnownCache"]
 _MOST_ENTRIES: Final = 16_384
 _MOST_REPOSITORIES: Final = 8
 _MOST_SIZE: Final = 16_384
+# As large as any file system allows: those of all layers together are still a number in JSON.
+_MOST_BLOB_SIZE: Final = 1 << 53
 _NO_HISTORY: Final = LayerHistory("", "")
 
 
@@ -61,7 +63,9 @@ class KnownCache:
             return None
         try:
             entry = msgspec.json.decode(data, type=_Entry)
-            if entry.key != key or entry.size < 0 or entry.media_type not in LAYER_CODINGS:
+            if entry.key != key or entry.media_type not in LAYER_CODINGS:
+                return None
+            if not 0 <= entry.size <= _MOST_BLOB_SIZE:
                 return None
             blob = LayerBlob(
                 check_digest(entry.diff_id),

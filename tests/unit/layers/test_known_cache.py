@@ -94,6 +94,8 @@ def test_a_damaged_file_is_not_known(tmp_path_factory: pytest.TempPathFactory, d
         ('"diff_id":"sha256:', '"diff_id":"md5:'),
         ('"size":10', '"size":-10'),
         ('"size":10', '"size":"10"'),
+        ('"size":10', f'"size":{2**63 - 1}'),
+        ('"size":10', f'"size":1{"0" * 30}'),
         (LAYER_MEDIA_TYPE, "text/plain"),
         ('"key":"sha256:0', '"key":"sha256:1'),
     ],
