@@ -38,8 +38,13 @@ class CachedFiles:
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             for name, data in files:
                 part = self._directory / f".{name}.{os.getpid()}.{threading.get_ident()}"
-                part.write_bytes(data)
-                part.replace(self._directory / name)
+                try:
+                    part.write_bytes(data)
+                    part.replace(self._directory / name)
+                except BaseException:
+                    # On a full disk, each process would leave one.
+                    part.unlink(missing_ok=True)
+                    raise
             self._drop_oldest(self._directory)
 
     def _drop_oldest(self, directory: Path) -> None:

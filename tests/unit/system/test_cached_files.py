@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from nixdock.system.cached_files import CachedFiles
 
@@ -25,6 +28,20 @@ def test_there_may_be_no_place_for_them(tmp_path: Path) -> None:
         files.write([("x", b"one")])
         assert files.read("x", 10) is None
     assert CachedFiles(tmp_path, 10).read("\0", 10) is None
+
+
+def test_a_full_disk_is_filled_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(file: Path, data: bytes) -> int:
+        with file.open("wb") as opened:
+            opened.write(data[:1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    files = CachedFiles(tmp_path, 10)
+    files.write([("x", b"one")])
+    monkeypatch.setattr(Path, "write_bytes", write)
+    files.write([("x", b"two"), ("y", b"two")])
+    assert os.listdir(tmp_path) == ["x"]
+    assert files.read("x", 10) == b"one"
 
 
 def test_the_oldest_are_dropped(tmp_path: Path) -> None:
