@@ -63,12 +63,17 @@ class Reference(Struct, frozen=True):
         return cls.of(repository if separator else name, tag)
 
     @property
+    def has_host(self) -> bool:
+        """Whether the repository starts with a host."""
+        host, separator, _ = self.repository.partition("/")
+        return bool(separator) and ("." in host or ":" in host or host == "localhost")
+
+    @property
     def canonical(self) -> str:
         """The full reference, as containerd stores it: the default host is Docker Hub's."""
-        host, separator, _ = self.repository.partition("/")
-        if separator and ("." in host or ":" in host or host == "localhost"):
+        if self.has_host:
             return str(self)
-        library = "" if separator else "library/"
+        library = "" if "/" in self.repository else "library/"
         return f"docker.io/{library}{self}"
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Podman and nerdctl, which have the subcommands of Docker, and what Docker has in common."""
+"""What has the subcommands of Docker: nerdctl, and what Docker and Podman have in common."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from nixdock.runtime.runtime import Puller, Receiver, Shortcut
 __all__ = ["DockerLike"]
 
 _PLATFORM: Final = "{{.OSType}}/{{.Architecture}}"
-_PLATFORM_OF_PODMAN: Final = "{{.Host.OS}}/{{.Host.Arch}}"
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class DockerLike:
     loses_names: bool = False
 
     @property
-    def puller(self) -> Puller:
+    def puller(self) -> Puller | None:
         """The program."""
         return self
 
@@ -48,10 +47,16 @@ class DockerLike:
         return None
 
     def platform(self) -> Platform:
-        """Return that of the daemon's machine, or of Podman's."""
-        fields = _PLATFORM_OF_PODMAN if self.name == "podman" else _PLATFORM
+        """Return that of the daemon's machine."""
+        return self._platform(_PLATFORM)
+
+    def _platform(self, fields: str) -> Platform:
         os, _, machine = self.program("info", "--format", fields).strip().partition("/")
         return machine_platform(os, machine)
+
+    def own_name(self, name: Reference) -> Reference:
+        """Return the name that an image has there."""
+        return name
 
     def identity_of(self, name: Reference) -> str | None:
         """Return the ID of the image with that name, or None if there is none."""
@@ -76,7 +81,7 @@ class DockerLike:
 
     def tag(self, reference: str, name: Reference) -> None:
         """Give an image another name."""
-        self.program("tag", reference, str(name))
+        self.program("tag", reference, str(self.own_name(name)))
 
     def remove(self, reference: str) -> None:
         """Remove a name."""
@@ -90,7 +95,8 @@ class DockerLike:
         self, parts: ImageParts, names: Sequence[Reference], known: Collection[str]
     ) -> None:
         """Take an image."""
-        write = partial(write_docker_stream, parts=parts, names=names, known=known)
+        own = [self.own_name(name) for name in names]
+        write = partial(write_docker_stream, parts=parts, names=own, known=known)
         self.program.feed(write, "load", "--quiet")
 
     def identity(self, parts: ImageParts) -> str:
@@ -99,7 +105,7 @@ class DockerLike:
 
     def found(self, name: Reference) -> tuple[str, list[str]]:
         """Return the ID and the layers of an image that is there."""
-        return DaemonByProgram(self.program).image(str(name))
+        return DaemonByProgram(self.program).image(str(self.own_name(name)))
 
     def check(self, parts: ImageParts, names: Sequence[Reference]) -> None:
         """Raise ToolError unless the image is there."""
@@ -115,4 +121,5 @@ class DockerLike:
     ) -> list[str]:
         """Return the command line of a container."""
         own = ["--rm", "--interactive", *(["--tty"] if terminal else []), "--pull=never"]
-        return [*self.program.words, "run", *own, *options, str(name), *arguments]
+        image = str(self.own_name(name))
+        return [*self.program.words, "run", *own, *options, image, *arguments]

@@ -15,6 +15,7 @@ from nixdock.runtime.docker_daemon import Daemon, DaemonByProgram
 from nixdock.runtime.docker_like import DockerLike
 from nixdock.runtime.docker_socket import DaemonBySocket, local_socket
 from nixdock.runtime.minikube import Minikube
+from nixdock.runtime.podman import Podman, PodmanService
 from nixdock.runtime.program import Program, find_program
 from nixdock.runtime.runtime import Runtime
 
@@ -22,15 +23,19 @@ __all__ = ["RUNTIMES", "find_runtime"]
 
 # A daemon that is asleep, or on another machine, takes its time.
 _ANSWER_SECONDS: Final = 10
+_PODMAN: Final = "Podman"
 
 
 def _docker(program: Program) -> Runtime:
     daemon = _docker_at_socket(program)
     if daemon is not None:
         return Docker(program=program, daemon=daemon)
+    client, _, server = program("version", timeout=_ANSWER_SECONDS).partition("Server:")
     # Distributions have Podman as the program docker, too.
-    if "Podman" in program("version", timeout=_ANSWER_SECONDS):
-        return _podman_by(program)
+    if _PODMAN in client:
+        return Podman.by(program)
+    if _PODMAN in server:
+        return PodmanService.by(program)
     return Docker(program=program, daemon=DaemonByProgram(program))
 
 
@@ -45,7 +50,7 @@ def _docker_at_socket(program: Program) -> Daemon | None:
     except ToolError:
         # The program may start it, or knows more about why.
         return None
-    return None if "Podman" in str(version) else daemon
+    return None if _PODMAN in str(version) else daemon
 
 
 def _is_script(program: str) -> bool:
@@ -57,12 +62,7 @@ def _is_script(program: str) -> bool:
 
 def _podman(program: Program) -> Runtime:
     program("version", timeout=_ANSWER_SECONDS)
-    return _podman_by(program)
-
-
-def _podman_by(program: Program) -> Runtime:
-    # It reads the names of an image, and later writes all of them.
-    return DockerLike("podman", program, ("--tls-verify=false",), loses_names=True)
+    return Podman.by(program)
 
 
 def _nerdctl(program: Program) -> Runtime:
