@@ -11,13 +11,10 @@ from waitress.task import ErrorTask
 
 from nixdock.runtime.replies import error_document
 
-__all__ = ["MOST_CHANNELS", "PATIENCE", "Channel"]
+__all__ = ["PATIENCE", "Channel"]
 
 PATIENCE: Final = 60
 """How long a client may be silent, read nothing, or take to send a request, in seconds."""
-
-MOST_CHANNELS: Final = 384
-"""How many connections may be open before one that asks for nothing makes room for a new one."""
 
 _TLS_HANDSHAKE: Final = 0x16
 # Clients fall back to plain HTTP if this is the answer to HTTPS: it is that of Go's servers.
@@ -45,7 +42,8 @@ class _Refusal(ErrorTask):  # type: ignore[misc]
 class Channel(HTTPChannel):  # type: ignore[misc]
     """A connection that ends at once if the client speaks TLS, and soon if it is too slow.
 
-    Docker and Podman try HTTPS first, and would wait for an answer for ten seconds.
+    Docker and Podman try HTTPS first, and would wait for an answer for ten seconds. If there are
+    `most_channels` of the server, one that asks for nothing makes room for a new one.
     """
 
     error_task_class = _Refusal
@@ -61,7 +59,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         """Let the server watch this connection, and none that only keeps others out."""
         super().add_channel(map)
         others = [each for each in self.server.active_channels.values() if each is not self]
-        if len(others) >= MOST_CHANNELS and (waiting := [*filter(_asks_for_nothing, others)]):
+        most = self.server.most_channels
+        if len(others) >= most and (waiting := [*filter(_asks_for_nothing, others)]):
             min(waiting, key=lambda channel: channel.creation_time).handle_close()
 
     def received(self, data: bytes) -> bool:

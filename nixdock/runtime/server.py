@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from nixdock.runtime.connections import channels_before_room, most_connections
 from nixdock.runtime.gate import Gate
 from nixdock.runtime.listen_address import LOOPBACK, Address, listener
 from nixdock.runtime.waiting import MOST_WAITING
@@ -24,7 +25,11 @@ __all__ = ["listening"]
 # Each client that waits for a blob to be packed takes a thread, but none that receives one. Those
 # that wait for an image to be settled leave the others enough.
 _THREADS: Final = 16 + MOST_WAITING
-_MOST_CONNECTIONS: Final = 400
+# A socket, and the file of a blob; behind TLS, a pair of sockets more.
+_DESCRIPTORS: Final = 2
+_DESCRIPTORS_WITH_TLS: Final = 4
+# What waitress counts as connections: where it listens, and what wakes it up.
+_NO_CONNECTIONS: Final = 2
 _MOST_HEADERS: Final = 16 << 10
 _MOST_BODY: Final = 64 << 10
 _SECONDS_TO_END: Final = 2
@@ -52,6 +57,7 @@ def listening(
         listens, actual = stack.enter_context(listener(address))
         # Behind TLS, the server has connections handed over, and accepts none.
         own = listens if tls is None else stack.enter_context(socket.socket(socket.AF_UNIX))
+        most = most_connections(_DESCRIPTORS if tls is None else _DESCRIPTORS_WITH_TLS)
         channels: dict[int, Any] = {}
         server: Any = create_server(
             app if gate is None else gate.before(app),
@@ -60,7 +66,7 @@ def listening(
             _start=tls is None,
             threads=_THREADS,
             ident=None,
-            connection_limit=_MOST_CONNECTIONS,
+            connection_limit=most + _NO_CONNECTIONS,
             channel_timeout=PATIENCE,
             # The application has said which file can't be read, and clients may go away.
             log_socket_errors=False,
@@ -71,6 +77,7 @@ def listening(
             clear_untrusted_proxy_headers=True,
         )
         server.channel_class = Channel
+        server.most_channels = channels_before_room(most)
         if gate is not None:
             gate.close_all = lambda: server.trigger.pull_trigger(lambda: _close_all(server))
         thread = threading.Thread(target=server.run, name="registry", daemon=True)
@@ -79,7 +86,8 @@ def listening(
         if tls is not None:
             from nixdock.runtime.tls_front import tls_front  # noqa: PLC0415 (loads asyncio)
 
-            stack.enter_context(tls_front(listens, tls, partial(_hand_over, server, channels)))
+            hand_over = partial(_hand_over, server, channels)
+            stack.enter_context(tls_front(listens, tls, hand_over, most))
         yield actual
 
 

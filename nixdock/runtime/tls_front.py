@@ -16,7 +16,6 @@ from nixdock.errors import InputError
 
 __all__ = ["server_context", "tls_front"]
 
-_MOST_CONNECTIONS: Final = 400
 _SECONDS_FOR_HANDSHAKE: Final = 10
 _SECONDS_TO_READ: Final = 60
 _SECONDS_TO_END: Final = 2
@@ -61,9 +60,9 @@ def _no_password(key: Path) -> Callable[[], str]:
 
 @contextmanager
 def tls_front(
-    listener: socket.socket, context: ssl.SSLContext, hand_over: _HandOver
+    listener: socket.socket, context: ssl.SSLContext, hand_over: _HandOver, most: int
 ) -> Iterator[None]:
-    """Accept connections until the block ends, in a thread of its own.
+    """Accept connections, `most` at a time, until the block ends, in a thread of its own.
 
     `hand_over` gets a socket for each connection whose handshake is complete, and closes it. What
     is read there has been decrypted. No client can hold up another one: it has ten seconds for the
@@ -74,7 +73,7 @@ def tls_front(
     # It reports every client that goes away.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     ended = asyncio.Event()
-    front = _Front(listener, context, hand_over)
+    front = _Front(listener, context, hand_over, most)
 
     def run() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -92,7 +91,7 @@ def tls_front(
 
 class _Front:
     def __init__(
-        self, listener: socket.socket, context: ssl.SSLContext, hand_over: _HandOver
+        self, listener: socket.socket, context: ssl.SSLContext, hand_over: _HandOver, most: int
     ) -> None:
         # A descriptor of its own, which no other loop watches.
         self._listener = listener.dup()
@@ -103,7 +102,7 @@ class _Front:
         # Those that are in a handshake or at their end, from the oldest to the newest.
         self._yielding: dict[asyncio.Task[None], None] = {}
         self._lacks_slot = False
-        self._slots = asyncio.Semaphore(_MOST_CONNECTIONS)
+        self._slots = asyncio.Semaphore(most)
 
     async def run(self, ended: asyncio.Event) -> None:
         """Serve until `ended` is set, and close all connections then."""

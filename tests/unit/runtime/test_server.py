@@ -22,7 +22,7 @@ import pytest
 from nixdock.errors import InputError
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import sha256_digest
-from nixdock.runtime import channel
+from nixdock.runtime import channel, connections
 from nixdock.runtime.app import application
 from nixdock.runtime.catalogue import Document, Offer, Repository, catalogue
 from nixdock.runtime.gate import Gate
@@ -335,7 +335,7 @@ def test_hostile_clients_hurt_nobody_else() -> None:
 
 
 def test_half_requests_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "MOST_CHANNELS", 4)
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 4)
     with listening(application(CATALOGUE)) as actual, ExitStack() as stack:
         address = tcp(actual)
         slow = [stack.enter_context(connect(address, b"GET /v2/ HTTP/1.1\r\n")) for _ in range(12)]

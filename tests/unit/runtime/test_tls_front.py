@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from nixdock.errors import InputError
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.digests import sha256_digest
-from nixdock.runtime import channel, tls_front
+from nixdock.runtime import connections, tls_front
 from nixdock.runtime.app import application
 from nixdock.runtime.catalogue import Document, Offer, catalogue
 from nixdock.runtime.listen_address import ListenAddress
@@ -146,7 +146,7 @@ def test_clients_that_do_not_read_hold_nobody_up(
 def test_clients_without_a_handshake_make_room(
     server: ssl.SSLContext, client: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls_front, "_MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 4)
     with listening(application(CATALOGUE), tls=server) as address, ExitStack() as stack:
         silent = [stack.enter_context(connect(tcp(address))) for _ in range(12)]
         assert get(tcp(address), client, "/v2/")[0] == 200
@@ -156,8 +156,7 @@ def test_clients_without_a_handshake_make_room(
 def test_clients_with_half_a_request_make_room(
     server: ssl.SSLContext, client: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls_front, "_MOST_CONNECTIONS", 6)
-    monkeypatch.setattr(channel, "MOST_CHANNELS", 4)
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 6)
     with listening(application(CATALOGUE), tls=server) as address, ExitStack() as stack:
         for _ in range(12):
             stack.enter_context(greeted(tcp(address), client)).sendall(b"GET /v2/ HTTP/1.1\r\n")
