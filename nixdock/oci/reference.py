@@ -9,13 +9,18 @@ from msgspec import Struct
 
 from nixdock.errors import InputError
 
-__all__ = ["Reference"]
+__all__ = ["Reference", "is_tag"]
 
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _LABEL: Final = r"[a-z0-9]+(?:-+[a-z0-9]+)*"
 _HOST: Final = rf"(?:localhost|{_LABEL}(?:\.{_LABEL})+|{_LABEL}(?=:))(?::[0-9]+)?"
 _REPOSITORY: Final = re.compile(rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
+
+
+def is_tag(text: str) -> bool:
+    """Tell whether a text is a tag, as the distribution-spec has it."""
+    return _TAG.fullmatch(text) is not None
 
 
 class Reference(Struct, frozen=True):
@@ -38,7 +43,7 @@ class Reference(Struct, frozen=True):
                 f"{name!r} is not an image name: expected [HOST[:PORT]/]NAME[/NAME...], where each"
                 " NAME is letters and digits, joined by '.', '_', '__' or dashes"
             )
-        if _TAG.fullmatch(tag) is None:
+        if not is_tag(tag):
             raise InputError(
                 f"{tag!r} is not a tag: expected at most 128 letters, digits, '_', '.' and '-',"
                 " without '.' or '-' at the start"

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from nixdock.errors import InputError
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.layer_blob import LayerBlob
-from nixdock.oci.reference import Reference
+from nixdock.oci.reference import Reference, is_tag
 from nixdock.oci.referrers import referrer_entry, referrer_of
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.system.readers import BytesReader
@@ -84,10 +84,10 @@ class ServedName(Struct, frozen=True):
         """Return where the image `name` is served: the host of its own registry is left out.
 
         A name that is a tag alone, as layouts have it, and names that no registry takes belong to
-        the repository `image`.
+        the repository `image`. There, a tag that no registry takes stands for the digest.
         """
         if "/" not in name and ":" not in name and "@" not in name:
-            return cls(_UNNAMED, name)
+            return cls(_UNNAMED, name if is_tag(name) else None)
         try:
             reference = RegistryReference.parse(name)
         except InputError:

@@ -470,6 +470,9 @@ def test_a_blob_that_is_shorter_than_it_was(caplog: pytest.LogCaptureFixture) ->
         ("docker.io/library/debian:12", "debian", "12"),
         (f"ghcr.io/me/app@{DIGEST}", "me/app", None),
         ("not a name:", "image", "latest"),
+        ("v1+build", "image", None),
+        ("two\nlines", "image", None),
+        ("x" * 129, "image", None),
     ],
 )
 def test_the_host_of_a_name_is_left_out(name: str, repository: str, tag: str | None) -> None:

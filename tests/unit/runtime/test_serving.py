@@ -192,6 +192,26 @@ def test_all_images_of_a_layout(sample_spec: SampleSpec, tmp_path: Path, scratch
     assert [*scratch.iterdir()] == []
 
 
+def test_tags_that_no_client_can_ask_for(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    """Layouts may have any text."""
+    layout = tmp_path / "layout"
+    built = nixdock.build_image(nixdock.read_spec(sample_spec(tmp_path)), layout, form="oci-layout")
+    index = json.loads((layout / "index.json").read_bytes())
+    (entry,) = index["manifests"]
+    names = ["v1", "v1+build", "two\nlines", "z"]
+    index["manifests"] = [
+        {**entry, "annotations": {"org.opencontainers.image.ref.name": name}} for name in names
+    ]
+    (layout / "index.json").write_text(json.dumps(index))
+    digest = built.manifest.digest
+    with nixdock.serve_images([layout]) as server:
+        places = ("image:v1", f"image@{digest}", "image:z")
+        assert server.references == tuple(f"{server.address}/{place}" for place in places)
+        assert json.loads(fetch(server, "image/tags/list?n=9"))["tags"] == ["v1", "z"]
+        assert json.loads(fetch(server, "image/tags/list?n=1"))["tags"] == ["v1"]
+        assert fetch(server, f"image/manifests/{digest}") == built.manifest.data
+
+
 EMPTY = {
     "mediaType": "application/vnd.oci.empty.v1+json",
     "digest": sha256_digest(b"{}"),
