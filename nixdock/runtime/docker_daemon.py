@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
+import orjson
 from msgspec import Struct
 
 from nixdock.errors import ToolError
@@ -108,7 +108,7 @@ class DaemonByProgram(Struct, frozen=True):
 def layers_in(text: str) -> list[str]:
     """Return the digests that a program prints as JSON, or none if that is something else."""
     try:
-        found = json.loads(text)
+        found = orjson.loads(text)
     except ValueError:
         return []
     return found if isinstance(found, list) else []

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
+import pwd
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -13,6 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
+
+import orjson
 
 from nixdock.errors import ToolError
 from nixdock.oci.reference import Reference
@@ -32,19 +34,30 @@ def local_socket(environment: Mapping[str, str]) -> Path | None:
 
 
 def _host_of_context(environment: Mapping[str, str]) -> str | None:
-    home = Path(environment.get("HOME", ""), ".docker")
-    directory = Path(environment.get("DOCKER_CONFIG") or home)
+    directory = Path(environment.get("DOCKER_CONFIG") or _home(environment) / ".docker")
     name = environment.get("DOCKER_CONTEXT")
     with suppress(OSError, ValueError, AttributeError):
-        name = name or json.loads((directory / "config.json").read_bytes()).get("currentContext")
-    if name in {None, "", "default"}:
+        name = name or orjson.loads((directory / "config.json").read_bytes()).get("currentContext")
+    if not isinstance(name, str) or name in {"", "default"}:
         return None
-    file = directory / "contexts/meta" / sha256(str(name).encode()).hexdigest() / "meta.json"
+    file = directory / "contexts/meta" / sha256(os.fsencode(name)).hexdigest() / "meta.json"
     try:
-        return str(json.loads(file.read_bytes())["Endpoints"]["docker"]["Host"])
+        return str(orjson.loads(file.read_bytes())["Endpoints"]["docker"]["Host"])
     except (OSError, ValueError, KeyError, TypeError):
         # Docker's program says what is wrong.
-        return str(name)
+        return name
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    """Return the user's directory, where Docker's program looks for it.
+
+    There may be none, but never is it what happens to be the current directory.
+    """
+    if home := environment.get("HOME"):
+        return Path(home)
+    with suppress(KeyError):
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    return Path("/nonexistent")
 
 
 class DaemonBySocket:
@@ -87,7 +100,7 @@ class DaemonBySocket:
     def is_in_containerd(self) -> bool:
         """Tell whether it keeps images in containerd."""
         # Not every version and storage driver has something to say there.
-        return CONTAINERD_STORE in json.dumps(self._asked("/info", dict).get("DriverStatus"))
+        return CONTAINERD_STORE in str(self._asked("/info", dict).get("DriverStatus"))
 
     def tag(self, identity: str, name: Reference) -> None:
         """Give an image another name."""
@@ -110,7 +123,7 @@ class DaemonBySocket:
             with self._heard():
                 answer = self._answer(connection, "load")
         with self._understood("/images/load"):
-            errors = [json.loads(line).get("error") for line in answer.splitlines()]
+            errors = [orjson.loads(line).get("error") for line in answer.splitlines()]
         for error in errors:
             if error is not None:
                 raise ToolError(f"docker load failed: {error}", path=str(self._path))
@@ -119,7 +132,7 @@ class DaemonBySocket:
         """Return the document that the daemon has at `path`, an object or array as `kind` says."""
         data = self._ask("GET", path, timeout)
         with self._understood(path):
-            document = json.loads(data)
+            document = orjson.loads(data)
             if not isinstance(document, kind):
                 raise TypeError
             return document
@@ -159,7 +172,7 @@ class DaemonBySocket:
         if answer.status >= 300:
             text = data.decode("utf-8", "replace").strip()
             with suppress(ValueError, KeyError, TypeError):
-                text = str(json.loads(data)["message"])
+                text = str(orjson.loads(data)["message"])
             raise ToolError(f"docker {what} failed: {text}", path=str(self._path))
         return data
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
+
+import orjson
 
 from nixdock.oci.digests import hex_of
 from nixdock.system.cache_directory import cache_directory
@@ -41,13 +42,13 @@ class LoadMemory:
 
     def add(self, manifest: str, layers: Collection[str]) -> None:
         """Remember an image, and forget the oldest ones if there are many."""
-        self._files.write([(hex_of(manifest), json.dumps(sorted(set(layers))).encode())])
+        self._files.write([(hex_of(manifest), orjson.dumps(sorted(set(layers))))])
 
     def _layers(self, name: str) -> list[str]:
         # The runtime's word becomes a part of a path.
         data = self._files.read(name, _MOST_BYTES) if _NAME.fullmatch(name) else None
         try:
-            found = json.loads(data or b"[]")
+            found = orjson.loads(data or b"[]")
         except ValueError:
             return []
         return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Sequence
 from functools import partial
 
+import orjson
 from msgspec import Struct
 
 from nixdock.errors import InputError, ToolError
@@ -54,9 +54,11 @@ class Minikube(Struct, frozen=True):
 
     def _docker(self) -> Docker | None:
         try:
-            found = json.loads(self.program("docker-env", "--output", "json"))
+            found = orjson.loads(self.program("docker-env", "--output", "json"))
             client = find_program("docker")
         except (ToolError, ValueError):
+            return None
+        if not isinstance(found, dict):
             return None
         names = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
         environment = {name: str(found[name]) for name in names if name in found}

@@ -199,7 +199,7 @@ def test_the_docker_of_minikube(home: Home, far_docker: Docker) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", ["exit 14", 'echo \'{"DOCKER_HOST": "ssh://docker@127.0.0.1"}\'']
+    "answer", ["exit 14", "echo null", 'echo \'{"DOCKER_HOST": "ssh://docker@127.0.0.1"}\'']
 )
 def test_minikube_without_docker(home: Home, answer: str) -> None:
     machine = Machine(home, os.environ)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pwd
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import suppress
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +24,8 @@ from nixdock.system.buffers import Write
 from nixdock.system.scratch import temporary_directory
 
 Answer = tuple[int, Any]
+# Python's own reader gives up on such a document.
+DEEP = "[" * 100_000
 
 
 class FakeDaemon(socketserver.ThreadingUnixStreamServer):
@@ -127,7 +131,9 @@ def test_errors_are_those_of_the_daemon(fake: FakeDaemon, daemon: DaemonBySocket
         daemon.image("x")
 
 
-@pytest.mark.parametrize("answer", ["<html>", [], {"RootFS": {}}, {"Id": "a", "RootFS": None}])
+@pytest.mark.parametrize(
+    "answer", ["<html>", DEEP, [], {"RootFS": {}}, {"Id": "a", "RootFS": None}]
+)
 def test_what_is_no_docker_daemon(fake: FakeDaemon, daemon: DaemonBySocket, answer: object) -> None:
     fake.answers |= dict.fromkeys(("/images/x/json", "/images/json"), (200, answer))
     with pytest.raises(ToolError, match=f"what answers at {fake.path} is not a Docker daemon"):
@@ -135,9 +141,10 @@ def test_what_is_no_docker_daemon(fake: FakeDaemon, daemon: DaemonBySocket, answ
     if answer:
         with pytest.raises(ToolError, match=r"its answer to /images/json.* has another form"):
             daemon.images()
-    fake.answers["/version"] = 200, "<html>"
-    with pytest.raises(ToolError, match="its answer to /version has another form"):
-        daemon.version(60)
+    for other in ("<html>", DEEP):
+        fake.answers["/version"] = 200, other
+        with pytest.raises(ToolError, match="its answer to /version has another form"):
+            daemon.version(60)
     fake.answers["/images/load"] = 200, "<html>"
     with pytest.raises(ToolError, match="its answer to /images/load has another form"):
         daemon.load(lambda write: write(b"x"))
@@ -226,7 +233,39 @@ def test_the_socket_is_that_of_the_program(tmp_path: Path) -> None:
         ('{"currentContext": "default"}', default),
         ("{}", default),
         ("[", default),
+        (DEEP, default),
+        ('{"currentContext": ["desktop"]}', default),
+        ('{"currentContext": 1}', default),
     ):
         config.write_text(text)
         assert local_socket(home) == found
         assert local_socket({"HOME": "/none", "DOCKER_CONFIG": str(config.parent)}) == found
+    (context / "meta.json").write_text(DEEP)
+    for odd in ("desktop", "\udcff"):
+        assert local_socket({**home, "DOCKER_CONTEXT": odd}) is None
+
+
+def test_the_current_directory_is_nobodys_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its contexts would say which daemon gets the image."""
+    context = tmp_path / ".docker/contexts/meta" / sha256(b"theirs").hexdigest()
+    context.mkdir(parents=True)
+    endpoint = {"Endpoints": {"docker": {"Host": "unix:///theirs.sock"}}}
+    (context / "meta.json").write_text(json.dumps(endpoint))
+    (tmp_path / ".docker/config.json").write_text('{"currentContext": "theirs"}')
+    assert local_socket({"HOME": str(tmp_path)}) == Path("/theirs.sock")
+    monkeypatch.chdir(tmp_path)
+    own = SimpleNamespace(pw_dir="/none")
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: own)
+    default = Path("/var/run/docker.sock")
+    assert local_socket({}) == local_socket({"HOME": ""}) == default
+
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert local_socket({}) == default
+    own.pw_dir = str(tmp_path)
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: own)
+    assert local_socket({}) == Path("/theirs.sock")

@@ -37,7 +37,9 @@ def test_the_oldest_images_are_forgotten(tmp_path: Path) -> None:
     assert left.issuperset(images[-20:])
 
 
-@pytest.mark.parametrize("text", ["", "[", "{}", '{"a": 1}', "1", "[1, [2]]", '["1', "\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "[", "{}", '{"a": 1}', "1", "[1, [2]]", '["1', "\xff", "[" * 20_000]
+)
 def test_what_is_damaged_is_as_good_as_nothing(tmp_path: Path, text: str) -> None:
     memory = LoadMemory(tmp_path)
     memory.add(A, ["1"])
