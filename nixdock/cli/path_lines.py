@@ -31,6 +31,8 @@ _COLUMNS: Final = (
     Column("closure", right=True, above=80),
 )
 _MOST_REFERRERS: Final = 5
+# From there on, a chain is not indented further; one may have as many steps as there are paths.
+_DEEPEST: Final = 64
 
 
 def path_lines(
@@ -85,7 +87,7 @@ def why_lines(view: ImageView, text: str, screen: Screen) -> Iterator[str]:
     path, chain = _chain(view, text)
     corner = "└─ " if screen.has_blocks else "`- "
     for depth, each in enumerate(chain):
-        lead = f"{'   ' * (depth - 1)}{corner}" if depth else ""
+        lead = f"{'   ' * min(depth - 1, _DEEPEST)}{corner}" if depth else ""
         cell = path_cell(each)
         name = screen.painted(cell.text + cell.tail, cell.style)
         yield f"{lead}{name}  {each.short_hash}, layer {each.layer}, {known_size(each.size)}"

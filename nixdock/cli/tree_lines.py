@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["tree_lines"]
 
 _SIZE: Final = 9
+# What is deeper is not indented further: each path of a hostile image would take megabytes.
+_WIDEST_LEAD: Final = 4 * 64
 
 
 class _Branch(Struct, frozen=True):
@@ -71,7 +73,9 @@ def _lines_below(root: _Branch, screen: Screen, *, by_size: bool, top: int | Non
     while waiting:
         branch, lead, is_last = waiting.pop()
         yield _line(branch, lead + (lines[2] if is_last else lines[0]), screen)
-        add(branch.below, lead + ("    " if is_last else lines[1]))
+        if len(lead) < _WIDEST_LEAD:
+            lead += "    " if is_last else lines[1]
+        add(branch.below, lead)
 
 
 def _chosen(branches: list[_Branch], *, by_size: bool, top: int | None) -> list[_Branch]:
