@@ -106,7 +106,7 @@ def test_what_is_not_stated_is_not_known() -> None:
     closure = closure_of(edges("app->lib,x; lib->libc; x"))
     plan = LayerPlan.of(closure, [[info.path] for info in closure])
     plain = view_of_plan(plan, {info.path: info.nar_size for info in closure}, "plan")
-    known = {store_path("app"), store_path("libc"), store_path("x")}
+    known = frozenset(map(store_path, ("app", "libc", "x")))
     view = with_references(plain, StatedReferences(closure.infos, known, "a database"))
     found = by_name(view)
     assert found["lib"].references is None
