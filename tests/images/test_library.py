@@ -152,10 +152,22 @@ def test_attributes_are_all_documented(library: Library) -> None:
              ];
            in pkgs.lib.concatMap (image: builtins.attrNames image.passthru) images"""
     )
-    pages = [LIBRARY.parent / "docs" / f"{name}.md" for name in ("caches", "docker-tools", "nix")]
-    documented = set(re.findall(r"`(\w+)`", "".join(page.read_text() for page in pages)))
     assert isinstance(names, list)
-    assert set(names) <= documented
+    assert set(names) <= documented_names("caches", "docker-tools", "nix")
+
+
+def test_arguments_are_all_documented(library: Library) -> None:
+    names = library.evaluate(
+        """builtins.concatMap (value: builtins.attrNames (pkgs.lib.functionArgs value))
+             (builtins.filter pkgs.lib.isFunction (builtins.attrValues nixdock))"""
+    )
+    assert isinstance(names, list)
+    assert set(names) <= documented_names("docker-tools", "nix")
+
+
+def documented_names(*pages: str) -> set[str]:
+    texts = [(LIBRARY.parent / "docs" / f"{page}.md").read_text() for page in pages]
+    return set(re.findall(r"`(\w+)`", "".join(texts)))
 
 
 def test_nested_lists_and_null_in_contents(library: Library) -> None:
