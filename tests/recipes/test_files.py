@@ -133,3 +133,24 @@ def test_documentation_shows_the_recipes() -> None:
     }
     for file, block in shown:
         assert block == (ROOT / file).read_text(), file
+
+
+@pytest.mark.parametrize(
+    "printed", ['{"outputs.image": "/nix/store/x-service.tar.gz"}', "/nix/store/x-service.tar.gz"]
+)
+def test_the_image_of_a_devenv_is_loaded(printed: str, tmp_path: Path) -> None:
+    """Whether devenv prints JSON, as it does since version 2.0, or the path."""
+    page = (ROOT / "docs/ci.md").read_text()
+    (command,) = re.findall(r"^\$ (.*devenv build.*)$", page, re.MULTILINE)
+    for program, script in {"devenv": f"echo '{printed}'", "nixdock": 'printf "[%s]" "$@"'}.items():
+        file = tmp_path / program
+        file.write_text(f"#!/bin/sh\n{script}\n")
+        file.chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-eu", "-c", command],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[load][/nix/store/x-service.tar.gz]"
