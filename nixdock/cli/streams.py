@@ -26,7 +26,8 @@ def prepare_streams() -> None:
 
     Whoever shares a terminal or a socket with nixdock may have made it non-blocking for all, but
     Python's own streams lose data then. Where standard output can't be written, OutputError says
-    so; what can't be written to standard error is lost, and changes no exit status.
+    so; what can't be written to standard error is lost, and changes no exit status. Characters that
+    the encoding of a stream lacks are escaped.
     """
     _occupy_closed_descriptors()
     if sys.stdin is not None and not os.get_blocking(sys.stdin.fileno()):
@@ -69,9 +70,8 @@ def _occupy_closed_descriptors() -> None:
 
 
 def _with_raw(stream: TextIO, raw: io.RawIOBase, *, by_line: bool) -> io.TextIOWrapper:
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=by_line
-    )
+    errors = "backslashreplace" if stream.errors == "strict" else stream.errors
+    return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, errors, line_buffering=by_line)
 
 
 class _StandardOutput(DescriptorStream):

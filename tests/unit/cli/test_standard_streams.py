@@ -85,6 +85,18 @@ def test_documents_on_standard_output(spec: Path, tmp_path: Path) -> None:
     assert both.stderr.endswith(b"error: the spec and the plan can't both go to standard output\n")
 
 
+def test_characters_that_the_encoding_lacks(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    spec = sample_spec(tmp_path, config={"Labels": {"city": "Z\u00fcrich \u82cf\u9ece\u4e16"}})
+    done = subprocess.run(
+        [*PROGRAM, "inspect", "--quick", spec],
+        env=environment(PYTHONUTF8="0", PYTHONIOENCODING="latin-1"),
+        check=False,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"city=Z\xfcrich \\u82cf\\u9ece\\u4e16\n" in done.stdout
+
+
 def test_other_images_on_standard_output(spec: Path, tmp_path: Path) -> None:
     image = tmp_path / "image"
     assert nixdock("build", spec, "-q", "-o", image).returncode == 0
