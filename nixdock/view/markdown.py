@@ -35,7 +35,7 @@ def code(text: str) -> str:
 def image_markdown(view: ImageView, order: str = "layer", top: int | None = None) -> str:
     """Return an image or a plan: its names and size, and a table of its layers."""
     names = ", ".join(map(code, view.names)) or code(view.origin)
-    platform = f" for {view.platform}" if view.platform else ""
+    platform = f" for {code(view.platform)}" if view.platform else ""
     size = "" if view.size is None else f", {size_text(view.size)}"
     layers = sorted_layers(view, order)
     most = max((layer.size or 0 for layer in layers), default=0)

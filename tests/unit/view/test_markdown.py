@@ -88,7 +88,7 @@ def forms(view: UpdateView) -> Iterator[str]:
 def test_markup_in_names_does_nothing(name: str) -> None:
     plain = rendered(update_markdown(update("harmless")))
     view = update(name, origin=name)
-    view = replace(view, new=replace(view.new, names=(name,)))
+    view = replace(view, new=replace(view.new, names=(name,), platform=name))
     for text in forms(view):
         assert all(c.isprintable() or c == "\n" for c in text)
         tags = rendered(text)
@@ -132,7 +132,7 @@ def test_images_and_paths() -> None:
     assert (
         image_markdown(view)
         == """\
-**`app:1`, `app:latest`** for linux/amd64: 2 layers, 125 B
+**`app:1`, `app:latest`** for `linux/amd64`: 2 layers, 125 B
 
 | layer | what | size |  | paths | changes with |
 |--:|---|--:|---|--:|---|
