@@ -66,7 +66,8 @@ def explain(
         ((n, layer) for n, layer in enumerate(plan.layers, 1) if path in layer.paths),
         (None, PlannedLayer((), 0)),
     )
-    previous = layering.options.for_closure(closure).previous
+    options = layering.options.for_closure(closure)
+    previous = () if options.previous is None else (options.previous, *options.older)
     question = _Question(path, layer.paths, closure, previous)
     return Explanation(
         path=path,
@@ -90,7 +91,7 @@ class _Question(Struct, frozen=True):
     path: StorePath
     layer: tuple[StorePath, ...]
     closure: Closure
-    previous: PreviousPlan | None
+    previous: tuple[PreviousPlan, ...]
 
 
 def _reasons(
@@ -212,27 +213,33 @@ def _reasons_of_cost(
 
 
 def _reasons_of_history(question: _Question) -> Iterator[str]:
-    if question.previous is None:
+    if not question.previous:
         return
-    number, old = next(
-        ((n, old) for n, old in enumerate(question.previous.layers, 1) if question.path in old),
-        (0, ()),
-    )
-    if not old:
-        yield "it is not in the previous plan: it is new, or it was rebuilt"
+    is_single = len(question.previous) == 1
+    places = [
+        ("the previous plan" if is_single else f"previous plan {age}", number, old)
+        for age, plan in enumerate(question.previous, 1)
+        for number, old in enumerate(plan.layers, 1)
+        if question.path in old
+    ]
+    if not places:
+        plans = "the previous plan" if is_single else "any previous plan"
+        yield f"it is not in {plans}: it is new, or it was rebuilt"
         return
-    if set(old) == set(question.layer):
-        yield f"its layer is layer {number} of the previous plan, unchanged"
+    same = [place for place in places if set(place[2]) == set(question.layer)]
+    plan, number, old = [*same, *places][0]
+    if same:
+        yield f"its layer is layer {number} of {plan}, unchanged"
     elif gone := [p for p in old if p not in question.closure]:
         verb = "is" if len(gone) == 1 else "are"
         yield (
-            f"it was in layer {number} of the previous plan, which can't be kept:"
+            f"it was in layer {number} of {plan}, which can't be kept:"
             f" {_names_of(gone)} {verb} no longer in the closure"
         )
     else:
         yield (
-            f"it was in layer {number} of the previous plan, which was split up to make room"
-            " for other paths"
+            f"it was in layer {number} of {plan}, which was split up to make room for other paths"
+            + ("" if is_single else ", or for a layer that as many previous images have")
         )
 
 

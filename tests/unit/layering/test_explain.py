@@ -176,6 +176,33 @@ def test_stable_by_history() -> None:
     )
 
 
+def test_several_previous_plans() -> None:
+    newest, older = (
+        PreviousPlan(tuple(tuple(store_path(n) for n in layer) for layer in old))
+        for old in ([["libc"], ["gone", "lib"]], [["app", "data"], ["lib", "libc"]])
+    )
+    options = LayeringOptions(previous=newest, older=(older,))
+    plan = [["libc"], ["app", "data"], ["lib", "tool"]]
+    assert reasons_in(plan, "libc", options)[0] == (
+        "its layer is layer 1 of previous plan 1, unchanged"
+    )
+    assert reasons_in(plan, "app", options)[0] == (
+        "its layer is layer 1 of previous plan 2, unchanged"
+    )
+    assert reasons_in(plan, "lib", options)[0] == (
+        "it was in layer 2 of previous plan 1, which can't be kept: gone is no longer in the"
+        " closure"
+    )
+    assert reasons_in(plan, "tool", options)[0] == (
+        "it is not in any previous plan: it is new, or it was rebuilt"
+    )
+    together = [["libc", "lib"], ["app"], ["data"], ["tool"]]
+    assert reasons_in(together, "data", options)[0] == (
+        "it was in layer 1 of previous plan 2, which was split up to make room for other paths, or"
+        " for a layer that as many previous images have"
+    )
+
+
 def test_stable_for_what_groups_leave() -> None:
     previous = PreviousPlan(((store_path("data"),), (store_path("libc"),)))
     groups = (Group(paths=(store_path("data"),)),)
