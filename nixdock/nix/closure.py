@@ -24,6 +24,9 @@ EXPORT_COMMAND: Final = (
 )
 """What exports a reference graph, for messages. Nix warns of the missing option, and will fail."""
 
+_MOST_OF_CYCLE: Final = 8
+"""Of a longer cycle, an error names only so many paths."""
+
 
 class PathInfo(Struct, frozen=True):
     """The metadata of a valid store path, as `nix path-info` reports it; sizes are in bytes."""
@@ -178,7 +181,11 @@ def _cyclic(ring: Sequence[StorePath]) -> ClosureError:
     # Start at the lowest path, so that the message does not depend on the search order.
     start = ring.index(min(ring))
     cycle = [*ring[start:-1], *ring[: start + 1]]
-    return ClosureError(f"the references form a cycle: {' -> '.join(cycle)}", path=cycle[0])
+    steps: Sequence[str] = cycle
+    if len(cycle) > _MOST_OF_CYCLE:
+        left_out = f"({len(cycle) - _MOST_OF_CYCLE} more)"
+        steps = [*cycle[: _MOST_OF_CYCLE - 1], left_out, cycle[0]]
+    return ClosureError(f"the references form a cycle: {' -> '.join(steps)}", path=cycle[0])
 
 
 def _difference(first: PathInfo, second: PathInfo) -> str:

@@ -332,6 +332,18 @@ def test_a_cycle_is_named_from_its_lowest_path(order: list[int], self_references
         Closure.of(infos)
 
 
+def test_a_long_cycle_is_named_in_part() -> None:
+    paths = [StorePath(f"/nix/store/{i:032}-p") for i in range(5000)]
+    with pytest.raises(ClosureError) as error:
+        Closure.of(
+            PathInfo(path, references=(after,))
+            for path, after in zip(paths, [*paths[1:], paths[0]], strict=True)
+        )
+    assert str(error.value) == (
+        f"the references form a cycle: {' -> '.join(paths[:7])} -> (4993 more) -> {paths[0]}"
+    )
+
+
 @given(dags(), st.data())
 def test_what_roots_reach_is_the_least_closure(infos: list[PathInfo], data: st.DataObject) -> None:
     closure = Closure.of(infos)
