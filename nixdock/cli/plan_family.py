@@ -139,8 +139,13 @@ def command(
                 path=graph.partition("#")[0],
             )
     most = _limits(limits, closures)
+    base_images = _by_name("--from-image", bases, closures)
     platforms = _by_name("--architecture", architectures, closures)
-    for name, base in _by_name("--from-image", bases, closures).items():
+    if useless := sorted(platforms.keys() - base_images.keys()):
+        raise click.UsageError(
+            f"--architecture is for a base image, but {useless[0]} has no --from-image"
+        )
+    for name, base in base_images.items():
         found = _read_base(base, platforms.get(name), closures[name], access)
         closures[name] = closures[name].without(found.paths)
         if len(closures[name]):

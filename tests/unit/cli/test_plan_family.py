@@ -312,6 +312,7 @@ def test_names_of_paths_of_any_image(graphs: Path, tmp_path: Path) -> None:
         (["a=GRAPH#one", "--from-image", "b=x.tar"], "expected NAME=VALUE"),
         (["a=GRAPH#one", "--from-image", "a"], "expected NAME=VALUE"),
         (["a=GRAPH#one", *("--architecture", "a=arm") * 2], "expected NAME=VALUE"),
+        (["a=GRAPH#one", "--architecture", "a=arm"], "but a has no --from-image"),
     ],
 )
 def test_wrong_usage(graphs: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
