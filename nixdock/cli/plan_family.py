@@ -48,6 +48,8 @@ _MARKER: Final = "family.json"
 _PLAN: Final = ".plan.json"
 # Images give their names to plan files.
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
+# Python refuses to read thousands of digits.
+_LIMIT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _FORM: Final = DirectoryForm(_MARKER, re.compile(_NAME.pattern + re.escape(_PLAN), re.ASCII))
 
 
@@ -207,7 +209,7 @@ def _limits(texts: Iterable[str], names: Iterable[str]) -> dict[str, int]:
     limits = dict.fromkeys(names, 100)
     for text in sorted(texts, key=lambda text: "=" in text):
         name, equals, number = text.rpartition("=")
-        if not (number.isascii() and number.isdigit()) or (equals and name not in limits):
+        if not _LIMIT.fullmatch(number) or (equals and name not in limits):
             raise click.UsageError(
                 f"--max-layers {text}: expected a number, or NAME=N with the name of an image"
             )

@@ -308,6 +308,7 @@ def test_names_of_paths_of_any_image(graphs: Path, tmp_path: Path) -> None:
         (["a=GRAPH#one", "a=GRAPH#two"], "two images have the same name"),
         (["a=GRAPH#one", "--platform", "linux/arm64"], "--platform is for --previous"),
         (["a=GRAPH#one", "--max-layers", "x"], "expected a number, or NAME=N"),
+        (["a=GRAPH#one", "--max-layers", "9" * 5000], "expected a number, or NAME=N"),
         (["a=GRAPH#one", "--max-layers", "b=5"], "expected a number, or NAME=N"),
         (["a=GRAPH#one", "--from-image", "b=x.tar"], "expected NAME=VALUE"),
         (["a=GRAPH#one", "--from-image", "a"], "expected NAME=VALUE"),
