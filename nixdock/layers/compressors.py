@@ -277,13 +277,11 @@ def _check_zstd() -> None:
 @cache
 def _zstd_sample_digest(compression: Compression) -> str:
     """Return the digest of what the installed libzstd makes of the sample."""
-    from nixdock.coding.libzstd import zstd  # noqa: PLC0415 (loaded only if it is used)
+    from nixdock.coding.libzstd import compression_errors, zstd  # noqa: PLC0415 (the same)
 
     if compression == Compression.ZSTD and zstd.zstd_version == _ZSTD_VERSION:
         return _ZSTD_SAMPLE_DIGEST
-
-    def compress(data: bytes) -> bytes:
-        compressor = _zstd_compressor(compression, 1)
-        return compressor.compress(data) + compressor.flush()
-
-    return encoder_digest(compress)
+    # To set up one for each piece would take seconds at high levels, and changes no bytes.
+    compressor = _zstd_compressor(compression, 1)
+    with compression_errors():
+        return encoder_digest(lambda data: compressor.compress(data) + compressor.flush())

@@ -12,6 +12,7 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -23,7 +24,8 @@ from nixdock.coding.libzstd import zstd
 from nixdock.errors import ToolError
 from nixdock.layers import compressors, libdeflate
 from nixdock.layers.compression import COMPRESSIONS, Compression
-from nixdock.layers.compressors import compressor
+from nixdock.layers.compressors import compressor, encoder_name
+from nixdock.layers.encoder_probe import encoder_digest
 
 from ..threads import new_threads
 
@@ -160,6 +162,46 @@ def test_a_resource_that_libzstd_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compressors, "_zstd_compressor", lambda *_, **__: Lacking())
     with pytest.raises(ToolError, match=r"can't compress \(Allocation error : not enough memory\)"):
         compressed(Compression.ZSTD, [b"a"])
+
+
+@pytest.fixture
+def fresh_sample() -> Iterator[None]:
+    """Forget what the encoders of zstd make of the sample, before the test and after it."""
+    compressors._zstd_sample_digest.cache_clear()
+    yield
+    compressors._zstd_sample_digest.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_sample")
+def test_the_name_of_an_encoder_takes_one_compressor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At high levels, to set up one takes as long as to compress megabytes."""
+    made = []
+    make = compressors._zstd_compressor
+
+    def counted(*arguments: Any, **options: Any) -> zstd.ZstdCompressor:
+        made.append(make(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(compressors, "_zstd_compressor", counted)
+    name = encoder_name(Compression.of("zstd:9"))
+    assert len(made) == 1
+
+    def alone(data: bytes) -> bytes:
+        compressor = make(Compression.of("zstd:9"), 1)
+        return compressor.compress(data) + compressor.flush()
+
+    assert name == f"zstd-9 {encoder_digest(alone)}"
+
+
+@pytest.mark.usefixtures("fresh_sample")
+def test_a_resource_that_libzstd_lacks_for_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lacking:
+        def compress(self, data: bytes) -> bytes:
+            raise zstd.ZstdError("Allocation error : not enough memory")
+
+    monkeypatch.setattr(compressors, "_zstd_compressor", lambda *_, **__: Lacking())
+    with pytest.raises(ToolError, match=r"can't compress \(Allocation error : not enough memory\)"):
+        encoder_name(Compression.of("zstd:19"))
 
 
 def test_zstd_has_a_checksum_unless_there_is_a_digest() -> None:
