@@ -9,7 +9,12 @@ from msgspec import Struct
 
 from nixdock.errors import InputError
 
-__all__ = ["Reference", "is_tag"]
+__all__ = ["DOCKER_HUB", "Reference", "is_tag"]
+
+DOCKER_HUB: Final = "docker.io"
+"""The host of images whose reference names none."""
+
+_HUB_NAMES: Final = frozenset({DOCKER_HUB, "index.docker.io"})
 
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _LABEL: Final = r"[a-z0-9]+(?:-+[a-z0-9]+)*"
@@ -76,10 +81,12 @@ class Reference(Struct, frozen=True):
     @property
     def canonical(self) -> str:
         """The full reference, as containerd stores it: the default host is Docker Hub's."""
-        if self.has_host:
+        host, _, path = self.repository.partition("/")
+        if self.has_host and host not in _HUB_NAMES:
             return str(self)
-        library = "" if "/" in self.repository else "library/"
-        return f"docker.io/{library}{self}"
+        own = path if self.has_host else self.repository
+        library = "" if "/" in own else "library/"
+        return f"{DOCKER_HUB}/{library}{own}:{self.tag}"
 
     def __str__(self) -> str:
         return f"{self.repository}:{self.tag}"

@@ -9,12 +9,9 @@ from msgspec import Struct
 
 from nixdock.errors import ImageError, InputError
 from nixdock.oci.digests import check_digest
-from nixdock.oci.reference import Reference
+from nixdock.oci.reference import DOCKER_HUB, Reference
 
 __all__ = ["DOCKER_HUB", "RegistryReference", "check_no_password"]
-
-DOCKER_HUB: Final = "docker.io"
-"""The host of images whose reference names none."""
 
 _HUB_NAMES: Final = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
 # USER[:PASSWORD]@HOST, perhaps in a URL.
