@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,7 @@ from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.layers.hashed import CHUNK, VerifiedReader
-from nixdock.oci.documents import DescriptorDocument, IndexDocument
+from nixdock.oci.documents import IndexDocument
 from nixdock.oci.layout import DIR_VERSION, DOCKER_MANIFEST, INDEX, MARKER
 from nixdock.oci.location import FileLocation, Location
 from nixdock.oci.referrers import referrer_of
@@ -82,28 +83,45 @@ def _of_folder(folder: Path, shelf: Shelf, stack: ExitStack, access: Access | No
 def _of_layout(file: ImageFile) -> list[Offer]:
     source = LayoutSource(file.members, file.path)
     index = converted(parse_json(read_whole(file.members, INDEX, MOST_JSON), INDEX), IndexDocument)
-    trees = [_whole_tree(source, entry) for entry in index.manifests]
+    entries = map(source.manifest, index.manifests)
+    trees = {entry.digest: _whole_tree(source, entry) for entry in entries}
     digests = {image.digest for image in file.images}
-    images = [tree for tree in trees if digests & {each.digest for each in tree.all_manifests()}]
-    others = [tree for tree in trees if tree not in images]
+    images = {
+        entry: tree
+        for entry, tree in trees.items()
+        if digests & {each.digest for each in tree.all_manifests()}
+    }
+    others = [tree for entry, tree in trees.items() if entry not in images]
     if not images:
         raise InputError(f"{file.path} has no images", path=file.path)
+    names = _names(file, images)
     offers = {}
-    for tree in images:
-        own = {each.digest for each in tree.all_manifests()}
-        names = tuple(
-            dict.fromkeys(name for each in file.images if each.digest in own for name in each.names)
-        )
-        if not names and len(images) > 1:
-            names = (f"image@{tree.manifest.digest}",)
-        about = _about(own, others)
-        offers[tree.manifest.digest] = _offer(source, names, tree, about)
+    for tree in images.values():
+        digest = tree.manifest.digest
+        own = tuple(names[digest])
+        if not own and len(images) > 1:
+            own = (f"image@{digest}",)
+        about = _about({each.digest for each in tree.all_manifests()}, others)
+        offers[digest] = _offer(source, own, tree, about)
     return [*offers.values()]
 
 
-def _whole_tree(source: LayoutSource, entry: DescriptorDocument) -> Tree:
+def _names(file: ImageFile, images: Mapping[str, Tree]) -> Mapping[str, dict[str, None]]:
+    """Return the names in a layout by the manifests that they stand for.
+
+    `images` are by the digests of the entries that have the names: an image may be in several
+    indexes, each of which has a name, and have one itself.
+    """
+    names = defaultdict[str, dict[str, None]](dict)
+    for image in file.images:
+        entry = image.digest if image.index is None else image.index.digest
+        if tree := images.get(entry or ""):
+            names[tree.manifest.digest] |= dict.fromkeys(image.names)
+    return names
+
+
+def _whole_tree(source: LayoutSource, manifest: Blob) -> Tree:
     """Read an image or an index; of an index that lacks images, only the one that is there."""
-    manifest = source.manifest(entry)
     if not _is_complete(source, manifest):
         manifest = choose(source, manifest, None)
     return read_tree(source, manifest)

@@ -277,6 +277,34 @@ def test_an_index_is_served_as_it_is(
     assert [*scratch.iterdir()] == []
 
 
+def test_images_that_indexes_share(sample_spec: SampleSpec, tmp_path: Path) -> None:
+    """As in a layout with two releases, of which one changes the image for a single platform."""
+    images = []
+    for architecture in ("amd64", "arm64"):
+        spec = nixdock.read_spec(sample_spec(tmp_path, architecture=architecture))
+        images.append(tmp_path / architecture)
+        nixdock.build_image(spec, images[-1], form="oci-layout")
+    layout, digests = with_platforms(images, tmp_path / "layout")
+    (both,) = json.loads((layout / "index.json").read_bytes())["manifests"]
+    own = json.loads((images[1] / "index.json").read_bytes())["manifests"][0]
+    inner = {"schemaVersion": 2, "manifests": [{**own, "annotations": {}}]}
+    one = {**added(layout, json.dumps(inner).encode()), "mediaType": both["mediaType"]}
+    entries = {"both": both, "one": one, "arm64": own, "same": own}
+    index = {
+        "schemaVersion": 2,
+        "manifests": [
+            {**entry, "annotations": {"org.opencontainers.image.ref.name": name}}
+            for name, entry in entries.items()
+        ],
+    }
+    (layout / "index.json").write_text(json.dumps(index))
+    with nixdock.serve_images([layout]) as server:
+        assert server.references == tuple(f"{server.address}/image:{name}" for name in entries)
+        for name, entry in entries.items():
+            assert sha256_digest(fetch(server, f"image/manifests/{name}")) == entry["digest"]
+        assert entries["arm64"]["digest"] == digests[1]
+
+
 def test_a_directory_of_images(sample_spec: SampleSpec, tmp_path: Path, scratch: Path) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
