@@ -6,6 +6,8 @@
   libdeflate,
   # For `nixdock browse`.
   withBrowser ? false,
+  # For binary caches with NARs that are compressed by Brotli.
+  withBrotli ? false,
 }:
 let
   # What nixdock was tested with. It checks the bytes, too, before it compresses anything.
@@ -60,12 +62,16 @@ python3Packages.buildPythonApplication {
     python3Packages.waitress
   ]
   ++ lib.optional withBrowser python3Packages.textual
+  ++ lib.optional withBrotli python3Packages.brotli
   ++ lib.optional (lib.versionOlder python3Packages.python.version "3.14") (
     python3Packages.backports-zstd
       or (throw "nixdock needs python3Packages.backports-zstd, which nixpkgs has since 25.11; use a newer nixpkgs")
   );
 
-  optional-dependencies.browse = [ python3Packages.textual ];
+  optional-dependencies = {
+    brotli = [ python3Packages.brotli ];
+    browse = [ python3Packages.textual ];
+  };
 
   # The pinned library, whatever the caller's environment says.
   makeWrapperArgs = [

@@ -91,7 +91,8 @@ def _brotli() -> Any:
         import brotli  # noqa: PLC0415 (need not be there)
     except ImportError:
         raise ToolError(
-            "data is compressed with brotli, which needs the Python package brotli; install it"
+            "data is compressed with brotli, which needs the Python package brotli; install it or,"
+            " in Nix, take pkgs.nixdock.package.override { withBrotli = true; }"
         ) from None
     return brotli
 

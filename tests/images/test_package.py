@@ -50,3 +50,16 @@ def test_shells_find_the_completions(package: Path) -> None:
 
 def test_the_manual_is_no_part_of_the_program(package: Path) -> None:
     assert [*package.rglob("manual")] == []
+
+
+def test_brotli_is_there_if_that_is_wanted(library: Library) -> None:
+    """The package set of the tests lacks it: another package takes its place."""
+    names = library.evaluate(
+        """let
+             stands-in = pkgs.python3Packages // { brotli = pkgs.hello; };
+             package = nixdock.package.override { python3Packages = stands-in; };
+             names = package: map (each: each.name) package.dependencies;
+           in pkgs.lib.subtractLists (names package)
+             (names (package.override { withBrotli = true; }))"""
+    )
+    assert names == ["hello-2.10-3"]

@@ -114,7 +114,8 @@ def test_without_brotli_the_error_says_what_is_missing(monkeypatch: pytest.Monke
     with pytest.raises(ToolError) as caught:
         expanded(b"", Coding.BROTLI)
     assert str(caught.value) == (
-        "data is compressed with brotli, which needs the Python package brotli; install it"
+        "data is compressed with brotli, which needs the Python package brotli; install it or, in"
+        " Nix, take pkgs.nixdock.package.override { withBrotli = true; }"
     )
 
 
