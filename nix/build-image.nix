@@ -89,6 +89,9 @@ let
       assert lib.assertMsg (
         contents != null -> copyToRoot == null
       ) "nixdock: image ${name}: give copyToRoot or contents, its old name, but not both";
+      assert common.checks.types ": image ${name}" "true or false" builtins.isBool {
+        inherit keepContentsDirlinks;
+      };
       file
     )
   );

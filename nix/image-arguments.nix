@@ -71,6 +71,10 @@ in
           meta ? { },
           ...
         }@args:
+        assert checks.types "" "a string" builtins.isString { inherit name; };
+        assert checks.types ": image ${name}" "true or false" builtins.isBool {
+          inherit includeNixDB;
+        };
         assert checks.types ": image ${name}" "an attribute set" builtins.isAttrs {
           inherit
             annotations

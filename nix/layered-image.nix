@@ -43,6 +43,12 @@ let
           "an attribute set, such as { strategy = \"auto\"; }"
           builtins.isAttrs
           { inherit layering; };
+        assert common.checks.types ": image ${image.name}" "true or false" builtins.isBool {
+          inherit enableFakechroot includeStorePaths;
+        };
+        assert common.checks.types ": image ${image.name}" "a number" builtins.isInt {
+          inherit maxLayers;
+        };
         assert lib.assertMsg (
           layeringPipeline == null -> maxLayers > 1
         ) "nixdock: image ${image.name}: maxLayers must be greater than 1, not ${toString maxLayers}: the top layer counts too";

@@ -105,6 +105,11 @@ def refusal(library: Library, expression: str) -> str:
             'name = "x"; gid = null;',
             "nixdock: image x: gid must be a number, not null",
         ),
+        ("name = null;", "nixdock: name must be a string, not null"),
+        (
+            'name = "x"; includeNixDB = "yes";',
+            'nixdock: image x: includeNixDB must be true or false, not "yes"',
+        ),
         (
             'name = "x"; config = [ "Cmd" ];',
             'nixdock: image x: config must be an attribute set, not ["Cmd"]',
@@ -189,6 +194,22 @@ def test_images_in_files(library: Library, expression: str, message: str) -> Non
                 "nixdock: image x: layering must be an attribute set, such as"
                 ' { strategy = "auto"; }, not "auto"'
             ),
+        ),
+        (
+            'nixdock.streamLayeredImage { name = "x"; maxLayers = "100"; }',
+            'nixdock: image x: maxLayers must be a number, not "100"',
+        ),
+        (
+            'nixdock.buildLayeredImage { name = "x"; includeStorePaths = null; }',
+            "nixdock: image x: includeStorePaths must be true or false, not null",
+        ),
+        (
+            'nixdock.buildLayeredImage { name = "x"; enableFakechroot = 1; }',
+            "nixdock: image x: enableFakechroot must be true or false, not 1",
+        ),
+        (
+            'nixdock.buildImage { name = "x"; keepContentsDirlinks = ""; }',
+            'nixdock: image x: keepContentsDirlinks must be true or false, not ""',
         ),
         (
             '(nixdock.planFamily { a = { name = "x"; layering = "auto"; }; }).a.contents',
