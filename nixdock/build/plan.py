@@ -113,7 +113,7 @@ def history_of(spec: ImageSpec, plan: LayerPlan) -> HistorySpec | None:
     A plan that was given may be that of a family, whose next plan continues it.
     """
     layering = spec.layering
-    is_continued = layering.strategy == "stable" or layering.plan is not None
+    is_continued = "stable" in layering.strategies or layering.plan is not None
     if not (is_continued and layering.memory and layering.label) or spec.single_layer:
         return None
     history = plan.history or PlanHistory()

@@ -127,6 +127,8 @@ def test_the_rest_of_explicit_groups_continues_a_plan(
     spec = sample_spec(tmp_path, layering={"strategy": "explicit"})
     few = layer_digests(fake, tmp_path, spec, a)
     assert len(few) == 3
+    # The image remembers it, for the next one.
+    assert layer_digests(fake, tmp_path, spec, a) == few
     assert layer_digests(fake, tmp_path, spec, b, "--previous", f"docker://{a}") == few
     auto = {"strategy": "explicit", "rest": "auto"}
     assert len(layer_digests(fake, tmp_path, sample_spec(tmp_path, layering=auto), a)) == 5
