@@ -16,7 +16,7 @@
 enum {
     BLOCK = NIXDOCK_BLOCK,
     LONGEST = 4095,         /* A name or a target, in bytes. */
-    MOST_DIRECTORIES = 128, /* Inside one another; all of them are open. */
+    MOST_DIRECTORIES = 128, /* Inside one another; all are open. With EMFILE, Python does it. */
     MORE_FILES = 64,        /* For so many more, a directory's list is enlarged at once. */
     WIDTH = 100,            /* Of a name or a target in a header. */
     MODE_AT = 100, SIZE_AT = 124, TIME_AT = 136, CHECKSUM_AT = 148, KIND_AT = 156, TARGET_AT = 157,
@@ -62,7 +62,7 @@ struct nixdock_trees {
 
 static bool fail(struct nixdock_trees *trees, enum nixdock_fault fault, int number)
 {
-    trees->place.fault = fault;
+    trees->place.fault = (int32_t)(number == EMFILE ? NIXDOCK_UNUSUAL : fault);
     trees->place.number = number;
     return false;
 }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,24 @@ def test_deep_trees(tmp_path: Path, depth: int) -> None:
         tree = {b"d": tree, b"e": (b"", 0o444)}
     make(tmp_path / "tree", tree)
     check(tmp_path, [b"tree", b"tree"])
+
+
+@pytest.mark.parametrize("room", [2, 3])
+def test_a_tree_that_is_deeper_than_files_may_be_open(tmp_path: Path, room: int) -> None:
+    """The native packer keeps each directory open; the last that opens is one, or a file."""
+    directory = tmp_path / "tree" / "a" / "b" / "c"
+    directory.mkdir(parents=True)
+    (directory / "file").write_text("x")
+    (tmp_path / "tree" / "a" / "0").write_text("x")
+    whole = expected(tmp_path, [b"tree"])
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        free = os.open(tmp_path, os.O_RDONLY)
+        stack.callback(os.close, free)
+        # The directory with the tree is open, too.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + 2 + room, limits[1]))
+        assert packed(tmp_path, [b"tree"]) == whole
 
 
 def test_a_file_that_is_too_large_for_a_ustar_header(tmp_path: Path) -> None:
