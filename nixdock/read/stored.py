@@ -76,6 +76,11 @@ class StoredImage:
         """The digest of the manifest, if there is one."""
         return None if self.manifest_data is None else sha256_digest(self.manifest_data)
 
+    @property
+    def entry(self) -> str | None:
+        """The digest of what a layout's `index.json` lists: the image, or an index that has it."""
+        return self.digest if self.index is None else self.index.digest
+
     def at(self, path: str) -> StoredImage:
         """Return the image with layers that know the location of the image."""
         return replace(self, layers=tuple(replace(layer, path=path) for layer in self.layers))

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from nixdock.errors import InputError
+from nixdock.errors import ImageError, InputError
 from nixdock.layers.hashed import CHUNK, VerifiedReader
+from nixdock.oci.descriptor import Blob
 from nixdock.oci.documents import IndexDocument
 from nixdock.oci.layout import DIR_VERSION, DOCKER_MANIFEST, INDEX, MARKER
 from nixdock.oci.location import FileLocation, Location
+from nixdock.oci.media_types import MANIFEST_MEDIA_TYPE
 from nixdock.oci.referrers import referrer_of
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
@@ -25,6 +27,7 @@ from nixdock.registry.opening import open_location
 from nixdock.runtime.catalogue import Offer
 from nixdock.runtime.shelf import Shelf
 from nixdock.system.presence import exists, is_directory
+from nixdock.system.scratch import is_stream
 from nixdock.system.writers import FileWriter
 from nixdock.transfer.opening import Selection, open_source
 from nixdock.transfer.platforms import choose
@@ -32,7 +35,6 @@ from nixdock.transfer.source import LayoutSource, Source
 from nixdock.transfer.tree import Tree, parse_index, read_tree
 
 if TYPE_CHECKING:
-    from nixdock.oci.descriptor import Blob
     from nixdock.registry.access import Access
 
 __all__ = ["offer_all", "offer_location"]
@@ -53,13 +55,23 @@ def offer_all(
     match location:
         case FileLocation(path, None, None) if _is_folder(path):
             return _of_folder(path, shelf, stack, access)
-        case FileLocation(_, _, None):
-            file = stack.enter_context(open_location(location))
-            if file.layout is not None:
-                return _of_layout(file)
+        case FileLocation() if (file := _opened(location, stack)) and file.layout is not None:
+            return _of_layout(file)
     every = Selection(every=isinstance(location, RegistryReference))
     opened = offer_location(location, shelf, every, access=access)
     return [stack.enter_context(opened)]
+
+
+def _opened(location: FileLocation, stack: ExitStack) -> ImageFile | None:
+    """Open a file; return None if what is named there may be an artifact, or can be read once."""
+    if location.name is not None and is_stream(location.path):
+        return None
+    try:
+        return stack.enter_context(open_location(location))
+    except (InputError, ImageError):
+        if location.name is None:
+            raise
+        return None
 
 
 def _is_folder(path: Path) -> bool:
@@ -84,13 +96,9 @@ def _of_layout(file: ImageFile) -> list[Offer]:
     source = LayoutSource(file.members, file.path)
     index = converted(parse_json(read_whole(file.members, INDEX, MOST_JSON), INDEX), IndexDocument)
     entries = map(source.manifest, index.manifests)
-    trees = {entry.digest: _whole_tree(source, entry) for entry in entries}
-    digests = {image.digest for image in file.images}
-    images = {
-        entry: tree
-        for entry, tree in trees.items()
-        if digests & {each.digest for each in tree.all_manifests()}
-    }
+    trees = {entry.digest: _whole_tree(source, entry, file) for entry in entries}
+    wanted = {image.entry for image in file.images}
+    images = {entry: tree for entry, tree in trees.items() if entry in wanted}
     others = [tree for entry, tree in trees.items() if entry not in images]
     if not images:
         raise InputError(f"{file.path} has no images", path=file.path)
@@ -114,15 +122,18 @@ def _names(file: ImageFile, images: Mapping[str, Tree]) -> Mapping[str, dict[str
     """
     names = defaultdict[str, dict[str, None]](dict)
     for image in file.images:
-        entry = image.digest if image.index is None else image.index.digest
-        if tree := images.get(entry or ""):
+        if tree := images.get(image.entry or ""):
             names[tree.manifest.digest] |= dict.fromkeys(image.names)
     return names
 
 
-def _whole_tree(source: LayoutSource, manifest: Blob) -> Tree:
+def _whole_tree(source: LayoutSource, manifest: Blob, file: ImageFile) -> Tree:
     """Read an image or an index; of an index that lacks images, only the one that is there."""
     if not _is_complete(source, manifest):
+        there = {image.manifest_data for image in file.images if image.entry == manifest.digest}
+        if len(there) == 1 and (data := there.pop()):
+            media_type = parse_json(data).get("mediaType") or MANIFEST_MEDIA_TYPE
+            return read_tree(source, Blob(media_type, data))
         manifest = choose(source, manifest, None)
     return read_tree(source, manifest)
 

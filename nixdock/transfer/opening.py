@@ -11,7 +11,7 @@ from msgspec import Struct
 from nixdock.errors import ImageError, InputError
 from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob, Descriptor, Platform, canonical_json
-from nixdock.oci.documents import DescriptorDocument, IndexDocument
+from nixdock.oci.documents import IndexDocument
 from nixdock.oci.layout import INDEX, Format
 from nixdock.oci.location import FileLocation, Location
 from nixdock.oci.media_types import INDEX_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
@@ -39,7 +39,7 @@ from nixdock.transfer.layout_referrers import referrers_in_layout
 from nixdock.transfer.names import name_of, renamed
 from nixdock.transfer.platforms import choose
 from nixdock.transfer.source import LayoutSource, RegistrySource, Source
-from nixdock.transfer.tree import Tree, parse_index, read_tree
+from nixdock.transfer.tree import Tree, read_tree
 
 __all__ = [
     "Opened",
@@ -245,8 +245,9 @@ def _whole(file: ImageFile, source: LayoutSource) -> Blob:
     """Return the index of all images; one is made if the layout has them side by side."""
     data = read_whole(file.members, INDEX, MOST_JSON)
     entries = converted(parse_json(data, INDEX), IndexDocument, INDEX).manifests
-    wanted = {image.digest for image in file.images}
-    chosen = {entry.digest: entry for entry in entries if wanted & _manifests_below(source, entry)}
+    # An image may be in several indexes, of which only one is meant.
+    wanted = {image.entry for image in file.images}
+    chosen = {entry.digest: entry for entry in entries if source.manifest(entry).digest in wanted}
     if len(chosen) == 1:
         return source.manifest(next(iter(chosen.values())))
     if len({image.names for image in file.images}) != 1:
@@ -262,11 +263,3 @@ def _whole(file: ImageFile, source: LayoutSource) -> Blob:
     ]
     document = {"schemaVersion": 2, "mediaType": INDEX_MEDIA_TYPE, "manifests": descriptors}
     return Blob(INDEX_MEDIA_TYPE, canonical_json(document))
-
-
-def _manifests_below(source: LayoutSource, entry: DescriptorDocument) -> set[str]:
-    index = parse_index(source.manifest(entry))
-    below = index.manifests if index is not None else []
-    return {entry.digest}.union(
-        *(_manifests_below(source, each) for each in below if source.has(each.digest))
-    )

@@ -189,6 +189,9 @@ def test_all_images_of_a_layout(sample_spec: SampleSpec, tmp_path: Path, scratch
         assert fetch(server, f"x/y/blobs/{EMPTY['digest']}") == b"{}"
     with nixdock.serve_images([f"oci:{layout}:v2"]) as server:
         assert json.loads(fetch(server, "x/y/tags/list"))["tags"] == ["v2"]
+    with nixdock.serve_images([f"oci:{layout}:v1"]) as server:
+        found = json.loads(fetch(server, f"x/y/referrers/{subject.digest}"))
+        assert [each["artifactType"] for each in found["manifests"]] == ["a/signature"]
     assert [*scratch.iterdir()] == []
 
 
@@ -303,6 +306,19 @@ def test_images_that_indexes_share(sample_spec: SampleSpec, tmp_path: Path) -> N
         for name, entry in entries.items():
             assert sha256_digest(fetch(server, f"image/manifests/{name}")) == entry["digest"]
         assert entries["arm64"]["digest"] == digests[1]
+    for name in ("both", "one"):
+        place = f"oci:{layout}:{name}"
+        with nixdock.serve_images([place]) as server:
+            assert server.references == (f"{server.address}/image:{name}",)
+            found = sha256_digest(fetch(server, f"image/manifests/{name}"))
+        copy = tmp_path / name
+        nixdock.copy_image(place, f"oci:{copy}:{name}", all_platforms=True)
+        (copied,) = json.loads((copy / "index.json").read_bytes())["manifests"]
+        assert found == copied["digest"] == entries[name]["digest"]
+    # What was copied for one platform lacks the others.
+    (layout / "blobs/sha256" / digests[0][7:]).unlink()
+    with nixdock.serve_images([f"oci:{layout}:both"]) as server:
+        assert sha256_digest(fetch(server, "image/manifests/both")) == digests[1]
 
 
 def test_a_directory_of_images(sample_spec: SampleSpec, tmp_path: Path, scratch: Path) -> None:
