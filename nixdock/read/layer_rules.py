@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from nixdock.errors import ImageError
 from nixdock.system.text import shown
+from nixdock.tar.devices import device_fault
 from nixdock.tar.kinds import KIND_NAMES, Kind
 from nixdock.tar.member import Member
 from nixdock.tar.names import normalised
@@ -32,8 +33,6 @@ _MOST_TARGET: Final = 4095
 _MOST_XATTR_NAME: Final = 255
 # The largest 32-bit number, -1 as an ID, means "no owner".
 _MOST_ID: Final = (1 << 32) - 2
-_MOST_MAJOR: Final = (1 << 12) - 1
-_MOST_MINOR: Final = (1 << 20) - 1
 # The total size in bytes of the names of directories; one member's name can imply many of them.
 _MOST_DIRECTORY_BYTES: Final = 256 << 20
 
@@ -145,11 +144,8 @@ class LayerRules(Struct):
         if not (0 <= member.uid <= _MOST_ID and 0 <= member.gid <= _MOST_ID):
             owner = f"{member.uid}:{member.gid}"
             self.complain(f"{shown(name)!r} has the owner {owner}, which is out of range")
-        major, minor = member.device
-        if not (0 <= major <= _MOST_MAJOR and 0 <= minor <= _MOST_MINOR):
-            self.complain(f"{shown(name)!r} is a device {major}:{minor}, which is out of range")
-        elif member.kind == Kind.CHARACTER_DEVICE and member.device == (0, 0):
-            self.complain(f"{shown(name)!r} is a device 0:0, which overlayfs takes for a whiteout")
+        if fault := device_fault(member.kind, member.device):
+            self.complain(f"{shown(name)!r} {fault}")
         if member.pax and (xattrs := member.xattrs):
             self._check_xattrs(member, name, xattrs)
 

@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from nixdock.errors import PackError
 from nixdock.rootfs.rootless.fakeroot import FakeFile, Inode
 from nixdock.system.text import path_text
+from nixdock.tar.devices import device_fault
 from nixdock.tar.header import Attributes, Entry, name_text
 from nixdock.tar.kinds import Kind
 from nixdock.tar.whiteouts import OPAQUE, WHITEOUT
@@ -34,6 +35,7 @@ _MEMBER_KINDS: Final = {
     stat.S_IFCHR: Kind.CHARACTER_DEVICE,
     stat.S_IFBLK: Kind.BLOCK_DEVICE,
 }
+_DEVICES: Final = frozenset({Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE})
 
 
 class _File(Struct, frozen=True):
@@ -117,7 +119,8 @@ def _make_readable(path: bytes, mode: int) -> None:
 def difference(before: Snapshot, after: Snapshot, empty_file: Path) -> list[Entry]:
     """Return the members of a layer that turns `before` into `after`, the root first.
 
-    `empty_file` is the source of whiteouts. Raise PackError if a file has the name of a whiteout.
+    `empty_file` is the source of whiteouts. Raise PackError if a file has the name of a whiteout,
+    or is a device that no runtime takes.
     """
     changed = {name for name, file in after.files.items() if _has_changed(name, file, before)}
     replaced = {
@@ -204,6 +207,10 @@ def _entry(name: bytes, file: _File, xattrs: tuple[tuple[bytes, bytes], ...]) ->
             path=path,
         )
     kind = _MEMBER_KINDS[file.file_type]
+    device = os.major(fake.rdev), os.minor(fake.rdev)
+    if kind in _DEVICES and (fault := device_fault(kind, device)):
+        path = f"/{path_text(name)}"
+        raise PackError(f"{path} {fault}; the script must not create it", path=path)
     mode = stat.S_IMODE(fake.mode)
     return Entry(
         name=b"/" + name + (b"/" if file.is_directory and name else b""),
@@ -212,9 +219,7 @@ def _entry(name: bytes, file: _File, xattrs: tuple[tuple[bytes, bytes], ...]) ->
         size=file.stamp[2] if kind == Kind.FILE else 0,
         target=os.readlink(file.path) if kind == Kind.SYMLINK else b"",
         source=file.path,
-        attributes=Attributes.owned_by(
-            fake.uid, fake.gid, (os.major(fake.rdev), os.minor(fake.rdev)), xattrs
-        ),
+        attributes=Attributes.owned_by(fake.uid, fake.gid, device, xattrs),
     )
 
 

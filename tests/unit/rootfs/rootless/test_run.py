@@ -179,6 +179,24 @@ def test_a_file_with_the_name_of_a_whiteout(tree: Path) -> None:
         changes(tree, (tree / ".wh.x").touch)
 
 
+@pytest.mark.parametrize(
+    ("kind", "device", "fault"),
+    [
+        (stat.S_IFCHR, os.makedev(0, 0), "0:0, which overlayfs takes for a whiteout"),
+        (stat.S_IFCHR, os.makedev(1, 1 << 21), "1:2097152, which is out of range"),
+        (stat.S_IFBLK, os.makedev(1 << 12, 1), "4096:1, which is out of range"),
+    ],
+)
+def test_a_device_that_no_runtime_takes(tree: Path, kind: int, device: int, fault: str) -> None:
+    """fakeroot lets a script make any; the longest numbers do not even fit into a tar header."""
+    (tree / "device").touch()
+    info = (tree / "device").lstat()
+    fakes = {Inode(info.st_dev, info.st_ino): FakeFile(kind | 0o600, rdev=device)}
+    with pytest.raises(PackError) as caught:
+        difference(Snapshot(), Snapshot.of(tree, fakes), tree / "device")
+    assert str(caught.value) == f"/device is a device {fault}; the script must not create it"
+
+
 def test_unreadable_files_are_made_readable_and_keep_their_mode(tree: Path) -> None:
     (tree / "kept/a").chmod(0)
     (tree / "kept").chmod(0o500)
