@@ -7,6 +7,8 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
+from zlib import crc32
 
 import pytest
 from hypothesis import settings
@@ -20,6 +22,16 @@ settings.register_profile("quick", deadline=None, derandomize=True, max_examples
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("fixed" if os.environ.get("CI") else "random")
 )
+
+_LONGEST_ID: Final = 100
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a long value, which may have megabytes, by its start and a checksum."""
+    if not isinstance(val, str | bytes) or len(val) <= _LONGEST_ID:
+        return None
+    data = val.encode("utf-8", "surrogatepass") if isinstance(val, str) else val
+    return f"{val[:40]!a}...{crc32(data):08x}"
 
 
 @pytest.fixture(scope="session")

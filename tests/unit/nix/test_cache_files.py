@@ -104,7 +104,6 @@ def without(*names: str) -> str:
         (TEXT + "Other: \x1b[31m\n", r"line 10 has a control character: 'Other: \\x1b[31m'"),
         (TEXT + "X: y\n" * 300_000, "it has more than 1048576 bytes"),
     ],
-    ids=str,
 )
 def test_a_narinfo_that_is_not_valid(text: str, problem: str) -> None:
     with pytest.raises(StoreError) as caught:

@@ -119,6 +119,8 @@ def test_another_key() -> None:
         (b"[" * 100_000, "is malformed"),
         (b"\xff", "is malformed"),
     ],
+    # The key is another one in each process.
+    ids=range(8),
 )
 def test_other_documents(document: bytes, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
