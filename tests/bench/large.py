@@ -3,8 +3,9 @@
     python -m tests.bench.large pareto|wide|chain PATHS [JOB ...]
 
 The last number is the memory of the process in megabytes. The jobs are the strategies, `previous`
-(`stable` with its own plan as the previous one) and `rebuild` (`stable` after all but one path
-changed); without any, they are `stable`, `previous` and `rebuild`.
+(`stable` with its own plan as the previous one), `update` (the same after some paths changed, and
+all that refer to these) and `rebuild` (`stable` after all but one path changed); without any, they
+are `stable`, `previous`, `update` and `rebuild`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Final
 from nixdock.layering.options import LayeringOptions
 from nixdock.layering.plan import LayerPlan
 from nixdock.layering.plan_history import PreviousPlan
+from nixdock.layering.reach import Reach
 from nixdock.layering.stable import plan_stable
 from nixdock.layering.strategies import layering_of
 from nixdock.nix.closure import Closure, PathInfo
@@ -35,13 +37,15 @@ _COPIED = 0.7
 _MOST_REFERENCES = 8
 _GROUPS = 5
 _GROUPED = 50
+_UPDATED = 200
+"""One path of so many is updated."""
 
 
 def main(shape: str, count: int, *jobs: str) -> None:
     """Time the jobs, one after the other."""
     closure = _SHAPES[shape](count)
     times = []
-    for job in jobs or ("stable", "previous", "rebuild"):
+    for job in jobs or ("stable", "previous", "update", "rebuild"):
         plan = JOBS[job](closure)
         start = time.process_time()
         plan()
@@ -64,6 +68,19 @@ def _again(closure: Closure) -> Callable[[], object]:
         return plan
 
     return repeat
+
+
+def _updated(closure: Closure) -> Callable[[], object]:
+    plan = plan_stable(closure, _BUDGET)
+    reach = Reach(closure)
+    changed = {*reach.paths(reach.users(reach.order[::_UPDATED]))}
+    draw = random.Random(len(changed))
+    new = {path: _path(draw, path.name) if path in changed else path for path in closure.infos}
+    after = Closure.of(
+        PathInfo(new[info.path], info.nar_size, None, tuple(new[r] for r in info.references))
+        for info in closure
+    )
+    return lambda: successor(after, _BUDGET, plan)
 
 
 def _rebuilt(closure: Closure) -> Callable[[], object]:
@@ -90,6 +107,7 @@ JOBS: Final[dict[str, Callable[[Closure], Callable[[], object]]]] = {
     "auto": _by("auto"),
     "stable": _by("stable"),
     "previous": _again,
+    "update": _updated,
     "rebuild": _rebuilt,
     "explicit": _grouped,
     "pipeline": _contest,
