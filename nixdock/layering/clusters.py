@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from nixdock.layering.change_model import LAYER_OVERHEAD
-from nixdock.layering.reach import name_then_path
 
 if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
@@ -45,17 +44,18 @@ class Cluster(Struct, frozen=True, eq=False):
 
 def clusters_of(model: ChangeModel, paths: Iterable[StorePath]) -> list[Cluster]:
     """Return a cluster for each path, in the order of their names."""
-    index = model.reach.index
-    return joint_clusters(model, [(index[path],) for path in sorted(paths, key=name_then_path)])
+    return joint_clusters(model, [(i,) for i in _by_name(model, paths)])
 
 
 def layer_clusters(model: ChangeModel, layers: Iterable[Iterable[StorePath]]) -> list[Cluster]:
     """Return a cluster for each layer, with the members in the order of their names."""
-    index = model.reach.index
-    return joint_clusters(
-        model,
-        [tuple(index[path] for path in sorted(layer, key=name_then_path)) for layer in layers],
-    )
+    return joint_clusters(model, [tuple(_by_name(model, layer)) for layer in layers])
+
+
+def _by_name(model: ChangeModel, paths: Iterable[StorePath]) -> list[int]:
+    """Return the positions of paths in the model's `reach`, in the order of their names."""
+    index, ranks = model.reach.index, model.reach.ranks
+    return sorted((index[path] for path in paths), key=ranks.__getitem__)
 
 
 def cluster_of(model: ChangeModel, members: Iterable[int]) -> Cluster:
@@ -85,5 +85,5 @@ def union_of(model: ChangeModel, clusters: Iterable[Cluster]) -> Cluster:
 
 def paths_of(model: ChangeModel, cluster: Cluster) -> tuple[StorePath, ...]:
     """Return the members by name, so that a layer's bytes depend only on its set of paths."""
-    order = model.reach.order
-    return tuple(sorted((order[i] for i in cluster.members), key=name_then_path))
+    order, ranks = model.reach.order, model.reach.ranks
+    return tuple(order[i] for i in sorted(cluster.members, key=ranks.__getitem__))

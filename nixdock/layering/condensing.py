@@ -20,16 +20,25 @@ from msgspec.structs import replace
 from nixdock.layering.clusters import Cluster, clusters_of, joint_clusters
 from nixdock.layering.merging import merge_neighbours
 from nixdock.layering.package_keys import package_keys
-from nixdock.layering.reach import MOST_SETS, name_then_path, select
+from nixdock.layering.reach import MOST_SETS, select
 
 if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel, RateClass
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["condense", "sketched"]
+__all__ = ["condense", "pieces_to_pair", "sketched"]
 
 _FEW: Final = 2048
 """The cones of so few paths are exact in any closure."""
+
+
+_MOST_PAIRED: Final = 300
+"""So many clusters are compared with each other, at least."""
+
+
+def pieces_to_pair(budget: int) -> int:
+    """Return to how many clusters paths are condensed that are to have at most `budget` layers."""
+    return max(_MOST_PAIRED, budget)
 
 
 def condense(
@@ -43,11 +52,9 @@ def condense(
         return merge_neighbours(model, clusters_of(model, paths), count)
     sketch, marks = sketched(model, columns)
     sets = model.reach.cones_below(marks)
-    index = model.reach.index
-    pieces = []
-    for path in sorted(paths, key=name_then_path):
-        i = index[path]
-        pieces.append(Cluster((i,), model.sizes[i], sets[i], sketch.probability(sets[i])))
+    index, ranks = model.reach.index, model.reach.ranks
+    by_name = sorted((index[path] for path in paths), key=ranks.__getitem__)
+    pieces = [Cluster((i,), model.sizes[i], sets[i], sketch.probability(sets[i])) for i in by_name]
     del sets
     merged = merge_neighbours(sketch, pieces, count)
     return joint_clusters(model, [cluster.members for cluster in merged])

@@ -9,7 +9,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from nixdock.layering.change_model import model_of, prior_model, prior_rates
-from nixdock.layering.history import app_share, learn, learned_rates
+from nixdock.layering.history import app_share, learn, newcomers
+from nixdock.layering.package_keys import package_keys
 from nixdock.layering.plan_history import PlanHistory
 from nixdock.layering.reach import Reach
 from nixdock.layering.top import top_depths, top_paths
@@ -30,7 +31,8 @@ class Expectation(Struct, frozen=True):
 
     `rates` are those of all paths, and `top` the paths that change with the app. `depths` are paths
     that were guessed to be at the top, with their distances from the root. `volatile` are paths of
-    which users know that they change often.
+    which users know that they change often, and `newcomers` those of packages that no update has
+    seen yet.
     """
 
     model: ChangeModel
@@ -39,6 +41,7 @@ class Expectation(Struct, frozen=True):
     depths: Mapping[StorePath, int]
     volatile: frozenset[StorePath]
     history: PlanHistory
+    newcomers: frozenset[StorePath] = frozenset()
 
 
 def guessed_changes(closure: Closure, volatile: Collection[StorePath]) -> Expectation:
@@ -54,10 +57,11 @@ def guessed_changes(closure: Closure, volatile: Collection[StorePath]) -> Expect
 def learned_changes(guess: Expectation, previous: PreviousPlan) -> Expectation:
     """Return what to expect after `previous`, with the update from it to the closure counted."""
     reach = guess.model.reach
-    history = learn(previous, reach.closure, guess.rates)
-    rates = learned_rates(history, reach.closure, guess.rates)
+    keys = package_keys(reach.order)
+    history, rates = learn(previous, reach.closure, keys, guess.rates)
     rates.update({path: guess.rates[path] for path in guess.volatile})
     model = model_of(reach, rates, app_share(history))
     users = reach.users(path for path, rate in rates.items() if rate.app > _TOP_RATE)
     top = frozenset(reach.paths(users))
-    return replace(guess, model=model, rates=rates, top=top, history=history)
+    unseen = newcomers(history, keys)
+    return replace(guess, model=model, rates=rates, top=top, history=history, newcomers=unseen)

@@ -26,7 +26,7 @@ from nixdock.layering.change_model import ChangeModel, model_of, prior_model
 from nixdock.layering.clusters import Cluster, clusters_of, layer_clusters, paths_of
 from nixdock.layering.expectation import Expectation, guessed_changes, learned_changes
 from nixdock.layering.fresh import partition_fresh
-from nixdock.layering.history import app_share, newcomers
+from nixdock.layering.history import app_share
 from nixdock.layering.keeping import CleanLayers, clean_layers, layers_to_keep
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.package_keys import package_keys
@@ -102,8 +102,8 @@ class _Image(Struct, frozen=True):
         """Return the layers that the image would keep if it were planned alone."""
         if not self.clean.layers:
             return []
-        new_paths = newcomers(self.expected.history, self.closure)
-        return layers_to_keep(self.expected.model, self.clean, new_paths, self.budget)
+        expected = self.expected
+        return layers_to_keep(expected.model, self.clean, expected.newcomers, self.budget).layers
 
 
 def _image(

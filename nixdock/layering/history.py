@@ -36,13 +36,20 @@ _MOST_OUTLASTED: Final = 1000
 """More updates than this say no more about a memory."""
 
 
-def learn(previous: PreviousPlan, closure: Closure, prior: Mapping[StorePath, Rate]) -> PlanHistory:
-    """Return the history of the previous image, with the update to `closure` counted."""
+def learn(
+    previous: PreviousPlan,
+    closure: Closure,
+    new: Mapping[str, StorePath],
+    prior: Mapping[StorePath, Rate],
+) -> tuple[PlanHistory, dict[StorePath, Rate]]:
+    """Return the history of the previous image and the rates, with the update to `closure` counted.
+
+    `new` are the paths of the closure by `package_keys`.
+    """
     known = previous.history
     old = package_keys(path for layer in previous.layers for path in layer)
-    new = package_keys(closure.infos)
     if set(old.values()) == set(new.values()):
-        return known
+        return known, learned_rates(known, new, prior)
     origins = dict(_origins(old, new))
     changed = [path for path in new.values() if path not in origins or origins[path][1] != path]
     is_counted = 2 * len(changed) <= len(new)
@@ -58,13 +65,13 @@ def learn(previous: PreviousPlan, closure: Closure, prior: Mapping[StorePath, Ra
         counts[key] = (
             ChangeCounts(before.seen + 1, before.changed + (path in own)) if is_counted else before
         )
-    if not is_counted:
-        return PlanHistory.of(known.steps, known.app_only, counts)
-    learned = PlanHistory.of(known.steps + 1, known.app_only, counts)
-    rates = learned_rates(learned, closure, prior)
-    if all(rates[path].app for path in own):
-        return PlanHistory.of(learned.steps, known.app_only + 1, counts)
-    return learned
+    steps = known.steps + is_counted
+    history = PlanHistory.of(steps, known.app_only, counts)
+    rates = learned_rates(history, new, prior)
+    if is_counted and all(rates[path].app for path in own):
+        # Rates do not depend on how many updates changed the app alone.
+        history = PlanHistory.of(steps, known.app_only + 1, counts)
+    return history, rates
 
 
 def _origins(
@@ -102,11 +109,14 @@ def _own_change(
 
 
 def learned_rates(
-    history: PlanHistory, closure: Closure, prior: Mapping[StorePath, Rate]
+    history: PlanHistory, keys: Mapping[str, StorePath], prior: Mapping[StorePath, Rate]
 ) -> dict[StorePath, Rate]:
-    """Return the rates of all paths: those of `prior`, corrected by the counts of `history`."""
+    """Return the rates of all paths: those of `prior`, corrected by the counts of `history`.
+
+    `keys` are the paths by `package_keys`.
+    """
     rates = {}
-    for key, path in package_keys(closure.infos).items():
+    for key, path in keys.items():
         counts = history.of_package(key)
         before = prior[path]
         rate = (counts.changed + _PRIOR_STRENGTH) / (counts.seen + _PRIOR_STRENGTH / before.other)
@@ -143,9 +153,11 @@ def memory_risk(history: PlanHistory) -> float:
     return (_OFTEN * often + _RARELY * rarely) / (often + rarely)
 
 
-def newcomers(history: PlanHistory, closure: Closure) -> frozenset[StorePath]:
-    """Return the paths of packages that no update has seen yet, if there were updates."""
+def newcomers(history: PlanHistory, keys: Mapping[str, StorePath]) -> frozenset[StorePath]:
+    """Return the paths of packages that no update has seen yet, if there were updates.
+
+    `keys` are the paths by `package_keys`.
+    """
     if not history.steps:
         return frozenset()
-    keys = package_keys(closure.infos)
     return frozenset(path for key, path in keys.items() if not history.of_package(key).seen)

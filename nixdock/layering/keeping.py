@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec import Struct
 
-from nixdock.layering.clusters import layer_clusters
-from nixdock.layering.condensing import condense
+from nixdock.layering.clusters import Cluster, layer_clusters
+from nixdock.layering.condensing import condense, pieces_to_pair
 from nixdock.layering.fresh import large_size
 from nixdock.layering.merging import mergers
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
 
-__all__ = ["CleanLayers", "clean_layers", "layers_to_keep"]
+__all__ = ["CleanLayers", "Kept", "clean_layers", "layers_to_keep"]
 
 _HORIZON: Final = 3
 """The number of updates by which the bytes of a dissolved layer must have been saved again."""
@@ -41,7 +41,6 @@ _SPARE_SHARE: Final = 8
 """One layer for so many dissolved ones is left at least, so that their paths do not share one."""
 _FEW: Final = 16
 """Clean layers are few if the number of layers is so many times theirs."""
-_MOST_PAIRED: Final = 300
 
 Layer: TypeAlias = "tuple[StorePath, ...]"
 
@@ -56,6 +55,16 @@ class CleanLayers(Struct, frozen=True):
     layers: tuple[Layer, ...]
     unbroken: int
     shares: tuple[float, ...]
+
+
+class Kept(Struct, frozen=True):
+    """Clean layers to keep, in their order.
+
+    `others` are all other paths, condensed, if that was done; it is what takes most of the time.
+    """
+
+    layers: list[Layer]
+    others: list[Cluster] | None = None
 
 
 def clean_layers(previous: Sequence[Sequence[Layer]], closure: Closure) -> CleanLayers:
@@ -102,8 +111,8 @@ def layers_to_keep(
     clean: CleanLayers,
     newcomers: Collection[StorePath],
     budget: int,
-) -> list[Layer]:
-    """Return the `clean` layers to keep, in their order, so that there is room for other paths.
+) -> Kept:
+    """Return the `clean` layers to keep so that there is room for other paths.
 
     `newcomers` are paths of packages that no update has seen yet.
     """
@@ -113,9 +122,9 @@ def layers_to_keep(
     fits = len(whole) + len(others) <= budget
     # The few layers that a mass rebuild leaves make too little room to merge all paths for.
     if fits or _FEW * len(whole) <= budget:
-        return list(whole)
+        return Kept([*whole])
     layers = layer_clusters(model, whole)
-    pieces = condense(model, others, max(_MOST_PAIRED, budget))
+    pieces = condense(model, others, pieces_to_pair(budget))
     prices = _prices([layer.size for layer in layers], clean)
     # Nothing is known of newcomers but their sizes, so the smaller layers make room for large ones.
     least = large_size(model.sizes, budget)
@@ -135,7 +144,8 @@ def layers_to_keep(
         if budget - len(layers) + len(dissolved) >= len(dissolved) // _SPARE_SHARE:
             break
         dissolved.add(number)
-    return [layer for number, layer in enumerate(whole) if number not in dissolved]
+    kept = [layer for number, layer in enumerate(whole) if number not in dissolved]
+    return Kept(kept, None if dissolved else pieces)
 
 
 def _prices(sizes: Sequence[int], clean: CleanLayers) -> list[float]:

@@ -69,7 +69,7 @@ def mergers(
     def next_of_row(number: int) -> None:
         row = rows[number]
         while row:
-            entry = heappop(row)
+            entry = row.pop()
             if entry[2] in alive:
                 heappush(heap, entry)
                 return
@@ -77,7 +77,8 @@ def mergers(
     def add(number: int, cluster: Cluster, price: float) -> None:
         own = (cluster.size, cluster.probability, cluster.cost, price)
         rows[number] = _bounds(figures, number, own)
-        heapify(rows[number])
+        # The least last. Most entries are taken, so that a heap would be slower.
+        rows[number].sort(reverse=True)
         alive[number], figures[number] = cluster, own
         next_of_row(number)
 
@@ -140,38 +141,55 @@ def _rise(left: Cluster, right: Cluster, probability: float) -> float:
 def merge_neighbours(model: ChangeModel, pieces: Sequence[Cluster], count: int) -> list[Cluster]:
     """Merge neighbours, in the order of how likely they change, until at most `count` are left.
 
-    `line` holds the clusters in that order. A merger puts the union in the place of the first of
-    the two and leaves the place of the second dead; `before` and `after` link the places that are
-    alive. Every change of a place counts up its stamp, and a dead place has the stamp `_DEAD`.
-    A heap entry holds the stamps of its two places, so it is valid if these are current: then both
-    places are alive and unchanged, and therefore still neighbours.
+    `line` holds the clusters in that order, and the lists beside it their figures. A merger puts
+    the union in the place of the first of the two and leaves the place of the second dead; `before`
+    and `after` link the places that are alive. Every change of a place counts up its stamp, and a
+    dead place has the stamp `_DEAD`. A heap entry holds the stamps of its two places, so it is
+    valid if these are current: then both places are alive and unchanged, and therefore still
+    neighbours. Its last item is the probability of the union.
     """
     line = sorted(pieces, key=lambda piece: (piece.probability, piece.cone.bit_count()))
+    if len(line) <= count:
+        return line
+    members = [[*piece.members] for piece in line]
+    sizes = [piece.size for piece in line]
+    cones = [piece.cone for piece in line]
+    probabilities = [piece.probability for piece in line]
+    costs = [piece.cost for piece in line]
     before, after = [*range(-1, len(line) - 1)], [*range(1, len(line) + 1)]
     stamps = [0] * len(line)
-    heap: list[tuple[float, int, int, int, int]] = []
+    probability_of = model.probability
 
-    def push(first: int, second: int) -> None:
-        if first >= 0 and second < len(line):
-            left, right = line[first], line[second]
-            rise = _rise(left, right, model.probability(left.cone | right.cone))
-            heappush(heap, (rise, first, second, stamps[first], stamps[second]))
+    def entry(first: int, second: int) -> tuple[float, int, int, int, int, float]:
+        probability = probability_of(cones[first] | cones[second])
+        # Written out, because there are many: what `_rise` returns.
+        cost = (sizes[first] + sizes[second] + LAYER_OVERHEAD) * probability
+        rise = cost - costs[first] - costs[second]
+        return rise, first, second, stamps[first], stamps[second], probability
 
+    heap = [entry(i, i + 1) for i in range(len(line) - 1)]
+    heapify(heap)
     remaining = len(line)
-    if remaining > count:
-        for i in range(len(line) - 1):
-            push(i, i + 1)
     while remaining > count:
-        _, first, second, *seen = heappop(heap)
+        _, first, second, *seen, probability = heappop(heap)
         if seen != [stamps[first], stamps[second]]:
             continue
-        line[first] = union_of(model, (line[first], line[second]))
+        members[first] += members[second]
+        sizes[first] += sizes[second]
+        cones[first] |= cones[second]
+        probabilities[first] = probability
+        costs[first] = (sizes[first] + LAYER_OVERHEAD) * probability
         stamps[first] += 1
         stamps[second] = _DEAD
         after[first] = after[second]
         if after[first] < len(line):
             before[after[first]] = first
-        push(before[first], first)
-        push(first, after[first])
+            heappush(heap, entry(first, after[first]))
+        if before[first] >= 0:
+            heappush(heap, entry(before[first], first))
         remaining -= 1
-    return [cluster for cluster, stamp in zip(line, stamps, strict=True) if stamp != _DEAD]
+    return [
+        Cluster(tuple(members[i]), sizes[i], cones[i], probabilities[i]) if stamps[i] else line[i]
+        for i in range(len(line))
+        if stamps[i] != _DEAD
+    ]

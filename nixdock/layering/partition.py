@@ -12,9 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.clusters import Cluster, clusters_of, joint_clusters
-from nixdock.layering.condensing import condense
+from nixdock.layering.condensing import condense, pieces_to_pair
 from nixdock.layering.merging import merge
-from nixdock.layering.reach import name_then_path
 from nixdock.layering.refinement import LEAST_SAVED, MOST_MOVES, refine
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["partition", "set_apart"]
 
-_MOST_PAIRED: Final = 300
 _MOST_MOVED: Final = 2000
 _LARGE: Final = 1 << 20
 """The bytes from which a path shares no layer while layers are free."""
@@ -34,10 +32,15 @@ def partition(
     paths: Iterable[StorePath],
     budget: int,
     least_saved: float = LEAST_SAVED,
+    coarse: Sequence[Cluster] | None = None,
 ) -> list[Cluster]:
-    """Divide `paths` among at most `budget` clusters; `least_saved` is that of `refine`."""
+    """Divide `paths` among at most `budget` clusters; `least_saved` is that of `refine`.
+
+    `coarse` are the paths condensed for as many layers, if that has been done.
+    """
     paths = list(paths)
-    coarse = condense(model, paths, max(_MOST_PAIRED, budget))
+    if coarse is None:
+        coarse = condense(model, paths, pieces_to_pair(budget))
     merged = merge(model, coarse, budget)
     # The pieces that move are single paths, unless there are too many.
     fine = len(paths) <= _MOST_MOVED and len(paths) * len(merged) <= MOST_MOVES
@@ -50,10 +53,10 @@ def set_apart(model: ChangeModel, clusters: Sequence[Cluster], budget: int) -> l
     """Return `clusters`, with layers that they leave free for the largest of their large paths."""
     home = {i: n for n, cluster in enumerate(clusters) for i in cluster.members}
     members = [[*cluster.members] for cluster in clusters]
-    order, sizes = model.reach.order, model.sizes
+    ranks, sizes = model.reach.ranks, model.sizes
     large = [i for i in home if sizes[i] >= _LARGE]
     alone: list[tuple[int, ...]] = []
-    for i in sorted(large, key=lambda i: (-sizes[i], name_then_path(order[i]))):
+    for i in sorted(large, key=lambda i: (-sizes[i], ranks[i])):
         if len(clusters) + len(alone) >= budget:
             break
         if len(members[home[i]]) > 1:

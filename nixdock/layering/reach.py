@@ -63,6 +63,16 @@ class Reach:
         return {path: i for i, path in enumerate(self.order)}
 
     @cached_property
+    def ranks(self) -> tuple[int, ...]:
+        """The place of each path in `order` among all, as `name_then_path` sorts them."""
+        order = self.order
+        ranks = [0] * len(order)
+        by_name = sorted(range(len(order)), key=lambda i: name_then_path(order[i]))
+        for rank, i in enumerate(by_name):
+            ranks[i] = rank
+        return tuple(ranks)
+
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """The NAR sizes in `order`."""
         return tuple(self.closure[path].nar_size for path in self.order)
@@ -111,7 +121,8 @@ class Reach:
     def cones(self, groups: Iterable[Iterable[int]]) -> Iterator[int]:
         """Yield the cone of each group of positions; many take little more time than one."""
         if len(self.order) <= MOST_SETS:
-            yield from (reduce(or_, (self.down[i] for i in group), 0) for group in groups)
+            down = self.down
+            yield from (reduce(or_, map(down.__getitem__, group), 0) for group in groups)
             return
         few: list[Iterable[int]] = []
         for group in groups:

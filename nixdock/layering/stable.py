@@ -12,7 +12,7 @@ than it saves, because every layer would change.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,9 +21,9 @@ from msgspec.structs import replace
 from nixdock.layering.clusters import clusters_of, joint_clusters, layer_clusters, paths_of
 from nixdock.layering.expectation import guessed_changes, learned_changes
 from nixdock.layering.fresh import partition_fresh
-from nixdock.layering.history import memory_risk, newcomers
+from nixdock.layering.history import memory_risk
 from nixdock.layering.insuring import insure
-from nixdock.layering.keeping import clean_layers, layers_to_keep
+from nixdock.layering.keeping import Kept, clean_layers, layers_to_keep
 from nixdock.layering.options import DEFAULT_OPTIONS, LayeringOptions
 from nixdock.layering.order import layer_order
 from nixdock.layering.partition import partition
@@ -56,11 +56,11 @@ def plan_stable(
     model, history = expected.model, expected.history
     images = (previous, *options.older)
     clean = clean_layers([image.layers for image in images], closure)
-    kept = layers_to_keep(model, clean, newcomers(history, closure), budget)
+    kept = layers_to_keep(model, clean, expected.newcomers, budget)
     # Clients have none of several previous images only if all these memories fail.
     risk = prod(memory_risk(history) for _ in images)
     new = _replanned(guess, model, kept, budget, risk)
-    layers = stacked(expected, kept, clean.layers[: clean.unbroken], new)
+    layers = stacked(expected, kept.layers, clean.layers[: clean.unbroken], new)
     return replace(LayerPlan.of(closure, layers), history=history)
 
 
@@ -70,19 +70,20 @@ def _fresh(guess: Expectation, budget: int) -> list[Cluster]:
 
 
 def _replanned(
-    guess: Expectation, model: ChangeModel, kept: Collection[Layer], budget: int, risk: float
+    guess: Expectation, model: ChangeModel, kept: Kept, budget: int, risk: float
 ) -> list[Cluster]:
     """Return clusters for the paths that are not in `kept`."""
     reach = model.reach
-    settled = frozenset(reach.index[path] for layer in kept for path in layer)
+    settled = frozenset(reach.index[path] for layer in kept.layers for path in layer)
     others = [path for path in reach.closure.infos if reach.index[path] not in settled]
     # A single path, such as a changed app, shares its layer with none, whatever a fresh plan says.
     if len(reach.order) <= budget or len(others) <= 1:
         return clusters_of(model, others)
-    clusters = partition(model, others, budget - len(kept))
+    room = budget - len(kept.layers)
+    clusters = partition(model, others, room, coarse=kept.others)
     fresh = _fresh(guess, budget)
     groups = joint_clusters(model, [c.members for c in fresh if settled.isdisjoint(c.members)])
-    return insure(model, clusters, groups, budget - len(kept), risk)
+    return insure(model, clusters, groups, room, risk)
 
 
 def stacked(

@@ -66,7 +66,8 @@ class StorePath(str):
     @property
     def name(self) -> str:
         """The name, such as hello-2.12."""
-        return self.base_name[33:]
+        # Not by way of `base_name`: names are sorted by the hundred thousand.
+        return self.rpartition("/")[2][33:]
 
 
 def valid_store_paths(texts: Iterable[str]) -> Iterator[StorePath]:

@@ -6,6 +6,7 @@ import pytest
 
 from nixdock.layering.change_model import Rate
 from nixdock.layering.history import app_share, learn, learned_rates, memory_risk
+from nixdock.layering.package_keys import package_keys
 from nixdock.layering.plan_history import NEVER_SEEN, ChangeCounts, PlanHistory, PreviousPlan
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.store_path import StorePath
@@ -42,9 +43,14 @@ def prior(closure: Closure, app: str = "app") -> dict[StorePath, Rate]:
     }
 
 
+def keys(closure: Closure) -> dict[str, StorePath]:
+    return package_keys(closure.infos)
+
+
 def learned(old: Parts, new: Parts, history: PlanHistory | None = None) -> PlanHistory:
     closure = build(new)
-    return learn(previous_of(build(old), history), closure, prior(closure))
+    history, _ = learn(previous_of(build(old), history), closure, keys(closure), prior(closure))
+    return history
 
 
 def test_an_unchanged_closure_teaches_nothing() -> None:
@@ -98,12 +104,12 @@ def test_counts_follow_a_package_to_another_ordinal() -> None:
 def test_rates_start_from_the_prior_and_end_with_the_counts() -> None:
     closure = build(BASE)
     before = prior(closure)
-    by_name = {p.name: r for p, r in learned_rates(PlanHistory(), closure, before).items()}
+    by_name = {p.name: r for p, r in learned_rates(PlanHistory(), keys(closure), before).items()}
     assert by_name["app-1"].app == 0.9
     assert abs(by_name["app-1"].other - 0.27) < 1e-9
     assert abs(by_name["lib-1"].other - 0.01) < 1e-9
     counts = {"app": ChangeCounts(100, 100), "lib": ChangeCounts(100, 30)}
-    many = learned_rates(PlanHistory(100, 50, counts), closure, before)
+    many = learned_rates(PlanHistory(100, 50, counts), keys(closure), before)
     by_name = {path.name: rate for path, rate in many.items()}
     assert by_name["app-1"] == Rate(1.0, 1.0)
     assert by_name["lib-1"].app == 0.0
@@ -116,17 +122,17 @@ def test_a_library_that_every_update_changes_becomes_part_of_the_app_after_six()
     lib = store_path("lib-1")
     for steps, at_top in ((3, False), (5, False), (6, True), (12, True)):
         always = PlanHistory(steps, 0, {"lib": ChangeCounts(steps, steps)})
-        assert (learned_rates(always, closure, prior(closure))[lib].app > 0) is at_top
+        assert (learned_rates(always, keys(closure), prior(closure))[lib].app > 0) is at_top
         # An update in four that leaves it alone is enough to keep it apart.
         mostly = PlanHistory(steps, 0, {"lib": ChangeCounts(steps, steps * 3 // 4)})
-        assert learned_rates(mostly, closure, prior(closure))[lib].app == 0.0
+        assert learned_rates(mostly, keys(closure), prior(closure))[lib].app == 0.0
 
 
 def test_a_path_at_the_top_that_never_changes_is_not_the_app() -> None:
     closure = build(BASE)
     for steps, app in ((2, 0.9), (3, 0.0)):
         history = PlanHistory(steps, 0, {})
-        rates = learned_rates(history, closure, prior(closure))
+        rates = learned_rates(history, keys(closure), prior(closure))
         assert rates[store_path("app-1")].app == app
 
 
@@ -149,7 +155,7 @@ def test_updates_of_many_packages_are_learned_with_few_comparisons(
         return str.__eq__(left, right)
 
     monkeypatch.setattr(StorePath, "__eq__", equal, raising=False)
-    learn(previous_of(old), new, prior(new))
+    learn(previous_of(old), new, keys(new), prior(new))
     assert comparisons < 20 * count
 
 
