@@ -242,7 +242,9 @@ def test_a_runtime_that_answers_runs_the_image(place: Path, kind: str) -> None:
     state = install(place, kind)
     done = nixdock_demo(place)
     assert (done.returncode, done.stderr) == (0, "")
-    ran = "ran --rm --interactive --pull=never --network=none nixdock-demo:latest"
+    # Podman may know another image by the short name.
+    name = f"{'localhost/' if kind == 'podman' else ''}nixdock-demo:latest"
+    ran = f"ran --rm --interactive --pull=never --network=none {name}"
     assert f"\n\nLoaded into {kind} as nixdock-demo:latest, and run:\n\n{ran}\n" in done.stdout
     commands = [words[0] for words in log_of(state)]
     # Docker may have a part of the image.
