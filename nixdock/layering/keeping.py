@@ -41,6 +41,8 @@ _SPARE_SHARE: Final = 8
 """One layer for so many dissolved ones is left at least, so that their paths do not share one."""
 _FEW: Final = 16
 """Clean layers are few if the number of layers is so many times theirs."""
+_MANY: Final = 4096
+"""Beside more other paths, those of dissolved layers stay together, to condense all only once."""
 
 Layer: TypeAlias = "tuple[StorePath, ...]"
 
@@ -145,7 +147,9 @@ def layers_to_keep(
             break
         dissolved.add(number)
     kept = [layer for number, layer in enumerate(whole) if number not in dissolved]
-    return Kept(kept, None if dissolved else pieces)
+    if dissolved and len(others) <= _MANY:
+        return Kept(kept)
+    return Kept(kept, [*pieces, *(layers[number] for number in sorted(dissolved))])
 
 
 def _prices(sizes: Sequence[int], clean: CleanLayers) -> list[float]:
