@@ -30,10 +30,8 @@ __all__ = ["condense", "pieces_to_pair", "sketched"]
 
 _FEW: Final = 2048
 """The cones of so few paths are exact in any closure."""
-
-
 _MOST_PAIRED: Final = 300
-"""So many clusters are compared with each other, at least."""
+"""So many clusters can be compared with each other, whatever the number of layers."""
 
 
 def pieces_to_pair(budget: int) -> int:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nixdock.errors import LayeringError
-from nixdock.layering import LayeringOptions, LayerPlan
+from nixdock.layering import LayeringOptions, LayerPlan, keeping, stable
+from nixdock.layering.keeping import Kept, layers_to_keep
 from nixdock.layering.memory import memory_document, parse_memory
 from nixdock.layering.plan_history import PlanHistory, PreviousPlan
 from nixdock.layering.reach import Reach
@@ -191,6 +193,51 @@ def test_whole_layers_stay_and_the_unbroken_prefix_keeps_its_place(
         assert not gone or len(whole) + others > budget
         prefix = next((i for i, layer in enumerate(old) if layer not in new), len(old))
         assert new[:prefix] == old[:prefix]
+
+
+@pytest.mark.slow
+def test_clusters_of_the_other_paths_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That changes no plan."""
+    used = []
+
+    def without_clusters(*arguments: Any) -> Kept:
+        kept = layers_to_keep(*arguments)
+        used.append(kept.others is not None)
+        return Kept(kept.layers)
+
+    trace = [step.closure() for step in churn_steps(product(400), 4)]
+    for before, closure in pairwise(trace):
+        plan = plan_stable(before, 25)
+        found = after(plan, closure, 25)
+        with monkeypatch.context() as patch:
+            patch.setattr(stable, "layers_to_keep", without_clusters)
+            assert after(plan, closure, 25) == found
+    assert any(used)
+
+
+@pytest.mark.parametrize("budget", [1, 2, 10, 20])
+def test_beside_very_many_paths_dissolved_layers_stay_together(
+    budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, closure = (step.closure() for step in churn_steps(product(60), 2))
+    plan = plan_stable(before, 30)
+    whole = [x.paths for x in plan.layers if all(path in closure for path in x.paths)]
+    found = []
+
+    def watched(*arguments: Any) -> Kept:
+        found.append(layers_to_keep(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(stable, "layers_to_keep", watched)
+    monkeypatch.setattr(keeping, "_MANY", 0)
+    assert_is_plan(after(plan, closure, budget), closure, budget)
+    (kept,) = found
+    assert kept.others is not None
+    reach = Reach(closure)
+    clusters = {frozenset(reach.order[i] for i in each.members) for each in kept.others}
+    dissolved = [layer for layer in whole if layer not in kept.layers]
+    assert dissolved
+    assert clusters.issuperset(map(frozenset, dissolved))
 
 
 def test_a_release_of_the_app_transfers_the_app_alone() -> None:

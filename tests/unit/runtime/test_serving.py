@@ -250,15 +250,21 @@ def added(layout: Path, manifest: bytes) -> dict[str, Any]:
     return descriptor
 
 
+def for_two_platforms(sample_spec: SampleSpec, directory: Path) -> list[Path]:
+    """Build an image for amd64 and one for arm64; return their layouts."""
+    images = []
+    for architecture in ("amd64", "arm64"):
+        spec = nixdock.read_spec(sample_spec(directory, architecture=architecture))
+        images.append(directory / architecture)
+        nixdock.build_image(spec, images[-1], form="oci-layout")
+    return images
+
+
 def test_an_index_is_served_as_it_is(
     sample_spec: SampleSpec, tmp_path: Path, scratch: Path
 ) -> None:
     """So that its digest holds for clients of every platform."""
-    images = []
-    for architecture in ("amd64", "arm64"):
-        spec = nixdock.read_spec(sample_spec(tmp_path, architecture=architecture))
-        images.append(tmp_path / architecture)
-        nixdock.build_image(spec, images[-1], form="oci-layout")
+    images = for_two_platforms(sample_spec, tmp_path)
     layout, digests = with_platforms(images, tmp_path / "layout")
     index = json.loads((layout / "index.json").read_bytes())["manifests"][0]
     with nixdock.serve_images([layout]) as server:
@@ -282,11 +288,7 @@ def test_an_index_is_served_as_it_is(
 
 def test_images_that_indexes_share(sample_spec: SampleSpec, tmp_path: Path) -> None:
     """As in a layout with two releases, of which one changes the image for a single platform."""
-    images = []
-    for architecture in ("amd64", "arm64"):
-        spec = nixdock.read_spec(sample_spec(tmp_path, architecture=architecture))
-        images.append(tmp_path / architecture)
-        nixdock.build_image(spec, images[-1], form="oci-layout")
+    images = for_two_platforms(sample_spec, tmp_path)
     layout, digests = with_platforms(images, tmp_path / "layout")
     (both,) = json.loads((layout / "index.json").read_bytes())["manifests"]
     own = json.loads((images[1] / "index.json").read_bytes())["manifests"][0]
