@@ -87,6 +87,47 @@ def test_an_error_does_not_wait() -> None:
     assert multiprocessing.active_children() == []
 
 
+def test_an_error_says_where_it_was_raised() -> None:
+    def fail_here(_: int) -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken") as caught:
+        dict(map_in_processes(fail_here, [0], 1))
+    (place,) = caught.value.__notes__
+    assert "in fail_here" in place
+
+
+def test_what_pickle_does_not_take() -> None:
+    class OwnError(Exception):
+        pass
+
+    def fail(_: int) -> None:
+        raise OwnError("broken")
+
+    with pytest.raises(RuntimeError, match=r"OwnError\('broken'\)"):
+        dict(map_in_processes(fail, [0], 1))
+    with pytest.raises(AttributeError, match="lambda"):
+        dict(map_in_processes(lambda _: lambda: None, [0], 1))
+    assert multiprocessing.active_children() == []
+
+
+def test_results_larger_than_a_pipe() -> None:
+    found = dict(map_in_processes(lambda i: bytes([i]) * 3_000_000, range(9), 2))
+    assert found == {i: bytes([i]) * 3_000_000 for i in range(9)}
+
+
+def test_a_caller_that_wants_no_more_ends_the_workers() -> None:
+    def run(i: int) -> int:
+        if i:
+            time.sleep(3600)
+        return i
+
+    for found in map_in_processes(run, range(4), 2):
+        assert found == (0, 0)
+        break
+    assert multiprocessing.active_children() == []
+
+
 def test_a_killed_worker() -> None:
     with pytest.raises(KilledWorkerError):
         dict(map_in_processes(lambda _: os.kill(os.getpid(), signal.SIGKILL), [0, 1], 2))
