@@ -87,11 +87,10 @@ static void put_checksum(uint8_t *block)
 static size_t put_record(uint8_t *out, const char *key, const char *value, size_t size)
 {
     char start[32];
-    size_t rest = strlen(key) + size + 3;
-    size_t length = rest + 1;
-    /* A length with one more digit may need one digit more. */
-    for (int i = 0; i < 2; i++)
-        length = rest + (size_t)snprintf(NULL, 0, "%zu", length);
+    size_t length = strlen(key) + size + 4;
+    /* One digit is counted; there is one more for each power of ten that the length reaches. */
+    for (size_t power = 10; length >= power; power *= 10)
+        length++;
     int start_size = snprintf(start, sizeof start, "%zu %s=", length, key);
     memcpy(out, start, (size_t)start_size);
     memcpy(out + start_size, value, size);
