@@ -91,13 +91,18 @@ class ChangeModel:
     def _classes_below_top(self) -> tuple[RateClass, ...]:
         return tuple(rates for rates in self.classes if not rates.members & self.top)
 
+    @cached_property
+    def has_one_class(self) -> bool:
+        """Whether the paths outside `top` are all in one class, so that counting them is enough."""
+        return len(self._classes_below_top) == 1
+
     def probability(self, cone: int) -> float:
         """Return the probability that an update changes a path of `cone` itself."""
         classes = self.classes
         if not cone & self.top:
-            classes = self._classes_below_top
-            if len(classes) == 1:
+            if self.has_one_class:
                 return self._single_class[cone.bit_count()]
+            classes = self._classes_below_top
         app = other = 1.0
         for rates in classes:
             count = (cone & rates.members).bit_count()
@@ -108,20 +113,39 @@ class ChangeModel:
 
     def probabilities(self, cones: Sequence[int]) -> list[float]:
         """Return the probabilities of cones of which the last one contains all others."""
-        if cones and not cones[-1] & self.top and len(self._classes_below_top) == 1:
+        if cones and not cones[-1] & self.top and self.has_one_class:
             by_count = self._single_class
             return [by_count[cone.bit_count()] for cone in cones]
         return [*map(self.probability, cones)]
 
+    def union_probabilities(self, cone: int, others: Sequence[int]) -> list[float]:
+        """Return the probabilities of the union of a cone with each of the others."""
+        unions = [cone | other for other in others]
+        if not self.has_one_class:
+            return [*map(self.probability, unions)]
+        top, by_count = self.top, self._single_class
+        return [
+            self.probability(union) if union & top else by_count[union.bit_count()]
+            for union in unions
+        ]
+
     def weight(self, cone: int) -> float:
         """Return the sum of the members' weights; unlike probabilities, weights can be added."""
         weight = 0.0
-        for rates in self.classes:
-            count = (cone & rates.members).bit_count()
-            weight += count * (
-                self.app_share * rates.app_weight + (1.0 - self.app_share) * rates.other_weight
-            )
+        for members, each in self._weights:
+            weight += (cone & members).bit_count() * each
         return weight
+
+    @cached_property
+    def _weights(self) -> tuple[tuple[int, float], ...]:
+        """The members of each class, and the weight of each of them."""
+        return tuple(
+            (
+                rates.members,
+                self.app_share * rates.app_weight + (1.0 - self.app_share) * rates.other_weight,
+            )
+            for rates in self.classes
+        )
 
     def cost(self, size: int, cone: int) -> float:
         """Return the bytes that an update is expected to transfer for a layer."""

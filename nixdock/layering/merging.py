@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Merger", "merge", "merge_neighbours", "mergers"]
 
 _DEAD: Final = -1
+# The pairs of so many clusters are all looked at, if that is cheap; else a bound rules out most.
+_FEW: Final = 500
 
 _Entry: TypeAlias = tuple[float, bool, int, int]
 # The size, probability, cost and price of a cluster.
@@ -59,8 +61,10 @@ def mergers(
     cluster that was there before it, and the heap has the least entry of each row. A rise that is
     not exact is a lower bound: its exact value is added to the heap when nothing in there is less.
     So when an exact entry is the least, no pair is cheaper; of equal entries, a bound comes first,
-    because it may stand for a pair that is as cheap and has lower numbers.
+    because it may stand for a pair that is as cheap and has lower numbers. Of few clusters, in a
+    model of one class, all entries are exact.
     """
+    are_exact = len(clusters) <= _FEW and model.has_one_class
     alive: dict[int, Cluster] = {}
     figures: dict[int, _Figures] = {}
     rows: dict[int, list[_Entry]] = {}
@@ -76,7 +80,11 @@ def mergers(
 
     def add(number: int, cluster: Cluster, price: float) -> None:
         own = (cluster.size, cluster.probability, cluster.cost, price)
-        rows[number] = _bounds(figures, number, own)
+        if are_exact:
+            unions = model.union_probabilities(cluster.cone, [alive[i].cone for i in figures])
+            rows[number] = _rises(figures, number, own, unions)
+        else:
+            rows[number] = _bounds(figures, number, own)
         # The least last. Most entries are taken, so that a heap would be slower.
         rows[number].sort(reverse=True)
         alive[number], figures[number] = cluster, own
@@ -91,7 +99,7 @@ def mergers(
         right = alive.get(second)
         if right is None:
             continue
-        if not exact:
+        if are_exact or not exact:
             next_of_row(second)
         left = alive.get(first)
         if left is None:
@@ -129,6 +137,22 @@ def _bounds(figures: Mapping[int, _Figures], number: int, own: _Figures) -> list
             number,
         )
         for i, (size, probability, cost, price) in figures.items()
+    ]
+
+
+def _rises(
+    figures: Mapping[int, _Figures], number: int, own: _Figures, unions: Sequence[float]
+) -> list[_Entry]:
+    """Return entries for the mergers of a cluster with all in `figures`.
+
+    `unions` are the probabilities of the unions.
+    """
+    own_size, _, own_cost, own_price = own
+    added = own_size + LAYER_OVERHEAD
+    # Written out, because there are many: what `_rise` returns.
+    return [
+        ((size + added) * union - cost - own_cost + (price + own_price), True, i, number)
+        for (i, (size, _, cost, price)), union in zip(figures.items(), unions, strict=True)
     ]
 
 

@@ -9,11 +9,14 @@ else. In the end, single layers move to where they cost least.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from math import fsum
-from operator import or_
+from operator import mul, or_
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from nixdock.layering.change_model import LAYER_OVERHEAD
 
@@ -52,13 +55,8 @@ def _by_added_weight(model: ChangeModel, clusters: Iterable[Cluster], below: int
     placed: list[Cluster] = []
     while left:
         cones = [cluster.cone | below for cluster in left]
-        least = min(
-            cones,
-            key=lambda cone: (
-                model.weight(cone & ~below)
-                / sum(c.size + LAYER_OVERHEAD for c in left if c.cone | cone == cone)
-            ),
-        )
+        ratios = _ratios(model, left, cones, below)
+        least = cones[ratios.index(min(ratios))]
         block = [cluster for cluster in left if cluster.cone | least == least]
         left = [cluster for cluster in left if cluster.cone | least != least]
         while block:
@@ -69,60 +67,89 @@ def _by_added_weight(model: ChangeModel, clusters: Iterable[Cluster], below: int
     return placed
 
 
+def _ratios(
+    model: ChangeModel, clusters: Sequence[Cluster], cones: Sequence[int], below: int
+) -> list[float]:
+    """Return the weight that each cone adds, per byte of all clusters that it covers."""
+    # A cone covers no larger one.
+    by_count = sorted(zip(cones, clusters, strict=True), key=lambda pair: pair[0].bit_count())
+    counts = [cone.bit_count() for cone, _ in by_count]
+    sizes = [(cone, cluster.size + LAYER_OVERHEAD) for cone, cluster in by_count]
+    return [
+        model.weight(cone & ~below)
+        / sum(
+            [
+                size
+                for other, size in sizes[: bisect_right(counts, cone.bit_count())]
+                if other | cone == cone
+            ]
+        )
+        for cone in cones
+    ]
+
+
 def _improved(model: ChangeModel, clusters: Sequence[Cluster], below: int) -> list[Cluster]:
     """Move single clusters to where they cost least, until nothing is saved any more."""
-    order = [*clusters]
-    below_place, likely = _cones_below_places(model, order, below)
+    line = _line_of(model, clusters, below)
     # Those that are where they cost least, as the others are now.
     settled: set[Cluster] = set()
     for _ in range(_ROUNDS):
-        for cluster in [*order]:
+        for cluster in line.order:
             if cluster in settled:
                 continue
-            at = order.index(cluster)
-            costs = _costs_of_places(model, order, at, below_place, likely)
+            at = line.order.index(cluster)
+            costs = _costs_of_places(model, line, at)
             place = costs.index(min(costs))
             if costs[place] < costs[at] * (1 - _LEAST_SAVED):
+                order = [*line.order]
                 order.insert(place, order.pop(at))
-                below_place, likely = _cones_below_places(model, order, below)
+                line = _line_of(model, order, below)
                 settled.clear()
             settled.add(cluster)
-    return order
+    return line.order
 
 
-def _cones_below_places(
-    model: ChangeModel, order: Sequence[Cluster], below: int
-) -> tuple[list[int], list[float]]:
-    """Return the cone of all layers below each place, and below the top, and its probability."""
-    cones = [*accumulate((c.cone for c in order), or_, initial=below)]
-    return cones, model.probabilities(cones)
+class _Line(Struct, frozen=True):
+    """Clusters bottom to top, with the cone and the cost per probability of each.
+
+    `below_place` has the cone of all layers below each place, and below the top, and `likely` its
+    probability.
+    """
+
+    order: list[Cluster]
+    cones: list[int]
+    sizes: list[int]
+    below_place: list[int]
+    likely: list[float]
 
 
-def _costs_of_places(
-    model: ChangeModel,
-    order: Sequence[Cluster],
-    at: int,
-    below_place: Sequence[int],
-    likely: Sequence[float],
-) -> list[float]:
+def _line_of(model: ChangeModel, clusters: Iterable[Cluster], below: int) -> _Line:
+    order = [*clusters]
+    cones = [cluster.cone for cluster in order]
+    sizes = [cluster.size + LAYER_OVERHEAD for cluster in order]
+    below_place = [*accumulate(cones, or_, initial=below)]
+    return _Line(order, cones, sizes, below_place, model.probabilities(below_place))
+
+
+def _costs_of_places(model: ChangeModel, line: _Line, at: int) -> list[float]:
     """Return the cost of all layers with the cluster `order[at]` at each place among the others.
 
     With one place further up, the cluster has one more layer below it, which no longer has the
-    cluster below. `below_place` and `likely` are those of `order`: they hold for the layers up to
+    cluster below. `below_place` and `likely` are those of the line: they hold for the layers up to
     the cluster's place without it, and from there on with it.
     """
-    cluster = order[at]
-    above = accumulate((c.cone for c in order[at + 1 :]), or_, initial=below_place[at])
-    without = [*likely[:at], *model.probabilities([*above])]
-    moved_down = [cone | cluster.cone for cone in below_place[:at]]
-    with_it = [*model.probabilities(moved_down), *likely[at + 1 :]]
-    sizes = [c.size + LAYER_OVERHEAD for c in order]
-    size = sizes.pop(at)
-    cost = size * with_it[0] + fsum(s * p for s, p in zip(sizes, with_it[1:], strict=True))
-    rises = (
-        size * (now - one_lower) + other * (apart - now)
-        for other, one_lower, now, apart in zip(
-            sizes, with_it[:-1], with_it[1:], without[1:], strict=True
+    own, size = line.cones[at], line.sizes[at]
+    above = accumulate(line.cones[at + 1 :], or_, initial=line.below_place[at])
+    without = [*line.likely[:at], *model.probabilities([*above])]
+    moved_down = [cone | own for cone in line.below_place[:at]]
+    with_it = [*model.probabilities(moved_down), *line.likely[at + 1 :]]
+    sizes = [*line.sizes[:at], *line.sizes[at + 1 :]]
+    now = with_it[1:]
+    cost = size * with_it[0] + fsum(map(mul, sizes, now))
+    rises = [
+        size * (likely - one_lower) + other * (apart - likely)
+        for other, one_lower, likely, apart in zip(  # noqa: B905 (slower)
+            sizes, with_it, now, without[1:]
         )
-    )
+    ]
     return [*accumulate(rises, initial=cost)]
