@@ -163,8 +163,9 @@ def command(
                 reuse=reuse,
                 use_cache=not no_cache,
             )
-            for layer in () if as_json else image.layers:
-                click.echo(f"{layer.digest} {layer.size}")
+            if not as_json:
+                lines = [f"{layer.digest} {layer.size}\n" for layer in image.layers]
+                click.echo("".join(lines), nl=False)
         else:
             with packing_progress(quiet=quiet) as progress:
                 image = build_image(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -66,7 +65,9 @@ def _undefined(
     defined = {_plain(name): name for name in kind.__struct_fields__}
     undefined = {key: value for key, value in values.items() if key not in kind.__struct_fields__}
     for key in undefined:
-        near = difflib.get_close_matches(_plain(key), defined, n=1, cutoff=_LIKENESS)
+        from difflib import get_close_matches  # noqa: PLC0415 (configs seldom have such keys)
+
+        near = get_close_matches(_plain(key), defined, n=1, cutoff=_LIKENESS)
         if near:
             message = f"there is no such key; did you mean {defined[near[0]]}?"
             raise spec_error(message, origin, f"{place}.{key}")

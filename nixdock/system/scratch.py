@@ -10,7 +10,6 @@ import io
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -62,10 +61,12 @@ def temporary_directory(target: Path | None = None) -> Iterator[Path]:
     killed process has left there are removed first. Raise OutputError if the directory can't be
     created.
     """
+    from tempfile import gettempdir  # noqa: PLC0415 (slow to load)
+
     if target is not None and is_stream(target):
         target = None
     if target is None:
-        parent, prefix = Path(tempfile.gettempdir()), _PREFIX
+        parent, prefix = Path(gettempdir()), _PREFIX
         _remove_shared_leftovers(parent)
     else:
         parent = target if is_mount_point(target) else target.parent
@@ -90,7 +91,9 @@ class _NamelessFile(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            directory = tempfile.gettempdir()
+            from tempfile import gettempdir  # noqa: PLC0415 (slow to load)
+
+            directory = gettempdir()
             message = (
                 f"can't write a temporary file in {directory}: {error.strerror}; TMPDIR can name"
                 " another directory"
@@ -103,14 +106,18 @@ def temporary_file() -> io.FileIO:
 
     Writing to it raises OutputError if it can't be written.
     """
-    with tempfile.TemporaryFile(buffering=0) as file:
+    from tempfile import TemporaryFile  # noqa: PLC0415 (slow to load)
+
+    with TemporaryFile(buffering=0) as file:
         return _NamelessFile(os.dup(file.fileno()), "r+b")
 
 
 def _locked_directory(parent: Path, prefix: str) -> tuple[Path, int]:
     """Create a directory and lock it for as long as this process, or a fork of it, lives."""
+    from tempfile import mkdtemp  # noqa: PLC0415 (slow to load)
+
     while True:
-        directory = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        directory = Path(mkdtemp(prefix=prefix, dir=parent))
         try:
             # Before it is locked, another process may take the directory for a leftover.
             with suppress(FileNotFoundError):

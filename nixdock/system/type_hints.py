@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -28,8 +27,10 @@ def hint(message: str, kind: type[Any], steps: Sequence[str | int]) -> str:
 
 def similar_key(key: str, keys: Sequence[str]) -> str | None:
     """Return the one of `keys` that `key` may be a misspelling of, in whatever case and style."""
+    from difflib import get_close_matches  # noqa: PLC0415 (for errors alone)
+
     plain = {_plain(each): each for each in keys}
-    near = difflib.get_close_matches(_plain(key), plain, n=1, cutoff=_LIKENESS)
+    near = get_close_matches(_plain(key), plain, n=1, cutoff=_LIKENESS)
     return plain[near[0]] if near else None
 
 
