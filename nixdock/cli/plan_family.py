@@ -17,7 +17,6 @@ from nixdock import (
     StorePath,
     plan_document,
     plan_family,
-    read_closure,
     read_previous,
 )
 from nixdock.cli.access import access_options
@@ -25,6 +24,7 @@ from nixdock.cli.location import LOCATION, named_location
 from nixdock.cli.options import OUTPUT_PATH, platform_option, root_option
 from nixdock.cli.store_paths import members_named
 from nixdock.layering.plan import store_layer_budget
+from nixdock.nix.reference_graph import parse_closures
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.location import FileLocation
@@ -33,6 +33,7 @@ from nixdock.read.selection import select_image
 from nixdock.registry.opening import open_location
 from nixdock.system.atomic import whole_directory
 from nixdock.system.directory_form import DirectoryForm
+from nixdock.system.input_files import read_bytes
 from nixdock.system.json_text import json_text
 from nixdock.system.presence import is_file
 from nixdock.system.text import counted
@@ -127,7 +128,7 @@ def command(
     graphs = [_named_graph(image) for image in images]
     if len(dict(graphs)) < len(graphs):
         raise click.UsageError("two images have the same name")
-    whole = {name: _closure(graph) for name, graph in graphs}
+    whole = _closures(graphs)
     paths = frozenset(path for closure in whole.values() for path in closure.infos)
     if roots:
         own = frozenset(members_named(roots, paths))
@@ -187,10 +188,17 @@ def _named_graph(image: str) -> tuple[str, str]:
     return name, graph
 
 
-def _closure(graph: str) -> Closure:
-    """Read the closure of GRAPH[#KEY]."""
-    file, _, key = graph.partition("#")
-    return read_closure(file, [key] if key else [])
+def _closures(graphs: Iterable[tuple[str, str]]) -> dict[str, Closure]:
+    """Read the closure of each NAME and GRAPH[#KEY], in this order; read each file once."""
+    keys: dict[str, dict[str, list[str]]] = {}
+    for name, graph in graphs:
+        file, _, key = graph.partition("#")
+        keys.setdefault(file, {})[name] = [key] if key else []
+    found: dict[str, Closure] = {}
+    for file, of_names in keys.items():
+        data = read_bytes(Path(file), "the graph")
+        found.update(zip(of_names, parse_closures(data, of_names.values(), file), strict=True))
+    return {name: found[name] for name, _ in graphs}
 
 
 def _images_of(location: Location) -> list[Location]:

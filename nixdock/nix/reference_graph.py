@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
 from nixdock.system.magic import kind_of_data
 
-__all__ = ["parse_closure"]
+__all__ = ["parse_closure", "parse_closures"]
 
 
 def parse_closure(data: bytes, keys: Sequence[str] = (), origin: str = "the graph") -> Closure:
@@ -30,6 +30,15 @@ def parse_closure(data: bytes, keys: Sequence[str] = (), origin: str = "the grap
     Nothing is the text of a closure without store paths; but from standard input, `-`, it is what a
     program leaves that has failed.
     """
+    (closure,) = parse_closures(data, [keys], origin)
+    return closure
+
+
+def parse_closures(data: bytes, selections: Iterable[Sequence[str]], origin: str) -> list[Closure]:
+    """Parse the closure of each selection of keys, as `parse_closure` does with one of them.
+
+    The data, which may be large, is decoded once.
+    """
     if kind := kind_of_data(data):
         raise ClosureError(f"{origin} is {kind}, not a reference graph")
     if origin == "-" and not data.strip():
@@ -38,14 +47,23 @@ def parse_closure(data: bytes, keys: Sequence[str] = (), origin: str = "the grap
         )
     try:
         if data.lstrip()[:1] in {b"{", b"["}:
-            return Closure.of(_infos_of_document(orjson.loads(data), keys))
-        return Closure.of(_infos_of_registration(data))
+            document = orjson.loads(data)
+            return [Closure.of(_infos_of_document(document, keys)) for keys in selections]
+        closure = Closure.of(_infos_of_registration(data))
+        return [_whole(closure, keys) for keys in selections]
     except orjson.JSONDecodeError as error:
         raise ClosureError(f"{origin} is not valid JSON: {error}") from None
     except InputError as error:
         raise ClosureError(
             f"{origin}: {error}", path=error.path, key=error.key, place=error.place
         ) from None
+
+
+def _whole(closure: Closure, keys: Sequence[str]) -> Closure:
+    """Return the closure of registration text, which has no keys."""
+    if keys:
+        raise ClosureError(f"registration text has no key {keys[0]!r}; omit the key", key=keys[0])
+    return closure
 
 
 def _infos_of_document(document: Any, keys: Sequence[str]) -> list[PathInfo]:

@@ -17,6 +17,7 @@ from nixdock.cli.plan_family import command
 from nixdock.errors import ClosureError, InputError, LayeringError, PlanError
 from nixdock.layering.plan_file import parse_plan
 from nixdock.nix.store_path import StorePath
+from tests.unit.cli.program import run_text
 
 
 def store_path(name: str) -> str:
@@ -55,6 +56,15 @@ def test_shared_paths_are_layers_of_both(graphs: Path, tmp_path: Path) -> None:
         "b.plan.json",
         "family.json",
     ]
+    assert layers(tmp_path / "out/a.plan.json") == [[LIB], [APP]]
+    assert layers(tmp_path / "out/b.plan.json") == [[LIB], [OTHER]]
+
+
+def test_a_file_is_read_once(graphs: Path, tmp_path: Path) -> None:
+    """Standard input can't be read again, and a large file takes seconds."""
+    arguments = ["a=-#one", "b=-#two", "-o", tmp_path / "out"]
+    done = run_text("plan-family", *arguments, stdin=graphs.read_text())
+    assert done.returncode == 0, done.stderr
     assert layers(tmp_path / "out/a.plan.json") == [[LIB], [APP]]
     assert layers(tmp_path / "out/b.plan.json") == [[LIB], [OTHER]]
 

@@ -237,6 +237,13 @@ def test_a_bare_list_has_no_keys() -> None:
         parse(ENTRIES, "k")
 
 
+def test_registration_text_has_no_keys() -> None:
+    text = f"{A}\n{DIGEST.base16}\n1\n\n0\n".encode()
+    with pytest.raises(ClosureError, match="registration text has no key 'k'") as caught:
+        parse_closure(text, ["k"])
+    assert caught.value.key == "k"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
