@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,10 +30,15 @@ def underlay_of(base: BaseImage | None, stack: ExitStack, *, verified: bool) -> 
     return Underlay(stack.enter_context(merged_tree(base.layers, verified=verified)))
 
 
-def add_contents(spec: ImageSpec, directory: Path, underlay: Underlay, reach: Reach | None) -> None:
-    """Link the contents into `directory`, or copy them if the spec says so."""
+def add_contents(
+    spec: ImageSpec, directory: Path, underlay: Underlay, reach: Reach | None
+) -> Collection[str]:
+    """Link the contents into `directory`, or copy them if the spec says so.
+
+    Return the paths of what is new there, relative to it.
+    """
     if not spec.contents:
-        return
+        return ()
     from nixdock.rootfs.linked_contents import JoinedTree, link_into  # noqa: PLC0415
 
     tree = JoinedTree(directory, spec.store.root, underlay, spec.store.directory, reach)
@@ -42,6 +48,7 @@ def add_contents(spec: ImageSpec, directory: Path, underlay: Underlay, reach: Re
         copy_into(tree, spec.contents, keep_directory_links=spec.keep_directory_links)
     else:
         link_into(tree, spec.contents)
+    return tree.origins.keys()
 
 
 def run_extra_commands(

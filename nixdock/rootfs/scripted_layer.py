@@ -15,7 +15,7 @@ from nixdock.rootfs.contents import add_contents, run_extra_commands, underlay_o
 from nixdock.rootfs.linked_contents import Reach
 from nixdock.rootfs.rootless.difference import Snapshot, difference
 from nixdock.rootfs.rootless.extract import extract
-from nixdock.rootfs.rootless.fakeroot import FakeFile, Inode
+from nixdock.rootfs.rootless.fakeroot import FakeFile, Inode, state_of_tree
 from nixdock.rootfs.rootless.run import run_as_root
 from nixdock.rootfs.surroundings import Surroundings
 from nixdock.rootfs.underlay import Underlay
@@ -68,19 +68,27 @@ def prepare_as_root(
             view=surroundings.view,
         )
 
-    add_contents(spec, tree, underlay, reach)
+    added = add_contents(spec, tree, underlay, reach)
+    of_store: list[str] = []
     if (database := surroundings.database) is not None:
-        added = add_database(database, spec.store.directory, tree)
-        fakes = {**fakes, **dict(_owned_by_store(spec, tree, added))}
-    if spec.run_as_root.strip():
-        _add_temporary_directory(tree)
-    fakes = run(spec.run_as_root, "run_as_root", chroot=True)
+        of_store = add_database(database, spec.store.directory, tree)
     directories: DirectoryAttributes = {}
     if chroot:
-        run_extra_commands(spec, tree, Underlay(), surroundings)
+        fakes = _without(fakes, tree, added)
+        fakes = {**fakes, **dict(_owned_by_store(spec, tree, of_store))}
+        if spec.run_as_root.strip():
+            _add_temporary_directory(tree)
+        fakes = run(spec.run_as_root, "run_as_root", chroot=True)
+        if fakes:
+            # Only under fakeroot is it known which files a script removes: others get their inode
+            # numbers, and would get their owners and modes.
+            fakes = run(spec.extra_commands, "extra_commands", chroot=False)
+        else:
+            run_extra_commands(spec, tree, Underlay(), surroundings)
         fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=spec.enable_fakechroot)
     else:
         run_extra_commands(spec, tree, underlay, surroundings)
+        fakes = dict(_owned_by_store(spec, tree, of_store))
         links = underlay.add_directory_links(tree)
         fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=False)
         underlay.remove_directory_links(tree, links)
@@ -106,13 +114,30 @@ def _add_temporary_directory(tree: Path) -> None:
         directory.chmod(0o1777)
 
 
+def _without(
+    fakes: Mapping[Inode, FakeFile], tree: Path, added: Iterable[str]
+) -> Mapping[Inode, FakeFile]:
+    """Return fakeroot's state without that of files which have been replaced.
+
+    New files, whose paths are `added`, may have their inode numbers, and others may get them.
+    """
+    if not fakes:
+        return fakes
+    infos = [(tree / path).lstat() for path in added]
+    new = {Inode(info.st_dev, info.st_ino) for info in infos}
+    return state_of_tree({inode: fake for inode, fake in fakes.items() if inode not in new}, tree)
+
+
 def _owned_by_store(
     spec: ImageSpec, tree: Path, paths: Iterable[str]
 ) -> Iterator[tuple[Inode, FakeFile]]:
-    """Yield fakeroot's state for files that belong to the owner of the store."""
+    """Yield fakeroot's state for files that belong to the owner of the store, if they are there."""
     store = spec.store
     for path in paths:
-        info = (tree / path).lstat()
+        try:
+            info = (tree / path).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
         yield Inode(info.st_dev, info.st_ino), FakeFile(info.st_mode, store.uid, store.gid)
 
 

@@ -25,21 +25,26 @@ pytestmark = pytest.mark.runtime
 BUSYBOX = shutil.which("busybox")
 
 
-def layer_members(
-    tmp_path: Path, script: str, base: Path | None = None
-) -> dict[str, tarfile.TarInfo]:
-    """The members of the layer that `script` makes; with a base image, in its root."""
-    key = "fake_root_commands" if base is None else "run_as_root"
-    spec = {"version": 1, "name": "x", key: f'busybox() {{ {BUSYBOX} "$@"; }}\n{script}'}
-    if base is not None:
-        spec |= {"from_image": {"path": str(base)}, key: script}
+def spec_members(tmp_path: Path, **keys: object) -> dict[str, tarfile.TarInfo]:
+    """The members of the top layer of a spec with `keys`."""
     file = tmp_path / "spec.json"
-    file.write_text(json.dumps(spec))
+    file.write_text(json.dumps({"version": 1, "name": "x", **keys}))
     out = io.BytesIO()
     with prepared_top_layer(read_spec(file)) as source:
         source.pack(out.write)
     with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as tar:
         return {member.name: member for member in tar}
+
+
+def layer_members(
+    tmp_path: Path, script: str, base: Path | None = None
+) -> dict[str, tarfile.TarInfo]:
+    """The members of the layer that `script` makes; with a base image, in its root."""
+    key = "fake_root_commands" if base is None else "run_as_root"
+    spec: dict[str, object] = {key: f'busybox() {{ {BUSYBOX} "$@"; }}\n{script}'}
+    if base is not None:
+        spec |= {"from_image": {"path": str(base)}, key: script}
+    return spec_members(tmp_path, **spec)
 
 
 @pytest.fixture
@@ -130,6 +135,60 @@ def test_new_files_inherit_nothing_from_removed_ones(tmp_path: Path, base: Path)
         (0, 0o644)
     }
     assert {"/etc/.wh.secret0", "/etc/.wh.secret9", "/.wh.dev1"} < found.keys()
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_contents_inherit_nothing_from_the_files_that_they_replace(
+    tmp_path: Path, base: Path, copy: bool
+) -> None:
+    content = tmp_path / f"root/nix/store/{'a' * 32}-a"
+    (content / "etc").mkdir(parents=True)
+    for i in range(10):
+        (content / f"etc/secret{i}").write_text("mine")
+        (content / f"etc/secret{i + 10}").symlink_to("secret1")
+    found = spec_members(
+        tmp_path,
+        from_image={"path": str(base)},
+        store={"root": str(tmp_path / "root")},
+        contents=[f"/nix/store/{content.name}"],
+        copy_contents=copy,
+        enable_fakechroot=True,
+        fake_root_commands="busybox mkdir /fresh; for i in 0 1 2 3 4 5; do echo > /fresh/$i; done",
+    )
+    files = [member for name, member in found.items() if name.startswith(("/etc/", "/fresh/"))]
+    assert len(files) == 20 + 6
+    assert {(member.uid, member.gid, member.mode) for member in files if member.isfile()} == {
+        (0, 0, 0o644)
+    }
+    links = [member for member in files if member.issym()]
+    assert len(links) == (10 if copy else 20)
+    assert {(member.uid, member.gid) for member in links} == {(0, 0)}
+
+
+def test_a_script_between_those_of_root_inherits_nothing_from_removed_files(
+    tmp_path: Path, base: Path
+) -> None:
+    found = spec_members(
+        tmp_path,
+        from_image={"path": str(base)},
+        run_as_root="""
+          for i in 0 1 2 3 4; do echo > /su$i; done
+          busybox chown 5:5 /su*; busybox chmod 4711 /su*; busybox mkdir /d; busybox chown 5 /d
+        """,
+        extra_commands="""
+          rm su? etc/secret?; rmdir d
+          mkdir fresh; for i in 0 1 2 3 4 5 6 7; do echo > fresh/$i; ln -s x fresh/l$i; done
+          mv etc/secret19 etc/moved
+        """,
+    )
+    new = [member for name, member in found.items() if name.startswith("/fresh")]
+    assert {(m.uid, m.gid, m.mode, m.type) for m in new} == {
+        (0, 0, 0o755, tarfile.DIRTYPE),
+        (0, 0, 0o644, tarfile.REGTYPE),
+        (0, 0, 0o777, tarfile.SYMTYPE),
+    }
+    moved = found["/etc/moved"]
+    assert (moved.uid, moved.gid, moved.mode) == (7, 42, 0o640)
 
 
 def test_mount_points_can_not_be_removed(tmp_path: Path, base: Path) -> None:
