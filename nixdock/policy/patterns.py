@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.system.cpu_limit import CpuTimeExceededError, within_cpu_time
+from nixdock.system.regexes import compile_regex
 from nixdock.system.text import shown
 
 __all__ = ["Patterns"]
@@ -26,13 +27,7 @@ class Patterns(Struct, frozen=True):
     @classmethod
     def of(cls, texts: Sequence[str]) -> Patterns:
         """Compile the expressions; raise InputError if one is not valid."""
-        compiled = []
-        for text in texts:
-            try:
-                compiled.append(re.compile(text, re.DOTALL))
-            except (re.error, OverflowError, RecursionError) as error:
-                raise InputError(f"{text!r} is not a regular expression: {error}") from None
-        return cls(tuple(compiled))
+        return cls(tuple(map(compile_regex, texts)))
 
     def within(self, path: str) -> str | None:
         """Return the first expression that matches a part of the path, or None.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any, Final
 
 from nixdock.nix.hashes import Hash
-from nixdock.nix.store_path import StorePath
+from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
 from nixdock.oci.location import FileLocation, parse_location
 from nixdock.oci.own_keys import LAYER_KEY
 from nixdock.oci.reference import Reference
@@ -96,8 +95,18 @@ def _check_names_and_times(spec: ImageSpec, origin: str) -> None:
     if spec.created is not None:
         with errors_at_key("created", origin):
             parse_time(spec.created)
+    _check_store_directory(spec.store.directory, origin)
     with errors_at_key("store.mtime", origin):
         parse_time(spec.store.mtime)
+
+
+def _check_store_directory(directory: str, origin: str) -> None:
+    """Refuse what is no plain path: directories are made there, below that of an image's files."""
+    parts = directory.split("/")[1:]
+    is_plain = directory.startswith("/") and not {"", ".", ".."} & {*parts}
+    if not (is_plain and directory.isprintable()):
+        message = f"{directory!r} is not a plain absolute path, such as {DEFAULT_STORE_DIR}"
+        raise spec_error(message, origin, "store.directory")
 
 
 def _check_files(spec: ImageSpec, origin: str) -> None:
@@ -195,9 +204,10 @@ def _check_perms(spec: ImageSpec, origin: str) -> None:
         key = f"perms[{i}]"
         if rule.path is None and rule.regex is None:
             raise spec_error("expected a path, a regex or both, to match files", origin, key)
-        try:
-            re.compile(rule.regex or "")
-        except re.error as error:
-            raise spec_error(str(error), origin, f"{key}.regex") from None
+        if rule.regex is not None:
+            from nixdock.system.regexes import compile_regex  # noqa: PLC0415 (few rules have one)
+
+            with errors_at_key(f"{key}.regex", origin):
+                compile_regex(rule.regex)
         with errors_at_key(f"{key}.capabilities", origin):
             capability_xattr(rule.capabilities)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from nixdock.errors import PackError
 from nixdock.system.cpu_limit import CpuTimeExceededError, within_cpu_time
+from nixdock.system.regexes import compile_regex
 from nixdock.tar.capabilities import CAPABILITY_XATTR, capability_xattr
 from nixdock.tar.header import Attributes, Entry, name_text, owner_name
 from nixdock.tar.kinds import Kind
@@ -108,7 +109,7 @@ class _CompiledRule(Struct, frozen=True):
         return cls(
             rule=rule,
             path=None if rule.path is None else rule.path.rstrip("/") or "/",
-            pattern=None if rule.regex is None else re.compile(rule.regex, re.DOTALL),
+            pattern=None if rule.regex is None else compile_regex(rule.regex),
             xattrs=((CAPABILITY_XATTR, capability_xattr(rule.capabilities)),)
             if rule.capabilities
             else (),

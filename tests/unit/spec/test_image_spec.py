@@ -194,7 +194,21 @@ def test_type_errors_name_the_key_and_violate_the_schema(
             r"FILE: from_image\.path: .* can't be the name of a file",
         ),
         ({"perms": [{"uid": 1}]}, r"FILE: perms\[0\]: expected a path, a regex or both"),
-        ({"perms": [{"regex": "("}]}, r"FILE: perms\[0\].regex: "),
+        *(
+            ({"perms": [{"regex": text}]}, r"FILE: perms\[0\].regex: .* is not a regular expr")
+            for text in ("(", "a{99999999999}", "(" * 3000 + ")" * 3000, "(?L)a", "[a--b]")
+        ),
+        *(
+            ({"store": {"directory": text}}, r"FILE: store.directory: '/.*' is not a plain abs")
+            for text in (
+                "/nix/../store",
+                "/../nix",
+                "/nix//store",
+                "/nix/./store",
+                "/nix/a\n",
+                "/\0a",
+            )
+        ),
         (
             {"perms": [{"path": "/a"}, {"path": "/x", "capabilities": ["cap_x"]}]},
             r"FILE: perms\[1\].capabilities: 'cap_x': Linux has no capability 'cap_x'",
@@ -206,6 +220,10 @@ def test_other_errors_name_the_key(changes: dict[str, object], message: str) -> 
         parse({**LEAST, **changes})
     assert caught.value.path == "FILE"
     assert str(caught.value).startswith(f"FILE: {caught.value.key}: ")
+
+
+def test_a_regex_that_python_warns_of_is_taken() -> None:
+    assert parse({**LEAST, "perms": [{"regex": "/[[a].*"}]}).perms[0].regex == "/[[a].*"
 
 
 @pytest.mark.parametrize(
