@@ -21,7 +21,7 @@ from nixdock.system.text import path_text
 from nixdock.tar.devices import device_fault
 from nixdock.tar.header import Attributes, Entry, name_text
 from nixdock.tar.kinds import Kind
-from nixdock.tar.whiteouts import OPAQUE, WHITEOUT
+from nixdock.tar.whiteouts import WHITEOUT
 
 __all__ = ["Snapshot", "difference"]
 
@@ -59,9 +59,14 @@ class _File(Struct, frozen=True):
         return self.file_type == stat.S_IFDIR
 
     def is_unchanged_since(self, before: _File) -> bool:
-        """Tell whether it is the same file with the same contents, not counting a directory's."""
-        same = self.inode == before.inode and self.fake == before.fake
-        return same and (self.is_directory or self.stamp == before.stamp)
+        """Tell whether it is the same file with the same contents.
+
+        A directory is the same as any other one with its attributes: what is in it is compared by
+        itself. Whether another one is in its place can't be known, because that may have its inode
+        number, so no layer may depend on it.
+        """
+        same = self.is_directory or (self.inode == before.inode and self.stamp == before.stamp)
+        return same and self.fake == before.fake
 
 
 class Snapshot(Struct, frozen=True):
@@ -123,15 +128,7 @@ def difference(before: Snapshot, after: Snapshot, empty_file: Path) -> list[Entr
     or is a device that no runtime takes.
     """
     changed = {name for name, file in after.files.items() if _has_changed(name, file, before)}
-    replaced = {
-        name
-        for name in changed
-        if _is_replaced_directory(before.files.get(name), after.files[name])
-    }
-    # An opaque whiteout hides all of the former directory: add all files of the new one.
-    if replaced:
-        changed |= {name for name in after.files if not replaced.isdisjoint(_parents(name))}
-    removed = _removed(before, after, replaced)
+    removed = _removed(before, after)
     needed = changed | removed.keys() | {b""}
     for name in list(needed):
         for parent in _parents(name):
@@ -143,9 +140,10 @@ def difference(before: Snapshot, after: Snapshot, empty_file: Path) -> list[Entr
     for name, file in after.files.items():
         if name not in needed:
             continue
-        entries.append(_entry(name, file, _kept_xattrs(file, before_by_inode)))
-        if name in replaced:
-            entries.append(_whiteout(name, OPAQUE, empty_file))
+        old = before.files.get(name)
+        if old is None or not (old.is_directory and file.is_directory):
+            old = before_by_inode.get(file.inode)
+        entries.append(_entry(name, file, () if old is None else _kept_xattrs(file, old)))
         entries += [
             _whiteout(name, WHITEOUT + base, empty_file)
             for base in sorted(removed.get(name, []), key=name_text)
@@ -158,12 +156,7 @@ def _has_changed(name: bytes, file: _File, before: Snapshot) -> bool:
     return old is None or not file.is_unchanged_since(old)
 
 
-def _is_replaced_directory(old: _File | None, new: _File) -> bool:
-    """Tell whether another directory is in the place of a former directory."""
-    return old is not None and old.is_directory and new.is_directory and old.inode != new.inode
-
-
-def _removed(before: Snapshot, after: Snapshot, replaced: set[bytes]) -> dict[bytes, list[bytes]]:
+def _removed(before: Snapshot, after: Snapshot) -> dict[bytes, list[bytes]]:
     """Return the names that need whiteouts, by the directory that they were removed from."""
     removed: dict[bytes, list[bytes]] = {}
     for name in before.files:
@@ -171,7 +164,7 @@ def _removed(before: Snapshot, after: Snapshot, replaced: set[bytes]) -> dict[by
             continue
         directory, _, base = name.rpartition(b"/")
         parent = after.files.get(directory)
-        if parent is not None and parent.is_directory and directory not in replaced:
+        if parent is not None and parent.is_directory:
             removed.setdefault(directory, []).append(base)
     return removed
 
@@ -183,14 +176,13 @@ def _parents(name: bytes) -> Iterator[bytes]:
         yield name
 
 
-def _kept_xattrs(file: _File, before: Mapping[Inode, _File]) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the extended attributes that a file still has, even under another name.
+def _kept_xattrs(file: _File, old: _File) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the extended attributes that a file still has, even if `old` had another name.
 
     Like the kernel, remove them from a file whose contents or owner have changed: they may be
     capabilities.
     """
-    old = before.get(file.inode)
-    if old is None or old.file_type != file.file_type:
+    if old.file_type != file.file_type:
         return ()
     same_contents = old.stamp[1:] == file.stamp[1:]
     same_owner = (old.fake.uid, old.fake.gid) == (file.fake.uid, file.fake.gid)

@@ -132,15 +132,27 @@ def test_removed_files_get_whiteouts(tree: Path) -> None:
     assert list(changes(tree, (tree / "kept/b").unlink)) == ["/", "/kept/", "/kept/.wh.b"]
 
 
-def test_a_replaced_directory_is_opaque(tree: Path) -> None:
+@pytest.mark.parametrize("other_number", [False, True])
+def test_a_replaced_directory_is_compared_by_its_files(tree: Path, other_number: bool) -> None:
+    # A file system may give the new directory the inode number of the old one, or not.
     def remake() -> None:
-        (tree / "remade").rename(tree / "away")
-        (tree / "remade").mkdir()
-        (tree / "away/old").rename(tree / "remade/old")
-        (tree / "away").rmdir()
+        (tree / "kept/b").rename(tree / "b")
+        if other_number:
+            (tree / "remade").rename(tree / "away")
+            shutil.copytree(tree / "kept", tree / "new")
+            shutil.rmtree(tree / "kept")
+            (tree / "new").rename(tree / "kept")
+            shutil.rmtree(tree / "away")
+            (tree / "remade").mkdir()
+        else:
+            (tree / "remade/old").unlink()
+            (tree / "kept/a").touch()
+        (tree / "b").rename(tree / "kept/b")
+        (tree / "remade/new").write_text("new")
 
     assert changes(tree, remake) == {
-        "/": "5", "/remade/": "5", "/remade/.wh..wh..opq": "", "/remade/old": "remade/old",
+        "/": "5", "/kept/": "5", "/kept/a": "kept/a", "/kept/b": "kept/b",
+        "/remade/": "5", "/remade/.wh.old": "", "/remade/new": "new",
     }  # fmt: skip
 
 
