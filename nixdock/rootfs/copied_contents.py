@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nixdock.errors import PackError
-from nixdock.rootfs.linked_contents import STORE_DIR, JoinedTree, read_errors
+from nixdock.rootfs.content_files import read_errors
+from nixdock.rootfs.linked_contents import STORE_DIR, JoinedTree
 from nixdock.rootfs.obstacles import make_directories
 from nixdock.rootfs.underlay import Underlay
 
@@ -40,9 +41,9 @@ def copy_into(
     """Copy the trees `contents` into `tree`.
 
     Files of later contents replace those of earlier ones; raise SpecError if a file would replace
-    a directory that is not empty. Symlinks to directories become directories,
-    except those that lead to a directory above them; with `keep_directory_links` they all stay, and
-    later contents are copied to where they lead. Raise PackError for devices and sockets.
+    a directory that is not empty. Symlinks to directories become directories, except those that
+    lead to a directory above them, or out of the store; with `keep_directory_links` they all stay,
+    and later contents are copied to where they lead. Raise PackError for devices and sockets.
     """
     tree.directory.chmod(0o755)
     for content in tree.content_directories(contents):
@@ -61,7 +62,7 @@ def _copy_directory(
         for place, entry in pending[-1][0]:
             above = {identity for _, identity in pending} if entry.is_symlink() else set()
             source = tree.followed(entry.path) if entry.is_symlink() else entry.path
-            if _is_directory(entry, source, above, keep=keep):
+            if _is_directory(tree, entry, source, above, keep=keep):
                 real_path = tree.underlay.real_child(place.real_parent, entry.name) or place.real
                 _make_directory(tree, content, real_path, keep=keep)
                 pending.append((tree.entries(place.path, real_path, source), _id(source)))
@@ -77,7 +78,12 @@ def _id(directory: str) -> tuple[int, int]:
 
 
 def _is_directory(
-    entry: os.DirEntry[str], source: str, above: set[tuple[int, int]], *, keep: bool
+    tree: JoinedTree,
+    entry: os.DirEntry[str],
+    source: str,
+    above: set[tuple[int, int]],
+    *,
+    keep: bool,
 ) -> bool:
     """Tell whether to copy an entry, which leads to `source`, as a directory.
 
@@ -86,7 +92,9 @@ def _is_directory(
     if not entry.is_symlink():
         return entry.is_dir()
     try:
-        return not keep and Path(source).is_dir() and _id(source) not in above
+        if keep or not Path(source).is_dir() or _id(source) in above:
+            return False
+        return not tree.leads_out(entry.path, source)
     except OSError as error:
         # A symlink that leads to itself.
         if error.errno == errno.ELOOP:

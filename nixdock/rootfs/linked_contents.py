@@ -7,19 +7,19 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct, field
 
-from nixdock.errors import PackError, SpecError
+from nixdock.errors import SpecError
+from nixdock.rootfs.content_files import kept_link, leads_out, read_errors
 from nixdock.rootfs.obstacles import make_directory
 from nixdock.rootfs.underlay import Underlay
 from nixdock.spec.image_spec import StoreSpec
 from nixdock.spec.paths import is_in_store
 
-__all__ = ["STORE_DIR", "JoinedTree", "Place", "Reach", "link_contents", "link_into", "read_errors"]
+__all__ = ["STORE_DIR", "JoinedTree", "Place", "Reach", "link_contents", "link_into"]
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,8 @@ class JoinedTree(Struct):
         for content, i in places.items():
             with read_errors(content):
                 mode = self._mode(content, f"contents[{i}]")
-            if not stat.S_ISDIR(mode):
+                is_link_out = self.leads_out(f"{self.root}{content}", self.source(content))
+            if not stat.S_ISDIR(mode) or is_link_out:
                 log.warning("contents: %s is ignored, because it is not a directory", content)
                 continue
             yield content
@@ -116,7 +117,7 @@ class JoinedTree(Struct):
             return
         linked_directory = None
         if os.path.lexists(target):
-            linked_directory = self.linked_directory(target) or self._directory_of_origin(path)
+            linked_directory = self._directory_behind(target, path)
             if linked_directory is None and path in self.origins:
                 raise self.conflict(path, content, is_directory=True)
             # A file without an origin is the base image's: the directory replaces it.
@@ -148,12 +149,19 @@ class JoinedTree(Struct):
         target = self.below_root(text)
         return target if Path(target).is_dir() else None
 
-    def _directory_of_origin(self, path: str) -> str | None:
-        """Return the directory that a content has at `path` by a relative symlink, or None."""
+    def _directory_behind(self, target: Path, path: str) -> str | None:
+        """Return the directory that a content has at `path` by a symlink, which is `target`."""
         if (origin := self.origins.get(path)) is None:
             return None
         link = Path(self.source(origin), path)
-        return str(link) if link.is_symlink() and link.is_dir() else None
+        relative = str(link) if link.is_symlink() and link.is_dir() else None
+        directory = self.linked_directory(target) or relative
+        return None if directory is None or self.leads_out(str(link), directory) else directory
+
+    def leads_out(self, link: str, directory: str) -> bool:
+        """Tell whether a link in the store leads to a directory of this machine, outside of it."""
+        stores = {self.store_dir, f"{self.root}{self.store_dir}"}
+        return leads_out(os.path.dirname(link), directory, stores)  # noqa: PTH120 (text)
 
     def followed(self, link: str) -> str:
         """Return where a symlink leads, if that is in the store, or the symlink itself."""
@@ -211,14 +219,16 @@ class JoinedTree(Struct):
         is_in_tree = target.is_dir() and not target.is_symlink()
         if not is_in_tree and not self.underlay.has_directory(real_path):
             return None
-        return self.linked_directory(Path(entry.path)) or (entry.path if entry.is_dir() else None)
+        relative = entry.path if entry.is_dir() else None
+        directory = self.linked_directory(Path(entry.path)) or relative
+        return None if directory is None or self.leads_out(entry.path, directory) else directory
 
     def _link_file(self, content: str, place: Place, entry: os.DirEntry[str]) -> None:
         path, real_path = place.path, place.real
         target = self.directory / real_path
         link = f"{content}/{path}"
         if entry.is_symlink():
-            link = _kept_link(entry.path, path) or link
+            link = kept_link(entry.path, path) or link
         # A file without an origin is the base image's: the content's file replaces it.
         if real_path not in self.origins and (target.is_symlink() or target.is_file()):
             target.unlink()
@@ -251,18 +261,6 @@ class JoinedTree(Struct):
         )
 
 
-@contextmanager
-def read_errors(content: str) -> Iterator[None]:
-    """Raise PackError if a file of `content` can't be read in the block."""
-    try:
-        yield
-    except OSError as error:
-        path = error.filename or content
-        raise PackError(
-            f"can't join {os.fsdecode(path)} at /: {error.strerror or error}", path=path
-        ) from None
-
-
 def link_contents(
     contents: Sequence[str],
     into: Path,
@@ -289,12 +287,3 @@ def link_into(tree: JoinedTree, contents: Sequence[str]) -> None:
     for content in tree.content_directories(contents):
         with read_errors(content):
             tree.link_directory(content, "", tree.source(content))
-
-
-def _kept_link(file: str, path: str) -> str | None:
-    """Return the target of the symlink `file`, None if it is relative and leads out of its tree."""
-    text = os.readlink(file)
-    if text.startswith("/"):
-        return text
-    resolved = os.path.normpath(f"{os.path.dirname(path)}/./{text}".lstrip("/"))  # noqa: PTH120
-    return None if resolved == ".." or resolved.startswith("../") else text

@@ -304,6 +304,54 @@ def test_a_content_that_is_a_link_to_a_directory(store: Store, tree: Path, tmp_p
     assert a
 
 
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_content_that_leads_out_of_the_store_is_none(
+    store: Store, tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, copy: bool
+) -> None:
+    (tmp_path / "machine").mkdir()
+    (tmp_path / "machine/secret").touch()
+    store.add("a", {"f": "a"})
+    content = f"/nix/store/{'b' * 32}-b"
+    Path(f"{store.root}{content}").symlink_to(tmp_path / "machine")
+    (copy_contents if copy else link_contents)([content], tree, store.root)
+    assert shown(tree) == {}
+    assert caplog.messages == [f"contents: {content} is ignored, because it is not a directory"]
+
+
+@pytest.mark.parametrize("text", ["{}/machine", "../../../../machine"])
+def test_links_out_of_the_store_show_nothing_of_this_machine(
+    store: Store, tree: Path, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "machine").mkdir()
+    (tmp_path / "machine/secret").touch()
+    target = text.format(tmp_path)
+    a = store.add("a", {"f": "a", "etc": Link(target)})
+    b = store.add("b", {"etc/mine": "b"})
+    assert Path(f"{store.root}{a}/etc/secret").exists()
+    copy_contents([a], tree, store.root)
+    assert shown(tree) == {"etc": target, "f": "/"}
+    for i, (contents, kinds) in enumerate(
+        [((a, b), ("a file", "a directory")), ((b, a), ("a directory", "a file"))]
+    ):
+        (tmp_path / f"tree{i}").mkdir()
+        with pytest.raises(SpecError) as caught:
+            link_contents(contents, tmp_path / f"tree{i}", store.root)
+        assert str(caught.value) == (
+            f"contents: at /etc, {contents[0]} has {kinds[0]}, but {contents[1]} has {kinds[1]}"
+        )
+
+
+def test_links_of_an_extracted_base_show_nothing_of_this_machine(
+    store: Store, tree: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "machine").mkdir()
+    (tmp_path / "machine/secret").touch()
+    (tree / "opt").symlink_to(tmp_path / "machine")
+    a = store.add("a", {"opt/f": "a"})
+    link_contents([f"{store.root}{a}"], tree)
+    assert shown(tree) == {"opt": "/", "opt/f": f"{store.root}{a}/opt/f"}
+
+
 def test_names_that_are_not_text(store: Store, tree: Path) -> None:
     name = os.fsdecode(b"latin-\xe9")
     a = store.add("a", {name: "a", "größe": "a"})
