@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from nixdock.rootfs.rootless.fakeroot import FakeFile, Inode, state_of_tree
 from nixdock.rootfs.rootless.run import run_as_root
 from nixdock.rootfs.surroundings import Surroundings
 from nixdock.rootfs.underlay import Underlay
+from nixdock.spec.image_spec import OwnerSpec
 from nixdock.spec.permission_rules import permission_rules
 from nixdock.tar.header import Attributes, Entry, MemberMeta
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from nixdock.spec.image_spec import ImageSpec
 
 __all__ = ["prepare_as_root"]
+
+log = logging.getLogger(__name__)
 
 _DEFAULT_ATTRIBUTES: Final = Attributes(0, 0, "root", "root")
 
@@ -45,6 +49,11 @@ def prepare_as_root(
     If one of them runs with the tree as its `/`, the tree starts as a copy of the base image, and
     the layer is the difference to that.
     """
+    if spec.owner != OwnerSpec():
+        log.warning(
+            "owner is ignored, because scripts run as if by root, who owns the files; change owners"
+            " there, or with perms"
+        )
     chroot = bool(spec.run_as_root.strip()) or spec.enable_fakechroot
     underlay = underlay_of(base, stack, verified=chroot)
     fakes: Mapping[Inode, FakeFile] = {}

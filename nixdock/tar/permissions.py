@@ -18,7 +18,7 @@ from nixdock.system.cpu_limit import CpuTimeExceededError, within_cpu_time
 from nixdock.system.regexes import compile_regex
 from nixdock.tar.capabilities import CAPABILITY_XATTR, capability_xattr
 from nixdock.tar.header import Attributes, Entry, name_text, owner_name
-from nixdock.tar.kinds import Kind
+from nixdock.tar.kinds import KIND_NAMES, Kind
 
 __all__ = ["PermissionRule", "Rules", "apply_rules"]
 
@@ -68,8 +68,8 @@ class PermissionRule(Struct, frozen=True):
 def apply_rules(rules: Sequence[PermissionRule], entries: Iterable[Entry]) -> Iterator[Entry]:
     """Yield `entries` with the rules applied; later rules win.
 
-    Raise PackError if a rule without a regex gives a symlink a mode or capabilities, or if
-    comparing a name with a regex takes too long.
+    Raise PackError if a rule without a regex gives a symlink a mode or capabilities, or another
+    file that is not regular capabilities, or if comparing a name with a regex takes too long.
     """
     compiled = [_CompiledRule.of(rule) for rule in rules]
     for entry in entries:
@@ -146,7 +146,14 @@ class _CompiledRule(Struct, frozen=True):
                     key="perms",
                 )
             mode, xattrs = None, ()
-        if entry.kind != Kind.FILE:
+        if entry.kind != Kind.FILE and xattrs:
+            if self.pattern is None:
+                raise PackError(
+                    f"perms: {name} is a {KIND_NAMES[entry.kind]}, and only regular files have"
+                    " capabilities; give the path of a program",
+                    path=name,
+                    key="perms",
+                )
             xattrs = ()
         old = entry.attributes or Attributes()
         return entry._replace(

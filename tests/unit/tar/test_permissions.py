@@ -85,6 +85,16 @@ def test_symlinks_have_only_owners() -> None:
     assert (caught.value.path, caught.value.key) == ("/bin/sh", "perms")
 
 
+def test_only_regular_files_have_capabilities() -> None:
+    with pytest.raises(PackError) as caught:
+        changed(PermissionRule("/bin", capabilities=("cap_kill",)))
+    assert str(caught.value) == (
+        "perms: /bin is a directory, and only regular files have capabilities; give the path of a"
+        " program"
+    )
+    assert (caught.value.path, caught.value.key) == ("/bin", "perms")
+
+
 @pytest.mark.parametrize(
     ("path", "regex", "directory", "concerned"),
     [

@@ -388,6 +388,19 @@ def test_fake_root_commands(tmp_path: Path) -> None:
 
 
 @pytest.mark.runtime
+def test_files_of_root_scripts_have_no_other_owner(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = top_layer_members(tmp_path, owner={"uid": 5}, fake_root_commands="touch a")
+    assert found["/a"].uid == 0
+    (message,) = caplog.messages
+    assert message == (
+        "owner is ignored, because scripts run as if by root, who owns the files; change owners"
+        " there, or with perms"
+    )
+
+
+@pytest.mark.runtime
 @pytest.mark.parametrize("key", ["fake_root_commands", "run_as_root"])
 def test_a_root_script_that_fails(tmp_path: Path, key: str) -> None:
     keys = {key: "false; echo not reached"}
