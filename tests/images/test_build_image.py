@@ -135,6 +135,16 @@ def test_owners_that_root_gives_are_not_changed(library: Library) -> None:
     assert [(top[name].uid, top[name].gid) for name in ("a", "b")] == [(0, 0), (5, 6)]
 
 
+def test_extra_commands_after_those_of_root(library: Library) -> None:
+    # In the virtual machine of dockerTools, they run as root, too.
+    script = """touch /a /c; chown 5:6 /a /c; chmod 4711 /c"""
+    after = """[ "$(id -u)" = 0 ]; rm c; echo > d; ln -s d e; chown 7 d; ls ${pkgs.hello}/bin"""
+    top = build(library, f"runAsRoot = ''{script}''; extraCommands = ''{after}'';").top
+    owners = {name: (top[name].uid, top[name].gid, top[name].mode) for name in ("a", "d", "e")}
+    assert owners == {"a": (5, 6, 0o644), "d": (7, 0, 0o644), "e": (0, 0, 0o777)}
+    assert "c" not in top
+
+
 def test_extra_commands_are_a_script(library: Library) -> None:
     script = """
       v="it's (a) $((1 + 1))"
