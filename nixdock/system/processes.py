@@ -7,7 +7,7 @@ import mmap
 import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import islice
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,7 +18,6 @@ from nixdock.system.workers import end_with_parent, termination_signals_blocked
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
-    from multiprocessing.queues import SimpleQueue
 
 __all__ = ["KilledWorkerError", "map_in_processes", "shared_lock", "shared_numbers"]
 
@@ -28,6 +27,11 @@ Result = TypeVar("Result")
 _AHEAD: Final = 2
 # How often to call `poll`, in seconds.
 _POLL: Final = 0.1
+# How often to look for workers that have ended, in seconds.
+_LOOK: Final = 1.0
+# The bytes of a job's number in the pipe of jobs, and what says that there are no more.
+_JOB_SIZE: Final = 8
+_NO_MORE: Final = b"\xff" * _JOB_SIZE
 
 
 class KilledWorkerError(Exception):
@@ -48,29 +52,32 @@ def map_in_processes(
     """
     from multiprocessing.connection import wait  # noqa: PLC0415 (slow)
 
-    timeout = None if poll is None else _POLL
-    with _workers(run, processes) as (jobs, readers):
+    timeout = _LOOK if poll is None else _POLL
+    with _workers(run, processes) as (jobs, workers):
         waiting = iter(order)
         left = len(order)
         for i in islice(waiting, _AHEAD * processes):
-            jobs.put(i)
+            _put(jobs, i)
         while left:
-            ready = wait(readers, timeout)
+            ready = wait([*workers], timeout)
             if poll is not None:
                 poll()
-            for reader in readers:
+            # A pipe does not end with its worker if one that another thread forked has it, too.
+            if not ready and not all(worker.is_alive() for worker in workers.values()):
+                raise KilledWorkerError
+            for reader in workers:
                 if reader in ready:
                     yield _received(reader)
                     left -= 1
                     for i in islice(waiting, 1):
-                        jobs.put(i)
+                        _put(jobs, i)
 
 
 @contextmanager
 def _workers(
     run: Callable[[int], object], processes: int
-) -> Iterator[tuple[SimpleQueue[int | None], list[Connection]]]:
-    """Start worker processes; yield the queue that they take jobs from, and their results.
+) -> Iterator[tuple[Connection, dict[Connection, BaseProcess]]]:
+    """Start worker processes; yield the pipe that they take jobs from, and each by its results.
 
     They end with the block: when they have nothing to do any more, or at once if it fails.
     """
@@ -78,36 +85,37 @@ def _workers(
 
     # Forked workers share the loaded modules.
     context = get_context("fork") if CAN_FORK else get_context("spawn")
-    jobs: SimpleQueue[int | None] = context.SimpleQueue()
-    readers: list[Connection] = []
     # Only its own are killed: other threads may have workers, too.
-    workers: list[BaseProcess] = []
-    try:
-        with termination_signals_blocked():
-            for _ in range(processes):
-                reader, writer = context.Pipe(duplex=False)
-                readers.append(reader)
-                # Only the worker keeps its writer, whose end is that of the worker.
-                with writer:
-                    arguments = (run, jobs, writer, os.getpid())
-                    worker = context.Process(target=_work, args=arguments, daemon=True)
-                    worker.start()
-                workers.append(worker)
-        yield jobs, readers
-        for _ in workers:
-            jobs.put(None)
-    except BaseException:
-        # Do not wait for the other jobs: they are no longer needed and may take long.
-        for each in workers:
-            each.kill()
-        raise
-    finally:
-        for each in workers:
-            each.join()
-            each.close()
-        for reader in readers:
-            reader.close()
-        jobs.close()
+    workers: dict[Connection, BaseProcess] = {}
+    with ExitStack() as pipes:
+        taken, jobs = map(pipes.enter_context, context.Pipe(duplex=False))
+        try:
+            with termination_signals_blocked():
+                for _ in range(processes):
+                    reader, writer = context.Pipe(duplex=False)
+                    pipes.enter_context(reader)
+                    # Only the worker keeps its writer, whose end is that of the worker.
+                    with writer:
+                        arguments = (run, taken, writer, os.getpid())
+                        worker = context.Process(target=_work, args=arguments, daemon=True)
+                        worker.start()
+                    workers[reader] = worker
+            yield jobs, workers
+            for _ in workers:
+                os.write(jobs.fileno(), _NO_MORE)
+        except BaseException:
+            # Do not wait for the other jobs: they are no longer needed and may take long.
+            for each in workers.values():
+                each.kill()
+            raise
+        finally:
+            for each in workers.values():
+                each.join()
+                each.close()
+
+
+def _put(jobs: Connection, i: int) -> None:
+    os.write(jobs.fileno(), i.to_bytes(_JOB_SIZE, "little"))
 
 
 def _received(reader: Connection) -> tuple[int, Any]:
@@ -121,14 +129,17 @@ def _received(reader: Connection) -> tuple[int, Any]:
     return i, result
 
 
-def _work(
-    run: Callable[[int], object], jobs: SimpleQueue[int | None], results: Connection, parent: int
-) -> None:
-    """Do jobs until there are no more."""
+def _work(run: Callable[[int], object], jobs: Connection, results: Connection, parent: int) -> None:
+    """Do jobs until there are no more.
+
+    They are taken from the pipe without a lock, which would stay locked if a worker were killed
+    while it waits: the kernel divides neither a write nor a read of so few bytes.
+    """
     # What the parent has made stays as it is: looking through it would only copy its memory.
     gc.freeze()
     end_with_parent(parent)
-    while (i := jobs.get()) is not None:
+    while (job := os.read(jobs.fileno(), _JOB_SIZE)) not in {_NO_MORE, b""}:
+        i = int.from_bytes(job, "little")
         try:
             results.send((i, run(i), None))
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import operator
 import os
 import signal
 import time
@@ -131,4 +132,39 @@ def test_a_caller_that_wants_no_more_ends_the_workers() -> None:
 def test_a_killed_worker() -> None:
     with pytest.raises(KilledWorkerError):
         dict(map_in_processes(lambda _: os.kill(os.getpid(), signal.SIGKILL), [0, 1], 2))
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_worker_that_is_killed_while_it_waits(killed: int) -> None:
+    """The other one does not wait for ever."""
+    results = map_in_processes(operator.neg, [5], 2)
+    assert next(results) == (5, -5)
+    time.sleep(0.2)
+    workers = sorted(multiprocessing.active_children(), key=lambda worker: worker.pid or 0)
+    workers[killed].kill()
+    workers[killed].join()
+    assert [*results] == []
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("polled", [False, True])
+def test_a_killed_worker_whose_pipe_others_keep_open(polled: bool) -> None:
+    def run(_: int) -> None:
+        if os.fork() == 0:
+            time.sleep(6)
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    begin = time.monotonic()
+    with pytest.raises(KilledWorkerError):
+        dict(map_in_processes(run, [0], 1, (lambda: None) if polled else None))
+    assert time.monotonic() - begin < 5
+
+
+def test_workers_where_processes_can_not_be_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nixdock.system.processes.CAN_FORK", False)
+    assert dict(map_in_processes(operator.neg, range(5), 2)) == {i: -i for i in range(5)}
+    with pytest.raises(AttributeError, match="no attribute 'missing'"):
+        dict(map_in_processes(operator.methodcaller("missing"), [1], 1))
     assert multiprocessing.active_children() == []
