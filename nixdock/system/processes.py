@@ -153,7 +153,8 @@ def _portable(error: Exception) -> Exception:
     """
     place = "".join(format_exception(error))
     try:
-        pickle.dumps(error)
+        # Those with arguments of their own may be packed, but not unpacked.
+        pickle.loads(pickle.dumps(error))
     except Exception:
         error = RuntimeError(repr(error))
     error.add_note(place)

@@ -112,6 +112,21 @@ def test_what_pickle_does_not_take() -> None:
     assert multiprocessing.active_children() == []
 
 
+class TwoPartError(Exception):
+    """An error that pickle packs, but can't unpack."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} and {other}")
+
+
+def test_an_error_that_can_not_be_unpacked() -> None:
+    def fail(_: int) -> None:
+        raise TwoPartError("this", "that")
+
+    with pytest.raises(RuntimeError, match=r"TwoPartError\('this and that'\)"):
+        dict(map_in_processes(fail, [0], 1))
+
+
 def test_results_larger_than_a_pipe() -> None:
     found = dict(map_in_processes(lambda i: bytes([i]) * 3_000_000, range(9), 2))
     assert found == {i: bytes([i]) * 3_000_000 for i in range(9)}
