@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from nixdock.system.workers import end_with_parent, termination_signals_blocked
+from nixdock.system.workers import end_with_parent, portable, termination_signals_blocked
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -104,6 +104,6 @@ def _run(job: Callable[[Send], None], reader: Connection, writer: Connection, pa
         try:
             job(partial(send, object))
         except Exception as error:
-            send(Exception, error)
+            send(Exception, portable(error))
         else:
             send(None, None)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import gc
 import mmap
 import os
-import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import islice
-from traceback import format_exception
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from nixdock.system.forked import CAN_FORK
-from nixdock.system.workers import end_with_parent, termination_signals_blocked
+from nixdock.system.workers import end_with_parent, portable, termination_signals_blocked
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -143,22 +141,7 @@ def _work(run: Callable[[int], object], jobs: Connection, results: Connection, p
         try:
             results.send((i, run(i), None))
         except Exception as error:
-            results.send((i, None, _portable(error)))
-
-
-def _portable(error: Exception) -> Exception:
-    """Return the error, or one in its place if pickle does not take it, with where it was raised.
-
-    pickle leaves that out.
-    """
-    place = "".join(format_exception(error))
-    try:
-        # Those with arguments of their own may be packed, but not unpacked.
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        error = RuntimeError(repr(error))
-    error.add_note(place)
-    return error
+            results.send((i, None, portable(error)))
 
 
 def shared_lock() -> AbstractContextManager[object]:

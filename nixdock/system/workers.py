@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["TERMINATION", "end_with_parent", "termination_signals_blocked"]
+__all__ = ["TERMINATION", "end_with_parent", "portable", "termination_signals_blocked"]
 
 TERMINATION: Final = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
 """The signals after which a process cleans up and ends."""
@@ -46,3 +46,21 @@ def end_with_parent(parent: int) -> None:
         # The parent may have ended before the call of prctl.
         if os.getppid() != parent:
             os._exit(1)
+
+
+def portable(error: Exception) -> Exception:
+    """Return the error, or one in its place if pickle does not take it, with where it was raised.
+
+    pickle leaves that out.
+    """
+    import pickle  # noqa: PLC0415 (slow)
+    from traceback import format_exception  # noqa: PLC0415 (slow)
+
+    place = "".join(format_exception(error))
+    try:
+        # Those with arguments of their own may be packed, but not unpacked.
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        error = RuntimeError(repr(error))
+    error.add_note(place)
+    return error

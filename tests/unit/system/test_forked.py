@@ -53,6 +53,17 @@ def test_what_a_job_raises_is_raised() -> None:
     assert caught.value.path == "/a"
 
 
+def test_what_pickle_does_not_take_is_raised_as_text() -> None:
+    class OwnError(Exception):
+        pass
+
+    def job(_: Send) -> None:
+        raise OwnError("broken")
+
+    with forked(job) as running, pytest.raises(RuntimeError, match=r"OwnError\('broken'\)"):
+        next(running.received())
+
+
 def test_a_job_that_is_killed_is_not_done() -> None:
     def job(send: Send) -> None:
         send(1)
