@@ -42,7 +42,8 @@ def forked_tars(layers: Sequence[StoredLayer], processes: int) -> Iterator[Itera
             if _is_compressed(layer)
         }
         done: dict[StoredLayer, Future[None]] = {layer: Future() for layer in unique}
-        work = _Work(unique, files, shared_lock(), shared_numbers(1 + len(unique)))
+        lock = stack.enter_context(shared_lock())
+        work = _Work(unique, files, lock, shared_numbers(1 + len(unique)))
         workers = [stack.enter_context(forked(work.run)) for _ in range(processes)]
         threads = [
             threading.Thread(target=_collect, args=(worker, [*done.values()]), daemon=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 from nixdock.system.forked import CAN_FORK
 from nixdock.system.workers import end_with_parent, portable, termination_signals_blocked
@@ -144,11 +145,27 @@ def _work(run: Callable[[int], object], jobs: Connection, results: Connection, p
             results.send((i, None, portable(error)))
 
 
-def shared_lock() -> AbstractContextManager[object]:
-    """Return a lock that this process shares with those that it forks."""
-    from multiprocessing import get_context  # noqa: PLC0415 (slow)
+@contextmanager
+def shared_lock() -> Iterator[AbstractContextManager[object]]:
+    """Yield a lock that this process shares with those that it forks, each with one thread.
 
-    return get_context("fork").Lock()
+    It is let go if its process is killed, and needs no semaphore: those are files in `/dev/shm`,
+    which minimal containers and chroots lack.
+    """
+    with os.fdopen(os.memfd_create("lock"), "wb") as file:
+        yield _SharedLock(file)
+
+
+class _SharedLock:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def __enter__(self) -> None:
+        # Record locks are those of a process: a fork has the file, but not the lock.
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_UN)
 
 
 def shared_numbers(count: int) -> memoryview:

@@ -12,7 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from nixdock.system.forked import CAN_FORK
-from nixdock.system.processes import KilledWorkerError, map_in_processes, shared_numbers
+from nixdock.system.processes import (
+    KilledWorkerError,
+    map_in_processes,
+    shared_lock,
+    shared_numbers,
+)
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="functions of tests can't be sent")
 
@@ -183,3 +188,51 @@ def test_workers_where_processes_can_not_be_forked(monkeypatch: pytest.MonkeyPat
     with pytest.raises(AttributeError, match="no attribute 'missing'"):
         dict(map_in_processes(operator.methodcaller("missing"), [1], 1))
     assert multiprocessing.active_children() == []
+
+
+def test_processes_take_turns_with_a_lock() -> None:
+    count = shared_numbers(1)
+    with shared_lock() as lock, ThreadPoolExecutor(1) as threads:
+
+        def run(_: int) -> None:
+            for _ in range(20):
+                with lock:
+                    before = count[0]
+                    time.sleep(0.001)
+                    count[0] = before + 1
+
+        with lock:
+            done = threads.submit(dict, map_in_processes(run, range(3), 3))
+            time.sleep(0.2)
+            assert count[0] == 0
+        done.result()
+    assert count[0] == 60
+
+
+def test_a_killed_process_lets_go_of_a_lock() -> None:
+    with shared_lock() as lock:
+
+        def run(_: int) -> None:
+            with lock:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        with pytest.raises(KilledWorkerError):
+            dict(map_in_processes(run, [0], 1))
+        with lock:
+            pass
+
+
+def test_semaphores_are_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are files in /dev/shm, which is not everywhere, or can't be written to."""
+
+    def missing(*_: object) -> None:
+        raise OSError("no semaphores")
+
+    monkeypatch.setattr("_multiprocessing.SemLock", missing)
+    with shared_lock() as lock:
+
+        def run(i: int) -> int:
+            with lock:
+                return i
+
+        assert sorted(map_in_processes(run, range(5), 2)) == [(i, i) for i in range(5)]
