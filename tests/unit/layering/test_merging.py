@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nixdock.layering.change_model import ChangeModel, Rate, model_of, prior_model
@@ -86,6 +86,21 @@ def test_every_merger_is_the_cheapest(nodes: Nodes) -> None:
         del alive[step.first], alive[step.second]
         alive[number] = step.cluster
     assert len(alive) == 1
+
+
+@given(node_sets(), st.lists(st.integers(0, 3).map(lambda price: price * 1000.0), max_size=12))
+def test_bounds_find_the_same_mergers(nodes: Nodes, prices: list[float]) -> None:
+    """Of few clusters, all pairs are looked at; of many, bounds rule out most."""
+    model = model_for(nodes)
+    clusters = clusters_of(model, model.reach.order)
+    assume(model.has_one_class)
+    with pytest.MonkeyPatch.context() as patch:
+        found = []
+        for few in (len(clusters), 0):
+            patch.setattr("nixdock.layering.merging._FEW", few)
+            steps = mergers(model, clusters, prices)
+            found.append([(s.rise, s.first, s.second, s.cluster.members) for s in steps])
+    assert found[0] == found[1]
 
 
 @given(node_sets(), st.integers(1, 35))
