@@ -127,7 +127,8 @@ def _can_be_sent(job: _Job) -> bool:
         return True
     try:
         pickle.dumps(job)
-    except TypeError:
+    except (TypeError, AttributeError, pickle.PicklingError):
+        # They are raised for open files, for local functions and for others without a name.
         return False
     return True
 

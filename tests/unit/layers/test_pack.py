@@ -11,11 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from nixdock.errors import PackError
 from nixdock.layers.compression import Compression
@@ -95,6 +97,29 @@ def test_processes_make_no_difference(tmp_path: Path, compression: Compression, 
     for layer in together:
         file = tmp_path / "together" / layer.digest.removeprefix("sha256:")
         assert digest(file.read_bytes()) == layer.digest
+
+
+def note_process(directory: Path) -> None:
+    (directory / str(os.getpid())).touch()
+
+
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_where_processes_can_not_be_forked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_sent: bool
+) -> None:
+    """Layers go to new processes if they can be sent; the others are packed here."""
+    monkeypatch.setattr("nixdock.layers.pack.CAN_FORK", False)
+    monkeypatch.setattr("nixdock.system.processes.CAN_FORK", False)
+    noting = partial(note_process, tmp_path)
+
+    def here() -> None:
+        noting()
+
+    layers = [replace(layer, before=noting if is_sent else here) for layer in some_layers()]
+    expected = pack_all(some_layers(), None, Compression.ZSTD, cores=1)
+    assert pack_all(layers, None, Compression.ZSTD, cores=2) == expected
+    own = str(os.getpid())
+    assert (own in [file.name for file in tmp_path.iterdir()]) != is_sent
 
 
 @pytest.mark.parametrize(
