@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.registry.fake_registry import fake_registry
+
 from .program import environment
 
 SampleSpec = Callable[..., Path]
@@ -132,11 +134,31 @@ def test_nothing_is_served_to_a_docker_that_has_the_image(
     assert loaded(tmp_path, "load", "-q", spec, **variables) == {"stable"}
 
 
-@pytest.mark.parametrize("command", ["inspect", "verify", "export", "tarsum", "check"])
+@pytest.mark.parametrize("command", ["inspect", "verify", "export", "tarsum", "check", "diff"])
 def test_reading_an_image_plans_and_builds_nothing(
     tmp_path: Path, spec: Path, command: str
 ) -> None:
     image = tmp_path / "image.tar"
     loaded(tmp_path, "build", spec, "-q", "--format", "docker-archive", "-o", image)
-    options = {"export": ("-o", tmp_path / "exported.tar"), "check": ("--max-size", "1MB")}
+    options = {
+        "export": ("-o", tmp_path / "exported.tar"),
+        "check": ("--max-size", "1MB"),
+        "diff": (image,),
+    }
     assert loaded(tmp_path, command, image, *options.get(command, ())) == set()
+
+
+def test_a_plan_builds_nothing(tmp_path: Path, sample_spec: SampleSpec) -> None:
+    spec = sample_spec(tmp_path, extra_commands="", layering={})
+    for source in (spec, tmp_path / "graph.json"):
+        assert loaded(tmp_path, "plan", source) == {"stable"}
+
+
+def test_a_push_starts_no_processes_for_little(tmp_path: Path, sample_spec: SampleSpec) -> None:
+    spec = sample_spec(tmp_path, extra_commands="", layering={})
+    with fake_registry() as registry:
+        push = ("push", spec, f"{registry.host}/a:1", "-q", "--no-cache")
+        for _ in ("new", "unchanged"):
+            # zstd packs the plan that the image remembers.
+            expected = {"stable", "zstd", "libdeflate", "registry", "urllib3"}
+            assert loaded(tmp_path, *push) == expected
