@@ -57,7 +57,8 @@ SPARSE_MAP: Final = b"GNU.sparse.map"
 SPARSE_PAIR: Final = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 """The keys of each extent of a sparse file in PAX records (GNU tar's form 0.0)."""
 
-_OCTAL: Final = re.compile(rb"[0-7]+")
+# Go ignores what follows a NUL behind the digits. Only some readers look behind a NUL before them.
+_OCTAL: Final = re.compile(rb"[ \0]*| *([0-7]+)(?:[ \0]*|\0.*)", re.DOTALL)
 
 
 def padded_size(size: int) -> int:
@@ -91,7 +92,5 @@ def parse_number(field: bytes) -> int | None:
         value = int.from_bytes(field, "big") - (1 << bits)
         value -= (1 << bits) if field[0] & 0x40 else 0
         return value if -NUMBER_LIMIT <= value < NUMBER_LIMIT else None
-    digits = field.partition(b"\0")[0].strip(b" ")
-    if not digits:
-        return 0
-    return int(digits, 8) if _OCTAL.fullmatch(digits) else None
+    match = _OCTAL.fullmatch(field)
+    return None if match is None else int(match[1] or b"0", 8)

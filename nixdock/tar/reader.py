@@ -139,7 +139,9 @@ class TarReader:
             unsigned = sum(rest) + 8 * 0x20
             # Some old programs add up signed bytes.
             sums = {unsigned, unsigned - 256 * sum(byte > 127 for byte in rest)}
-        if self._number(block[CHECKSUM], "checksum") not in sums:
+        field = block[CHECKSUM]
+        # No reader but this one would take it in base-256.
+        if field[0] & 0x80 or self._number(field, "checksum") not in sums:
             self._fail("a header has a wrong checksum")
 
     def _number(self, data: bytes, name: str) -> int:
@@ -274,11 +276,10 @@ class TarReader:
             offset=self._input.position,
         )
 
-    def _without_data(self, member: Member, device: tuple[bytes, bytes]) -> Member:
+    def _without_data(self, member: Member, device: tuple[int, int]) -> Member:
         """Return `member` without its size: some programs set it although no data follows."""
         if member.kind in {Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE}:
-            major, minor = (self._number(number, "device") for number in device)
-            return member._replace(size=0, device=(major, minor))
+            return member._replace(size=0, device=device)
         return member._replace(size=0) if member.size else member
 
     def _check_end(self, has_marker: bool) -> None:

@@ -34,9 +34,9 @@ _KINDS: Final = {
 class SharedFields(NamedTuple):
     """The shared fields of a header.
 
-    `flag` is the type flag, and `prefix` what goes before the name. The device numbers, which only
-    devices have, are as in the header. `ascii_sum` is the sum of the bytes, or None if some are not
-    ASCII.
+    `flag` is the type flag, and `prefix` what goes before the name. `device` are the numbers of a
+    device, which other members may have, too. `ascii_sum` is the sum of the bytes, or None if some
+    are not ASCII.
     """
 
     flag: bytes
@@ -47,7 +47,7 @@ class SharedFields(NamedTuple):
     mtime: int
     target: bytes
     prefix: bytes
-    device: tuple[bytes, bytes]
+    device: tuple[int, int]
     ascii_sum: int | None
 
 
@@ -62,8 +62,14 @@ def parse_shared(data: bytes) -> SharedFields:
     """Parse what `shared_bytes` returns; raise ValueError if it is malformed or not supported."""
     mode, uid, gid, mtime, flag, target, magic, major, minor, prefix, tail = _FIELDS.unpack(data)
     total = ascii_sum(data) if data.isascii() else None
+    # Go reads the numbers of every header, also those without a meaning, but devices only of these.
+    numbered = zip((mode, uid, gid, mtime), ("mode", "uid", "gid", "mtime"), strict=True)
+    mode_number, owner, group, time = (number_of(number, name) for number, name in numbered)
+    device = (0, 0)
+    if magic.startswith(_USTAR) or magic == _GNU:
+        device = (number_of(major, "device"), number_of(minor, "device"))
     if flag in EXTENSIONS:
-        return SharedFields(flag, flag, 0, 0, 0, 0, b"", b"", (major, minor), total)
+        return SharedFields(flag, flag, 0, 0, 0, 0, b"", b"", (0, 0), total)
     kind = _KINDS.get(flag)
     if kind is None:
         meaning = "a sparse file" if flag == b"S" else "an unknown kind of member"
@@ -80,13 +86,13 @@ def parse_shared(data: bytes) -> SharedFields:
     return SharedFields(
         flag=flag,
         kind=kind,
-        mode=number_of(mode, "mode") & 0o7777,
-        uid=number_of(uid, "uid"),
-        gid=number_of(gid, "gid"),
-        mtime=number_of(mtime, "mtime"),
+        mode=mode_number & 0o7777,
+        uid=owner,
+        gid=group,
+        mtime=time,
         target=target.partition(b"\0")[0],
         prefix=prefix.partition(b"\0")[0],
-        device=(major, minor),
+        device=device,
         ascii_sum=total,
     )
 

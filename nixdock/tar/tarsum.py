@@ -14,9 +14,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, cast
 
-from nixdock.errors import ImageError
 from nixdock.system.readers import ReadOnlyStream
-from nixdock.system.text import shown
 from nixdock.tar.fields import BLOCK, parse_number
 from nixdock.tar.kinds import Kind
 from nixdock.tar.member import Member
@@ -103,7 +101,7 @@ def _files(
             yield path, digest.hexdigest()
         path = posixpath.normpath(b"/" + member.name.lstrip(b"/"))
         digest = _new(algorithm)
-        header = _Header(tap.header(member), what)
+        header = _Header(tap.header(member))
         for data in fields(member, header):
             digest.update(data)
         tap.pass_to(digest, member)
@@ -116,9 +114,9 @@ def _fields(
 ) -> Iterator[bytes]:
     """Yield the bytes to hash for a member's header."""
     pax = member.pax
-    size = int(pax[b"size"]) if b"size" in pax else header.number(124, 136, "size")
+    size = int(pax[b"size"]) if b"size" in pax else header.number(124, 136)
     yield b"name" + member.name
-    yield b"mode%d" % header.number(100, 108, "mode")
+    yield b"mode%d" % header.number(100, 108)
     yield b"uid%dgid%dsize%d" % (member.uid, member.gid, size)
     if version is TarSumVersion.V0:
         yield b"mtime%d" % _seconds(member)
@@ -150,9 +148,8 @@ def _seconds(member: Member) -> int:
 class _Header:
     """The fields of a header that `Member` does not have, or not unchanged."""
 
-    def __init__(self, block: bytes, what: str) -> None:
+    def __init__(self, block: bytes) -> None:
         self._block = block
-        self._what = what
         self.flag = block[156:157]
         # Headers without this magic number have neither owner names nor device numbers.
         self._extended = block[257:262] == b"ustar"
@@ -163,17 +160,11 @@ class _Header:
 
     def device(self, start: int, end: int) -> int:
         """Return a device number, which members of any kind may have; it is 0 before ustar."""
-        return self.number(start, end, "device") if self._extended else 0
+        return self.number(start, end) if self._extended else 0
 
-    def number(self, start: int, end: int, name: str) -> int:
-        """Return a number; raise ImageError if it is neither octal nor base-256."""
-        data = self._block[start:end]
-        number = parse_number(data)
-        if number is None:
-            raise ImageError(
-                f"{self._what} is malformed: the {name} {shown(data)!r} is not an octal number"
-            )
-        return number
+    def number(self, start: int, end: int) -> int:
+        """Return a number, which the reader has checked."""
+        return parse_number(self._block[start:end]) or 0
 
 
 class _Tap(ReadOnlyStream):

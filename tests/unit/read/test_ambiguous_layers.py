@@ -34,8 +34,9 @@ def header(name: bytes, size: int = 0, **fields: Any) -> bytes:
         100: b"%07o\0" % fields.get("mode", 0o644),
         108: b"%07o\0" % fields.get("uid", 0),
         116: b"0000000\0",
-        124: b"%011o\0" % size,
+        124: fields.get("digits", b"%011o\0" % size),
         136: b"00000000000\0",
+        329: fields.get("device", b""),
         148: b" " * 8,
         156: fields.get("flag", b"0"),
         157: fields.get("link", b""),
@@ -100,6 +101,10 @@ REFUSED: Mapping[str, tuple[bytes, str]] = {
         member(b"usr/.wh..wh.plnk/evil", mode=0o4755),
         "is below a whiteout",
     ),
+    "a size behind a NUL": (
+        member(b"opt/harmless", header(b"evil", 0), digits=b"\0%010o\0" % 512),
+        "the size .* is not an octal number",
+    ),
     "a contiguous file": (member(b"opt/evil", flag=b"7"), "type flag '7'"),
     "a time that is none": (
         records(atime=b"abc") + member(b"a"),
@@ -138,6 +143,12 @@ def test_the_version_of_a_header_does_not_matter(tmp_path: Path, version: bytes)
     image = archive(tmp_path / "image.tar", [tar + END])
     assert verify_image(image).problems == ()
     assert "./usr/bin/harmless" in exported(image)
+
+
+def test_headers_before_ustar_have_no_devices(tmp_path: Path) -> None:
+    tar = header(b"a", flag=b"3", magic=b"ustar 00", device=b"0000001\0000000003\0")
+    (problem,) = verify_image(archive(tmp_path / "image.tar", [tar + END])).problems
+    assert "'a' is a device 0:0" in str(problem)
 
 
 def test_times_of_gnu_tar_are_no_prefix(tmp_path: Path) -> None:

@@ -185,6 +185,7 @@ def raw(name: bytes = b"f", size: bytes = b"0", flag: bytes = b"0", **fields: by
     block[100:108] = b"0000644\0"
     block[108:116] = fields.get("uid", b"0000000\0").ljust(8, b"\0")
     block[116:124] = b"0000000\0"
+    block[329:337] = fields.get("major", b"").ljust(8, b"\0")
     block[124:136] = size.ljust(12, b"\0")
     block[136:148] = fields.get("mtime", b"00000000000\0")
     block[156:157] = flag
@@ -228,6 +229,12 @@ def extension(flag: bytes, data: bytes) -> bytes:
         (raw(size=b"-1") + END, "not an octal number"),
         (raw(size=b"0o7") + END, "not an octal number"),
         (raw(uid=b"9") + END, "not an octal number"),
+        # Go takes the first for 1, and Python's tarfile for 0; the second is an error for Go.
+        (raw(size=b"\0001") + END, "the size .* is not an octal number"),
+        (raw(uid=b"1 \0x") + END, "the uid .* is not an octal number"),
+        # Go also reads numbers that mean nothing.
+        (raw(major=b"x") + END, "the device 'x.*' is not an octal number"),
+        (raw(b"ext", b"0", b"L", uid=b"x") + raw() + END, "the uid 'x.*' is not an octal number"),
         (raw(flag=b"S") + END, "sparse"),
         (raw(flag=b"V") + END, "type flag 'V'"),
         (pax(record("GNU.sparse.major", 1)) + raw() + END, "sparse"),
@@ -293,6 +300,25 @@ def test_a_checksum_is_not_taken_modulo_that_of_ascii_bytes() -> None:
     block[148:156] = b"%06o\0 " % (total - 65521)
     with pytest.raises(ImageError, match="wrong checksum"):
         read(bytes(block) + END)
+
+
+def test_a_checksum_is_not_in_base_256() -> None:
+    block = raw()
+    number = 0x80 << 56 | int(block[148:155].rstrip(b"\0"), 8)
+    with pytest.raises(ImageError, match="wrong checksum"):
+        read(block[:148] + number.to_bytes(8, "big") + block[156:] + END)
+
+
+@pytest.mark.parametrize(
+    "uid", [b"0000007\0", b"     7 \0", b"7\0\0 \0 \0\0", b"7\0x", b"00000007", b"  7     "]
+)
+def test_forms_of_a_number_that_all_readers_know(uid: bytes) -> None:
+    assert [member.uid for member in read(raw(uid=uid) + END)] == [7]
+
+
+@pytest.mark.parametrize("uid", [b"", b"       \0", b"\0       "])
+def test_a_field_without_a_number_is_zero(uid: bytes) -> None:
+    assert [member.uid for member in read(raw(uid=uid) + END)] == [0]
 
 
 def test_unusual_but_unambiguous_headers() -> None:

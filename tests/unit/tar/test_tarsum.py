@@ -351,7 +351,7 @@ def test_version_1_does_not_count_seconds() -> None:
 
 def test_a_malformed_number_is_an_error_with_its_name() -> None:
     data = with_field(tar([entry("f")]), 329, b"what??!\0")
-    with pytest.raises(ImageError, match=r"my\.tar is malformed: the device .* not an octal"):
+    with pytest.raises(ImageError, match=r"my\.tar is malformed at byte 0: the device .* octal"):
         sum_of(data, what="my.tar")
 
 
