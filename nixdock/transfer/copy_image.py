@@ -16,6 +16,7 @@ from nixdock.registry.access import Access
 from nixdock.transfer.copying import CopiedBlob, CopiedManifest, transfer
 from nixdock.transfer.destination import Destination, Outcome, RegistryDestination
 from nixdock.transfer.file_destination import FileForm
+from nixdock.transfer.names import agreed_names
 from nixdock.transfer.opening import (
     Opened,
     Selection,
@@ -127,6 +128,8 @@ def copy_image(
         )
     with open_source(source, selection, access, compress=not to_docker) as opened:
         names = destination_names(destination, opened)
+        if how.form is Format.ARCHIVE and isinstance(destination, FileLocation):
+            names = agreed_names(names)
         attached = _attached(opened) if referrers else []
         with open_destination(destination, access, how=how) as place:
             blobs, manifests = transfer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 
 from nixdock.errors import InputError
@@ -9,8 +10,11 @@ from nixdock.oci.layout import CONTAINERD_NAME, REF_NAME
 from nixdock.oci.reference import Reference
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.read.opening import familiar_name
+from nixdock.system.text import shown
 
-__all__ = ["annotations_of", "docker_names", "name_of", "renamed"]
+__all__ = ["agreed_names", "annotations_of", "docker_names", "name_of", "renamed"]
+
+log = logging.getLogger(__name__)
 
 
 def name_of(reference: RegistryReference) -> str:
@@ -57,3 +61,22 @@ def docker_names(names: Iterable[str]) -> list[str]:
         except InputError:
             continue
     return taken
+
+
+def agreed_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of an image in an archive in which Docker and OCI tools find the same ones.
+
+    If Docker takes any, a tag alone becomes one of its repository, and others are left out.
+    """
+    names = tuple(names)
+    taken = docker_names(names)
+    if not taken:
+        return names
+    agreed = []
+    for name in names:
+        full = renamed(taken, name)
+        if docker_names([full]):
+            agreed.append(full)
+        else:
+            log.warning("the name %r is left out: it is not NAME:TAG", shown(name))
+    return tuple(dict.fromkeys(agreed))

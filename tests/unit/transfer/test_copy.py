@@ -213,6 +213,24 @@ def test_a_damaged_layout_is_not_added_to(
     assert image.digest in layout_blobs(layout)
 
 
+def test_an_archive_has_the_names_of_a_layout_for_all_readers(
+    layout: Path, fake: FakeRegistry, tmp_path: Path
+) -> None:
+    """Other tools add entries with a tag alone, of which Docker's manifest would know nothing."""
+    index = orjson.loads((layout / "index.json").read_bytes())
+    (entry,) = index["manifests"]
+    for name in ("v2", "v1+build"):
+        named = {"org.opencontainers.image.ref.name": name}
+        index["manifests"].append({**entry, "annotations": named})
+    (layout / "index.json").write_bytes(orjson.dumps(index))
+    file = tmp_path / "image.tar"
+    names = (f"{fake.host}/x/y:v1", f"{fake.host}/x/y:v2")
+    assert nixdock.copy_image(str(layout), str(file)).names == names
+    assert nixdock.verify_image(file).problems == ()
+    (docker,) = orjson.loads(archive_files(file)["manifest.json"])
+    assert tuple(docker["RepoTags"]) == names
+
+
 def test_a_docker_archive_gets_a_manifest(
     other: FakeRegistry, image: Sample, layout: Path, access: Access, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nixdock.oci.registry_reference import RegistryReference
-from nixdock.transfer.names import annotations_of, docker_names, name_of, renamed
+from nixdock.transfer.names import agreed_names, annotations_of, docker_names, name_of, renamed
 
 TAG, FULL = "org.opencontainers.image.ref.name", "io.containerd.image.name"
 DIGEST = f"sha256:{'a' * 64}"
@@ -57,3 +57,19 @@ def test_a_tag_alone_is_a_name() -> None:
 )
 def test_a_new_tag_keeps_the_repository(own: list[str], name: str, expected: str) -> None:
     assert renamed(own, name) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "agreed"),
+    [
+        (["v1", "v2"], ("v1", "v2")),
+        ([f"ghcr.io/a@{DIGEST}"], (f"ghcr.io/a@{DIGEST}",)),
+        (["v2", "docker.io/library/a:v1"], ("a:v2", "docker.io/library/a:v1")),
+        (["a:v1", "v1", "b:v1"], ("a:v1", "b:v1")),
+        (["a:v1", "v1+build", "linux/amd64", "A:b"], ("a:v1",)),
+    ],
+)
+def test_the_names_on_which_docker_and_oci_tools_agree(
+    names: list[str], agreed: tuple[str, ...]
+) -> None:
+    assert agreed_names(names) == agreed
