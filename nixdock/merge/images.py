@@ -61,14 +61,17 @@ def merge_images(
     Those for other platforms than `platform` are left out; without a platform, all images of files
     are written, and for linux/amd64 one of an index in a registry. Configs and layers are
     unchanged, so the images keep their IDs. All times are `mtime`, in seconds. Raise what
-    `open_location` raises, and InputError if there are no locations.
+    `open_location` raises, and InputError if there are no locations, or no images at one.
     """
     _check_any(locations)
     with ExitStack() as stack:
         files = []
         for location in locations:
             opened = open_location(location, access, platform=platform or Platform(), keep=True)
-            files.append(images_for(stack.enter_context(opened), platform))
+            file = images_for(stack.enter_context(opened), platform)
+            if not file.images:
+                raise InputError(f"{file.path} has no images", path=file.path)
+            files.append(file)
         legacy = any(REPOSITORIES in file.members for file in files)
         write_merged_archive(named_images(files), write, mtime=mtime, legacy=legacy)
 

@@ -243,6 +243,8 @@ def opened_layout(file: ImageFile, selection: Selection) -> Opened:
 
 def _whole(file: ImageFile, source: LayoutSource) -> Blob:
     """Return the index of all images; one is made if the layout has them side by side."""
+    if not file.images:
+        raise InputError(f"{file.path} has no images", path=file.path)
     data = read_whole(file.members, INDEX, MOST_JSON)
     entries = converted(parse_json(data, INDEX), IndexDocument, INDEX).manifests
     # An image may be in several indexes, of which only one is meant.

@@ -244,6 +244,16 @@ def test_files_that_are_not_images(tmp_path: Path) -> None:
     assert not (tmp_path / "merged").exists()
 
 
+def test_a_layout_without_images(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (empty / "index.json").write_text('{"schemaVersion": 2, "manifests": []}')
+    done = run(named(tmp_path / "a", ["a:1"], ONE), empty, "-o", tmp_path / "merged")
+    assert str(done.exception) == f"{empty} has no images"
+    assert not (tmp_path / "merged").exists()
+
+
 def test_merging_a_merged_archive_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -318,6 +318,13 @@ def test_a_layout_of_several_platforms_becomes_an_index(
     assert one.digest == platforms.arm64.digest
 
 
+def test_a_layout_without_images_is_no_index(layout: Path, tmp_path: Path) -> None:
+    index = orjson.loads((layout / "index.json").read_bytes())
+    (layout / "index.json").write_bytes(orjson.dumps({**index, "manifests": []}))
+    with pytest.raises(nixdock.InputError, match="layout has no images"):
+        nixdock.copy_image(str(layout), str(tmp_path / "x.tar"), all_platforms=True)
+
+
 def test_another_digest_is_refused(
     fake: FakeRegistry, image: Sample, other: FakeRegistry, access: Access
 ) -> None:
