@@ -53,8 +53,10 @@ class _RefusedError(ImageError):
 
 def refuse(problem: Problem, path: str | None = None) -> None:
     """Log a warning; raise ImageError for any other problem. `path` is the image's location."""
-    # What is wrong with an archive as a whole names it already.
-    before = "" if path is None or path in problem.message else f"{path}: "
+    # What is wrong with an archive as a whole names it already; elsewhere, a short path can be
+    # a part of any word.
+    is_named = problem.place == "archive" and path is not None and path in problem.message
+    before = "" if path is None or is_named else f"{path}: "
     if problem.warning:
         log.warning("%s", shown(f"{before}{problem.place}: {problem.message}", _MOST_SHOWN))
         return

@@ -44,6 +44,11 @@ def test_an_error_names_a_damaged_archive_once(tmp_path: Path) -> None:
     assert caught.value.path == str(archive)
 
 
+def test_an_error_names_an_image_whose_path_is_a_part_of_the_message() -> None:
+    with pytest.raises(ImageError, match=r"^doc: index\.json: the document is malformed$"):
+        refuse(Problem("index.json", "the document is malformed"), "doc")
+
+
 def test_an_error_becomes_a_problem_at_a_place() -> None:
     problems: list[Problem] = []
     error = ImageError("the document is malformed", digest=DIGEST, key="layers[0]")
