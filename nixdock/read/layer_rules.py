@@ -31,6 +31,10 @@ _MOST_PROBLEMS: Final = 20
 _MOST_TARGET: Final = 4095
 # That of the longest name of an extended attribute.
 _MOST_XATTR_NAME: Final = 255
+# The kinds of files that may have extended attributes of users; a hard link is one of a file.
+_WITH_USER_XATTRS: Final = frozenset({Kind.FILE, Kind.DIRECTORY, Kind.HARD_LINK})
+# What is no name of an extended attribute, with or without the start of one.
+_NAMELESS: Final = frozenset({b"", b"security.", b"system.", b"trusted.", b"user."})
 # The largest 32-bit number, -1 as an ID, means "no owner".
 _MOST_ID: Final = (1 << 32) - 2
 # The total size in bytes of the names of directories; one member's name can imply many of them.
@@ -155,11 +159,13 @@ class LayerRules(Struct):
                 f"{shown(name)!r} has an extended attribute whose name is longer than"
                 f" {_MOST_XATTR_NAME} bytes"
             )
-        if member.kind == Kind.SYMLINK and any(key.startswith(b"user.") for key in xattrs):
+        if not _NAMELESS.isdisjoint(xattrs):
+            self.complain(f"{shown(name)!r} has an extended attribute without a name")
+        if member.kind not in _WITH_USER_XATTRS and any(key.startswith(b"user.") for key in xattrs):
             self._warn(
                 "user",
-                f"the symbolic link {shown(name)!r} has extended attributes of users, which Linux"
-                " does not allow: Docker leaves them out, but Podman refuses the layer",
+                f"the {KIND_NAMES[member.kind]} {shown(name)!r} has extended attributes of users,"
+                " which Linux does not allow: Docker leaves them out, but Podman refuses the layer",
             )
         if any(key.startswith(OVERLAY) for key in xattrs):
             self._warn(

@@ -119,6 +119,14 @@ REFUSED: Mapping[str, tuple[bytes, str]] = {
         member(b"opt/harmless", prefix=b"a" * 131 + b"bcd", tail=b"tar\0"),
         "a time is not an octal number",
     ),
+    "an attribute without a name": (
+        records(SCHILY__xattr__=b"c") + member(b"a"),
+        "an extended attribute without a name",
+    ),
+    "an attribute of users without a name": (
+        records(SCHILY__xattr__user__=b"c") + member(b"a"),
+        "an extended attribute without a name",
+    ),
     "a long name of an attribute": (
         records(**{"SCHILY__xattr__user__" + "a" * 300: b"c"}) + member(b"a"),
         "whose name is longer than 255 bytes",
@@ -158,8 +166,10 @@ def test_times_of_gnu_tar_are_no_prefix(tmp_path: Path) -> None:
     assert "./a" in exported(image)
 
 
-def test_a_symlink_with_attributes_of_users(tmp_path: Path) -> None:
-    tar = records(SCHILY__xattr__user__x=b"c") + header(b"l", flag=b"2", link=b"z")
+@pytest.mark.parametrize("flag", [b"2", b"3", b"4", b"6"])
+def test_attributes_of_users_that_linux_does_not_allow(tmp_path: Path, flag: bytes) -> None:
+    special = header(b"l", flag=flag, link=b"z", device=b"0000001\0000000003\0")
+    tar = records(SCHILY__xattr__user__x=b"c") + special
     found = verify_image(archive(tmp_path / "image.tar", [tar + END]))
     assert found.problems == ()
     assert "Podman refuses the layer" in str(found.warnings[0])
