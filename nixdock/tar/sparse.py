@@ -30,6 +30,7 @@ Extents = tuple[tuple[int, int], ...]
 _MAJOR: Final = b"GNU.sparse.major"
 _MINOR: Final = b"GNU.sparse.minor"
 _NAME: Final = b"GNU.sparse.name"
+_COUNT: Final = b"GNU.sparse.numblocks"
 _SIZES: Final = (b"GNU.sparse.realsize", b"GNU.sparse.size")
 _NUMBER: Final = re.compile(rb"[0-9]{1,19}")
 _MOST_EXTENTS: Final = 100_000
@@ -90,8 +91,14 @@ def sparse_records(pax: Mapping[bytes, bytes]) -> tuple[bytes | None, int, Exten
     sizes = [pax[key] for key in _SIZES if key in pax]
     if form not in {(b"0", b"0"), (b"0", b"1"), (b"1", b"0")} or len(sizes) != 1:
         raise ValueError("its form is unknown")
-    in_data = form[0] == b"1"
-    extents = None if in_data else _pairs(_numbers(pax.get(SPARSE_MAP, b"").split(b",")))
+    extents = None
+    if form[0] != b"1":
+        extents = _pairs(_numbers(pax.get(SPARSE_MAP, b"").split(b",")))
+        # Go refuses other numbers, and files without one.
+        count = pax.get(_COUNT)
+        if count is None or _numbers([count]) != [len(extents)]:
+            stated = "no number" if count is None else shown(count)
+            raise ValueError(f"it has {len(extents)} extents, but states {stated}")
     return pax.get(_NAME), _numbers(sizes)[0], extents
 
 

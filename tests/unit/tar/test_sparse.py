@@ -43,8 +43,12 @@ def test_gnu_tar(tmp_path: Path, form: str, holes: int) -> None:
         list(TarReader(io.BytesIO(data)))
 
 
-def sparse(*extents: tuple[str, object], size: object = 100, stored: int = 3) -> bytes:
+def sparse(
+    *extents: tuple[str, object], size: object = 100, stored: int = 3, count: object = 1
+) -> bytes:
     records = [record(f"GNU.sparse.{key}", value) for key, value in extents]
+    if count is not None:
+        records.append(record("GNU.sparse.numblocks", count))
     return (
         pax(record("GNU.sparse.size", size), *records)
         + raw(size=b"%o" % stored)
@@ -71,7 +75,9 @@ def in_data(text: bytes, stored: int = 512) -> bytes:
         (sparse(("map", "0,x")), "'x' is not a number"),
         (sparse(("map", "0,-3")), "'-3' is not a number"),
         (sparse(("map", "98,3")), "beyond its end"),
-        (sparse(("map", "5,2,6,1")), "overlap"),
+        (sparse(("map", "5,2,6,1"), count=2), "overlap"),
+        (sparse(("map", "0,2,3,1"), count=1), "it has 2 extents, but states 1"),
+        (sparse(("map", "0,3"), count=None), "it has 1 extents, but states no number"),
         (sparse(("map", "0,2")), "it has 3 bytes of contents, but extents of 2"),
         (sparse(("map", "0,3"), size="x"), "'x' is not a number"),
         (sparse(("map", "0,3"), size=10**18 * 5), None),
