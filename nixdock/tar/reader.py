@@ -215,16 +215,15 @@ class TarReader:
         member = Member(
             name, kind, mode, uid, gid, size, mtime, target, (0, 0), self._input.position, pax
         )
-        if extension is not None and pax and not has_only_path:
+        has_records = bool(pax) and not has_only_path
+        if extension is not None and has_records:
             member = self._with_records(member, extension)
-            if self._is_sparse(member):
-                return self._sparse_file(member)
-        if kind != Kind.FILE:
-            return self._without_data(member, device)
         # Tars that are older than the type flag of directories mark them by a trailing slash.
         if flag == b"\0" and member.name.endswith(b"/"):
-            return member._replace(kind=Kind.DIRECTORY, size=0)
-        return member
+            member = member._replace(kind=Kind.DIRECTORY)
+        if has_records and self._is_sparse(member):
+            return self._sparse_file(member)
+        return member if member.kind == Kind.FILE else self._without_data(member, device)
 
     def _with_records(self, member: Member, extension: _Extension) -> Member:
         """Return `member` with the values of its PAX records."""

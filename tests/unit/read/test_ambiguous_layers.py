@@ -93,6 +93,10 @@ REFUSED: Mapping[str, tuple[bytes, str]] = {
         records(GNU__sparse__minor=b"1", **SPARSE) + member(b"usr/bin/evil"),
         "may be a sparse file, but its form is unknown",
     ),
+    "a sparse directory that its name marks": (
+        records(**SPARSE_FORM, **SPARSE) + member(b"opt/", flag=b"\0"),
+        "has the records of a sparse file, but is no file",
+    ),
     "a sparse directory": (
         records(**SPARSE_FORM, **SPARSE) + header(b"usr/", flag=b"5"),
         "has the records of a sparse file, but is no file",
