@@ -93,12 +93,15 @@ def has_image_layers(image: StoredImage) -> bool:
 
 
 def with_all_names(images: Sequence[StoredImage]) -> list[StoredImage]:
-    """Return each image once: `index.json` has an entry for every name of an image."""
-    found: dict[tuple[str, PlatformDocument | None, str | None], StoredImage] = {}
+    """Return each image once: `index.json` has an entry for every name of an image.
+
+    Not all of these need state its platform: skopeo adds some that do not.
+    """
+    found: dict[tuple[str, Platform, str | None], StoredImage] = {}
     for image in images:
         index = None if image.index is None else image.index.digest
-        key = (image.place, image.declared_platform, index)
-        known = found.get(key)
-        names = image.names if known is None else (*known.names, *image.names)
-        found[key] = replace(image, names=tuple(dict.fromkeys(names)))
+        key = (image.place, image.platform, index)
+        known = found.get(key, image)
+        names = tuple(dict.fromkeys((*known.names, *image.names)))
+        found[key] = replace(image if known.declared_platform is None else known, names=names)
     return [*found.values()]

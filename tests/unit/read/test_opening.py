@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from nixdock import copy_image
 from nixdock.cli import main
 from nixdock.errors import ImageError
 from nixdock.face.images import verify_image
@@ -127,6 +128,27 @@ def test_two_images_in_a_layout(tmp_path: Path, build: Build) -> None:
     assert found.images == 2
     with open_image(tmp_path / "layout") as file:
         assert [image.names for image in file.images] == [("one", "again"), ("two",)]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_image_whose_platform_only_one_entry_states(
+    tmp_path: Path, build: Build, order: int
+) -> None:
+    """skopeo and nixdock may both have named it."""
+    layout = tmp_path / "layout"
+    copy_image(str(build(Format.ARCHIVE, Compression.GZIP)), f"oci:{layout}")
+    index = json.loads((layout / "index.json").read_bytes())
+    (entry,) = index["manifests"]
+    named = {"org.opencontainers.image.ref.name": "two"}
+    other = {key: entry[key] for key in ("mediaType", "digest", "size")} | {"annotations": named}
+    index["manifests"] = [entry, other][::order]
+    (layout / "index.json").write_text(json.dumps(index))
+    found = verify_image(layout)
+    assert (found.problems, found.images) == ((), 1)
+    with open_image(layout) as file:
+        (image,) = file.images
+    assert sorted(image.names) == ["two", "x/y:v1"]
+    assert image.declared_platform is not None
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, lzma.compress])
