@@ -42,7 +42,7 @@ Examples:
     type=OUTPUT,
     help="File to write; - is standard output, the default.",
 )
-@click.option("--name", help="Name of the image, if IMAGE contains several.")
+@click.option("--name", help="Name of the image, if IMAGE contains several.  [default: the first]")
 @click.option("--tag", help="Tag of the image, if IMAGE contains several.")
 @platform_option
 @access_options

@@ -15,6 +15,7 @@ from nixdock.read.stored import StoredImage
 
 __all__ = [
     "images_for",
+    "is_among_others",
     "is_of_several",
     "named_images",
     "select_image",
@@ -94,6 +95,15 @@ def is_of_several(file: ImageFile, image: StoredImage) -> bool:
     The others need not be in the file: a copy of an image may have the whole index.
     """
     return len(file.images) > 1 or (image.index is not None and len(image.index.platforms) > 1)
+
+
+def is_among_others(file: ImageFile, image: StoredImage) -> bool:
+    """Tell whether a file has images beside `image` that are not the same for other platforms."""
+    return any(
+        other.config_digest != image.config_digest
+        and (other.names != image.names or other.platform == image.platform)
+        for other in file.images
+    )
 
 
 def named_images(file: ImageFile, name: str) -> list[StoredImage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +11,7 @@ from nixdock.layers.hashed import CHUNK
 from nixdock.oci.descriptor import Platform
 from nixdock.oci.location import Location
 from nixdock.read.merging import merged_tree
-from nixdock.read.selection import select_image
+from nixdock.read.selection import is_among_others, select_image
 from nixdock.read.tree import MergedTree, Node
 from nixdock.registry.opening import open_location
 from nixdock.system.buffers import Write
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from nixdock.registry.access import Access
 
 __all__ = ["export_image", "write_tree"]
+
+log = logging.getLogger(__name__)
 
 _ZEROS: Final = bytes(BLOCK)
 # Of this size and above, passing a piece on by itself, often to another thread, takes less than
@@ -44,12 +47,19 @@ def export_image(
     """Write the root file system of the image with that name, tag and platform as a tar.
 
     Every layer is verified before the first byte is written. `mtime` is the time of all members,
-    in seconds. Raise what `open_location` raises, and InputError if there is no such image.
+    in seconds. Of several images, the first one counts, which is logged unless a name or a tag is
+    given. Raise what `open_location` raises, and InputError if there is no such image.
     """
     keep_freed_memory()
     # An uncompressed layer is read twice: to verify it, and to copy its files.
     with open_location(location, access, platform=platform or Platform(), keep=True) as file:
         image = select_image(file, name, tag, platform)
+        if name is None and tag is None and is_among_others(file, image):
+            log.warning(
+                "%s has other images, too; this is %s: choose one by its name or tag",
+                file.path,
+                ", ".join(image.names) or image.config_digest,
+            )
         with merged_tree(image.layers, may_fork=file.is_local) as tree:
             write_tree(tree, write, mtime=mtime)
 

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nixdock import copy_image
 from nixdock.cli import main
 from nixdock.errors import ImageError, InputError
 from nixdock.face.images import export_image
@@ -185,6 +186,22 @@ def test_an_image_is_chosen(tmp_path: Path) -> None:
     assert contents(exported(path, name="x", tag="y")) == {"./a": b"x"}
     with pytest.raises(InputError, match=r"has no image x:z; it has x:y"):
         exported(path, name="x", tag="z")
+
+
+def test_a_layout_of_several_images_is_no_surprise(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = tmp_path / "layout"
+    for name in ("x:one", "x:two"):
+        one = archive(tmp_path / "image.tar", [layer((name, name))])
+        copy_image(str(one), f"oci:{layout}:{name}")
+    assert list(contents(exported(layout))) == ["./x:one"]
+    assert caplog.messages == [
+        f"{layout} has other images, too; this is x:one: choose one by its name or tag"
+    ]
+    caplog.clear()
+    assert list(contents(exported(layout, tag="two"))) == ["./x:two"]
+    assert caplog.messages == []
 
 
 def test_a_layer_that_lies_is_found_before_anything_is_written(tmp_path: Path) -> None:
