@@ -19,6 +19,7 @@ _FIELDS: Final = struct.Struct("8s8s8s12sc100s8s64x8s8s155s12s")
 # Readers do not look at the version.
 _USTAR: Final = b"ustar\0"
 _GNU: Final = b"ustar  \0"
+_NO_DEVICE: Final = bytes(8)
 _KINDS: Final = {
     b"\0": Kind.FILE,
     b"0": Kind.FILE,
@@ -62,12 +63,13 @@ def parse_shared(data: bytes) -> SharedFields:
     """Parse what `shared_bytes` returns; raise ValueError if it is malformed or not supported."""
     mode, uid, gid, mtime, flag, target, magic, major, minor, prefix, tail = _FIELDS.unpack(data)
     total = ascii_sum(data) if data.isascii() else None
-    # Go reads the numbers of every header, also those without a meaning, but devices only of these.
-    numbered = zip((mode, uid, gid, mtime), ("mode", "uid", "gid", "mtime"), strict=True)
-    mode_number, owner, group, time = (number_of(number, name) for number, name in numbered)
+    # Go reads the numbers of every header, also those without a meaning. Headers before ustar have
+    # no devices.
+    numbers = number_of(mode, "mode"), number_of(uid, "uid"), number_of(gid, "gid")
+    time = number_of(mtime, "mtime")
     device = (0, 0)
-    if magic.startswith(_USTAR) or magic == _GNU:
-        device = (number_of(major, "device"), number_of(minor, "device"))
+    if (major != _NO_DEVICE or minor != _NO_DEVICE) and (magic.startswith(_USTAR) or magic == _GNU):
+        device = number_of(major, "device"), number_of(minor, "device")
     if flag in EXTENSIONS:
         return SharedFields(flag, flag, 0, 0, 0, 0, b"", b"", (0, 0), total)
     kind = _KINDS.get(flag)
@@ -86,9 +88,9 @@ def parse_shared(data: bytes) -> SharedFields:
     return SharedFields(
         flag=flag,
         kind=kind,
-        mode=mode_number & 0o7777,
-        uid=owner,
-        gid=group,
+        mode=numbers[0] & 0o7777,
+        uid=numbers[1],
+        gid=numbers[2],
         mtime=time,
         target=target.partition(b"\0")[0],
         prefix=prefix.partition(b"\0")[0],
