@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn, cast
@@ -20,6 +20,7 @@ from nixdock.errors import ToolError
 from nixdock.system import supervise
 from nixdock.system.buffers import Write
 from nixdock.system.presence import is_directory
+from nixdock.system.termination import termination_held
 
 __all__ = ["CommandResult", "become_command", "feed_command", "run_command"]
 
@@ -109,22 +110,37 @@ def feed_command(
     the `abandon` of `run_command`. Raise ToolError if the program can't be started.
     """
     log.debug("run: %s", shlex.join(argv))
-    try:
-        process = subprocess.Popen(
-            argv,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            process_group=0 if spoil else None,
-        )
-    except OSError as error:
-        raise _not_started(argv[0], error) from None
+    with ExitStack() as held:
+        held.enter_context(termination_held())
+        try:
+            process = subprocess.Popen(
+                argv,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                process_group=0 if spoil else None,
+            )
+        except OSError as error:
+            raise _not_started(argv[0], error) from None
+        result = _fed(process, write_input, spoil, held.close)
+    log.debug("%s ended with exit status %d", Path(argv[0]).name, result.status)
+    return result
+
+
+def _fed(
+    process: subprocess.Popen[bytes],
+    write_input: Callable[[Write], object],
+    spoil: bytes,
+    release: Callable[[], object],
+) -> CommandResult:
+    """Feed a process that has been started; after `release`, signals may interrupt that."""
     stdin, process.stdin = cast("IO[bytes]", process.stdin), None
     outputs: list[tuple[bytes, bytes]] = []
     reader = threading.Thread(target=lambda: outputs.append(process.communicate()), daemon=True)
     reader.start()
     try:
+        release()
         with suppress(BrokenPipeError):
             write_input(partial(_write_all, stdin.fileno()))
         stdin.close()
@@ -141,7 +157,6 @@ def feed_command(
     finally:
         stdin.close()
         reader.join()
-    log.debug("%s ended with exit status %d", Path(argv[0]).name, process.returncode)
     return CommandResult(process.returncode, *outputs[0])
 
 
@@ -186,20 +201,24 @@ def _run(
     **options: Any,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command as subprocess.run does, but ask it to end before it is killed."""
-    with subprocess.Popen(argv, **options) as process:
-        try:
-            output, error_output = process.communicate(standard_input, timeout=timeout)
-        except BaseException:
+    with ExitStack() as held:
+        # Interrupted while it starts, the command would go on, and nobody would read its output.
+        held.enter_context(termination_held())
+        with subprocess.Popen(argv, **options) as process:
             try:
-                if abandon is not None:
-                    abandon()
-                    with suppress(subprocess.TimeoutExpired):
-                        # It must not wait for somebody to read its output.
-                        process.communicate(timeout=_MOST_SECONDS_TO_END)
-            finally:
-                _end(process)
-            raise
-        return subprocess.CompletedProcess(argv, process.returncode, output, error_output)
+                held.close()
+                output, error_output = process.communicate(standard_input, timeout=timeout)
+            except BaseException:
+                try:
+                    if abandon is not None:
+                        abandon()
+                        with suppress(subprocess.TimeoutExpired):
+                            # It must not wait for somebody to read its output.
+                            process.communicate(timeout=_MOST_SECONDS_TO_END)
+                finally:
+                    _end(process)
+                raise
+            return subprocess.CompletedProcess(argv, process.returncode, output, error_output)
 
 
 def _spoil(stdin: IO[bytes], data: bytes) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -12,7 +14,7 @@ from nixdock.system.workers import TERMINATION
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-__all__ = ["TerminatedError", "handle_termination"]
+__all__ = ["TerminatedError", "handle_termination", "termination_held"]
 
 # Seconds: long enough for a callback to return, too short for anybody to notice.
 _AGAIN: Final = 0.01
@@ -39,6 +41,42 @@ def handle_termination() -> None:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _terminate)
     sys.unraisablehook = _raise_again
+
+
+@contextmanager
+def termination_held() -> Iterator[None]:
+    """Let the handlers of TERMINATION be called only at the end of the block.
+
+    Processes that are started meanwhile have no signals blocked. Handlers are called in the main
+    thread alone: in another one, this changes nothing.
+    """
+    handlers = {
+        each: handler for each in TERMINATION if callable(handler := signal.getsignal(each))
+    }
+    arrived: list[int] = []
+    is_held = True
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        if is_held:
+            arrived.append(number)
+        else:
+            handlers[signal.Signals(number)](number, frame)
+
+    try:
+        for each in handlers:
+            signal.signal(each, hold)
+    except ValueError:
+        # This is another thread.
+        handlers.clear()
+    try:
+        yield
+    finally:
+        # If one of the next lines is interrupted, `hold` calls what has not been put back.
+        is_held = False
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+        for number in arrived[:1]:
+            handlers[signal.Signals(number)](number, None)
 
 
 def _terminate(number: int, _frame: FrameType | None) -> NoReturn:

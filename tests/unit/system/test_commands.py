@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,6 +154,39 @@ def test_a_second_interrupt_does_not_wait(tmp_path: Path, monkeypatch: pytest.Mo
     assert not tidy.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "tidy.pid").read_text()), 0)
+
+
+# Writes to its output, as programs do that show how far they are, and cleans up then.
+WRITING = """
+import sys
+sys.stdin.read()
+print("x", flush=True)
+open(sys.argv[1], "w").close()
+"""
+
+
+@pytest.mark.parametrize("fed", [False, True])
+def test_an_interrupt_while_a_command_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fed: bool
+) -> None:
+    class Interrupted(subprocess.Popen[bytes]):
+        """A process that exists already when the signal comes, but not yet for its caller."""
+
+        def _execute_child(self, *arguments: object) -> None:
+            super()._execute_child(*arguments)  # type: ignore[misc]
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    tidy = tmp_path / "tidy"
+    calls: list[object] = []
+    argv = [sys.executable, "-c", WRITING, str(tidy)]
+    with pytest.raises(KeyboardInterrupt):
+        if fed:
+            feed_command(argv, calls.append, spoil=b"bad")
+        else:
+            run_command(argv, abandon=lambda: calls.append(None))
+    assert tidy.exists()
+    assert len(calls) == (not fed)
 
 
 def test_a_command_cleans_up_when_its_input_is_spoilt(tmp_path: Path) -> None:
