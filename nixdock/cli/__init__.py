@@ -18,7 +18,7 @@ import click
 
 from nixdock.cli.streams import prepare_streams, say_at_end
 from nixdock.errors import InputError, NixdockError, ToolError
-from nixdock.system.termination import TerminatedError, handle_termination
+from nixdock.system.termination import TerminatedError, handle_termination, termination_held
 from nixdock.system.text import printable
 
 if TYPE_CHECKING:
@@ -129,12 +129,13 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         name = _MODULES.get(cmd_name, cmd_name.replace("-", "_"))
-        command: click.Command = importlib.import_module(f"nixdock.cli.{name}").command
-        if not any(param.name == "debug" for param in command.params):
+        # An exception would crash modules in C that load others, such as orjson.
+        with termination_held():
+            command: click.Command = importlib.import_module(f"nixdock.cli.{name}").command
             # Slow to load, and not needed to show the help.
             from nixdock.cli.overwriting import keeping_inputs
             from nixdock.cli.spec_errors import naming_specs
-
+        if not any(param.name == "debug" for param in command.params):
             command.params += _diagnostic_options()
             if command.callback is not None:
                 command.callback = naming_specs(keeping_inputs(command.callback))

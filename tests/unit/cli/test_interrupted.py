@@ -11,7 +11,7 @@ import pytest
 
 from .program import environment
 
-# Runs `nixdock schema`; a signal comes when MODULE is about to be loaded.
+# Runs `nixdock COMMAND`; a signal comes when MODULE is about to be loaded.
 _PROGRAM = """
 import runpy, signal, sys
 
@@ -21,15 +21,18 @@ class Interrupting:
             signal.raise_signal(signal.SIGINT)
 
 sys.meta_path.insert(0, Interrupting)
-sys.argv = ["nixdock", "schema"]
+sys.argv = ["nixdock", COMMAND]
 runpy.run_module("nixdock", run_name="__main__")
 """
 
 
-def interrupted(module: str, before: str = "import signal") -> subprocess.CompletedProcess[str]:
+def interrupted(
+    module: str, before: str = "import signal", command: str = "schema"
+) -> subprocess.CompletedProcess[str]:
     root = Path(__file__).parents[3]
+    names = f"MODULE, COMMAND = {module!r}, {command!r}"
     return subprocess.run(
-        [sys.executable, "-c", f"{before}\nMODULE = {module!r}\n{_PROGRAM}"],
+        [sys.executable, "-c", f"{before}\n{names}\n{_PROGRAM}"],
         env=environment(PYTHONPATH=str(root)),
         capture_output=True,
         text=True,
@@ -48,6 +51,11 @@ def test_while_the_program_is_loaded(module: str) -> None:
 
 def test_while_a_command_is_loaded() -> None:
     done = interrupted("nixdock.cli.schema")
+    assert (done.returncode, done.stderr) == (130, "\nerror: interrupted\n")
+
+
+def test_while_a_module_in_c_loads_another_one() -> None:
+    done = interrupted("json", command="load")
     assert (done.returncode, done.stderr) == (130, "\nerror: interrupted\n")
 
 
