@@ -115,6 +115,7 @@ def _next_commands(target: Path) -> str:
         f"nixdock copy {file} docker://REGISTRY/nixdock-demo": "send what the registry lacks",
         "nixdock push SPEC REGISTRY/NAME:TAG": "the same, straight from the store",
         f"nixdock diff {file} SPEC": "what an update transfers, and why",
+        f"nixdock inspect {file} --html demo.html": "its layers and paths, as a page",
     }
     width = max(map(len, commands))
     lines = (f"  {command:<{width}}  # {effect}" for command, effect in commands.items())

@@ -112,6 +112,7 @@ What to try next; SPEC is a file that describes an image, see docs/spec.md:
   nixdock copy demo.tar docker://REGISTRY/nixdock-demo  # send what the registry lacks
   nixdock push SPEC REGISTRY/NAME:TAG                   # the same, straight from the store
   nixdock diff demo.tar SPEC                            # what an update transfers, and why
+  nixdock inspect demo.tar --html demo.html             # its layers and paths, as a page
 """  # noqa: E501
     )
     assert not list((place / "tmp").iterdir())
