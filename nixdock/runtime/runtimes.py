@@ -118,7 +118,7 @@ def find_runtime(name: str | None = None) -> Runtime:
     if name is not None:
         if name not in _PROGRAMS:
             raise InputError(f"{name!r} is not a runtime; known are {', '.join(RUNTIMES)}")
-        return _opened(name)
+        return _named(name)
     problems = []
     for each in ("docker", "podman"):
         try:
@@ -134,3 +134,16 @@ def find_runtime(name: str | None = None) -> Runtime:
 def _opened(name: str) -> Runtime:
     program, runtime = _PROGRAMS[name]
     return runtime(find_program(program))
+
+
+def _named(name: str) -> Runtime:
+    try:
+        return _opened(name)
+    except ToolError:
+        # That it was found by the program docker is not in its name.
+        if name == "podman":
+            with suppress(ToolError):
+                found = _opened("docker")
+                if isinstance(found, Podman):
+                    return found
+        raise

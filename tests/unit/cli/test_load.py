@@ -263,6 +263,18 @@ def test_docker_comes_first_and_podman_may_have_its_name(spec: Path, machine: Ma
     assert (done.returncode, done.stderr) == (1, "error: ctr is not in PATH\n")
 
 
+def test_podman_may_have_no_other_name_than_that_of_docker(spec: Path, machine: Machine) -> None:
+    machine.install("docker", "podman")
+    done = machine("load", "-q", spec, spec)
+    assert (done.returncode, done.stdout) == (0, "x/y:v1\nx/y:v1\n"), done.stderr
+    done = machine("run", "-q", spec)
+    assert (done.returncode, done.stdout[:4]) == (0, "ran "), done.stderr
+    assert machine.load(spec, "--into", "podman")["runtime"] == "podman"
+    machine.install("docker")
+    done = machine("load", "-q", spec, "--into", "podman")
+    assert (done.returncode, done.stderr) == (1, "error: podman is not in PATH\n")
+
+
 @pytest.mark.parametrize("existing", [False, True])
 def test_a_runtime_that_can_not_reach_the_server(
     sample_spec: SampleSpec, spec: Path, tmp_path: Path, machine: Machine, existing: bool
