@@ -255,7 +255,7 @@ def podman_storage(pull_options: Mapping[str, str] | None = None) -> Iterator[Po
                     f"--runtime-flag=root={space.directory('runc')}",
                     "--cgroup-manager=cgroupfs",
                 ],
-                _podman_environment(space, driver, pull_options or {}),
+                podman_environment(space, driver, pull_options or {}),
                 image_options=[f"--signature-policy={policy}"],
                 pull_options=["--tls-verify=false"],
                 container_options=[
@@ -277,7 +277,7 @@ def podman_storage(pull_options: Mapping[str, str] | None = None) -> Iterator[Po
             podman.remove_containers()
 
 
-def _podman_environment(
+def podman_environment(
     space: Workspace, driver: str, pull_options: Mapping[str, str]
 ) -> dict[str, str]:
     home = space.directory(driver)
