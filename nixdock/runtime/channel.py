@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from contextlib import suppress
 from typing import Any, Final
@@ -11,11 +12,12 @@ from waitress.task import ErrorTask
 
 from nixdock.runtime.replies import error_document
 
-__all__ = ["PATIENCE", "Channel"]
+__all__ = ["Channel", "close_silent"]
 
 PATIENCE: Final = 60
 """How long a client may be silent, read nothing, or take to send a request, in seconds."""
 
+_PATIENCE_WITHOUT_ROOM: Final = 5
 _TLS_HANDSHAKE: Final = 0x16
 # Clients fall back to plain HTTP if this is the answer to HTTPS: it is that of Go's servers.
 _IS_HTTP: Final = (
@@ -80,6 +82,21 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         elif self._began is None:
             self._began = now
         return complete
+
+
+def close_silent(server: Any, now: float) -> None:
+    """Close the connections of clients that are silent for too long: sooner if there is no room.
+
+    By itself, waitress would wait for those that read nothing until they read.
+    """
+    is_full = len(server.active_channels) >= server.most_channels
+    oldest = now - (_PATIENCE_WITHOUT_ROOM if is_full else PATIENCE)
+    for channel in server.active_channels.values():
+        if not channel.requests and channel.last_activity < oldest:
+            # Its descriptor is being polled, so it must not be that of a new connection yet.
+            channel.will_close = True
+            with suppress(OSError):
+                channel.socket.shutdown(socket.SHUT_RDWR)
 
 
 def _asks_for_nothing(channel: Channel) -> bool:

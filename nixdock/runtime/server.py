@@ -33,6 +33,7 @@ _NO_CONNECTIONS: Final = 2
 _MOST_HEADERS: Final = 16 << 10
 _MOST_BODY: Final = 64 << 10
 _SECONDS_TO_END: Final = 2
+_SECONDS_BETWEEN_CLEANUPS: Final = 5
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def listening(
     """
     from waitress.server import create_server  # noqa: PLC0415 (only servers need it)
 
-    from nixdock.runtime.channel import PATIENCE, Channel  # noqa: PLC0415
+    from nixdock.runtime.channel import Channel, close_silent  # noqa: PLC0415
 
     # It reports every client that goes away.
     logging.getLogger("waitress").setLevel(logging.ERROR)
@@ -67,16 +68,16 @@ def listening(
             threads=_THREADS,
             ident=None,
             connection_limit=most + _NO_CONNECTIONS,
-            channel_timeout=PATIENCE,
             # The application has said which file can't be read, and clients may go away.
             log_socket_errors=False,
-            cleanup_interval=5,
+            cleanup_interval=_SECONDS_BETWEEN_CLEANUPS,
             max_request_header_size=_MOST_HEADERS,
             max_request_body_size=_MOST_BODY,
             asyncore_use_poll=True,
             clear_untrusted_proxy_headers=True,
         )
         server.channel_class = Channel
+        server.maintenance = partial(close_silent, server)
         server.most_channels = channels_before_room(most)
         if gate is not None:
             gate.close_all = lambda: server.trigger.pull_trigger(lambda: _close_all(server))

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -341,6 +342,27 @@ def test_half_requests_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
         slow = [stack.enter_context(connect(address, b"GET /v2/ HTTP/1.1\r\n")) for _ in range(12)]
         assert get(address, "/v2/")[0] == 200
         assert received(slow[0]) == b""
+
+
+@pytest.mark.parametrize(("most", "patience"), [(4, "_PATIENCE_WITHOUT_ROOM"), (400, "PATIENCE")])
+def test_who_reads_nothing_is_let_go(
+    monkeypatch: pytest.MonkeyPatch, most: int, patience: str
+) -> None:
+    """As many as there may be at a time would otherwise keep everybody else out."""
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", most)
+    monkeypatch.setattr(f"nixdock.runtime.channel.{patience}", 0.5)
+    monkeypatch.setattr("nixdock.runtime.server._SECONDS_BETWEEN_CLEANUPS", 0.2)
+    request = f"GET {BLOB} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    tally = Tally()
+    with listening(application(CATALOGUE, tally)) as actual, ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(connect(tcp(actual), request)).recv(1)
+        assert tally.is_busy
+        assert get(tcp(actual), "/v2/")[0] == 200
+        end = time.monotonic() + 20
+        while tally.idle_seconds() == 0 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert tally.idle_seconds() > 0
 
 
 class UnixConnection(http.client.HTTPConnection):
