@@ -19,6 +19,7 @@ from .loads import load_figures
 from .measure import Ratio, Series, interleaved, run, run_watched
 from .packers import packer_figures
 from .peers import peer_figures
+from .serving import serving_figure
 from .transfers import transfer_figures
 
 __all__ = ["MANY", "Bench"]
@@ -69,6 +70,7 @@ class Bench:
         yield from self._stacking()
         yield from transfer_figures(self._spec, self.directory, self.repeat)
         yield from load_figures(self.closure, self.directory, self.repeat)
+        yield serving_figure(self._spec)
         yield from cache_figures(self.closure, self.directory, self.repeat)
 
     @property

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-__all__ = ["Ratio", "Run", "Series", "interleaved", "run", "run_watched"]
+__all__ = ["Ratio", "Run", "Sampler", "Series", "interleaved", "run", "run_watched"]
 
 _CHUNK = 1 << 20
 _SAMPLE_SECONDS = 0.02
@@ -141,7 +141,7 @@ def run_watched(command: Sequence[str]) -> tuple[Run, int]:
 
     Shared pages count once. Where the system doesn't tell, it is the largest process's.
     """
-    sampler = _Sampler()
+    sampler = Sampler()
     try:
         done = run(command, keep=False, watch=sampler.start)
     finally:
@@ -149,17 +149,24 @@ def run_watched(command: Sequence[str]) -> tuple[Run, int]:
     return done, max(sampler.most, done.largest_process)
 
 
-class _Sampler:
+class Sampler:
+    """Looks again and again at the memory of a process with all its descendants.
+
+    `most` is the most that they had at once, in bytes; shared pages count once.
+    """
+
     def __init__(self) -> None:
         self.most = 0
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self, pid: int) -> None:
+        """Begin to look at a process."""
         self._thread = threading.Thread(target=self._sample, args=(pid,))
         self._thread.start()
 
     def stop(self) -> None:
+        """Look no more."""
         self._stopped.set()
         if self._thread is not None:
             self._thread.join()

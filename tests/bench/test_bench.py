@@ -46,6 +46,7 @@ def test_a_small_run_prints_every_figure(tmp_path: Path) -> None:
     assert "build, depth 5 / SHA-256 alone" in figures
     assert "docker load < result / app changed" in figures
     assert "docker load / load, app changed" in figures
+    assert "serve to 64 clients, memory" in figures
     assert "nix2container / build --dry-run" in figures
     run = last_run(tmp_path / "figures.json")
     assert run is not None
