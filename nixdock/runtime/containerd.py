@@ -53,6 +53,10 @@ class Containerd(Struct, frozen=True):
         found = _PLATFORM.search(self.ctr("plugins", "ls"))
         return Platform() if found is None else parse_platform(found[0])
 
+    def own_name(self, name: Reference) -> Reference:
+        """Return the name with a host: ctr takes no other."""
+        return Reference.parse(name.canonical)
+
     def identity_of(self, name: Reference) -> str | None:
         """Return the digest of the manifest or index with that name, or None if there is none."""
         try:
@@ -133,6 +137,10 @@ class Kind:
     def platform(self) -> Platform:
         """Return that of the first node."""
         return self.receivers()[0].platform()
+
+    def own_name(self, name: Reference) -> Reference:
+        """Return the name, which Kubernetes takes as it is."""
+        return name
 
     def identity_of(self, name: Reference) -> str | None:
         """Return that in the first node."""

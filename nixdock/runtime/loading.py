@@ -42,7 +42,7 @@ class LoadedLayer(Struct, frozen=True):
 
 
 class Loaded(Struct, frozen=True):
-    """An image that a runtime has now, under `names`.
+    """An image that a runtime has now, under `names`, as its own program takes them.
 
     `image` is the digest of its config, by which Docker and Podman know it, and `digest` that of
     its manifest. `blobs` and `sent` are how many blobs the runtime got, and their bytes; with
@@ -89,19 +89,19 @@ def _brought(offer: Offer, runtime: Runtime, names: Sequence[Reference]) -> Load
     if shortcut is not None:
         parts = parts_of(offer)
         if shortcut.name_again(parts, names):
-            return _loaded(offer, runtime.name, names, {})
+            return _loaded(offer, runtime, names, {})
         if known := shortcut.known(parts, names):
             sent = _received(parts, shortcut, names, known)
-            return _loaded(offer, runtime.name, names, sent, is_streamed=True)
+            return _loaded(offer, runtime, names, sent, is_streamed=True)
     if puller is not None:
         fetched = _pulled(offer, puller, names, runtime.name)
         if fetched is not None:
-            return _loaded(offer, runtime.name, names, fetched)
+            return _loaded(offer, runtime, names, fetched)
     parts = parts_of(offer)
     total: Counter[str] = Counter()
     for receiver in runtime.receivers():
         total.update(_received(parts, receiver, names, receiver.known(parts, names)))
-    return _loaded(offer, runtime.name, names, total, is_streamed=True)
+    return _loaded(offer, runtime, names, total, is_streamed=True)
 
 
 def _reason(failure: Exception) -> NixdockError:
@@ -189,7 +189,7 @@ def _pull(
 
 def _loaded(
     offer: Offer,
-    runtime: str,
+    runtime: Runtime,
     names: Sequence[Reference],
     sent: Mapping[str, int],
     *,
@@ -197,8 +197,8 @@ def _loaded(
 ) -> Loaded:
     comments = {layer.digest: layer.history.comment for layer in offer.layers}
     return Loaded(
-        runtime=runtime,
-        names=tuple(map(str, names)),
+        runtime=runtime.name,
+        names=tuple(str(runtime.own_name(name)) for name in names),
         image=offer.config,
         digest=offer.manifest.digest,
         layers=tuple(

@@ -38,6 +38,10 @@ class Minikube(Struct, frozen=True):
             machine_platform("linux", os.uname().machine) if docker is None else docker.platform()
         )
 
+    def own_name(self, name: Reference) -> Reference:
+        """Return the name, which Kubernetes takes as it is."""
+        return name
+
     def identity_of(self, name: Reference) -> str | None:
         """Return that in the Docker in the node, if we can reach it."""
         docker = self._docker()

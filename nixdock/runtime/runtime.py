@@ -76,6 +76,9 @@ class Runtime(Protocol):
     def platform(self) -> Platform:
         """Return the platform of its own machine; raise ToolError if it does not answer."""
 
+    def own_name(self, name: Reference) -> Reference:
+        """Return the name by which its own program finds an image that was given `name`."""
+
     def identity_of(self, name: Reference) -> str | None:
         """Return by which digest it knows the image with that name, or None if there is none.
 

@@ -59,12 +59,15 @@ def test_the_names_of_nix2container(
     library: Library, docker: Docker, podman: Podman, tmp_path: Path
 ) -> None:
     image = IMAGE % "three"
-    engines = {"copyToDockerDaemon": docker, "copyToPodman": podman}
-    for attribute, engine in engines.items():
+    copies = [
+        ("copyToDockerDaemon", docker, "copied:v2"),
+        ("copyToPodman", podman, "localhost/copied:v2"),
+    ]
+    for attribute, engine, name in copies:
         program = library.build(f"({image}).{attribute}")
         done = start(program, "--tag", "copied:v2", env={**engine.env}, home=tmp_path)
-        assert done.stdout == "copied:v2\n"
-        assert engine.run("copied:v2").stdout == "Hello, world!\n"
+        assert done.stdout == f"{name}\n"
+        assert engine.run(name).stdout == "Hello, world!\n"
     done = start(
         library.build(f"({image}).copyTo"),
         "docker-daemon:copied:v3",

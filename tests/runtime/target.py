@@ -34,6 +34,9 @@ class Target:
     identity: str = "image"
     """What its IDs are: of `image`, the config's digest, and `digest`, the manifest's."""
 
+    host: str = ""
+    """What is before the names that it gives to images without a host."""
+
     knows_chains: bool = False
     """Whether it knows layers only together with those below."""
 
@@ -54,7 +57,7 @@ def engine_target(name: str, engine: Engine) -> Target:
     options = [f"--option={each}" for each in (*engine.container_options, *_ALONE)]
     target = Target(name, engine.command[0], engine.env, options, names, image, passing)
     if not isinstance(engine, Docker):
-        return target
+        return replace(target, host="localhost/")
     if engine.is_in_containerd:
         return replace(target, identity="digest")
     return replace(target, knows_chains=True)
@@ -92,4 +95,5 @@ def containerd_target(runtime: Containerd) -> Target:
         return {*leases, *active(), *(name for name in images if "127.0.0.1" in name)}
 
     options = [f"--option=--cgroup={runtime.cgroup}/load"]
-    return Target("containerd", runtime.program, env, options, names, image, passing)
+    target = Target("containerd", runtime.program, env, options, names, image, passing)
+    return replace(target, host="docker.io/")

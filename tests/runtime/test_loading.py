@@ -35,7 +35,7 @@ def load(home: Home, target: Target, *arguments: object) -> dict[str, Any]:
 
 def test_only_what_changed_is_loaded(home: Home, target: Target) -> None:
     first = load(home, target, home.spec("one"))
-    assert first["names"] == ["test/greeting:v1"]
+    assert first["names"] == [f"{target.host}test/greeting:v1"]
     assert first["bytes_sent"] > 2 * MB
     # An image of another test may have the same files of its own.
     busybox, app, _ = first["layers"]
@@ -151,7 +151,7 @@ def test_several_images_at_once(home: Home, target: Target) -> None:
     spec, layout = home.spec("several"), home.directory / "layout"
     home("build", "-q", spec, "-o", layout, "--format", "oci-layout", env=os.environ)
     done = home("load", "-q", spec, layout, "--into", target.name, env=target.env)
-    assert done.stdout == "test/greeting:v1\n" * 2
+    assert done.stdout == f"{target.host}test/greeting:v1\n" * 2
     names = [f"test/at-once:v{n}" for n in range(3)]
     with ExitStack() as stack:
         loads = [
@@ -166,7 +166,7 @@ def test_several_images_at_once(home: Home, target: Target) -> None:
         ]
         for process, name in zip(loads, names, strict=True):
             out, err = process.communicate(timeout=60)
-            assert (process.returncode, out) == (0, f"{name}\n"), err
+            assert (process.returncode, out) == (0, f"{target.host}{name}\n"), err
     same = {target.image(name) for name in names}
     assert len(same) == 1
     # The layers of the layout are compressed, which only a manifest's digest tells.

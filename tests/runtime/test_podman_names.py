@@ -38,7 +38,7 @@ def test_a_name_that_is_short_for_another_one(home: Home, podman: Podman) -> Non
     program.chmod(0o755)
     done = home("load", "-q", "--json", home.spec("more"), *words, "short:v1", env=env)
     loaded = json.loads(done.stdout)
-    assert (loaded["names"], loaded["streamed"]) == (["short:v1"], True)
+    assert (loaded["names"], loaded["streamed"]) == (["localhost/short:v1"], True)
     assert podman.inspect("localhost/short:v1")["Id"] == loaded["image"].removeprefix("sha256:")
 
 
@@ -65,7 +65,9 @@ def test_the_program_of_docker_asks_podman(home: Home, podman: Podman) -> None:
         assert "warning" not in done.stderr
         loaded = json.loads(done.stdout)
         assert (loaded["runtime"], loaded["streamed"]) == ("docker", True)
-        found = podman.inspect("docker.io/library/by-docker:v1")
+        (name,) = loaded["names"]
+        assert name == "docker.io/library/by-docker:v1"
+        found = podman.inspect(name)
         assert found["Id"] == loaded["image"].removeprefix("sha256:")
         done = home("run", "-q", home.spec("two"), *words, *options, env=env, check=False)
         assert done.stdout == "two\n", done.stderr

@@ -246,7 +246,7 @@ def test_a_runtime_that_answers_runs_the_image(place: Path, kind: str) -> None:
     # Podman may know another image by the short name.
     name = f"{'localhost/' if kind == 'podman' else ''}nixdock-demo:latest"
     ran = f"ran --rm --interactive --pull=never --network=none {name}"
-    assert f"\n\nLoaded into {kind} as nixdock-demo:latest, and run:\n\n{ran}\n" in done.stdout
+    assert f"\n\nLoaded into {kind} as {name}, and run:\n\n{ran}\n" in done.stdout
     commands = [words[0] for words in log_of(state)]
     # Docker may have a part of the image.
     listing = ["image"] if kind == "docker" else []

@@ -95,9 +95,10 @@ def test_only_what_is_missing_is_sent(
 ) -> None:
     machine.install(kind)
     first = machine.load(spec)
-    assert (first["runtime"], first["names"], first["streamed"]) == (kind, ["x/y:v1"], False)
+    name = HOSTS[kind] + "x/y:v1"
+    assert (first["runtime"], first["names"], first["streamed"]) == (kind, [name], False)
     assert first["blobs"] == len(first["layers"]) + 1 == 6
-    assert machine.state["names"] == {HOSTS[kind] + "x/y:v1": first["image"]}
+    assert machine.state["names"] == {name: first["image"]}
     assert first["seconds"] >= 0
 
     again = machine.load(spec)
@@ -108,7 +109,7 @@ def test_only_what_is_missing_is_sent(
     assert [layer["comment"] for layer in sent] == ["the image's own files"]
     assert changed["blobs"] == 2
     assert changed["bytes_sent"] > sent[0]["size"]
-    assert list(machine.state["names"]) == [HOSTS[kind] + "x/y:v1"]
+    assert list(machine.state["names"]) == [name]
 
 
 def test_the_image_is_the_one_in_an_archive(spec: Path, tmp_path: Path, machine: Machine) -> None:
@@ -229,10 +230,10 @@ def test_the_closure_may_be_in_a_binary_cache(tmp_path: Path, machine: Machine) 
 def test_what_is_printed(spec: Path, machine: Machine) -> None:
     machine.install("podman")
     done = machine("load", spec, "--tag", "a/b:c", "--tag", "d")
-    assert (done.returncode, done.stdout) == (0, "a/b:c\nx/y:d\n")
+    assert (done.returncode, done.stdout) == (0, "localhost/a/b:c\nlocalhost/x/y:d\n")
     assert "podman: 5 layers, 5 sent; " in done.stderr.splitlines()[-1]
     done = machine("load", "-q", spec, spec)
-    assert (done.stdout, done.stderr) == ("x/y:v1\nx/y:v1\n", "")
+    assert (done.stdout, done.stderr) == ("localhost/x/y:v1\n" * 2, "")
     assert len(json.loads(machine("load", "--json", spec, spec).stdout)) == 2
     done = machine("load", spec, spec, "--tag", "a:b")
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
@@ -266,7 +267,7 @@ def test_docker_comes_first_and_podman_may_have_its_name(spec: Path, machine: Ma
 def test_podman_may_have_no_other_name_than_that_of_docker(spec: Path, machine: Machine) -> None:
     machine.install("docker", "podman")
     done = machine("load", "-q", spec, spec)
-    assert (done.returncode, done.stdout) == (0, "x/y:v1\nx/y:v1\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "localhost/x/y:v1\n" * 2), done.stderr
     done = machine("run", "-q", spec)
     assert (done.returncode, done.stdout[:4]) == (0, "ran "), done.stderr
     assert machine.load(spec, "--into", "podman")["runtime"] == "podman"
