@@ -105,13 +105,16 @@ def test_an_index_is_built_and_pushed(
 def test_the_programs_load_the_image_for_the_machine(
     library: Library, docker: Docker, podman: Podman, tmp_path: Path
 ) -> None:
-    for engine, attribute in ((docker, "copyToDockerDaemon"), (podman, "copyToPodman")):
+    for engine, attribute, name in (
+        (docker, "copyToDockerDaemon", "x/greeting:1.0"),
+        (podman, "copyToPodman", "localhost/x/greeting:1.0"),
+    ):
         program = library.build(f"({ARM64}).{attribute}")
         loaded = run(program, "-q", home=tmp_path, **_variables(engine.env))
-        assert loaded == "x/greeting:1.0\n"
-        assert engine.inspect("x/greeting:1.0")["Architecture"] == "amd64"
-        assert engine.run("x/greeting:1.0").stdout.startswith("Hello")
-        engine.rmi("x/greeting:1.0")
+        assert loaded == f"{name}\n"
+        assert engine.inspect(name)["Architecture"] == "amd64"
+        assert engine.run(name).stdout.startswith("Hello")
+        engine.rmi(name)
 
 
 def _variables(environment: Any) -> dict[str, str]:
