@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,3 +30,24 @@ class Closure:
     def trees(self) -> Sequence[Path]:
         """Where the store paths are, in order."""
         return sorted(Path(f"{self.root}{info['path']}") for info in self.infos)
+
+    def link_store(self, root: Path) -> None:
+        """Make a store with the same files below `root`, of which no database knows a hash."""
+        for tree in self.trees:
+            _link_tree(tree, root / tree.relative_to(self.root or "/"))
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir() and not source.is_symlink():
+        shutil.copytree(source, target, symlinks=True, copy_function=_link)
+    else:
+        _link(str(source), str(target))
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        # The store may be on another file system, and a file has only so many links.
+        shutil.copy2(source, target, follow_symlinks=False)

@@ -68,7 +68,7 @@ class Bench:
         yield from _database(self.repeat)
         yield from self._compressing()
         yield from self._stacking()
-        yield from transfer_figures(self._spec, self.directory, self.repeat)
+        yield from transfer_figures(self.closure, self._spec, self.directory, self.repeat)
         yield from load_figures(self.closure, self.directory, self.repeat)
         yield serving_figure(self._spec)
         yield from cache_figures(self.closure, self.directory, self.repeat)

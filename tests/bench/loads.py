@@ -43,8 +43,7 @@ class _Loads:
     def figures(self) -> Iterator[Figure]:
         root = self.directory / "loads"
         # A store of the closure, with the app in it.
-        for tree in self.closure.trees:
-            _link_tree(tree, root / tree.relative_to(self.closure.root or "/"))
+        self.closure.link_store(root)
         spec = self._spec(root, 0)
         started = time.perf_counter()
         first = self._load(spec)
@@ -135,19 +134,3 @@ class _Loads:
         if sizes is not None:
             sizes.add((found["bytes_sent"], sum(layer["size"] for layer in sent)))
         return seconds
-
-
-def _link_tree(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir() and not source.is_symlink():
-        shutil.copytree(source, target, symlinks=True, copy_function=_link)
-    else:
-        _link(str(source), str(target))
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        # The store may be on another file system, and a file has only so many links.
-        shutil.copy2(source, target, follow_symlinks=False)

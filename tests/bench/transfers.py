@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 from nixdock.oci.media_types import MANIFEST_MEDIA_TYPE
 
 from ..runtime.registry import Registry, local_registry
+from .closure import Closure
 from .figure import Figure, nixdock, ratio_figure, seconds_figure
 from .measure import Ratio, Run, interleaved, run
 
@@ -24,18 +25,21 @@ _MB = 1_000_000
 _PROGRAMS = ("docker-registry", "skopeo")
 
 
-def transfer_figures(spec: Path, directory: Path, repeat: int) -> Iterator[Figure]:
-    """Measure pushes and pulls of the image of `spec`, if the programs are installed."""
+def transfer_figures(
+    closure: Closure, spec: Path, directory: Path, repeat: int
+) -> Iterator[Figure]:
+    """Measure pushes and pulls of the closure's image, if the programs are installed."""
     missing = [program for program in _PROGRAMS if shutil.which(program) is None]
     if missing:
         yield Figure("pushes and pulls", f"not measured: {' and '.join(missing)} missing")
         return
     with local_registry() as registry:
-        yield from _Transfers(spec, directory, repeat, registry).figures()
+        yield from _Transfers(closure, spec, directory, repeat, registry).figures()
 
 
 @dataclass(frozen=True)
 class _Transfers:
+    closure: Closure
     spec: Path
     directory: Path
     repeat: int
@@ -73,7 +77,9 @@ class _Transfers:
 
     def _app_only(self) -> Figure:
         """Change one store path that nothing refers to; push that path alone to compare."""
-        graph = json.loads(Path(json.loads(self.spec.read_text())["closure"]["graph"]).read_bytes())
+        graph = self.closure.infos
+        # Nix's database would tell that its hash is another one than in the graph.
+        self.closure.link_store(self._changed_store)
         referred = {path for info in graph for path in info["references"] if path != info["path"]}
         app = max(
             (info for info in graph if info["path"] not in referred), key=lambda i: i["narSize"]
@@ -95,11 +101,16 @@ class _Transfers:
         name = f"push, {size:.1f} MB app changed / alone"
         return ratio_figure(name, Ratio(ours, theirs), most=1.5)
 
+    @property
+    def _changed_store(self) -> Path:
+        return self.directory / "changed"
+
     def _other_spec(self, name: str, graph: Sequence[object]) -> Path:
         file = self.directory / f"{name}-graph.json"
         file.write_text(json.dumps(graph))
         spec = json.loads(self.spec.read_text())
         spec["closure"]["graph"] = str(file)
+        spec["store"]["root"] = str(self._changed_store)
         other = self.directory / f"{name}.json"
         other.write_text(json.dumps(spec))
         return other
