@@ -79,7 +79,7 @@ class _Loads:
         ((sent, layers),) = sizes
         name = "docker load < result / app changed"
         yield ratio_figure(name, Ratio(result, part), least=10)
-        yield ratio_figure("docker load / load, app changed", Ratio(plain, part))
+        yield ratio_figure("docker load / load, app changed", Ratio(plain, part), least=10)
         measured = f"{sent} B, {layers} B in layers"
         # The rest is the config.
         ok = sent - layers < 100_000
