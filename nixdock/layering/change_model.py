@@ -119,10 +119,11 @@ class ChangeModel:
         return [*map(self.probability, cones)]
 
     def union_probabilities(self, cone: int, others: Sequence[int]) -> list[float]:
-        """Return the probabilities of the union of a cone with each of the others."""
+        """Return the probabilities of the union of a cone with each of the others.
+
+        There must be one class: then they take little time.
+        """
         unions = [cone | other for other in others]
-        if not self.has_one_class:
-            return [*map(self.probability, unions)]
         top, by_count = self.top, self._single_class
         return [
             self.probability(union) if union & top else by_count[union.bit_count()]
