@@ -73,7 +73,7 @@ PODMAN_SUITES := trixie
 newer-podman: $(PODMAN_SUITES:%=newer-podman-%)
 $(PODMAN_SUITES:%=newer-podman-%): newer-podman-%: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.runtime.newer podman $* $(BIN)/pytest -k podman \
-		tests/runtime/test_partial_pulls.py
+		tests/runtime/test_partial_pulls.py tests/images/test_partial_pulls.py
 
 .PHONY: tools
 tools:
