@@ -51,12 +51,14 @@ class AnswerCache:
         # What was added in blocks of `together`, of which so many are entered.
         self._waiting: list[tuple[str, str, int, bytes | None]] = []
         self._blocks = 0
+        # Whether anything of a cache is known, by its URL, as long as blocks are entered.
+        self._known: dict[str, bool] = {}
 
     def find(self, url: str, name: str) -> tuple[bytes | None] | None:
         """Return the file in a tuple, with None in it if the cache lacks it; None if unknown."""
         row = None
         with self._locked(), suppress(sqlite3.Error, OSError):
-            if (connection := self._opened()) is not None:
+            if (connection := self._opened()) is not None and self._knows(connection, url):
                 query = "select time, data from Answers where url = ? and name = ?"
                 row = connection.execute(query, (url, name)).fetchone()
         if row is None:
@@ -80,7 +82,7 @@ class AnswerCache:
     def together(self) -> Iterator[None]:
         """Write what is added within the block at once, since each transaction takes its time.
 
-        It may not be found before the end of the block.
+        It may not be found before the end of the block, nor what other processes add meanwhile.
         """
         with self._locked():
             self._blocks += 1
@@ -91,13 +93,26 @@ class AnswerCache:
                 self._blocks = max(0, self._blocks - 1)
                 if not self._blocks:
                     self._write_waiting()
+                    self._known = {}
+
+    def _knows(self, connection: sqlite3.Connection, url: str) -> bool:
+        """Tell whether to look for what a cache has answered.
+
+        Of a cache that is new, a closure may have thousands of paths to look for in vain.
+        """
+        if not self._blocks:
+            return True
+        if url not in self._known:
+            query = "select 1 from Answers where url = ? limit 1"
+            self._known[url] = connection.execute(query, (url,)).fetchone() is not None
+        return self._known[url]
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         if self._process != os.getpid():
             self._lock, self._connection, self._process = threading.Lock(), None, os.getpid()
             # The parent writes them.
-            self._waiting, self._blocks = [], 0
+            self._waiting, self._blocks, self._known = [], 0, {}
         with self._lock:
             yield
 

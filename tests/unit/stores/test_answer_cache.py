@@ -72,6 +72,24 @@ def test_what_is_added_together_is_known_in_the_end(tmp_path: Path) -> None:
         assert other.find(URL, "999") == (None,)
 
 
+def test_little_is_looked_for_of_a_cache_that_is_new(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path)
+    cache.add(f"{URL}/other", "0", b"text")
+    asked: list[str] = []
+    connection = cache._opened()
+    assert connection is not None
+    connection.set_trace_callback(asked.append)
+    with cache.together():
+        assert [cache.find(URL, str(number)) for number in range(100)] == [None] * 100
+        assert len(asked) == 1
+        assert cache.find(f"{URL}/other", "0") == (b"text",)
+        cache.add(URL, "0", b"text")
+    assert cache.find(URL, "0") == (b"text",)
+    AnswerCache(tmp_path).add(URL, "1", None)
+    with cache.together():
+        assert cache.find(URL, "1") == (None,)
+
+
 def test_without_a_directory_nothing_is_known() -> None:
     cache = AnswerCache(None)
     cache.add(URL, "name", b"text")
