@@ -59,7 +59,7 @@ let
             }
             ''
               nixdock resolve ${spec} -o "$out" --graph "$NIX_ATTRS_JSON_FILE" \
-                --tag ${lib.escapeShellArg (image.tagOf file)}
+                --tag ${lib.escapeShellArg (image.tagOf spec file)}
             '';
 
         file =
@@ -68,9 +68,9 @@ let
               inherit (image) imageName meta;
               passthru =
                 common.transferPrograms baseName conf compression
-                // image.remotePrograms ownFiles ofImage (image.tagOf file) compression
+                // image.remotePrograms ownFiles ofImage (image.tagOf spec file) compression
                 // {
-                  imageTag = image.tagOf file;
+                  imageTag = image.tagOf spec file;
                   inherit (image) imagePlatform;
                   buildArgs = image.args;
                   inherit conf layer;
@@ -80,7 +80,7 @@ let
             }
             ''
               ${common.noteIgnored { inherit diskSize buildVMMemorySize; }}
-              nixdock build ${spec} -o "$out" --graph "$NIX_ATTRS_JSON_FILE" ${image.tagOption} \
+              nixdock build ${spec} -o "$out" --graph "$NIX_ATTRS_JSON_FILE" ${image.tagOption spec} \
                 --format ${format} --compression ${chosen.compression} ${
                   lib.optionalString (format == "docker-archive") "--legacy"
                 }

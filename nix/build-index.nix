@@ -44,12 +44,13 @@ let
         ++ lib.optional (!defaultAnnotations) "--no-default-annotations"
       );
 
+      chosenTag = common.chosenTag name tag sources;
       tagOption =
-        if tag == null then
+        if chosenTag == null then
           "--tag-of-output ${imageName}"
         else
-          "--tag ${imageName}:${lib.escapeShellArg (checks.tag name tag)}";
-      imageTag = if tag == null then common.hashPart file else checks.tag name tag;
+          "--tag ${imageName}:${lib.escapeShellArg chosenTag}";
+      imageTag = if chosenTag == null then common.hashPart file else chosenTag;
       nameOption = " --tag ${imageName}:${imageTag}";
 
       # The image for the machine that the programs run on.

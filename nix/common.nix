@@ -8,6 +8,7 @@ rec {
   inherit lib package pkgs;
 
   checks = import ./checks.nix { inherit pkgs; };
+  deferred = import ./deferred.nix { inherit lib; };
 
   defaultArchitecture = go.GOARCH;
   defaultVariant = lib.optionalString (go.GOARM or "" != "") "v${go.GOARM}";
@@ -79,6 +80,10 @@ rec {
   # The hash part of a derivation's store path, which changes with the inputs.
   hashPart =
     drv: lib.head (lib.splitString "-" (baseNameOf (builtins.unsafeDiscardStringContext drv.outPath)));
+
+  # The tag that evaluation decides for an image made from these files, or null: then it is the hash
+  # part of the derivation that makes it.
+  chosenTag = name: tag: files: if tag == null then deferred.tagOf files else checks.tag name tag;
 
   # For scripts that find their attributes as words in variables of the environment, also where
   # `config.structuredAttrsByDefault` is set.

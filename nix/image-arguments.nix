@@ -264,11 +264,20 @@ in
               sharedSpec // imageSpec // { top_layer = topLayer; } // own
             );
 
+          # Of an image with this spec, for the script of the derivation that makes it.
           tagOption =
-            if tag == null then "--tag-of-output" else "--tag ${lib.escapeShellArg (checks.tag name tag)}";
+            spec:
+            let
+              chosen = common.chosenTag name tag [ spec ];
+            in
+            if chosen == null then "--tag-of-output" else "--tag ${lib.escapeShellArg chosen}";
 
-          # Without a tag, the hash part of the derivation whose script uses `tagOption`.
-          tagOf = drv: if tag == null then common.hashPart drv else checks.tag name tag;
+          tagOf =
+            spec: drv:
+            let
+              chosen = common.chosenTag name tag [ spec ];
+            in
+            if chosen == null then common.hashPart drv else chosen;
         };
     in
     lib.setFunctionArgs imageFunction (shared // lib.functionArgs make);

@@ -103,7 +103,7 @@ let
               }
               ''
                 nixdock resolve ${spec} -o "$out" --plan "$plan" --graph "$NIX_ATTRS_JSON_FILE" \
-                  ${image.tagOption}
+                  ${image.tagOption spec}
               '';
 
           # Rewrites the file that `layering.previous` names.
@@ -124,13 +124,13 @@ let
             # itself needs these.
             passthru =
               common.transferPrograms baseName conf compression
-              // image.remotePrograms ownFiles ofImage (image.tagOf conf) compression
+              // image.remotePrograms ownFiles ofImage (image.tagOf spec conf) compression
               // {
                 inherit updatePlan;
               }
               // passthru
               // {
-                imageTag = image.tagOf conf;
+                imageTag = image.tagOf spec conf;
                 inherit (image) imagePlatform;
                 inherit
                   conf

@@ -74,19 +74,23 @@ in
         };
       };
       planning = planningContext name (spec.layering or { });
-      document = builtins.seq planning (
-        plain (
-          builtins.toJSON (
-            {
-              version = 1;
-              # What stdenv sets, so that the image is the one that Nix builds.
-              source_date_epoch = 315532800;
-            }
-            // spec
-            // closure
+      unknown = common.deferred.placeholdersIn (builtins.toJSON spec);
+      document =
+        assert lib.assertMsg (unknown == [ ])
+          "nixdock: image ${name}: remote names store paths before they are built, but those of content-addressed derivations are known after it; use the image's push, which builds them";
+        builtins.seq planning (
+          plain (
+            builtins.toJSON (
+              {
+                version = 1;
+                # What stdenv sets, so that the image is the one that Nix builds.
+                source_date_epoch = 315532800;
+              }
+              // spec
+              // closure
+            )
           )
-        )
-      );
+        );
       file = builtins.toFile "${baseName}-remote.json" (builtins.appendContext document planning);
       program = common.commandProgram baseName;
     in

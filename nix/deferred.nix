@@ -1,0 +1,35 @@
+# Store paths that evaluation does not know: those of content-addressed derivations, which their
+# builds tell. Until then, text names them by placeholders, which Nix replaces in what it builds.
+{ lib }:
+let
+  # The digits of Nix.
+  digit = "[0-9a-df-np-sv-z]";
+
+  # Where a path begins, and not a part of one, such as the name of a NAR in a cache. Text in JSON may
+  # have an escaped line end before it.
+  placeholder = "(^|[^0-9A-Za-z]|\\\\[nrt])(/${digit}{52})";
+in
+{
+  # The placeholders in a text, if it has any.
+  placeholdersIn =
+    text:
+    lib.optionals (lib.any (lib.hasSuffix ".drv") (lib.attrNames (builtins.getContext text))) (
+      map lib.last (
+        lib.filter builtins.isList (
+          builtins.split placeholder (builtins.unsafeDiscardStringContext text)
+        )
+      )
+    );
+
+  # A tag in place of the hash part of what is made from these files, if that is not known; or null.
+  # Placeholders follow from derivations, so that it changes with them.
+  tagOf =
+    files:
+    let
+      paths = map (file: builtins.unsafeDiscardStringContext "${file}") files;
+    in
+    if lib.all (lib.hasPrefix "${builtins.storeDir}/") paths then
+      null
+    else
+      lib.substring 0 32 (builtins.hashString "sha256" (lib.concatStringsSep " " paths));
+}
