@@ -213,7 +213,7 @@ rec {
     name: previous:
     lib.concatMap (
       plan:
-      if builtins.isPath plan && !builtins.pathExists plan then
+      if (builtins.isPath plan || deferred.isSource plan) && !builtins.pathExists plan then
         lib.warn (missingPlan name plan) [ ]
       else
         [ "${plan}" ]

@@ -8,12 +8,19 @@ let
   # Where a path begins, and not a part of one, such as the name of a NAR in a cache. Text in JSON may
   # have an escaped line end before it.
   placeholder = "(^|[^0-9A-Za-z]|\\\\[nrt])(/${digit}{52})";
+
+  isBuilt =
+    text: lib.any (lib.hasSuffix ".drv") (lib.attrNames (builtins.getContext text));
 in
 {
+  # Whether a value is text that names a file in the store which nothing has to build, such as
+  # "${self}/file" in a flake.
+  isSource = value: lib.isString value && builtins.hasContext value && !isBuilt value;
+
   # The placeholders in a text, if it has any.
   placeholdersIn =
     text:
-    lib.optionals (lib.any (lib.hasSuffix ".drv") (lib.attrNames (builtins.getContext text))) (
+    lib.optionals (isBuilt text) (
       map lib.last (
         lib.filter builtins.isList (
           builtins.split placeholder (builtins.unsafeDiscardStringContext text)

@@ -135,6 +135,18 @@ def test_a_missing_plan_is_named_in_a_warning(library: Library, directory: str, 
     assert re.search(hint, warnings.strip())
 
 
+def test_a_missing_plan_in_a_text_is_named_too(library: Library, tmp_path: Path) -> None:
+    """As of `self` in a flake: without it, the first plan could not be made."""
+    source = f'builtins.path {{ path = {json.dumps(str(tmp_path))}; name = "source"; }}'
+    image = f"""nixdock.streamLayeredImage {{
+      name = "x"; layering.previous = "${{{source}}}/plan.json"; }}"""
+    warnings = library.warnings(f"({image}).drvPath")
+    assert re.search("there is no /nix/store/[^/]*-source/plan.json, .* `git add` it$", warnings)
+    assert library.evaluate(f"({image}).remote.layering") == {}
+    (tmp_path / "plan.json").write_text("{}")
+    assert library.warnings(f"({image}).drvPath") == ""
+
+
 def test_the_new_plan_asks_to_be_added_to_git(library: Library, tmp_path: Path) -> None:
     """Where it is in a repository that does not know it."""
     build = f"(nixdock.buildLayeredImage {{ {PRODUCT % '1'} }}).updatePlan"
