@@ -24,12 +24,13 @@ let
         chosen = common.compressorFor name compressor;
         compression = common.compressionOption name format compressor;
 
-        trees = common.treesOf (
+        trees =
           if contents != null then
-            lib.warn "nixdock: image ${name}: contents is deprecated; use copyToRoot" contents
+            lib.warn "nixdock: image ${name}: contents is deprecated; use copyToRoot" (
+              common.treesOf name "contents" contents
+            )
           else
-            copyToRoot
-        );
+            common.treesOf name "copyToRoot" copyToRoot;
 
         ownFiles = {
           contents = trees;
@@ -92,6 +93,11 @@ let
       assert common.checks.types ": image ${name}" "true or false" builtins.isBool {
         inherit keepContentsDirlinks;
       };
+      assert
+        runAsRoot == null
+        || common.checks.types ": image ${name}" "the text of a script" lib.isStringLike {
+          inherit runAsRoot;
+        };
       file
     )
   );

@@ -87,6 +87,7 @@ let
               ${tagOption}${options}
           '';
     in
+    assert checks.types ": index ${name}" "a list" builtins.isList { inherit images; };
     assert lib.assertMsg (
       images != [ ]
     ) "nixdock: index ${name}: images is empty; give at least one image";

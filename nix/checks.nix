@@ -38,6 +38,18 @@ let
     powerpc64le = "ppc64le";
     x86_64 = "amd64";
   };
+
+  # A wrong value in an error. JSON has no functions, which sets may have, too.
+  shown =
+    value:
+    if lib.isFunction value then
+      "a function"
+    else if lib.isDerivation value then
+      "the derivation ${value.name}"
+    else if builtins.isAttrs value && !lib.isStringLike value then
+      "an attribute set"
+    else
+      builtins.toJSON value;
 in
 {
   # Checks the name of an image, and returns it in lower case, as images have it.
@@ -88,7 +100,7 @@ in
     lib.all (
       argument:
       isRight arguments.${argument}
-      || throw "nixdock${place}: ${argument} must be ${type}, not ${builtins.toJSON arguments.${argument}}"
+      || throw "nixdock${place}: ${argument} must be ${type}, not ${shown arguments.${argument}}"
     ) (lib.attrNames arguments);
 
   architecture =
@@ -130,10 +142,35 @@ in
         lib.concatMapStringsSep " " builtins.toJSON words
       } ]";
 
+  # Checks what an image has at /, and returns it: a list of packages and other trees of files.
+  trees =
+    name: argument:
+    map (
+      tree:
+      if !lib.isStringLike tree then
+        throw "nixdock: image ${name}: ${argument} has packages and paths, not ${shown tree}"
+      else if builtins.isString tree && !lib.hasPrefix "/" tree then
+        throw "nixdock: image ${name}: ${argument} has packages and paths, not the text ${builtins.toJSON tree}; write the package itself, such as pkgs.hello"
+      else
+        tree
+    );
+
+  # Checks what pullImage fetches: a repository without a tag, and the digest in it.
+  source =
+    imageName: imageDigest:
+    if builtins.match ".*:[^/]*" imageName != null then
+      throw "nixdock.pullImage: ${imageName}: imageName is a repository without a tag, because imageDigest says which image it is; give the tag as finalImageTag"
+    else if builtins.match "[a-z0-9]+:[0-9a-f]+" imageDigest == null then
+      throw "nixdock.pullImage: ${imageName}: imageDigest is the digest of a manifest, such as sha256:0123..., not ${builtins.toJSON imageDigest}; nix-prefetch-docker prints it"
+    else
+      "docker://${imageName}@${imageDigest}";
+
   # Checks the file of an image, and returns it as a string. `place` names the argument.
   imageFile =
     place: file:
-    if file.isExe or false then
+    if !lib.isStringLike file then
+      throw "nixdock${place} is a file, not ${shown file}"
+    else if file.isExe or false then
       throw "nixdock${place} is the stream script ${file.name}, not an image; use buildLayeredImage instead of streamLayeredImage"
     else if builtins.isString file && !lib.hasPrefix "/" file then
       throw "nixdock${place} is a file, not a reference such as ${builtins.toJSON file}; use pullImage to fetch an image from a registry"

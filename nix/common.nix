@@ -75,7 +75,9 @@ rec {
     } format;
 
   # The trees in an argument such as contents: lists may be nested, and null stands for no tree.
-  treesOf = contents: lib.filter (tree: tree != null) (lib.flatten contents);
+  treesOf =
+    name: argument: contents:
+    checks.trees name argument (lib.filter (tree: tree != null) (lib.flatten contents));
 
   # The hash part of a derivation's store path, which changes with the inputs.
   hashPart =

@@ -75,6 +75,14 @@ in
         assert checks.types ": image ${name}" "true or false" builtins.isBool {
           inherit includeNixDB;
         };
+        assert checks.types ": image ${name}" "a list" builtins.isList { inherit perms; };
+        assert checks.types ": image ${name}" "the text of a script" lib.isStringLike {
+          inherit extraCommands;
+        };
+        assert
+          checks.types ": image ${name}" "a string, such as \"2020-01-02\", \"@SECONDS\" or \"now\""
+            builtins.isString
+            { inherit created; };
         assert checks.types ": image ${name}" "an attribute set" builtins.isAttrs {
           inherit
             annotations

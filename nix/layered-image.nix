@@ -46,6 +46,12 @@ let
         assert common.checks.types ": image ${image.name}" "true or false" builtins.isBool {
           inherit enableFakechroot includeStorePaths;
         };
+        assert common.checks.types ": image ${image.name}" "a string" builtins.isString {
+          inherit gname mtime uname;
+        };
+        assert common.checks.types ": image ${image.name}" "the text of a script" lib.isStringLike {
+          fakeRootCommands = if fakeRootCommands == null then "" else fakeRootCommands;
+        };
         assert common.checks.types ": image ${image.name}" "a number" builtins.isInt {
           inherit maxLayers;
         };
@@ -62,9 +68,9 @@ let
           // image.owner;
 
           ownFiles = {
-            contents = common.treesOf contents;
+            contents = common.treesOf image.name "contents" contents;
           }
-          // lib.optionalAttrs (fakeRootCommands != "") {
+          // lib.optionalAttrs (fakeRootCommands != "" && fakeRootCommands != null) {
             fake_root_commands = fakeRootCommands;
             enable_fakechroot =
               enableFakechroot

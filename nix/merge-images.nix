@@ -5,6 +5,9 @@ let
 
   mergeImages =
     images:
+    assert checks.types ".mergeImages" "a list" builtins.isList {
+      "the argument" = images;
+    };
     assert lib.assertMsg (
       images != [ ]
     ) "nixdock.mergeImages: the list is empty; give at least one image";

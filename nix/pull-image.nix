@@ -68,7 +68,7 @@ let
               imageTag = finalImageTag;
               passthru = common.transferPrograms (fixName finalImageName) "docker-archive:${file}" "";
 
-              source = "docker://${imageName}@${imageDigest}";
+              source = checks.source imageName imageDigest;
               destination = "${finalImageName}:${finalImageTag}";
               platform = [
                 "--override-os=${os}"
@@ -96,7 +96,7 @@ let
           '';
     in
     assert checks.types ".pullImage: ${imageName}" "a string" builtins.isString {
-      inherit arch imageDigest os;
+      inherit arch imageDigest imageName os;
     };
     file;
 in

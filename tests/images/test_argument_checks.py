@@ -123,6 +123,44 @@ def refusal(library: Library, expression: str) -> str:
             "nixdock: image x: annotations must be an attribute set, not null",
         ),
         (
+            'name = "x"; created = 1700000000;',
+            (
+                'nixdock: image x: created must be a string, such as "2020-01-02", "@SECONDS" or'
+                ' "now", not 1700000000'
+            ),
+        ),
+        (
+            'name = "x"; extraCommands = [ "true" ];',
+            'nixdock: image x: extraCommands must be the text of a script, not ["true"]',
+        ),
+        (
+            'name = "x"; perms = { path = "/x"; };',
+            "nixdock: image x: perms must be a list, not an attribute set",
+        ),
+        (
+            'name = "x"; labels = x: x;',
+            "nixdock: image x: labels must be an attribute set, not a function",
+        ),
+        (
+            'name = "x"; contents = [ pkgs.hello [ 5 ] ];',
+            "nixdock: image x: contents has packages and paths, not 5",
+        ),
+        (
+            'name = "x"; contents = pkgs.python3Packages;',
+            "nixdock: image x: contents has packages and paths, not an attribute set",
+        ),
+        (
+            'name = "x"; contents = [ "hello" ];',
+            (
+                'nixdock: image x: contents has packages and paths, not the text "hello"; write the'
+                " package itself, such as pkgs.hello"
+            ),
+        ),
+        (
+            'name = "x"; fromImage = { };',
+            "nixdock: image x: fromImage is a file, not an attribute set",
+        ),
+        (
             'name = "x"; fromImage = "ubuntu:22.04";',
             (
                 'nixdock: image x: fromImage is a file, not a reference such as "ubuntu:22.04"; use'
@@ -159,6 +197,14 @@ def test_images(library: Library, builder: str, arguments: str, message: str) ->
                 "nixdock.mergeImages: an image of the list is a file, not a reference such as"
                 ' "ubuntu:22.04"; use pullImage to fetch an image from a registry'
             ),
+        ),
+        (
+            "nixdock.mergeImages STREAM",
+            "nixdock.mergeImages: the argument must be a list, not the derivation stream-x",
+        ),
+        (
+            "nixdock.mergeImages [ null ]",
+            "nixdock.mergeImages: an image of the list is a file, not null",
         ),
         (
             "nixdock.mergeImages [ ]",
@@ -234,6 +280,40 @@ def test_images_in_files(library: Library, expression: str, message: str) -> Non
             "nixdock: index x: annotations.a must be a string, not 1",
         ),
         (
+            'nixdock.buildIndex { name = "x"; images = { }; }',
+            "nixdock: index x: images must be a list, not an attribute set",
+        ),
+        (
+            'nixdock.streamLayeredImage { name = "x"; mtime = 1; }',
+            "nixdock: image x: mtime must be a string, not 1",
+        ),
+        (
+            'nixdock.buildLayeredImage { name = "x"; fakeRootCommands = [ ]; }',
+            "nixdock: image x: fakeRootCommands must be the text of a script, not []",
+        ),
+        (
+            'nixdock.buildImage { name = "x"; runAsRoot = true; }',
+            "nixdock: image x: runAsRoot must be the text of a script, not true",
+        ),
+        (
+            'nixdock.buildImage { name = "x"; copyToRoot = { a = pkgs.hello; }; }',
+            "nixdock: image x: copyToRoot has packages and paths, not an attribute set",
+        ),
+        (
+            'nixdock.pullImage { imageName = "h:1/a:3"; imageDigest = "sha256:0"; hash = ""; }',
+            (
+                "nixdock.pullImage: h:1/a:3: imageName is a repository without a tag, because"
+                " imageDigest says which image it is; give the tag as finalImageTag"
+            ),
+        ),
+        (
+            'nixdock.pullImage { imageName = "h:1/a"; imageDigest = "latest"; hash = ""; }',
+            (
+                "nixdock.pullImage: h:1/a: imageDigest is the digest of a manifest, such as"
+                ' sha256:0123..., not "latest"; nix-prefetch-docker prints it'
+            ),
+        ),
+        (
             'nixdock.buildIndex { name = "x"; images = [ STREAM ]; annotations = [ ]; }',
             "nixdock: index x: annotations must be an attribute set, not []",
         ),
@@ -246,6 +326,15 @@ def test_images_in_files(library: Library, expression: str, message: str) -> Non
 def test_wrong_types(library: Library, expression: str, message: str) -> None:
     stream = '(nixdock.streamLayeredImage { name = "x"; })'
     assert refusal(library, expression.replace("STREAM", stream)) == message
+
+
+def test_no_script_may_be_null(library: Library) -> None:
+    """As dockerTools takes it."""
+    same = library.evaluate(
+        """(nixdock.buildLayeredImage { name = "x"; fakeRootCommands = null; }).drvPath
+           == (nixdock.buildLayeredImage { name = "x"; }).drvPath"""
+    )
+    assert same is True
 
 
 def test_a_number_is_a_tag(library: Library) -> None:
@@ -276,6 +365,7 @@ def test_labels_that_are_a_list_are_left_to_nixdock(library: Library) -> None:
         'name = "localhost/x"; config.Cmd = "bash"; config.Entrypoint = [ "a b" ];',
         'name = "builder:5000/x"; fromImage = /images/base.tar;',
         'name = "x"; fromImage = "/images/base.tar"; config = null;',
+        'name = "x"; extraCommands = pkgs.hello; contents = [ [ null ] /images/base.tar ];',
     ],
 )
 def test_accepted(library: Library, arguments: str) -> None:

@@ -148,7 +148,7 @@ def test_attributes_are_all_documented(library: Library) -> None:
                (nixdock.buildLayeredImage { name = "x"; })
                (nixdock.streamLayeredImage { name = "x"; })
                (nixdock.buildIndex { name = "x"; images = [ ./. ]; })
-               (nixdock.pullImage { imageName = "x"; imageDigest = "y"; hash = ""; })
+               (nixdock.pullImage { imageName = "x"; imageDigest = "sha256:0"; hash = ""; })
              ];
            in pkgs.lib.concatMap (image: builtins.attrNames image.passthru) images"""
     )
@@ -338,7 +338,7 @@ def test_cross_builds_run_programs_of_the_build_platform(library: Library) -> No
         cross = pkgs.extend (_: _: {{ buildPackages = pkgs; }}
           // pkgs.lib.genAttrs [ "fakeroot" "skopeo" "jq" ] host);
         tools = import {LIBRARY} {{ pkgs = cross; }};
-        base = tools.pullImage {{ imageName = "x"; imageDigest = "sha256:y"; hash = ""; }};
+        base = tools.pullImage {{ imageName = "x"; imageDigest = "sha256:0"; hash = ""; }};
       in map (drv: drv.drvPath) [
         (tools.buildImage {{ name = "x"; runAsRoot = "true"; }})
         (tools.buildLayeredImage {{ name = "x"; fakeRootCommands = "true"; fromImage = base; }})
