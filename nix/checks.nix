@@ -51,14 +51,16 @@ let
     else
       builtins.toJSON value;
 in
-{
+rec {
+  isImageName = name: builtins.match repository (lib.toLower name) != null;
+
   # Checks the name of an image, and returns it in lower case, as images have it.
   imageName =
     name:
     let
       lower = lib.toLower name;
     in
-    if builtins.match repository lower == null then
+    if !isImageName name then
       throw (
         "nixdock: ${builtins.toJSON name} is not the name of an image: expected [HOST[:PORT]/]NAME[/NAME...], where each NAME is letters and digits, joined by '.', '_', '__' or dashes"
         + lib.optionalString (

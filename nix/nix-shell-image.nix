@@ -67,10 +67,21 @@ let
       command = map value ([ attrs.builder ] ++ attrs.args or [ ]);
     };
 
+  # The name of the image. That of a derivation may have characters that this can't, as gtk+3 has.
+  nameFor =
+    drv:
+    let
+      name = "${builtins.replaceStrings [ "+" "?" "=" ] [ "-" "-" "-" ] drv.name}-env";
+      words = lib.filter (word: builtins.isString word && word != "") (
+        builtins.split "[^0-9A-Za-z]+" name
+      );
+    in
+    if common.checks.isImageName name then name else lib.concatStringsSep "-" words;
+
   streamNixShellImage =
     {
       drv,
-      name ? drv.name + "-env",
+      name ? nameFor drv,
       tag ? null,
       uid ? 1000,
       gid ? 1000,

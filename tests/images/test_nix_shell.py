@@ -313,6 +313,26 @@ def test_names_and_attributes(library: Library) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("gtk+3-3.24.43", "gtk-3-3.24.43-env"),
+        ("libc++", "libc---env"),
+        ("Foo_1.0", "foo_1.0-env"),
+        ("_x.-1?=2", "x-1-2-env"),
+    ],
+)
+def test_images_of_derivations_with_other_names(library: Library, name: str, image: str) -> None:
+    """Names of derivations may have characters that a runtime refuses in one of an image."""
+    found = library.evaluate(
+        f"""let
+            drv = pkgs.runCommand "{name}" {{ }} "";
+            built = nixdock.buildNixShellImage {{ inherit drv; }};
+          in [ built.name built.imageName built.stream.remote.name ]"""
+    )
+    assert found == [f"{name}-env.tar.gz", image, image]
+
+
 def test_a_stream_is_loaded_from_a_pipe(library: Library, docker: Docker) -> None:
     stream = library.build(
         f'{SCOPE} shells.streamNixShellImage {{ drv = hello; tag = "s"; run = "type -P sed"; }}'
