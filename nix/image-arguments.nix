@@ -9,6 +9,7 @@ let
     runNixdock
     ;
   remote = import ./remote.nix { inherit common; };
+  inherit (import ./unknown-arguments.nix { inherit lib; }) refuseOthers;
 
   # Where an image of pullImage comes from: HOST/NAME@DIGEST.
   referenceOf =
@@ -38,12 +39,12 @@ let
 in
 {
   # Adds the shared arguments to those of `make`, which takes its own arguments first, and then the
-  # image: the attribute set below. The pattern of `make` has no `...`, so that Nix still rejects
-  # unknown arguments.
+  # image: the attribute set below. Others are errors.
   withImageArguments =
     make:
     let
       shared = lib.functionArgs imageFunction;
+      arguments = shared // lib.functionArgs make;
 
       imageFunction =
         {
@@ -151,7 +152,7 @@ in
             // provenance;
           };
         in
-        make (removeAttrs args (lib.attrNames shared)) rec {
+        make (removeAttrs (refuseOthers name arguments args) (lib.attrNames shared)) rec {
           inherit
             args
             baseName
@@ -288,5 +289,5 @@ in
             if chosen == null then common.hashPart drv else chosen;
         };
     in
-    lib.setFunctionArgs imageFunction (shared // lib.functionArgs make);
+    lib.setFunctionArgs imageFunction arguments;
 }

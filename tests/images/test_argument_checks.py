@@ -328,6 +328,47 @@ def test_wrong_types(library: Library, expression: str, message: str) -> None:
     assert refusal(library, expression.replace("STREAM", stream)) == message
 
 
+@pytest.mark.parametrize(
+    ("builder", "argument", "hint"),
+    [
+        (
+            "buildLayeredImage",
+            "copyToRoot",
+            "; give contents, or use buildImage, which copies files",
+        ),
+        ("streamLayeredImage", "compressor", "; use buildLayeredImage, which writes a file"),
+        (
+            "buildImage",
+            "maxLayers",
+            "; use buildLayeredImage, because buildImage makes one layer",
+        ),
+        ("buildLayeredImage", "runAsRoot", "; give fakeRootCommands, with enableFakechroot = true"),
+        ("buildImage", "fakeRootCommands", "; give runAsRoot, or use buildLayeredImage"),
+        ("buildImage", "entrypoint", "; give config.Entrypoint"),
+        ("streamLayeredImage", "layer", ""),
+        ("buildImage", "passthru", ""),
+    ],
+)
+def test_there_is_no_such_argument(
+    library: Library, builder: str, argument: str, hint: str
+) -> None:
+    """As of another function of dockerTools."""
+    found = refusal(library, f'nixdock.{builder} {{ name = "x"; {argument} = [ ]; }}')
+    assert found == f"nixdock: image x: there is no argument {argument}{hint}"
+
+
+def test_hints_are_for_arguments_that_a_function_lacks(library: Library) -> None:
+    lacking = library.evaluate(
+        """builtins.mapAttrs (_: f: builtins.attrNames (pkgs.lib.functionArgs f))
+          { single = nixdock.buildImage; stream = nixdock.streamLayeredImage; }"""
+    )
+    assert isinstance(lacking, dict)
+    text = (LIBRARY / "unknown-arguments.nix").read_text()
+    hinted = set(re.findall(r"^    (\w+) = \"", text, re.MULTILINE))
+    assert hinted
+    assert hinted & set(lacking["single"]) & set(lacking["stream"]) == set()
+
+
 def test_no_script_may_be_null(library: Library) -> None:
     """As dockerTools takes it."""
     same = library.evaluate(
