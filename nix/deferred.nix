@@ -11,6 +11,7 @@ let
 
   isBuilt =
     text: lib.any (lib.hasSuffix ".drv") (lib.attrNames (builtins.getContext text));
+  isKnown = lib.hasPrefix "${builtins.storeDir}/";
 in
 {
   # Whether a value is text that names a file in the store which nothing has to build, such as
@@ -35,8 +36,21 @@ in
     let
       paths = map (file: builtins.unsafeDiscardStringContext "${file}") files;
     in
-    if lib.all (lib.hasPrefix "${builtins.storeDir}/") paths then
+    if lib.all isKnown paths then
       null
     else
       lib.substring 0 32 (builtins.hashString "sha256" (lib.concatStringsSep " " paths));
+
+  # Where a build outside of Nix puts an output: at its path, or at one of its own, as in Nix's builds.
+  outputPath =
+    drv: output:
+    let
+      path = builtins.unsafeDiscardStringContext drv.${output}.outPath;
+      name = drv.name + lib.optionalString (output != "out") "-${output}";
+      # Hashes of store paths have no e.
+      hash = builtins.replaceStrings [ "e" ] [ "w" ] (
+        lib.substring 0 32 (builtins.hashString "sha256" path)
+      );
+    in
+    if isKnown path then path else "${builtins.storeDir}/${hash}-${name}";
 }

@@ -39,7 +39,7 @@ let
       attrs = drv.drvAttrs;
       outputs = lib.genAttrs (attrs.outputs or [ "out" ]) (
         # The user builds the outputs in the image, so the image must not contain them.
-        output: builtins.unsafeDiscardStringContext drv.${output}.outPath
+        common.deferred.outputPath drv
       );
       # A derivation refers to its own outputs by placeholders.
       value =

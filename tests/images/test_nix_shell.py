@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import subprocess
 import time
@@ -186,6 +187,29 @@ def test_what_is_built_is_what_nix_builds(library: Library, docker: Docker) -> N
     path, *content = docker.run(image).stdout.splitlines()
     assert path == str(built)
     assert content == (built / "bin/hello").read_text().splitlines()
+
+
+def test_a_content_addressed_derivation_is_built(library: Library, docker: Docker) -> None:
+    """At a path of the image's own, because only a build by Nix tells the right one."""
+    image = library.build(
+        """nixdock.streamNixShellImage {
+          name = "shell"; tag = "t";
+          run = "buildDerivation && cat $out/bin/which && realpath $dev";
+          drv = pkgs.runCommand "which" {
+            __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256";
+            outputs = [ "out" "dev" ]; own = placeholder "dev";
+          } "mkdir -p $out/bin $dev; echo $out $own > $out/bin/which";
+        }""",
+        *("--option", "experimental-features", "nix-command flakes ca-derivations"),
+    )
+    with subprocess.Popen([image], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        name = docker.load(process.stdout)
+    written, dev = docker.run(name).stdout.splitlines()[-2:]
+    assert re.fullmatch("/nix/store/[0-9a-df-np-sv-z]{32}-which-dev", dev)
+    out, own = written.split()
+    assert re.fullmatch("/nix/store/[0-9a-df-np-sv-z]{32}-which", out)
+    assert own == dev
 
 
 def test_the_user_owns_what_a_build_needs(library: Library, docker: Docker) -> None:
