@@ -39,13 +39,27 @@ let
     x86_64 = "amd64";
   };
 
+  # Where a value has a function, by its name, or none.
+  functionsIn =
+    name: value:
+    if lib.isStringLike value then
+      [ ]
+    else if lib.isFunction value then
+      [ name ]
+    else if builtins.isAttrs value then
+      lib.concatMap (key: functionsIn "${name}.${key}" value.${key}) (lib.attrNames value)
+    else if builtins.isList value then
+      lib.concatMap (functionsIn name) value
+    else
+      [ ];
+
   # A wrong value in an error. JSON has no functions, which sets may have, too.
   shown =
     value:
-    if lib.isFunction value then
-      "a function"
-    else if lib.isDerivation value then
+    if lib.isDerivation value then
       "the derivation ${value.name}"
+    else if lib.isFunction value then
+      "a function; in a list, a call needs parentheses"
     else if builtins.isAttrs value && !lib.isStringLike value then
       "an attribute set"
     else
@@ -120,7 +134,7 @@ rec {
         )
       );
 
-  # Checks the commands of a config. A string would be the name of a program, spaces included.
+  # Checks a config, which becomes JSON, and its commands. A string would be the name of a program, spaces included.
   config =
     name: config:
     let
@@ -136,8 +150,11 @@ rec {
       ) (lib.attrNames config);
       key = lib.head wrong;
       words = lib.filter (word: word != "") (lib.splitString " " config.${key});
+      functions = functionsIn "config" config;
     in
-    if wrong == [ ] then
+    if functions != [ ] then
+      throw "nixdock: image ${name}: ${lib.head functions} has ${shown (_: null)}"
+    else if wrong == [ ] then
       config
     else
       throw "nixdock: image ${name}: config.${key} is one string with spaces, which no shell splits; write a list of arguments: [ ${

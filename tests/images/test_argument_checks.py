@@ -139,11 +139,32 @@ def refusal(library: Library, expression: str) -> str:
         ),
         (
             'name = "x"; labels = x: x;',
-            "nixdock: image x: labels must be an attribute set, not a function",
+            (
+                "nixdock: image x: labels must be an attribute set, not a function; in a list, a"
+                " call needs parentheses"
+            ),
         ),
         (
             'name = "x"; contents = [ pkgs.hello [ 5 ] ];',
             "nixdock: image x: contents has packages and paths, not 5",
+        ),
+        (
+            'name = "x"; contents = [ pkgs.writeShellScriptBin "a" "b" ];',
+            (
+                "nixdock: image x: contents has packages and paths, not a function; in a list, a"
+                " call needs parentheses"
+            ),
+        ),
+        (
+            'name = "x"; config.Cmd = [ pkgs.writeShellScript "start" "exec start" ];',
+            ("nixdock: image x: config.Cmd has a function; in a list, a call needs parentheses"),
+        ),
+        (
+            'name = "x"; config.Healthcheck.Test = [ [ pkgs.writeShellScript ] ];',
+            (
+                "nixdock: image x: config.Healthcheck.Test has a function; in a list, a call needs"
+                " parentheses"
+            ),
         ),
         (
             'name = "x"; contents = pkgs.python3Packages;',
