@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
 from nixdock.errors import RegistryError
 from nixdock.layers.hashed import VerifiedReader
 from nixdock.network.body import Body
-from nixdock.network.retrying import TRANSIENT
 from nixdock.oci.attachment import Attachment
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.referrers import referrer_of
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     import io
 
 __all__ = ["Destination", "Mount", "Outcome", "RegistryDestination", "may_mount", "try_mount"]
-
-_NO_MOUNT: Final = TRANSIENT | {400, 401, 403, 404, 405, 501}
 
 
 class Outcome(StrEnum):
@@ -102,10 +99,11 @@ def may_mount(repository: Repository, digest: str, mount_from: str) -> bool:
 def _has_no_mounts(error: RegistryError) -> bool:
     """Tell whether an error only means that a blob can't be mounted.
 
-    Not every registry mounts blobs, nor from every repository, nor at any moment: it can be
-    uploaded, and that fails as well if the registry can't be reached.
+    Not every registry mounts blobs, nor from every repository, nor at any moment, and each has its
+    own way to say so: whatever it answers, the blob can be uploaded. That fails as well if the
+    registry can't be reached, or refuses everything.
     """
-    return error.status in _NO_MOUNT or error.is_broken
+    return error.status is not None or error.is_broken
 
 
 class RegistryDestination:

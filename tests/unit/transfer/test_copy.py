@@ -72,7 +72,7 @@ def test_blobs_of_the_same_registry_are_mounted(
     assert fake.requests(SENDING) == []
 
 
-@pytest.mark.parametrize("status", [0, 403, 500])
+@pytest.mark.parametrize("status", [0, 200, 403, 409, 412, 422, 500])
 def test_what_is_not_mounted_is_uploaded(
     fake: FakeRegistry, image: Sample, access: Access, status: int
 ) -> None:
