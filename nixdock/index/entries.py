@@ -89,7 +89,7 @@ def _entries(
         yield _entry(origin, source, tree, descriptor or {}, stated)
         return
     # With all that they say, whether it is known here or not.
-    descriptors = orjson.loads(tree.manifest.data)["manifests"]
+    descriptors = orjson.loads(tree.manifest.data)["manifests"] or []
     children = zip(tree.children, index.manifests, descriptors, strict=True)
     for child, document, own in children:
         above = document if document.platform is not None else stated

@@ -49,23 +49,33 @@ class DescriptorDocument(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class IndexDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """An image index (image-index.md)."""
+    """An image index (image-index.md); programs in Go, such as umoci, write null for no entries."""
 
     schema_version: int
-    manifests: list[DescriptorDocument]
+    entries: list[DescriptorDocument] | None = msgspec.field(name="manifests")
     media_type: str | None = None
     annotations: dict[str, str] | None = None
+
+    @property
+    def manifests(self) -> list[DescriptorDocument]:
+        """The entries, or none."""
+        return self.entries or []
 
 
 class ManifestDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """An image manifest (manifest.md)."""
+    """An image manifest (manifest.md); programs in Go write null for no layers, too."""
 
     schema_version: int
     config: DescriptorDocument
-    layers: list[DescriptorDocument]
+    content: list[DescriptorDocument] | None = msgspec.field(name="layers")
     media_type: str | None = None
     artifact_type: str | None = None
     annotations: dict[str, str] | None = None
+
+    @property
+    def layers(self) -> list[DescriptorDocument]:
+        """The layers, or none."""
+        return self.content or []
 
 
 class ReferrerDocument(msgspec.Struct, frozen=True, rename="camel"):

@@ -195,7 +195,7 @@ class _TaggedList(Struct, frozen=True):
         Some registries want that the manifests of all entries are there.
         """
         document = dict(_EMPTY_LIST if self.data is None else parse_json(self.data))
-        document["manifests"] = [*document["manifests"], *self.missing]
+        document["manifests"] = [*(document["manifests"] or []), *self.missing]
         if refusal is not None and lacks_something(refusal):
             kept = [each for each in document["manifests"] if _has(self.repository, each["digest"])]
             if not any(each in kept for each in self.missing):

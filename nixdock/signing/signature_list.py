@@ -88,7 +88,7 @@ class SignatureList(Struct, frozen=True):
 
         Nothing about them has been verified.
         """
-        layers = converted(self.manifest["layers"], list[DescriptorDocument])
+        layers = converted(self.manifest["layers"] or [], list[DescriptorDocument])
         if len(layers) > _MOST_ENTRIES:
             raise ImageError(
                 f"the manifest lists {len(layers)} signatures, but may have {_MOST_ENTRIES}"
@@ -120,7 +120,7 @@ class SignatureList(Struct, frozen=True):
         manifest = {
             **self.manifest,
             "config": config.descriptor().document(),
-            "layers": [*self.manifest["layers"], layer.document()],
+            "layers": [*(self.manifest["layers"] or []), layer.document()],
         }
         media_type = self.manifest.get("mediaType", MANIFEST_MEDIA_TYPE)
         return Blob(media_type, canonical_json(manifest)), config

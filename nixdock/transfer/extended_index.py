@@ -51,7 +51,7 @@ def extended_index(layout: Path, content: FileContent) -> ExtendedIndex:
         message = f"{index} can't be extended: {error}; name another directory"
         raise OutputError(message, path=index) from None
     replaced = [_is_replaced(entry, content) for entry in entries]
-    pairs = zip(value["manifests"], replaced, strict=True)
+    pairs = zip(value["manifests"] or [], replaced, strict=True)
     document = {**value, "manifests": [entry for entry, gone in pairs if not gone]}
     for entry, gone in zip(entries, replaced, strict=True):
         if gone and (name := _other_name(entry, content)):

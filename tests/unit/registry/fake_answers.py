@@ -223,9 +223,9 @@ def _put_manifest(registry: FakeRegistry, received: Received, name: str, wanted:
     if ":" in wanted and check_digest(wanted) != digest:
         return failure(400, "DIGEST_INVALID", f"the content is {digest}")
     blobs, manifests = registry.blobs.get(name, {}), registry.manifests.setdefault(name, {})
-    parts = [document["config"], *document["layers"]] if "layers" in document else []
+    parts = [document["config"], *(document["layers"] or [])] if "layers" in document else []
     missing = [each["digest"] for each in parts if each["digest"] not in blobs]
-    children = [each["digest"] for each in document.get("manifests", [])]
+    children = [each["digest"] for each in (document.get("manifests") or [])]
     missing += [each for each in children if each not in manifests]
     if missing:
         return failure(404, "MANIFEST_BLOB_UNKNOWN", f"unknown: {', '.join(missing)}")

@@ -183,6 +183,17 @@ def test_malformed_lists_are_errors(fake: FakeRegistry, body: bytes) -> None:
         listed(fake)
 
 
+def test_a_list_may_have_null_for_no_entries(fake: FakeRegistry) -> None:
+    body = b'{"schemaVersion":2,"manifests":null}'
+    fake.faults = [
+        Fault("GET", "/referrers/", status=200, headers={"Content-Type": INDEX}, body=body)
+    ]
+    assert listed(fake) == []
+    fake.add_manifest("x", {"schemaVersion": 2, "mediaType": INDEX, "manifests": None}, TAG)
+    put_referrers(repository(fake), [attached()])
+    assert listed(fake) == digests(attached())
+
+
 def test_an_entry_is_given_once(fake: FakeRegistry) -> None:
     put_referrers(repository(fake), [attached()])
     write_list(fake, *tagged(fake), *tagged(fake))

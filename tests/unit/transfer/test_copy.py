@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 import nixdock
+from nixdock.oci.media_types import INDEX_MEDIA_TYPE
 from nixdock.registry.access import Access
 
 from ..registry.fake_registry import FakeRegistry, Fault, digest_of
@@ -373,6 +374,29 @@ def test_an_artifact_goes_into_a_layout_and_out_of_it(
     assert_has(fake, "z", "v2", artifact)
     with pytest.raises((nixdock.InputError, nixdock.ImageError)):
         nixdock.copy_image(f"oci:{tmp_path}/layout:none", f"oci:{tmp_path}/none")
+
+
+def test_null_stands_for_no_layers_and_no_images(
+    fake: FakeRegistry, access: Access, tmp_path: Path
+) -> None:
+    """As programs in Go write lists of which they have none."""
+    image = sample(layers=None)
+    store(fake, "x", image, "v1")
+    source, layout = f"docker://{fake.host}/x:v1", f"oci:{tmp_path}/layout:v1"
+    nixdock.copy_image(source, layout, access=access)
+    assert nixdock.verify_image(tmp_path / "layout").problems == ()
+    assert nixdock.inspect_image(layout).document()["images"][0]["layers"] == []
+    nixdock.copy_image(layout, f"docker://{fake.host}/z:v2", access=access)
+    assert_has(fake, "z", "v2", image)
+    index = {"schemaVersion": 2, "mediaType": INDEX_MEDIA_TYPE, "manifests": None}
+    digest = fake.add_manifest("x", index, "none")
+    nixdock.copy_image(
+        f"docker://{fake.host}/x:none",
+        f"docker://{fake.host}/z:none",
+        all_platforms=True,
+        access=access,
+    )
+    assert fake.tags["z"]["none"] == digest
 
 
 def test_the_error_of_an_image_that_is_not_there_stays(

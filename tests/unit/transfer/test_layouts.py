@@ -317,6 +317,18 @@ def test_a_layout_whose_index_was_never_written_gets_one(
     assert nixdock.verify_image(target).problems == ()
 
 
+def test_a_layout_without_images_as_umoci_makes_it(
+    fake: FakeRegistry, two: Sample, access: Access, tmp_path: Path
+) -> None:
+    target = tmp_path / "umoci"
+    target.mkdir()
+    (target / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    (target / "index.json").write_text('{"schemaVersion":2,"manifests":null}')
+    nixdock.copy_image(f"docker://{fake.host}/x:two", f"oci:{target}:two", access=access)
+    assert names_in(target) == ["two"]
+    assert nixdock.verify_image(target).problems == ()
+
+
 def test_an_empty_directory_stays_itself(
     fake: FakeRegistry, two: Sample, access: Access, tmp_path: Path
 ) -> None:
