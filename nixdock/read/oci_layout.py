@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from nixdock.errors import ImageError
 from nixdock.oci.attestation import ATTESTATION_TYPE
+from nixdock.oci.descriptor_budget import DescriptorBudget
 from nixdock.oci.digests import check_digest, hex_of, sha256_digest
 from nixdock.oci.documents import (
     DescriptorDocument,
@@ -34,7 +35,6 @@ __all__ = ["read_layout"]
 
 _LAYOUT_VERSION: Final = "1.0.0"
 _MOST_NESTING: Final = 4
-_MOST_DESCRIPTORS: Final = 1000
 
 
 class _Context(NamedTuple):
@@ -62,7 +62,7 @@ class _Reader:
     def __init__(self, members: Members, complain: Complain) -> None:
         self._members = members
         self._complain = complain
-        self._descriptors = 0
+        self._descriptors = DescriptorBudget()
         self._budget = JsonBudget()
         self._artifacts: list[Problem] = []
         self.view = LayoutView()
@@ -146,18 +146,13 @@ class _Reader:
                 f"the document is an index within {_MOST_NESTING} others; no more are read",
                 place=place,
             )
-        self._count(len(index.manifests))
+        self._descriptors.take(len(index.manifests), "the layout")
         present = [self._has_blob(child) for child in index.manifests]
         for i, child in enumerate(index.manifests):
             # A copy of one platform's image keeps the whole index, so that its digest stays valid.
             if context.depth and child.platform and not present[i] and any(present):
                 continue
             self._follow(child, f"{place}: manifests[{i}]", context)
-
-    def _count(self, added: int) -> None:
-        self._descriptors += added
-        if self._descriptors > _MOST_DESCRIPTORS:
-            raise ImageError(f"the layout has more than {_MOST_DESCRIPTORS} descriptors")
 
     def _has_blob(self, descriptor: DescriptorDocument) -> bool:
         return f"{BLOBS}/{hex_of(descriptor.digest)}" in self._members
@@ -227,7 +222,7 @@ class _Reader:
     def _read_manifest(
         self, manifest: ManifestDocument, data: bytes, place: str, context: _Context
     ) -> None:
-        self._count(1 + len(manifest.layers))
+        self._descriptors.take(1 + len(manifest.layers), "the layout")
         config_type = manifest.config.media_type
         is_artifact = config_type not in CONFIG_MEDIA_TYPES
         if is_artifact:

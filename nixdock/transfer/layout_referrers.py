@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from nixdock.errors import ImageError
 from nixdock.oci.descriptor import Blob
+from nixdock.oci.descriptor_budget import MOST_IN_DOCUMENT
 from nixdock.oci.documents import DescriptorDocument, IndexDocument
 from nixdock.oci.layout import INDEX
 from nixdock.oci.media_types import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
@@ -17,7 +18,7 @@ from nixdock.oci.referrers import referrer_entry, referrer_of
 from nixdock.oci.untrusted_json import MOST_JSON, JsonBudget, converted, parse_json
 from nixdock.read.members import Members, read_whole
 from nixdock.transfer.source import LayoutSource
-from nixdock.transfer.tree import MOST_DESCRIPTORS, MOST_NESTING, parse_index
+from nixdock.transfer.tree import MOST_NESTING, parse_index
 
 __all__ = ["referrers_in_layout"]
 
@@ -45,13 +46,13 @@ class _Manifests:
     def __init__(self, source: LayoutSource) -> None:
         self._source = source
         self._budget = JsonBudget()
-        self._left = MOST_DESCRIPTORS
+        self._left = MOST_IN_DOCUMENT
 
     def below(self, entries: Sequence[DescriptorDocument], depth: int) -> Iterator[Blob]:
         self._left -= len(entries)
         if self._left < 0 or depth > MOST_NESTING:
             raise ImageError(
-                f"{self._source.place} has more than {MOST_DESCRIPTORS} descriptors, or more than"
+                f"{self._source.place} has more than {MOST_IN_DOCUMENT} descriptors, or more than"
                 f" {MOST_NESTING} indexes within each other"
             )
         for entry in entries:

@@ -10,18 +10,13 @@ from msgspec import Struct
 from nixdock.errors import ImageError, InputError
 from nixdock.oci.attestation import ATTESTATION_TYPE
 from nixdock.oci.descriptor import Blob, Platform
+from nixdock.oci.descriptor_budget import MOST_IN_DOCUMENT
 from nixdock.oci.documents import ConfigDocument, PlatformDocument
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPES, INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
 from nixdock.oci.platforms import best_fitting, platform_text
 from nixdock.oci.untrusted_json import converted, parse_json
 from nixdock.transfer.source import Source
-from nixdock.transfer.tree import (
-    MOST_DESCRIPTORS,
-    MOST_NESTING,
-    parse_index,
-    parse_manifest,
-    read_document,
-)
+from nixdock.transfer.tree import MOST_NESTING, parse_index, parse_manifest, read_document
 
 __all__ = ["choose", "completed_platform", "platform_of"]
 
@@ -29,13 +24,13 @@ __all__ = ["choose", "completed_platform", "platform_of"]
 class _Budget(Struct):
     """How many descriptors may still be looked at: indexes of indexes could have any number."""
 
-    left: int = MOST_DESCRIPTORS
+    left: int = MOST_IN_DOCUMENT
 
     def take(self, source: Source, descriptors: int) -> None:
         self.left -= descriptors
         if self.left < 0:
             raise ImageError(
-                f"{source.place} has more than {MOST_DESCRIPTORS} descriptors", place=source.place
+                f"{source.place} has more than {MOST_IN_DOCUMENT} descriptors", place=source.place
             )
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from nixdock.errors import ImageError
 from nixdock.layers.hashed import VerifiedReader
 from nixdock.oci.descriptor import Blob
+from nixdock.oci.descriptor_budget import DescriptorBudget
 from nixdock.oci.digests import check_digest
 from nixdock.oci.documents import DescriptorDocument, IndexDocument, ManifestDocument
 from nixdock.oci.media_types import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from nixdock.transfer.source import Source
 
 __all__ = [
-    "MOST_DESCRIPTORS",
     "MOST_NESTING",
     "Tree",
     "parse_index",
@@ -30,9 +30,6 @@ __all__ = [
 
 MOST_NESTING: Final = 4
 """The largest number of indexes within each other that are read."""
-
-MOST_DESCRIPTORS: Final = 1000
-"""The largest number of descriptors in all manifests and indexes that are read."""
 
 
 class Tree(Struct, frozen=True):
@@ -120,7 +117,7 @@ class _Reader:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._budget = JsonBudget()
-        self._descriptors = 0
+        self._descriptors = DescriptorBudget()
 
     def tree(self, manifest: Blob, depth: int) -> Tree:
         index = parse_index(manifest, self._budget)
@@ -159,12 +156,10 @@ class _Reader:
     def _check(
         self, manifest: Blob, descriptors: tuple[DescriptorDocument, ...] | list[DescriptorDocument]
     ) -> None:
-        self._descriptors += len(descriptors)
-        if self._descriptors > MOST_DESCRIPTORS:
-            raise ImageError(
-                f"{self._source.place} has more than {MOST_DESCRIPTORS} descriptors",
-                place=self._source.place,
-            )
+        try:
+            self._descriptors.take(len(descriptors), self._source.place)
+        except ImageError as error:
+            raise ImageError(str(error), place=self._source.place) from None
         for descriptor in descriptors:
             check_digest(descriptor.digest)
             if descriptor.size < 0:

@@ -533,6 +533,17 @@ def test_nested_indexes(tmp_path: Path) -> None:
     assert any("index within 4 others" in x for x in problems(put(tmp_path, nested(4))))
 
 
+def test_how_many_descriptors_a_layout_has(tmp_path: Path) -> None:
+    many = without(image(index=lambda i: i.update(manifests=i["manifests"] * 400)), "manifest.json")
+    assert problems(put(tmp_path, many)) == []
+    more = without(
+        image(index=lambda i: i.update(manifests=i["manifests"] * 1001)), "manifest.json"
+    )
+    assert problems(put(tmp_path, more)) == [
+        "index.json: the layout has more than 1000 descriptors in one document"
+    ]
+
+
 def test_an_index_with_one_platform_copied(tmp_path: Path) -> None:
     gone = descriptor(
         "manifest.v1+json", b"gone", platform={"architecture": "s390x", "os": "linux"}

@@ -18,6 +18,7 @@ from nixdock.transfer.tree import read_tree
 from ..registry.fake_registry import digest_of
 from .samples import INDEX, MANIFEST, sample
 
+LAYER = "application/vnd.oci.image.layer.v1.tar"
 Result = TypeVar("Result")
 
 
@@ -87,8 +88,23 @@ def test_too_deep_an_index_is_refused() -> None:
 def test_too_many_descriptors_are_refused() -> None:
     source = Documents()
     entry = source.add(sample("one").manifest)
-    with pytest.raises(ImageError, match="here has more than 1000 descriptors"):
-        read_tree(source, source.index([entry] * 400))
+    with pytest.raises(ImageError, match="here has more than 1000 descriptors in one document"):
+        read_tree(source, source.index([entry] * 1001))
+    layer = entry | {"mediaType": LAYER}
+    large = source.add(sample(layers=[layer] * 999).manifest)
+    assert len(read_tree(source, source.index([large])).children) == 1
+    with pytest.raises(ImageError, match="here has more than 1000 descriptors in one document"):
+        read_tree(source, Blob(MANIFEST, sample(layers=[layer] * 1000).manifest))
+    with pytest.raises(ImageError, match=r"here has more than 50000 descriptors$"):
+        read_tree(source, source.index([large] * 50))
+
+
+def test_an_index_may_have_many_images_of_many_layers() -> None:
+    """Nine platforms of an image with 120 layers, for example."""
+    source = Documents()
+    manifests = [sample(*(f"{a}{i}" for i in range(120)), size=1).manifest for a in "abcdefghi"]
+    tree = read_tree(source, source.index([source.add(each) for each in manifests]))
+    assert len(tree.all_blobs()) == 9 * 121
 
 
 def test_too_many_descriptors_are_refused_before_a_platform_is_chosen() -> None:
