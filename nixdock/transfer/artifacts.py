@@ -11,7 +11,7 @@ from nixdock.read.members import Members, read_whole
 from nixdock.transfer.source import LayoutSource
 from nixdock.transfer.tree import Tree, parse_index, parse_manifest, read_tree
 
-__all__ = ["artifact_in"]
+__all__ = ["artifact_in", "has_image"]
 
 
 def artifact_in(
@@ -29,10 +29,15 @@ def artifact_in(
     if len({each.digest for each in found}) != 1:
         return None
     tree = read_tree(source, source.manifest(found[0]))
-    if any(_is_image(each.manifest) for each in tree.walk()):
+    if has_image(tree):
         return None
     # The full name is written last, and says more.
     return tree, tuple(dict.fromkeys(names[-1] for each in found if (names := _names(each))))
+
+
+def has_image(tree: Tree) -> bool:
+    """Tell whether a tree is an image, or an index of some, and not only an artifact."""
+    return any(_is_image(each.manifest) for each in tree.walk())
 
 
 def _names(entry: DescriptorDocument) -> list[str]:

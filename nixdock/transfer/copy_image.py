@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
-from nixdock.errors import InputError
+from nixdock.errors import ImageError, InputError
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.attachment import Attachment
 from nixdock.oci.layout import Format
 from nixdock.oci.location import FileLocation, Location, location_text
 from nixdock.oci.media_types import LAYER_CODINGS
 from nixdock.registry.access import Access
+from nixdock.transfer.artifacts import has_image
 from nixdock.transfer.copying import CopiedBlob, CopiedManifest, transfer
 from nixdock.transfer.destination import Destination, Outcome, RegistryDestination
 from nixdock.transfer.file_destination import FileForm
@@ -29,6 +30,8 @@ from nixdock.transfer.opening import (
 from nixdock.transfer.source import RegistrySource, Source
 
 __all__ = ["Copied", "copy_image"]
+
+_FOR_DOCKER: Final = frozenset({Format.ARCHIVE, Format.DOCKER_ARCHIVE})
 
 
 class Copied(Struct, frozen=True):
@@ -128,8 +131,10 @@ def copy_image(
         )
     with open_source(source, selection, access, compress=not to_docker) as opened:
         names = destination_names(destination, opened)
-        if how.form is Format.ARCHIVE and isinstance(destination, FileLocation):
-            names = agreed_names(names)
+        if isinstance(destination, FileLocation) and how.form in _FOR_DOCKER:
+            _check_is_image(opened)
+            if how.form is Format.ARCHIVE:
+                names = agreed_names(names)
         attached = _attached(opened) if referrers else []
         with open_destination(destination, access, how=how) as place:
             blobs, manifests = transfer(
@@ -146,6 +151,18 @@ def copy_image(
         attachments=tuple(attached),
         requests=requests,
     )
+
+
+def _check_is_image(opened: Opened) -> None:
+    """Raise ImageError, before anything is fetched, for an artifact, which Docker can't load."""
+    if not has_image(opened.tree):
+        place, digest = opened.source.place, opened.tree.manifest.digest
+        raise ImageError(
+            f"{place} has no image, but {digest}, an artifact, which is in no file for Docker;"
+            " write an OCI layout or an OCI archive",
+            place=place,
+            digest=digest,
+        )
 
 
 def _requests(place: Source | Destination) -> int:

@@ -376,6 +376,22 @@ def test_an_artifact_goes_into_a_layout_and_out_of_it(
         nixdock.copy_image(f"oci:{tmp_path}/layout:none", f"oci:{tmp_path}/none")
 
 
+@pytest.mark.parametrize("form", ["archive", "docker-archive"])
+def test_an_artifact_is_not_fetched_for_docker(
+    fake: FakeRegistry, access: Access, tmp_path: Path, form: str
+) -> None:
+    artifact = replace(sample("model", artifactType="a/b", config=EMPTY), config=b"{}")
+    store(fake, "x", artifact, "v1")
+    with pytest.raises(nixdock.ImageError) as caught:
+        nixdock.pull_image(f"{fake.host}/x:v1", tmp_path / "out.tar", form=form, access=access)
+    assert str(caught.value) == (
+        f"{fake.host}/x has no image, but {artifact.digest}, an artifact, which is in no file for"
+        " Docker; write an OCI layout or an OCI archive"
+    )
+    assert fake.requests("GET", "/blobs/") == []
+    nixdock.pull_image(f"{fake.host}/x:v1", tmp_path / "o", form="oci-archive", access=access)
+
+
 def test_null_stands_for_no_layers_and_no_images(
     fake: FakeRegistry, access: Access, tmp_path: Path
 ) -> None:
