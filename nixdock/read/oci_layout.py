@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from nixdock.errors import ImageError
@@ -17,6 +16,7 @@ from nixdock.oci.documents import (
     PlatformDocument,
 )
 from nixdock.oci.layout import BLOBS, CONTAINERD_NAME, INDEX, MARKER, REF_NAME
+from nixdock.oci.layout_names import entry_name
 from nixdock.oci.media_types import (
     CONFIG_MEDIA_TYPES,
     INDEX_MEDIA_TYPES,
@@ -161,7 +161,7 @@ class _Reader:
         annotations = child.annotations or {}
         names = context.names
         if not context.depth:
-            names = tuple(_names(annotations))
+            names = tuple(filter(None, (entry_name(annotations),)))
             keys = (REF_NAME, CONTAINERD_NAME)
             self.view.names += [(key, annotations[key]) for key in keys if key in annotations]
         below = _Context(
@@ -275,9 +275,3 @@ class _Reader:
                 annotations=manifest.annotations or {},
             )
         )
-
-
-def _names(annotations: Mapping[str, str]) -> Iterator[str]:
-    """Yield the image's name: containerd's full name if there is one, else the tag."""
-    if name := annotations.get(CONTAINERD_NAME) or annotations.get(REF_NAME):
-        yield name

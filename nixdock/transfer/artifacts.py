@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from nixdock.oci.descriptor import Blob
 from nixdock.oci.documents import DescriptorDocument, IndexDocument
-from nixdock.oci.layout import CONTAINERD_NAME, INDEX, REF_NAME
+from nixdock.oci.layout import INDEX, REF_NAME
+from nixdock.oci.layout_names import entry_name
 from nixdock.oci.media_types import CONFIG_MEDIA_TYPES, LAYER_CODINGS
 from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
 from nixdock.read.members import Members, read_whole
@@ -42,7 +43,7 @@ def has_image(tree: Tree) -> bool:
 
 def _names(entry: DescriptorDocument) -> list[str]:
     annotations = entry.annotations or {}
-    return [annotations[key] for key in (REF_NAME, CONTAINERD_NAME) if key in annotations]
+    return [name for name in (annotations.get(REF_NAME), entry_name(annotations)) if name]
 
 
 def _is_image(manifest: Blob) -> bool:

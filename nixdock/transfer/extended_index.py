@@ -13,6 +13,7 @@ from nixdock.errors import ImageError, OutputError
 from nixdock.oci.digests import check_digest
 from nixdock.oci.documents import DescriptorDocument, IndexDocument
 from nixdock.oci.layout import CONTAINERD_NAME, INDEX
+from nixdock.oci.layout_names import entry_name, have_same_name
 from nixdock.oci.media_types import INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES
 from nixdock.oci.untrusted_json import MOST_JSON, JsonBudget, converted, parse_json
 from nixdock.read.directory import Directory
@@ -64,7 +65,7 @@ def extended_index(layout: Path, content: FileContent) -> ExtendedIndex:
 def _is_replaced(entry: DescriptorDocument, content: FileContent) -> bool:
     names: Mapping[str, str] = entry.annotations or {}
     new = [annotations_of(name) for name in content.names]
-    same_name = any(names.get(key) == value for each in new for key, value in each.items())
+    same_name = any(have_same_name(names, each) for each in new)
     written = {content.root.digest, *(each.manifest.digest for each in content.attachments)}
     unnamed = not (names and new) and entry.digest in written
     return same_name or unnamed
@@ -72,8 +73,9 @@ def _is_replaced(entry: DescriptorDocument, content: FileContent) -> bool:
 
 def _other_name(entry: DescriptorDocument, content: FileContent) -> str | None:
     """Return the full name of an entry, if it is not one of those that replace it."""
-    name = (entry.annotations or {}).get(CONTAINERD_NAME)
-    new = {annotations_of(each).get(CONTAINERD_NAME) for each in content.names}
+    annotations = entry.annotations or {}
+    name = entry_name(annotations) if CONTAINERD_NAME in annotations else None
+    new = {entry_name(annotations_of(each)) for each in content.names}
     return None if name in new else name
 
 

@@ -223,6 +223,27 @@ def test_another_image_with_the_same_tag_is_not_replaced_in_silence(
     assert caplog.messages == said
 
 
+def test_an_image_with_another_tag_of_umoci_is_an_image_of_its_own(
+    fake: FakeRegistry, one: Sample, two: Sample, layout: Path, access: Access
+) -> None:
+    """`umoci tag` and `umoci config --tag` leave containerd's full name as it was."""
+    store(fake, "x", two, "one")
+    document = index_of(layout)
+    entry = document["manifests"][0]
+    tagged = json.loads(json.dumps(entry))
+    tagged["annotations"][REF_NAME] = "mine"
+    document["manifests"].append(tagged)
+    (layout / "index.json").write_text(json.dumps(document))
+    (image,) = nixdock.inspect_image(layout).document()["images"]
+    assert image["tags"] == [f"{fake.host}/x:one", f"{fake.host}/x:mine"]
+    nixdock.copy_image(f"docker://{fake.host}/x:one", f"oci:{layout}:one", access=access)
+    assert names_in(layout) == ["mine", "one"]
+    assert nixdock.verify_image(layout).problems == ()
+    for tag, image in (("mine", one), ("one", two)):
+        nixdock.copy_image(f"oci:{layout}:{tag}", f"docker://{fake.host}/z:{tag}", access=access)
+        assert fake.tags["z"][tag] == image.digest
+
+
 @pytest.mark.parametrize("how", ["damaged", "unknown"])
 def test_what_can_not_be_read_may_need_any_blob(
     fake: FakeRegistry, one: Sample, two: Sample, layout: Path, access: Access, how: str

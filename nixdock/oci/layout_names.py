@@ -1,0 +1,45 @@
+"""What an entry of a layout's index calls an image: its tag, and its full name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nixdock.errors import InputError
+from nixdock.oci.layout import CONTAINERD_NAME, REF_NAME
+from nixdock.oci.reference import Reference
+
+__all__ = ["entry_name", "have_same_name"]
+
+
+def entry_name(annotations: Mapping[str, str]) -> str | None:
+    """Return the name of an entry: containerd's full name, or else the tag, or None.
+
+    Tools that know tags alone, such as umoci, give an image another tag and leave its full name as
+    it was. The tag counts then, as it does for these tools, in the repository of the full name.
+    """
+    full, tag = annotations.get(CONTAINERD_NAME), annotations.get(REF_NAME)
+    if not full or not tag or _agree(full, tag):
+        return full or tag
+    if ":" in tag or "/" in tag:
+        return tag
+    repository, colon, own = full.partition("@")[0].rpartition(":")
+    return f"{repository}:{tag}" if colon and "/" not in own else f"{full.partition('@')[0]}:{tag}"
+
+
+def have_same_name(annotations: Mapping[str, str], others: Mapping[str, str]) -> bool:
+    """Tell whether two entries have the same tag, or, if one has none, the same full name."""
+    tags = annotations.get(REF_NAME), others.get(REF_NAME)
+    if all(tags):
+        return tags[0] == tags[1]
+    name = entry_name(annotations)
+    return name is not None and name == entry_name(others)
+
+
+def _agree(full: str, tag: str) -> bool:
+    """Tell whether a full name ends with a tag, or with the name and the tag."""
+    if full == tag or (full.endswith(tag) and full[-len(tag) - 1] in ":@/"):
+        return True
+    try:
+        return Reference.parse(tag).canonical == full
+    except InputError:
+        return False
