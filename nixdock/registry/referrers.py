@@ -35,7 +35,7 @@ from nixdock.registry.shared_tags import add_to_tag, lacks_something
 __all__ = ["list_referrers", "put_referrers"]
 
 # What registries answer that list no referrers.
-_NO_LISTS: Final = frozenset({400, 404, 405, 406})
+_NO_LISTS: Final = frozenset({400, 404, 405, 406, 501})
 _EMPTY_LIST: Final[Mapping[str, Any]] = {
     "schemaVersion": 2,
     "mediaType": INDEX_MEDIA_TYPE,

@@ -143,7 +143,7 @@ def test_a_list_that_breaks_off_is_an_error(fake: FakeRegistry) -> None:
         listed(fake)
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 406])
+@pytest.mark.parametrize("status", [400, 404, 405, 406, 501])
 def test_registries_without_lists_answer_in_several_ways(fake: FakeRegistry, status: int) -> None:
     put_referrers(repository(fake), [attached()])
     fake.faults = [Fault("GET", "/referrers/", status=status)]
