@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from nixdock.errors import InputError
 from nixdock.oci.layout import CONTAINERD_NAME, REF_NAME
-from nixdock.oci.reference import Reference
+from nixdock.oci.reference import Reference, is_tag
 
 __all__ = ["entry_name", "have_same_name"]
 
@@ -27,19 +27,28 @@ def entry_name(annotations: Mapping[str, str]) -> str | None:
 
 
 def have_same_name(annotations: Mapping[str, str], others: Mapping[str, str]) -> bool:
-    """Tell whether two entries have the same tag, or, if one has none, the same full name."""
-    tags = annotations.get(REF_NAME), others.get(REF_NAME)
-    if all(tags):
-        return tags[0] == tags[1]
-    name = entry_name(annotations)
-    return name is not None and name == entry_name(others)
+    """Tell whether two entries have the same tag or the same name.
+
+    skopeo writes a name as it is given, such as `foo/bar:v1`, in place of the tag.
+    """
+    tag, name, other = annotations.get(REF_NAME), entry_name(annotations), entry_name(others)
+    if name is None or other is None:
+        return False
+    if tag is not None and tag == others.get(REF_NAME):
+        return True
+    # A tag alone says nothing of a repository.
+    return not (is_tag(name) or is_tag(other)) and _canonical(name) == _canonical(other)
 
 
 def _agree(full: str, tag: str) -> bool:
     """Tell whether a full name ends with a tag, or with the name and the tag."""
     if full == tag or (full.endswith(tag) and full[-len(tag) - 1] in ":@/"):
         return True
+    return _canonical(tag) == full
+
+
+def _canonical(name: str) -> str:
     try:
-        return Reference.parse(tag).canonical == full
+        return Reference.parse(name).canonical
     except InputError:
-        return False
+        return name

@@ -45,6 +45,10 @@ def test_the_name_of_an_entry(tag: str | None, full: str | None, name: str | Non
         ({TAG: "v1", FULL: "b:v1"}, {TAG: "v1", FULL: "a:v1"}, True),
         ({FULL: "a:v1"}, {TAG: "v1", FULL: "a:v1"}, True),
         ({FULL: "b:v1"}, {TAG: "v1", FULL: "a:v1"}, False),
+        # As skopeo writes the name.
+        ({TAG: "a/b:v1"}, {TAG: "v1", FULL: "docker.io/a/b:v1"}, True),
+        ({TAG: "a/b:v1"}, {TAG: "v1", FULL: "docker.io/a/c:v1"}, False),
+        ({TAG: "b"}, {TAG: "latest", FULL: "docker.io/library/b:latest"}, False),
         ({TAG: "v2", FULL: "a:v1"}, {TAG: "v1", FULL: "a:v1"}, False),
         ({TAG: "v2", FULL: "a:v1"}, {FULL: "a:v1"}, False),
     ],

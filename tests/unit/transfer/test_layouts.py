@@ -244,6 +244,19 @@ def test_an_image_with_another_tag_of_umoci_is_an_image_of_its_own(
         assert fake.tags["z"][tag] == image.digest
 
 
+def test_an_image_of_skopeo_with_the_same_name_is_replaced(
+    fake: FakeRegistry, one: Sample, two: Sample, layout: Path, access: Access
+) -> None:
+    document = index_of(layout)
+    document["manifests"][0]["annotations"] = {REF_NAME: "foo/bar:v1"}
+    (layout / "index.json").write_text(json.dumps(document))
+    named = f"oci:{layout}:foo/bar:v1"
+    nixdock.copy_image(f"docker://{fake.host}/x:two", named, access=access)
+    nixdock.copy_image(named, f"docker://{fake.host}/z:v1", access=access)
+    assert fake.tags["z"]["v1"] == two.digest
+    assert len(index_of(layout)["manifests"]) == 1
+
+
 @pytest.mark.parametrize("how", ["damaged", "unknown"])
 def test_what_can_not_be_read_may_need_any_blob(
     fake: FakeRegistry, one: Sample, two: Sample, layout: Path, access: Access, how: str
