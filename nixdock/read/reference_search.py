@@ -50,11 +50,14 @@ class SearchedReader(ForwardReader):
         """Read the next bytes."""
         view = memoryview(buffer)
         count = self._stream.readinto(view) or 0
-        # A name may begin in the last bytes of what was read before, which can't hold a whole one.
         if not self.has_given_up:
-            data = self._end + bytes(view[:count])
-            self._note(data, self.size - len(self._end))
-            self._end = data[1 - _LENGTH :]
+            data = view[:count]
+            # A name may begin in the last bytes of what was read before, which can't hold a whole
+            # one. All else is searched where it is: copying takes longer than searching.
+            seam = self._end + bytes(data[: _LENGTH - 1])
+            self._note(seam, self.size - len(self._end))
+            self._note(data, self.size)
+            self._end = (seam if count < _LENGTH else bytes(data[1 - _LENGTH :]))[1 - _LENGTH :]
         self.size += count
         return count
 
@@ -71,7 +74,7 @@ class SearchedReader(ForwardReader):
                 found.add(name)
         return found
 
-    def _note(self, data: bytes, start: int) -> None:
+    def _note(self, data: bytes | memoryview, start: int) -> None:
         pending = self._pending
         last = (-1, b"")
         for match in _NAME.finditer(data):

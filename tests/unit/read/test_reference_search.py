@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -97,3 +98,17 @@ def test_a_block_belongs_to_one_file() -> None:
     with SearchedReader(io.BytesIO(tar_of(link, File(PATHS[2].encode())))) as searched:
         contents = read_contents(io.BufferedReader(searched), searched=searched)
     assert contents.found == dict.fromkeys(PATHS[:2], frozenset({"c" * 32}))
+
+
+def test_what_is_searched_is_not_copied() -> None:
+    """Copying takes longer than searching."""
+    buffer = bytearray(1 << 20)
+    with SearchedReader(io.BytesIO(bytes(3 << 20))) as searched:
+        tracemalloc.start()
+        try:
+            for _ in range(3):
+                assert searched.readinto(buffer) == len(buffer)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert most < 1 << 16
