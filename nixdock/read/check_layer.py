@@ -70,11 +70,12 @@ def _check_tar(
     blob: HashedReader, layer: StoredLayer, rules: LayerRules, chunks: ChunkedCheck | None
 ) -> list[Problem]:
     """Return the problems of the tar in `blob`; read both to their ends."""
-    expanded = None
+    # The digest of a blob that is not compressed is that of its tar.
+    expanded, tar = None, blob
     if layer.coding is not Coding.NONE:
         on_frame = None if chunks is None else chunks.frame
         expanded = DecompressedReader(blob, layer.coding, on_frame=on_frame)
-    tar = HashedReader(expanded or blob)
+        tar = HashedReader(expanded)
     stream = buffered(tar if chunks is None else CopyReader(tar, chunks.tar))
     reader = TarReader(stream, sparse=True)
     problems: list[Problem] = []

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 
 from nixdock.errors import ImageError, InputError
 from nixdock.face.images import verify_image
+from nixdock.layers.hashed import HashedReader
 from nixdock.read import verify as verifying
+from nixdock.read.check_layer import check_layer
 from nixdock.read.opening import open_image
 from nixdock.read.verify import verify
 
@@ -181,6 +183,23 @@ def test_good(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_good_but_unusual(tmp_path: Path, files: Files) -> None:
     check(tmp_path, files)
+
+
+@pytest.mark.parametrize("files", [image(), docker_only(image())])
+def test_bytes_that_are_not_compressed_are_hashed_once(
+    tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, hashed = HashedReader.readinto, []
+
+    def readinto(self: HashedReader, buffer: Any) -> int:
+        hashed.append(read(self, buffer))
+        return hashed[-1]
+
+    monkeypatch.setattr(HashedReader, "readinto", readinto)
+    with open_image(put(tmp_path, files)) as file:
+        for layer in file.images[0].layers:
+            assert check_layer(layer).problems == []
+    assert sum(hashed) == sum(map(len, TARS))
 
 
 def flipped(data: bytes, at: int) -> bytes:
