@@ -126,6 +126,59 @@ def test_a_previous_image_at_the_destination_is_asked_for_once(
     assert counts[0] == counts[1]
 
 
+def changed_app(sample_spec: SampleSpec, directory: Path, previous: str) -> nixdock.ImageSpec:
+    """Return the spec of an update: its app has another hash than that of the previous image."""
+    layering = {"strategy": "stable", "previous": previous}
+    file = sample_spec(directory, layering=layering, **BARE)
+    *others, app = json.loads((directory / "graph.json").read_text())
+    app["narHash"] = f"sha256:{'1' * 52}"
+    (directory / "graph.json").write_text(json.dumps([*others, app]))
+    return nixdock.read_spec(file)
+
+
+def remove_all_but_the_app(directory: Path) -> None:
+    store = directory / "root/nix/store"
+    (app,) = store.glob("*-app")
+    app.rename(directory / "app")
+    remove_store(directory)
+    store.mkdir(parents=True)
+    (directory / "app").rename(store / app.name)
+
+
+def test_an_update_takes_no_file_but_those_of_its_app(
+    sample_spec: SampleSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = nixdock.read_spec(sample_spec(tmp_path, layering={"strategy": "stable"}, **BARE))
+    nixdock.build_image(first, tmp_path / "layout", form="oci-layout", compression="zstd")
+    spec = changed_app(sample_spec, tmp_path, "oci:layout")
+    alone = nixdock.image_digests(spec, compression="zstd")
+    remove_all_but_the_app(tmp_path)
+    assert nixdock.image_digests(spec, compression="zstd") == alone
+    with pytest.raises(PackError, match="-libc"):
+        nixdock.image_digests(spec, compression="gzip")
+    remove_store(tmp_path)
+    with pytest.raises(PackError, match="-app"):
+        nixdock.image_digests(spec, compression="zstd")
+
+
+def test_a_previous_docker_archive_has_no_keys(
+    sample_spec: SampleSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its plan goes on, but all layers are read: nothing tells the hashes of their paths."""
+    monkeypatch.chdir(tmp_path)
+    first = nixdock.read_spec(sample_spec(tmp_path, layering={"strategy": "stable"}, **BARE))
+    nixdock.build_image(first, tmp_path / "old.tar", form="docker-archive")
+    spec = changed_app(sample_spec, tmp_path, "docker-archive:old.tar")
+    before, after = (
+        nixdock.image_digests(each, form="docker-archive").layers for each in (first, spec)
+    )
+    assert [blob.diff_id for blob in after] == [blob.diff_id for blob in before]
+    remove_all_but_the_app(tmp_path)
+    with pytest.raises(PackError, match="-libc"):
+        nixdock.image_digests(spec, form="docker-archive")
+
+
 def test_a_previous_plan_file_is_no_image(sample_spec: SampleSpec, tmp_path: Path) -> None:
     spec = nixdock.read_spec(sample_spec(tmp_path, layering={"strategy": "stable"}))
     plan = nixdock.resolve_spec(spec).plan_document("stable")
