@@ -42,17 +42,31 @@ let
   strings =
     names: lib.filterAttrs (name: value: lib.elem name names && tried (lib.isString value) false);
 
+  # A licence, or an expression of several that an operator joins.
   licenseOf =
     license:
     if lib.isString license then
       license
+    else if lib.isList license then
+      map licenseOf license
     else
       strings [
         "fullName"
         "shortName"
         "spdxId"
         "url"
-      ] license;
+        "operator"
+      ] license
+      // lib.mapAttrs (_: licenseOf) (
+        lib.filterAttrs (
+          name: _:
+          lib.elem name [
+            "licenses"
+            "license"
+            "exception"
+          ]
+        ) license
+      );
 
   identifiersOf =
     identifiers:

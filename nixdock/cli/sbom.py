@@ -104,7 +104,7 @@ def _lines(bill: Bill) -> Iterator[str]:
 
 def _rows(bill: Bill) -> Iterator[tuple[str, ...]]:
     for package in sorted(bill.packages, key=lambda each: (each.name, each.version, each.path)):
-        licenses = ", ".join(each.spdx_id or each.name for each in package.meta.licenses)
+        licenses = ", ".join(each.text for each in package.meta.licenses)
         size = size_text(package.nar_size) if package.nar_size else ""
         yield (
             shown(package.name),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from nixdock.policy.findings import Finding
 from nixdock.policy.policy import Policy, Rule
+from nixdock.sbom.bill import License
 from nixdock.system.text import shown
 
 if TYPE_CHECKING:
@@ -25,10 +26,11 @@ def license_findings(policy: Policy, bill: Bill) -> Iterator[Finding]:
     """Yield the packages with a denied licence and, if these are denied, those with none known."""
     patterns = [(text, text.lower()) for text in policy.denied_licenses]
     for name, path, licenses in _licensed(bill):
-        for text in licenses:
-            names = {text.lower(), *_names(text)}
+        for each in licenses:
+            text = each.text
+            names = {text.lower(), *_names(text), *(name.lower() for name in each.names)}
             for pattern, lowered in patterns:
-                if any(fnmatchcase(each, lowered) for each in names):
+                if any(fnmatchcase(candidate, lowered) for candidate in names):
                     message = f"the package {shown(name)} has the licence {shown(text)}"
                     yield Finding(Rule.DENY_LICENSE, message, path, shown(name), matched=pattern)
                     break
@@ -45,20 +47,16 @@ def unlicensed_count(bill: Bill) -> int:
     return sum(not licenses for _, _, licenses in _licensed(bill))
 
 
-def _licensed(bill: Bill) -> Iterator[tuple[str, str | None, tuple[str, ...]]]:
+def _licensed(bill: Bill) -> Iterator[tuple[str, str | None, tuple[License, ...]]]:
     """Yield each package: its name with the version, its store path, and its licences."""
     for package in bill.packages:
-        yield _full_name(package), str(package.path), tuple(_of_package(package))
+        yield _full_name(package), str(package.path), package.meta.licenses
     for each in bill.base.packages if bill.base is not None else ():
-        yield _full_name(each), None, (each.license,) if each.license else ()
+        yield _full_name(each), None, (License(each.license),) if each.license else ()
 
 
 def _full_name(package: Package | SystemPackage) -> str:
     return f"{package.name}-{package.version}" if package.version else package.name
-
-
-def _of_package(package: Package) -> Iterable[str]:
-    return (each.spdx_id or each.name for each in package.meta.licenses)
 
 
 def _names(expression: str) -> set[str]:

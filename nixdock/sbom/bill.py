@@ -47,11 +47,26 @@ class Subject(Struct, frozen=True):
 
 
 class License(Struct, frozen=True):
-    """A licence; `spdx_id` is its identifier in the SPDX License List, if it has one."""
+    """A licence, or an expression such as a choice of several.
+
+    `spdx_id` is its identifier in the SPDX License List, or an expression of such identifiers; it
+    is None if there is none. `parts` are the names of the licences and exceptions in an expression.
+    """
 
     name: str
     spdx_id: str | None = None
     url: str | None = None
+    parts: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The identifier, or else the name."""
+        return self.spdx_id or self.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the licence, or each of those in an expression, is called."""
+        return self.parts or (self.text,)
 
 
 class Meta(Struct, frozen=True):

@@ -182,7 +182,7 @@ def _licenses(licenses: tuple[License, ...]) -> list[_Object]:
         {
             "license": _without_empty(
                 {
-                    "name": each.spdx_id or each.name,
+                    "name": each.text,
                     "url": web_address(each.url),
                     "acknowledgement": "declared",
                 }

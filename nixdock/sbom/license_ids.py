@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["is_license_id"]
+__all__ = ["is_exception_id", "is_license_id"]
 
 # A deprecated identifier may end in a plus, such as GPL-2.0+.
 _FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*\+?", re.ASCII)
@@ -35,6 +35,11 @@ def is_license_id(word: str) -> bool:
         and not lowered.startswith(_REFERENCES)
         and not _is_exception(lowered)
     )
+
+
+def is_exception_id(word: str) -> bool:
+    """Tell whether `word` may be an identifier of an exception, so that it can be after WITH."""
+    return _FORM.fullmatch(word) is not None and _is_exception(word.lower())
 
 
 def _is_exception(lowered: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from nixdock.errors import InputError
 from nixdock.nix.store_path import StorePath
-from nixdock.sbom.bill import License, Meta
-from nixdock.sbom.license_ids import is_license_id
+from nixdock.sbom.bill import Meta
+from nixdock.sbom.stated_licenses import one_line, stated_licenses
 from nixdock.system.input_files import parse_json_file
 
 __all__ = ["PackageMeta", "parse_metas", "read_metas"]
@@ -25,8 +25,6 @@ _CPE: Final = re.compile(
     re.ASCII,
 )
 _PURL: Final = re.compile(r"pkg:[a-z][a-z0-9.+-]*/[!-~]+", re.ASCII)
-# The deepest lists of licences in lists; Nixpkgs has a list of licences.
-_MOST_NESTED: Final = 10
 
 
 class PackageMeta(Struct, frozen=True):
@@ -80,7 +78,7 @@ def _package(entry: object) -> PackageMeta:
     if not isinstance(patches, list):
         raise InputError("`patches` must be a list of names")
     return PackageMeta(
-        _text(entry.get("pname")), _text(entry.get("version")), outputs, _meta(meta, patches)
+        one_line(entry.get("pname")), one_line(entry.get("version")), outputs, _meta(meta, patches)
     )
 
 
@@ -89,44 +87,21 @@ def _meta(meta: Mapping[str, Any], patches: Iterable[object]) -> Meta:
     # nixpkgs names identifiers of a version of their form below it as well.
     first = _mapping(identifiers.get("v1"))
     purls = identifiers.get("purls") or first.get("purls") or ()
-    purl = _text(identifiers.get("purl") or first.get("purl"))
-    cpe = _text(identifiers.get("cpe") or first.get("cpe"))
-    listed = (_text(text) for text in purls) if isinstance(purls, list) else ()
+    purl = one_line(identifiers.get("purl") or first.get("purl"))
+    cpe = one_line(identifiers.get("cpe") or first.get("cpe"))
+    listed = (one_line(text) for text in purls) if isinstance(purls, list) else ()
     return Meta(
-        description=_text(meta.get("description")),
+        description=one_line(meta.get("description")),
         homepage=_first_text(meta.get("homepage")),
-        licenses=tuple(_licenses(meta.get("license"), _MOST_NESTED)),
+        licenses=stated_licenses(meta.get("license")),
         cpe=cpe if _CPE.fullmatch(cpe) else None,
         purls=tuple(dict.fromkeys(text for text in (purl, *listed) if _PURL.fullmatch(text))),
         patched=tuple(sorted(_cves(patches))),
     )
 
 
-def _licenses(value: object, most_nested: int) -> Iterator[License]:
-    """Yield the licences of a `meta.license`: an object or a name, or a list of these.
-
-    Raise InputError if more than `most_nested` lists are one in another.
-    """
-    if isinstance(value, list):
-        if not most_nested:
-            raise InputError(f"`meta.license` has more than {_MOST_NESTED} lists one in another")
-        for each in value:
-            yield from _licenses(each, most_nested - 1)
-    elif isinstance(value, str) and value:
-        yield License(value)
-    elif isinstance(value, dict):
-        stated = _text(value.get("spdxId"))
-        name = _text(value.get("fullName")) or _text(value.get("shortName")) or stated
-        spdx_id = stated if is_license_id(stated) else None
-        if stated not in {spdx_id, "", name}:
-            # By it, too, a policy may deny the licence.
-            name = f"{name} ({stated})"
-        if name:
-            yield License(name, spdx_id, _text(value.get("url")) or None)
-
-
 def _cves(patches: Iterable[object]) -> set[str]:
-    found = (match for name in patches for match in _CVE.finditer(_text(name)))
+    found = (match for name in patches for match in _CVE.finditer(one_line(name)))
     return {f"CVE-{year}-{number}" for year, number in (match.groups() for match in found)}
 
 
@@ -134,10 +109,5 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _text(value: object) -> str:
-    """Return a text on one line, or nothing for another value."""
-    return " ".join(value.split()) if isinstance(value, str) else ""
-
-
 def _first_text(value: object) -> str:
-    return _text(value[0] if isinstance(value, list) and value else value)
+    return one_line(value[0] if isinstance(value, list) and value else value)

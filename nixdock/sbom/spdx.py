@@ -13,6 +13,7 @@ from nixdock.sbom.bill import BasePart, Bill, License, Package, Subject, Subject
 from nixdock.sbom.purl import package_purl, subject_purl, system_purl
 from nixdock.sbom.written import (
     PROGRAM,
+    all_of,
     content_uuid,
     license_expression,
     program_version,
@@ -207,8 +208,8 @@ def _declared(licenses: tuple[License, ...]) -> str:
     expression = license_expression(licenses)
     if expression is not None:
         return expression
-    names = dict.fromkeys(each.spdx_id or _license_reference(each) for each in licenses)
-    return " AND ".join(names) or _NO_ASSERTION
+    names = (each.spdx_id or _license_reference(each) for each in licenses)
+    return all_of(names) or _NO_ASSERTION
 
 
 def _license_reference(license_: License) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Final
 
@@ -17,6 +18,7 @@ __all__ = [
     "DOCUMENTS",
     "PROGRAM",
     "DocumentKind",
+    "all_of",
     "content_uuid",
     "license_expression",
     "program_version",
@@ -70,7 +72,15 @@ def license_expression(licenses: tuple[License, ...]) -> str | None:
     names = [each.spdx_id for each in licenses]
     if not names or None in names:
         return None
-    return " AND ".join(dict.fromkeys(filter(None, names)))
+    return all_of(filter(None, names))
+
+
+def all_of(expressions: Iterable[str]) -> str:
+    """Return the SPDX expression that all of these apply; it is empty if there are none."""
+    unique = [*dict.fromkeys(expressions)]
+    if len(unique) < 2:
+        return "".join(unique)
+    return " AND ".join(f"({each})" if " OR " in each else each for each in unique)
 
 
 def web_address(text: str | None) -> str:

@@ -36,6 +36,30 @@ def test_packages_and_what_they_are_built_from(library: Library) -> None:
     assert "hello" in by_name
 
 
+def test_expressions_of_licenses(library: Library) -> None:
+    """The operators of `lib.licenses` make them, since Nixpkgs 26.05."""
+    file = library.build(
+        """with pkgs.lib.licenses; nixdock.packageMeta [
+             (derivation { name = "app-1.2"; system = "x86_64-linux"; builder = "/bin/sh"; } // {
+                meta.license = {
+                  licenseType = "compound"; operator = "OR"; licenses = [
+                    (mit // { licenseType = "simple"; free = true; })
+                    { licenseType = "exception"; operator = "WITH"; license = asl20;
+                      exception = { spdxId = "LLVM-exception"; f = x: x; }; }
+                  ]; }; })
+           ]"""
+    )
+    graph = [{"path": path, "references": []} for path in _outputs(json.loads(file.read_text()))]
+    closure = nixdock.parse_closure(json.dumps(graph).encode())
+    (package,) = nixdock.list_packages(closure, meta=file).packages
+    (license_,) = package.meta.licenses
+    assert license_.spdx_id == "MIT OR Apache-2.0 WITH LLVM-exception"
+
+
+def _outputs(document: dict[str, dict[str, dict[str, str]]]) -> list[str]:
+    return [path for entry in document.values() for path in entry["outputs"].values()]
+
+
 def test_a_bill_of_materials_has_the_metadata(library: Library) -> None:
     graph = library.build(
         """pkgs.runCommand "graph.json" { __structuredAttrs = true;

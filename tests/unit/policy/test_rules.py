@@ -143,6 +143,18 @@ def test_denied_licenses(denied: str, packages: list[str]) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("denied", "count"),
+    [("Own, unfree", 1), ("own, *", 1), ("MIT", 1), ("MIT OR Own, unfree", 1), ("Owner", 0)],
+)
+def test_a_choice_of_licenses(denied: str, count: int) -> None:
+    """A name with spaces and commas is found in it, too."""
+    choice = License("MIT OR Own, unfree", parts=("MIT", "Own, unfree"))
+    bill = Bill(SUBJECT, (package("a", choice),))
+    findings = [*license_findings(Policy(denied_licenses=(denied,)), bill)]
+    assert len(findings) == count
+
+
 def test_a_package_with_several_denied_licenses() -> None:
     policy = Policy(denied_licenses=("mit", "AGPL*"))
     texts = [each.message for each in license_findings(policy, BILL)]

@@ -238,6 +238,25 @@ def test_words_that_are_no_licenses_are_not_in_expressions(stated: str) -> None:
     assert [each["license"]["name"] for each in component["licenses"]] == ["MIT", f"Foo ({stated})"]
 
 
+def test_expressions_of_licenses() -> None:
+    """A choice is one of several licences that all apply."""
+    choice = License("MIT OR 0BSD", "MIT OR 0BSD", parts=("MIT", "0BSD"))
+    exception = License("x", "Apache-2.0 WITH LLVM-exception")
+    for licenses, expression in (
+        ((choice,), "MIT OR 0BSD"),
+        ((choice, exception), "(MIT OR 0BSD) AND Apache-2.0 WITH LLVM-exception"),
+    ):
+        bill = Bill(subject(), (replace(GLIBC, meta=Meta(licenses=licenses)),))
+        assert by_name(spdx(bill)["packages"], "glibc")["licenseDeclared"] == expression
+        (component,) = cyclonedx(bill)["components"]
+        assert component["licenses"] == [{"expression": expression, "acknowledgement": "declared"}]
+    bill = Bill(subject(), (replace(GLIBC, meta=Meta(licenses=(choice, OWN))),))
+    document = spdx(bill)
+    (other,) = document["hasExtractedLicensingInfos"]
+    declared = by_name(document["packages"], "glibc")["licenseDeclared"]
+    assert declared == f"(MIT OR 0BSD) AND {other['licenseId']}"
+
+
 @pytest.fixture
 def sources(tmp_path: Path, sample_spec: Callable[..., Path]) -> dict[str, Path]:
     """Give a graph, a spec, the resolved spec and the image of it, on a base image."""

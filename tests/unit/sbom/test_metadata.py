@@ -71,6 +71,75 @@ def test_licenses(value: object, licenses: list[License]) -> None:
     assert meta_of({"license": value}).licenses == tuple(licenses)
 
 
+def joined(operator: str, *licenses: object) -> dict[str, object]:
+    """Make what `lib.licenses.AND` and `OR` of Nixpkgs return."""
+    return {"licenseType": "compound", "operator": operator, "licenses": [*licenses]}
+
+
+def excepted(license_: object, exception: object) -> dict[str, object]:
+    """Make what `lib.licenses.WITH` returns."""
+    members = {"license": license_, "exception": exception}
+    return {"licenseType": "exception", "operator": "WITH", **members}
+
+
+def plus(license_: object) -> dict[str, object]:
+    """Make what `lib.licenses.PLUS` returns."""
+    return {"licenseType": "plus", "operator": "+", "license": license_}
+
+
+MIT = {"licenseType": "simple", "spdxId": "MIT", "fullName": "MIT License"}
+ASL = {"licenseType": "simple", "spdxId": "Apache-2.0", "fullName": "Apache License 2.0"}
+LLVM = {"licenseType": "simple", "spdxId": "LLVM-exception", "fullName": "LLVM Exception"}
+OWN = {"licenseType": "simple", "shortName": "own", "fullName": "Own licence"}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (joined("OR", MIT, ASL), [("MIT OR Apache-2.0", True)]),
+        (joined("AND", MIT, ASL), [("MIT", True), ("Apache-2.0", True)]),
+        ([MIT, joined("AND", ASL, OWN)],
+         [("MIT", True), ("Apache-2.0", True), ("Own licence", False)]),
+        (excepted(ASL, LLVM), [("Apache-2.0 WITH LLVM-exception", True)]),
+        (joined("OR", excepted(ASL, LLVM), MIT), [("Apache-2.0 WITH LLVM-exception OR MIT", True)]),
+        (joined("OR", joined("AND", MIT, ASL), MIT), [("(MIT AND Apache-2.0) OR MIT", True)]),
+        (joined("OR", [MIT, ASL], MIT), [("(MIT AND Apache-2.0) OR MIT", True)]),
+        (joined("OR", MIT, OWN), [("MIT OR Own licence", False)]),
+        (joined("OR", MIT, MIT), [("MIT", True)]),
+        (joined("OR"), []),
+        (joined("OR", MIT, {}), [("MIT", True)]),
+        (joined("XOR", MIT, ASL), [("MIT XOR Apache-2.0", False)]),
+        (excepted(ASL, OWN), [("Apache-2.0 WITH Own licence", False)]),
+        (excepted(OWN, LLVM), [("Own licence WITH LLVM Exception (LLVM-exception)", False)]),
+        (excepted(joined("OR", MIT, ASL), LLVM),
+         [("(MIT OR Apache-2.0) WITH LLVM Exception (LLVM-exception)", False)]),
+        (excepted(ASL, {}), [("Apache-2.0", True)]),
+        (plus({"spdxId": "EUPL-1.1"}), [("EUPL-1.1+", True)]),
+        (plus({"spdxId": "GPL-2.0+"}), [("GPL-2.0+", True)]),
+        (plus(OWN), [("Own licence or later", False)]),
+    ],
+)  # fmt: skip
+def test_operators(value: object, expected: list[tuple[str, bool]]) -> None:
+    """As `meta.license` has them in Nixpkgs since 26.05."""
+    found = meta_of({"license": value}).licenses
+    assert [(each.text, each.spdx_id is not None) for each in found] == expected
+
+
+def test_licenses_in_an_expression_have_names() -> None:
+    (found,) = meta_of({"license": joined("OR", OWN, excepted(ASL, LLVM))}).licenses
+    assert found.names == ("Own licence", "Apache-2.0", "LLVM-exception")
+
+
+def test_operators_in_operators() -> None:
+    value: object = MIT
+    for _ in range(100_000):
+        value = plus(value)
+    with pytest.raises(
+        InputError, match=r"hello: `meta\.license` has more than 10 operators one in"
+    ):
+        meta_of({"license": value})
+
+
 def nested(depth: int) -> object:
     value: object = "free"
     for _ in range(depth):
