@@ -174,12 +174,12 @@ def attest_image(
 
 
 def _signing_key(file: Path, password: Password) -> SigningKey:
+    from nixdock.signing.key_file import read_key
     from nixdock.signing.keys import parse_signing_key
-    from nixdock.system.input_files import read_bytes
 
     def given() -> bytes:
         if password is None:
             raise InputError(f"{file} is encrypted, and there is no password for it", path=file)
         return password if isinstance(password, bytes) else password()
 
-    return parse_signing_key(read_bytes(file, "the private key"), str(file), given)
+    return parse_signing_key(read_key(file, "the private key"), str(file), given)

@@ -112,7 +112,7 @@ def _unsigned(subject: Subject, what: str, reasons: list[str]) -> SignatureError
 
 
 def _public_key(file: Path) -> PublicKey:
+    from nixdock.signing.key_file import read_key
     from nixdock.signing.keys import parse_public_key
-    from nixdock.system.input_files import read_bytes
 
-    return parse_public_key(read_bytes(file, "the public key"), str(file))
+    return parse_public_key(read_key(file, "the public key"), str(file))

@@ -27,8 +27,8 @@ __all__ = ["decrypted_key", "encrypted_key_pem", "is_encrypted_key"]
 _LABEL: Final = "ENCRYPTED SIGSTORE PRIVATE KEY"
 # The older label is that of cosign before version 2.
 _PEM: Final = re.compile(
-    rb"\s*-----BEGIN (ENCRYPTED (?:SIGSTORE|COSIGN) PRIVATE KEY)-----\s"
-    rb"([A-Za-z0-9+/=\s]*)-----END \1-----\s*"
+    rb"-----BEGIN (ENCRYPTED (?:SIGSTORE|COSIGN) PRIVATE KEY)-----\s"
+    rb"([A-Za-z0-9+/=\s]*)-----END \1-----"
 )
 _SCRYPT: Final = "scrypt"
 _SECRET_BOX: Final = "nacl/secretbox"
@@ -67,7 +67,7 @@ class _Sealed(msgspec.Struct, frozen=True):
 
 def is_encrypted_key(data: bytes) -> bool:
     """Tell whether a file has a private key that cosign has encrypted."""
-    return _PEM.fullmatch(data) is not None
+    return _PEM.search(data) is not None
 
 
 def decrypted_key(data: bytes, origin: str, password: bytes) -> bytes:
@@ -75,7 +75,7 @@ def decrypted_key(data: bytes, origin: str, password: bytes) -> bytes:
 
     Raise InputError, with `origin` as its subject, if the file is malformed or the password wrong.
     """
-    match = _PEM.fullmatch(data)
+    match = _PEM.search(data)
     if match is None:
         raise InputError(f"{origin} is not an encrypted private key", path=origin)
     try:

@@ -37,7 +37,11 @@ _PRIVATE: Final = b"PRIVATE KEY-----"
 # How a key in PEM starts, whatever its form.
 _PRIVATE_START: Final = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 _PUBLIC_START: Final = re.compile(rb"-----BEGIN [A-Z0-9 ]*PUBLIC KEY-----")
-_ENCRYPTED: Final = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
+# PKCS#8, and what OpenSSL writes of SEC 1 (RFC 1421, section 4.6).
+_ENCRYPTED: Final = re.compile(
+    rb"-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED", re.MULTILINE
+)
+_OPENSSH: Final = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 
 
 class PublicKey(Struct, frozen=True):
@@ -104,19 +108,25 @@ def parse_signing_key(data: bytes, origin: str, ask_password: AskPassword) -> Si
     wrong, or if the key is of another kind. No message has a part of the file.
     """
     _check_single(data, _PRIVATE_START, "private", origin)
+    password = None
     if is_encrypted_key(data):
         der = decrypted_key(data, origin, ask_password())
         key = _loaded(lambda: load_der_private_key(der, None))
     elif _PRIVATE not in data:
         what = "a public key; sign with the private one" if b"PUBLIC KEY" in data else "no key"
         raise InputError(f"{origin} is not a private key in PEM: it is {what}", path=origin)
+    elif _OPENSSH in data:
+        raise InputError(
+            f"{origin} is a key in the form of OpenSSH; write it as PKCS#8, as by"
+            " `ssh-keygen -p -m PKCS8 -f FILE`, which changes the file",
+            path=origin,
+        )
     else:
-        password = ask_password() if _ENCRYPTED in data else None
+        password = ask_password() if _ENCRYPTED.search(data) else None
         key = _loaded(lambda: load_pem_private_key(data, password))
     if key is None:
-        raise InputError(
-            f"{origin} is a damaged private key, or its password is wrong", path=origin
-        )
+        reason = "" if password is None else ", or its password is wrong"
+        raise InputError(f"{origin} is a damaged private key{reason}", path=origin)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not _is_p256(key.curve):
         raise _wrong_kind(origin)
     return SigningKey(key)

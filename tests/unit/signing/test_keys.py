@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from nixdock.errors import InputError
 from nixdock.signing.encrypted_key import decrypted_key, encrypted_key_pem
+from nixdock.signing.key_file import read_key
 from nixdock.signing.keys import PublicKey, SigningKey, parse_public_key, parse_signing_key
 
 from .independent import cosign_pem, make_key_pair, openssl, secret_box, verifies
@@ -70,16 +71,17 @@ def test_signatures_of_openssl_are_accepted(tmp_path: Path) -> None:
 
 
 @pytest.mark.tools
-@pytest.mark.parametrize("form", ["pkcs8", "sec1", "encrypted"])
+@pytest.mark.parametrize("form", ["pkcs8", "sec1", "encrypted", "encrypted sec1"])
 def test_private_keys_in_other_forms(tmp_path: Path, form: str) -> None:
     private, public = make_key_pair(tmp_path)
     arguments = {
         "pkcs8": ["pkcs8", "-topk8", "-nocrypt"],
         "sec1": ["ec"],
         "encrypted": ["pkcs8", "-topk8", "-passout", "pass:correct horse"],
+        "encrypted sec1": ["ec", "-aes256", "-passout", "pass:correct horse"],
     }[form]
     data = openssl(*arguments, "-in", private).stdout
-    if form == "encrypted":
+    if "encrypted" in form:
         key = parsed(data)
         with pytest.raises(InputError, match="its password is wrong"):
             parsed(data, b"wrong horse")
@@ -95,6 +97,42 @@ def test_encryption_round_trip_and_its_form() -> None:
     assert max(map(len, one.splitlines())) <= 64
     assert parsed(one).public.pem == parsed(other).public.pem == KEY.public.pem
     assert parsed(KEY.encrypted_pem(b""), b"").public.pem == KEY.public.pem
+
+
+@pytest.mark.parametrize("text", [b"The key of the app:\n", b"\n", b"\xef\xbb\xbf"])
+def test_text_around_a_key(text: bytes) -> None:
+    """PEM may have text before and after it (RFC 7468, section 2)."""
+    plain = KEY.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for pem in (plain, KEY.encrypted_pem(PASSWORD)):
+        assert parsed(text + pem + b"\n" + text).public == KEY.public
+    assert parse_public_key(text + KEY.public.pem + text, "x") == KEY.public
+
+
+def test_keys_that_are_in_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for url in ("awskms:///alias/app", "k8s://namespace/key", "https://example.invalid/a.pub"):
+        kind = url.partition(":")[0]
+        with pytest.raises(InputError, match=f"must be in a file, and not at {kind}"):
+            read_key(Path(url), "the private key")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"can't read the private key a\.key: No such file"):
+        read_key(Path("a.key"), "the private key")
+    Path("keys:").mkdir()
+    Path("keys:/a").write_bytes(b"x")
+    assert read_key(Path("keys:/a"), "the private key") == b"x"
+
+
+def test_a_key_of_openssh() -> None:
+    """It is neither damaged, nor was a password asked for."""
+    pem = KEY.key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    with pytest.raises(InputError, match="the file is a key in the form of OpenSSH; write it"):
+        parse_signing_key(pem, "the file", never)
+
+
+def test_the_password_of_a_key_that_has_none_is_not_at_fault() -> None:
+    plain = KEY.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with pytest.raises(InputError) as caught:
+        parse_signing_key(plain.replace(b"M", b"N"), "the file", never)
+    assert str(caught.value) == "the file is a damaged private key"
 
 
 def test_a_changed_bit_of_a_key_is_refused() -> None:
