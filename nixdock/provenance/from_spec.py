@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -67,8 +68,11 @@ def store_materials(infos: Iterable[PathInfo]) -> list[Material]:
         known = {} if info.nar_hash is None else {"narHash": info.nar_hash.sri}
         deriver = {} if info.deriver is None else {"deriver": str(info.deriver)}
         materials.append(
-            Material(
-                name=info.path.name, uri=f"file://{info.path}", annotations={**known, **deriver}
-            )
+            Material(name=info.path.name, uri=_file_uri(info), annotations={**known, **deriver})
         )
     return materials
+
+
+def _file_uri(info: PathInfo) -> str:
+    """Return the URI of a store path, whose name may have a question mark, as of a download."""
+    return f"file://{quote(str(info.path), safe='/+=')}"

@@ -141,3 +141,11 @@ def test_parameters_name_no_files_of_this_machine() -> None:
     }
     spec = parse_spec({"version": 1, "name": "x", "top_layer": "/home/me/top"}, "FILE")
     assert spec_parameters(spec) == {"name": "x"}
+
+
+def test_uris_of_store_paths() -> None:
+    """What follows a question mark would be a query; all other characters of names stay."""
+    paths = [StorePath(f"/nix/store/{'a' * 32}-{name}") for name in ("Az.0_+-=", "fix.patch?id=1")]
+    names = [each.uri for each in store_materials(map(PathInfo, paths))]
+    start = f"file:///nix/store/{'a' * 32}"
+    assert names == [f"{start}-Az.0_+-=", f"{start}-fix.patch%3Fid=1"]
