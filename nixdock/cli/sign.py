@@ -122,5 +122,6 @@ def command(
 
 def _report(signed: SignedImage) -> str:
     if not signed.added:
-        return f"{signed.place} has been signed with this key already"
-    return f"added {' and '.join(_NAMES[form] for form in signed.added)}"
+        return f"{signed.text} has been signed with this key already"
+    added = " and ".join(_NAMES[form] for form in signed.added)
+    return f"added {added}" if signed.text == signed.place else f"added {added}: {signed.digest}"

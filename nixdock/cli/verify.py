@@ -84,7 +84,7 @@ def command(
         if signature:
             signed = verify_signature(image, key, platform=platform, access=access)
             click.echo(
-                f"ok: {signed.place} is signed with the key in {key} ({', '.join(signed.forms)})",
+                f"ok: {signed.text} is signed with the key in {key} ({', '.join(signed.forms)})",
                 err=attestation is not None,
             )
             if isinstance(image, RegistryReference):

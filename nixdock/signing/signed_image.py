@@ -18,3 +18,8 @@ class SignedImage(Struct, frozen=True):
     digest: str
     forms: tuple[str, ...]
     added: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The place with the digest: the location of a layout, which may have many, has none."""
+        return self.place if self.digest in self.place else f"{self.digest} in {self.place}"

@@ -76,9 +76,13 @@ def test_a_layout(tmp_path: Path, reference: str, keys: tuple[Path, Path]) -> No
     assert run("verify", layout, "--signature", "--key", public).returncode == 1
     done = run_text("sign", layout, "--key", private, env=ENV)
     assert (done.returncode, done.stdout) == (0, f"{layout}\n"), done.stderr
+    index = json.loads((tmp_path / "layout/index.json").read_text())
+    digest = index["manifests"][0]["digest"]
+    assert done.stderr == f"added a Sigstore bundle that refers to it: {digest}\n"
     assert "already" in run_text("sign", layout, "--key", private, env=ENV).stderr
     done = run_text("verify", layout, "--signature", "--key", public)
-    assert (done.returncode, done.stdout[-9:]) == (0, "(bundle)\n"), done.stderr
+    expected = f"ok: {digest} in {layout} is signed with the key in {public} (bundle)\n"
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
     assert run("verify", f"{tmp_path}/layout").returncode == 0
     copied = reference.replace("/app:", "/copied:")
     assert run("copy", layout, copied, "--referrers", "-q").returncode == 0
