@@ -32,7 +32,9 @@ _SHA256: Final = "SHA2_256"
 
 
 class _PublicKey(msgspec.Struct, frozen=True):
-    hint: str
+    """What names the key; the signer chooses the form of the hint, and nothing vouches for it."""
+
+    hint: str = ""
 
 
 class _Material(msgspec.Struct, frozen=True, rename="camel"):
@@ -106,14 +108,13 @@ class Bundle(msgspec.Struct, frozen=True):
         envelope = self.document.dsse_envelope
         if envelope is None:
             raise ImageError("the bundle has no envelope with a statement")
-        self._check_hint(key)
+        self._check_is_of_a_key()
         payload = _decoded(envelope.payload)
         signed = _authenticated(envelope.payload_type, payload)
         # A bundle has one signature, of whoever the verification material names.
         if len(envelope.signatures) != 1:
             raise ImageError("the bundle does not have exactly one signature")
-        if not key.has_signed(signed, _decoded(envelope.signatures[0].sig)):
-            raise ImageError("the signature in the bundle is not of this key, or it is damaged")
+        self._check_signature(key, signed, envelope.signatures[0].sig)
         if envelope.payload_type != IN_TOTO_MEDIA_TYPE:
             raise ImageError(f"what is signed is {envelope.payload_type!r}, not a statement")
         return payload
@@ -123,21 +124,26 @@ class Bundle(msgspec.Struct, frozen=True):
         found = self.document.message_signature
         if found is None:
             raise ImageError("the bundle has no signature without an envelope")
-        self._check_hint(key)
+        self._check_is_of_a_key()
         digest = found.message_digest
         if digest is not None:
             hashed = hashlib.sha256(message).digest()
             if digest.algorithm != _SHA256 or _decoded(digest.digest) != hashed:
                 raise ImageError("the bundle is for another manifest")
-        if not key.has_signed(message, _decoded(found.signature)):
-            raise ImageError("the signature in the bundle is not of this key, or it is damaged")
+        self._check_signature(key, message, found.signature)
 
-    def _check_hint(self, key: PublicKey) -> None:
-        named = self.document.verification_material.public_key
-        if named is None:
+    def _check_is_of_a_key(self) -> None:
+        if self.document.verification_material.public_key is None:
             raise ImageError("the bundle has been signed with a certificate, not with a key")
-        if named.hint != key.hint:
+
+    def _check_signature(self, key: PublicKey, signed: bytes, signature: str) -> None:
+        """Raise ImageError unless the key has signed `signed`, whatever the hint says."""
+        if key.has_signed(signed, _decoded(signature)):
+            return
+        named = self.document.verification_material.public_key
+        if named is not None and named.hint not in {"", key.hint}:
             raise ImageError("the bundle has been signed with another key")
+        raise ImageError("the signature in the bundle is not of this key, or it is damaged")
 
 
 def parse_bundle(data: bytes) -> Bundle:
