@@ -43,7 +43,8 @@ def _of_environment() -> bytes | None:
 def _prompted(text: str, *, confirm: bool) -> bytes:
     if sys.stdin is None or not sys.stdin.isatty():
         raise InputError(
-            f"the private key has a password, and standard input is no terminal; set {KEY_PASSWORD}"
+            f"the {text[0].lower()}{text[1:]} can't be asked for, as standard input is no terminal;"
+            f" set {KEY_PASSWORD}, which may be empty"
         )
     password: str = click.prompt(
         text, hide_input=True, err=True, default="", show_default=False, confirmation_prompt=confirm

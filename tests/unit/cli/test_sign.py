@@ -215,7 +215,7 @@ def test_other_programs_do_not_get_the_password(
     [
         (["sign", "REF"], "Missing option '--key'"),
         (["sign", "REF", "--key", "none.key"], "can't read the private key none.key"),
-        (["sign", "REF", "--key", "K.key"], "set COSIGN_PASSWORD"),
+        (["sign", "REF", "--key", "K.key"], "no terminal; set COSIGN_PASSWORD"),
         (["sign", "REF", "--key", "K.key", "--type", "spdx"], "--type is for --attest"),
         (
             ["sign", "REF", "--key", "K.key", "--attest", "K.pub", "--recursive"],
@@ -232,7 +232,7 @@ def test_other_programs_do_not_get_the_password(
         (["sign", "oci:none", "--key", "K.key", "--identity", "x"], "under a tag has an identity"),
         (["sign", "REF", "--key", "K.key", "--recursive", "--platform", "linux/x"], "exclusive"),
         (["verify", "image.tar", "--platform", "linux/amd64"], "are for --signature"),
-        (["generate-key-pair"], "set COSIGN_PASSWORD"),
+        (["generate-key-pair"], "the password for the new private key can't be asked for"),
     ],
 )
 def test_wrong_usage(
