@@ -70,19 +70,21 @@ def sign_image(
     from nixdock.attach.subject import open_subject
     from nixdock.oci.location import location_of
     from nixdock.oci.platforms import wanted_platform
+    from nixdock.signing.simple_signing import identity_of
 
     location, wanted = location_of(place), wanted_platform(platform)
     chosen = _forms(location, forms)
     if identity is not None and "tag" not in chosen:
         raise InputError(f"only a signature under a tag has an identity, such as {identity!r}")
+    name = None if identity is None else identity_of(identity)
     signing = _signing_key(Path(key), password)
     with open_subject(location, wanted, access, attaching=True) as subject:
         # Before anything is signed: they may be refused.
         below = _manifests_in(subject) if recursive else []
-        signed = [_sign(subject, chosen, identity, signing)]
+        signed = [_sign(subject, chosen, name, signing)]
     for reference in below:
         with open_subject(reference, None, access, attaching=True) as subject:
-            signed.append(_sign(subject, chosen, identity, signing))
+            signed.append(_sign(subject, chosen, name, signing))
     return signed
 
 

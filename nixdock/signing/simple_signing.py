@@ -10,9 +10,10 @@ from typing import Final
 import msgspec
 
 from nixdock.errors import ImageError
+from nixdock.oci.registry_reference import RegistryReference
 from nixdock.oci.untrusted_json import converted, parse_json
 
-__all__ = ["SIMPLE_SIGNING", "Claim", "parse_payload", "payload_of"]
+__all__ = ["SIMPLE_SIGNING", "Claim", "identity_of", "parse_payload", "payload_of"]
 
 SIMPLE_SIGNING: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
 """The media type of the payload."""
@@ -25,6 +26,16 @@ class Claim(msgspec.Struct, frozen=True):
 
     digest: str
     identity: str
+
+
+def identity_of(text: str) -> str:
+    """Return a name of an image in full, as those who verify compare it; a tag stays away.
+
+    Raise InputError if it is none: nobody would accept a signature with it.
+    """
+    reference = RegistryReference.parse(text)
+    is_whole = reference.digest is not None or text.endswith(f":{reference.tag}")
+    return str(reference) if is_whole else reference.name
 
 
 class _Identity(msgspec.Struct, frozen=True, rename="kebab"):

@@ -20,7 +20,7 @@ from nixdock.errors import ImageError, InputError
 from nixdock.signing.bundle import parse_bundle, signed_bundle
 from nixdock.signing.encoding import base64_bytes, base64_text
 from nixdock.signing.keys import SigningKey, parse_public_key
-from nixdock.signing.simple_signing import Claim, parse_payload, payload_of
+from nixdock.signing.simple_signing import Claim, identity_of, parse_payload, payload_of
 from nixdock.signing.statement import parse_statement, predicate_type, signature_statement
 
 from .independent import make_key_pair, openssl, verifies
@@ -194,6 +194,28 @@ def test_signatures_without_an_envelope(tmp_path: Path) -> None:
     bundle.check_message(key, manifest)
     with pytest.raises(ImageError, match="not of this key"):
         bundle.check_message(key, manifest + b" ")
+
+
+@pytest.mark.parametrize(
+    ("text", "identity"),
+    [
+        ("ghcr.io/me/app", "ghcr.io/me/app"),
+        ("ghcr.io/me/app:v1", "ghcr.io/me/app:v1"),
+        ("ghcr.io/me/app:latest", "ghcr.io/me/app:latest"),
+        ("docker://ghcr.io:443/me/app", "ghcr.io:443/me/app"),
+        ("app:v1", "docker.io/library/app:v1"),
+        (f"ghcr.io/me/app@{DIGEST}", f"ghcr.io/me/app@{DIGEST}"),
+    ],
+)
+def test_identities_are_names_in_full(text: str, identity: str) -> None:
+    """Podman parses them, and refuses signatures with others."""
+    assert identity_of(text) == identity
+
+
+@pytest.mark.parametrize("text", ["", "a b", "ghcr.io/me/app:", "https://ghcr.io/me/app"])
+def test_identities_that_are_no_names(text: str) -> None:
+    with pytest.raises(InputError, match="is not an image reference"):
+        identity_of(text)
 
 
 def test_the_payload_is_that_of_cosign() -> None:
