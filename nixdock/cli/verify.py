@@ -18,6 +18,7 @@ from nixdock.oci.location import location_text
 from nixdock.oci.registry_reference import RegistryReference
 from nixdock.system.json_text import printable_json
 from nixdock.system.text import counted
+from nixdock.system.writers import descriptor_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,11 @@ Examples:
   nixdock verify ghcr.io/me/hello:v1 --strict
   nixdock verify ghcr.io/me/hello:v1 --signature --key app.pub
 """
+
+
+def _is_stream(file: Path) -> bool:
+    """Tell whether a file has no content any more once it has been read."""
+    return str(file) == "-" or descriptor_of(file) is not None or file.is_fifo()
 
 
 @click.command("verify", epilog=_EXAMPLES)
@@ -81,6 +87,11 @@ def command(
             raise click.UsageError("--strict is for the image itself, not for its signatures")
         if key is None:
             raise click.UsageError("--signature and --attestation need --key")
+        if signature and attestation is not None and _is_stream(key):
+            raise click.UsageError(
+                "--signature and --attestation read the key twice, so --key must be a file, and not"
+                " standard input or a pipe"
+            )
         if signature:
             signed = verify_signature(image, key, platform=platform, access=access)
             click.echo(

@@ -223,6 +223,10 @@ def test_other_programs_do_not_get_the_password(
         ),
         (["verify", "REF", "--signature"], "need --key"),
         (["verify", "REF", "--attestation", "spdx"], "need --key"),
+        (
+            ["verify", "REF", "--signature", "--attestation", "spdx", "--key", "-"],
+            "--key must be a file, and not standard input",
+        ),
         (["verify", "REF", "--key", "K.pub"], "are for --signature"),
         (["verify", "REF", "--signature", "--strict", "--key", "K.pub"], "--strict is"),
         (
