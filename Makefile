@@ -46,7 +46,7 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/nixdock demo -o demo.tar
 
 test: tools $(VENV)/dev.stamp lint types
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(PYTHON) tests/in_memory.py $(BIN)/pytest --numprocesses 2 --dist loadgroup
 	$(MAKE) newer-nix-trixie newer-docker-trixie newer-podman-trixie
 
 # The tests of the library's interface, with each Nix of these suites of Debian; as root.
