@@ -19,6 +19,7 @@ from .loads import load_figures
 from .measure import Ratio, Series, interleaved, run, run_watched
 from .packers import packer_figures
 from .peers import peer_figures
+from .rebuilds import rebuild_figure
 from .serving import serving_figure
 from .transfers import transfer_figures
 
@@ -68,6 +69,7 @@ class Bench:
         yield from _database(self.repeat)
         yield from self._compressing()
         yield from self._stacking()
+        yield rebuild_figure(self.closure, self.directory, self.repeat)
         yield from transfer_figures(self.closure, self._spec, self.directory, self.repeat)
         yield from load_figures(self.closure, self.directory, self.repeat)
         yield serving_figure(self._spec)

@@ -8,11 +8,11 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from ..runtime.engine import Docker, docker_daemon
+from .app import App
 from .closure import Closure
 from .figure import Figure, nixdock, ratio_figure, seconds_figure
 from .measure import Ratio, interleaved, run
@@ -20,8 +20,6 @@ from .measure import Ratio, interleaved, run
 __all__ = ["load_figures"]
 
 _MB = 1_000_000
-_APP = f"/nix/store/{'0' * 32}-bench-app"
-_APP_SIZE = 5 * _MB
 
 
 def load_figures(closure: Closure, directory: Path, repeat: int) -> Iterator[Figure]:
@@ -41,10 +39,9 @@ class _Loads:
     docker: Docker
 
     def figures(self) -> Iterator[Figure]:
-        root = self.directory / "loads"
-        # A store of the closure, with the app in it.
-        self.closure.link_store(root)
-        spec = self._spec(root, 0)
+        app = App(self.closure, self.directory)
+        app.link_store()
+        spec = app.spec(0)
         started = time.perf_counter()
         first = self._load(spec)
         seconds = time.perf_counter() - started
@@ -52,18 +49,18 @@ class _Loads:
         (times,) = interleaved(3 * self.repeat, lambda: self._seconds(spec, []))
         measured = f"{times.median:.3f} s (best {times.best:.3f})"
         yield seconds_figure("load, unchanged", times, measured, most=0.7)
-        yield from self._app_only(root)
+        yield from self._app_only(app)
 
-    def _app_only(self, root: Path) -> Iterator[Figure]:
+    def _app_only(self, app: App) -> Iterator[Figure]:
         turns = iter(range(1, 1 << 20))
         sizes: set[tuple[int, int]] = set()
 
         def ours() -> float:
-            spec = self._spec(root, next(turns))
+            spec = app.spec(next(turns))
             return self._seconds(spec, ["1 store path: bench-app", "the image's own files"], sizes)
 
         def theirs(compression: str) -> float:
-            spec = self._spec(root, next(turns))
+            spec = app.spec(next(turns))
             archive = self.directory / "loads.tar"
             build = nixdock("build", "-q", str(spec), "-o", str(archive))
             run([*build, "--format", "docker-archive", "--compression", compression], keep=False)
@@ -84,35 +81,6 @@ class _Loads:
         # The rest is the config.
         ok = sent - layers < 100_000
         yield Figure("load, app changed, sent", measured, sent / layers, "the layers", ok)
-
-    def _spec(self, root: Path, turn: int) -> Path:
-        """Write a spec of the closure, with an app that is another one each turn."""
-        app = Path(f"{root}{_APP}")
-        app.mkdir(parents=True, exist_ok=True)
-        (app / "data").write_bytes(sha256(b"%d" % turn).digest() * (_APP_SIZE // 32))
-        graph = self.closure.infos
-        referred = {path for info in graph for path in info["references"] if path != info["path"]}
-        graph.append(
-            {
-                "path": _APP,
-                "narSize": _APP_SIZE,
-                "references": [info["path"] for info in graph if info["path"] not in referred],
-                "narHash": f"sha256:{turn:052d}",
-            }
-        )
-        (self.directory / "loads-graph.json").write_text(json.dumps(graph))
-        spec = self.directory / "loads.json"
-        spec.write_text(
-            json.dumps(
-                {
-                    "version": 1,
-                    "name": "bench/loads",
-                    "closure": {"graph": str(self.directory / "loads-graph.json")},
-                    "store": {"root": str(root)},
-                }
-            )
-        )
-        return spec
 
     def _load(self, spec: Path) -> Mapping[str, Any]:
         variables = ("DOCKER_HOST", "DOCKER_CONFIG")
