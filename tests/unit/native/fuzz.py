@@ -111,11 +111,12 @@ def _make(chance: random.Random, path: Path, depth: int) -> None:
 
 def _change(chance: random.Random, store: Path, outside: Path) -> None:
     """Change a file or directory of the store in some way, if that is possible."""
-    paths = [
+    # File systems list the files of a directory in different orders.
+    paths = sorted(
         Path(parent, name)
         for parent, directories, files in os.walk(store)
         for name in (*directories, *files)
-    ]
+    )
     if not paths:
         return
     path = chance.choice(paths)

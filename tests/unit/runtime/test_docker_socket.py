@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pwd
 import socketserver
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,7 +22,6 @@ from nixdock.oci.reference import Reference
 from nixdock.runtime.docker_daemon import ListedImage
 from nixdock.runtime.docker_socket import DaemonBySocket, local_socket
 from nixdock.system.buffers import Write
-from nixdock.system.scratch import temporary_directory
 
 Answer = tuple[int, Any]
 # Python's own reader gives up on such a document.
@@ -85,8 +85,11 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def fake() -> Iterator[FakeDaemon]:
-    # The kernel takes no long paths.
-    with temporary_directory() as directory, FakeDaemon(directory / "s") as server:
+    # The kernel takes no long paths, and that of the tests' own files may be one.
+    with (
+        tempfile.TemporaryDirectory(dir="/tmp") as directory,
+        FakeDaemon(Path(directory, "s")) as server,
+    ):
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
