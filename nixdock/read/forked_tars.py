@@ -28,11 +28,11 @@ __all__ = ["forked_tars"]
 
 
 @contextmanager
-def forked_tars(layers: Sequence[StoredLayer], processes: int) -> Iterator[Iterator[OpenedTar]]:
+def forked_tars(layers: Sequence[StoredLayer], cores: int) -> Iterator[Iterator[OpenedTar]]:
     """Yield the tars of `layers` in their order, which can be read until the block ends.
 
-    The layers are verified in so many processes, in their order. An uncompressed tar is yielded at
-    once, and a compressed one when it is decompressed.
+    The layers are verified in processes, in their order, on so many cores. An uncompressed tar is
+    yielded at once, and a compressed one when it is decompressed.
     """
     unique = tuple(dict.fromkeys(layers))
     with ExitStack() as stack:
@@ -44,6 +44,8 @@ def forked_tars(layers: Sequence[StoredLayer], processes: int) -> Iterator[Itera
         done: dict[StoredLayer, Future[None]] = {layer: Future() for layer in unique}
         lock = stack.enter_context(shared_lock())
         work = _Work(unique, files, lock, shared_numbers(1 + len(unique)))
+        # One core is for the caller, unless it has to wait for what it reads.
+        processes = cores if files else max(1, cores - 1)
         workers = [stack.enter_context(forked(work.run)) for _ in range(processes)]
         threads = [
             threading.Thread(target=_collect, args=(worker, [*done.values()]), daemon=True)

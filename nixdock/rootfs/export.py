@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import ImageError
@@ -15,6 +15,7 @@ from nixdock.read.selection import is_among_others, select_image
 from nixdock.read.tree import MergedTree, Node
 from nixdock.registry.opening import open_location
 from nixdock.system.buffers import Write
+from nixdock.system.file_range import Range
 from nixdock.system.freed_memory import keep_freed_memory
 from nixdock.system.text import shown
 from nixdock.tar.fields import BLOCK, padded_size
@@ -32,6 +33,12 @@ _ZEROS: Final = bytes(BLOCK)
 # Of this size and above, passing a piece on by itself, often to another thread, takes less than
 # copying it.
 _LEAST_PASSED_ON: Final = 1 << 18
+# Of this size and above, a file is read by itself.
+_LEAST_READ_ALONE: Final = 1 << 16
+# How much is read at once of small files that follow one another, and how far apart they may be:
+# between two of them are headers, and perhaps files that an upper layer replaces.
+_READ_AHEAD: Final = 1 << 18
+_NEAR: Final = 1 << 14
 
 
 def export_image(
@@ -72,9 +79,17 @@ def write_tree(tree: MergedTree, write: Write, *, mtime: int) -> None:
     """
     headers = Headers(MemberMeta(mtime=mtime))
     output = _BufferedOutput(write)
+    small = _SmallFiles(tree.tars)
     for entry, node in _entries(tree):
         output.write(headers.encode(entry))
-        if entry.size:
+        size = entry.size
+        if 0 < size < _LEAST_READ_ALONE and node.extents is None:
+            contents = small.read(node)
+            if len(contents) != size:
+                raise _changed(entry)
+            output.write(contents)
+            output.write(_ZEROS[: -size % BLOCK])
+        elif size:
             _write_file(tree, node, entry, output)
     output.write(bytes(padded_size(output.size) - output.size))
     output.flush()
@@ -96,14 +111,7 @@ def _entries(tree: MergedTree) -> Iterator[tuple[Entry, Node]]:
 
 
 def _entry(name: bytes, node: Node) -> Entry:
-    return Entry(
-        name=name,
-        kind=node.kind,
-        mode=node.mode,
-        size=node.size,
-        target=node.target,
-        attributes=_attributes(node),
-    )
+    return Entry(name, node.kind, node.mode, node.size, node.target, attributes=_attributes(node))
 
 
 def _attributes(node: Node) -> Attributes | None:
@@ -119,17 +127,43 @@ def _write_file(tree: MergedTree, node: Node, entry: Entry, output: _BufferedOut
     while done < size:
         most = min(size - done, CHUNK)
         if file is None:
-            # Opening each of many small files would take longer than reading it.
             chunk = tree.tars[node.layer].read_at(node.offset + done, most)
         else:
             chunk = file.read(most)
         if not chunk:
-            name = shown(entry.name)
-            raise ImageError(f"{name!r} in the image changed while it was read", place=name)
+            raise _changed(entry)
         output.write(chunk)
         done += len(chunk)
-    if padding := -size % BLOCK:
-        output.write(_ZEROS[:padding])
+    output.write(_ZEROS[: -size % BLOCK])
+
+
+def _changed(entry: Entry) -> ImageError:
+    name = shown(entry.name)
+    return ImageError(f"{name!r} in the image changed while it was read", place=name)
+
+
+class _SmallFiles:
+    """The contents of small files, which are read together where they follow one another."""
+
+    def __init__(self, tars: Sequence[Range]) -> None:
+        self._tars = tars
+        # What was read last: of which tar, from where on, and the bytes.
+        self._layer = -1
+        self._start = 0
+        self._data = b""
+
+    def read(self, node: Node) -> bytes:
+        """Return the contents of a file, or less if its tar has become shorter."""
+        start = node.offset - self._start
+        end = start + node.size
+        if node.layer != self._layer or start < 0 or end > len(self._data):
+            # Files that are in another order than those of the image are not read again and again.
+            is_next = node.layer == self._layer and 0 <= start - len(self._data) < _NEAR
+            most = _READ_AHEAD if is_next else node.size
+            self._data = self._tars[node.layer].read_at(node.offset, most)
+            self._layer, self._start = node.layer, node.offset
+            start, end = 0, node.size
+        return self._data[start:end]
 
 
 class _BufferedOutput:

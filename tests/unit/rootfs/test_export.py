@@ -155,6 +155,24 @@ def test_large_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_small_files_in_any_order(tmp_path: Path, step: int) -> None:
+    """They are read together where they follow one another, and are not mixed up elsewhere."""
+    count = 1009  # A prime number.
+    sizes = [0, 1, 511, 512, 513, 5000, 60_000, 70_000]
+    files = {f"f{i:04}": f"{i:07}" * (sizes[i % 8] // 7) for i in range(count)}
+    shuffled = [f"f{i * step % count:04}" for i in range(count)]
+    # Every third file is another one in the layer above, which leaves a gap.
+    upper = {name: f"new {name}" for name in [*files][::3]}
+    data = image(
+        tmp_path,
+        layer(*((name, files[name]) for name in shuffled)),
+        layer(*upper.items()),
+    )
+    expected = {f"./{name}": text.encode() for name, text in (files | upper).items()}
+    assert contents(data) == expected
+
+
 @pytest.mark.parametrize("form", [form.value for form in Format])
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_every_form_gives_the_same(
