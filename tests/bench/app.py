@@ -27,9 +27,8 @@ class App:
     directory: Path
 
     def link_store(self) -> None:
-        """Make the store, without the app, unless it is there."""
-        if not self._root.exists():
-            self.closure.link_store(self._root)
+        """Make the store, without the app."""
+        self.closure.link_store(self._root)
 
     def spec(self, turn: int, more: Mapping[str, object] = MappingProxyType({})) -> Path:
         """Write the spec of the closure with the app as it is in one turn, and `more` keys."""

@@ -32,9 +32,14 @@ class Closure:
         return sorted(Path(f"{self.root}{info['path']}") for info in self.infos)
 
     def link_store(self, root: Path) -> None:
-        """Make a store with the same files below `root`, of which no database knows a hash."""
+        """Make a store with the same files below `root`, of which no database knows a hash.
+
+        What is there already stays.
+        """
         for tree in self.trees:
-            _link_tree(tree, root / tree.relative_to(self.root or "/"))
+            target = root / tree.relative_to(self.root or "/")
+            if not os.path.lexists(target):
+                _link_tree(tree, target)
 
 
 def _link_tree(source: Path, target: Path) -> None:

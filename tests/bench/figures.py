@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nixdock.native.library import native_library
 
+from .app import App
 from .caches import cache_figures
 from .closure import Closure
 from .figure import Figure, nixdock, ratio_figure, seconds_figure
@@ -28,6 +29,7 @@ __all__ = ["MANY", "Bench"]
 _HERE = Path(__file__).parent
 _MB = 1_000_000
 _MOST_MEMORY = 250 * _MB
+_MOST_MEMORY_OF_STREAM = 100 * _MB
 MANY = 100_000
 _MOST_MEMORY_FOR_MANY = 1000 * _MB
 _SECONDS_FOR_MANY = {20_000: 3.0, 100_000: 30.0}
@@ -63,6 +65,7 @@ class Bench:
         yield from self._streaming(digests, sizes)
         yield self._absolute("plan", ["plan", str(self.closure.graph)], 0.5)
         yield self._absolute("--help", ["--help"], 0.15)
+        yield from self._starting()
         yield from _popularity(self.repeat)
         yield from _planning(self.repeat)
         yield from _planning_many(self.many)
@@ -126,7 +129,22 @@ class Bench:
         done, memory = run_watched(stream)
         if done.output_size < sum(sizes):
             raise SystemExit("the stream is shorter than its layers")
-        yield _memory("stream, memory of all processes", memory)
+        yield _memory("stream, memory of all processes", memory, _MOST_MEMORY_OF_STREAM)
+
+    def _starting(self) -> Iterator[Figure]:
+        """Measure the CPU time of small jobs, most of which is start-up."""
+        resolved = str(self.directory / "resolved.json")
+        app = str(App(self.closure, self.directory).spec_alone(0))
+        form = ["--format", "docker-archive"]
+        yield self._cpu("--help", ["--help"], 0.08)
+        yield self._cpu("resolve", ["resolve", str(self._spec), "-o", resolved], 0.25)
+        yield self._cpu("5 MB alone", ["build", app, "--dry-run", "--no-cache", *form], 0.15)
+
+    def _cpu(self, name: str, arguments: Sequence[str], most: float) -> Figure:
+        command = nixdock(*arguments)
+        (times,) = interleaved(3 * self.repeat, lambda: run(command, keep=False).cpu_seconds)
+        measured = f"{times.median:.3f} s (best {times.best:.3f})"
+        return seconds_figure(f"{name}, CPU time", times, measured, most=most)
 
     def _absolute(self, name: str, arguments: Sequence[str], most: float) -> Figure:
         (times,) = interleaved(3 * self.repeat, _time(nixdock(*arguments)))

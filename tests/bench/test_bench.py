@@ -44,6 +44,8 @@ def test_a_small_run_prints_every_figure(tmp_path: Path) -> None:
     assert "database, 5000 paths" in figures
     assert "zlib -6 / gzip, one thread" in figures
     assert "build, depth 5 / SHA-256 alone" in figures
+    assert "resolve, CPU time" in figures
+    assert "5 MB alone, CPU time" in figures
     assert "dry run, 5 MB app changed / alone" in figures
     assert "docker load < result / app changed" in figures
     assert "docker load / load, app changed" in figures
