@@ -1,4 +1,4 @@
-# What to give in place of an argument that a function has not: one of another function of dockerTools
+# What to give in place of an argument that a function lacks: one of another function of dockerTools
 # or of nix2container, or a key of the config.
 { lib }:
 let

@@ -29,7 +29,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 def identity_of(text: str) -> str:
-    """Return a name of an image in full, as those who verify compare it; a tag stays away.
+    """Return the name of an image in full, as those who verify compare it; no tag is added.
 
     Raise InputError if it is none: nobody would accept a signature with it.
     """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nixdock.native.library import native_library
 
-from .app import App
+from .app import APP_SIZE, App
 from .caches import cache_figures
 from .closure import Closure
 from .figure import Figure, nixdock, ratio_figure, seconds_figure
@@ -138,7 +138,9 @@ class Bench:
         form = ["--format", "docker-archive"]
         yield self._cpu("--help", ["--help"], 0.08)
         yield self._cpu("resolve", ["resolve", str(self._spec), "-o", resolved], 0.25)
-        yield self._cpu("5 MB alone", ["build", app, "--dry-run", "--no-cache", *form], 0.15)
+        yield self._cpu(
+            f"{APP_SIZE // _MB} MB alone", ["build", app, "--dry-run", "--no-cache", *form], 0.15
+        )
 
     def _cpu(self, name: str, arguments: Sequence[str], most: float) -> Figure:
         command = nixdock(*arguments)

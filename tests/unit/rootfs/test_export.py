@@ -154,7 +154,6 @@ def test_large_files(tmp_path: Path) -> None:
     assert len(data) % 10240 == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 7, 1000])
 def test_small_files_in_any_order(tmp_path: Path, step: int) -> None:
     """They are read together where they follow one another, and are not mixed up elsewhere."""
@@ -173,6 +172,7 @@ def test_small_files_in_any_order(tmp_path: Path, step: int) -> None:
     assert contents(data) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [form.value for form in Format])
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_every_form_gives_the_same(
