@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec import Struct
@@ -43,8 +42,7 @@ class ChangeCounts(Struct, frozen=True):
 NEVER_SEEN: Final = ChangeCounts(0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class PlanHistory:
+class PlanHistory(Struct, frozen=True):
     """The number of updates of an image, `steps`; `app_only` of these changed only the app.
 
     `counts` has the counts of packages by their keys. A package that it lacks was seen by all
@@ -53,7 +51,11 @@ class PlanHistory:
 
     steps: int = 0
     app_only: int = 0
-    counts: Mapping[str, ChangeCounts] = field(default_factory=dict, hash=False)
+    counts: Mapping[str, ChangeCounts] = {}
+
+    def __hash__(self) -> int:
+        # A dictionary has no hash; plans that differ in it alone are rare.
+        return hash((self.steps, self.app_only))
 
     @classmethod
     def of(cls, steps: int, app_only: int, counts: Mapping[str, ChangeCounts]) -> PlanHistory:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
@@ -28,6 +27,8 @@ from nixdock.oci.blob_annotations import OF_ESTARGZ, OF_ZSTD_CHUNKED
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from nixdock.coding.libzstd import zstd
     from nixdock.system.buffers import Write
 
@@ -166,7 +167,11 @@ class _Gzip:
     def __init__(self, write: Write, level: int, workers: int) -> None:
         self._write = write
         self._compress = gzip_member_compressor(level)
-        self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
+        self._pool: ThreadPoolExecutor | None = None
+        if workers > 1:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 (slow to load)
+
+            self._pool = ThreadPoolExecutor(workers)
         # Members that are being compressed, in the order of the input.
         self._pending: deque[Future[bytes]] = deque()
         self._most_pending = workers * 2

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from nixdock.layers.tree import TreeLayer
-from nixdock.rootfs.added_database import add_database
 from nixdock.rootfs.contents import add_contents, run_extra_commands, underlay_of
 from nixdock.rootfs.obstacles import make_directory
 from nixdock.rootfs.surroundings import Surroundings
@@ -54,6 +53,8 @@ def prepare_top_layer(
     attributes: Mapping[bytes, Attributes] = {}
     database = surroundings.database
     if database is not None and spec.has_scripts:
+        from nixdock.rootfs.added_database import add_database  # noqa: PLC0415 (few images)
+
         store = spec.store
         owner_of_store = Attributes(store.uid, store.gid, store.uname, store.gname)
         added = add_database(database, store.directory, tree)
