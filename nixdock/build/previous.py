@@ -21,6 +21,7 @@ from nixdock.oci.location import (
     registry_hint,
 )
 from nixdock.spec.problem import below_key
+from nixdock.system.input_files import read_bytes
 from nixdock.system.presence import exists, is_directory, is_file
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def read_previous(
     if isinstance(location, FileLocation) and location.form is None and _is_json(location.path):
         from nixdock.layering.plan_file import parse_plan  # noqa: PLC0415 (not for an image)
 
-        return parse_plan(location.path.read_bytes(), str(location.path))
+        return parse_plan(read_bytes(location.path, "the previous plan"), str(location.path))
     from nixdock.read.selection import select_only_image  # noqa: PLC0415 (not for a plan file)
     from nixdock.registry.opening import open_location  # noqa: PLC0415 (the same)
 
@@ -107,6 +108,9 @@ def read_previous(
 
 
 def _is_json(path: Path) -> bool:
+    if exists(path) and not is_file(path) and not is_directory(path):
+        # What can be read only once, such as a pipe, can't be an image.
+        return True
     try:
         with path.open("rb") as stream:
             return stream.read(512).lstrip()[:1] in {b"{", b"["}

@@ -6,7 +6,9 @@ import hashlib
 import io
 import json
 import logging
+import os
 import tarfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,18 @@ def test_a_plan_file(tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     file.write_text(json.dumps(plan_document(plan, "auto", plan.history)))
     assert read_previous(file).layers == tuple(layer.paths for layer in plan.layers)
+
+
+def test_a_plan_from_a_pipe_is_read_once(tmp_path: Path) -> None:
+    plan = small_plan()
+    pipe = tmp_path / "plan"
+    os.mkfifo(pipe)
+    document = json.dumps(plan_document(plan, "auto", plan.history))
+    writer = threading.Thread(target=pipe.write_text, args=(document,), daemon=True)
+    writer.start()
+    assert read_previous(pipe).layers == tuple(layer.paths for layer in plan.layers)
+    writer.join(timeout=10)
+    assert not writer.is_alive()
 
 
 @pytest.mark.parametrize(("form", "compression"), FORMS)
