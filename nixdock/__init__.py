@@ -68,9 +68,9 @@ if TYPE_CHECKING:
         registration_text,
         write_database,
     )
+    from nixdock.face.comparing import diff_images
     from nixdock.face.describing import Describing
     from nixdock.face.images import (
-        diff_images,
         export_image,
         inspect_image,
         merge_images,
@@ -335,7 +335,7 @@ _MODULES: Final = {
     "check_policy": "nixdock.face.checking",
     "compare_plans": "nixdock.face.plans",
     "copy_image": "nixdock.face.transfers",
-    "diff_images": "nixdock.face.images",
+    "diff_images": "nixdock.face.comparing",
     "explain_path": "nixdock.face.plans",
     "export_image": "nixdock.face.images",
     "generate_key_pair": "nixdock.face.signing",

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
+from click.core import ParameterSource
 
 from nixdock import (
     Describing,
     Layering,
-    LayeringOptions,
     NixdockError,
     check_diff,
     diff_images,
-    read_previous,
     view_diff,
     view_document,
 )
@@ -33,10 +32,12 @@ from nixdock.cli.options import (
 from nixdock.cli.page_file import write_update_page
 from nixdock.cli.path_lines import why_document, why_lines
 from nixdock.cli.screen import standard_screen
+from nixdock.cli.spec_plan import has_spec
 from nixdock.cli.stores import ChosenStores, cache_options
 from nixdock.cli.view_options import Listing, graph_file_option, listing_options, read_graph
+from nixdock.diff.reading import is_image
 from nixdock.layering.options import DEFAULT_STRATEGY
-from nixdock.oci.location import location_text
+from nixdock.oci.location import FileLocation, location_text
 from nixdock.system.json_text import json_text
 from nixdock.view.markdown import update_markdown
 from nixdock.view.sentence import update_sentence
@@ -82,8 +83,10 @@ Examples:
 )
 @click.option(
     "--previous",
+    multiple=True,
     type=LOCATION,
-    help="Plan file or image that the plan of NEW, a graph, continues.",
+    help="Plan file or image that the plan of NEW, a spec or a graph, continues. Repeatable, the"
+    " newest first.",
 )
 @reuse_option
 @cache_options
@@ -101,7 +104,7 @@ def command(
     architecture: str | None,
     strategy: str,
     max_layers: int,
-    previous: Location | None,
+    previous: tuple[Location, ...],
     reuse: tuple[str, ...],
     chosen: ChosenStores,
     no_cache: bool,
@@ -130,27 +133,27 @@ def command(
     without need, and all layers. With --paths, the store paths that are not kept are listed.
     --max-size, --max-layer and --max-update mean what they do for nixdock check.
     """
-    if previous is not None and strategy != "stable":
+    _check_options_for_graphs((old, new))
+    if previous and strategy != "stable":
         raise click.UsageError("--previous is for --strategy stable")
     if architecture is not None:
         if platform is not None:
             raise click.UsageError("--platform and --architecture are mutually exclusive")
         platform = f"linux/{architecture}"
-    new_options = LayeringOptions(
-        previous=None
-        if previous is None
-        else read_previous(previous, platform=platform, access=access)
-    )
     diff = diff_images(
         old,
         new,
         layering=Layering(strategy),
-        new_layering=Layering(strategy, new_options),
         max_layers=max_layers,
         platform=platform,
         access=access,
         describing=Describing(
-            reuse, not no_cache, confinement or "required", chosen.urls, chosen.keys
+            reuse,
+            not no_cache,
+            confinement or "required",
+            chosen.urls,
+            chosen.keys,
+            tuple(map(location_text, previous)),
         ),
     )
     report = check_diff(diff, budget) if any(budget.rules()) else None
@@ -175,6 +178,23 @@ def command(
         place = location_text(new)
         findings = "; ".join(f"{each.rule}: {each.text}" for each in report.findings)
         raise NixdockError(f"{place}: {findings}", path=place)
+
+
+def _check_options_for_graphs(sides: Iterable[Location]) -> None:
+    """Raise UsageError if an option for graphs was given that is of no use for the sides."""
+    if any(_may_be_graph(side) for side in sides):
+        return
+    context = click.get_current_context()
+    for parameter, option in (("strategy", "--strategy"), ("max_layers", "--max-layers")):
+        if context.get_parameter_source(parameter) != ParameterSource.DEFAULT:
+            raise click.UsageError(
+                f"{option} is for a graph, and neither OLD nor NEW is one; a spec says itself how"
+                " its image is layered"
+            )
+
+
+def _may_be_graph(side: Location) -> bool:
+    return isinstance(side, FileLocation) and not is_image(side) and not has_spec(side.path)
 
 
 def _lines(update: UpdateView, listing: Listing, screen: Screen) -> Iterator[str]:

@@ -14,11 +14,12 @@ import msgspec
 from nixdock import Compression
 from nixdock.cli.location import LOCATION
 from nixdock.cli.path_types import InputPath, NamedOutput, StreamableOutput
-from nixdock.errors import InputError
+from nixdock.errors import InputError, SpecError
 from nixdock.nix.store_path import StorePath
 from nixdock.oci.layout import Format
 from nixdock.oci.location import FileLocation, Location, location_text
 from nixdock.oci.reference import Reference
+from nixdock.spec.chosen_previous import with_previous
 
 if TYPE_CHECKING:
     from nixdock.spec.image_spec import ImageSpec
@@ -231,14 +232,10 @@ def overridden(
     if graph is not None and planned is not None:
         closure = msgspec.structs.replace(planned, graph=graph)
         spec = msgspec.structs.replace(spec, closure=closure)
-    if previous:
-        if planned is None:
-            raise click.UsageError("--previous is for a spec whose layers are not yet planned")
-        if "stable" not in spec.layering.strategies:
-            raise click.UsageError("--previous is for the layering strategy stable")
-        locations = [location_text(location) for location in previous]
-        layering = msgspec.structs.replace(spec.layering, previous=locations)
-        spec = msgspec.structs.replace(spec, layering=layering)
+    try:
+        spec = with_previous(spec, [location_text(location) for location in previous])
+    except SpecError as error:
+        raise click.UsageError(f"--previous: {error}") from None
     if tags:
         first, *others = (Reference.tagged(spec.name, text) for text in tags)
         spec = msgspec.structs.replace(

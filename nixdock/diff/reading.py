@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +27,7 @@ from nixdock.system.presence import exists, is_directory, is_file
 
 if TYPE_CHECKING:
     from nixdock.layering import Layering, LayerPlan
+    from nixdock.layering.plan_history import PreviousPlan
     from nixdock.nix.closure import Closure
     from nixdock.nix.store_path import StorePath
     from nixdock.read.opening import ImageFile
@@ -47,15 +48,22 @@ _START: Final = 512
 
 
 class Planning(Struct, frozen=True):
-    """How a reference graph is planned; `max_layers` includes the top layer."""
+    """How a reference graph is planned; `max_layers` includes the top layer.
+
+    `previous` reads plans to continue, the newest first, in place of those of `layering`.
+    """
 
     layering: Layering
     max_layers: int = 100
+    previous: Callable[[], Sequence[PreviousPlan]] = tuple
 
     def plan(self, closure: Closure) -> LayerPlan:
         """Plan the layers of `closure`; raise PlanError if no plan fits."""
-        budget = self.layering.budget(self.max_layers, most_layers=MOST_LAYERS)
-        return self.layering.plan(closure, budget)
+        layering = self.layering
+        if plans := self.previous():
+            layering = replace(layering, options=layering.options.continuing(plans))
+        budget = layering.budget(self.max_layers, most_layers=MOST_LAYERS)
+        return layering.plan(closure, budget)
 
 
 def read_side(

@@ -29,6 +29,7 @@ from nixdock.read.report import FileReport, inspect_images
 from nixdock.read.selection import select_only_image
 from nixdock.registry.opening import open_location
 from nixdock.rootfs.confinement import Confinement
+from nixdock.spec.chosen_previous import with_previous
 from nixdock.spec.chosen_stores import with_stores
 from nixdock.system.scratch import temporary_directory, temporary_file
 from nixdock.write.image import default_compression, write_image
@@ -143,7 +144,7 @@ class Described(Struct, frozen=True):
         spec = self.spec
         check_platform(spec, self.platform)
         confinement = Confinement(self.describing.confinement)
-        spec = self._with_stores()
+        spec = with_previous(self._with_stores(), self.describing.previous)
         previous = self._replaced_plans(spec)
         with prepared_build(
             spec, confinement, self.access, outline=outline, previous=previous

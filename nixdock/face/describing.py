@@ -15,7 +15,8 @@ class Describing(Struct, frozen=True):
     Its layers are packed to compute their digests, except those that the images at the locations
     `reuse`, the previous image that the spec names, or, with `use_cache`, the user's cache know.
     `confinement` is that of `build_image`. `stores` and `trusted_public_keys` are added to those of
-    the spec's closure.
+    the spec's closure. `previous` are the locations of plan files and images that it continues in
+    place of those that it names, the newest first.
     """
 
     reuse: tuple[str, ...] = ()
@@ -23,3 +24,4 @@ class Describing(Struct, frozen=True):
     confinement: Confinement | str = "required"
     stores: tuple[str, ...] = ()
     trusted_public_keys: tuple[str, ...] = ()
+    previous: tuple[str, ...] = ()

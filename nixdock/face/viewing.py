@@ -151,7 +151,7 @@ def view_update(
 
     `graph` states the references of the store paths, in place of the two sides.
     """
-    from nixdock.face.images import diff_images
+    from nixdock.face.comparing import diff_images
 
     diff = diff_images(old, new, platform=platform, access=access, describing=describing)
     return view_diff(diff, graph=graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -41,6 +42,10 @@ class LayeringOptions(Struct, frozen=True):
     groups: tuple[Group, ...] = ()
     rest: str = DEFAULT_STRATEGY
     pipeline: tuple[Operation, ...] | None = None
+
+    def continuing(self, plans: Sequence[PreviousPlan]) -> LayeringOptions:
+        """Return the options with `plans`, the newest first, in place of the previous ones."""
+        return replace(self, previous=plans[0] if plans else None, older=tuple(plans[1:]))
 
     def for_closure(self, closure: Closure) -> LayeringOptions:
         """Return the options with paths of `closure` that the previous plans have abbreviated."""

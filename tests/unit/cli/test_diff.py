@@ -281,6 +281,47 @@ def test_a_graph_is_planned_on_the_previous_image(
     assert "--previous is for --strategy stable" in refused.stderr
 
 
+def test_a_spec_continues_the_previous_images(
+    graphs: tuple[Path, Path], tmp_path: Path, sample_spec: Callable[..., Path]
+) -> None:
+    spec = sample_spec(tmp_path, layering={"strategy": "stable"})
+    halves = [[LIBC, APP], [SCRIPT, LINK]]
+    plans = []
+    for number, groups in enumerate([[[LIBC], [SCRIPT, LINK]], halves]):
+        plans.append(tmp_path / f"{number}.plan.json")
+        layers = [{"paths": group, "nar_size": 1} for group in groups]
+        plans[-1].write_text(json.dumps({"version": 1, "layers": layers}))
+
+    def found(*options: object) -> list[list[str]]:
+        layers = document(graphs[0], spec, *options)["layers"]
+        return [[path["path"] for path in layer["paths"]] for layer in layers if layer["paths"]]
+
+    assert found("--previous", plans[1]) == halves != found()
+    # Of several, the newest first.
+    assert found("--previous", plans[0], "--previous", plans[1]) == [[LIBC], [SCRIPT, LINK], [APP]]
+    command = f"{sys.executable} -m nixdock diff --json {graphs[0]} {spec} --previous"
+    piped = subprocess.run(
+        ["bash", "-c", f"{command} <(cat {plans[1]})"], capture_output=True, check=True
+    )
+    assert (
+        json.loads(piped.stdout)["layers"]
+        == (document(graphs[0], spec, "--previous", plans[1])["layers"])
+    )
+
+
+def test_options_that_are_of_no_use_are_errors(
+    build: Callable[..., Path], tmp_path: Path, sample_spec: Callable[..., Path]
+) -> None:
+    image, spec = build("image.tar"), sample_spec(tmp_path)
+    for option, value in (("--strategy", "stable"), ("--max-layers", 5)):
+        refused = nixdock("diff", image, spec, option, value)
+        assert refused.returncode == 2
+        assert f"{option} is for a graph" in refused.stderr
+    refused = nixdock("diff", image, image, "--previous", image)
+    assert refused.returncode == 2
+    assert "previous images are for a spec or graph, not for this image" in refused.stderr
+
+
 def test_standard_input(graphs: tuple[Path, Path]) -> None:
     old, new = graphs
     piped = nixdock("diff", old, "-", "--json", data=new.read_text())
