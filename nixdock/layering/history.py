@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.change_model import Rate
 from nixdock.layering.package_keys import package_keys, version_of
-from nixdock.layering.plan_history import NEVER_SEEN, ChangeCounts, PlanHistory
+from nixdock.layering.plan_history import MOST_COUNTED, NEVER_SEEN, ChangeCounts, PlanHistory
 
 if TYPE_CHECKING:
     from nixdock.layering.plan_history import PreviousPlan
@@ -52,7 +52,7 @@ def learn(
         return known, learned_rates(known, new, prior)
     origins = dict(_origins(old, new))
     changed = [path for path in new.values() if path not in origins or origins[path][1] != path]
-    is_counted = 2 * len(changed) <= len(new)
+    is_counted = 2 * len(changed) <= len(new) and known.steps < MOST_COUNTED
     own = frozenset(
         path for path in changed if path in origins and _own_change(path, origins, closure)
     )

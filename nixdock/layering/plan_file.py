@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import msgspec
 
 from nixdock.errors import InputError, LayeringError
-from nixdock.layering.plan_history import ChangeCounts, PlanHistory, PreviousPlan
+from nixdock.layering.plan_history import MOST_COUNTED, ChangeCounts, PlanHistory, PreviousPlan
 from nixdock.nix.store_path import StorePath
 from nixdock.system.strict_json import parse_strictly
 from nixdock.system.typed import MisfitError, convert
@@ -35,8 +35,7 @@ PLAN_VERSION: Final = 1
 
 _Document = TypeVar("_Document")
 
-# One less than a resolved spec may have: the next update is counted as well.
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 2)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_COUNTED)]
 
 
 class _FileCounts(msgspec.Struct, frozen=True):

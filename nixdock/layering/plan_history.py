@@ -12,6 +12,7 @@ from nixdock.nix.store_path import StorePath
 
 __all__ = [
     "ABBREVIATION",
+    "MOST_COUNTED",
     "NEVER_SEEN",
     "ChangeCounts",
     "PlanHistory",
@@ -21,6 +22,9 @@ __all__ = [
 
 ABBREVIATION: Final = 8
 """The number of characters of an abbreviated hash."""
+
+MOST_COUNTED: Final = 2**31 - 2
+"""The greatest number of updates in a history: what is more is not counted."""
 
 
 def abbreviated(path: StorePath) -> StorePath:

@@ -7,7 +7,13 @@ import pytest
 from nixdock.layering.change_model import Rate
 from nixdock.layering.history import app_share, learn, learned_rates, memory_risk
 from nixdock.layering.package_keys import package_keys
-from nixdock.layering.plan_history import NEVER_SEEN, ChangeCounts, PlanHistory, PreviousPlan
+from nixdock.layering.plan_history import (
+    MOST_COUNTED,
+    NEVER_SEEN,
+    ChangeCounts,
+    PlanHistory,
+    PreviousPlan,
+)
 from nixdock.nix.closure import Closure, PathInfo
 from nixdock.nix.store_path import StorePath
 from tests.unit.closures import store_path
@@ -51,6 +57,12 @@ def learned(old: Parts, new: Parts, history: PlanHistory | None = None) -> PlanH
     closure = build(new)
     history, _ = learn(previous_of(build(old), history), closure, keys(closure), prior(closure))
     return history
+
+
+def test_a_history_that_is_full_stays_valid() -> None:
+    full = PlanHistory(MOST_COUNTED, 1, {"app": ChangeCounts(MOST_COUNTED, 3)})
+    history = learned(BASE, {**BASE, "app-1": ("x", BASE["app-1"][1])}, full)
+    assert (history.steps, history.of_package("app")) == (full.steps, full.of_package("app"))
 
 
 def test_an_unchanged_closure_teaches_nothing() -> None:
