@@ -7,6 +7,7 @@ that no fresh plan has is a risk: all its bytes may be transferred although noth
 
 The risk has a price. The paths of a group, which share a layer in the fresh plan, share one here as
 well, unless updates are expected to transfer so much less without it that this is worth the risk.
+If that leaves layers free, large paths get them, as in any partition.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from math import fsum
 from typing import TYPE_CHECKING, Final
 
 from nixdock.layering.clusters import Cluster, joint_clusters, union_of
+from nixdock.layering.partition import set_apart
 
 if TYPE_CHECKING:
     from nixdock.layering.change_model import ChangeModel
@@ -48,7 +50,8 @@ def insure(
     for _ in range(_ROUNDS):
         if not sum(search.restore(group) for group in [*search.split]):
             break
-    return [*search.whole, *search.free.values()]
+    left = budget - len(search.whole)
+    return [*search.whole, *set_apart(model, [*search.free.values()], left)]
 
 
 class _Search:

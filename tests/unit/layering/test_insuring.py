@@ -93,3 +93,11 @@ def test_no_risk_is_not_insured_if_the_layers_are_the_best() -> None:
     groups = [cluster_of(MODEL, range(COUNT))]
     assert sets(insure(MODEL, best, groups, COUNT, 0.0)) == sets(best)
     assert sets(insure(MODEL, best, groups, COUNT, 1.0)) == sets(groups)
+
+
+def test_large_paths_take_free_layers_but_leave_no_group() -> None:
+    model = model_of_closure(closure_of({"large-1": (2 << 20, ()), "small-1": (100, ())}))
+    both = [cluster_of(model, [0, 1])]
+    assert sets(insure(model, both, [], 2, 0.0)) == {frozenset([0]), frozenset([1])}
+    assert sets(insure(model, both, [], 1, 0.0)) == sets(both)
+    assert sets(insure(model, both, both, 2, 0.0)) == sets(both)
