@@ -182,15 +182,18 @@ def command(
 
 def _check_options_for_graphs(sides: Iterable[Location]) -> None:
     """Raise UsageError if an option for graphs was given that is of no use for the sides."""
-    if any(_may_be_graph(side) for side in sides):
-        return
     context = click.get_current_context()
-    for parameter, option in (("strategy", "--strategy"), ("max_layers", "--max-layers")):
-        if context.get_parameter_source(parameter) != ParameterSource.DEFAULT:
-            raise click.UsageError(
-                f"{option} is for a graph, and neither OLD nor NEW is one; a spec says itself how"
-                " its image is layered"
-            )
+    options = {"strategy": "--strategy", "max_layers": "--max-layers"}
+    given = [
+        option
+        for parameter, option in options.items()
+        if context.get_parameter_source(parameter) != ParameterSource.DEFAULT
+    ]
+    if given and not any(_may_be_graph(side) for side in sides):
+        raise click.UsageError(
+            f"{given[0]} is for a graph, and neither OLD nor NEW is one; a spec says itself how its"
+            " image is layered"
+        )
 
 
 def _may_be_graph(side: Location) -> bool:
