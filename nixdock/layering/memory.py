@@ -18,7 +18,13 @@ import orjson
 
 from nixdock.errors import LayeringError
 from nixdock.layering.packed_memory import pack_memory, unpack_memory
-from nixdock.layering.plan_file import PLAN_VERSION, Count, checked_plan, convert_versioned
+from nixdock.layering.plan_file import (
+    PLAN_VERSION,
+    Count,
+    StoreDir,
+    checked_plan,
+    convert_versioned,
+)
 from nixdock.layering.plan_history import ABBREVIATION, abbreviated
 
 if TYPE_CHECKING:
@@ -38,9 +44,9 @@ _ORIGIN: Final = "the memory in the image config"
 Layers = Sequence[Sequence["StorePath"]]
 
 
-class _Memory(msgspec.Struct, frozen=True):
+class _Memory(msgspec.Struct, frozen=True, omit_defaults=True):
     chain_id: str
-    store: str
+    store: StoreDir
     layers: list[Annotated[str, msgspec.Meta(min_length=1)]]
     steps: Count = 0
     app_only: Count = 0
@@ -98,6 +104,9 @@ def parse_memory(value: Any, chain_id: str) -> PreviousPlan:
             key="chain_id",
             digest=chain_id,
         )
+    # Whoever made the image may be hostile, and what is unpacked takes many times the memory.
+    if len(msgspec.json.encode(memory)) > MOST_MEMORY:
+        raise LayeringError(f"{_ORIGIN} is larger than {MOST_MEMORY} bytes")
     texts, counts = memory.layers, memory.counts
     if memory.packed:
         unpacked = unpack_memory(memory.packed, _ORIGIN)

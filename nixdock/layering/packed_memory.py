@@ -58,16 +58,15 @@ def unpack_memory(packed: str, origin: str) -> Unpacked:
         unpacked = msgspec.json.decode(
             decompressor.decompress(text, max_length=_MOST_UNPACKED), type=Unpacked
         )
-        starts = iter([_start(hashes[at : at + _BYTES]) for at in range(0, len(hashes), _BYTES)])
-        layers = [
-            " ".join(f"{next(starts)}-{name}" for name in layer.split(" "))
-            for layer in unpacked.layers
-        ]
-        is_whole = decompressor.eof and not len(hashes) % _BYTES and next(starts, None) is None
-    except (ValueError, OSError, StopIteration, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         raise LayeringError(f"{origin}: packed: {error}", key="packed") from None
-    if not is_whole:
+    paths = sum(layer.count(" ") + 1 for layer in unpacked.layers)
+    if not decompressor.eof or len(hashes) != _BYTES * paths:
         raise LayeringError(f"{origin}: packed: it has too much or too little", key="packed")
+    starts = iter([_start(hashes[at : at + _BYTES]) for at in range(0, len(hashes), _BYTES)])
+    layers = [
+        " ".join(f"{next(starts)}-{name}" for name in layer.split(" ")) for layer in unpacked.layers
+    ]
     return Unpacked(layers, unpacked.counts)
 
 

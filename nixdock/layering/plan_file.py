@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PLAN_VERSION",
     "Count",
+    "StoreDir",
     "checked_history",
     "checked_plan",
     "convert_versioned",
@@ -36,6 +37,10 @@ PLAN_VERSION: Final = 1
 _Document = TypeVar("_Document")
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_COUNTED)]
+
+# The greatest length of a path in Linux. An image states its store directory once, but each of its
+# store paths is read with it: without a limit, a small image could take all memory.
+StoreDir = Annotated[str, msgspec.Meta(max_length=4096)]
 
 
 class _FileCounts(msgspec.Struct, frozen=True):

@@ -174,6 +174,18 @@ def test_damaged_packed_ones_are_refused(number: int) -> None:
         parse_memory({**many(), "packed": damaged_packs()[number]}, CHAIN)
 
 
+def test_hostile_ones_take_no_more_memory_than_an_image_could_need() -> None:
+    # Each store path is read with the store directory, which is stated once.
+    layers = [" ".join(["12345678-x"] * 100)]
+    with pytest.raises(LayeringError, match="store: Expected `str` of length <= 4096"):
+        parse_memory(memory(store=f"/{'a' * 4096}", layers=layers), CHAIN)
+    with pytest.raises(LayeringError, match="is larger than 131072 bytes"):
+        parse_memory(memory(layers=[f"12345678-{'x' * MOST_MEMORY}"]), CHAIN)
+    hashes, text = many()["packed"].split(" ")
+    with pytest.raises(LayeringError, match="packed: it has too much or too little"):
+        parse_memory({**many(), "packed": f"{hashes[:-25]} {text}"}, CHAIN)
+
+
 def test_it_is_refused_for_other_layers() -> None:
     other = f"sha256:{'1' * 64}"
     with pytest.raises(LayeringError, match="is that of another image") as error:

@@ -105,6 +105,13 @@ def test_a_plan_without_history_is_read_with_none() -> None:
     assert found == PreviousPlan(LAYERS) == PreviousPlan(LAYERS, PlanHistory(0, 0, {}))
 
 
+def test_a_label_is_no_longer_than_those_that_were_written() -> None:
+    with pytest.raises(LayeringError, match="longer than 49152 characters"):
+        parse_plan_label(json.dumps(LABEL | {"more": "x" * (48 << 10)}))
+    with pytest.raises(LayeringError, match="store: Expected `str` of length <= 4096"):
+        parse_plan_label(json.dumps(LABEL | {"store": f"/{'a' * 4096}"}))
+
+
 def test_another_store_is_kept() -> None:
     other = StorePath.parse(f"/gnu/store/{'a' * 32}-x")
     text = json.dumps(LABEL | {"layers": [[other, LAYERS[0][0].base_name]]})
