@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from nixdock.errors import CacheError, InputError, StoreError
+from nixdock.errors import CacheError, InputError, StoreError, ToolError
 from nixdock.nix.cache_files import CacheInfo, NarInfo, parse_cache_info, parse_narinfo
 from nixdock.nix.closure import PathInfo
 from nixdock.nix.content_address import ContentAddress
@@ -157,15 +157,21 @@ class BinaryCache:
         """Return what is in a path as the cache says, or None if it does not.
 
         Nobody signs listings: where signatures are needed, only those count that surely come from
-        the cache itself. Raise CacheError if the cache can't be read. A listing that is not valid
-        is none.
+        the cache itself. Raise CacheError if the cache can't be reached. A listing that can't be
+        read is none, such as one in Brotli without the library for it: the NAR has the same.
         """
         path = found.info.path
         if self._keys is not None and not self.files.is_authentic:
             return None
-        data = self.files.read(f"{path.hash_part}.ls", _MOST_LISTING, path)
-        with suppress(StoreError):
+        try:
+            data = self.files.read(f"{path.hash_part}.ls", _MOST_LISTING, path)
             return None if data is None else parse_listing(data, f"{self}: the listing of {path}")
+        except (StoreError, ToolError) as error:
+            log.debug("%s: the listing of %s is not used: %s", self, path, error)
+        except CacheError as error:
+            if error.is_unreachable or error.is_broken:
+                raise
+            log.debug("%s; the listing is not used", error)
         return None
 
     def content_address(self, found: NarInfo) -> ContentAddress | None:

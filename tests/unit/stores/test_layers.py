@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import orjson
@@ -20,6 +21,7 @@ from nixdock.oci.digests import sha256_digest
 from nixdock.stores.local import LocalStore
 from nixdock.stores.several import Stores
 from nixdock.tar.permissions import PermissionRule
+from tests.unit.registry.fake_registry import Fault
 
 from .fake_cache import FakeCache, fake_cache
 from .reaching import open_sample
@@ -77,6 +79,35 @@ def test_sizes_are_known_before_and_from_listings(
             assert sized.size == len(out.getvalue())
         nars = fake.requests(path=r"\.nar\.")
         assert len(nars) == (4 if listings else 8)
+
+
+@pytest.mark.parametrize(
+    ("status", "encoding", "body"),
+    [
+        (200, "br", COMPRESSORS["br"](b"{}")),
+        (200, "gzip", b"no gzip"),
+        (200, "compress", b"{}"),
+        (400, "identity", b""),
+    ],
+)
+def test_the_nar_is_read_where_a_listing_can_t_be(
+    closure: Sample,
+    tmp_path: Path,
+    status: int,
+    encoding: str,
+    body: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The listings of cache.nixos.org are in Brotli, for which there need be no library."""
+    monkeypatch.setitem(sys.modules, "brotli", None)
+    expected = list(LocalStore(str(closure.root)).listing(APP))
+    with fake_cache(closure.cache(tmp_path / "cache", listings=True)) as fake:
+        headers = {"Content-Encoding": encoding}
+        fake.faults = [Fault(path=r"\.ls", status=status, headers=headers, body=body)]
+        found = list(open_sample(fake.url).listing(APP))
+    assert [(each.name, each.size) for each in found] == [
+        (each.name, each.size) for each in expected
+    ]
 
 
 def test_a_listing_that_is_wrong_is_noticed(closure: Sample, tmp_path: Path) -> None:
