@@ -83,6 +83,9 @@ def parse_narinfo(data: bytes, path: StorePath, origin: str) -> NarInfo:
     nar_size = fields.number("NarSize")
     if not nar_size:
         raise fields.error("it has no NarSize, or 0")
+    if not data.endswith(b"\n"):
+        # References could be missing, and nobody need have signed them. Nix refuses it, too.
+        raise fields.error("its last line is not complete")
     has_deriver = fields.get("Deriver") not in {None, _UNKNOWN}
     # There may be none on the line.
     derivers = fields.paths("Deriver", store_dir) if has_deriver else ()

@@ -79,6 +79,10 @@ def without(*names: str) -> str:
         (TEXT + "NarSize: 2208\n", "it has NarSize 2 times"),
         (TEXT + "References: \n", "it has References 2 times"),
         (
+            without("References", "Sig") + f"References: {GREETING.base_name}",
+            "its last line is not complete",
+        ),
+        (
             without("StorePath") + f"StorePath: {GREETING}\n",
             f"it is that of {GREETING}, not of {PATH}",
         ),
