@@ -173,13 +173,15 @@ def _remove_empty(name: str, parent: int) -> None:
 def shell_inside(script: str, root: Path, store_dir: str, path: str | None) -> str:
     """Return the path in `root` of the shell for a script; raise ScriptError if there is none.
 
-    A shell in `path`, the host's PATH, is used if it is in the store, which is mounted.
+    The first shell in `path`, the host's PATH, that is in the store is used: that is mounted.
     """
+    directories = (path or "").split(os.pathsep)
     for name in ("bash", "sh"):
-        shell = shutil.which(name, path=path)
-        real_path = os.path.realpath(shell) if shell else ""
-        if real_path.startswith(f"{store_dir}/"):
-            return real_path
+        for directory in filter(None, directories):
+            shell = shutil.which(name, path=directory)
+            real_path = os.path.realpath(shell) if shell else ""
+            if real_path.startswith(f"{store_dir}/"):
+                return real_path
     for shell in ("/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh"):
         if os.path.lexists(f"{root}{shell}"):
             return shell

@@ -348,6 +348,16 @@ def test_no_shell(tmp_path: Path) -> None:
     assert shell_inside("run_as_root", tmp_path, "/nix/store", None) == "/bin/sh"
 
 
+def test_the_shell_of_the_store_may_come_after_others_in_path(tmp_path: Path) -> None:
+    directories = [tmp_path / "usr/bin", tmp_path / "nix/store/x-bash/bin"]
+    for each in directories:
+        each.mkdir(parents=True)
+        (each / "bash").touch(0o755)
+    path = os.pathsep.join(["", *map(str, directories)])
+    shell = shell_inside("run_as_root", tmp_path, f"{tmp_path}/nix/store", path)
+    assert shell == str(directories[1] / "bash")
+
+
 # With this machine's fakeroot, through the same functions as the commands.
 
 
