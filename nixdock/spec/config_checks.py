@@ -10,6 +10,7 @@ import msgspec
 from nixdock.errors import ImageError
 from nixdock.oci.config_keys import canonical_config
 from nixdock.oci.container_config import ContainerConfig, Healthcheck
+from nixdock.spec.config_values import value_faults
 from nixdock.spec.problem import spec_error, type_error
 from nixdock.system.typed import MisfitError, convert
 
@@ -24,8 +25,8 @@ def checked_config(
     """Return the typed config object, and what no image specification defines.
 
     The latter has undefined keys of a `Healthcheck` in an object of that name. Raise SpecError,
-    with the key at fault in `key`, if a value has the wrong type, or if a key has two spellings or
-    is a misspelling of a defined key.
+    with the key at fault in `key`, if a value has the wrong type or is of no use to any runtime, or
+    if a key has two spellings or is a misspelling of a defined key.
     """
     try:
         canonical = canonical_config(config)
@@ -40,6 +41,8 @@ def checked_config(
         check = _undefined(canonical["Healthcheck"], Healthcheck, origin, "config.Healthcheck")
         undefined |= {"Healthcheck": check} if check else {}
     _check_commands(typed, origin)
+    for fault in value_faults(typed):
+        raise spec_error(fault.message, origin, f"config.{fault.key}")
     return typed, undefined
 
 

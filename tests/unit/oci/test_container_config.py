@@ -29,8 +29,8 @@ FULL: dict[str, Any] = {
         "Test": ["CMD", "true"],
         "Interval": 10**9,
         "Timeout": 0,
-        "StartPeriod": 1,
-        "StartInterval": 2,
+        "StartPeriod": 10**6,
+        "StartInterval": 2 * 10**6,
         "Retries": 3,
     },
     "Shell": ["/bin/sh", "-c"],
@@ -159,7 +159,7 @@ def test_other_keys_of_a_health_check_are_passed_on() -> None:
 
 @pytest.mark.parametrize("key", ["ExposedPorts", "Volumes"])
 def test_members_of_a_set_are_empty(key: str) -> None:
-    assert written({key: {"a": {"b": {"c": []}}, "d": None}}) == {key: {"a": {}, "d": {}}}
+    assert written({key: {"80": {"b": {"c": []}}, "81": None}}) == {key: {"80": {}, "81": {}}}
 
 
 @pytest.mark.parametrize(
