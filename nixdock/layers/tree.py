@@ -32,8 +32,9 @@ class TreeLayer(EntryLayer, frozen=True):
     """A directory whose contents are put at `/` of the image.
 
     `directories` has the modes and attributes of directories in the base image. They replace the
-    default mode, 0755, of the same directories here. `attributes` has those of other members, by
-    name without slashes at the start and end. The first member is `/` itself, with mode 0755,
+    default mode, 0755, of the same directories here. `attributes` has those of other members, and
+    `modes` the modes of members that have others on the disk, by name without slashes at the start
+    and end. The first member is `/` itself, with mode 0755,
     unless `root_entry` is False.
     """
 
@@ -45,10 +46,13 @@ class TreeLayer(EntryLayer, frozen=True):
     perms: tuple[PermissionRule, ...] = ()
     directories: DirectoryAttributes = field(default_factory=dict)
     attributes: Mapping[bytes, Attributes] = field(default_factory=dict)
+    modes: Mapping[bytes, int] = field(default_factory=dict)
 
     def entries(self) -> Iterator[Entry]:
         """Yield the members, with the base image's attributes and the permission rules applied."""
         entries = self._plain_entries()
+        if self.modes:
+            entries = map(self._with_mode, entries)
         if self.attributes:
             entries = map(self._with_attributes, entries)
         if self.directories:
@@ -58,6 +62,10 @@ class TreeLayer(EntryLayer, frozen=True):
         from nixdock.tar.permissions import apply_rules  # noqa: PLC0415 (few images have rules)
 
         return apply_rules(self.perms, entries)
+
+    def _with_mode(self, entry: Entry) -> Entry:
+        mode = self.modes.get(entry.name.strip(b"/"))
+        return entry if mode is None else entry._replace(mode=mode)
 
     def _with_attributes(self, entry: Entry) -> Entry:
         attributes = self.attributes.get(entry.name.strip(b"/"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from nixdock.rootfs.underlay import Underlay
 if TYPE_CHECKING:
     from nixdock.rootfs.base_image import BaseImage
     from nixdock.rootfs.linked_contents import Reach
+    from nixdock.rootfs.rootless.fakeroot import Inode
     from nixdock.spec.image_spec import ImageSpec
 
 __all__ = ["add_contents", "run_extra_commands", "underlay_of"]
@@ -53,9 +54,14 @@ def add_contents(
 
 def run_extra_commands(
     spec: ImageSpec, tree: Path, underlay: Underlay, surroundings: Surroundings
-) -> None:
-    """Run extra_commands, if there are any, in `tree` on top of what is below it."""
+) -> Mapping[Inode, int]:
+    """Run extra_commands, if there are any, in `tree` on top of what is below it.
+
+    Return what `make_packable` does: the modes of files that could not be packed with them.
+    """
+    modes: Mapping[Inode, int] = {}
     if spec.extra_commands.strip():
+        from nixdock.rootfs.packable import make_packable  # noqa: PLC0415 (the same)
         from nixdock.rootfs.scripts import run_script  # noqa: PLC0415 (few images have scripts)
 
         links = underlay.add_directory_links(tree)
@@ -67,4 +73,6 @@ def run_extra_commands(
             confinement=surroundings.confinement,
             view=surroundings.view,
         )
+        modes = make_packable(tree)
         underlay.remove_directory_links(tree, links)
+    return modes

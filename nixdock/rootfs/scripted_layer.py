@@ -14,6 +14,7 @@ from nixdock.layers.tree import DirectoryAttributes
 from nixdock.rootfs.added_database import add_database
 from nixdock.rootfs.contents import add_contents, run_extra_commands, underlay_of
 from nixdock.rootfs.linked_contents import Reach
+from nixdock.rootfs.packable import as_fakes
 from nixdock.rootfs.rootless.difference import Snapshot, difference
 from nixdock.rootfs.rootless.extract import extract
 from nixdock.rootfs.rootless.fakeroot import FakeFile, Inode, state_of_tree
@@ -84,7 +85,7 @@ def prepare_as_root(
     directories: DirectoryAttributes = {}
     if chroot:
         fakes = _without(fakes, tree, added)
-        fakes = {**fakes, **dict(_owned_by_store(spec, tree, of_store))}
+        fakes = {**fakes, **dict(_owned_by_store(spec, tree, of_store, {}))}
         if spec.run_as_root.strip():
             _add_temporary_directory(tree)
         fakes = run(spec.run_as_root, "run_as_root", chroot=True)
@@ -93,11 +94,11 @@ def prepare_as_root(
             # numbers, and would get their owners and modes.
             fakes = run(spec.extra_commands, "extra_commands", chroot=False)
         else:
-            run_extra_commands(spec, tree, Underlay(), surroundings)
+            fakes = as_fakes(run_extra_commands(spec, tree, Underlay(), surroundings))
         fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=spec.enable_fakechroot)
     else:
-        run_extra_commands(spec, tree, underlay, surroundings)
-        fakes = dict(_owned_by_store(spec, tree, of_store))
+        modes = run_extra_commands(spec, tree, underlay, surroundings)
+        fakes = {**as_fakes(modes), **dict(_owned_by_store(spec, tree, of_store, modes))}
         links = underlay.add_directory_links(tree)
         fakes = run(spec.fake_root_commands, "fake_root_commands", chroot=False)
         underlay.remove_directory_links(tree, links)
@@ -138,16 +139,20 @@ def _without(
 
 
 def _owned_by_store(
-    spec: ImageSpec, tree: Path, paths: Iterable[str]
+    spec: ImageSpec, tree: Path, paths: Iterable[str], modes: Mapping[Inode, int]
 ) -> Iterator[tuple[Inode, FakeFile]]:
-    """Yield fakeroot's state for files that belong to the owner of the store, if they are there."""
+    """Yield fakeroot's state for files that belong to the owner of the store, if they are there.
+
+    `modes` has those that files had before they were made packable.
+    """
     store = spec.store
     for path in paths:
         try:
             info = (tree / path).lstat()
         except (FileNotFoundError, NotADirectoryError):
             continue
-        yield Inode(info.st_dev, info.st_ino), FakeFile(info.st_mode, store.uid, store.gid)
+        inode = Inode(info.st_dev, info.st_ino)
+        yield inode, FakeFile(modes.get(inode, info.st_mode), store.uid, store.gid)
 
 
 def _with_base_attributes(entry: Entry, directories: DirectoryAttributes) -> Entry:

@@ -59,11 +59,16 @@ def prepare_top_layer(
         owner_of_store = Attributes(store.uid, store.gid, store.uname, store.gname)
         added = add_database(database, store.directory, tree)
         attributes = dict.fromkeys(map(os.fsencode, added), owner_of_store)
-    run_extra_commands(spec, tree, underlay, surroundings)
+    modes: Mapping[bytes, int] = {}
+    if changed := run_extra_commands(spec, tree, underlay, surroundings):
+        from nixdock.rootfs.packable import modes_by_name  # noqa: PLC0415 (few images)
+
+        modes = modes_by_name(changed, tree)
     return TreeLayer(
         tree,
         meta,
         perms=permission_rules(spec),
         directories=underlay.shared_directories(tree),
         attributes=attributes,
+        modes=modes,
     )
