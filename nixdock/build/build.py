@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from nixdock.build.annotations import annotations_of
 from nixdock.build.memory import memory_of
-from nixdock.build.missing_files import missing_contents, missing_program
+from nixdock.build.missing_files import missing_contents, missing_program, missing_users
 from nixdock.build.own_files import (
     OwnFiles,
     creation_time,
@@ -261,6 +261,8 @@ def _new_layers(
         log.warning("%s", warning)
     if problem := missing_program(spec, container, own_layers, base, source):
         log.warning("%s", problem)
+    for warning in missing_users(container, own_layers, base):
+        log.warning("%s", warning)
     above = directories_of(own_layers) if spec.perms else frozenset()
     store_layers = layers_of_store(spec, source, above)
     return (*_with_store_layers(spec, top, store_layers, stack), *own_layers[1:])

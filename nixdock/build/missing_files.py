@@ -1,11 +1,11 @@
-"""Finding out what an image refers to, but lacks: the program that it runs, and contents."""
+"""Finding out what an image refers to, but lacks: the program that it runs, users, and contents."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from nixdock.layers.layer import ListedLayer
 from nixdock.nix.store_path import StorePath
@@ -17,7 +17,10 @@ from nixdock.tar.kinds import Kind
 if TYPE_CHECKING:
     from nixdock.rootfs.base_image import BaseImage
 
-__all__ = ["missing_contents", "missing_program"]
+__all__ = ["missing_contents", "missing_program", "missing_users"]
+
+_USERS: Final = "/etc/passwd"
+_GROUPS: Final = "/etc/group"
 
 
 def missing_contents(spec: ImageSpec, base: BaseImage | None) -> Iterator[str]:
@@ -56,6 +59,23 @@ def missing_program(
     else:
         return None
     return problem and f"config.{key}: the image can't run {program}: {problem}"
+
+
+def missing_users(
+    config: ContainerConfig, layers: Iterable[ListedLayer], base: BaseImage | None
+) -> Iterator[str]:
+    """Yield a message for the user and the group of `config` if no runtime can find their numbers.
+
+    Files of users that the image has, or its base image may have, are not read.
+    """
+    user, _, group = (config.User or "").partition(":")
+    for what, name, file in (("user", user, _USERS), ("group", group, _GROUPS)):
+        is_name = name and not (name.isascii() and name.isdecimal())
+        if is_name and base is None and _missing_in_layers(layers, file.encode()):
+            yield (
+                f"config.User: the image has no {file}, so no runtime finds the {what} {name}; add"
+                " the file to contents, or write a number"
+            )
 
 
 def _missing_in_store(

@@ -281,6 +281,36 @@ def test_a_program_that_is_not_in_the_image_is_a_warning(
     assert message is None or message in caplog.messages[0]
 
 
+@pytest.mark.parametrize(
+    ("user", "files", "missing"),
+    [
+        ("", "", []),
+        ("0", "", []),
+        ("1000:100", "", []),
+        # No runtime takes it for 0.
+        ("root", "", ["/etc/passwd, so no runtime finds the user root; add"]),
+        ("me:us", "", ["/etc/passwd, so no runtime finds the user me;", "/etc/group, so no "]),
+        ("1000:us", "etc/passwd", ["/etc/group, so no runtime finds the group us; add the file"]),
+        ("me", "etc/passwd", []),
+        ("me:us", "etc/passwd etc/group", []),
+    ],
+)
+def test_a_user_without_a_file_of_users_is_a_warning(
+    write: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+    user: str,
+    files: str,
+    missing: list[str],
+) -> None:
+    script = f"mkdir etc; touch etc/hosts {files}"
+    spec = read_spec(write(config={"User": user}, extra_commands=script))
+    with caplog.at_level(logging.WARNING), prepared_build(spec):
+        pass
+    assert len(caplog.messages) == len(missing)
+    for message, expected in zip(caplog.messages, missing, strict=True):
+        assert message.startswith(f"config.User: the image has no {expected}")
+
+
 def test_contents_that_are_not_in_the_image_are_a_warning(
     write: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
