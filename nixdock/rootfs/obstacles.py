@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["find_obstacle", "make_directories", "make_directory", "parent_within"]
+__all__ = [
+    "find_obstacle",
+    "make_directories",
+    "make_directory",
+    "make_top_directory",
+    "parent_within",
+]
 
 _MODE: Final = 0o755
+_DEFAULT_ACL: Final = "system.posix_acl_default"
 
 
 def find_obstacle(top: Path, path: str) -> Path | None:
@@ -51,6 +59,18 @@ def make_directory(path: Path) -> None:
     """
     path.mkdir()
     path.chmod(_MODE)
+
+
+def make_top_directory(path: Path) -> None:
+    """Make a directory in which others make files with the modes that they have in images.
+
+    Without the default ACL of its parent, which would take the place of the umask.
+    """
+    make_directory(path)
+    if sys.platform == "linux":
+        # Hardly any directory has one.
+        with suppress(OSError):
+            os.removexattr(path, _DEFAULT_ACL)
 
 
 def make_directories(path: Path) -> None:

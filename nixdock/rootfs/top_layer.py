@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nixdock.layers.tree import TreeLayer
 from nixdock.rootfs.contents import add_contents, run_extra_commands, underlay_of
-from nixdock.rootfs.obstacles import make_directory
+from nixdock.rootfs.obstacles import make_top_directory
 from nixdock.rootfs.surroundings import Surroundings
 from nixdock.spec.permission_rules import permission_rules
 from nixdock.system.scratch import temporary_directory
@@ -43,7 +43,7 @@ def prepare_top_layer(
     meta = MemberMeta(mtime, owner.uid, owner.gid, owner_name(owner.uid), owner_name(owner.gid))
     # Files that go into layers are opened by paths without symlinks.
     tree = stack.enter_context(temporary_directory()).resolve() / "root"
-    make_directory(tree)
+    make_top_directory(tree)
     if spec.run_as_root.strip() or spec.fake_root_commands.strip():
         from nixdock.rootfs.scripted_layer import prepare_as_root  # noqa: PLC0415 (few images)
 

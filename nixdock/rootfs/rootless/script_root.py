@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import ScriptError
-from nixdock.rootfs.obstacles import make_directory
+from nixdock.rootfs.obstacles import make_directory, make_top_directory
 from nixdock.rootfs.rootless.chroot import Mount, Mounts
 from nixdock.rootfs.rootless.enter import INSIDE
 from nixdock.rootfs.store_view import StoreView
@@ -68,8 +68,8 @@ def script_root(
     """
     root, temporary = space / "root", space / "tmp"
     make_directory(root)
-    # What scripts make in it and move to the image must not get a set-group-ID bit either.
-    make_directory(temporary)
+    # What scripts make in it and move to the image must not get other modes either.
+    make_top_directory(temporary)
     mounts = Mounts(script, root, store_dir)
     for path in ("/dev", "/proc"):
         mounts.make_directory(path)

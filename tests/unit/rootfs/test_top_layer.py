@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import struct
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -147,6 +148,24 @@ def test_the_tree_gets_no_bit_of_the_temporary_directory(
     finally:
         os.umask(before)
     assert found == {"": 0o755, "/d": 0o755, "/moved": 0o755}
+
+
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="needs ACLs of Linux")
+def test_the_umask_counts_and_not_the_acl_of_the_temporary_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "shared"
+    directory.mkdir()
+    # All may read and write new files: user::rwx, group::rwx, other::rwx (acl(5), in binary form).
+    entries = (struct.pack("<HHI", tag, 7, 0xFFFFFFFF) for tag in (1, 4, 0x20))
+    try:
+        os.setxattr(directory, "system.posix_acl_default", b"\2\0\0\0" + b"".join(entries))
+    except OSError:
+        pytest.skip("the file system has no ACLs")
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    with prepared("mkdir d; touch d/f /tmp/moved; mv /tmp/moved .") as top:
+        found = {info.name: info.mode for info in members(tar_of(top))}
+    assert found == {"": 0o755, "/d": 0o755, "/d/f": 0o644, "/moved": 0o644}
 
 
 def test_the_script_sees_the_joined_tree_and_changes_it(tmp_path: Path) -> None:
