@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from nixdock.nix.store_path import StorePath
 from nixdock.oci.container_config import ContainerConfig
 from nixdock.spec.image_spec import ImageSpec
 from nixdock.stores.store import Store
+from nixdock.tar.header import Entry
 from nixdock.tar.kinds import Kind
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def missing_program(
     base: BaseImage | None,
     source: Store,
 ) -> str | None:
-    """Return a message if the image surely lacks the program that `config` runs.
+    """Return a message if the image surely lacks the program that `config` runs, or can't run it.
 
     The image has `layers` and those of the store paths in the resolved `spec`, read from
     `source`, on top of `base`. Names to be searched for in PATH are not checked, nor are files
@@ -55,7 +57,7 @@ def missing_program(
     if program.startswith(f"{spec.store.directory}/"):
         problem = _missing_in_store(spec, base, program, source)
     elif program.startswith("/") and base is None:
-        problem = _missing_in_layers(layers, os.fsencode(program))
+        problem = _problem_in_layers(layers, os.fsencode(program))
     else:
         return None
     return problem and f"config.{key}: the image can't run {program}: {problem}"
@@ -71,7 +73,7 @@ def missing_users(
     user, _, group = (config.User or "").partition(":")
     for what, name, file in (("user", user, _USERS), ("group", group, _GROUPS)):
         is_name = name and not (name.isascii() and name.isdecimal())
-        if is_name and base is None and _missing_in_layers(layers, file.encode()):
+        if is_name and base is None and _found_in_layers(layers, file.encode()) is None:
             yield (
                 f"config.User: the image has no {file}, so no runtime finds the {what} {name}; add"
                 " the file to contents, or write a number"
@@ -84,10 +86,36 @@ def _missing_in_store(
     path = _store_path(spec, program)
     base_name = os.path.basename(path)  # noqa: PTH119 (the path is text)
     if path in _own_paths(spec):
-        is_there = source.may_have_file(StorePath(path), program)
-        return None if is_there else f"there is no such file in {base_name}"
+        if not source.may_have_file(StorePath(path), program):
+            return f"there is no such file in {base_name}"
+        found = _found_in_store(StorePath(path), program, source)
+        # Rules may make it executable.
+        return None if found is None else _not_a_program(*found, may_change=bool(spec.perms))
     if _lacks(spec, base, program):
         return f"{base_name} is not in the image; add it to the closure"
+    return None
+
+
+def _found_in_store(path: StorePath, program: str, source: Store) -> tuple[bytes, int] | None:
+    """Return the kind and mode of a file, or None if it is behind symlinks that lead anywhere."""
+    directory = source.directory_of([path])
+    if directory is None:
+        wanted = program.rstrip("/").encode()
+        found = (each for each in source.listing(path) if each.name.rstrip(b"/") == wanted)
+        return next(((each.kind, each.mode) for each in found), None)
+    try:
+        mode = os.lstat(directory + program.removeprefix(path.store_dir)).st_mode
+    except OSError:
+        return None
+    kinds = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIRECTORY}
+    return kinds.get(stat.S_IFMT(mode), Kind.SYMLINK), stat.S_IMODE(mode)
+
+
+def _not_a_program(kind: bytes, mode: int, *, may_change: bool = False) -> str | None:
+    if kind == Kind.DIRECTORY:
+        return "it is a directory; write the path of a program in it"
+    if kind == Kind.FILE and not mode & 0o111 and not may_change:
+        return "it is not executable"
     return None
 
 
@@ -110,10 +138,17 @@ def _store_path(spec: ImageSpec, file: str) -> str:
     return store + file.removeprefix(store).partition("/")[0]
 
 
-def _missing_in_layers(layers: Iterable[ListedLayer], program: bytes) -> str | None:
+def _problem_in_layers(layers: Iterable[ListedLayer], program: bytes) -> str | None:
+    entry = _found_in_layers(layers, program)
+    if entry is None:
+        return "there is no such file; add the package that has it to contents"
+    return _not_a_program(entry.kind, entry.mode)
+
+
+def _found_in_layers(layers: Iterable[ListedLayer], file: bytes) -> Entry | None:
+    """Return the entry of a file, or of a symlink that it may be behind."""
     for entry in chain.from_iterable(layer.entries() for layer in layers):
         name = entry.name.rstrip(b"/")
-        is_link = entry.kind == Kind.SYMLINK
-        if name == program or (is_link and program.startswith(name + b"/")):
-            return None
-    return "there is no such file; add the package that has it to contents"
+        if name == file or (entry.kind == Kind.SYMLINK and file.startswith(name + b"/")):
+            return entry
+    return None

@@ -265,20 +265,59 @@ OTHER = f"/nix/store/{'z' * 32}-other"
         ({"Cmd": ["/made/file"]}, None),
         ({"Cmd": ["/made/link/anything"]}, None),
         ({"Cmd": ["/bin/sh"]}, "config.Cmd: the image can't run /bin/sh: there is no such file"),
+        ({"Cmd": [LIB]}, f"config.Cmd: the image can't run {LIB}: it is not executable"),
+        (
+            {"Cmd": ["/made/text"]},
+            "config.Cmd: the image can't run /made/text: it is not executable",
+        ),
+        ({"Cmd": ["/made/directory"]}, "it is a directory; write the path of a program in it"),
+        ({"Cmd": ["/made/short"]}, None),
     ],
 )
 def test_a_program_that_is_not_in_the_image_is_a_warning(
     write: Callable[..., Path],
+    tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     config: dict[str, object],
     message: str | None,
 ) -> None:
-    script = "mkdir made; touch made/file; ln -s /elsewhere made/link"
+    Path(f"{tmp_path}{APP}").chmod(0o555)
+    script = """
+    mkdir -p made/directory; touch made/file made/text; ln -s /elsewhere made/link
+    chmod +x made/file; ln -s text made/short
+    """
     spec = read_spec(write(config=config, extra_commands=script))
     with caplog.at_level(logging.WARNING), prepared_build(spec):
         pass
     assert len(caplog.messages) == (message is not None)
     assert message is None or message in caplog.messages[0]
+
+
+def test_a_directory_of_the_store_is_no_program(
+    write: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A package is often named in the place of its program."""
+    file = Path(f"{tmp_path}{LIB}")
+    file.unlink()
+    (file / "bin").mkdir(parents=True)
+    (file / "bin/text").touch()
+    (file / "bin/link").symlink_to("/elsewhere")
+
+    def warnings(**changes: object) -> list[str]:
+        caplog.clear()
+        with caplog.at_level(logging.WARNING), prepared_build(read_spec(write(**changes))):
+            return caplog.messages[:]
+
+    (message,) = warnings(config={"Cmd": [LIB]})
+    assert message == (
+        f"config.Cmd: the image can't run {LIB}: it is a directory; write the path of a program in"
+        " it"
+    )
+    (message,) = warnings(config={"Entrypoint": [f"{LIB}/bin/text"]})
+    assert message.endswith("/bin/text: it is not executable")
+    assert warnings(config={"Cmd": [f"{LIB}/bin/link"]}) == []
+    perms = [{"path": f"{LIB}/bin/text", "mode": "0555"}]
+    assert warnings(config={"Cmd": [f"{LIB}/bin/text"]}, perms=perms) == []
 
 
 @pytest.mark.parametrize(
