@@ -51,7 +51,8 @@ def store_path_at(text: str) -> StorePath:
     except InputError:
         if not text or not os.path.lexists(text):
             raise
-        file = Path(text).resolve()
+        # Unlike `Path.resolve`, this leaves links that lead in a circle as they are.
+        file = Path(os.path.realpath(text))
         for path in (file, *file.parents):
             with suppress(InputError):
                 return StorePath.parse(str(path))

@@ -75,6 +75,7 @@ def test_what_leads_into_the_store_is_the_store_path_there(tmp_path: Path) -> No
     (tmp_path / "program").symlink_to(f"{HELLO}/bin/hello")
     for text in (HELLO, f"{tmp_path}/result", f"{tmp_path}/program"):
         assert store_path_at(str(text)) == HELLO
-    for text in (str(tmp_path), f"{tmp_path}/none", ""):
+    (tmp_path / "circle").symlink_to("circle")
+    for text in (str(tmp_path), f"{tmp_path}/none", f"{tmp_path}/circle", ""):
         with pytest.raises(InputError, match="is not a store path"):
             store_path_at(text)
