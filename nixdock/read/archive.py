@@ -18,7 +18,7 @@ from nixdock.layers.hashed import CHUNK, buffered
 from nixdock.oci.layout import LAYOUT_DIRECTORIES
 from nixdock.oci.location import registry_hint
 from nixdock.read.directory import Directory
-from nixdock.read.members import MOST_FILES, Members, missing_error
+from nixdock.read.members import MOST_FILES, Members, check_is_image, missing_error
 from nixdock.read.problem import Complain, Problem, pass_on
 from nixdock.system.file_range import Range
 from nixdock.system.presence import is_directory
@@ -140,7 +140,7 @@ def open_members(path: Path, complain: Complain) -> Members:
     """
     try:
         if is_directory(path):
-            return Directory(path)
+            return _open_directory(path)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         hint = registry_hint(path) if isinstance(error, FileNotFoundError) else ""
@@ -153,6 +153,18 @@ def open_members(path: Path, complain: Complain) -> Members:
         os.close(tar)
         raise InputError(f"{path} is not an image: it is neither a directory nor a tar", path=path)
     return Archive(tar, complain, str(path))
+
+
+def _open_directory(path: Path) -> Directory:
+    try:
+        with os.scandir(path) as entries:
+            names = {entry.name for entry in entries}
+    except OSError:
+        # Where it can't be listed, whoever asks for a file gets the error.
+        return Directory(path)
+    # What is no image may be large, as a home directory is: none of its files is looked at.
+    check_is_image(names, str(path))
+    return Directory(path)
 
 
 def _open_tar(descriptor: int, complain: Complain, what: str) -> int:

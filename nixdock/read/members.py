@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, Protocol
 
-from nixdock.errors import ImageError
+from nixdock.errors import ImageError, InputError
 from nixdock.layers.hashed import buffered
+from nixdock.oci.layout import DOCKER_MANIFEST, INDEX, MARKER
 from nixdock.system.file_range import Range
 from nixdock.system.text import shown
 from nixdock.tar.names import normalised
 
-__all__ = ["MOST_FILES", "Members", "member_name", "missing_error", "read_whole"]
+__all__ = ["MOST_FILES", "Members", "check_is_image", "member_name", "missing_error", "read_whole"]
 
 MOST_FILES: Final = 100_000
 """The largest number of files that an image may have."""
@@ -44,6 +45,15 @@ class Members(Protocol):
 
     def close(self) -> None:
         """Close the archive, if there is one."""
+
+
+def check_is_image(names: Members | Collection[str], path: str) -> None:
+    """Raise InputError if `names`, the files at the location `path`, are not those of an image."""
+    if not any(name in names for name in (MARKER, INDEX, DOCKER_MANIFEST)):
+        raise InputError(
+            f"{path} is not an image: it has neither {INDEX} nor {DOCKER_MANIFEST} at its top",
+            path=path,
+        )
 
 
 def member_name(text: str) -> str:

@@ -17,7 +17,7 @@ from nixdock.read.archive import open_members
 from nixdock.read.directory import Directory
 from nixdock.read.docker_archive import DockerView, read_docker_archive
 from nixdock.read.layout_view import LayoutView
-from nixdock.read.members import Members
+from nixdock.read.members import Members, check_is_image
 from nixdock.read.oci_layout import read_layout
 from nixdock.read.problem import Complain, Problem, naming, refuse
 from nixdock.read.stored import StoredImage
@@ -81,13 +81,9 @@ def read_images(members: Members, path: str, complain: Complain = refuse) -> Ima
             path=path,
         )
     complain = naming(path, complain)
+    check_is_image(members, path)
     has_layout = MARKER in members or INDEX in members
     has_docker = DOCKER_MANIFEST in members
-    if not (has_layout or has_docker):
-        raise InputError(
-            f"{path} is not an image: it has neither {INDEX} nor {DOCKER_MANIFEST} at its top",
-            path=path,
-        )
     layout = read_layout(members, complain) if has_layout else None
     docker = read_docker_archive(members, complain) if has_docker else None
     if layout:

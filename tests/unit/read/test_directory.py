@@ -48,8 +48,8 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
     forbidden: list[Path] = []
     scandir = os.scandir
 
-    def scan(path: str | int) -> object:
-        if isinstance(path, str) and Path(path) in forbidden:
+    def scan(path: str | Path | int) -> object:
+        if not isinstance(path, int) and Path(path) in forbidden:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         return scandir(path)
 
@@ -64,6 +64,19 @@ def test_an_unreadable_directory_is_not_said_to_be_no_image(
     forbid(tmp_path)
     with (
         pytest.raises(InputError, match=rf"^can't read {tmp_path}: Permission denied$"),
+        open_image(tmp_path),
+    ):
+        pass
+
+
+def test_no_file_is_looked_at_where_there_is_no_image(
+    tmp_path: Path, forbid: Callable[[Path], None]
+) -> None:
+    """As in a home directory, with very many files."""
+    (tmp_path / "large").mkdir()
+    forbid(tmp_path / "large")
+    with (
+        pytest.raises(InputError, match=r"neither index\.json nor manifest\.json at its top$"),
         open_image(tmp_path),
     ):
         pass
