@@ -84,6 +84,10 @@ def _of_folder(folder: Path, shelf: Shelf, stack: ExitStack, access: Access | No
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise InputError(f"can't read {folder}: {error.strerror}", path=folder) from None
+    for path in paths:
+        if is_stream(path):
+            message = f"{path} is a FIFO, a socket or a device, and not a file of an image; move it"
+            raise InputError(message, path=path)
     images = [path for path in paths if not _is_folder(path)]
     if not images:
         raise InputError(f"{folder} has no images", path=folder)

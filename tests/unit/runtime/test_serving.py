@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 import urllib.error
@@ -342,6 +343,10 @@ def test_a_directory_of_images(sample_spec: SampleSpec, tmp_path: Path, scratch:
             pass
     (folder / "note.txt").write_text("no image")
     with pytest.raises(InputError, match=r"note\.txt"), nixdock.serve_images([folder]):
+        pass
+    # To open it would wait for a writer.
+    os.mkfifo(folder / "fifo")
+    with pytest.raises(InputError, match=r"images/fifo is a FIFO"), nixdock.serve_images([folder]):
         pass
 
 
