@@ -14,6 +14,7 @@ from nixdock.nix.closure import EXPORT_COMMAND, Closure, PathInfo
 from nixdock.nix.hashes import Hash
 from nixdock.nix.store_path import DEFAULT_STORE_DIR, StorePath
 from nixdock.system.magic import kind_of_data
+from nixdock.system.presence import is_pipe
 
 __all__ = ["parse_closure", "parse_closures"]
 
@@ -27,8 +28,8 @@ def parse_closure(data: bytes, keys: Sequence[str] = (), origin: str = "the grap
 
     Raise ClosureError if the data has none of these forms or breaks the closure contract. Its
     `path` is the store path at fault, `key` the JSON key, and `place` the line of the text.
-    Nothing is the text of a closure without store paths; but from standard input, `-`, it is what a
-    program leaves that has failed.
+    Nothing is the text of a closure without store paths; but from standard input, `-`, or another
+    pipe, it is what a program leaves that has failed.
     """
     (closure,) = parse_closures(data, [keys], origin)
     return closure
@@ -41,9 +42,10 @@ def parse_closures(data: bytes, selections: Iterable[Sequence[str]], origin: str
     """
     if kind := kind_of_data(data):
         raise ClosureError(f"{origin} is {kind}, not a reference graph")
-    if origin == "-" and not data.strip():
+    if not data.strip() and (origin == "-" or is_pipe(origin)):
+        what = "standard input" if origin == "-" else origin
         raise ClosureError(
-            "standard input is empty: the program that writes the reference graph may have failed"
+            f"{what} is empty: the program that writes the reference graph may have failed"
         )
     try:
         if data.lstrip()[:1] in {b"{", b"["}:

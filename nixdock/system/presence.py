@@ -7,9 +7,10 @@ searched. These functions return False; whoever opens the path then gets the err
 from __future__ import annotations
 
 import os
+import stat
 from typing import TypeAlias
 
-__all__ = ["exists", "is_directory", "is_file", "is_link"]
+__all__ = ["exists", "is_directory", "is_file", "is_link", "is_pipe"]
 
 _Path: TypeAlias = "str | os.PathLike[str]"
 
@@ -32,3 +33,11 @@ def is_file(path: _Path) -> bool:
 def is_link(path: _Path) -> bool:
     """Tell whether there is a symlink at `path`."""
     return os.path.islink(path)  # noqa: PTH114 (the same)
+
+
+def is_pipe(path: _Path) -> bool:
+    """Tell whether there is a pipe at `path`, such as a FIFO, or a symlink to one."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116 (the same)
+    except (OSError, ValueError):
+        return False

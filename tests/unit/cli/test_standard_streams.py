@@ -286,6 +286,23 @@ def test_empty_input_is_no_closure(spec: Path, tmp_path: Path, words: list[str])
     assert not done.stdout
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "/dev/stdin", "--deny-path", "gcc"],
+        ["sbom", "/dev/stdin"],
+        ["db", "/dev/stdin", "-o", "db"],
+    ],
+)
+def test_an_empty_pipe_is_no_closure(tmp_path: Path, words: list[str]) -> None:
+    """As that of `<(nix path-info …)` in a shell: a check of nothing would succeed."""
+    done = run(*words, directory=tmp_path)
+    assert done.returncode == 2
+    assert b"error: /dev/stdin is empty: the program that writes the reference" in done.stderr
+    assert not done.stdout
+    assert [*tmp_path.iterdir()] == []
+
+
 @pytest.mark.parametrize("words", [["inspect", "-"], ["sbom", "-"], ["push", "-", "localhost:1/x"]])
 def test_an_image_is_no_pipe(spec: Path, tmp_path: Path, words: list[str]) -> None:
     image = tmp_path / "image.tar"

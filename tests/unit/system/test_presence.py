@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nixdock.system.presence import exists, is_directory, is_file, is_link
+from nixdock.system.presence import exists, is_directory, is_file, is_link, is_pipe
 
 ROOT = Path(__file__).parents[3]
 
@@ -17,17 +17,19 @@ ROOT = Path(__file__).parents[3]
 def test_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "dangling").symlink_to("nothing")
     found = {
-        name: [tell(tmp_path / name) for tell in (exists, is_file, is_directory, is_link)]
-        for name in ("", "file", "link", "dangling", "nothing")
+        name: [tell(tmp_path / name) for tell in (exists, is_file, is_directory, is_link, is_pipe)]
+        for name in ("", "file", "link", "dangling", "nothing", "pipe")
     }
     assert found == {
-        "": [True, False, True, False],
-        "file": [True, True, False, False],
-        "link": [True, True, False, True],
-        "dangling": [False, False, False, True],
-        "nothing": [False, False, False, False],
+        "": [True, False, True, False, False],
+        "file": [True, True, False, False, False],
+        "link": [True, True, False, True, False],
+        "dangling": [False, False, False, True, False],
+        "nothing": [False, False, False, False, False],
+        "pipe": [True, False, False, False, True],
     }
 
 
