@@ -19,6 +19,7 @@ from nixdock.cli.options import (
 )
 from nixdock.cli.output import size_text
 from nixdock.cli.stores import ChosenStores, realise_option, store_options
+from nixdock.errors import NixdockError
 from nixdock.system.json_text import json_text
 from nixdock.system.text import counted
 
@@ -76,30 +77,36 @@ def command(
     if tags and len(sources) > 1:
         raise click.UsageError("--tag is for a single image")
     documents: list[dict[str, Any]] = []
-    for source in sources:
-        started = time.monotonic()
-        loaded = load_source(
-            source,
-            into,
-            tags,
-            platform=platform,
-            previous=previous,
-            no_previous=no_previous,
-            chosen=chosen,
-            access=access,
-            confinement=confinement,
-            use_cache=not no_cache,
-            quiet=quiet,
-        )
-        seconds = time.monotonic() - started
-        into = loaded.runtime
-        if not quiet:
-            click.echo(_summary(loaded, seconds), err=True)
-        if as_json:
-            documents.append({**loaded.document(), "seconds": round(seconds, 3)})
-        else:
-            for name in loaded.names:
-                click.echo(name)
+    try:
+        for source in sources:
+            started = time.monotonic()
+            loaded = load_source(
+                source,
+                into,
+                tags,
+                platform=platform,
+                previous=previous,
+                no_previous=no_previous,
+                chosen=chosen,
+                access=access,
+                confinement=confinement,
+                use_cache=not no_cache,
+                quiet=quiet,
+            )
+            seconds = time.monotonic() - started
+            into = loaded.runtime
+            if not quiet:
+                click.echo(_summary(loaded, seconds), err=True)
+            if as_json:
+                documents.append({**loaded.document(), "seconds": round(seconds, 3)})
+            else:
+                for name in loaded.names:
+                    click.echo(name)
+    except (NixdockError, click.ClickException):
+        if documents:
+            # The runtime has these, whatever became of the next one.
+            click.echo(json_text(documents), nl=False)
+        raise
     if as_json:
         click.echo(json_text(documents[0] if len(sources) == 1 else documents), nl=False)
 

@@ -235,6 +235,10 @@ def test_what_is_printed(spec: Path, machine: Machine) -> None:
     done = machine("load", "-q", spec, spec)
     assert (done.stdout, done.stderr) == ("localhost/x/y:v1\n" * 2, "")
     assert len(json.loads(machine("load", "--json", spec, spec).stdout)) == 2
+    done = machine("load", "--json", spec, "none.tar")
+    assert (done.returncode, len(json.loads(done.stdout))) == (2, 1), "what was loaded is told"
+    done = machine("load", "--json", "none.tar", spec)
+    assert (done.returncode, done.stdout) == (2, "")
     done = machine("load", spec, spec, "--tag", "a:b")
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         2,
