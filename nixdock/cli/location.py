@@ -18,12 +18,14 @@ __all__ = ["LOCATION", "named_location"]
 # As Docker tells hosts from other parts of a name: by a dot, a port, or the one name without.
 _HOST: Final = re.compile(r"(?:[^/]*[.:][^/]*|localhost)/")
 
+_DIGEST: Final = re.compile(r"@sha\d+:")
+
 
 def named_location(text: str) -> Location:
     """Return the location `text`, or the reference with a host, if there is no such file.
 
     Without a tag or digest, a name like app.json or app.tar is that of a file. Raise InputError as
-    `parse_location` does.
+    `parse_location` does, and if the reference has a digest that is none.
     """
     location = location_of(text)
     if not isinstance(location, FileLocation) or location.form is not None:
@@ -33,6 +35,9 @@ def named_location(text: str) -> Location:
     # It would be repeated as the name of a missing file.
     check_no_password(text)
     if _HOST.match(text) and not is_file_name(text):
+        if _DIGEST.search(text):
+            # A digest that is not whole, as it is shown to people, is no name of a file.
+            return RegistryReference.parse(text)
         with suppress(InputError):
             return RegistryReference.parse(text)
     return location

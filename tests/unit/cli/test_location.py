@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nixdock.cli.location import named_location
+from nixdock.errors import InputError
 from nixdock.oci.layout import Format
 from nixdock.oci.location import FileLocation, Location
 from nixdock.oci.registry_reference import RegistryReference
@@ -48,6 +49,13 @@ def test_references_and_files(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert named_location(text) == location
+
+
+@pytest.mark.parametrize("text", ["ghcr.io/me/app@sha256:07f56d8961b6", "h:1/a:v1@sha256:0"])
+def test_a_digest_that_is_not_whole(text: str) -> None:
+    """As it is shown to people."""
+    with pytest.raises(InputError, match=r"is not a digest: expected sha256: and 64 lower-case"):
+        named_location(text)
 
 
 def test_a_file_that_is_there_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
