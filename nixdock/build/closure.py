@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from nixdock.stores.store import Store
 
 __all__ = ["read_closure"]
+
+log = logging.getLogger(__name__)
 
 
 def read_closure(spec: ClosureSpec, source: Store, store_dir: str, *, registered: bool) -> Closure:
@@ -39,6 +42,12 @@ def _of_graph(spec: ClosureSpec, graph: Path, store_dir: str) -> Closure:
     with below_key("closure.graph"):
         data = read_bytes(graph, "the closure's graph")
         closure = parse_closure(data, spec.keys, str(graph))
+    if not data.strip():
+        log.warning(
+            "the closure's graph %s is empty, so the image has no store paths: the program that"
+            " writes it may have failed",
+            graph,
+        )
     for path in closure.infos:
         if path.store_dir != store_dir:
             raise SpecError(

@@ -350,6 +350,22 @@ def test_a_user_without_a_file_of_users_is_a_warning(
         assert message.startswith(f"config.User: the image has no {expected}")
 
 
+@pytest.mark.parametrize(("text", "warns"), [("", True), ("\n", True), ("[]", False)])
+def test_an_empty_file_with_a_graph_is_a_warning(
+    write: Callable[..., Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    text: str,
+    warns: bool,
+) -> None:
+    """As `nix path-info … > graph.json` leaves it after an error."""
+    (tmp_path / "graph.json").write_text(text)
+    with caplog.at_level(logging.WARNING), prepared_build(read_spec(write())) as build:
+        assert len(build.layers) == 1
+    message = f"the closure's graph {tmp_path}/graph.json is empty, so the image has no store paths"
+    assert [line.startswith(message) for line in caplog.messages] == [True] * warns
+
+
 def test_contents_that_are_not_in_the_image_are_a_warning(
     write: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
