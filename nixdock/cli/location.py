@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from nixdock.cli.path_types import beside_standard_input
 from nixdock.errors import InputError
 from nixdock.oci.location import FileLocation, Location, is_file_name, location_of
 from nixdock.oci.registry_reference import RegistryReference, check_no_password
@@ -53,7 +54,7 @@ class _Location(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the `Location`; raise BadParameter if `value` is none."""
         try:
-            return named_location(str(value))
+            return named_location(beside_standard_input(str(value)))
         except InputError as error:
             self.fail(str(error), param, ctx)
 

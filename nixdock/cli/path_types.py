@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["Destination", "InputPath", "NamedOutput", "OutputPath", "StreamableOutput"]
+__all__ = [
+    "Destination",
+    "InputPath",
+    "NamedOutput",
+    "OutputPath",
+    "StreamableOutput",
+    "beside_standard_input",
+]
+
+
+def beside_standard_input(text: str) -> str:
+    """Return `text`, or the whole path of a file that is named `-`, as `./-` names it.
+
+    A `Path` of that would be `-`, which stands for standard input.
+    """
+    return str(Path.cwd() / "-") if text != "-" and Path(text) == Path("-") else text
 
 
 class InputPath(click.Path):
@@ -16,7 +32,8 @@ class InputPath(click.Path):
         """Return the path; raise BadParameter if it is empty, which would be the directory `.`."""
         if value == "":
             self.fail("the name of a file is empty", param, ctx)
-        return super().convert(value, param, ctx)
+        name = beside_standard_input(value) if isinstance(value, str) else value
+        return super().convert(name, param, ctx)
 
 
 class OutputPath(InputPath):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -33,6 +34,16 @@ def test_an_empty_name_is_not_the_current_directory(words: str) -> None:
     done = run_text(*words.split(), "")
     assert done.returncode == 2
     assert "the name of a file is empty" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["./-", ".//-", "././-"])
+@pytest.mark.parametrize("words", ["plan", "check --deny-path zzz", "build --dry-run", "inspect"])
+def test_a_file_may_have_the_name_of_standard_input(
+    sample_spec: Callable[..., Path], tmp_path: Path, words: str, name: str
+) -> None:
+    sample_spec(tmp_path, extra_commands="").rename(tmp_path / "-")
+    done = run_text(*words.split(), name, directory=tmp_path, stdin="not a spec")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_copy_to_a_registry_without_docker(tmp_path: Path) -> None:
