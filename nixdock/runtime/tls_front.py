@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from nixdock.errors import InputError
+from nixdock.system.presence import is_pipe
 
 __all__ = ["server_context", "tls_front"]
 
@@ -35,16 +36,21 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     for file in (certificate, key):
+        if is_pipe(file):
+            # As of `<(pass show key)` in a shell: it can be read only once.
+            continue
         try:
             file.read_bytes()
         except OSError as error:
             raise InputError(f"can't read {file}: {error.strerror}", path=file) from None
     try:
         context.load_cert_chain(certificate, key, _no_password(key))
-    except ssl.SSLError as error:
-        reason = (error.reason or str(error)).lower().replace("_", " ")
+    except OSError as error:
+        # Of what is not PEM at all, OpenSSL states none, or that a pipe has no positions.
+        known = error.reason if isinstance(error, ssl.SSLError) else None
+        reason = f": {known.lower().replace('_', ' ')}" if known else ""
         raise InputError(
-            f"{certificate} and {key} are not a certificate and its key, in PEM: {reason}",
+            f"{certificate} and {key} are not a certificate and its key, in PEM{reason}",
             path=certificate,
         ) from None
     return context

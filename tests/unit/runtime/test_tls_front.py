@@ -179,6 +179,22 @@ def test_old_versions_and_new_keys_are_refused(server: ssl.SSLContext) -> None:
     assert ssl.OP_NO_RENEGOTIATION in server.options
 
 
+def test_a_key_from_a_pipe(files: Path, tmp_path: Path) -> None:
+    """As of `<(pass show key)` in a shell, which can be read once."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=[(files / "key.pem").read_bytes()])
+    writer.start()
+    listening = Listening("127.0.0.1:0", files / "cert.pem", pipe)
+    assert listening.context() is not None
+    writer.join()
+    writer = threading.Thread(target=pipe.write_bytes, args=[b""])
+    writer.start()
+    with pytest.raises(InputError, match=r"are not a certificate and its key, in PEM$"):
+        listening.context()
+    writer.join()
+
+
 def test_files_that_can_not_be_used(files: Path, tmp_path: Path) -> None:
     def context(cert: Path | None, key: Path | None) -> object:
         return Listening("127.0.0.1:0", cert, key).context()
@@ -191,6 +207,10 @@ def test_files_that_can_not_be_used(files: Path, tmp_path: Path) -> None:
         context(cert, tmp_path / "none")
     with pytest.raises(InputError, match="are not a certificate and its key, in PEM"):
         context(cert, cert)
+    text = tmp_path / "text"
+    text.write_text("no certificate")
+    with pytest.raises(InputError, match=r"are not a certificate and its key, in PEM$"):
+        context(text, text)
     other = tmp_path / "other.pem"
     trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(str(other))
     with pytest.raises(InputError, match="key values mismatch"):
