@@ -22,7 +22,7 @@ from nixdock.oci.location import (
 )
 from nixdock.spec.problem import below_key
 from nixdock.system.input_files import read_bytes
-from nixdock.system.presence import exists, is_directory, is_file
+from nixdock.system.presence import exists, is_directory, is_file, is_pipe
 
 if TYPE_CHECKING:
     from nixdock.layering.plan_history import PreviousPlan
@@ -88,10 +88,12 @@ def read_previous(
     instead. `platform` selects one of the images for several platforms. Raise what `open_location`
     raises, and InputError if there is neither a plan file nor a single image.
     """
-    if isinstance(location, FileLocation) and location.form is None and _is_json(location.path):
-        from nixdock.layering.plan_file import parse_plan  # noqa: PLC0415 (not for an image)
+    if isinstance(location, FileLocation) and location.form is None:
+        data = _plan_data(location.path)
+        if data is not None:
+            from nixdock.layering.plan_file import parse_plan  # noqa: PLC0415 (not for an image)
 
-        return parse_plan(read_bytes(location.path, "the previous plan"), str(location.path))
+            return parse_plan(data, str(location.path))
     from nixdock.read.selection import select_only_image  # noqa: PLC0415 (not for a plan file)
     from nixdock.registry.opening import open_location  # noqa: PLC0415 (the same)
 
@@ -107,13 +109,28 @@ def read_previous(
     return PreviousPlan(layers, PlanHistory() if remembered is None else remembered.history)
 
 
+def _plan_data(path: Path) -> bytes | None:
+    """Return what is in a plan file, or None if the file is an image."""
+    if not is_pipe(path):
+        return path.read_bytes() if _is_json(path) else None
+    # It can be read only once.
+    data = read_bytes(path, "the previous plan")
+    if not data.strip():
+        reason = "it is empty: the program that writes it may have failed"
+        raise _unreadable(path, missing=False, reason=reason)
+    if not _begins_json(data):
+        raise _unreadable(path, missing=False, reason="an image must be in a file, not in a pipe")
+    return data
+
+
+def _begins_json(data: bytes) -> bool:
+    return data.lstrip()[:1] in {b"{", b"["}
+
+
 def _is_json(path: Path) -> bool:
-    if exists(path) and not is_file(path) and not is_directory(path):
-        # What can be read only once, such as a pipe, can't be an image.
-        return True
     try:
         with path.open("rb") as stream:
-            return stream.read(512).lstrip()[:1] in {b"{", b"["}
+            return _begins_json(stream.read(512))
     except IsADirectoryError:
         return False
     except OSError as error:

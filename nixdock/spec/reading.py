@@ -17,6 +17,7 @@ from nixdock.system.input_files import read_bytes
 from nixdock.system.magic import kind_of_data
 from nixdock.system.presence import is_file
 from nixdock.system.strict_json import parse_strictly
+from nixdock.system.writers import descriptor_of
 
 __all__ = ["is_spec", "read_spec", "spec_of"]
 
@@ -24,8 +25,9 @@ __all__ = ["is_spec", "read_spec", "spec_of"]
 def read_spec(file: Path) -> ImageSpec:
     """Read an image spec or dockerTools' stream configuration; `-` is standard input.
 
-    Relative names of files in a spec count from the spec's own directory. Raise InputError if the
-    file can't be read, and SpecError if it is not a valid spec.
+    Relative names of files in a spec count from the spec's own directory or, of one from a
+    descriptor, from the current directory. Raise InputError if the file can't be read, and
+    SpecError if it is not a valid spec.
     """
     data = read_bytes(file, "the spec")
     origin = str(file)
@@ -56,7 +58,9 @@ def spec_of(document: object, file: Path) -> ImageSpec:
     origin = str(file)
     if isinstance(document, dict) and is_stream_conf(document):
         return parse_stream_conf(document, origin)
-    return rebase_file_names(parse_spec(document, origin), file.parent)
+    # A pipe such as /dev/fd/63, of `<(jq …)` in a shell, is in no directory of its own.
+    directory = file.parent if descriptor_of(file) is None else Path()
+    return rebase_file_names(parse_spec(document, origin), directory)
 
 
 def is_spec(document: Mapping[str, Any]) -> bool:

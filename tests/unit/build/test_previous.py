@@ -286,6 +286,27 @@ def test_files_that_are_neither_a_plan_nor_an_image(tmp_path: Path) -> None:
         read_previous(file)
 
 
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b'{"version": 1, "layers": []}', None),
+        (b"\n", "it is empty: the program that writes it may have failed"),
+        (b"PK", "an image must be in a file, not in a pipe"),
+    ],
+)
+def test_a_plan_from_a_pipe_is_read_once(tmp_path: Path, data: bytes, error: str | None) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=[data])
+    writer.start()
+    if error is None:
+        assert list(read_previous(pipe).layers) == []
+    else:
+        with pytest.raises(InputError, match=f"can't read the previous plan {pipe}: {error}"):
+            read_previous(pipe)
+    writer.join()
+
+
 def test_several_images_are_refused(tmp_path: Path, sample_spec: Write) -> None:
     layout = build(sample_spec(tmp_path))
     index = json.loads((layout / "index.json").read_text())

@@ -660,3 +660,13 @@ def test_the_digest_of_a_docker_archive_is_that_of_its_config(
         (entry,) = json.load(_member(tar, "manifest.json"))
         config = _member(tar, entry["Config"]).read()
     assert done.stdout == f"sha256:{hashlib.sha256(config).hexdigest()}\n"
+
+
+@pytest.mark.parametrize("name", ["/dev/stdin", "/dev/fd/0", "-"])
+def test_names_in_a_spec_from_a_pipe(
+    sample_spec: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    """They count from the current directory: `<(jq … spec.json)` of a shell is in /dev/fd."""
+    text = sample_spec(tmp_path, extra_commands="").read_text()
+    done = run_text("build", name, "-q", "-o", "x.tar", directory=tmp_path, stdin=text)
+    assert done.returncode == 0, done.stderr
