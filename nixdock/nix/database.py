@@ -128,8 +128,9 @@ def write_nix_db(
                 os.rename(fresh, name, dst_dir_fd=parent)
             sync(database.parent)
     except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise OutputError(
-            f"can't write the Nix database below {directory}: {error}", path=directory
+            f"can't write the Nix database below {directory}: {reason}", path=directory
         ) from None
 
 

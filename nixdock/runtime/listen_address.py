@@ -86,7 +86,9 @@ def listener(address: Address) -> Iterator[tuple[socket.socket, Address]]:
             case UnixAddress():
                 made = _unix_socket(address.path)
     except OSError as error:
-        raise InputError(f"can't listen on {address}: {error.strerror or error}") from None
+        # Python repeats the address, as a tuple.
+        reason = str(error.strerror or error).partition(" (while ")[0]
+        raise InputError(f"can't listen on {address}: {reason}") from None
     with made:
         match address:
             case ListenAddress():

@@ -205,9 +205,20 @@ def test_a_current_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.Mo
     assert message == "the current directory has been removed; change to one that exists"
     assert status == 1
     monkeypatch.chdir(tmp_path)
-    assert _message_and_status(FileNotFoundError(2, "gone"))[0] == (
-        "FileNotFoundError: [Errno 2] gone"
-    )
+    assert _message_and_status(FileNotFoundError(2, "gone")) == ("gone", 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(5, "Input/output error"), "Input/output error"),
+        (OSError(5, "Input/output error", "x.tar"), "x.tar: Input/output error"),
+        (OSError(5, "Input/output error", 3), "Input/output error"),
+        (OSError("something else"), "OSError: something else"),
+    ],
+)
+def test_an_error_of_the_system(error: OSError, message: str) -> None:
+    assert _message_and_status(error) == (message, 1)
 
 
 # Runs the command line in argv with a limit that is reached when it first starts a thread.

@@ -205,6 +205,13 @@ def test_an_existing_database_is_kept(tmp_path: Path) -> None:
         write_nix_db(random_closure(4), tmp_path, registration_time=1)
 
 
+def test_a_file_is_no_directory_for_a_database(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(OutputError, match=rf"the Nix database below {file}: File exists$"):
+        write_nix_db(random_closure(3), file, registration_time=1)
+
+
 def run_db(
     tmp_path: Path, graph: object, *options: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
