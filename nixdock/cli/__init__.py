@@ -253,7 +253,8 @@ def _message_and_status(error: Exception) -> tuple[str, int]:
         return "the current directory has been removed; change to one that exists", 1
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        name = error.filename if isinstance(error.filename, str) else ""
+        where = f"{name}: ".replace("\n", "\\n") if name else ""
         return (f"{where}{error.strerror}" if error.strerror else text), 1
     return f"{text}; this is a bug in nixdock, and --debug shows where", 1
 

@@ -45,12 +45,15 @@ def keeping_inputs(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 def _check_standard_input() -> None:
     """Raise UsageError if standard input is several inputs of the command that runs."""
-    params = {param.name: param for param in click.get_current_context().command.params}
+    context = click.get_current_context()
+    params = {param.name: param for param in context.command.params}
     names = [
         name.upper() if isinstance(params[name], click.Argument) else params[name].opts[0]
         for name, file in input_files()
         if str(file) == "-" or descriptor_of(file) == 0
     ]
+    if context.params.get("password_stdin"):
+        names.append("--password-stdin")
     if len(names) > 1:
         raise click.UsageError(
             f"standard input can't be both {names[0]} and {names[1]}; name a file for one of them"

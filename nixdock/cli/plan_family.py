@@ -180,8 +180,8 @@ def command(
 
 def _named_graph(image: str) -> tuple[str, str]:
     """Return the two parts of NAME=GRAPH[#KEY]."""
-    name, equals, graph = image.partition("=")
-    if not equals or not _NAME.fullmatch(name):
+    name, _, graph = image.partition("=")
+    if not _NAME.fullmatch(name) or not graph.partition("#")[0]:
         raise click.UsageError(
             f"{image!r} is not NAME=GRAPH; a NAME consists of letters, digits, '_', '.' and '-'"
         )

@@ -314,6 +314,8 @@ def test_names_of_paths_of_any_image(graphs: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["a"], "is not NAME=GRAPH"),
+        (["a="], "is not NAME=GRAPH"),
+        (["a=#one"], "is not NAME=GRAPH"),
         (["../a=GRAPH#one"], "is not NAME=GRAPH"),
         (["a=GRAPH#one", "a=GRAPH#two"], "two images have the same name"),
         (["a=GRAPH#one", "--platform", "linux/arm64"], "--platform is for --previous"),

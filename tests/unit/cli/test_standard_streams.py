@@ -260,6 +260,7 @@ def test_a_dash_is_no_file(spec: Path, tmp_path: Path) -> None:
         (["build", "-", "-o", "x.tar", "--graph", "/dev/stdin"], "SPEC and --graph"),
         (["sbom", "-", "--meta", "-"], "SOURCE and --meta"),
         (["diff", "-", "-"], "OLD and NEW"),
+        (["push", "-", "a.io/x", "--username", "x", "--password-stdin"], "SOURCE and --password"),
     ],
 )
 def test_standard_input_is_read_once(tmp_path: Path, words: list[str], names: str) -> None:
