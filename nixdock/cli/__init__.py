@@ -243,12 +243,8 @@ def _message_and_status(error: Exception) -> tuple[str, int]:
     if isinstance(error, NixdockError):
         # Only a name, of a file for example, has lines: they could pass for other messages.
         return str(error).replace("\n", "\\n"), error.exit_status
-    if isinstance(error, MemoryError):
-        return f"there is not enough memory; {_LIMITS}", 1
-    if isinstance(error, BlockingIOError) and error.errno == errno.EAGAIN:
-        return f"can't start another process; {_LIMITS}", 1
-    if isinstance(error, RuntimeError) and "start new thread" in str(error):
-        return f"can't start another thread; {_LIMITS}", 1
+    if lack := _lack(error):
+        return f"{lack}; {_LIMITS}", 1
     if isinstance(error, FileNotFoundError) and error.filename is None and _is_nowhere():
         return "the current directory has been removed; change to one that exists", 1
     text = f"{type(error).__name__}: {error}"
@@ -257,6 +253,19 @@ def _message_and_status(error: Exception) -> tuple[str, int]:
         where = f"{name}: ".replace("\n", "\\n") if name else ""
         return (f"{where}{error.strerror}" if error.strerror else text), 1
     return f"{text}; this is a bug in nixdock, and --debug shows where", 1
+
+
+def _lack(error: Exception) -> str | None:
+    """Return what the system did not give, if a limit of it is the cause of `error`."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
+    if isinstance(error, BlockingIOError) and error.errno == errno.EAGAIN:
+        return "can't start another process"
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return "can't start another thread"
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:
+        return "can't open another file"
+    return None
 
 
 def _is_nowhere() -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nixdock.cli import _check_completion, _message_and_status
+from nixdock.cli import _LIMITS, _check_completion, _message_and_status
 from nixdock.errors import InputError
 from tests.unit.cli.program import run_text
 
@@ -214,6 +214,7 @@ def test_a_current_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.Mo
         (OSError(5, "Input/output error"), "Input/output error"),
         (OSError(5, "Input/output error", "x.tar"), "x.tar: Input/output error"),
         (OSError(5, "Input/output error", 3), "Input/output error"),
+        (OSError(24, "Too many open files", "x.tar"), f"can't open another file; {_LIMITS}"),
         (OSError("something else"), "OSError: something else"),
     ],
 )
