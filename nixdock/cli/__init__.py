@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -114,7 +115,7 @@ def _diagnostic_options() -> list[click.Parameter]:
             is_flag=True,
             expose_value=False,
             callback=_set_debug,
-            help="Show a traceback if there is an error.",
+            help="Show a traceback before an error.",
         ),
     ]
 
@@ -214,7 +215,7 @@ def run() -> NoReturn:
         raise
     except Exception as error:
         if _debug.get():
-            raise
+            traceback.print_exc()
         _fail(*_message_and_status(error))
     # All output is written and closed; tearing the interpreter down would only take time.
     if sys.stderr is not None:

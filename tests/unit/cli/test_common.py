@@ -98,9 +98,10 @@ def test_debug_shows_a_traceback_in_either_position(tmp_path: Path) -> None:
     assert "Traceback" not in nixdock("plan", file).stderr
     for words in (("--debug", "plan", file), ("plan", "--debug", file), ("plan", file, "--debug")):
         done = nixdock(*words)
-        assert done.returncode != 0
+        assert done.returncode == 2
         assert done.stderr.startswith("Traceback")
         assert f"nixdock.errors.InputError: can't read the graph {file}" in done.stderr
+        assert done.stderr.splitlines()[-1].startswith(f"error: can't read the graph {file}")
 
 
 @pytest.mark.slow
