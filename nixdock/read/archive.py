@@ -149,9 +149,14 @@ def open_members(path: Path, complain: Complain) -> Members:
         tar = _open_tar(descriptor, complain, str(path))
     finally:
         os.close(descriptor)
-    if not _TAR_START.match(os.pread(tar, BLOCK, 0)):
+    start = os.pread(tar, BLOCK, 0)
+    if not _TAR_START.match(start):
         os.close(tar)
-        raise InputError(f"{path} is not an image: it is neither a directory nor a tar", path=path)
+        is_json = start.lstrip().startswith(b"{")
+        advice = "; if it is a spec, nixdock build makes the image of it" if is_json else ""
+        raise InputError(
+            f"{path} is not an image: it is neither a directory nor a tar{advice}", path=path
+        )
     return Archive(tar, complain, str(path))
 
 

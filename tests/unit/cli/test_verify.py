@@ -74,5 +74,9 @@ def test_paths_without_an_image(tmp_path: Path) -> None:
     status, out, err = nixdock("verify", tmp_path / "text")
     assert (status, out) == (2, "")
     assert err == f"error: {tmp_path}/text is not an image: it is neither a directory nor a tar\n"
+    (tmp_path / "spec.json").write_text(' {"version": 1}')
+    status, _, err = nixdock("verify", tmp_path / "spec.json")
+    assert status == 2
+    assert err.endswith("nor a tar; if it is a spec, nixdock build makes the image of it\n")
     status, _, err = nixdock("verify", tmp_path / "gone")
     assert (status, err) == (2, f"error: can't open {tmp_path}/gone: No such file or directory\n")
