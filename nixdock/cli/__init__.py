@@ -133,6 +133,8 @@ class _LazyGroup(click.Group):
         # An exception would crash modules in C that load others, such as orjson.
         with termination_held():
             command: click.Command = importlib.import_module(f"nixdock.cli.{name}").command
+            # Some commands would load it when signals are not held any more.
+            importlib.import_module("orjson")
             # Slow to load, and not needed to show the help.
             from nixdock.cli.overwriting import keeping_inputs
             from nixdock.cli.spec_errors import naming_specs

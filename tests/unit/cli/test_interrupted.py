@@ -77,3 +77,20 @@ def test_little_is_loaded_before() -> None:
         check=True,
     )
     assert {"typing", "re", "enum", "click"}.isdisjoint(done.stdout.split())
+
+
+@pytest.mark.parametrize("command", ["export", "sbom", "serve", "sign"])
+def test_orjson_is_loaded_while_signals_are_held(command: str) -> None:
+    """It takes the exception of a signal for a failure of its own, and crashes."""
+    script = (
+        "import sys; from nixdock.cli import main;"
+        f"main.get_command(None, {command!r}); print('orjson' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment(PYTHONPATH=str(Path(__file__).parents[3])),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "True\n"
