@@ -294,7 +294,7 @@ def test_files_that_are_neither_a_plan_nor_an_image(tmp_path: Path) -> None:
         (b"PK", "an image must be in a file, not in a pipe"),
     ],
 )
-def test_a_plan_from_a_pipe_is_read_once(tmp_path: Path, data: bytes, error: str | None) -> None:
+def test_what_a_pipe_may_have(tmp_path: Path, data: bytes, error: str | None) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=[data])
