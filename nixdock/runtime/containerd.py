@@ -27,6 +27,9 @@ _ROLE: Final = '{{index .Config.Labels "io.x-k8s.kind.role"}}'
 _BALANCER: Final = "external-load-balancer"
 _PLATFORM: Final = re.compile(r"\b(linux|windows)/[a-z0-9]+(/v[0-9]+)?")
 _DIGEST: Final = re.compile(r"\bsha256:[0-9a-f]{64}\b")
+# With fewer, four loads at once that give the same name had an error now and then.
+_TRIES_TO_TAG: Final = 10
+_BETWEEN: Final = re.compile(r"already exists|not found")
 _SNAPSHOTTER: Final = re.compile(r"snapshotter\s*=\s*[\"']([a-z0-9-]+)[\"']")
 
 
@@ -83,6 +86,16 @@ class Containerd(Struct, frozen=True):
 
     def tag(self, reference: str, name: Reference) -> None:
         """Give an image another name."""
+        # ctr takes a name away before it gives it again, so another program may come between.
+        for _ in range(_TRIES_TO_TAG - 1):
+            try:
+                return self._tag(reference, name)
+            except ToolError as error:
+                if _BETWEEN.search(str(error)) is None:
+                    raise
+        return self._tag(reference, name)
+
+    def _tag(self, reference: str, name: Reference) -> None:
         self.ctr("images", "tag", "--force", reference, name.canonical)
 
     def remove(self, reference: str) -> None:
