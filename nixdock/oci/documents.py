@@ -28,10 +28,10 @@ class LayoutDocument(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PlatformDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """The platform of an image in an index."""
+    """The platform of an image in an index; some tools write it without one of them, or empty."""
 
-    architecture: str
-    os: str
+    architecture: str = ""
+    os: str = ""
     variant: str | None = None
     os_version: str | None = msgspec.field(name="os.version", default=None)
 

@@ -82,7 +82,8 @@ def _candidates(
         platform = child.platform or stated
         if ATTESTATION_TYPE in (child.annotations or {}):
             continue
-        if child.media_type in MANIFEST_MEDIA_TYPES and platform is not None:
+        is_stated = platform is not None and platform.os and platform.architecture
+        if child.media_type in MANIFEST_MEDIA_TYPES and is_stated:
             yield completed_platform(platform, None), partial(source.manifest, child)
         elif child.media_type in MANIFEST_MEDIA_TYPES | INDEX_MEDIA_TYPES:
             yield from _candidates(source, source.manifest(child), platform, depth + 1, budget)

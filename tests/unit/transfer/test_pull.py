@@ -351,14 +351,23 @@ def test_all_platforms_are_fetched(
     assert nixdock.verify_image(tmp_path / "out").problems == ()
 
 
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {},
+        {"platform": {}},
+        {"platform": {"os": "linux"}},
+        {"platform": {"architecture": "", "os": ""}},
+    ],
+)
 def test_platforms_that_the_index_does_not_state_are_found(
-    fake: FakeRegistry, access: Access, tmp_path: Path
+    fake: FakeRegistry, access: Access, tmp_path: Path, stated: dict[str, Any]
 ) -> None:
     amd64, arm64 = sample("one"), sample("two", architecture="arm64")
     for image in (amd64, arm64):
         store(fake, "x", image)
     index = {"schemaVersion": 2, "mediaType": Platforms().index["mediaType"]}
-    inner = {**index, "manifests": [amd64.descriptor(), arm64.descriptor()]}
+    inner = {**index, "manifests": [each.descriptor() | stated for each in (arm64, amd64)]}
     digest = fake.add_manifest("x", inner)
     entry = {"mediaType": inner["mediaType"], "digest": digest, "size": len(orjson.dumps(inner))}
     fake.add_manifest("x", {**index, "manifests": [entry]}, "v1")
