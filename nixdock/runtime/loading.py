@@ -6,9 +6,10 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from nixdock.errors import NixdockError, PackError, ToolError
 from nixdock.oci.reference import Reference
@@ -21,6 +22,9 @@ from nixdock.runtime.turns import turn
 __all__ = ["Loaded", "LoadedLayer", "load_offer"]
 
 log = logging.getLogger(__name__)
+
+# Runtimes take 255 characters, and the address of the registry comes before the repository.
+_MOST_REPOSITORY: Final = 255 - len("127.0.0.1:65535/")
 
 
 class LoadedLayer(Struct, frozen=True):
@@ -170,6 +174,9 @@ def _pull(
     from nixdock.runtime.server import listening  # noqa: PLC0415
 
     repository = offer.served_names()[0].repository
+    if len(repository) > _MOST_REPOSITORY:
+        offer = replace(offer, names=())
+        repository = offer.served_names()[0].repository
     app = application(
         catalogue([offer]), tally, lambda _, error: failures.append(error), local_only=True
     )
