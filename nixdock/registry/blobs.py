@@ -11,7 +11,7 @@ from nixdock.network.body import Body, ContentError
 from nixdock.network.resumed import CONTENT_RANGE, MUCH, ResumedReader
 from nixdock.network.retrying import TRANSIENT, Patience
 from nixdock.registry.repository import Repository
-from nixdock.registry.request import Request
+from nixdock.registry.request import NO_HEAD, Request
 from nixdock.registry.transport import Response
 from nixdock.registry.upload_session import UploadSession, location_of, session_of
 
@@ -20,17 +20,27 @@ __all__ = ["BlobReader", "has_blob", "mount_blob", "start_of_blob", "upload_blob
 _DATA: Final = "application/octet-stream"
 
 
-def has_blob(repository: Repository, digest: str, patience: Patience | None = None) -> bool:
-    """Tell whether a repository has a blob."""
+def has_blob(
+    repository: Repository, digest: str, patience: Patience | None = None, *, insist: bool = True
+) -> bool:
+    """Tell whether a repository has a blob.
+
+    If the registry does not answer HEAD, it is asked by GET as well, but only with `insist`.
+    """
     request = Request(
         "HEAD",
         repository.path("blobs", digest),
         repository.pulling(),
-        expected=(200, 404),
+        expected=(200, 404, *(NO_HEAD if insist else ())),
         subject=f"the blob {digest}",
     )
     with repository.transport.send(request, patience) as response:
-        return response.status == 200
+        status = response.status
+    if status in NO_HEAD:
+        with _get(repository, digest, "bytes=0-0", patience, (200, 206, 404, 416)) as response:
+            # An empty blob has no first byte.
+            status = response.status
+    return status != 404
 
 
 def start_of_blob(repository: Repository, digest: str, size: int) -> bytes:

@@ -18,7 +18,7 @@ from nixdock.oci.untrusted_json import MOST_JSON, converted, parse_json
 from nixdock.registry.asking_again import asked_again
 from nixdock.registry.pages import read_pages
 from nixdock.registry.repository import Repository
-from nixdock.registry.request import Request
+from nixdock.registry.request import NO_HEAD, Request
 
 __all__ = [
     "RemoteManifest",
@@ -114,19 +114,22 @@ def manifest_digest(repository: Repository, name: str) -> str | None:
 
     Registries that limit pulls don't count this request.
     """
-    with repository.transport.send(_asking("HEAD", repository, name)) as response:
+    with repository.transport.send(_asking("HEAD", repository, name, *NO_HEAD)) as response:
+        if response.status == 200:
+            return response.headers.get("Docker-Content-Digest") or ""
         if response.status == 404:
             return None
-        return response.headers.get("Docker-Content-Digest") or ""
+    found = get_manifest(repository, name)
+    return None if found is None else found.digest
 
 
-def _asking(method: str, repository: Repository, name: str) -> Request:
+def _asking(method: str, repository: Repository, name: str, *others: int) -> Request:
     return Request(
         method,
         repository.path("manifests", name),
         repository.pulling(),
         headers=_ACCEPT,
-        expected=(200, 404),
+        expected=(200, 404, *others),
         subject=f"the manifest {name}",
     )
 

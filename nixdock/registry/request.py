@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from msgspec import Struct, field
 
 from nixdock.network.body import Body
 
-__all__ = ["Request", "Scope"]
+__all__ = ["NO_HEAD", "Request", "Scope"]
+
+NO_HEAD: Final = (403, 405, 501)
+"""What servers may answer to HEAD that answer GET: proxies, and storage with signed URLs."""
 
 
 class Scope(Struct, frozen=True):

@@ -87,9 +87,10 @@ def try_mount(repository: Repository, digest: str, mount_from: str) -> Mount:
 def may_mount(repository: Repository, digest: str, mount_from: str) -> bool:
     """Tell whether another repository has a blob to mount, and lets the account see it."""
     transport = repository.transport
+    there, patience = Repository(transport, mount_from), transport.patience(1)
     try:
         # As with the mount itself, it is better to upload the blob than to insist.
-        return has_blob(Repository(transport, mount_from), digest, transport.patience(1))
+        return has_blob(there, digest, patience, insist=False)
     except RegistryError as error:
         if not _has_no_mounts(error):
             raise

@@ -213,14 +213,14 @@ class _Push:
             if not lost:
                 raise
             log.warning(
-                "%s has lost %d of the layers that its manifest names; they are sent again",
+                "%s has lost %d of the layers that it named or mounted; they are sent again",
                 target.place,
                 len(lost),
             )
             for i in lost:
                 del self._outcomes[i][target.place]
-            # What was seen there is no longer trusted.
-            doubted = replace(target, seen=())
+            # What was seen there is no longer trusted, nor what it says of mounts.
+            doubted = replace(target, seen=(), mounts=False)
             self._targets = tuple(doubted if each is target else each for each in self._targets)
             blobs |= self._send(lost, blobs)
             self._put(doubted, image)
@@ -230,7 +230,8 @@ class _Push:
 
     def _lost(self, target: PushTarget, blobs: Mapping[int, LayerBlob]) -> list[int]:
         """Return the layers that were taken to be there, and are not."""
-        trusted = [i for i in blobs if self._outcomes[i].get(target.place) is Outcome.KNOWN]
+        outcomes = {i: self._outcomes[i].get(target.place) for i in blobs}
+        trusted = [i for i, each in outcomes.items() if each in {Outcome.KNOWN, Outcome.MOUNTED}]
         present = map_in_threads(lambda i: target.has(blobs[i].digest), trusted, _LOOKUPS)
         return [i for i, there in zip(trusted, present, strict=True) if not there]
 

@@ -27,12 +27,14 @@ class PushTarget(Struct, frozen=True):
     """A repository, the tags to set there, and the images that were `seen` in it before.
 
     Without tags, an image is stored by its digest alone. A registry keeps the blobs of the
-    manifests that it has: those that `seen` names are there.
+    manifests that it has: those that `seen` names are there. Unless `mounts` is False, blobs may be
+    mounted from other repositories.
     """
 
     repository: Repository
     tags: tuple[str, ...]
     seen: tuple[Seen, ...] = ()
+    mounts: bool = True
 
     @property
     def replaced(self) -> list[Seen]:
@@ -58,7 +60,7 @@ class PushTarget(Struct, frozen=True):
         """
         if any(digest == blob.digest for seen in self.seen for blob in seen.blobs):
             return Outcome.KNOWN
-        sources = self._mountable(homes)
+        sources = self._mountable(homes) if self.mounts else ()
         if dry_run:
             if self.has(digest):
                 return Outcome.PRESENT

@@ -270,6 +270,18 @@ def test_a_blob_that_the_registry_lost_is_sent_again(
     assert "has lost 1 of the layers" in caplog.text
 
 
+def test_a_mount_that_the_registry_only_says_it_made_becomes_an_upload(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, access: Access
+) -> None:
+    spec = sample_spec(tmp_path)
+    push(spec, f"{fake.host}/a:v1")
+    fake.faults.append(Fault("POST", "mount=", times=2, status=201))
+    reuse = [f"docker://{fake.host}/a:v1"]
+    result = push(spec, f"{fake.host}/b:v1", reuse=reuse, access=access)
+    assert outcomes(result) == {"mounted": len(result.layers) - 2, "uploaded": 2}
+    assert set(fake.blobs["b"]) == set(fake.blobs["a"])
+
+
 @pytest.mark.parametrize("codes", [["MANIFEST_BLOB_UNKNOWN"], ["DIGEST_INVALID", "BLOB_UNKNOWN"]])
 def test_a_blob_that_the_registry_does_not_find_for_a_moment_is_not_sent_again(
     sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, access: Access, codes: list[str]
@@ -512,3 +524,19 @@ def test_one_token_does_for_a_whole_push(
     push(sample_spec(tmp_path), f"{fake.host}/a", access=access)
     (scopes,) = fake.accounts.asked
     assert "repository:a:pull,push" in scopes
+
+
+@pytest.mark.parametrize("status", [403, 405, 501])
+def test_a_registry_that_answers_no_head(
+    sample_spec: SampleSpec, tmp_path: Path, fake: FakeRegistry, status: int
+) -> None:
+    """As proxies do that let only GET pass, and storage whose URLs are signed for that."""
+    fake.faults = [Fault("HEAD", times=999, status=status)]
+    first = push(sample_spec(tmp_path), f"{fake.host}/a/b:v1")
+    assert set(outcomes(first)) == {"uploaded"}
+    nixdock.copy_image(f"docker://{fake.host}/a/b:v1", f"docker://{fake.host}/a/b:v2")
+    blobs = len(fake.requests("PUT", "uploads"))
+    again = push(sample_spec(tmp_path), f"{fake.host}/a/b:v3")
+    assert set(outcomes(again)) <= {"known", "present"}
+    assert len(fake.requests("PUT", "uploads")) == blobs
+    assert fake.manifest("a/b", "v2") == fake.manifest("a/b", "v3")
