@@ -83,6 +83,14 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self._began = now
         return complete
 
+    def send_continue(self) -> None:
+        """Tell the client to send the body that it has announced, unless there is none.
+
+        By itself, waitress would wait for one, and take the next request for a part of this one.
+        """
+        if not self.request.completed:
+            super().send_continue()
+
 
 def close_silent(server: Any, now: float) -> None:
     """Close the connections of clients that are silent for too long: sooner if there is no room.

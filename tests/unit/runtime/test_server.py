@@ -291,6 +291,23 @@ def test_what_is_not_http_gets_an_error_of_registries(
 
 
 @pytest.mark.parametrize(
+    ("body", "lengths"),
+    [(b"", b""), (b"", b"Content-Length: 0\r\n"), (b"body", b"Content-Length: 4\r\n")],
+)
+def test_who_waits_to_send_a_body_is_answered(
+    address: ListenAddress, body: bytes, lengths: bytes
+) -> None:
+    head = b"GET /v2/ HTTP/1.1\r\nExpect: 100-continue\r\n" + lengths + b"\r\n"
+    last = b"GET /v2/nothing HTTP/1.1\r\nConnection: close\r\n\r\n"
+    with connect(address, head) as client:
+        if body:
+            assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(body + last)
+        lines = received(client).split(b"\r\n")
+    assert [line.split()[1] for line in lines if b"HTTP/1" in line] == [b"200", b"404"]
+
+
+@pytest.mark.parametrize(
     ("line", "status"),
     [
         (b"GET /v2/../../../etc/passwd", 404),
