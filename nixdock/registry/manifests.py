@@ -19,6 +19,7 @@ from nixdock.registry.asking_again import asked_again
 from nixdock.registry.pages import read_pages
 from nixdock.registry.repository import Repository
 from nixdock.registry.request import NO_HEAD, Request
+from nixdock.system.text import shown
 
 __all__ = [
     "RemoteManifest",
@@ -72,10 +73,17 @@ def _got_manifest(repository: Repository, name: str) -> RemoteManifest | None:
         data = response.whole(MOST_JSON)
         declared = response.headers.get("Content-Type", "").partition(";")[0].strip()
         stated = response.headers.get("Docker-Content-Digest")
+        coding = response.headers.get("Content-Encoding", "identity")
     digest = sha256_digest(data)
     expected = name if ":" in name else stated
     if expected is not None and expected.startswith("sha256:") and digest != expected:
-        raise ImageError(f"the digest of what the registry sends is {digest}", digest=digest)
+        message = f"the digest of what the registry sends is {digest}"
+        if coding != "identity":
+            message += (
+                f"; it, or a proxy before it, sends the Content-Encoding {shown(coding)}, for which"
+                " nobody asked, and which has to be turned off there"
+            )
+        raise ImageError(message, digest=digest)
     return RemoteManifest(_media_type(repository, name, declared, data), digest, data)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Callable
 
@@ -194,3 +195,25 @@ def test_a_server_that_drips_is_too_slow() -> None:
     assert flow_of(*[(30.0, 10_000)] * 10) == 10
     assert flow_of((59.0, 40_000), (59.0, 1), (59.0, 1), (59.0, 1)) == 3
     assert flow_of((60.0, 0)) == 1, "the end of the body"
+
+
+@pytest.mark.parametrize("by_digest", [True, False])
+def test_a_manifest_that_a_proxy_has_compressed(
+    fake: FakeRegistry, repository: Repository, by_digest: bool
+) -> None:
+    digest = fake.add_manifest("some/repository", {"schemaVersion": 2}, "v1")
+    stored = fake.manifest("some/repository", "v1")
+    assert stored is not None
+    headers = {
+        "Content-Type": stored.media_type,
+        "Content-Encoding": "gzip",
+        "Docker-Content-Digest": digest,
+    }
+    body = gzip.compress(stored.data)
+    fake.faults.append(Fault("GET", times=ALWAYS, status=200, headers=headers, body=body))
+    name = digest if by_digest else "v1"
+    assert error_of(lambda: get_manifest(repository, name)).endswith(
+        "; it, or a proxy before it, sends the Content-Encoding gzip, for which nobody asked, and"
+        " which has to be turned off there"
+    )
+    assert fake.log[0].headers["Accept-Encoding"] == "identity"
