@@ -50,6 +50,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     error_task_class = _Refusal
     sendbuf_len: int
+    is_postponed = False
+    """Whether a request waits until the client has taken the answer to the one before."""
+
     _began: float | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -83,6 +86,25 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self._began = now
         return complete
 
+    def service(self) -> None:
+        """Execute a request, but none while the client has to read: a thread would wait for it."""
+        with self.outbuf_lock:
+            self.is_postponed = bool(self.connected and self.total_outbufs_len)
+        if not self.is_postponed:
+            super().service()
+
+    def handle_write(self) -> None:
+        """Send what the client takes, and then execute the request that waited for that."""
+        super().handle_write()
+        with self.outbuf_lock:
+            resumes = self.is_postponed and not self.total_outbufs_len
+            self.is_postponed = self.is_postponed and not resumes
+        if resumes:
+            self.server.add_task(self)
+
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        """Do nothing, where waitress waits: there is only one answer at a time, mostly a file."""
+
     def send_continue(self) -> None:
         """Tell the client to send the body that it has announced, unless there is none.
 
@@ -100,7 +122,8 @@ def close_silent(server: Any, now: float) -> None:
     is_full = len(server.active_channels) >= server.most_channels
     oldest = now - (_PATIENCE_WITHOUT_ROOM if is_full else PATIENCE)
     for channel in server.active_channels.values():
-        if not channel.requests and channel.last_activity < oldest:
+        is_quiet = channel.is_postponed or not channel.requests
+        if is_quiet and channel.last_activity < oldest:
             # Its descriptor is being polled, so it must not be that of a new connection yet.
             channel.will_close = True
             with suppress(OSError):

@@ -229,6 +229,26 @@ def test_clients_that_do_not_read_hold_nobody_up(address: ListenAddress) -> None
         assert len(get(address, BLOB)[1]) == len(LARGE)
 
 
+def test_clients_that_ask_for_more_and_do_not_read_hold_nobody_up(address: ListenAddress) -> None:
+    request = f"GET {BLOB} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    with ExitStack() as stack:
+        # More than there are threads.
+        for _ in range(60):
+            stack.enter_context(connect(address, request * 3)).recv(1)
+        assert get(address, "/v2/a/tags/list")[0] == 200
+        assert len(get(address, BLOB)[1]) == len(LARGE)
+
+
+def test_requests_that_come_at_once_are_answered_in_order(address: ListenAddress) -> None:
+    paths = (BLOB, "/v2/", BLOB, "/v2/a/tags/list", "/v2/none/tags/list")
+    text = "".join(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n" for path in paths)
+    with connect(address, text.encode()) as client, client.makefile("rb") as stream:
+        for path in paths:
+            assert int(stream.readline().split()[1]) == (404 if "none" in path else 200)
+            size = int(http.client.parse_headers(stream)["Content-Length"])
+            assert (stream.read(size) == LARGE) is (path == BLOB)
+
+
 def test_clients_that_send_half_a_request_hold_nobody_up(address: ListenAddress) -> None:
     with ExitStack() as stack:
         for _ in range(40):
@@ -361,9 +381,10 @@ def test_half_requests_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
         assert received(slow[0]) == b""
 
 
+@pytest.mark.parametrize("requests", [1, 3])
 @pytest.mark.parametrize(("most", "patience"), [(4, "_PATIENCE_WITHOUT_ROOM"), (400, "PATIENCE")])
 def test_who_reads_nothing_is_let_go(
-    monkeypatch: pytest.MonkeyPatch, most: int, patience: str
+    monkeypatch: pytest.MonkeyPatch, most: int, patience: str, requests: int
 ) -> None:
     """As many as there may be at a time would otherwise keep everybody else out."""
     monkeypatch.setattr(connections, "MOST_CONNECTIONS", most)
@@ -373,7 +394,7 @@ def test_who_reads_nothing_is_let_go(
     tally = Tally()
     with listening(application(CATALOGUE, tally)) as actual, ExitStack() as stack:
         for _ in range(4):
-            stack.enter_context(connect(tcp(actual), request)).recv(1)
+            stack.enter_context(connect(tcp(actual), request * requests)).recv(1)
         assert tally.is_busy
         assert get(tcp(actual), "/v2/")[0] == 200
         end = time.monotonic() + 20
