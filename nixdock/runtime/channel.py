@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import sys
+import termios
 import time
 from contextlib import suppress
 from typing import Any, Final
@@ -53,7 +56,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     is_postponed = False
     """Whether a request waits until the client has taken the answer to the one before."""
 
+    last_taken = 0.0
+    """When the client was last seen to take something of what the kernel had to send."""
+
     _began: float | None = None
+    _queued = 0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -85,6 +92,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         elif self._began is None:
             self._began = now
         return complete
+
+    def note_what_is_taken(self, now: float) -> None:
+        """Note the time if the client has taken something that the kernel had at the last call.
+
+        The kernel asks for more only when a third of its megabytes is gone: to somebody who reads
+        slowly, nothing is sent for longer than clients may read nothing.
+        """
+        before, self._queued = self._queued, _bytes_in_kernel(self.socket)
+        if self._queued < before:
+            self.last_taken = now
 
     def service(self) -> None:
         """Execute a request, but none while the client has to read: a thread would wait for it."""
@@ -122,12 +139,23 @@ def close_silent(server: Any, now: float) -> None:
     is_full = len(server.active_channels) >= server.most_channels
     oldest = now - (_PATIENCE_WITHOUT_ROOM if is_full else PATIENCE)
     for channel in server.active_channels.values():
+        channel.note_what_is_taken(now)
+        last = channel.last_activity if is_full else max(channel.last_activity, channel.last_taken)
         is_quiet = channel.is_postponed or not channel.requests
-        if is_quiet and channel.last_activity < oldest:
+        if is_quiet and last < oldest:
             # Its descriptor is being polled, so it must not be that of a new connection yet.
             channel.will_close = True
             with suppress(OSError):
                 channel.socket.shutdown(socket.SHUT_RDWR)
+
+
+def _bytes_in_kernel(connection: socket.socket) -> int:
+    """Return how much of what was sent the client's system has not got, or 0 if nobody knows."""
+    try:
+        found = fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(found, sys.byteorder)
 
 
 def _asks_for_nothing(channel: Channel) -> bool:

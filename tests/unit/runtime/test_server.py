@@ -403,6 +403,22 @@ def test_who_reads_nothing_is_let_go(
         assert tally.idle_seconds() > 0
 
 
+def test_who_reads_slowly_is_not_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel asks for more only when a large part of what it has is gone."""
+    monkeypatch.setattr("nixdock.runtime.channel.PATIENCE", 0.5)
+    monkeypatch.setattr("nixdock.runtime.server._SECONDS_BETWEEN_CLEANUPS", 0.1)
+    tally = Tally()
+    with listening(application(CATALOGUE, tally)) as actual, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15)
+        client.settimeout(30)
+        client.connect((tcp(actual).host, tcp(actual).port))
+        client.sendall(f"GET {BLOB} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        for _ in range(60):
+            assert client.recv(1 << 14)
+            time.sleep(0.05)
+        assert tally.is_busy
+
+
 class UnixConnection(http.client.HTTPConnection):
     """A connection to a unix socket."""
 
