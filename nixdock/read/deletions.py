@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
-from msgspec import Struct, field
-
-from nixdock.read.tree import Followed, MergedTree, Node
-from nixdock.tar.kinds import Kind
+from nixdock.read.tree import MergedTree, Node
 from nixdock.tar.whiteouts import AUFS, OPAQUE, WHITEOUT
 
 __all__ = ["delete_hidden"]
 
 
 def delete_hidden(
-    tree: MergedTree, whiteouts: Iterable[bytes], directories: set[bytes], followed: Followed
+    tree: MergedTree, whiteouts: Iterable[bytes], directories: Container[bytes]
 ) -> None:
     """Delete from `tree` what a layer hides with the names `whiteouts`, in whichever order.
 
-    The layer's own `directories` take the place of symlinks that lower layers have there, and what
-    these lead to is not hidden. Links are counted in `followed`.
+    As in an overlay file system, they hide nothing below a symlink of a lower layer, in whose place
+    a directory is put; nothing in those of the layer's own `directories` that they name; and not
+    all of the root directory.
     """
     pairs = [(name.rpartition(b"/")[0], name.rpartition(b"/")[2]) for name in whiteouts]
     hidden = [
@@ -27,54 +25,25 @@ def delete_hidden(
         for directory, base in pairs
         if base == OPAQUE or (base.startswith(WHITEOUT) and not base.startswith(AUFS))
     ]
-    gone = {
-        b"/".join([directory, target] if directory else [target])
-        for directory, base in hidden
-        if (target := base.removeprefix(WHITEOUT)) and base != OPAQUE
-    }
-    lower = _Lower(tree, directories | gone, followed)
-    # All are looked up first: what one deletes must not decide where another one leads.
-    found = [(lower.directory(directory), base) for directory, base in hidden]
-    for node, base in found:
+    # All are looked up first: what one deletes must not decide where another one leads. A layer may
+    # have many whiteouts in one directory.
+    found = {directory: _directory(tree, directory) for directory in {each for each, _ in hidden}}
+    for directory, base in hidden:
+        node = found[directory]
         if node is None:
             continue
         if base == OPAQUE:
-            node.children.clear()
-        else:
-            node.children.pop(base.removeprefix(WHITEOUT), None)
+            if directory:
+                node.children.clear()
+            continue
+        target = base.removeprefix(WHITEOUT)
+        if (directory + b"/" + target if directory else target) not in directories:
+            node.children.pop(target, None)
 
 
-class _Lower(Struct):
-    """The directories of lower layers by names in a layer that replaces those in `replaced`."""
-
-    tree: MergedTree
-    replaced: set[bytes]
-    followed: Followed
-    # A layer may have many whiteouts in one directory, behind links that take long to follow.
-    known: dict[bytes, Node | None] = field(default_factory=dict)
-    links: dict[bytes, Node | None] = field(default_factory=dict)
-
-    def directory(self, name: bytes) -> Node | None:
-        """Return the directory to which a name leads, or None."""
-        if name not in self.known:
-            self.known[name] = self._directory(name)
-        return self.known[name]
-
-    def _directory(self, name: bytes) -> Node | None:
-        node: Node | None = self.tree.root
-        end = -1
-        for part in name.split(b"/") if name else ():
-            end += len(part) + 1
-            child = node.children.get(part) if node is not None else None
-            is_link = child is not None and child.kind == Kind.SYMLINK
-            node = self._behind(name[:end]) if is_link else child
-            if node is None:
-                return None
-        return node if node is not None and node.is_directory else None
-
-    def _behind(self, link: bytes) -> Node | None:
-        if link in self.replaced:
-            return None
-        if link not in self.links:
-            self.links[link] = self.tree.lookup(link, follow=True, followed=self.followed)
-        return self.links[link]
+def _directory(tree: MergedTree, name: bytes) -> Node | None:
+    """Return the directory with exactly that name, or None."""
+    node: Node | None = tree.root
+    for part in name.split(b"/") if name else ():
+        node = node.children.get(part) if node is not None else None
+    return node if node is not None and node.is_directory else None

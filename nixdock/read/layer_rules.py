@@ -56,6 +56,8 @@ class LayerRules(Struct):
     # Directories that are members, or are implied by the name of a member below them.
     _directories: set[bytes] = field(default_factory=lambda: {b""})
     _directory_bytes: int = 0
+    # What whiteouts so far delete from lower layers.
+    _deleted: set[bytes] = field(default_factory=set)
 
     def complain(self, message: str) -> None:
         """Add a problem; only count it if there are many already."""
@@ -90,14 +92,14 @@ class LayerRules(Struct):
         if parent not in self._directories:
             self._check_parents(name, parent)
         if kind == Kind.DIRECTORY:
-            self._directories.add(name)
+            self._add_directory(name)
         elif name in self._directories:
             what = repr(shown(name)) if name else "the root"
             self.complain(
                 f"{what} is a {KIND_NAMES[kind]}, but earlier members need a directory there"
             )
         if base.startswith(WHITEOUT):
-            self._check_whiteout(member, name, base)
+            self._check_whiteout(member, name, parent, base)
         elif is_hidden(name) and not is_aufs(name):
             self.complain(f"{shown(name)!r} is below a whiteout")
         if kind == Kind.HARD_LINK:
@@ -111,6 +113,15 @@ class LayerRules(Struct):
 
     def _warn(self, sort: str, message: str) -> None:
         self.warnings.setdefault(sort, message)
+
+    def _add_directory(self, name: bytes) -> None:
+        self._directories.add(name)
+        if name in self._deleted:
+            self._warn(
+                "remade",
+                f"the layer deletes {shown(name)!r} and has a directory of that name: Docker,"
+                " Podman and containerd keep what lower layers have in it, umoci does not",
+            )
 
     def _check_parents(self, name: bytes, parent: bytes) -> None:
         while parent not in self._directories:
@@ -128,6 +139,8 @@ class LayerRules(Struct):
                 return
             # Lower layers may have something else there.
             self.needs_lower = True
+            if parent in self._deleted:
+                self._warn_of_deleted(parent)
             self._directories.add(parent)
             self._directory_bytes += len(parent)
             if self._directory_bytes > _MOST_DIRECTORY_BYTES:
@@ -198,7 +211,14 @@ class LayerRules(Struct):
         elif _is_whiteout(name):
             self._warn("whiteout", f"the whiteout {shown(name)!r} is a hard link to another one")
 
-    def _check_whiteout(self, member: Member, name: bytes, base: bytes) -> None:
+    def _warn_of_deleted(self, name: bytes) -> None:
+        self._warn(
+            "deleted",
+            f"the layer has {shown(name)!r} and deletes it, in an order at which Docker, Podman and"
+            " containerd fail; umoci does not",
+        )
+
+    def _check_whiteout(self, member: Member, name: bytes, parent: bytes, base: bytes) -> None:
         hidden = base.removeprefix(WHITEOUT)
         if hidden in {b"", b".", b".."}:
             self.complain(f"{shown(name)!r} is a whiteout of nothing")
@@ -206,6 +226,17 @@ class LayerRules(Struct):
             return
         elif member.kind not in {Kind.FILE, Kind.HARD_LINK} or member.size:
             self.complain(f"{shown(name)!r} is a whiteout, but not an empty file")
+        elif base != OPAQUE:
+            target = parent + b"/" + hidden if parent else hidden
+            self._deleted.add(target)
+            if target in self._kinds or target in self._directories:
+                self._warn_of_deleted(target)
+        elif not parent:
+            self._warn(
+                "root",
+                "the whole root directory is opaque: Docker, Podman and containerd keep what lower"
+                " layers have, umoci does not",
+            )
 
 
 def _is_whiteout(name: bytes) -> bool:

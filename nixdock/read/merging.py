@@ -14,6 +14,7 @@ from nixdock.coding.decompression import MOST_EXPANDED
 from nixdock.errors import ImageError, NixdockError
 from nixdock.layers.hashed import buffered
 from nixdock.read.deletions import delete_hidden
+from nixdock.read.layer_directories import LayerDirectories
 from nixdock.read.layer_rules import OVERLAY, LayerRules
 from nixdock.read.opened_tars import opened_tars
 from nixdock.read.stored_layer import StoredLayer
@@ -21,11 +22,11 @@ from nixdock.read.tree import Followed, MergedTree, Node
 from nixdock.read.whole_tars import OpenedTar
 from nixdock.system.file_range import Range
 from nixdock.system.text import shown
-from nixdock.tar.kinds import KIND_NAMES, Kind
+from nixdock.tar.kinds import Kind
 from nixdock.tar.member import Member
 from nixdock.tar.names import normalised
 from nixdock.tar.reader import TarReader
-from nixdock.tar.whiteouts import is_hidden
+from nixdock.tar.whiteouts import is_aufs, is_hidden
 
 __all__ = ["check_merging", "merged_tree"]
 
@@ -54,12 +55,18 @@ def merged_tree(
         yield _merged(layers, opened)
 
 
-def check_merging(layers: Sequence[StoredLayer]) -> None:
-    """Raise ImageError if runtimes can't unpack `layers` one above the other."""
+def check_merging(layers: Sequence[StoredLayer]) -> list[tuple[StoredLayer, str]]:
+    """Return layers with warnings of what only those below them can explain.
+
+    Raise ImageError if runtimes can't unpack `layers` one above the other.
+    """
+    warnings: list[tuple[StoredLayer, str]] = []
     with opened_tars(layers, verified=False) as opened:
         merging = _Merging(MergedTree())
         for number, (layer, each) in enumerate(zip(layers, opened, strict=True)):
-            merging.add(number, each.tar, layer.place)
+            found = merging.add(number, each.tar, layer.place)
+            warnings += ((layer, text) for text in found.of_lower)
+    return warnings
 
 
 def _merged(layers: Sequence[StoredLayer], opened: Iterator[OpenedTar]) -> MergedTree:
@@ -70,7 +77,8 @@ def _merged(layers: Sequence[StoredLayer], opened: Iterator[OpenedTar]) -> Merge
         for number, (layer, each) in enumerate(zip(layers, opened, strict=True)):
             warnings: list[str] = []
             read.append((layer, each, warnings))
-            warnings += merging.add(number, each.tar, layer.subject)
+            found = merging.add(number, each.tar, layer.subject)
+            warnings += (*found.of_layer, *found.of_lower)
     except NixdockError as error:
         failure = error
     # What else is wrong with a damaged layer, and all above it, counts for nothing.
@@ -101,16 +109,24 @@ class _Link(NamedTuple):
             node.xattrs = tuple(sorted({**dict(node.xattrs), **dict(self.xattrs)}.items()))
 
 
+class _Warnings(NamedTuple):
+    """Warnings of what a layer has, and of how that meets with the layers below it."""
+
+    of_layer: Sequence[str]
+    of_lower: Sequence[str]
+
+
 class _LayerFiles(Struct):
     """The files of a layer by name, in its order, with their nodes or as hard links.
 
+    `whiteouts` are among the files, too, with neither: their directories are made, like all others.
     `hidden` are AUFS's own files: it stores the targets of hard links in the directory
     `.wh..wh.plnk`.
     """
 
     whiteouts: list[bytes] = field(default_factory=list)
     hidden: dict[bytes, Node] = field(default_factory=dict)
-    files: list[tuple[bytes, Node | _Link]] = field(default_factory=list)
+    files: list[tuple[bytes, Node | _Link | None]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -131,21 +147,26 @@ class _Merging(Struct):
     text: int = 0
     sparse: int = 0
     followed: Followed = field(default_factory=Followed)
-    # Directories by names in this layer that lead there: looking them up for each file takes long.
-    found: dict[bytes, Node] = field(default_factory=dict)
 
-    def add(self, number: int, tar: Range, place: str) -> list[str]:
+    def add(self, number: int, tar: Range, place: str) -> _Warnings:
         """Add a layer; return warnings about it."""
         layer = self._read(number, tar, place)
-        self.found.clear()
         if layer.whiteouts:
             # They delete files of lower layers only, so apply them first.
-            delete_hidden(self.tree, layer.whiteouts, layer.directories, self.followed)
-            self.followed.check(place)
+            delete_hidden(self.tree, layer.whiteouts, layer.directories)
+        directories = LayerDirectories(self.tree, number, place, self.followed)
         layer.files.reverse()
         while layer.files:
-            self._put(*layer.files.pop(), layer.hidden, place)
-        return layer.warnings
+            name, file = layer.files.pop()
+            if file is None:
+                directories.directory(name.rpartition(b"/")[0], of_whiteout=True)
+            else:
+                self._put(name, file, layer.hidden, directories)
+            if directories.created:
+                self.nodes += directories.created
+                directories.created = 0
+                self._check(place)
+        return _Warnings(layer.warnings, directories.warnings())
 
     def _read(self, number: int, tar: Range, place: str) -> _LayerFiles:
         rules = LayerRules()
@@ -156,6 +177,8 @@ class _Merging(Struct):
                 raise ImageError(f"{place}: {rules.messages[0]}", place=place)
             if is_hidden(name):
                 layer.whiteouts.append(name)
+                if not is_aufs(name):
+                    layer.files.append((name, None))
                 if member.kind == Kind.FILE:
                     layer.hidden[name] = _node(number, member)
             elif member.kind == Kind.HARD_LINK:
@@ -166,16 +189,18 @@ class _Merging(Struct):
         layer.warnings += rules.warnings.values()
         return layer
 
-    def _count(self, member: Member | None, place: str) -> None:
+    def _count(self, member: Member, place: str) -> None:
         """Count a file, so that a hostile layer can't use up the memory."""
         self.nodes += 1
-        if member is not None:
-            self.text += len(member.name) + len(member.target)
-            if member.pax:
-                self.text += sum(map(len, member.pax.values()))
-            if member.extents is not None:
-                self.text += _EXTENT_SIZE * len(member.extents)
-                self.sparse += member.size
+        self.text += len(member.name) + len(member.target)
+        if member.pax:
+            self.text += sum(map(len, member.pax.values()))
+        if member.extents is not None:
+            self.text += _EXTENT_SIZE * len(member.extents)
+            self.sparse += member.size
+        self._check(place)
+
+    def _check(self, place: str) -> None:
         if self.sparse > MOST_EXPANDED:
             raise ImageError(
                 f"{place}: the sparse files have more than {MOST_EXPANDED} bytes", place=place
@@ -187,9 +212,15 @@ class _Merging(Struct):
                 place=place,
             )
 
-    def _put(self, name: bytes, file: Node | _Link, hidden: dict[bytes, Node], place: str) -> None:
+    def _put(
+        self,
+        name: bytes,
+        file: Node | _Link,
+        hidden: dict[bytes, Node],
+        directories: LayerDirectories,
+    ) -> None:
         if isinstance(file, _Link):
-            node = self._target(name, file.target, hidden, place)
+            node = self._target(name, file.target, hidden, directories.place)
             file.give_to(node)
         else:
             node = file
@@ -198,69 +229,29 @@ class _Merging(Struct):
             _copy_attributes(node, self.tree.root)
             return
         directory, _, base = name.rpartition(b"/")
-        siblings = self._directory(directory, place).children
+        siblings = directories.directory(directory).children
         old = siblings.get(base)
         if node.is_directory and old is not None and old.is_directory:
             _copy_attributes(node, old)
             return
         if old is not None:
             # Some directories may have been found through it.
-            self.found.clear()
+            directories.forget()
         siblings[base] = node
-        if node.is_directory:
-            self.found[name] = node
 
     def _target(self, name: bytes, target: bytes, hidden: dict[bytes, Node], place: str) -> Node:
         """Return the file to which the hard link `name` leads, perhaps in a lower layer."""
-        node = hidden.get(target) if is_hidden(target) else self._lookup(target, place)
+        if is_hidden(target):
+            node = hidden.get(target)
+        else:
+            node = self.tree.lookup(target, followed=self.followed)
+            self.followed.check(place)
         if node is None or node.is_directory:
             raise ImageError(
                 f"{place}: the hard link {shown(name)!r} is to {shown(target)!r}, which is not an"
                 " earlier file",
                 place=place,
             )
-        return node
-
-    def _lookup(self, name: bytes, place: str, *, follow: bool = False) -> Node | None:
-        node = self.tree.lookup(name, follow=follow, followed=self.followed)
-        self.followed.check(place)
-        return node
-
-    def _directory(self, name: bytes, place: str) -> Node:
-        """Return the directory `name`; create missing ones."""
-        known = self.found.get(name)
-        if known is not None:
-            return known
-        node = self._lookup(name, place, follow=True)
-        if node is None:
-            node = self._create_directories(name, place)
-        if not node.is_directory:
-            raise ImageError(
-                f"{place}: the layer has files below {shown(name)!r}, which is a"
-                f" {KIND_NAMES[node.kind]}",
-                place=place,
-            )
-        self.found[name] = node
-        return node
-
-    def _create_directories(self, name: bytes, place: str) -> Node:
-        at = b""
-        node = self.tree.root
-        for part in name.split(b"/"):
-            at = at + b"/" + part if at else part
-            child = node.children.get(part)
-            if child is not None and not child.is_directory:
-                child = self._lookup(at, place, follow=True)
-                if child is None or not child.is_directory:
-                    raise ImageError(
-                        f"{place}: the layer has files below {shown(at)!r}, which does not lead to"
-                        " a directory",
-                        place=place,
-                    )
-            if child is None:
-                child = node.children[part] = Node(Kind.DIRECTORY)
-                self._count(None, place)
-            node = child
         return node
 
 

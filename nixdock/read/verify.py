@@ -231,7 +231,8 @@ def _check_merged(file: ImageFile, dependent: set[str]) -> Iterator[Problem]:
             continue
         merged.add(names)
         try:
-            check_merging(image.layers)
+            for layer, text in check_merging(image.layers):
+                yield Problem(layer.place, text, warning=True)
         except ImageError as error:
             place = error.place or image.place
             text = str(error).removeprefix(f"{error.path}: ").removeprefix(f"{place}: ")

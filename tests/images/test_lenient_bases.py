@@ -21,6 +21,8 @@ REFUSED = {
     "a directory twice",
     "a hard link to a lower layer",
     "a file below its layer's link into a lower layer",
+    "a file that its layer deletes",
+    "a directory that is deleted before it is made",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,9 +75,9 @@ def test_a_file_takes_the_place_of_a_directory_and_back(path: Path) -> None:
 
 
 def test_links_lead_where_they_would_in_a_container(path: Path) -> None:
-    lower = layer(directory("usr/bin"), link("bin", "usr/bin"), link("out", "../../../usr"))
-    upper = layer(("bin/sh", "#!"), ("out/x", ""), link("abs", "/bin"))
-    with merged(path, lower, upper, layer(("abs/y", ""))) as tree:
+    links = [link("bin", "usr/bin"), link("out", "../../../usr"), link("abs", "/bin")]
+    files = [("bin/sh", "#!"), ("out/x", ""), ("abs/y", "")]
+    with merged(path, layer(directory("usr/bin"), *links, *files)) as tree:
         assert names(tree) == ["abs", "bin", "out", "usr", "usr/bin", "usr/bin/sh", "usr/bin/y",
                                "usr/x"]  # fmt: skip
         assert tree.resolve(b"abs/sh") == b"usr/bin/sh"
@@ -87,10 +87,34 @@ def test_links_lead_where_they_would_in_a_container(path: Path) -> None:
         assert tree.resolve(b"../../bin/../x") == b"usr/x"
 
 
-def test_a_directory_takes_the_place_of_a_link(path: Path) -> None:
-    with merged(path, layer(link("bin", "usr/bin")), layer(directory("bin"))) as tree:
+@pytest.mark.parametrize("files", [[directory("bin")], [("bin/sh", "#!")], [("bin/.wh.ls", "")]])
+def test_a_directory_takes_the_place_of_a_link(path: Path, files: Sequence[File]) -> None:
+    """Also one that the layer does not list: only links of the same layer are followed."""
+    lower = layer(directory("usr/bin"), ("usr/bin/ls", ""), link("bin", "usr/bin"))
+    with merged(path, lower, layer(*files)) as tree:
         node = tree.lookup(b"bin")
         assert node is not None and node.is_directory
+        assert tree.lookup(b"usr/bin/ls") is not None
+        assert tree.lookup(b"usr/bin/sh") is None
+
+
+def test_a_directory_that_its_layer_deletes_keeps_what_lower_layers_have(path: Path) -> None:
+    """An overlay file system has no place to note that, unless the directory is opaque."""
+    lower = layer(("a/x", ""), ("b", ""), ("c/x", ""), link("d", "c"))
+    deleted = [(".wh.a", ""), (".wh.b", ""), (".wh.c", ""), (".wh.d", "")]
+    upper = layer(*deleted, *map(directory, "abcd"), ("a/y", ""), ("c/.wh..wh..opq", ""))
+    with merged(path, lower, upper) as tree:
+        assert names(tree) == ["a", "a/x", "a/y", "b", "c", "d"]
+
+
+def test_the_root_is_never_opaque(path: Path) -> None:
+    with merged(path, layer(("a", "")), layer((".wh..wh..opq", ""), ("b", ""))) as tree:
+        assert names(tree) == ["a", "b"]
+
+
+def test_directories_of_whiteouts_are_made(path: Path) -> None:
+    with merged(path, layer(("a", "")), layer(("b/.wh.x", ""), ("c/d/.wh..wh..opq", ""))) as tree:
+        assert names(tree) == ["a", "b", "c", "c/d"]
 
 
 def test_hard_links_are_one_node(path: Path) -> None:
@@ -152,13 +176,13 @@ def test_no_layers_are_an_empty_root() -> None:
 
 
 def test_files_go_where_their_directory_is_by_then(path: Path) -> None:
-    """A link to a directory, below which a layer has files, is replaced later in that layer."""
+    """A link to a directory, below which a layer has files, is listed later as a directory."""
     lower = layer(("a/b/old", ""), ("m/old", ""), link("l", "a"))
     upper = layer(("l/b/x", ""), ("m/x", ""), directory("l"), ("l/b/y", ""), ("l/z", ""))
     with merged(path, lower, upper) as tree:
         assert names(tree) == [
-            *("a", "a/b", "a/b/old", "a/b/x"),
-            *("l", "l/b", "l/b/y", "l/z", "m", "m/old", "m/x"),
+            *("a", "a/b", "a/b/old"),
+            *("l", "l/b", "l/b/x", "l/b/y", "l/z", "m", "m/old", "m/x"),
         ]
 
 
@@ -191,7 +215,8 @@ def test_whiteouts_of_a_link_and_behind_it(path: Path) -> None:
     lower = layer(("run/keep", ""), ("run/gone", ""), link("a", "run"), link("b", "run"))
     for upper in ([(".wh.a", ""), ("a/.wh.keep", "")], [("a/.wh.keep", ""), (".wh.a", "")]):
         with merged(path, lower, layer(*upper, ("b/.wh.gone", ""))) as tree:
-            assert names(tree) == ["b", "run", "run/keep"]
+            assert names(tree) == ["a", "b", "run", "run/gone", "run/keep"]
+            assert tree.resolve(b"b", follow=True) == b"b"
 
 
 def chain(*more: tuple[str, str]) -> bytes:
@@ -206,7 +231,8 @@ def test_whiteouts_behind_links_are_looked_up_once(
     monkeypatch.setattr(tree_module, "_MOST_FOLLOWED", 100_000)
     lower = chain(*((f"a/{i}", "") for i in range(100)))
     with merged(path, lower, layer(*((f"l0/.wh.{i}", "") for i in range(99)))) as tree:
-        assert names(tree)[:2] == ["a", "a/99"]
+        assert names(tree)[:2] == ["a", "a/0"]
+        assert tree.resolve(b"l0", follow=True) == b"l0"
 
 
 @pytest.mark.parametrize("kind", ["whiteouts", "files", "hard links"])
@@ -216,7 +242,8 @@ def test_links_that_take_long_to_follow(
     monkeypatch.setattr(tree_module, "_MOST_FOLLOWED", 1_000_000)
     links = [link(f"s{i}", "l0") for i in range(20)]
     upper: dict[str, list[File]] = {
-        "whiteouts": [(f"s{i}/.wh.x", "") for i in range(20)],
+        # Those of a lower layer are not followed.
+        "whiteouts": [*links, *((f"s{i}/.wh.x", "") for i in range(20))],
         "files": [(f"s{i}/{i}", "") for i in range(20)],
         "hard links": [entry(f"h{i}", tarfile.LNKTYPE, linkname="l0/f") for i in range(20)],
     }

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -700,7 +700,12 @@ def test_no_problem_names_the_image(tmp_path: Path) -> None:
 
 def test_the_same_layers_are_merged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     merged: list[tuple[object, ...]] = []
-    monkeypatch.setattr(verifying, "check_merging", merged.append)
+
+    def note(layers: tuple[object, ...]) -> Sequence[object]:
+        merged.append(layers)
+        return ()
+
+    monkeypatch.setattr(verifying, "check_merging", note)
     files = docker_only(image([tar("a"), tar("d/f")]))
     (entry,) = json.loads(files["manifest.json"])
     shorter = json.loads(files[entry["Config"]])

@@ -123,14 +123,20 @@ def test_hard_links_stay_and_follow_their_file(tmp_path: Path) -> None:
     assert [found[f"./{name}"].type for name in ("a", "m", "other")] == [tarfile.REGTYPE] * 3
 
 
-def test_links_of_lower_layers_are_followed_and_stay(tmp_path: Path) -> None:
-    data = image(
-        tmp_path,
-        layer(directory("usr/bin"), link("bin", "usr/bin"), link("lib", "/usr/lib")),
-        layer(("bin/sh", "sh")),
-    )
+def test_links_of_the_same_layer_are_followed_and_stay(tmp_path: Path) -> None:
+    links = link("bin", "usr/bin"), link("lib", "/usr/lib")
+    data = image(tmp_path, layer(directory("usr/bin"), *links, ("bin/sh", "sh")))
     assert contents(data) == {"./usr/bin/sh": b"sh"}
     assert members(data)["./bin"].linkname == "usr/bin"
+
+
+def test_links_of_lower_layers_make_way_for_directories(tmp_path: Path) -> None:
+    """As in a container of Docker, Podman or containerd."""
+    lower = layer(directory("usr/bin"), link("bin", "usr/bin"), link("lib", "/usr/lib"))
+    data = image(tmp_path, lower, layer(("bin/sh", "sh")))
+    assert contents(data) == {"./bin/sh": b"sh"}
+    assert members(data)["./bin"].isdir()
+    assert members(data)["./lib"].linkname == "/usr/lib"
 
 
 def test_names_of_any_bytes_and_length(tmp_path: Path) -> None:

@@ -87,6 +87,41 @@ LAYERS: Mapping[str, tuple[Sequence[bytes], dict[str, bytes | None], str]] = {
         {"a": b"x", "h": b"x"},
         "the hard link 'h' is to 'a', which is not an earlier file in the same layer: containerd",
     ),
+    "a file below a link of a lower layer": (
+        [layer(("usr/bin/ls", ""), link("bin", "usr/bin")), layer(("bin/foo", "x"))],
+        {"usr/bin/ls": b"", "bin/foo": b"x"},
+        "below 'bin', a symbolic link of a lower layer: Docker, Podman and containerd put a",
+    ),
+    "a whiteout below a link of a lower layer": (
+        [layer(("usr/bin/ls", ""), link("bin", "usr/bin")), layer(("bin/.wh.ls", ""))],
+        {"usr/bin/ls": b""},
+        "below 'bin', a symbolic link of a lower layer: Docker, Podman and containerd put a",
+    ),
+    "a file in a directory of others": (
+        [layer(directory("tmp", mode=0o1777)), layer(("tmp/a", "x"))],
+        {"tmp/a": b"x"},
+        "below 'tmp', but no entry for it: containerd and umoci keep its mode 1777",
+    ),
+    "a directory that its layer deletes": (
+        [layer(("d/x", "")), layer((".wh.d", ""), directory("d"), ("d/y", ""))],
+        {"d/x": b"", "d/y": b""},
+        "the layer deletes 'd' and has a directory of that name: Docker, Podman and containerd",
+    ),
+    "a file that its layer deletes": (
+        [layer(("d/x", "")), layer(directory("d"), ("d/x", "y"), ("d/.wh.x", ""))],
+        {"d/x": b"y"},
+        "the layer has 'd/x' and deletes it, in an order at which Docker, Podman and containerd",
+    ),
+    "a directory that is deleted before it is made": (
+        [layer(("d/x", "")), layer((".wh.d", ""), ("d/y", ""))],
+        {"d/y": b""},
+        "the layer has 'd' and deletes it, in an order at which Docker, Podman and containerd",
+    ),
+    "an opaque root": (
+        [PLAIN, layer((".wh..wh..opq", ""), ("b", ""))],
+        {"a": b"x", "b": b""},
+        "the whole root directory is opaque: Docker, Podman and containerd keep what lower layers",
+    ),
 }  # fmt: skip
 
 
