@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import msgspec
 
+from nixdock.oci.digests import sha256_digest
 from nixdock.oci.own_keys import MEMORY_KEY
 
 __all__ = [
@@ -46,6 +48,18 @@ class DescriptorDocument(msgspec.Struct, frozen=True, rename="camel"):
     platform: PlatformDocument | None = None
     artifact_type: str | None = None
     urls: list[str] | None = None
+    data: str | None = None
+
+    @property
+    def is_embedded_wrongly(self) -> bool:
+        """Whether `data`, in which some readers look for the blob, is anything but the blob."""
+        if self.data is None:
+            return False
+        try:
+            content = base64.b64decode(self.data, validate=True)
+        except ValueError:
+            return True
+        return (len(content), sha256_digest(content)) != (self.size, self.digest)
 
 
 class IndexDocument(msgspec.Struct, frozen=True, rename="camel"):

@@ -191,6 +191,9 @@ class _Reader:
         if use.size < 0:
             self._complain(Problem(place, f"the size is {use.size}", key="size"))
             return None
+        if descriptor.is_embedded_wrongly:
+            message = f"the data in the descriptor is not the blob {use.digest}"
+            self._complain(Problem(place, message, use.digest, "data"))
         if name not in self._members:
             message = f"the blob {descriptor.digest} is missing"
             self._complain(Problem(place, message, descriptor.digest))

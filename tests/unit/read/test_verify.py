@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import io
@@ -717,3 +718,24 @@ def test_the_same_layers_are_merged_once(tmp_path: Path, monkeypatch: pytest.Mon
     path = put(tmp_path, files | {"manifest.json": encoded(images)})
     assert not problems(path)
     assert [len(layers) for layers in merged] == [2, 1]
+
+
+@pytest.mark.parametrize("data", ["e30=", "", "not base64!", "e30"])
+@pytest.mark.parametrize("key", ["config", "layers"])
+def test_embedded_data_that_is_another_blob(tmp_path: Path, key: str, data: str) -> None:
+    """Some readers take the data in place of the blob (image-spec, descriptor.md)."""
+
+    def edit(document: dict[str, Any]) -> None:
+        found = document[key]
+        (found if key == "config" else found[0])["data"] = data
+
+    (found,) = problems(put(tmp_path, image(manifest=edit)))
+    assert "the data in the descriptor is not the blob sha256:" in found
+    assert found.startswith("manifest" if key == "config" else "layer 1 of manifest")
+
+
+def test_embedded_data(tmp_path: Path) -> None:
+    def edit(document: dict[str, Any]) -> None:
+        document["layers"][0]["data"] = base64.b64encode(TARS[0]).decode()
+
+    assert not problems(put(tmp_path, image(manifest=edit)))
