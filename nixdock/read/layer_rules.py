@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
+from nixdock.coding.decompression import MOST_EXPANDED
 from nixdock.errors import ImageError
 from nixdock.system.text import shown
 from nixdock.tar.devices import device_fault
@@ -56,6 +57,8 @@ class LayerRules(Struct):
     # Directories that are members, or are implied by the name of a member below them.
     _directories: set[bytes] = field(default_factory=lambda: {b""})
     _directory_bytes: int = 0
+    # The size in bytes of all sparse files.
+    _sparse: int = 0
     # What whiteouts so far delete from lower layers.
     _deleted: set[bytes] = field(default_factory=set)
 
@@ -150,6 +153,13 @@ class LayerRules(Struct):
                 )
             parent = posixpath.dirname(parent)
 
+    def _check_sparse(self, member: Member, name: bytes) -> None:
+        before, self._sparse = self._sparse, self._sparse + member.size
+        if before <= MOST_EXPANDED < self._sparse:
+            self.complain(
+                f"the sparse files up to {shown(name)!r} have more than {MOST_EXPANDED} bytes"
+            )
+
     def _check_target(self, member: Member, name: bytes) -> None:
         if not member.target:
             self.complain(f"the symbolic link {shown(name)!r} has no target")
@@ -157,7 +167,9 @@ class LayerRules(Struct):
             self.complain(f"the symbolic link {shown(name)!r} has a target that is too long")
 
     def _check_attributes(self, member: Member, name: bytes) -> None:
-        """Check owners, devices and extended attributes that not every file system can store."""
+        """Check what not every file system can store: sizes, owners, devices, attributes."""
+        if member.extents is not None:
+            self._check_sparse(member, name)
         if not (0 <= member.uid <= _MOST_ID and 0 <= member.gid <= _MOST_ID):
             owner = f"{member.uid}:{member.gid}"
             self.complain(f"{shown(name)!r} has the owner {owner}, which is out of range")

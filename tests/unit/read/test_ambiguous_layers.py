@@ -101,6 +101,15 @@ REFUSED: Mapping[str, tuple[bytes, str]] = {
         records(**SPARSE_FORM, **SPARSE) + header(b"usr/", flag=b"5"),
         "has the records of a sparse file, but is no file",
     ),
+    "a sparse file that fills a disk": (
+        records(
+            **SPARSE_FORM,
+            **(SPARSE | {"GNU__sparse__size": b"%d" % (1 << 40)}),
+            GNU__sparse__numblocks=b"1",
+        )
+        + member(b"a", b"data"),
+        "the sparse files up to 'opt/harmless' have more than 68719476736 bytes",
+    ),
     "a file below a directory like AUFS's": (
         member(b"usr/.wh..wh.plnk/evil", mode=0o4755),
         "is below a whiteout",
