@@ -14,7 +14,7 @@ from nixdock.policy.patterns import Patterns
 from nixdock.policy.policy import Rule
 from nixdock.system.text import path_text
 from nixdock.tar.header import name_text
-from nixdock.tar.whiteouts import is_aufs, is_whiteout
+from nixdock.tar.whiteouts import is_whiteout
 
 if TYPE_CHECKING:
     from nixdock.read.stored_layer import StoredLayer
@@ -72,7 +72,7 @@ def denied_names(names: Iterable[bytes], patterns: Patterns) -> dict[bytes, str]
     inside: bytes | None = None
     # In this order, everything in a directory comes right after it: no name has a NUL.
     for name in sorted(names, key=lambda name: name.replace(b"/", b"\0")):
-        if not name or is_whiteout(name) or is_aufs(name):
+        if not name or is_whiteout(name):
             continue
         if inside is not None and name.startswith(inside):
             continue

@@ -26,7 +26,7 @@ from nixdock.tar.kinds import Kind
 from nixdock.tar.member import Member
 from nixdock.tar.names import normalised
 from nixdock.tar.reader import TarReader
-from nixdock.tar.whiteouts import is_aufs, is_hidden
+from nixdock.tar.whiteouts import is_whiteout
 
 __all__ = ["check_merging", "merged_tree"]
 
@@ -120,8 +120,7 @@ class _LayerFiles(Struct):
     """The files of a layer by name, in its order, with their nodes or as hard links.
 
     `whiteouts` are among the files, too, with neither: their directories are made, like all others.
-    `hidden` are AUFS's own files: it stores the targets of hard links in the directory
-    `.wh..wh.plnk`.
+    `hidden` are files with the names of whiteouts, which other such files may be links to.
     """
 
     whiteouts: list[bytes] = field(default_factory=list)
@@ -175,10 +174,9 @@ class _Merging(Struct):
             name = rules.add(member)
             if rules.messages:
                 raise ImageError(f"{place}: {rules.messages[0]}", place=place)
-            if is_hidden(name):
+            if is_whiteout(name):
                 layer.whiteouts.append(name)
-                if not is_aufs(name):
-                    layer.files.append((name, None))
+                layer.files.append((name, None))
                 if member.kind == Kind.FILE:
                     layer.hidden[name] = _node(number, member)
             elif member.kind == Kind.HARD_LINK:
@@ -241,7 +239,7 @@ class _Merging(Struct):
 
     def _target(self, name: bytes, target: bytes, hidden: dict[bytes, Node], place: str) -> Node:
         """Return the file to which the hard link `name` leads, perhaps in a lower layer."""
-        if is_hidden(target):
+        if is_whiteout(target):
             node = hidden.get(target)
         else:
             node = self.tree.lookup(target, followed=self.followed)
@@ -262,6 +260,8 @@ _NO_CHILDREN: Final[dict[bytes, Node]] = {}
 def _node(number: int, member: Member) -> Node:
     _, kind, mode, uid, gid, size, mtime, target, device, offset, pax, extents = member
     xattrs = _visible_xattrs(member) if pax else ()
+    # A header may have a target without a meaning.
+    target = target if kind == Kind.SYMLINK else b""
     children = {} if kind == Kind.DIRECTORY else _NO_CHILDREN
     return Node(
         *(kind, mode & 0o7777, uid, gid, mtime, size, target, device),

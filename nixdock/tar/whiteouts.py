@@ -23,7 +23,11 @@ OPAQUE: Final = b".wh..wh..opq"
 """The file that deletes everything that lower layers have in its directory."""
 
 AUFS: Final = b".wh..wh."
-"""The prefix of OPAQUE, and of what AUFS keeps in the root directory, which runtimes ignore."""
+"""The prefix of OPAQUE, and of what AUFS keeps in the root directory.
+
+Runtimes take what has such a name for whiteouts of nothing, and what is below it for files like any
+other: AUFS stores the targets of hard links in `.wh..wh.plnk`.
+"""
 
 
 def whiteout_error(path: str) -> PackError:

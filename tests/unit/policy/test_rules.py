@@ -188,7 +188,8 @@ def test_unknown_licenses() -> None:
         ("é|\udcff", [b"caf\xc3\xa9", b"\xff"]),
         ("gone", []),
         ("inside", [b"opt/.wh.x/inside"]),
-        ("plnk", []),
+        (r"plnk/1\.2", [b".wh..wh.plnk/1.2"]),
+        ("aufs", []),
     ],
 )
 def test_denied_names(pattern: str, denied: list[bytes]) -> None:
@@ -198,6 +199,7 @@ def test_denied_names(pattern: str, denied: list[bytes]) -> None:
         b"\xff",
         b"caf\xc3\xa9",
         b"etc",
+        b".wh..wh.aufs",
         b".wh..wh.plnk/1.2",
         b"etc/.wh.gone",
         # For runtimes, a directory with such a name is one as any other.

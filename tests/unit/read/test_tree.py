@@ -107,6 +107,25 @@ def test_a_directory_that_its_layer_deletes_keeps_what_lower_layers_have(path: P
         assert names(tree) == ["a", "a/x", "a/y", "b", "c", "d"]
 
 
+def test_what_is_in_directories_of_aufs_is_there(path: Path) -> None:
+    """Containers have it, so nothing may hide there."""
+    own: list[File] = [
+        directory(".wh..wh.orph"),
+        (".wh..wh.orph/x", ""),
+        (".wh..wh.aufs", ""),
+        link(".wh..wh.plnk/5", "a"),
+    ]
+    with merged(path, layer(("a", "")), layer(*own)) as tree:
+        assert names(tree) == [
+            *(".wh..wh.orph", ".wh..wh.orph/x", ".wh..wh.plnk", ".wh..wh.plnk/5", "a"),
+        ]
+
+
+def test_only_symbolic_links_have_targets(path: Path) -> None:
+    with merged(path, layer(entry("a", linkname="b"), directory("d", linkname="b"))) as tree:
+        assert [node.target for _, node in tree.walk()] == [b"", b""]
+
+
 def test_the_root_is_never_opaque(path: Path) -> None:
     with merged(path, layer(("a", "")), layer((".wh..wh..opq", ""), ("b", ""))) as tree:
         assert names(tree) == ["a", "b"]
