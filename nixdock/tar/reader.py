@@ -290,6 +290,8 @@ class TarReader:
         if not block:
             self.remarks.append("its end-of-archive marker has one block of zeros, not two")
         self._offset += BLOCK
+        if 0 < len(block) < BLOCK:
+            self._fail("it ends in the middle of its end-of-archive marker")
         while block:
             if block.count(0) != len(block):
                 self._fail("there are non-zero bytes after its end-of-archive marker")
