@@ -7,7 +7,7 @@ or not in the same way, is a warning, which names them.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct, field
@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from nixdock.coding.decompression import MOST_EXPANDED
 from nixdock.errors import ImageError
 from nixdock.system.text import shown
+from nixdock.tar.capabilities import CAPABILITY_XATTR, is_capability_xattr
 from nixdock.tar.devices import device_fault
 from nixdock.tar.kinds import KIND_NAMES, Kind
 from nixdock.tar.member import Member
@@ -178,7 +179,12 @@ class LayerRules(Struct):
         if member.pax and (xattrs := member.xattrs):
             self._check_xattrs(member, name, xattrs)
 
-    def _check_xattrs(self, member: Member, name: bytes, xattrs: Iterable[bytes]) -> None:
+    def _check_xattrs(self, member: Member, name: bytes, xattrs: Mapping[bytes, bytes]) -> None:
+        capabilities = xattrs.get(CAPABILITY_XATTR)
+        if capabilities is not None and not is_capability_xattr(capabilities):
+            self.complain(
+                f"{shown(name)!r} has file capabilities in a form that Linux does not store"
+            )
         if any(len(key) > _MOST_XATTR_NAME for key in xattrs):
             self.complain(
                 f"{shown(name)!r} has an extended attribute whose name is longer than"

@@ -9,7 +9,7 @@ from typing import Final
 
 from nixdock.errors import InputError
 
-__all__ = ["CAPABILITY_XATTR", "capability_xattr"]
+__all__ = ["CAPABILITY_XATTR", "capability_xattr", "is_capability_xattr"]
 
 CAPABILITY_XATTR: Final = b"security.capability"
 """The extended attribute with a file's capabilities."""
@@ -26,6 +26,8 @@ _CAPABILITIES: Final = (
 # The attribute's layout is from the same file: struct vfs_cap_data.
 _REVISION_2: Final = 0x02000000
 _EFFECTIVE: Final = 1
+# The sizes in bytes by revision; Linux stores no others.
+_SIZES: Final = {_REVISION_2: 20, 0x03000000: 24}
 _CLAUSE: Final = re.compile(r"(?P<names>[a-z_,]+)(?:[=+](?P<flags>[eip]+))?", re.ASCII)
 
 
@@ -62,6 +64,12 @@ def capability_xattr(capabilities: Sequence[str]) -> bytes:
         permitted >> high,
         inheritable >> high,
     )
+
+
+def is_capability_xattr(value: bytes) -> bool:
+    """Tell whether Linux takes a value for `security.capability`."""
+    revision = int.from_bytes(value[:4], "little") & ~_EFFECTIVE
+    return not value or _SIZES.get(revision) == len(value)
 
 
 def _number(name: str, clause: str) -> int:

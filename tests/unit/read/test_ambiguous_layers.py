@@ -140,6 +140,16 @@ REFUSED: Mapping[str, tuple[bytes, str]] = {
         records(SCHILY__xattr__user__=b"c") + member(b"a"),
         "an extended attribute without a name",
     ),
+    "capabilities that another encoding made longer": (
+        records(SCHILY__xattr__security__capability=bytes.fromhex("01000002c280") + bytes(15))
+        + member(b"a"),
+        "'a' has file capabilities in a form that Linux does not store",
+    ),
+    "capabilities of the first revision": (
+        records(SCHILY__xattr__security__capability=bytes.fromhex("00000001") + bytes(8))
+        + member(b"a"),
+        "'a' has file capabilities in a form that Linux does not store",
+    ),
     "a long name of an attribute": (
         records(**{"SCHILY__xattr__user__" + "a" * 300: b"c"}) + member(b"a"),
         "whose name is longer than 255 bytes",

@@ -26,6 +26,8 @@ from nixdock.oci.layout import Format
 from tests.unit.docker_archive import archive, directory, entry, layer, link
 
 MTIME = 1_000_000_000
+# No capability, effectively.
+CAPABILITY = "\x01\0\0\x02" + "\0" * 16
 
 
 def exported(path: Path, **selection: Any) -> bytes:
@@ -81,7 +83,7 @@ def test_owners_modes_attributes_and_devices_are_kept(tmp_path: Path) -> None:
         layer(
             directory("", mode=0o711, uid=7),
             entry("ping", mode=0o4755, uid=12, gid=34),
-            entry("caps", pax_headers={"SCHILY.xattr.security.capability": "\x01\x02"}),
+            entry("caps", pax_headers={"SCHILY.xattr.security.capability": CAPABILITY}),
             entry("null", tarfile.CHRTYPE, mode=0o666, devmajor=1, devminor=3),
             entry("disk", tarfile.BLKTYPE, mode=0o660, gid=6, devmajor=259, devminor=70000),
             entry("pipe", tarfile.FIFOTYPE),
@@ -96,7 +98,7 @@ def test_owners_modes_attributes_and_devices_are_kept(tmp_path: Path) -> None:
     assert (found["./ping"].mode, found["./ping"].uid, found["./ping"].gid) == (0o4755, 12, 34)
     assert found["./ping"].uname == ""
     assert (found["./pipe"].type, found["./tmp"].mode) == (tarfile.FIFOTYPE, 0o1777)
-    assert found["./caps"].pax_headers == {"SCHILY.xattr.security.capability": "\x01\x02"}
+    assert found["./caps"].pax_headers == {"SCHILY.xattr.security.capability": CAPABILITY}
     assert (found["./null"].type, found["./null"].devmajor, found["./null"].devminor) == (
         *(tarfile.CHRTYPE, 1, 3),
     )

@@ -47,6 +47,10 @@ def layer_members(
     return spec_members(tmp_path, **spec)
 
 
+# No capability, effectively.
+CAPABILITY = "\x01\0\0\x02" + "\0" * 16
+
+
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     """An image with a static shell and files of several kinds."""
@@ -63,7 +67,7 @@ def base(tmp_path: Path) -> Path:
         tar.addfile(directory("tmp", mode=0o1777))
         tar.addfile(entry("dev1", tarfile.CHRTYPE, mode=0o666, devmajor=1, devminor=3))
         for name in ("ping", "written", "given"):
-            capability = {"SCHILY.xattr.security.capability": "a capability"}
+            capability = {"SCHILY.xattr.security.capability": CAPABILITY}
             tar.addfile(entry(f"usr/{name}", mode=0o755, pax_headers=capability))
         tar.addfile(directory("usr/acl", pax_headers={"SCHILY.xattr.user.x": "y"}))
     return archive(tmp_path / "base.tar", [out.getvalue()])
@@ -233,7 +237,7 @@ def test_unchanged_files_keep_extended_attributes(tmp_path: Path, base: Path) ->
         base,
     )
     key = "SCHILY.xattr.security.capability"
-    assert found["/usr/pong"].pax_headers[key] == "a capability"
+    assert found["/usr/pong"].pax_headers[key] == CAPABILITY
     assert found["/usr/pong"].mode == 0o700
     assert found["/usr/acl"].pax_headers["SCHILY.xattr.user.x"] == "y"
     assert key not in found["/usr/written"].pax_headers
