@@ -218,8 +218,8 @@ class LayerRules(Struct):
             self._warn(
                 "lower",
                 f"the hard link {shown(name)!r} is to {shown(target)!r}, which is not an earlier"
-                " file in the same layer: containerd finds it in a lower layer, but the overlay"
-                " storage of Docker and Podman may not",
+                " file in the same layer: umoci finds it in a lower layer, but the overlay storage"
+                " of Docker, Podman and containerd does not",
             )
         elif kind in {None, Kind.DIRECTORY} or target == name or not between:
             self.complain(

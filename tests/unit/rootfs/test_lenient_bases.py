@@ -85,7 +85,7 @@ LAYERS: Mapping[str, tuple[Sequence[bytes], dict[str, bytes | None], str]] = {
     "a hard link to a lower layer": (
         [PLAIN, layer(hard_link("h", "a"))],
         {"a": b"x", "h": b"x"},
-        "the hard link 'h' is to 'a', which is not an earlier file in the same layer: containerd",
+        "the hard link 'h' is to 'a', which is not an earlier file in the same layer: umoci finds",
     ),
     "a file below a link of a lower layer": (
         [layer(("usr/bin/ls", ""), link("bin", "usr/bin")), layer(("bin/foo", "x"))],
