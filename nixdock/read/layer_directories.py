@@ -47,32 +47,34 @@ class LayerDirectories(Struct):
         known = self._found.get(name)
         if known is not None:
             return known
-        node, at = self.tree.root, b""
+        node, end = self.tree.root, -1
         for part in name.split(b"/") if name else ():
-            at = at + b"/" + part if at else part
-            node = self._child(node, part, at, of_whiteout=of_whiteout)
+            end += len(part) + 1
+            child = node.children.get(part)
+            if child is None:
+                child = node.children[part] = self._new()
+            elif not child.is_directory:
+                child = self._instead(node, part, name[:end], of_whiteout=of_whiteout)
+            elif child.layer != self.number and _is_unusual(child):
+                self._implied.setdefault(name[:end], child)
+            node = child
         self._found[name] = node
         return node
 
-    def _child(self, parent: Node, part: bytes, name: bytes, *, of_whiteout: bool) -> Node:
-        """Return the directory `part` of `parent`, which is called `name`."""
-        node = parent.children.get(part)
-        if node is None:
-            node = parent.children[part] = self._new()
-        elif not node.is_directory:
-            is_own = node.layer == self.number
-            directory = None if of_whiteout and not is_own else self._behind(name, node)
-            if directory is not None and is_own:
-                return directory
-            self._replaced = self._replaced or (
-                f"the layer has files below {shown(name)!r}, a {KIND_NAMES[node.kind]} of a lower"
-                " layer: Docker, Podman and containerd put a directory in its place, umoci does not"
-            )
-            node = parent.children[part] = self._new()
-            self.forget()
-        elif node.layer != self.number and _is_unusual(node):
-            self._implied.setdefault(name, node)
-        return node
+    def _instead(self, parent: Node, part: bytes, name: bytes, *, of_whiteout: bool) -> Node:
+        """Return the directory in place of what is no directory: `part` of `parent`, or `name`."""
+        node = parent.children[part]
+        is_own = node.layer == self.number
+        directory = None if of_whiteout and not is_own else self._behind(name, node)
+        if directory is not None and is_own:
+            return directory
+        self._replaced = self._replaced or (
+            f"the layer has files below {shown(name)!r}, a {KIND_NAMES[node.kind]} of a lower"
+            " layer: Docker, Podman and containerd put a directory in its place, umoci does not"
+        )
+        parent.children[part] = made = self._new()
+        self.forget()
+        return made
 
     def forget(self) -> None:
         """Look all directories up again: a file was replaced that may have led to some."""
