@@ -21,6 +21,7 @@ from nixdock.system.mounts import is_mount_point
 from nixdock.system.presence import exists, is_directory, is_file
 from nixdock.system.removal import remove_tree
 from nixdock.system.renaming import put_back
+from nixdock.system.termination import termination_held
 from nixdock.system.writers import descriptor_of
 
 if TYPE_CHECKING:
@@ -72,16 +73,17 @@ def temporary_directory(target: Path | None = None) -> Iterator[Path]:
         parent = target if is_mount_point(target) else target.parent
         prefix = f".{os.fsdecode(os.fsencode(target.name)[:_MOST_NAME])}.nixdock-"
         _remove_leftovers(parent, prefix, target)
+    made: tuple[Path, int] | None = None
     try:
-        directory, lock = _locked_directory(parent, prefix)
-    except OSError as error:
-        message = f"can't write to {parent}: {error.strerror}"
-        raise OutputError(message, path=parent) from None
-    try:
-        yield directory
+        # A signal that comes meanwhile ends the block only when it is known what to remove.
+        with termination_held():
+            made = _made(parent, prefix)
+        yield made[0]
     finally:
-        _remove(directory, lock, target)
-        os.close(lock)
+        if made is not None:
+            directory, lock = made
+            _remove(directory, lock, target)
+            os.close(lock)
 
 
 class _NamelessFile(io.FileIO):
@@ -110,6 +112,14 @@ def temporary_file() -> io.FileIO:
 
     with TemporaryFile(buffering=0) as file:
         return _NamelessFile(os.dup(file.fileno()), "r+b")
+
+
+def _made(parent: Path, prefix: str) -> tuple[Path, int]:
+    try:
+        return _locked_directory(parent, prefix)
+    except OSError as error:
+        message = f"can't write to {parent}: {error.strerror}"
+        raise OutputError(message, path=parent) from None
 
 
 def _locked_directory(parent: Path, prefix: str) -> tuple[Path, int]:

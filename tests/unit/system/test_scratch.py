@@ -261,3 +261,30 @@ def test_a_signal_while_a_directory_is_made(
     with pytest.raises(TerminatedError), temporary_directory(tmp_path / "x"):
         pass
     assert [*tmp_path.iterdir()] == []
+
+
+# Gets a signal as soon as its temporary directory is there, before it knows the name.
+SIGNALLED = """
+import os, signal, sys, tempfile
+from pathlib import Path
+from nixdock.system.scratch import temporary_directory
+from nixdock.system.termination import handle_termination
+make = tempfile.mkdtemp
+def signalled(**arguments):
+    directory = make(**arguments)
+    os.kill(os.getpid(), int(sys.argv[2]))
+    return directory
+tempfile.mkdtemp = signalled
+handle_termination()
+with temporary_directory(Path(sys.argv[1])):
+    print("not reached")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_before_the_name_of_a_directory_is_known(tmp_path: Path, number: int) -> None:
+    command = [sys.executable, "-c", SIGNALLED, str(tmp_path / "x"), str(int(number))]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode != 0
+    assert done.stdout == b""
+    assert [*tmp_path.iterdir()] == []
