@@ -19,7 +19,6 @@ from nixdock.cli.options import (
 )
 from nixdock.cli.output import size_text
 from nixdock.cli.stores import ChosenStores, realise_option, store_options
-from nixdock.errors import NixdockError
 from nixdock.system.json_text import json_text
 from nixdock.system.text import counted
 
@@ -102,9 +101,9 @@ def command(
             else:
                 for name in loaded.names:
                     click.echo(name)
-    except (NixdockError, click.ClickException):
+    except BaseException:
         if documents:
-            # The runtime has these, whatever became of the next one.
+            # The runtime has these, whatever became of the next one: an error, or an interrupt.
             click.echo(json_text(documents), nl=False)
         raise
     if as_json:

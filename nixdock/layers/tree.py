@@ -34,8 +34,7 @@ class TreeLayer(EntryLayer, frozen=True):
     `directories` has the modes and attributes of directories in the base image. They replace the
     default mode, 0755, of the same directories here. `attributes` has those of other members, and
     `modes` the modes of members that have others on the disk, by name without slashes at the start
-    and end. The first member is `/` itself, with mode 0755,
-    unless `root_entry` is False.
+    and end. The first member is `/` itself, with mode 0755, unless `root_entry` is False.
     """
 
     directory: Path

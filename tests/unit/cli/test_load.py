@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -15,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cli.program import environment, run_text
+from tests.unit.cli.program import PROGRAM, environment, run_text
 from tests.unit.stores.fake_cache import fake_cache
 from tests.unit.stores.sample_cache import APP, KEY, sample
 
@@ -244,6 +246,28 @@ def test_what_is_printed(spec: Path, machine: Machine) -> None:
         2,
         "error: --tag is for a single image",
     )
+
+
+def test_what_was_loaded_before_an_interrupt_is_told(
+    spec: Path, machine: Machine, tmp_path: Path
+) -> None:
+    machine.install("podman")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [*PROGRAM, "load", "--json", spec, pipe],
+        env=machine.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    while not process.stderr.readline().startswith("podman: 5 layers"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert [each["names"] for each in json.loads(out)] == [["localhost/x/y:v1"]]
 
 
 def test_docker_comes_first_and_podman_may_have_its_name(spec: Path, machine: Machine) -> None:
