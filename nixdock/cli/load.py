@@ -94,11 +94,11 @@ def command(
             )
             seconds = time.monotonic() - started
             into = loaded.runtime
-            if not quiet:
-                click.echo(_summary(loaded, seconds), err=True)
             if as_json:
                 documents.append({**loaded.document(), "seconds": round(seconds, 3)})
-            else:
+            if not quiet:
+                click.echo(_summary(loaded, seconds), err=True)
+            if not as_json:
                 for name in loaded.names:
                     click.echo(name)
     except BaseException:
