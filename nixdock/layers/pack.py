@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -20,7 +19,6 @@ from nixdock.layers.two import can_pack_two, pack_two
 from nixdock.oci.digests import hex_of
 from nixdock.oci.layer_blob import LayerBlob
 from nixdock.system.cores import available_cores
-from nixdock.system.forked import CAN_FORK
 from nixdock.system.freed_memory import keep_freed_memory
 from nixdock.system.processes import KilledWorkerError, map_in_processes, shared_numbers
 from nixdock.system.writers import FileWriter
@@ -109,28 +107,16 @@ def pack_each(
         weight = sum(max(layers[i].weight, worth // 2 * layers[i].is_remote) for i in order)
         cores = min(available_cores(), 1 + weight // worth)
     job = _Job(tuple(layers), directory, compression, cores, tuple(order))
-    if progress is not NO_PROGRESS and CAN_FORK:
+    if progress is not NO_PROGRESS:
         job = replace(job, sizes=shared_numbers(len(layers)))
     load_encoder(compression)
     keep_freed_memory()
     with keeping_compressors():
-        if job.processes == 1 or not _can_be_sent(job):
+        if job.processes == 1:
             for turn in job.turns:
                 yield from job.run(turn, lambda i: advance_of(progress, i))
         else:
             yield from _in_processes(job, progress)
-
-
-def _can_be_sent(job: _Job) -> bool:
-    """Tell whether worker processes can run the job; only forked ones can share open files."""
-    if CAN_FORK:
-        return True
-    try:
-        pickle.dumps(job)
-    except (TypeError, AttributeError, pickle.PicklingError):
-        # They are raised for open files, for local functions and for others without a name.
-        return False
-    return True
 
 
 @dataclass(frozen=True)

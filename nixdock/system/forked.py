@@ -13,13 +13,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from nixdock.system.children import Child, Reader, Writer, pipe, start_child
 from nixdock.system.workers import end_with_parent, portable, termination_signals_blocked
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-    from multiprocessing.context import ForkProcess
 
 __all__ = ["CAN_FORK", "Forked", "Send", "forked"]
 
@@ -36,8 +33,8 @@ _PATIENCE: Final = 2.0
 class Forked:
     """A job in a process that this one has forked."""
 
-    def __init__(self, process: ForkProcess, reader: Connection) -> None:
-        self._process = process
+    def __init__(self, child: Child, reader: Reader) -> None:
+        self._child = child
         self._reader = reader
         self._ending = threading.Lock()
 
@@ -48,14 +45,14 @@ class Forked:
         """
         while True:
             try:
-                kind, value = self._reader.recv()
+                kind, value = self._reader.receive()
             except (EOFError, OSError):
                 raise EOFError from None
             if kind is object:
                 yield value
                 continue
             with self._ending:
-                self._process.join(_PATIENCE)
+                self._child.wait(_PATIENCE)
             if kind is Exception:
                 raise value
             return
@@ -63,32 +60,27 @@ class Forked:
     def end(self) -> None:
         """End the job and its workers, if it is not done, and wait until they are gone."""
         with self._ending:
-            self._process.terminate()
-            self._process.join(_PATIENCE)
-            self._process.kill()
-            self._process.join()
+            self._child.signal(signal.SIGTERM)
+            self._child.wait(_PATIENCE)
+            self._child.signal(signal.SIGKILL)
+            self._child.wait()
 
 
 @contextmanager
 def forked(job: Callable[[Send], None]) -> Iterator[Forked]:
     """Run `job` in a fork of this process, which ends with the block and with this process."""
-    from multiprocessing import get_context  # noqa: PLC0415 (slow)
-
-    context = get_context("fork")
-    reader, writer = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(job, reader, writer, os.getpid()))
+    reader, writer = pipe()
     with reader:
         with writer, termination_signals_blocked():
-            process.start()
-        running = Forked(process, reader)
+            child = start_child(partial(_run, job, reader, writer, os.getpid()))
+        running = Forked(child, reader)
         try:
             yield running
         finally:
             running.end()
-            process.close()
 
 
-def _run(job: Callable[[Send], None], reader: Connection, writer: Connection, parent: int) -> None:
+def _run(job: Callable[[Send], None], reader: Reader, writer: Writer, parent: int) -> None:
     end_with_parent(parent)
     # The job ends its own workers on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

@@ -1,4 +1,4 @@
-"""Jobs in worker processes, which are forked where that is safe."""
+"""Jobs in worker processes, where these can be forked safely, or else in threads."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import fcntl
 import gc
 import mmap
 import os
-from collections.abc import Callable, Iterator, Sequence
+import select
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
+from nixdock.system.children import Child, Reader, Writer, pipe, start_child
 from nixdock.system.forked import CAN_FORK
 from nixdock.system.workers import end_with_parent, portable, termination_signals_blocked
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-    from multiprocessing.process import BaseProcess
 
 __all__ = ["KilledWorkerError", "map_in_processes", "shared_lock", "shared_numbers"]
 
@@ -46,11 +46,12 @@ def map_in_processes(
     """Yield the numbers in `order`, each with what `run` returns for it in a worker process.
 
     They come as they are done, and only a few are done ahead of the caller. `poll` is called now
-    and then meanwhile. Where processes can't be forked, `run` must be one that pickle takes. Raise
-    what `run` raises, without waiting for the others, and KilledWorkerError if a worker is killed.
+    and then meanwhile. Where processes can't be forked, threads do the jobs. Raise what `run`
+    raises, without waiting for the others, and KilledWorkerError if a worker is killed.
     """
-    from multiprocessing.connection import wait  # noqa: PLC0415 (slow)
-
+    if not CAN_FORK:
+        yield from _map_in_threads(run, order, processes, poll)
+        return
     timeout = _LOOK if poll is None else _POLL
     with _workers(run, processes) as (jobs, workers):
         waiting = iter(order)
@@ -58,69 +59,96 @@ def map_in_processes(
         for i in islice(waiting, _AHEAD * processes):
             _put(jobs, i)
         while left:
-            ready = wait([*workers], timeout)
+            ready = _ready(workers, timeout)
             if poll is not None:
                 poll()
             # A pipe does not end with its worker if one that another thread forked has it, too.
             if not ready and not all(worker.is_alive() for worker in workers.values()):
                 raise KilledWorkerError
-            for reader in workers:
-                if reader in ready:
-                    yield _received(reader)
-                    left -= 1
-                    for i in islice(waiting, 1):
-                        _put(jobs, i)
+            for reader in ready:
+                yield _received(reader)
+                left -= 1
+                for i in islice(waiting, 1):
+                    _put(jobs, i)
+
+
+def _map_in_threads(
+    run: Callable[[int], Result],
+    order: Sequence[int],
+    threads: int,
+    poll: Callable[[], object] | None,
+) -> Iterator[tuple[int, Result]]:
+    from concurrent.futures import FIRST_COMPLETED, wait  # noqa: PLC0415 (slow)
+
+    from nixdock.system.parallel import JobThreads  # noqa: PLC0415 (slow)
+
+    timeout = None if poll is None else _POLL
+    waiting = iter(order)
+    with JobThreads(threads) as pool:
+        running = {pool.submit(partial(run, i)): i for i in islice(waiting, _AHEAD * threads)}
+        while running:
+            done = wait(running, timeout, FIRST_COMPLETED).done
+            if poll is not None:
+                poll()
+            for each in done:
+                yield running.pop(each), each.result()
+                for i in islice(waiting, 1):
+                    running[pool.submit(partial(run, i))] = i
 
 
 @contextmanager
 def _workers(
     run: Callable[[int], object], processes: int
-) -> Iterator[tuple[Connection, dict[Connection, BaseProcess]]]:
+) -> Iterator[tuple[Writer, dict[Reader, Child]]]:
     """Start worker processes; yield the pipe that they take jobs from, and each by its results.
 
     They end with the block: when they have nothing to do any more, or at once if it fails.
     """
-    from multiprocessing import get_context  # noqa: PLC0415 (slow)
-
-    # Forked workers share the loaded modules.
-    context = get_context("fork") if CAN_FORK else get_context("spawn")
     # Only its own are killed: other threads may have workers, too.
-    workers: dict[Connection, BaseProcess] = {}
+    workers: dict[Reader, Child] = {}
     with ExitStack() as pipes:
-        taken, jobs = map(pipes.enter_context, context.Pipe(duplex=False))
+        taken, jobs = pipe()
+        pipes.enter_context(taken)
+        pipes.enter_context(jobs)
         try:
             with termination_signals_blocked():
                 for _ in range(processes):
-                    reader, writer = context.Pipe(duplex=False)
+                    reader, writer = pipe()
                     pipes.enter_context(reader)
                     # Only the worker keeps its writer, whose end is that of the worker.
                     with writer:
-                        arguments = (run, taken, writer, os.getpid())
-                        worker = context.Process(target=_work, args=arguments, daemon=True)
-                        worker.start()
-                    workers[reader] = worker
+                        work = partial(_work, run, taken, writer, os.getpid())
+                        workers[reader] = start_child(work)
             yield jobs, workers
             for _ in workers:
                 os.write(jobs.fileno(), _NO_MORE)
         except BaseException:
             # Do not wait for the other jobs: they are no longer needed and may take long.
             for each in workers.values():
-                each.kill()
+                each.signal(signal.SIGKILL)
             raise
         finally:
             for each in workers.values():
-                each.join()
-                each.close()
+                each.wait()
 
 
-def _put(jobs: Connection, i: int) -> None:
+def _ready(workers: Mapping[Reader, Child], timeout: float) -> list[Reader]:
+    """Return the ends of the workers that have sent something, or have ended, within seconds."""
+    pipes = {reader.fileno(): reader for reader in workers}
+    ends = select.poll()
+    for descriptor in pipes:
+        ends.register(descriptor, select.POLLIN)
+    return [pipes[descriptor] for descriptor, _ in ends.poll(timeout * 1000)]
+
+
+def _put(jobs: Writer, i: int) -> None:
     os.write(jobs.fileno(), i.to_bytes(_JOB_SIZE, "little"))
 
 
-def _received(reader: Connection) -> tuple[int, Any]:
+def _received(reader: Reader) -> tuple[int, Any]:
     """Return the number of a job and its result; raise what it raised."""
     try:
-        i, result, error = reader.recv()
+        i, result, error = reader.receive()
     except (EOFError, OSError):
         raise KilledWorkerError from None
     if error is not None:
@@ -128,7 +156,7 @@ def _received(reader: Connection) -> tuple[int, Any]:
     return i, result
 
 
-def _work(run: Callable[[int], object], jobs: Connection, results: Connection, parent: int) -> None:
+def _work(run: Callable[[int], object], jobs: Reader, results: Writer, parent: int) -> None:
     """Do jobs until there are no more.
 
     They are taken from the pipe without a lock, which would stay locked if a worker were killed

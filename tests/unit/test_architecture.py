@@ -63,10 +63,9 @@ START_PROGRAMS = {"nixdock.system.commands", "nixdock.demo.src.rebuild"}
 # Packing forks worker processes, and a server the process that packs; a script's process enters its
 # namespaces and becomes the script.
 FORK = {
-    "nixdock.system.processes",
+    "nixdock.system.children",
     "nixdock.rootfs.rootless.enter",
     "nixdock.rootfs.rootless.isolate",
-    "nixdock.system.forked",
 }
 
 

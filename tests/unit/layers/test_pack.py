@@ -33,6 +33,7 @@ from nixdock.system.buffers import Write
 from nixdock.system.cores import available_cores
 from tests.unit.forms import STREAMS
 from tests.unit.layers.blobs import Packed
+from tests.unit.running_forks import running_forks
 
 HISTORY = LayerHistory("a test", "bytes")
 
@@ -103,23 +104,17 @@ def note_process(directory: Path) -> None:
     (directory / str(os.getpid())).touch()
 
 
-@pytest.mark.parametrize("is_sent", [False, True])
-def test_where_processes_can_not_be_forked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_sent: bool
-) -> None:
-    """Layers go to new processes if they can be sent; the others are packed here."""
-    monkeypatch.setattr("nixdock.layers.pack.CAN_FORK", False)
+def test_where_processes_can_not_be_forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of this process pack the layers."""
     monkeypatch.setattr("nixdock.system.processes.CAN_FORK", False)
     noting = partial(note_process, tmp_path)
-
-    def here() -> None:
-        noting()
-
-    layers = [replace(layer, before=noting if is_sent else here) for layer in some_layers()]
+    layers = [replace(layer, before=noting) for layer in some_layers()]
     expected = pack_all(some_layers(), None, Compression.ZSTD, cores=1)
-    assert pack_all(layers, None, Compression.ZSTD, cores=2) == expected
-    own = str(os.getpid())
-    assert (own in [file.name for file in tmp_path.iterdir()]) != is_sent
+    reported: dict[int, LayerBlob] = {}
+    progress = Packed(reported.__setitem__)
+    assert pack_all(layers, None, Compression.ZSTD, cores=2, progress=progress) == expected
+    assert reported == dict(enumerate(expected))
+    assert os.listdir(tmp_path) == [str(os.getpid())]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +144,10 @@ def test_processes_and_compressors_share_the_cores(
 
     monkeypatch.setattr("nixdock.layers.tar_encoder.compressor", recorded)
     # In one process, so that the numbers can be seen; the layers keep their order.
-    monkeypatch.setattr("nixdock.layers.pack._can_be_sent", lambda job: False)
+    monkeypatch.setattr(
+        "nixdock.layers.pack.map_in_processes",
+        lambda run, order, *_: ((number, run(number)) for number in order),
+    )
     pack_all([Bytes(b"x", weight) for weight in weights], None, Compression.ZSTD, cores)
     assert list(threads.values()) == expected
 
@@ -297,13 +295,13 @@ def _sleep() -> None:
 def test_an_error_comes_through(tmp_path: Path, cores: int) -> None:
     with pytest.raises(PackError, match="/nix/store/x vanished"):
         pack_all([Bytes(b"x"), Bytes(b"y", before=_fail), Bytes(b"z")], tmp_path, cores=cores)
-    assert multiprocessing.active_children() == []
+    assert running_forks() == []
 
 
 def test_an_error_does_not_wait_for_other_layers() -> None:
     with pytest.raises(PackError, match="vanished"):
         pack_all([Bytes(b"x", before=_sleep), Bytes(b"y", before=_fail)], cores=2)
-    assert multiprocessing.active_children() == []
+    assert running_forks() == []
 
 
 def test_an_error_in_a_report_ends_the_work() -> None:
@@ -312,7 +310,7 @@ def test_an_error_in_a_report_ends_the_work() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         pack_all([Bytes(b"x", before=_sleep), Bytes(b"y")], cores=2, progress=Packed(on_layer))
-    assert multiprocessing.active_children() == []
+    assert running_forks() == []
 
 
 @pytest.mark.parametrize("count", [2, 300])
@@ -322,7 +320,7 @@ def test_a_killed_worker(count: int) -> None:
 
     with pytest.raises(PackError, match="a worker process was killed while packing a layer"):
         pack_all([Bytes(b"x", before=die) for _ in range(count)], cores=2)
-    assert multiprocessing.active_children() == []
+    assert running_forks() == []
 
 
 def test_other_processes_are_left_alone() -> None:

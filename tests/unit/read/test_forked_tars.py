@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import multiprocessing
 import os
 import signal
 import threading
@@ -25,6 +24,7 @@ from nixdock.read.tree import MergedTree
 from nixdock.read.whole_tars import read_tar
 from nixdock.rootfs.export import write_tree
 from tests.unit.docker_archive import archive, directory, entry, layer, link
+from tests.unit.running_forks import running_forks
 
 TWICE = layer(directory("d"), directory("d"))
 """A layer about which merging warns."""
@@ -232,4 +232,4 @@ def test_an_error_of_the_block_ends_the_processes(path: Path, forks: list[int]) 
     with pytest.raises(NixdockError, match="mine"), merged(path):
         raise NixdockError("mine")
     assert forks == [2]
-    assert multiprocessing.active_children() == []
+    assert running_forks() == []

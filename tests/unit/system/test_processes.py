@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import operator
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,15 +18,16 @@ from nixdock.system.processes import (
     shared_lock,
     shared_numbers,
 )
+from tests.unit.running_forks import running_forks
 
-pytestmark = pytest.mark.skipif(not CAN_FORK, reason="functions of tests can't be sent")
+pytestmark = pytest.mark.skipif(not CAN_FORK, reason="there are no worker processes")
 
 
 def test_each_job_is_done_once_in_another_process() -> None:
     found = dict(map_in_processes(lambda i: (i * i, os.getpid()), [3, 1, 2, 5], 2))
     assert {i: square for i, (square, _) in found.items()} == {1: 1, 2: 4, 3: 9, 5: 25}
     assert os.getpid() not in {process for _, process in found.values()}
-    assert multiprocessing.active_children() == []
+    assert running_forks() == []
 
 
 def test_few_jobs_are_done_ahead_of_the_caller() -> None:
@@ -90,7 +91,7 @@ def test_an_error_does_not_wait() -> None:
 
     with pytest.raises(ValueError, match="broken"):
         dict(map_in_processes(run, [0, 1], 2))
-    assert multiprocessing.active_children() == []
+    assert running_forks() == []
 
 
 def test_an_error_says_where_it_was_raised() -> None:
@@ -114,7 +115,7 @@ def test_what_pickle_does_not_take() -> None:
         dict(map_in_processes(fail, [0], 1))
     with pytest.raises(AttributeError, match="lambda"):
         dict(map_in_processes(lambda _: lambda: None, [0], 1))
-    assert multiprocessing.active_children() == []
+    assert running_forks() == []
 
 
 class TwoPartError(Exception):
@@ -146,13 +147,13 @@ def test_a_caller_that_wants_no_more_ends_the_workers() -> None:
     for found in map_in_processes(run, range(4), 2):
         assert found == (0, 0)
         break
-    assert multiprocessing.active_children() == []
+    assert running_forks() == []
 
 
 def test_a_killed_worker() -> None:
     with pytest.raises(KilledWorkerError):
         dict(map_in_processes(lambda _: os.kill(os.getpid(), signal.SIGKILL), [0, 1], 2))
-    assert multiprocessing.active_children() == []
+    assert running_forks() == []
 
 
 @pytest.mark.parametrize("killed", [0, 1])
@@ -161,11 +162,9 @@ def test_a_worker_that_is_killed_while_it_waits(killed: int) -> None:
     results = map_in_processes(operator.neg, [5], 2)
     assert next(results) == (5, -5)
     time.sleep(0.2)
-    workers = sorted(multiprocessing.active_children(), key=lambda worker: worker.pid or 0)
-    workers[killed].kill()
-    workers[killed].join()
+    os.kill(running_forks()[killed], signal.SIGKILL)
     assert [*results] == []
-    assert multiprocessing.active_children() == []
+    assert running_forks() == []
 
 
 @pytest.mark.parametrize("polled", [False, True])
@@ -184,12 +183,43 @@ def test_a_killed_worker_whose_pipe_others_keep_open(polled: bool) -> None:
     os.kill(others[0], signal.SIGKILL)
 
 
-def test_workers_where_processes_can_not_be_forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nixdock.system.processes.CAN_FORK", False)
-    assert dict(map_in_processes(operator.neg, range(5), 2)) == {i: -i for i in range(5)}
-    with pytest.raises(AttributeError, match="no attribute 'missing'"):
-        dict(map_in_processes(operator.methodcaller("missing"), [1], 1))
-    assert multiprocessing.active_children() == []
+class TestWhereProcessesCanNotBeForked:
+    @pytest.fixture(autouse=True)
+    def no_forks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("nixdock.system.processes.CAN_FORK", False)
+
+    def test_threads_do_the_jobs(self) -> None:
+        found = dict(map_in_processes(lambda i: (-i, threading.get_ident()), range(5), 2))
+        assert {i: result for i, (result, _) in found.items()} == {i: -i for i in range(5)}
+        own = threading.get_ident()
+        assert own not in {thread for _, thread in found.values()}
+
+    def test_an_error_does_not_wait(self) -> None:
+        end = threading.Event()
+
+        def run(i: int) -> None:
+            if i:
+                raise ValueError("broken")
+            end.wait(3600)
+
+        with pytest.raises(ValueError, match="broken"):
+            dict(map_in_processes(run, [0, 1], 2))
+        end.set()
+
+    def test_few_jobs_are_done_ahead_of_the_caller(self) -> None:
+        begun: list[int] = []
+        results = map_in_processes(begun.append, range(50), 2)
+        next(results)
+        time.sleep(0.2)
+        assert len(begun) <= 6
+        assert len([*results]) == 49
+        assert sorted(begun) == [*range(50)]
+
+    def test_polling(self) -> None:
+        calls: list[None] = []
+        results = map_in_processes(lambda _: time.sleep(0.3), [0], 1, lambda: calls.append(None))
+        assert [*results] == [(0, None)]
+        assert len(calls) > 1
 
 
 def test_processes_take_turns_with_a_lock() -> None:
