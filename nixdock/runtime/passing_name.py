@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -19,7 +19,7 @@ def passing_name(remove: Callable[[Reference], object]) -> Iterator[Reference]:
     Within it, the image gets its own names. If it got them at once, the layers of the image that
     has had them could go just when the new ones are to be unpacked on top.
     """
-    name = Reference.of("nixdock.invalid/load", secrets.token_hex(8))
+    name = Reference.of("nixdock.invalid/load", os.urandom(8).hex())
     try:
         yield name
     finally:

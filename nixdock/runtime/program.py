@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nixdock.errors import ToolError
 from nixdock.system.buffers import Write
-from nixdock.system.commands import CommandResult, feed_command, run_command
+
+if TYPE_CHECKING:
+    from nixdock.system.commands import CommandResult
 
 __all__ = ["Program", "find_program", "finish"]
 
@@ -40,6 +42,9 @@ class Program:
 
         With `abandon`, it ends by itself if this process is interrupted, as `run_command` says.
         """
+        # Slow to load, and not needed for a daemon that answers at a socket.
+        from nixdock.system.commands import run_command  # noqa: PLC0415
+
         result = run_command(
             [*self.words, *arguments], timeout=timeout, environment=self._all(), abandon=abandon
         )
@@ -50,6 +55,8 @@ class Program:
 
         It gets no tar if this process is interrupted. Raise ToolError if it fails.
         """
+        from nixdock.system.commands import feed_command  # noqa: PLC0415 (the same)
+
         result = feed_command(
             [*self.words, *arguments], write_input, environment=self._all(), spoil=_NO_TAR
         )

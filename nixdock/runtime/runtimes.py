@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from nixdock.errors import InputError, ToolError
-from nixdock.runtime.containerd import Containerd, Kind
 from nixdock.runtime.docker import Docker
 from nixdock.runtime.docker_daemon import Daemon, DaemonByProgram
 from nixdock.runtime.docker_like import DockerLike
 from nixdock.runtime.docker_socket import DaemonBySocket, local_socket
-from nixdock.runtime.minikube import Minikube
-from nixdock.runtime.podman import Podman, PodmanService
 from nixdock.runtime.program import Program, find_program
 from nixdock.runtime.runtime import Runtime
 
@@ -30,6 +27,8 @@ def _docker(program: Program) -> Runtime:
     daemon = _docker_at_socket(program)
     if daemon is not None:
         return Docker(program=program, daemon=daemon)
+    from nixdock.runtime.podman import Podman, PodmanService  # noqa: PLC0415 (not for each runtime)
+
     client, _, server = program("version", timeout=_ANSWER_SECONDS).partition("Server:")
     # Distributions have Podman as the program docker, too.
     if _PODMAN in client:
@@ -61,6 +60,8 @@ def _is_script(program: str) -> bool:
 
 
 def _podman(program: Program) -> Runtime:
+    from nixdock.runtime.podman import Podman  # noqa: PLC0415 (the same)
+
     program("version", timeout=_ANSWER_SECONDS)
     return Podman.by(program)
 
@@ -72,14 +73,30 @@ def _nerdctl(program: Program) -> Runtime:
 
 
 def _containerd(program: Program) -> Runtime:
+    from nixdock.runtime.containerd import Containerd  # noqa: PLC0415 (the same)
+
     _ask_version(program, "/run/containerd/containerd.sock")
     return Containerd("containerd", program)
 
 
 def _k3s(program: Program) -> Runtime:
+    from nixdock.runtime.containerd import Containerd  # noqa: PLC0415 (the same)
+
     ctr = program.within("k3s ctr", "ctr")
     _ask_version(ctr, "/run/k3s/containerd/containerd.sock", "k3s")
     return Containerd("k3s", ctr)
+
+
+def _kind(program: Program) -> Runtime:
+    from nixdock.runtime.containerd import Kind  # noqa: PLC0415 (the same)
+
+    return Kind(program)
+
+
+def _minikube(program: Program) -> Runtime:
+    from nixdock.runtime.minikube import Minikube  # noqa: PLC0415 (the same)
+
+    return Minikube(program)
 
 
 def _ask_version(program: Program, usual: str | None = None, daemon: str = "containerd") -> None:
@@ -101,8 +118,8 @@ _PROGRAMS: Final[dict[str, tuple[str, Callable[[Program], Runtime]]]] = {
     "podman": ("podman", _podman),
     "containerd": ("ctr", _containerd),
     "nerdctl": ("nerdctl", _nerdctl),
-    "kind": ("kind", Kind),
-    "minikube": ("minikube", Minikube),
+    "kind": ("kind", _kind),
+    "minikube": ("minikube", _minikube),
     "k3s": ("k3s", _k3s),
 }
 
@@ -144,6 +161,6 @@ def _named(name: str) -> Runtime:
         if name == "podman":
             with suppress(ToolError):
                 found = _opened("docker")
-                if isinstance(found, Podman):
+                if found.name == name:
                     return found
         raise
