@@ -20,9 +20,14 @@ pytestmark = pytest.mark.skipif(not CAN_FORK, reason="there are no child process
 def test_a_child_sends_objects() -> None:
     descriptors = len(os.listdir("/proc/self/fd"))
     reader, writer = pipe()
+
+    def send() -> None:
+        for value in (1, "two", bytes(200_000)):
+            writer.send(value)
+
     with reader:
         with writer:
-            child = start_child(lambda: [writer.send(i) for i in (1, "two", bytes(200_000))])
+            child = start_child(send)
         assert [reader.receive() for _ in range(3)] == [1, "two", bytes(200_000)]
         with pytest.raises(EOFError):
             reader.receive()
