@@ -31,9 +31,12 @@ class TerminatedError(SystemExit):
 def handle_termination() -> None:
     """Let the signals of TERMINATION raise TerminatedError, or KeyboardInterrupt for SIGINT.
 
-    A signal that was ignored stays ignored, as with nohup. Python drops exceptions in callbacks
-    and finalizers; the exceptions of signals are raised again after them.
+    A signal that was ignored stays ignored, as with nohup; but not SIGCHLD, with which the system
+    would forget how programs end, and a failure would pass for a success. Python drops exceptions
+    in callbacks and finalizers; the exceptions of signals are raised again after them.
     """
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # Python makes a KeyboardInterrupt of SIGINT, which ended the process while it was loaded.
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -398,6 +398,22 @@ def test_a_runtime_that_refuses_something(spec: Path, machine: Machine, command:
     assert any("127.0.0.1" in name for name in machine.state["names"]) is (command == "rmi")
 
 
+def test_a_starter_that_ignores_the_ends_of_programs(spec: Path, machine: Machine) -> None:
+    """Some daemons do, and `trap '' CHLD` in a shell: failures passed for successes."""
+    machine.install("docker")
+    machine.set_state(fails=["version"])
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN);"
+    starter = [sys.executable, "-c", f"{ignoring} os.execv(sys.argv[1], sys.argv[1:])"]
+    done = subprocess.run(
+        [*starter, *PROGRAM, "load", "-q", "--into", "docker", spec],
+        env=machine.env,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"error: docker version failed: the daemon refuses to version\n"
+
+
 def test_an_image_without_a_name(spec: Path, tmp_path: Path, machine: Machine) -> None:
     machine.install("docker")
     assert machine("copy", spec, f"oci:{tmp_path}/layout:v1").returncode == 0

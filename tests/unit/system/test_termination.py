@@ -63,3 +63,18 @@ signal.raise_signal(signal.SIGHUP)
 """
     result = subprocess.run([sys.executable, "-c", program], timeout=20, check=False)
     assert result.returncode == 0
+
+
+def test_programs_are_waited_for_although_the_starter_ignores_their_ends() -> None:
+    """Otherwise the system forgets their exit statuses, and Python takes each for a success."""
+    program = """
+import signal, subprocess
+from nixdock.system.termination import handle_termination
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+handle_termination()
+print(subprocess.run(["false"]).returncode)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=20, check=False
+    )
+    assert result.stdout == b"1\n"
