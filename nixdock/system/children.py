@@ -157,5 +157,9 @@ class Writer(_End):
 
 def pipe() -> tuple[Reader, Writer]:
     """Return the two ends of a new pipe."""
+    # Loaded before a process is forked, it is there in all of them; and one of them that has too
+    # many open files can load nothing, but has to send what went wrong.
+    import pickle  # noqa: F401, PLC0415 (slow)
+
     reader, writer = os.pipe()
     return Reader(reader), Writer(writer)

@@ -54,9 +54,8 @@ def portable(error: Exception) -> Exception:
     pickle leaves that out.
     """
     import pickle  # noqa: PLC0415 (slow)
-    from traceback import format_exception  # noqa: PLC0415 (slow)
 
-    place = "".join(format_exception(error))
+    place = _place_of(error)
     try:
         # Those with arguments of their own may be packed, but not unpacked.
         pickle.loads(pickle.dumps(error))
@@ -64,3 +63,13 @@ def portable(error: Exception) -> Exception:
         error = RuntimeError(repr(error))
     error.add_note(place)
     return error
+
+
+def _place_of(error: Exception) -> str:
+    try:
+        from traceback import format_exception  # noqa: PLC0415 (slow)
+
+        return "".join(format_exception(error))
+    except OSError:
+        # A process with too many open files can't load what shows the place.
+        return "in a worker process"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +30,27 @@ def test_each_job_is_done_once_in_another_process() -> None:
     assert {i: square for i, (square, _) in found.items()} == {1: 1, 2: 4, 3: 9, 5: 25}
     assert os.getpid() not in {process for _, process in found.values()}
     assert running_forks() == []
+
+
+def test_a_worker_that_can_open_no_file_says_so() -> None:
+    """It has all modules that it needs to send what went wrong."""
+    program = """
+import resource
+from nixdock.system.processes import map_in_processes
+
+def run(i):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+    open("/dev/null")
+
+try:
+    list(map_in_processes(run, [0], 1))
+except OSError as error:
+    print(error.strerror)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("Too many open files\n", "")
 
 
 def test_few_jobs_are_done_ahead_of_the_caller() -> None:
