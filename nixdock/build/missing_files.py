@@ -49,15 +49,18 @@ def missing_program(
 
     The image has `layers` and those of the store paths in the resolved `spec`, read from
     `source`, on top of `base`. Names to be searched for in PATH are not checked, nor are files
-    outside of the store that may be in the base image or behind a symlink.
+    outside of the store that may be in the base image or behind a symlink, nor names with `..`.
     """
     key = "Entrypoint" if config.Entrypoint else "Cmd"
     command = getattr(config, key) or [""]
     program = command if isinstance(command, str) else command[0]
-    if program.startswith(f"{spec.store.directory}/"):
-        problem = _missing_in_store(spec, base, program, source)
-    elif program.startswith("/") and base is None:
-        problem = _problem_in_layers(layers, os.fsencode(program))
+    name = _simple_name(program)
+    if name is None:
+        return None
+    if name.startswith(f"{spec.store.directory}/"):
+        problem = _missing_in_store(spec, base, name, source)
+    elif base is None:
+        problem = _problem_in_layers(layers, os.fsencode(name))
     else:
         return None
     return problem and f"config.{key}: the image can't run {program}: {problem}"
@@ -78,6 +81,16 @@ def missing_users(
                 f"config.User: the image has no {file}, so no runtime finds the {what} {name}; add"
                 " the file to contents, or write a number"
             )
+
+
+def _simple_name(program: str) -> str | None:
+    """Return the name of a program as layers have it, or None if it may be that of any file."""
+    *directories, base = program.split("/")
+    if not program.startswith("/") or ".." in {*directories, base}:
+        return None
+    parts = [part for part in directories if part not in {"", "."}]
+    # What ends with a slash or a dot can only be a directory.
+    return "/" + "/".join([*parts, "" if base == "." else base])
 
 
 def _missing_in_store(

@@ -265,6 +265,13 @@ OTHER = f"/nix/store/{'z' * 32}-other"
         ({"Cmd": ["/made/file"]}, None),
         ({"Cmd": ["/made/link/anything"]}, None),
         ({"Cmd": ["/bin/sh"]}, "config.Cmd: the image can't run /bin/sh: there is no such file"),
+        ({"Cmd": ["/made//./file"]}, None),
+        ({"Cmd": [f"/{APP}"]}, None),
+        ({"Cmd": [f"/nix/./store//{APP[11:]}"]}, None),
+        ({"Cmd": ["/made/../made/file"]}, None),
+        ({"Cmd": [f"/nix/store/../store/{APP[11:]}"]}, None),
+        ({"Cmd": ["/made/file/"]}, "config.Cmd: the image can't run /made/file/: there is no such"),
+        ({"Cmd": ["/made//gone"]}, "config.Cmd: the image can't run /made//gone: there is no such"),
         ({"Cmd": [LIB]}, f"config.Cmd: the image can't run {LIB}: it is not executable"),
         (
             {"Cmd": ["/made/text"]},
