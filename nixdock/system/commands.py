@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -66,9 +67,10 @@ def run_command(  # noqa: PLR0913 (each is about the process)
     N ended it. With `abandon`, a command that is interrupted may end by itself, and so clean up:
     the signals of a terminal do not reach it, `abandon` is called, which makes its work fail, and
     only if it goes on for ten seconds is it asked to end. Raise ToolError if the program can't be
-    started or takes longer than `timeout` seconds.
+    started or takes longer than `timeout` seconds, or if nobody could learn how it ends.
     """
     name = Path(argv[0]).name
+    _check_results_are_kept(argv[0])
     log.debug("run: %s", shlex.join(argv))
     supervisor = [sys.executable, "-I", "-S", supervise.__file__, str(os.getpid())]
     try:
@@ -107,8 +109,10 @@ def feed_command(
     `write_input` gets a function that writes bytes and waits until they are taken; it is cut short
     if the command ends before. Whatever it raises otherwise ends the command. With `spoil`, bytes
     after which the command refuses its input, it may end by itself then, and so clean up: as with
-    the `abandon` of `run_command`. Raise ToolError if the program can't be started.
+    the `abandon` of `run_command`. Raise ToolError if the program can't be started, or if nobody
+    could learn how it ends.
     """
+    _check_results_are_kept(argv[0])
     log.debug("run: %s", shlex.join(argv))
     with ExitStack() as held:
         held.enter_context(termination_held())
@@ -164,6 +168,16 @@ def _write_all(descriptor: int, data: memoryview | bytes) -> None:
     left = memoryview(data).cast("B")
     while left:
         left = left[os.write(descriptor, left) :]
+
+
+def _check_results_are_kept(program: str) -> None:
+    """Raise ToolError if the system forgets how programs end: Python takes each for a success."""
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        raise ToolError(
+            f"{Path(program).name} is not started, because nobody could learn whether it fails:"
+            " this process ignores SIGCHLD; set that signal to SIG_DFL",
+            path=program,
+        )
 
 
 def _not_started(program: str, error: OSError, directory: Path | None = None) -> ToolError:

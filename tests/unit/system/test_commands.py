@@ -32,6 +32,18 @@ def test_the_signal_that_ended_a_command() -> None:
     assert result.status == -signal.SIGTERM
 
 
+def test_nothing_is_run_that_could_fail_without_a_word() -> None:
+    """A program that ignores SIGCHLD may use the functions of nixdock, too."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(ToolError, match=r"^false is not started, .* to SIG_DFL$"):
+            run_command(["false"])
+        with pytest.raises(ToolError, match="this process ignores SIGCHLD"):
+            feed_command(["false"], lambda _: None)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_output_is_captured_as_bytes() -> None:
     result = run_python(
         r"import os; os.write(1, b'out\xff\n'); os.write(2, b'err\n'); os.write(1, b'\0')"
