@@ -35,11 +35,13 @@ def end_with_parent(parent: int) -> None:
     """End this worker process when its parent, whose process ID is `parent`, ends (on Linux).
 
     All signals of TERMINATION but SIGTERM are ignored: a terminal sends them to the whole process
-    group, and the parent handles them.
+    group, and the parent handles them. So is SIGTERM if the parent ignores it.
     """
     for number in TERMINATION:
-        ignored = number != signal.SIGTERM
-        signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+        elif signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, TERMINATION)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

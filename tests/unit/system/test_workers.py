@@ -103,6 +103,15 @@ def test_signals_of_a_worker() -> None:
     assert done.returncode == -signal.SIGTERM
 
 
+def test_a_worker_ignores_what_its_parent_ignores() -> None:
+    """The parent of both may send SIGTERM to the whole group, and want neither to end."""
+    program = SIGNALS.replace(
+        'lambda *_: print("the parent\'s handler", flush=True)', "signal.SIG_IGN"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b"interrupted\nterminated\n"
+
+
 def test_signals_are_blocked_while_workers_start() -> None:
     done = subprocess.run([sys.executable, "-c", EARLY], stdout=subprocess.PIPE, check=True)
     assert done.stdout.decode().splitlines() == [
