@@ -27,8 +27,8 @@ ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT 
 STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ
 """
 _MOST_SIGNAL: Final = 64
-# How far the real-time signals are from each other.
-_MOST_OFFSET: Final = 30
+# How far from the first and from the last one Docker and Podman name real-time signals.
+_MOST_OFFSETS: Final = {"RTMIN+": 15, "RTMAX-": 14}
 
 
 class ValueFault(NamedTuple):
@@ -75,10 +75,10 @@ def _is_signal(text: str) -> bool:
     if text.isdecimal():
         return 1 <= _number(text) <= _MOST_SIGNAL and not text.startswith("0")
     name = text.upper().removeprefix("SIG") if text.isascii() else ""
-    for start in ("RTMIN+", "RTMAX-"):
+    for start, most in _MOST_OFFSETS.items():
         if name.startswith(start):
             offset = name.removeprefix(start)
-            return 0 <= _number(offset) <= _MOST_OFFSET and offset == str(_number(offset))
+            return 1 <= _number(offset) <= most and offset == str(_number(offset))
     return name in _SIGNALS.split()
 
 

@@ -30,7 +30,17 @@ def health(**fields: Any) -> dict[str, Any]:
         {"WorkingDir": ""},
         *(
             {"StopSignal": text}
-            for text in ("", "SIGTERM", "int", "9", "64", "SIGRTMIN+3", "RTMAX-1")
+            for text in (
+                "",
+                "SIGTERM",
+                "int",
+                "9",
+                "64",
+                "SIGRTMIN+3",
+                "RTMIN+15",
+                "RTMAX-1",
+                "RTMAX-14",
+            )
         ),
         health(),
         health(Test=[]),
@@ -59,7 +69,18 @@ def test_values_that_runtimes_take(config: dict[str, Any]) -> None:
         ({"WorkingDir": "srv/x"}, "WorkingDir: 'srv/x' is not an absolute path; write /srv/x"),
         *(
             ({"StopSignal": text}, f"StopSignal: {text!r} is not a signal, such as SIGTERM, ")
-            for text in ("FOO", "0", "65", "99999", "SIGRTMIN+31", "SIG", "-9", "²")
+            for text in (
+                "FOO",
+                "0",
+                "65",
+                "99999",
+                "SIGRTMIN+16",
+                "RTMIN+0",
+                "RTMAX-15",
+                "SIG",
+                "-9",
+                "²",
+            )
         ),
         (
             health(Test=["curl", "-f"]),
