@@ -110,7 +110,9 @@ def temporary_file() -> io.FileIO:
     """
     from tempfile import TemporaryFile  # noqa: PLC0415 (slow to load)
 
-    with TemporaryFile(buffering=0) as file:
+    # On some file systems, as with NFS, it has a name at first: no signal may come before that is
+    # removed.
+    with termination_held(), TemporaryFile(buffering=0) as file:
         return _NamelessFile(os.dup(file.fileno()), "r+b")
 
 

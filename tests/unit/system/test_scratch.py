@@ -288,3 +288,34 @@ def test_a_signal_before_the_name_of_a_directory_is_known(tmp_path: Path, number
     assert done.returncode != 0
     assert done.stdout == b""
     assert [*tmp_path.iterdir()] == []
+
+
+# Gets a signal as soon as its temporary file is there, on a file system where it has a name first.
+SIGNALLED_FILE = """
+import os, signal, sys, tempfile
+from nixdock.system.scratch import temporary_file
+from nixdock.system.termination import handle_termination
+make = tempfile._mkstemp_inner
+def signalled(*arguments):
+    made = make(*arguments)
+    os.kill(os.getpid(), int(sys.argv[1]))
+    return made
+tempfile._mkstemp_inner = signalled
+tempfile._O_TMPFILE_WORKS = False
+handle_termination()
+temporary_file()
+print("not reached")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_before_a_file_has_lost_its_name(tmp_path: Path, number: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED_FILE, str(int(number))],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert done.returncode != 0
+    assert done.stdout == b""
+    assert [*tmp_path.iterdir()] == []
