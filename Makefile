@@ -55,7 +55,8 @@ NIX_SUITES := trixie sid
 newer-nix: $(NIX_SUITES:%=newer-nix-%)
 $(NIX_SUITES:%=newer-nix-%): newer-nix-%: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.nix.newer $* $(BIN)/pytest -k 'not reproducible' \
-		tests/images/test_library.py tests/images/test_argument_checks.py
+		tests/images/test_library.py tests/images/test_argument_checks.py \
+		tests/images/test_pull.py
 
 # The tests of loads into Docker, with each Docker of these suites of Debian, which keeps images in
 # containerd; as root.

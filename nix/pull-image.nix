@@ -61,8 +61,13 @@ let
       file =
         pkgs.runCommand name
           (
-            common.unstructured
-            // {
+            {
+              # An image that Nix has built contains the names of store paths, of which this build may
+              # need some, too. What is fetched by its hash refers to none. Nix reads that from
+              # structured attributes.
+              __structuredAttrs = true;
+              unsafeDiscardReferences.out = true;
+
               inherit imageDigest;
               imageName = finalImageName;
               imageTag = finalImageTag;
@@ -87,11 +92,12 @@ let
             // lib.optionalAttrs (hashes.outputHashAlgo != null) { inherit (hashes) outputHashAlgo; }
           )
           ''
+            export SSL_CERT_FILE
             # The sandbox may not contain the file.
             if [ -r "''${NIX_SSL_CERT_FILE:-}" ]; then export SSL_CERT_FILE=$NIX_SSL_CERT_FILE; fi
             # The digest already identifies the image, so skopeo needs no policy for signatures.
             # skopeo prints no progress bars to a pipe.
-            skopeo --insecure-policy --tmpdir="$TMPDIR" $platform \
+            skopeo --insecure-policy --tmpdir="$TMPDIR" "''${platform[@]}" \
               copy --src-tls-verify="$verification" "$source" "docker-archive://$out:$destination" | cat
           '';
     in

@@ -139,6 +139,27 @@ def test_what_was_pulled_can_be_pushed(
     assert config["rootfs"] == skopeo.config(f"docker://{single}:v1")["rootfs"]
 
 
+def test_an_image_of_store_paths_that_the_pull_needs_itself_refers_to_nothing(
+    library: Library, registry: Registry, repository: str, skopeo: Skopeo
+) -> None:
+    pulled = library.evaluate(f'(({PULL_IMAGE} {{ {ANY} hash = "{ZERO}"; }}).drvAttrs)')
+    assert isinstance(pulled, dict)
+    assert pulled["__structuredAttrs"] is True
+    assert pulled["unsafeDiscardReferences"] == {"out": True}
+    if library.evaluate('builtins.compareVersions builtins.nixVersion "2.16" < 0'):
+        pytest.skip("this Nix can't discard references, and pulls no such image")
+    image = library.build(
+        'nixdock.buildLayeredImage { name = "own"; contents = [ pkgs.bash ]; compressor = "none"; }'
+    )
+    name = f"{registry.address}/{repository}"
+    skopeo.copy(f"docker-archive:{image}", f"docker://{name}:v1", preserve_digests=False)
+    printed = json.dumps(prefetch_json(library, name, "v1"))
+    archive = library.build(f"{PULL_IMAGE} (builtins.fromJSON ''{printed}'')")
+    # Prefetching has put it into the store: only a check runs the builder.
+    library.build(f"{PULL_IMAGE} (builtins.fromJSON ''{printed}'')", "--check")
+    assert library.nix.closure(archive) == [archive]
+
+
 def test_pull_image_writes_the_bytes_that_skopeo_writes(
     library: Library, single: str, skopeo: Skopeo, tmp_path: Path
 ) -> None:
