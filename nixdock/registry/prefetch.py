@@ -8,6 +8,7 @@ every machine and without specifying the platform again.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,11 @@ from nixdock.system.text import shown
 __all__ = ["Prefetched", "Remote", "prefetch"]
 
 _MOST_NESTED: Final = 4
+
+_LOG_LINE: Final = re.compile(r'time="[^"]*" level=[a-z]+ msg=(".*")')
+
+# What skopeo says of a registry without HTTPS, or with a certificate that is not trusted.
+_UNVERIFIED: Final = ("server gave HTTP response to HTTPS client", "x509: ")
 
 
 class Remote(Struct, frozen=True):
@@ -207,7 +213,13 @@ def _skopeo(remote: Remote, command: str, *args: str, temporary: Path) -> bytes:
     if remote.variant:
         platform.append(f"--override-variant={remote.variant}")
     argv = ["skopeo", "--insecure-policy", f"--tmpdir={temporary}", *platform, command, *args]
-    return _run(argv, ImageError, f"skopeo can't read {remote.at(remote.digest)}")
+    try:
+        return _run(argv, ImageError, f"skopeo can't read {remote.at(remote.digest)}")
+    except ImageError as error:
+        if remote.tls_verify and any(text in str(error) for text in _UNVERIFIED):
+            hint = "--no-tls-verify accepts plain HTTP and any certificate"
+            raise ImageError(f"{error}; {hint}", place=remote.at(remote.digest)) from None
+        raise
 
 
 def _add_to_store(file: Path, algorithm: str) -> str:
@@ -219,5 +231,17 @@ def _run(argv: Sequence[str], error: type[NixdockError], what: str) -> bytes:
     result = run_command(argv)
     if result.status:
         last_line = result.reason().splitlines()[-1]
-        raise error(f"{what}: {shown(last_line, 1000)}")
+        raise error(f"{what}: {shown(_message(last_line), 1000)}")
     return result.output
+
+
+def _message(line: str) -> str:
+    """Return what a line of skopeo's log says, without the time and the quotes around it."""
+    found = _LOG_LINE.fullmatch(line)
+    if found is None:
+        return line
+    try:
+        return str(orjson.loads(found[1]))
+    except orjson.JSONDecodeError:
+        # Go's quoted texts may have escapes that JSON does not know.
+        return found[1]

@@ -189,6 +189,36 @@ def test_errors_of_skopeo_are_reported(tmp_path: Path, monkeypatch: pytest.Monke
         prefetch(Remote("x", digest="sha256:1"))
 
 
+@pytest.mark.parametrize(
+    ("logged", "told", "helps"),
+    [
+        (
+            r"Get \"https://x/v2/\": http: server gave HTTP response to HTTPS client",
+            'Get "https://x/v2/": http: server gave HTTP response to HTTPS client',
+            True,
+        ),
+        ("x509: certificate has expired", "x509: certificate has expired", True),
+        ("manifest unknown", "manifest unknown", False),
+        (r"escape \x41", r'"escape \x41"', False),
+    ],
+)
+def test_what_skopeo_logs_is_told_with_what_helps(
+    logged: str, told: str, helps: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    line = f'time="2026-01-02T03:04:05Z" level=fatal msg="{logged}"'
+    program = tmp_path / "skopeo"
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' '{line}' >&2; exit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(ImageError) as failure:
+        prefetch(Remote("x"))
+    hint = "; --no-tls-verify accepts plain HTTP and any certificate" if helps else ""
+    assert str(failure.value) == f"skopeo can't read docker://x:latest: {told}{hint}"
+    with pytest.raises(ImageError) as failure:
+        prefetch(Remote("x", tls_verify=False))
+    assert "--no-tls-verify" not in str(failure.value)
+
+
 def test_the_file_in_the_store_has_the_name_that_pull_image_uses(
     served: Callable[..., Path], tmp_path: Path
 ) -> None:
