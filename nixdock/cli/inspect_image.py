@@ -217,12 +217,17 @@ def _setting(key: str, value: Any) -> Iterator[str]:
     """Yield a line for each item of a list or object, or one line for anything else."""
     name = key.lower()
     if isinstance(value, dict):
-        texts = [f"{k}={v}" if isinstance(v, str) else k for k, v in value.items()]
+        # Ports and volumes are the keys of objects without values.
+        texts = [k if v in (None, {}) else f"{k}={_text(v)}" for k, v in value.items()]
     elif isinstance(value, list) and key not in {"Entrypoint", "Cmd"}:
         texts = [v if isinstance(v, str) else json.dumps(v) for v in value]
     else:
         # JSON keeps the words of a command apart, which may contain spaces.
-        texts = [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)]
+        texts = [_text(value)]
     for text in texts:
         yield _field(name, text)
         name = ""
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -43,6 +43,17 @@ def inspected(*args: str | Path) -> str:
     return result.output
 
 
+def test_the_values_of_a_health_check_are_shown(
+    tmp_path: Path, sample_image: Callable[..., Path]
+) -> None:
+    check = {"Test": ["CMD", "/bin/ok"], "Interval": 30_000_000_000}
+    config = {"Healthcheck": check, "Volumes": {"/data": {}}}
+    output = inspected(sample_image(tmp_path / "image", "archive", "none", config=config))
+    assert "healthcheck  Interval=30000000000\n" in output
+    assert '             Test=["CMD", "/bin/ok"]\n' in output
+    assert "volumes      /data\n" in output
+
+
 def test_for_people(build: Build) -> None:
     path = build(Format.ARCHIVE)
     report = json.loads(inspected(path, "--json"))["images"][0]
