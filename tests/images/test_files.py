@@ -132,10 +132,6 @@ def test_scripts_find_words_whatever_is_the_default(library: Library) -> None:
     assert tree(library.build(merged)) == {"a": "directory", "a/one": "3", "a/two": "2"}
     nss = tree(library.build(f"{scope}.fakeNss"))
     assert nss["etc/passwd"].startswith("root:x:0:0:")
-    pulled = (
-        f'{scope}.pullImage {{ imageName = "a"; imageDigest = "sha256:{"0" * 64}"; hash = ""; }}'
-    )
-    assert library.evaluate(f"({pulled}).drvAttrs.__structuredAttrs") is False
 
 
 def test_a_tar_is_merged_as_what_is_in_it(library: Library) -> None:

@@ -144,6 +144,7 @@ def test_an_image_of_store_paths_that_the_pull_needs_itself_refers_to_nothing(
 ) -> None:
     pulled = library.evaluate(f'(({PULL_IMAGE} {{ {ANY} hash = "{ZERO}"; }}).drvAttrs)')
     assert isinstance(pulled, dict)
+    # Its script reads arrays, so that must not depend on the default.
     assert pulled["__structuredAttrs"] is True
     assert pulled["unsafeDiscardReferences"] == {"out": True}
     if library.evaluate('builtins.compareVersions builtins.nixVersion "2.16" < 0'):
