@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from nixdock.system.children import Child, Reader, Writer, pipe, start_child
 from nixdock.system.workers import end_with_parent, portable, termination_signals_blocked
@@ -25,6 +25,9 @@ CAN_FORK: Final = sys.platform == "linux"
 
 Send = Callable[[object], None]
 """Sends an object to the process that started the job; several threads may do so."""
+
+_END: Final = signal.SIGUSR1
+"""What ends a job: not SIGTERM, which a job ignores if its parent does."""
 
 _PATIENCE: Final = 2.0
 """How long a job may take to end its own workers, in seconds."""
@@ -60,7 +63,7 @@ class Forked:
     def end(self) -> None:
         """End the job and its workers, if it is not done, and wait until they are gone."""
         with self._ending:
-            self._child.signal(signal.SIGTERM)
+            self._child.signal(_END)
             self._child.wait(_PATIENCE)
             self._child.signal(signal.SIGKILL)
             self._child.wait()
@@ -83,7 +86,9 @@ def forked(job: Callable[[Send], None]) -> Iterator[Forked]:
 def _run(job: Callable[[Send], None], reader: Reader, writer: Writer, parent: int) -> None:
     end_with_parent(parent)
     # The job ends its own workers on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(_END, _exit)
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, _exit)
     reader.close()
     lock = threading.Lock()
 
@@ -99,3 +104,7 @@ def _run(job: Callable[[Send], None], reader: Reader, writer: Writer, parent: in
             send(Exception, portable(error))
         else:
             send(None, None)
+
+
+def _exit(*_: object) -> NoReturn:
+    sys.exit(1)

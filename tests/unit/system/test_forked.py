@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -85,7 +87,7 @@ def test_a_job_ends_with_the_block_and_cleans_up_if_it_can(
 
     def job(send: Send) -> None:
         if deaf:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         try:
             send(os.getpid())
             while True:
@@ -98,3 +100,37 @@ def test_a_job_ends_with_the_block_and_cleans_up_if_it_can(
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
     assert (tmp_path / "cleaned").exists() != deaf
+
+
+GROUP = """
+import os, signal, time
+from nixdock.system.forked import forked
+
+def job(send):
+    send(os.getpid())
+    time.sleep(1)
+    send("done")
+
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with forked(job) as running:
+    received = running.received()
+    next(received)
+    os.killpg(0, signal.SIGTERM)
+    print(*received, flush=True)
+with forked(job) as running:
+    process = next(running.received())
+    begun = time.monotonic()
+print(time.monotonic() - begun < 0.9, not os.path.exists(f"/proc/{process}"))
+"""
+
+
+def test_a_job_ignores_what_its_parent_ignores() -> None:
+    """One signal for the whole group ends neither, and the parent can end the job all the same."""
+    done = subprocess.run(
+        [sys.executable, "-c", GROUP],
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("done\nTrue True\n", "")
