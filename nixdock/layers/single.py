@@ -29,7 +29,7 @@ class SingleLayer(CreatedLayer, frozen=True):
 
     @property
     def is_remote(self) -> bool:
-        """Whether a store path comes from a binary cache."""
+        """Whether a store path comes from a binary cache that is far away."""
         return self.store.is_remote
 
     @property

@@ -56,8 +56,8 @@ class StoreLayer(EntryLayer, frozen=True):
 
     @property
     def is_remote(self) -> bool:
-        """Whether a store path comes from a binary cache."""
-        return any(map(self.store.lacks, self.paths))
+        """Whether a store path comes from a binary cache that is far away."""
+        return any(map(self.store.waits_for, self.paths))
 
     @property
     def key(self) -> str | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
@@ -80,6 +82,8 @@ class Connections:
         self._environment = dict(os.environ)
         # How many requests were answered.
         self.answered = 0
+        # The shortest time in seconds in which one was, of which other threads may take a part.
+        self.quickest = math.inf
         # Adding to a number is not atomic, so that threads would lose some.
         self._numbers = itertools.count(1)
         self._pools: dict[tuple[int, bool, bool, str | None], urllib3.PoolManager] = {}
@@ -138,6 +142,7 @@ class Connections:
             return subject.error(cause.text, is_broken=cause.passing)
 
         _check_meaning(url, origin)
+        begin = time.monotonic()
         try:
             raw = self._pool(origin, route.proxy).urlopen(
                 method,
@@ -152,6 +157,7 @@ class Connections:
             )
         except (urllib3.exceptions.HTTPError, TooSlowError, ValueError, OSError) as error:
             raise NoAnswerError(cause_of(error, route)) from None
+        self.quickest = min(self.quickest, time.monotonic() - begin)
         self.answered = next(self._numbers)
         return Response(raw, url, subject, broken, Flow(timeout), watch_of(raw).begin)
 

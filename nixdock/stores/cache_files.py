@@ -34,6 +34,10 @@ class CacheFiles(Protocol):
         """Whether the files surely come from the cache, so that signatures are not all to go by."""
 
     @property
+    def is_near(self) -> bool:
+        """Whether a file comes so soon that it takes less to wait than to ask for more at once."""
+
+    @property
     def requests(self) -> int:
         """How many requests were answered."""
 
@@ -54,6 +58,7 @@ class DirectoryFiles:
     """The files of the cache `url` in a directory."""
 
     is_authentic = True
+    is_near = True
     requests = 0
 
     def __init__(self, url: str, directory: Path) -> None:

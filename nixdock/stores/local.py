@@ -61,6 +61,10 @@ class LocalStore(Struct, frozen=True):
         """Tell whether the path is another one; that it does not exist is an error when read."""
         return path in self.changed
 
+    def waits_for(self, path: StorePath) -> bool:  # noqa: ARG002 (the interface's)
+        """Return False: all files are on this machine."""
+        return False
+
     def entries(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:  # noqa: ARG002 (the interface's)
         """Yield the entries of a store path, whose files are read from where they lie.
 

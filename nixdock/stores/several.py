@@ -123,6 +123,10 @@ class Stores:
         """Tell whether the local store does not have the path."""
         return not self._is_local(path)
 
+    def waits_for(self, path: StorePath) -> bool:
+        """Tell whether it may come from a cache that is far away."""
+        return not (all(cache.files.is_near for cache in self._given) or self._is_local(path))
+
     def entries(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:
         """Yield the entries of a path from the first store that has it; see `Store`."""
         if self._is_local(path):

@@ -28,6 +28,9 @@ class Store(Protocol):
     def lacks(self, path: StorePath) -> bool:
         """Tell whether the files of a store path, which may be anywhere, are surely not local."""
 
+    def waits_for(self, path: StorePath) -> bool:
+        """Tell whether to read a store path means to wait for a machine that is far away."""
+
     def entries(self, path: StorePath, nar_hash: Hash | None = None) -> Iterator[Entry]:
         """Yield the entries of a store path, depth first and by name; write each before the next.
 

@@ -178,3 +178,29 @@ def test_a_cache_says_how_long_to_wait(closure: Sample, fake: FakeCache) -> None
     stores = open_sample(fake.url, pace=clock.pace())
     assert stores.closure([APP]) == closure.closure
     assert clock.slept == [7.0]
+
+
+def test_a_cache_is_near_if_it_has_answered_soon(
+    closure: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How soon is only compared with what can't be wrong, because machines may be slow."""
+    with fake_cache(closure.cache(tmp_path / "cache")) as fake:
+        near = open_sample(fake.url)
+        assert near.waits_for(APP)
+        near.closure([APP])
+        with monkeypatch.context() as patched:
+            patched.setattr("nixdock.stores.http_files._NEAR", 60.0)
+            assert not near.waits_for(APP)
+        fake.delay = 0.01
+        far = open_sample(fake.url)
+        far.closure([APP])
+        assert far.waits_for(APP)
+
+
+def test_nobody_waits_for_a_directory_or_the_local_store(closure: Sample, tmp_path: Path) -> None:
+    directory = closure.cache(tmp_path / "cache")
+    with fake_cache(directory) as fake:
+        assert not open_sample(f"file://{directory}").waits_for(APP)
+        assert open_sample([f"file://{directory}", fake.url]).waits_for(APP)
+        assert not open_sample(fake.url, root=str(closure.root)).waits_for(APP)
+    assert not LocalStore(str(closure.root)).waits_for(APP)
