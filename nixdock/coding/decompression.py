@@ -23,6 +23,9 @@ MOST_EXPANDED: Final = 64 << 30
 """The largest size in bytes that a layer or a whole archive may expand to."""
 
 _INPUT_CHUNK: Final = 1 << 18
+# Of so much, most comes out in whole chunks, which take less time in what follows. Other formats
+# have no more input than that in memory: zlib copies what is left of it for each chunk.
+_ZSTD_INPUT_CHUNK: Final = 1 << 20
 _OUTPUT_CHUNK: Final = 1 << 20
 # Every frame costs time, but an empty one takes few bytes. Images for lazy pulling have frames of a
 # single file or header, which take more than this on average.
@@ -138,6 +141,7 @@ class DecompressedReader(ForwardReader):
             self._errors += (_zstd().ZstdError,)
         elif coding is Coding.BROTLI:
             self._errors += (_brotli().error,)
+        self._chunk = _ZSTD_INPUT_CHUNK if coding is Coding.ZSTD else _INPUT_CHUNK
         # None between two frames.
         self._frame: _Frame | None = self._new_frame()
         self._input = b""
@@ -219,7 +223,7 @@ class DecompressedReader(ForwardReader):
 
     def _next_piece(self) -> bytes:
         """Return the next input; only a little where frames are small."""
-        size = _SMALL_CHUNK if self._input_size < self._frames * _SMALL_CHUNK else _INPUT_CHUNK
+        size = _SMALL_CHUNK if self._input_size < self._frames * _SMALL_CHUNK else self._chunk
         piece = self._input[self._at : self._at + size]
         self._at += len(piece)
         return piece
@@ -240,7 +244,7 @@ class DecompressedReader(ForwardReader):
         self._at = len(self._input)
 
     def _refill(self) -> bool:
-        self._input = self._stream.read(_INPUT_CHUNK) or b""
+        self._input = self._stream.read(self._chunk) or b""
         self._at = 0
         self._input_size += len(self._input)
         return bool(self._input)
