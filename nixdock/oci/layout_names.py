@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nixdock.errors import InputError
+from nixdock.errors import ImageError, InputError
+from nixdock.oci.digests import check_digest
 from nixdock.oci.layout import CONTAINERD_NAME, REF_NAME
 from nixdock.oci.reference import Reference, is_tag
+from nixdock.oci.registry_reference import without_ipv6
 
-__all__ = ["entry_name", "have_same_name"]
+__all__ = ["entry_name", "have_same_name", "is_full_name"]
 
 
 def entry_name(annotations: Mapping[str, str]) -> str | None:
@@ -38,6 +40,21 @@ def have_same_name(annotations: Mapping[str, str], others: Mapping[str, str]) ->
         return True
     # A tag alone says nothing of a repository.
     return not (is_tag(name) or is_tag(other)) and _canonical(name) == _canonical(other)
+
+
+def is_full_name(text: str) -> bool:
+    """Tell whether a text is a full name, as containerd has them: NAME:TAG, NAME@DIGEST or both."""
+    name, at, digest = text.partition("@")
+    if at and ":" not in name.rpartition("/")[2]:
+        name = f"{name}:latest"
+    name = without_ipv6(name)
+    try:
+        if at:
+            check_digest(digest)
+        # `parse` also accepts upper case and a missing tag, so compare its result.
+        return str(Reference.parse(name)) == name
+    except (ImageError, InputError):
+        return False
 
 
 def _agree(full: str, tag: str) -> bool:

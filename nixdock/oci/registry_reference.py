@@ -11,7 +11,7 @@ from nixdock.errors import ImageError, InputError
 from nixdock.oci.digests import check_digest
 from nixdock.oci.reference import DOCKER_HUB, Reference
 
-__all__ = ["DOCKER_HUB", "RegistryReference", "check_no_password"]
+__all__ = ["DOCKER_HUB", "RegistryReference", "check_no_password", "without_ipv6"]
 
 _HUB_NAMES: Final = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
 # USER[:PASSWORD]@HOST, perhaps in a URL.
@@ -28,6 +28,12 @@ def check_no_password(text: str) -> None:
             "an image reference contains no user name or password, and what follows @ is a digest:"
             " expected [HOST/]REPOSITORY[:TAG][@sha256:…]; `nixdock login HOST` stores credentials"
         )
+
+
+def without_ipv6(name: str) -> str:
+    """Return a name with another host for an IPv6 address, of which the grammar knows none."""
+    host, slash, path = name.partition("/")
+    return f"host.example/{path}" if slash and _IPV6.fullmatch(host) else name
 
 
 class RegistryReference(Struct, frozen=True):
@@ -64,10 +70,8 @@ class RegistryReference(Struct, frozen=True):
         has_host = slash and ("." in host or ":" in host or host == "localhost")
         if not has_host:
             host, path = DOCKER_HUB, repository
-        # The grammar of names knows no IPv6 addresses.
-        written = f"host.example/{path}" if _IPV6.fullmatch(host) else f"{host}/{path}"
         try:
-            Reference.of(written, "latest" if tag is None else tag)
+            Reference.of(without_ipv6(f"{host}/{path}"), "latest" if tag is None else tag)
         except InputError as error:
             raise InputError(f"{text!r} is not an image reference: {error}") from None
         port = host.rpartition("]")[2].partition(":")[2]

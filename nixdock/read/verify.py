@@ -17,6 +17,7 @@ from nixdock.layers.hashed import HashedReader, drain
 from nixdock.layers.progress import NO_PROGRESS, Progress
 from nixdock.oci.config_faults import config_faults
 from nixdock.oci.layout import BLOBS, INDEX, LAYOUT_DIRECTORIES, REF_NAME
+from nixdock.oci.layout_names import is_full_name
 from nixdock.oci.limits import MOST_LAYERS
 from nixdock.oci.reference import Reference
 from nixdock.read.archive import Archive
@@ -179,7 +180,7 @@ def _check_names(file: ImageFile) -> Iterator[Problem]:
             if not _is_reference(tag):
                 yield Problem(image.place, f"the tag {tag!r} is not NAME:TAG", key="RepoTags")
     for key, name in file.layout.names if file.layout else ():
-        valid = _REF.fullmatch(name) if key == REF_NAME else _is_reference(name.partition("@")[0])
+        valid = _REF.fullmatch(name) if key == REF_NAME else is_full_name(name)
         if not valid:
             yield Problem(INDEX, f"{name!r} is not a valid {key}", key=key)
 

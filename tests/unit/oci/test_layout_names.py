@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nixdock.oci.layout_names import entry_name, have_same_name
+from nixdock.oci.layout_names import entry_name, have_same_name, is_full_name
 
 TAG, FULL = "org.opencontainers.image.ref.name", "io.containerd.image.name"
 DIGEST = f"sha256:{'a' * 64}"
@@ -56,3 +56,28 @@ def test_the_name_of_an_entry(tag: str | None, full: str | None, name: str | Non
 def test_entries_with_the_same_name(one: dict[str, str], other: dict[str, str], same: bool) -> None:
     assert have_same_name(one, other) is same
     assert have_same_name(other, one) is same
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("docker.io/a/b:v1", True),
+        (f"ghcr.io/a/b@{DIGEST}", True),
+        (f"ghcr.io/a/b:v1@{DIGEST}", True),
+        (f"localhost:5000/b@{DIGEST}", True),
+        ("[::1]:5000/a/b:v1", True),
+        (f"[fe80::1]/a/b@{DIGEST}", True),
+        ("ghcr.io/a/b", False),
+        ("localhost:5000/b", False),
+        ("ghcr.io/A/b:v1", False),
+        ("[::1]:5000/a/b", False),
+        ("[::g]/a/b:v1", False),
+        (f"ghcr.io/A/b@{DIGEST}", False),
+        ("ghcr.io/a/b@sha256:../x", False),
+        ("ghcr.io/a/b:v1@", False),
+        (f"@{DIGEST}", False),
+        ("", False),
+    ],
+)
+def test_full_names(text: str, valid: bool) -> None:
+    assert is_full_name(text) == valid

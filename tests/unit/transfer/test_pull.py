@@ -60,6 +60,18 @@ def test_an_archive_has_the_exact_manifest(
     assert nixdock.verify_image(tmp_path / "out", strict=True).problems == ()
 
 
+@pytest.mark.parametrize("form", ["archive", "oci-archive", "oci-layout"])
+def test_an_image_by_its_digest(
+    fake: FakeRegistry, access: Access, tmp_path: Path, form: str
+) -> None:
+    image = sample("one")
+    store(fake, "x/y", image, "v1")
+    reference = f"{fake.host}/x/y@{image.digest}"
+    result = nixdock.pull_image(reference, tmp_path / "out", form=form, access=access)
+    assert (result.digest, result.names) == (image.digest, (reference,))
+    assert nixdock.verify_image(tmp_path / "out", strict=True).problems == ()
+
+
 def test_a_docker_archive_has_the_config_and_the_layers(
     fake: FakeRegistry, access: Access, tmp_path: Path
 ) -> None:
