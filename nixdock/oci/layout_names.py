@@ -58,7 +58,11 @@ def is_full_name(text: str) -> bool:
 
 
 def _agree(full: str, tag: str) -> bool:
-    """Tell whether a full name ends with a tag, or with the name and the tag."""
+    """Tell whether a full name ends with a tag, or with the name and the tag.
+
+    containerd exports an image that has a digest and no tag with @DIGEST as its tag.
+    """
+    tag = tag.removeprefix("@")
     if full == tag or (full.endswith(tag) and full[-len(tag) - 1] in ":@/"):
         return True
     return _canonical(tag) == full

@@ -23,6 +23,7 @@ DIGEST = f"sha256:{'a' * 64}"
         ("ghcr.io/a/b:v1", "ghcr.io/a/b:v1", "ghcr.io/a/b:v1"),
         # containerd's export of an image without a tag.
         (DIGEST, f"ghcr.io/a/b@{DIGEST}", f"ghcr.io/a/b@{DIGEST}"),
+        (f"@{DIGEST}", f"ghcr.io/a/b@{DIGEST}", f"ghcr.io/a/b@{DIGEST}"),
         # Another tag, which counts.
         ("v2", "ghcr.io/a/b:v1", "ghcr.io/a/b:v2"),
         ("1", "ghcr.io/a/b:v1", "ghcr.io/a/b:1"),
