@@ -1,7 +1,8 @@
 """The text files of binary caches: nix-cache-info, and a narinfo for each store path.
 
 Both consist of lines `Name: value`. Fields with names that nobody knows yet are ignored, as Nix
-does; everything else that Nix does not write is an error.
+does; everything else that Nix does not write is an error. But people write nix-cache-info by hand:
+there, spaces around values, comments and line ends of Windows are as good as in Nix.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ __all__ = ["CacheInfo", "NarInfo", "parse_cache_info", "parse_narinfo"]
 _MOST_BYTES: Final = 1 << 20
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]*", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
+_SIGNED_NUMBER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_COLON: Final = re.compile(rb":[ \t]*")
 _MOST_NUMBER: Final = 2**63 - 1
 # What Nix takes a narinfo without this field to mean.
 _OLD_COMPRESSION: Final = "bzip2"
@@ -59,11 +62,13 @@ class NarInfo(Struct, frozen=True):
 
 def parse_cache_info(data: bytes, origin: str) -> CacheInfo:
     """Parse nix-cache-info; raise StoreError, with `origin` as its place, if it is not valid."""
-    fields = _Fields(data, f"{origin} is not a valid nix-cache-info", origin)
+    lines = [_COLON.sub(b": ", line.strip(), count=1) for line in data.split(b"\n")]
+    written = b"\n".join(line for line in lines if not line.startswith(b"#"))
+    fields = _Fields(written, f"{origin} is not a valid nix-cache-info", origin)
     return CacheInfo(
         store_dir=fields.get("StoreDir") or DEFAULT_STORE_DIR,
         want_mass_query=fields.get("WantMassQuery") == _TRUE,
-        priority=fields.number("Priority") or 0,
+        priority=fields.number("Priority", _SIGNED_NUMBER) or 0,
     )
 
 
@@ -151,11 +156,11 @@ class _Fields:
             raise self.error(f"it has no {name}")
         return value
 
-    def number(self, name: str) -> int | None:
+    def number(self, name: str, form: re.Pattern[str] = _NUMBER) -> int | None:
         value = self.get(name)
         if value is None:
             return None
-        if not _NUMBER.fullmatch(value) or int(value) > _MOST_NUMBER:
+        if not form.fullmatch(value) or int(value) > _MOST_NUMBER:
             raise self.error(f"{name} must be a number, not {shown(value)!r}")
         return int(value)
 

@@ -147,3 +147,22 @@ def test_cache_infos() -> None:
     assert str(caught.value) == (
         "the file is not a valid nix-cache-info: Priority must be a number, not 'high'"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "StoreDir: /nix/store\r\nPriority: 30\r\n",
+        "StoreDir:/nix/store\nPriority:30\n",
+        "StoreDir: /nix/store \nPriority:\t30",
+        "# The cache of our team\nStoreDir: /nix/store\n#\n\nPriority: 30\n",
+    ],
+)
+def test_a_cache_info_that_somebody_wrote_by_hand(text: str) -> None:
+    assert parse_cache_info(text.encode(), "x") == CacheInfo("/nix/store", False, 30)
+
+
+def test_a_cache_that_comes_before_those_without_a_priority() -> None:
+    assert parse_cache_info(b"Priority: -5\n", "x").priority == -5
+    with pytest.raises(StoreError, match="Priority must be a number"):
+        parse_cache_info(b"Priority: --5\n", "x")
