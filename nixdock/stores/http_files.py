@@ -221,7 +221,7 @@ class HttpFiles:
     @cached_property
     def _authorization(self) -> str | None:
         try:
-            found = netrc.netrc(str(self._netrc_file)).authenticators(self._home.host)
+            hosts = netrc.netrc(str(self._netrc_file)).hosts
         except (FileNotFoundError, PermissionError):
             return None
         except (netrc.NetrcParseError, OSError, UnicodeDecodeError) as error:
@@ -229,6 +229,9 @@ class HttpFiles:
             line = f" in line {error.lineno}" if isinstance(error, netrc.NetrcParseError) else ""
             message = f"{self._netrc_file} is not a valid netrc file{line}"
             raise InputError(message, path=self._netrc_file) from None
+        # As in a URL, upper and lower case are the same.
+        named = (entry for name, entry in hosts.items() if name.lower() == self._home.host)
+        found = next(named, hosts.get("default"))
         if found is None:
             return None
         if self._home.scheme == "http" and not is_local_name(self._home.host):

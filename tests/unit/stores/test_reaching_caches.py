@@ -204,3 +204,14 @@ def test_nobody_waits_for_a_directory_or_the_local_store(closure: Sample, tmp_pa
         assert open_sample([f"file://{directory}", fake.url]).waits_for(APP)
         assert not open_sample(fake.url, root=str(closure.root)).waits_for(APP)
     assert not LocalStore(str(closure.root)).waits_for(APP)
+
+
+def test_names_of_hosts_in_netrc_may_be_in_upper_case(
+    closure: Sample, fake: FakeCache, tmp_path: Path
+) -> None:
+    fake.password = "Basic " + encoded(b"me:secret")
+    file = tmp_path / "netrc-of-hosts"
+    environment = {"NIX_CONFIG": f"netrc-file = {file}"}
+    url = fake.url.replace("127.0.0.1", "localhost")
+    file.write_text("default login other password x\nmachine LocalHost login me password secret\n")
+    assert open_sample(url, environment=environment).closure([APP]) == closure.closure
