@@ -15,7 +15,7 @@ from nixdock.system.text import shown
 __all__ = ["CacheUrl"]
 
 _SCHEMES: Final = frozenset({"https", "http", "file"})
-_NUMBER: Final = re.compile("[0-9]{1,9}", re.ASCII)
+_NUMBER: Final = re.compile("-?[0-9]{1,9}", re.ASCII)
 
 
 class CacheUrl(Struct, frozen=True):

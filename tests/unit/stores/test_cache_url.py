@@ -15,6 +15,7 @@ from nixdock.stores.cache_url import CacheUrl
         ("https://Cache.NixOS.org/", "https://cache.nixos.org", None, False),
         ("http://[::1]:8080/a/b/", "http://[::1]:8080/a/b", None, False),
         ("https://x/p?priority=10&trusted=1&compression=xz", "https://x/p", 10, True),
+        ("https://x?priority=-5", "https://x", -5, False),
         ("https://x?trusted=false", "https://x", None, False),
         ("file:///a%20b/c?trusted=true", "file:///a%20b/c", None, True),
     ],
