@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
+from nixdock.cli.locales import use_utf_8
 from nixdock.cli.streams import prepare_streams, say_at_end
 from nixdock.errors import InputError, NixdockError, ToolError
 from nixdock.system.termination import TerminatedError, handle_termination, termination_held
@@ -195,6 +196,7 @@ def main() -> None:
 def run() -> NoReturn:
     """Run the command line and exit: 0 after success, 1 if the job failed, 2 for wrong input."""
     try:
+        use_utf_8()
         handle_termination()
         prepare_streams()
         logging.basicConfig(format="%(message)s", handlers=[_LogLines()], level=logging.INFO)

@@ -122,7 +122,9 @@ def run_job(job: Job, work: Path, directory: Path, *, fakeroot: Sequence[str] = 
 
 def _python(module: str, arguments: str, *argv: str) -> list[str]:
     program = _START.format(module=module, arguments=arguments)
-    return [sys.executable, "-I", "-c", program, *argv, json.dumps(sys.path)]
+    # It takes file names from this process, whatever the locale.
+    mode = ["-X", "utf8"] if sys.getfilesystemencoding() == "utf-8" else []
+    return [sys.executable, *mode, "-I", "-c", program, *argv, json.dumps(sys.path)]
 
 
 def confined_if_required(confinement: Confinement, run: Callable[[bool], _Result]) -> _Result:

@@ -463,6 +463,37 @@ def test_the_environment_does_not_change_the_bytes(
         assert contents(tmp_path / "again") == contents(tmp_path / "expected"), variables
 
 
+def test_names_of_files_in_specs_are_in_utf_8_in_every_locale(
+    sample_spec: SampleSpec, tmp_path: Path
+) -> None:
+    (tmp_path / "größe").mkdir()
+    (tmp_path / "größe/file").write_text("content")
+    script = "echo ${PYTHONIOENCODING-none} > encoding"
+    spec = sample_spec(tmp_path, contents=["größe"], copy_contents=True, extra_commands=script)
+    output = tmp_path / "größe.tar"
+    expected = build(spec, output, "-q")
+    assert expected.returncode == 0, expected.stderr
+    # Python then decodes and encodes file names as ASCII.
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for variables in (ascii_only, ascii_only | {"PYTHONIOENCODING": "latin-1"}):
+        done = build(spec, output, "-q", env=environment(**variables))
+        assert (done.returncode, done.stderr) == (0, expected.stderr)
+        assert done.stdout == expected.stdout
+
+
+def test_the_encoding_of_the_terminal_stays_that_of_the_locale(
+    sample_spec: SampleSpec, tmp_path: Path
+) -> None:
+    output = tmp_path / "image"
+    build(sample_spec(tmp_path), output)
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run("inspect", output, env=environment(**ascii_only))
+    assert done.returncode == 0, done.stderr
+    # A terminal with UTF-8 gets bars of blocks.
+    assert b" ##" in done.stdout
+    assert done.stdout.isascii()
+
+
 @pytest.mark.parametrize("linked", [False, True])
 def test_the_stores_order_and_links_do_not_change_the_bytes(
     sample_spec: SampleSpec, tmp_path: Path, *, linked: bool
