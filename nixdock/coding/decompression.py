@@ -23,8 +23,8 @@ MOST_EXPANDED: Final = 64 << 30
 """The largest size in bytes that a layer or a whole archive may expand to."""
 
 _INPUT_CHUNK: Final = 1 << 18
-# Of so much, most comes out in whole chunks, which take less time in what follows. Other formats
-# have no more input than that in memory: zlib copies what is left of it for each chunk.
+# Most of what comes of so much fills whole chunks of output, which take less time in what follows.
+# Other formats keep to less input: for each chunk, zlib copies what is left of it.
 _ZSTD_INPUT_CHUNK: Final = 1 << 20
 _OUTPUT_CHUNK: Final = 1 << 20
 # Every frame costs time, but an empty one takes few bytes. Images for lazy pulling have frames of a

@@ -82,7 +82,7 @@ class Connections:
         self._environment = dict(os.environ)
         # How many requests were answered.
         self.answered = 0
-        # The shortest time in seconds in which one was, of which other threads may take a part.
+        # The shortest time that an answer took to come, in seconds.
         self.quickest = math.inf
         # Adding to a number is not atomic, so that threads would lose some.
         self._numbers = itertools.count(1)

@@ -36,7 +36,7 @@ __all__ = ["HttpFiles"]
 log = logging.getLogger(__name__)
 
 MOST_CONNECTIONS: Final = 16
-# In seconds. To pack two more layers at once takes about as much of a core as waiting so long does.
+# In seconds. Where answers took twice as long, to pack more layers at once began to save time.
 _NEAR: Final = 0.002
 # Some caches, such as those in S3, answer so if there is no such file.
 _ABSENT: Final = frozenset({403, 404, 410})
