@@ -7,6 +7,7 @@ behind the hash of a NAR (Nix manual, "Nix Archive (NAR) format").
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -42,24 +43,31 @@ _ENTRY: Final = _strings("entry", "(", "name")
 _ENTRY_NODE: Final = _strings("node")
 _CLOSE: Final = _strings(")")
 _CLOSE_ENTRY: Final = _strings(")", ")")
-# What most files of a directory begin with, and what comes before the next one. They are compared
-# as a whole, because most of the time is spent on small files.
-_FILE: Final = _ENTRY_NODE + _NODE + _REGULAR + _CONTENTS
-_EXECUTABLE_FILE: Final = _ENTRY_NODE + _NODE + _REGULAR + _EXECUTABLE + _CONTENTS
-_LINK: Final = _ENTRY_NODE + _NODE + _SYMLINK
 _NEXT_ENTRY: Final = _CLOSE_ENTRY + _ENTRY
+
+
 # The same after so many bytes of padding.
-_FILES: Final = tuple(bytes(count) + _FILE for count in range(8))
-_EXECUTABLE_FILES: Final = tuple(bytes(count) + _EXECUTABLE_FILE for count in range(8))
-_LINKS: Final = tuple(bytes(count) + _LINK for count in range(8))
 _NEXT_ENTRIES: Final = tuple(bytes(count) + _NEXT_ENTRY for count in range(8))
-_MOST_COMMON_NAME: Final = 255
-# No file whose name is not longer has more bytes before its contents, nor a link before its target.
-_MOST_BEFORE_CONTENTS: Final = (
-    len(_NEXT_ENTRIES[7]) + 8 + _MOST_COMMON_NAME + len(_EXECUTABLE_FILES[7]) + 8
-)
+_TARGET: Final = 6
 _NO_NAMES: Final = frozenset({b"", b".", b".."})
 _NOTHING: Final = memoryview(b"")
+
+
+def _common_entry() -> re.Pattern[bytes]:
+    """Return what matches a file's entry, from its name to its contents, or a symlink's.
+
+    Most entries match, and an expression takes less time than as many comparisons. Whether its
+    numbers fit what was matched is for the caller to see, and how many zeros follow it.
+    """
+    number = b"(?s:(.{8}))"
+    name = number + rb"([^/\0]{1,255})\0{0,7}"
+    file = re.escape(_REGULAR) + b"(" + re.escape(_EXECUTABLE) + b")?" + re.escape(_CONTENTS)
+    link = re.escape(_SYMLINK) + number + rb"([^\0]{1,4096})\0{0,7}(?=\x01)"
+    nodes = b"(?:" + file + number + b"|" + link + b")"
+    return re.compile(name + re.escape(_ENTRY_NODE + _NODE) + nodes)
+
+
+_COMMON_ENTRY: Final = _common_entry()
 
 
 class NarReader(StringReader):
@@ -133,60 +141,41 @@ class NarReader(StringReader):
         if 0 < self._bridged <= self._at:
             self._cross()
         window, at = self._window, self._at
-        if len(window) - at < _MOST_BEFORE_CONTENTS:
-            return None
         if not self._open_directories or not window.startswith(before, at):
             return None
         at += len(before)
-        length = int.from_bytes(window[at : at + 8], "little")
-        end = at + 8 + length
-        name = window[at + 8 : end]
+        found = _COMMON_ENTRY.match(window, at)
+        if found is None:
+            return None
+        length, name, executable, size, target_length, target = found.groups()
         directory, last = self._open_directories[-1]
+        path = directory + b"/" + name if directory else name
+        end = found.end()
         if (
-            length > _MOST_COMMON_NAME
+            int.from_bytes(length, "little") != len(name)
             or name <= last
-            or b"/" in name
-            or b"\0" in name
             or name in _NO_NAMES
+            or len(path) > MOST_PATH
+            # The other strings have multiples of eight bytes: so has this one, with its zeros.
+            or (end - at) % 8
         ):
             return None
-        path = directory + b"/" + name if directory else name
-        if len(path) > MOST_PATH:
-            return None
-        padding = -length % 8
-        middle = _FILES[padding]
-        executable = not window.startswith(middle, end)
-        if executable:
-            middle = _EXECUTABLE_FILES[padding]
-            if not window.startswith(middle, end):
-                return self._common_link(path, end, padding)
-        end += len(middle)
-        size = int.from_bytes(window[end : end + 8], "little")
-        if size >= _SIZE_LIMIT:
-            return None
-        self._open_directories[-1] = directory, name
-        self._at = end + 8
-        self._left = size
         # Calling the class takes twice the time.
-        return tuple.__new__(NarEntry, (path, "regular", executable, size, b""))
-
-    def _common_link(self, path: bytes, at: int, padding: int) -> NarEntry | None:
-        """Return the entry of a symlink, whose name ends at `at` in the window, as above."""
-        window = self._window
-        if not window.startswith(_LINKS[padding], at):
-            return None
-        at += len(_LINKS[padding])
-        length = int.from_bytes(window[at : at + 8], "little")
-        end = at + 8 + length
-        target = window[at + 8 : end]
-        zeros = bytes(-length % 8)
-        # Even no zeros are found behind the end of the window, so all of the target is in it.
-        if not 0 < length <= _MOST_TARGET or b"\0" in target or not window.startswith(zeros, end):
-            return None
-        directory, _ = self._open_directories[-1]
-        self._open_directories[-1] = directory, path[len(directory) + 1 if directory else 0 :]
-        self._at = end + len(zeros)
-        return tuple.__new__(NarEntry, (path, "symlink", False, 0, target))
+        if target is None:
+            left = int.from_bytes(size, "little")
+            if left >= _SIZE_LIMIT:
+                return None
+            entry = tuple.__new__(NarEntry, (path, "regular", bool(executable), left, b""))
+        else:
+            left = 0
+            is_aligned = (found.start(_TARGET) - at) % 8 == 0
+            if int.from_bytes(target_length, "little") != len(target) or not is_aligned:
+                return None
+            entry = tuple.__new__(NarEntry, (path, "symlink", False, 0, target))
+        self._open_directories[-1] = directory, name
+        self._at = end
+        self._left = left
+        return entry
 
     def _next_path(self, *, is_open: bool) -> bytes | None:
         """Return the path of the next entry, or None at the end; `is_open` after a directory."""

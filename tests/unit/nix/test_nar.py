@@ -243,6 +243,20 @@ def test_what_nix_does_not_write_is_an_error(data: bytes, problem: str) -> None:
         assert str(caught.value) == f"the NAR is not a valid NAR: {problem}"
 
 
+def test_zeros_in_one_place_do_not_make_up_for_those_in_another() -> None:
+    link = strings("(", "type", "symlink", "target")
+    for zeros, others, problem in (
+        (4, 8, "at byte 323, there is padding that is not zero"),
+        (6, 6, "at byte 328, expected the node of a directory's entry"),
+    ):
+        name = (3).to_bytes(8, "little") + b"abc" + bytes(zeros)
+        target = (1).to_bytes(8, "little") + b"t" + bytes(others)
+        start = strings("entry", "(", "name") + name + strings("node") + link + target
+        data = directory(file(b"A"), start + strings(")", ")"), file(b"b" * 500))
+        with pytest.raises(StoreError, match=problem):
+            read(data)
+
+
 def test_a_deep_tree_needs_no_deep_stack_and_has_a_limit() -> None:
     tree = node(EMPTY)
     for _ in range(2000):
