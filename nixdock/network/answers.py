@@ -158,9 +158,14 @@ class Response:
         return data
 
     def start(self, most: int) -> bytes:
-        """Return the first bytes of the body."""
+        """Return the first bytes of the body, at most so many; raise the same."""
         data = bytearray()
-        buffer = memoryview(bytearray(min(most, 1 << 16)))
-        while len(data) < most and (count := self.readinto(buffer[: most - len(data)])):
-            data += buffer[:count]
+        try:
+            while left := most - len(data):
+                piece = self._piece(min(left, _LARGEST_READ))
+                if not piece:
+                    break
+                data += piece
+        except Exception as error:
+            raise self._broken(error) from None
         return bytes(data)

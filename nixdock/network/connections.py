@@ -6,6 +6,7 @@ import itertools
 import logging
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,12 @@ __all__ = ["Connections", "NoAnswerError", "setback_of"]
 
 _MOST_KEPT: Final = 8
 _PIECE: Final = 1 << 18
+# A URL of which all parsers make the same, with its path.
+_PLAIN: Final = re.compile(
+    r"https?://[a-z0-9.-]+(?::[0-9]+)?((?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)", re.ASCII
+)
+
+_Pool = urllib3.PoolManager | urllib3.HTTPConnectionPool
 
 
 class NoAnswerError(Exception):
@@ -87,6 +94,8 @@ class Connections:
         # Adding to a number is not atomic, so that threads would lose some.
         self._numbers = itertools.count(1)
         self._pools: dict[tuple[int, bool, bool, str | None], urllib3.PoolManager] = {}
+        # The server's own, by process and origin.
+        self._own_pools: dict[tuple[int, Origin], urllib3.HTTPConnectionPool] = {}
         self._contexts: dict[bool, ssl.SSLContext] = {}
         self._locks: dict[int, threading.Lock] = {}
         # This does nothing if it has the filter.
@@ -141,16 +150,17 @@ class Connections:
             cause = cause_of(error, route)
             return subject.error(cause.text, is_broken=cause.passing)
 
-        _check_meaning(url, origin)
         begin = time.monotonic()
         try:
-            raw = self._pool(origin, route.proxy).urlopen(
+            pool, target = self._pool_and_target(url, origin, route.proxy)
+            raw = pool.urlopen(
                 method,
-                url,
+                target,
                 body=None if body is None else _pieces(body, subject),
                 headers=sent,
                 redirect=False,
                 retries=False,
+                assert_same_host=False,
                 preload_content=False,
                 decode_content=False,
                 timeout=timeout,
@@ -160,6 +170,25 @@ class Connections:
         self.quickest = min(self.quickest, time.monotonic() - begin)
         self.answered = next(self._numbers)
         return Response(raw, url, subject, broken, Flow(timeout), watch_of(raw).begin)
+
+    def _pool_and_target(self, url: str, origin: Origin, proxy: str | None) -> tuple[_Pool, str]:
+        """Return what sends a request for a URL, and what it is to ask for.
+
+        The pool of all hosts parses each URL, and looks for the host's own pool, which takes a
+        fifth of the time of a small answer. The server itself needs none of that, unless its URL
+        has something to be encoded, or left out.
+        """
+        shared = self._pool(origin, proxy)
+        path = _PLAIN.fullmatch(url)
+        if path is None or proxy is not None or origin.host != self.host:
+            _check_meaning(url, origin)
+            return shared, url
+        key = (os.getpid(), origin)
+        own = self._own_pools.get(key)
+        if own is None:
+            found = shared.connection_from_host(origin.host, origin.port, origin.scheme)
+            own = self._own_pools.setdefault(key, found)
+        return own, path[1]
 
     def _pool(self, origin: Origin, proxy: str | None) -> urllib3.PoolManager:
         """Return the pool for an origin; certificates for the server count only for its host."""

@@ -7,6 +7,7 @@ say, the account's credentials and tokens only go to the server itself.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urldefrag, urljoin, urlsplit
 
@@ -37,18 +38,7 @@ class Origin(Struct, frozen=True):
     @classmethod
     def of(cls, url: str) -> Origin:
         """Return the origin of a URL; raise UnsafeTargetError unless it is one of HTTP."""
-        if _AMBIGUOUS.search(url):
-            raise UnsafeTargetError("it leads to an invalid URL")
-        try:
-            split = urlsplit(url)
-            port = split.port
-        except ValueError:
-            raise UnsafeTargetError("it leads to an invalid URL") from None
-        if split.scheme not in _PORTS or not split.hostname:
-            raise UnsafeTargetError(f"it leads to {shown_url(url)}, which is not a URL of HTTP")
-        if split.username is not None or split.password is not None:
-            raise UnsafeTargetError(f"it leads to {shown_url(url)} with a username")
-        return cls(split.scheme, split.hostname, _PORTS[split.scheme] if port is None else port)
+        return _origin_of(url)
 
     @property
     def place(self) -> str:
@@ -60,6 +50,23 @@ class Origin(Struct, frozen=True):
         """Raise UnsafeTargetError if going on to `target` would give up encryption."""
         if (self.scheme, target.scheme) == ("https", "http"):
             raise UnsafeTargetError(f"it leads from HTTPS to plain HTTP, at {target.host}")
+
+
+# Each step on the way of a request asks for the origin of the same URL.
+@lru_cache(maxsize=64)
+def _origin_of(url: str) -> Origin:
+    if _AMBIGUOUS.search(url):
+        raise UnsafeTargetError("it leads to an invalid URL")
+    try:
+        split = urlsplit(url)
+        port = split.port
+    except ValueError:
+        raise UnsafeTargetError("it leads to an invalid URL") from None
+    if split.scheme not in _PORTS or not split.hostname:
+        raise UnsafeTargetError(f"it leads to {shown_url(url)}, which is not a URL of HTTP")
+    if split.username is not None or split.password is not None:
+        raise UnsafeTargetError(f"it leads to {shown_url(url)} with a username")
+    return Origin(split.scheme, split.hostname, _PORTS[split.scheme] if port is None else port)
 
 
 def next_target(method: str, status: int, location: str | None, url: str) -> str | None:
