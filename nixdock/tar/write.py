@@ -70,15 +70,17 @@ def member_pieces(entries: Iterable[Entry], headers: Headers) -> Iterator[memory
     for entry in entries:
         header = headers.encode(entry)
         size = entry.size
-        is_passed_on = entry.content is not None and size >= _LEAST_PASSED_ON
+        content = entry.content
+        passed_on = content if size >= _LEAST_PASSED_ON else None
         # Read one byte more than the file has, to notice without another system call that it grew.
         # The last term leaves room for that byte or the padding, which are at most a block.
-        if is_passed_on or at + len(header) + size + BLOCK > BUFFER_SIZE:
+        needed = len(header) + (size if passed_on is None else 0) + BLOCK
+        if at + needed > BUFFER_SIZE:
             if at:
                 yield buffer[:at]
                 buffer = _POOL.free_buffer()
                 at = 0
-            if is_passed_on or len(header) + size + BLOCK > BUFFER_SIZE:
+            if needed > BUFFER_SIZE:
                 yield from _fill(entry, header, buffer)
                 buffer = _POOL.free_buffer()
                 continue
@@ -86,11 +88,17 @@ def member_pieces(entries: Iterable[Entry], headers: Headers) -> Iterator[memory
         buffer[at:end] = header
         at = end
         if entry.kind == Kind.FILE:
-            if entry.content is None:
+            if passed_on is not None:
+                # What is in memory already, and is not small, takes less time without a copy.
+                yield buffer[:at]
+                yield from _pieces(entry, passed_on)
+                buffer = _POOL.free_buffer()
+                at = 0
+            elif content is None:
                 _read_file(entry, buffer[at : at + size + 1])
                 at += size
             else:
-                for piece in _pieces(entry, entry.content):
+                for piece in _pieces(entry, content):
                     buffer[at : at + len(piece)] = piece
                     at += len(piece)
             if padding := -size % BLOCK:
@@ -122,7 +130,6 @@ def _read_file(entry: Entry, view: memoryview) -> None:
 def _fill(entry: Entry, header: bytes, buffer: memoryview) -> Iterator[memoryview]:
     """Yield views with `header`, a file that does not fit into one buffer, and its padding."""
     if entry.content is not None:
-        # What is in memory already, and is not small, is passed on without a copy.
         yield memoryview(header)
         yield from _pieces(entry, entry.content)
         yield memoryview(_ZEROS)[: -entry.size % BLOCK]
