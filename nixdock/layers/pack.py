@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from nixdock.oci.layer_blob import LayerBlob
 from nixdock.system.cores import available_cores
 from nixdock.system.freed_memory import keep_freed_memory
 from nixdock.system.processes import KilledWorkerError, map_in_processes, shared_numbers
+from nixdock.system.read_ahead import reading_in_turn
 from nixdock.system.writers import FileWriter
 
 __all__ = ["pack", "pack_all", "pack_each"]
@@ -113,8 +115,8 @@ def pack_each(
     keep_freed_memory()
     with keeping_compressors():
         if job.processes == 1:
-            for turn in job.turns:
-                yield from job.run(turn, lambda i: advance_of(progress, i))
+            for number in range(len(job.turns)):
+                yield from job.run(number, lambda i: advance_of(progress, i))
         else:
             yield from _in_processes(job, progress)
 
@@ -159,16 +161,18 @@ class _Job:
         return (*turns, *((i,) for i in alone))
 
     def run(
-        self, turn: tuple[int, ...], advance_of: Callable[[int], Callable[[int], object] | None]
+        self, number: int, advance_of: Callable[[int], Callable[[int], object] | None]
     ) -> Iterator[tuple[int, LayerBlob]]:
-        """Pack the layers of a turn."""
+        """Pack the layers of the turn with a number."""
+        turn = self.turns[number]
         parts = [self.directory and self.directory / f".part-{i}" for i in turn]
         packings = [self._packing(i, advance_of(i)) for i in turn]
         layers = [self.layers[i] for i in turn]
-        if len(turn) > 1:
-            blobs = pack_two(layers, parts, packings)
-        else:
-            blobs = [_pack(layers[0], parts[0], packings[0])]
+        with nullcontext() if self._may_leave_core_idle(number) else reading_in_turn():
+            if len(turn) > 1:
+                blobs = pack_two(layers, parts, packings)
+            else:
+                blobs = [_pack(layers[0], parts[0], packings[0])]
         for i, part, blob in zip(turn, parts, blobs, strict=True):
             if part is not None:
                 part.rename(part.with_name(hex_of(blob.digest)))
@@ -180,12 +184,25 @@ class _Job:
         def advance_of(i: int) -> Callable[[int], object] | None:
             return None if sizes is None else partial(sizes.__setitem__, i)
 
-        return list(self.run(self.turns[number], advance_of))
+        return list(self.run(number, advance_of))
 
     def _packing(self, i: int, advance: Callable[[int], object] | None) -> Packing:
-        # A layer heavier than a core's share is the last to finish: give it a second thread.
-        hash_aside = self.cores > 1 and self.layers[i].weight * self.cores > self._total_weight
+        # It is the last to finish: give it a second thread.
+        hash_aside = self._is_heavy(i)
         return Packing(self.compression, self.threads(i), hash_aside, advance)
+
+    def _is_heavy(self, i: int) -> bool:
+        """Tell whether layer `i` is heavier than a core's share."""
+        return self.cores > 1 and self.layers[i].weight * self.cores > self._total_weight
+
+    def _may_leave_core_idle(self, number: int) -> bool:
+        """Tell whether a core may have nothing to do while the layers of a turn are packed.
+
+        That is while they are waited for, or in the end, when there are fewer turns than cores.
+        """
+        is_among_last = number > len(self.turns) - self.cores
+        turn = self.turns[number]
+        return is_among_last or any(self._is_heavy(i) or self.layers[i].is_remote for i in turn)
 
     def threads(self, i: int) -> int:
         """Return how many threads compress layer `i`.

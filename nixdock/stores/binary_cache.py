@@ -14,6 +14,7 @@ from nixdock.nix.cache_files import CacheInfo, NarInfo, parse_cache_info, parse_
 from nixdock.nix.closure import PathInfo
 from nixdock.nix.content_address import ContentAddress
 from nixdock.nix.nar_entry import NarEntry
+from nixdock.nix.nar_strings import CHUNK
 from nixdock.nix.signatures import TrustedKeys, signer_of
 from nixdock.nix.store_path import StorePath
 from nixdock.stores.answer_cache import AnswerCache
@@ -22,7 +23,7 @@ from nixdock.stores.cache_url import CacheUrl
 from nixdock.stores.listing import parse_listing
 from nixdock.stores.verified_nar import PromisedNar, decompressed
 from nixdock.system.processes import shared_numbers
-from nixdock.system.read_ahead import ReadAhead
+from nixdock.system.read_ahead import read_ahead
 from nixdock.system.text import listed
 
 __all__ = ["BinaryCache"]
@@ -149,8 +150,10 @@ class BinaryCache:
 
         self._check()
         raw = self.files.open(found.url, path)
-        # A thread decompresses, and this one hashes: the NAR together with the layer made from it.
-        stream = ReadAhead(decompressed(raw, found, failure))
+        stream = decompressed(raw, found, failure)
+        if found.info.nar_size > CHUNK:
+            # A thread decompresses, and this one hashes: the NAR with the layer made from it.
+            stream = read_ahead(stream)
         return PromisedNar(stream, found, self._address_to_compare(found), failure)
 
     def listing(self, found: NarInfo) -> list[NarEntry] | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import queue
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from nixdock.system.buffers import whole_bytes
@@ -14,12 +16,31 @@ from nixdock.system.readers import ReadOnlyStream
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["ReadAhead"]
+__all__ = ["ReadAhead", "read_ahead", "reading_in_turn"]
 
 _PIECE: Final = 1 << 20
 _MOST_WAITING: Final = 3
 _PATIENCE: Final = 0.5
 """How long to wait for the thread when the stream is closed, in seconds."""
+_IN_TURN: Final = ContextVar("in_turn", default=False)
+
+
+@contextmanager
+def reading_in_turn() -> Iterator[None]:
+    """Let `read_ahead` start no threads within the block, for this thread.
+
+    Where every core has streams of its own, threads would only move bytes from core to core.
+    """
+    token = _IN_TURN.set(True)
+    try:
+        yield
+    finally:
+        _IN_TURN.reset(token)
+
+
+def read_ahead(stream: io.RawIOBase) -> io.RawIOBase:
+    """Return the bytes of a stream: read ahead by a thread, or else the stream itself."""
+    return stream if _IN_TURN.get() else ReadAhead(stream)
 
 
 class ReadAhead(ReadOnlyStream):

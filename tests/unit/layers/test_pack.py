@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import multiprocessing
 import os
 import signal
@@ -31,6 +32,7 @@ from nixdock.oci.layer_blob import LayerBlob, LayerHistory
 from nixdock.oci.media_types import LAYER_MEDIA_TYPE
 from nixdock.system.buffers import Write
 from nixdock.system.cores import available_cores
+from nixdock.system.read_ahead import ReadAhead, read_ahead
 from tests.unit.forms import STREAMS
 from tests.unit.layers.blobs import Packed
 from tests.unit.running_forks import running_forks
@@ -173,6 +175,37 @@ def test_more_layers_than_cores_wait_for_other_machines(monkeypatch: pytest.Monk
     # By default, such light layers are packed in one process if they need not be waited for.
     monkeypatch.setattr("nixdock.layers.pack.available_cores", lambda: 2)
     assert [blob.digest for blob in pack_all(remote)] == expected
+
+
+def note_reading(directory: Path, number: int) -> None:
+    with read_ahead(io.BytesIO()) as stream:  # type: ignore[arg-type]
+        if isinstance(stream, ReadAhead):
+            (directory / str(number)).touch()
+
+
+@pytest.mark.parametrize(
+    ("cores", "weights", "remote", "expected"),
+    [
+        (1, [3, 2, 1], [], []),
+        (2, [3, 3, 3, 2, 2], [], [4]),
+        (3, [3, 3, 3, 2, 2], [], [3, 4]),
+        (2, [9, 2, 2, 1], [], [0, 3]),
+        (4, [1, 1, 1], [], [0, 1, 2]),
+        (2, [3, 3, 3, 2, 2], [1], [1, 4]),
+    ],
+)
+def test_streams_are_read_ahead_where_a_core_is_idle(
+    tmp_path: Path, cores: int, weights: list[int], remote: list[int], expected: list[int]
+) -> None:
+    layers = [
+        Bytes(b"", weight, partial(note_reading, tmp_path, i), is_remote=i in remote)
+        for i, weight in enumerate(weights)
+    ]
+    pack_all(layers, cores=cores)
+    assert sorted(map(int, os.listdir(tmp_path))) == expected
+    # What the calling thread reads later is not concerned.
+    note_reading(tmp_path, 99)
+    assert (tmp_path / "99").exists()
 
 
 @pytest.mark.parametrize("is_remote", [True, False])

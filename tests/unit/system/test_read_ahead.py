@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import io
+from threading import Thread
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nixdock.system.read_ahead import ReadAhead
+from nixdock.system.read_ahead import ReadAhead, read_ahead, reading_in_turn
 from nixdock.system.readers import ReadOnlyStream
 
 from ..threads import new_threads
@@ -81,3 +82,23 @@ def test_an_early_end_stops_the_thread() -> None:
     assert not started()
     assert source.closed
     assert source.reads <= 6
+
+
+def test_in_turn_the_stream_itself_is_read() -> None:
+    source = Failing(1)
+    with reading_in_turn():
+        with reading_in_turn():
+            assert read_ahead(source) is source
+        assert read_ahead(source) is source
+        found: list[bool] = []
+        # Other threads may have cores of their own.
+        thread = Thread(target=lambda: found.append(is_read_ahead()))
+        thread.start()
+        thread.join()
+        assert found == [True]
+    assert is_read_ahead()
+
+
+def is_read_ahead() -> bool:
+    with read_ahead(Failing(1)) as stream:
+        return isinstance(stream, ReadAhead)
