@@ -36,7 +36,7 @@ _MOST_KEPT: Final = 8
 _PIECE: Final = 1 << 18
 # A URL of which all parsers make the same, with its path.
 _PLAIN: Final = re.compile(
-    r"https?://[a-z0-9.-]+(?::[0-9]+)?((?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)", re.ASCII
+    r"https?://[a-z0-9.-]+(?::[0-9]+)?((?:/[\w~:@+=,-][\w.~:@+=,-]*)+)", re.ASCII
 )
 
 _Pool = urllib3.PoolManager | urllib3.HTTPConnectionPool
