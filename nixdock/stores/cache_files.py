@@ -7,13 +7,16 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import unquote
 
 from nixdock.errors import CacheError
 from nixdock.nix.store_path import StorePath
 
-__all__ = ["CacheFiles", "DirectoryFiles", "cache_error"]
+__all__ = ["MOST_AT_ONCE", "CacheFiles", "DirectoryFiles", "cache_error"]
+
+MOST_AT_ONCE: Final = 25
+"""How many files are asked for at the same time: as many as Nix asks for (http-connections)."""
 
 
 class CacheFiles(Protocol):

@@ -24,7 +24,7 @@ from nixdock.network.redirects import Origin, UnsafeTargetError
 from nixdock.network.resumed import ResumedReader
 from nixdock.network.retrying import TRANSIENT, Patience, Setback, persist, retry_after
 from nixdock.nix.store_path import StorePath
-from nixdock.stores.cache_files import cache_error
+from nixdock.stores.cache_files import MOST_AT_ONCE, cache_error
 from nixdock.system.text import shown
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ __all__ = ["HttpFiles"]
 
 log = logging.getLogger(__name__)
 
-MOST_CONNECTIONS: Final = 16
 # In seconds. Where answers took twice as long, to pack more layers at once began to save time.
 _NEAR: Final = 0.002
 # What is behind the URL of the cache as it stands; to join it in the general way takes longer.
@@ -92,7 +91,7 @@ class HttpFiles:
         from nixdock.network.connections import Connections  # noqa: PLC0415
 
         about = _File(self._url, "the connection", None)
-        return Connections(self._home.host, self._settings, about.error, most_kept=MOST_CONNECTIONS)
+        return Connections(self._home.host, self._settings, about.error, most_kept=MOST_AT_ONCE)
 
     @property
     def is_authentic(self) -> bool:

@@ -9,7 +9,6 @@ from functools import cached_property, partial
 from itertools import zip_longest
 from queue import SimpleQueue
 from types import MappingProxyType
-from typing import Final
 
 from nixdock.errors import CacheError, StoreError
 from nixdock.nix.closure import Closure, PathInfo
@@ -17,6 +16,7 @@ from nixdock.nix.hashes import Hash
 from nixdock.nix.nar_entry import NarEntry
 from nixdock.nix.store_path import StorePath
 from nixdock.stores.binary_cache import BinaryCache
+from nixdock.stores.cache_files import MOST_AT_ONCE
 from nixdock.stores.continued_nar import ContinuedNar
 from nixdock.stores.listing import gathered
 from nixdock.stores.local import LocalStore
@@ -29,9 +29,6 @@ from nixdock.system.text import path_text
 from nixdock.tar.header import Entry
 
 __all__ = ["Stores"]
-
-# How many narinfos are asked for at the same time.
-_MOST_REQUESTS: Final = 16
 
 
 class Stores:
@@ -98,7 +95,7 @@ class Stores:
                         reached(info)
                         continue
                     search = Search(self.caches, path)
-                    threads = threads or stack.enter_context(JobThreads(_MOST_REQUESTS))
+                    threads = threads or stack.enter_context(JobThreads(MOST_AT_ONCE))
                     future = threads.submit(partial(_info, search))
                     futures[future] = search
                     future.add_done_callback(done.put)
