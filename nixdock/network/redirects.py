@@ -35,8 +35,8 @@ class Origin(Struct, frozen=True):
     host: str
     port: int
 
-    @classmethod
-    def of(cls, url: str) -> Origin:
+    @staticmethod
+    def of(url: str) -> Origin:
         """Return the origin of a URL; raise UnsafeTargetError unless it is one of HTTP."""
         return _origin_of(url)
 

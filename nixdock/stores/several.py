@@ -25,6 +25,7 @@ from nixdock.stores.nar_entries import entries_of_nar
 from nixdock.stores.search import Search, missing_error
 from nixdock.stores.verified_nar import VerifiedNar
 from nixdock.system.parallel import JobThreads, map_in_threads
+from nixdock.system.read_ahead import reading_in_turn
 from nixdock.system.text import path_text
 from nixdock.tar.header import Entry
 
@@ -246,7 +247,8 @@ def _info(search: Search) -> PathInfo | None:
     search.warn()
     if not copy.cache.must_be_read(copy.found):
         return copy.found.info
-    with ContinuedNar(Search(search.caches, search.path)) as stream:
+    # Many are read at the same time: a thread for each is enough.
+    with reading_in_turn(), ContinuedNar(Search(search.caches, search.path)) as stream:
         for _ in VerifiedNar(stream, stream.address, stream.failure):
             pass
         return stream.found.info

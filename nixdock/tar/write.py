@@ -128,12 +128,7 @@ def _read_file(entry: Entry, view: memoryview) -> None:
 
 
 def _fill(entry: Entry, header: bytes, buffer: memoryview) -> Iterator[memoryview]:
-    """Yield views with `header`, a file that does not fit into one buffer, and its padding."""
-    if entry.content is not None:
-        yield memoryview(header)
-        yield from _pieces(entry, entry.content)
-        yield memoryview(_ZEROS)[: -entry.size % BLOCK]
-        return
+    """Yield views with `header`, a file on disk that is too large for a buffer, and its padding."""
     at = len(header)
     buffer[:at] = header
     left = entry.size

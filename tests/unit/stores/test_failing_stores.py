@@ -18,6 +18,7 @@ from nixdock.nix.cache_files import NarInfo
 from nixdock.nix.hashes import Hash
 from nixdock.stores.several import Stores
 from nixdock.stores.verified_nar import PromisedNar
+from nixdock.system.read_ahead import ReadAhead, reading_in_turn
 from tests.unit.registry.fake_registry import Fault
 
 from .fake_cache import FakeCache, fake_cache
@@ -269,6 +270,26 @@ def test_a_small_nar_is_a_single_piece(closure: Sample) -> None:
     wrong = PromisedNar(Trickle(data[:-1] + b"x"), found, None, failure)
     with pytest.raises(CacheError, match="as promised"):
         wrong.next_piece()
+
+
+def test_only_a_large_nar_is_read_ahead(fake: FakeCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = 0
+
+    class Counted(ReadAhead):
+        def __init__(self, stream: io.RawIOBase) -> None:
+            nonlocal begun
+            begun += 1
+            super().__init__(stream)
+
+    monkeypatch.setattr("nixdock.system.read_ahead.ReadAhead", Counted)
+    stores = open_sample(fake.url)
+    assert list(stores.entries(LIBC))
+    assert begun == 0
+    assert list(stores.entries(APP))
+    assert begun == 1
+    with reading_in_turn():
+        assert list(stores.entries(APP))
+    assert begun == 1
 
 
 def test_the_next_copy_must_be_of_the_same_nar(
